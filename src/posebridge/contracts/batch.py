@@ -1,0 +1,116 @@
+"""What flows into a network: observations, with labels or without any.
+
+``UnlabelledBatch`` has no label field at all, so a method that is given one can't look at a target label, not even
+by mistake.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self, TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from posebridge.cameras.pinhole import Camera
+
+
+def _apply(value: Any, function) -> Any:
+    """Apply ``function`` to a tensor or to the tensors of a camera; pass everything else through."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Camera):
+        return Camera(function(value.K), None if value.distortion is None else function(value.distortion))
+    return value
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a sensor gave, cut to the subject. B images of H x W pixels."""
+
+    image: Float[Tensor, "B 3 H W"] | None  # RGB in [0, 1]; None for depth sensors
+    key: tuple[str, ...]  # names a sample: file stem, with the frame number after it for videos
+    camera: Camera | None = None  # intrinsics after the crop
+    T_crop_file: Float[Tensor, "B 3 3"] | None = None  # pixels of the file -> pixels of this crop; may mirror
+    sequence: tuple[str, ...] | None = None
+    frame: Int[Tensor, "B"] | None = None
+    view: Int[Tensor, "B"] | None = None
+    depth_m: Float[Tensor, "B H W"] | None = None  # 0 where the sensor gave none
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def __getitem__(self, index: slice) -> Self:
+        """A contiguous part of the batch."""
+        if not isinstance(index, slice):
+            raise TypeError("a batch is cut by a slice, so that its parts are batches again")
+        return replace(
+            self,
+            **{f.name: value[index] for f in fields(self) if (value := getattr(self, f.name)) is not None},
+        )
+
+    def map(self, function) -> Self:
+        """The same batch with ``function`` applied to every tensor in it."""
+        return replace(self, **{f.name: _apply(getattr(self, f.name), function) for f in fields(self)})
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
+        """The same batch on another device."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Self:
+        """The same batch in page-locked memory; called by the data loader."""
+        return self.map(lambda tensor: tensor.pin_memory())
+
+
+@dataclass(frozen=True)
+class UnlabelledBatch(Observation):
+    """Observations of the target domain."""
+
+
+@dataclass(frozen=True)
+class LabelledBatch(Observation):
+    """Observations with labels. Joints are in the order of the skeleton in use.
+
+    ``valid`` says that a joint has a label at all, ``visible`` that it is labelled and not hidden.
+    """
+
+    uv_px: Float[Tensor, "B J 2"] | None = None  # pixels of this crop
+    valid: Bool[Tensor, "B J"] | None = None
+    visible: Bool[Tensor, "B J"] | None = None
+    joints_m: Float[Tensor, "B J 3"] | None = None  # camera frame
+    mask: Bool[Tensor, "B H W"] | None = None
+    vertices_m: Float[Tensor, "B V 3"] | None = None  # camera frame
+
+    def unlabelled(self) -> UnlabelledBatch:
+        """The observations alone."""
+        return UnlabelledBatch(**{f.name: getattr(self, f.name) for f in fields(Observation)})
+
+
+BatchT = TypeVar("BatchT", bound=Observation)
+
+
+def concatenate(batches: Sequence[BatchT]) -> BatchT:
+    """One batch out of several of the same kind. A field that one of them lacks must be lacking in all."""
+    first = batches[0]
+    joined: dict[str, Any] = {}
+    for f in fields(first):
+        values = [getattr(batch, f.name) for batch in batches]
+        if any(value is None for value in values):
+            if not all(value is None for value in values):
+                raise ValueError(f"cannot join batches: {f.name} is present in some and absent in others")
+            joined[f.name] = None
+        elif isinstance(values[0], tuple):
+            joined[f.name] = sum(values, ())
+        elif isinstance(values[0], Camera):
+            joined[f.name] = _join_cameras(values)
+        else:
+            joined[f.name] = torch.cat(values)
+    return type(first)(**joined)
+
+
+def _join_cameras(cameras: Sequence[Camera]) -> Camera:
+    K = torch.cat([camera.K for camera in cameras])
+    if all(camera.distortion is None for camera in cameras):
+        return Camera(K)
+    none = K.new_zeros(1, 5)
+    return Camera(K, torch.cat([none.expand(len(c), 5) if c.distortion is None else c.distortion for c in cameras]))

@@ -72,12 +72,15 @@ class Camera:
 
     def warped(self, T_new_old: Float[Tensor, "B 3 3"]) -> "Camera":
         """The camera of the image after the pixel map ``T_new_old`` (a crop, flip, rotation or any affine map)."""
-        return replace(self, K=T_new_old.to(self.K) @ self.K)
+        return replace(self, K=(T_new_old.to(self.K)[:, :, :, None] * self.K[:, None]).sum(dim=2))
 
 
 def apply_affine(T: Float[Tensor, "B 3 3"], uv: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 2"]:
-    """Apply homogeneous 2D maps with last row (0, 0, 1) to points."""
-    return uv @ T[:, :2, :2].transpose(1, 2) + T[:, None, :2, 2]
+    """Apply homogeneous 2D maps with last row (0, 0, 1) to points.
+
+    Not as a matrix product, here and in ``Camera.warped``: autocast would round pixels to half precision.
+    """
+    return (T[:, None, :2, :2] * uv[:, :, None]).sum(dim=-1) + T[:, None, :2, 2]
 
 
 def distort(rays: Float[Tensor, "B N 2"], coefficients: Float[Tensor, "B 5"]) -> Float[Tensor, "B N 2"]:

@@ -49,6 +49,17 @@ class Observation:
             **{f.name: value[index] for f in fields(self) if (value := getattr(self, f.name)) is not None},
         )
 
+    def take(self, index: Int[Tensor, "n"]) -> Self:
+        """The samples at the given positions, in that order."""
+        positions = index.tolist()
+        chosen = self.map(lambda tensor: tensor[index.to(tensor.device)])
+        names = {
+            f.name: tuple(value[i] for i in positions)
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), tuple)
+        }
+        return replace(chosen, **names)
+
     def map(self, function) -> Self:
         """The same batch with ``function`` applied to every tensor in it."""
         return replace(self, **{f.name: _apply(getattr(self, f.name), function) for f in fields(self)})

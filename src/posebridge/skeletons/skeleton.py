@@ -10,7 +10,12 @@ from posebridge.errors import InputError
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Joints of a hand or a body. Everything is by name; indices are derived."""
+    """Joints of a hand or a body. Everything is by name; indices are derived.
+
+    A *place* is a name that means one spot of the anatomy in every skeleton and in every order of
+    ``skeletons.orders``, whereas the datasets' own names don't: Human3.6M's ``head`` is the top of the head, SMPL's
+    the base of the skull.
+    """
 
     name: str
     joints: tuple[str, ...]
@@ -19,18 +24,32 @@ class Skeleton:
     mirror_of: dict[str, str] = field(default_factory=dict)  # left joint -> right joint; empty for one hand
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)  # columns of the papers' tables
     aliases: dict[str, str] = field(default_factory=dict)  # other public names -> ours
+    place_of: dict[str, str] = field(default_factory=dict)  # joint -> its place, where its own name is not one
 
     def __len__(self) -> int:
         return len(self.joints)
 
     def index(self, joint: str) -> int:
-        """Position of a joint, by its own name or an alias. Raises ``InputError`` if the skeleton lacks it."""
+        """Position of a joint, by its own name, an alias or its place. Raises ``InputError`` if there is none."""
         try:
-            return self.joints.index(self.aliases.get(joint, joint))
+            return self.joints.index(self._own_name(joint))
         except ValueError:
             raise InputError(
                 f"skeleton {self.name} has no joint {joint!r}; its joints are {', '.join(self.joints)}"
             ) from None
+
+    def _own_name(self, name: str) -> str:
+        """Our name of a joint that has an alias or is named by its place; any other name as it is."""
+        return name if name in self.joints else self._other_names.get(name, name)
+
+    @cached_property
+    def _other_names(self) -> dict[str, str]:
+        return {place: joint for joint, place in self.place_of.items()} | self.aliases
+
+    @cached_property
+    def places(self) -> tuple[str, ...]:
+        """The joints by their places, for conversion to other skeletons."""
+        return tuple(self.place_of.get(joint, joint) for joint in self.joints)
 
     @cached_property
     def root(self) -> int:
@@ -66,12 +85,18 @@ class Skeleton:
     def order_of(self, names: list[str] | tuple[str, ...]) -> np.ndarray:
         """For each of our joints its position in ``names``, or -1 where ``names`` lacks it.
 
-        Names may be ours or aliases. Raises ``InputError`` where a name occurs twice or none is known.
+        Names may be ours, aliases or places. Raises ``InputError`` where two names mean one joint or none is known.
         """
-        known = [self.aliases.get(name, name) for name in names]
-        ours = [name for name in known if name in self.joints]
-        if len(set(ours)) != len(ours):
-            raise InputError(f"joint names repeat: {', '.join(names)}")
-        if not ours:
-            raise InputError(f"no joint of skeleton {self.name} is among the names {', '.join(names)}")
+        known = [self._own_name(name) for name in names]
+        repeated = sorted({name for name in known if name in self.joints and known.count(name) > 1})
+        if repeated:
+            raise InputError(
+                f"joint names repeat: of {', '.join(names)}, more than one means {', '.join(repeated)} "
+                f"of skeleton {self.name}; name each joint once"
+            )
+        if not set(known) & set(self.joints):
+            raise InputError(
+                f"no joint of skeleton {self.name} is among the names {', '.join(names)}; "
+                f"its joints are {', '.join(self.joints)}"
+            )
         return np.array([known.index(joint) if joint in known else -1 for joint in self.joints])

@@ -1,0 +1,79 @@
+"""From joint angles of a hand to rotations of its bones."""
+
+from dataclasses import dataclass
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from posebridge.bodies.anny import HandModel
+from posebridge.bodies.rig import PosedRig
+
+_ZERO_WRIST = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class HandAngles:
+    """Joint angles of B hands in radians; zero is the straight hand with the fingers side by side.
+
+    ``fingers[:, f]`` is (MCP flexion, MCP spread towards the thumb, PIP flexion, DIP flexion) of index to pinky;
+    ``thumb`` is (CMC flexion across the palm, CMC lift out of the palm, MCP flexion, IP flexion) relative to Anny's
+    relaxed thumb; ``wrist`` is (flexion, deviation towards the thumb).
+    """
+
+    fingers: Float[Tensor, "B 4 4"]
+    thumb: Float[Tensor, "B 4"]
+    wrist: Float[Tensor, "B 2"]
+
+
+def pose_hand(
+    model: HandModel, angles: HandAngles, coefficients: Float[Tensor, "B S"], twist_per_flexion: float = -0.5
+) -> PosedRig:
+    """Pose B shaped hands. The thumb's base rolls about its length as it flexes (opposition)."""
+    return model.rig.shaped(coefficients).posed(bone_rotations(model, angles, twist_per_flexion))
+
+
+def bone_rotations(model: HandModel, angles: HandAngles, twist_per_flexion: float = -0.5) -> Float[Tensor, "B N 3 3"]:
+    """One rotation a bone, in the axes of the rest pose."""
+    bones = model.rig.bones
+    index = {name: i for i, name in enumerate(bones)}
+    B = len(angles.fingers)
+    flexion, spread, twist = (angles.fingers.new_zeros(B, len(bones)) for _ in range(3))
+    rest_flexion, rest_spread = rest_angles(model)
+    for f in range(4):
+        mcp, pip, dip = (index[f"finger{f + 2}-{k}"] for k in (1, 2, 3))
+        flexion[:, [mcp, pip, dip]] = angles.fingers[:, f][:, [0, 2, 3]] - rest_flexion[f]
+        spread[:, mcp] = angles.fingers[:, f, 1] - rest_spread[f]
+    cmc, mcp, ip = (index[f"finger1-{k}"] for k in (1, 2, 3))
+    flexion[:, [cmc, mcp, ip]] = angles.thumb[:, [0, 2, 3]]
+    spread[:, cmc] = angles.thumb[:, 1]
+    twist[:, cmc] = twist_per_flexion * angles.thumb[:, 0]
+    # The hand stays where it is and the forearm swings, so a flexed wrist turns the forearm backwards.
+    flexion[:, index["forearm"]] = -angles.wrist[:, 0]
+    spread[:, index["forearm"]] = -angles.wrist[:, 1]
+
+    def about(axes: Tensor, angle: Tensor) -> Tensor:
+        return roma.rotvec_to_rotmat(axes.to(angle) * angle[..., None])
+
+    return about(model.spread_axes, spread) @ about(model.flexion_axes, flexion) @ about(model.twist_axes, twist)
+
+
+def rest_angles(model: HandModel) -> tuple[Float[Tensor, "4 3"], Float[Tensor, "4"]]:
+    """Flexion (MCP, PIP, DIP) and spread of the four fingers in the mesh's rest pose, in radians."""
+    rig = model.rig
+    joints = rig.shaped(rig.vertices_m.new_zeros(1, len(rig.vertex_basis_m)))
+    points = torch.cat([joints.heads_m, joints.vertices_m], dim=1)[0]
+    keypoints = (points[rig.keypoint_index] * rig.keypoint_weight[..., None]).sum(1)
+    fingers = keypoints[5:].view(4, 4, 3)
+    phalanges = fingers[:, 1:] - fingers[:, :-1]  # 4 fingers, 3 phalanges
+    palm = torch.stack([phalanges[:, 0, 0], phalanges[:, 0, 1], torch.zeros(4)], dim=-1)
+    chain = torch.cat([palm[:, None], phalanges], dim=1)
+    before, after = chain[:, :-1], chain[:, 1:]
+    axes = torch.stack(
+        [model.flexion_axes[[rig.bones.index(f"finger{f}-{k}") for k in (1, 2, 3)]] for f in range(2, 6)]
+    )
+    sine = (torch.linalg.cross(before, after) * axes).sum(-1)
+    flexion = torch.atan2(sine, (before * after).sum(-1))
+    towards_thumb = 1.0 if model.side == "right" else -1.0
+    return flexion, torch.atan2(towards_thumb * phalanges[:, 0, 0], phalanges[:, 0, 1])

@@ -1,0 +1,129 @@
+"""Pixel maps (crop, flip, resize, rotation) and the images behind them.
+
+A map ``T_out_in`` is a homogeneous 3x3 matrix with last row (0, 0, 1) that takes pixels of the image ``in`` to pixels
+of the image ``out``, in the convention of ``pinhole.py``: the centre of the top-left pixel is (0, 0), so an image of
+width W covers [-0.5, W - 0.5]. Maps compose by ``@``; ``Camera.warped`` folds them into the intrinsics. Angles are in
+radians and turn x towards y (clockwise on the screen).
+"""
+
+import math
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from posebridge.cameras.pinhole import apply_affine
+
+Interpolation = Literal["linear", "nearest"]
+PaddingMode = Literal["zeros", "border", "reflection"]
+
+_OPENCV_SIDE_LIMIT = 32766  # OpenCV's warps index pixels by 16 bits
+
+
+def crop_map(
+    box_xyxy: Float[Tensor, "B 4"],
+    size_px: int,
+    padding: float = 1.0,
+    mirror: bool | Bool[Tensor, "B"] = False,
+) -> Float[Tensor, "B 3 3"]:
+    """T_crop_file: a square around each box onto ``size_px`` x ``size_px`` pixels.
+
+    The square shares the box's centre; its side is the box's larger side times ``padding``. A box covers
+    [x0, x1] x [y0, y1] in continuous pixel coordinates. ``mirror`` swaps left and right of the crop, which makes the
+    determinant negative. Raises ``ValueError`` for an empty box.
+    """
+    centre = (box_xyxy[:, :2] + box_xyxy[:, 2:]) / 2
+    side = (box_xyxy[:, 2:] - box_xyxy[:, :2]).amax(dim=1) * padding
+    if not bool((side > 0).all()):
+        raise ValueError("a box to crop is empty")
+    scale_y = size_px / side
+    scale_x = torch.where(torch.as_tensor(mirror, device=side.device), -scale_y, scale_y)
+    scale = torch.stack([scale_x, scale_y], dim=1)
+    return _affine(torch.diag_embed(scale), (size_px - 1) / 2 - scale * centre)
+
+
+def whole_image_box(width_px: int, height_px: int) -> Float[Tensor, "1 4"]:
+    """The box of a whole image; ``crop_map`` makes of it the letterboxed square around the image's centre."""
+    return torch.tensor([[-0.5, -0.5, width_px - 0.5, height_px - 0.5]], dtype=torch.float64)
+
+
+def flip_map(width_px: int) -> Float[Tensor, "1 3 3"]:
+    """Left and right swapped: u' = W - 1 - u. Its own inverse."""
+    return _affine(torch.diag(torch.tensor([-1.0, 1.0]))[None], torch.tensor([[width_px - 1.0, 0.0]]))
+
+
+def resize_map(scale_x: float, scale_y: float | None = None) -> Float[Tensor, "1 3 3"]:
+    """An image resized by the given factors: u' = s (u + 1/2) - 1/2."""
+    scale = torch.tensor([[scale_x, scale_x if scale_y is None else scale_y]])
+    return _affine(torch.diag_embed(scale), (scale - 1) / 2)
+
+
+def rotation_map(angle_rad: Float[Tensor, "B"], centre_px: Float[Tensor, "B 2"]) -> Float[Tensor, "B 3 3"]:
+    """A turn by ``angle_rad`` about ``centre_px``."""
+    cos, sin = angle_rad.cos(), angle_rad.sin()
+    turn = torch.stack([torch.stack([cos, -sin], dim=-1), torch.stack([sin, cos], dim=-1)], dim=-2)
+    return _affine(turn, centre_px - (turn @ centre_px[..., None])[..., 0])
+
+
+def inverse_map(T_out_in: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
+    """T_in_out in closed form (last row exactly (0, 0, 1))."""
+    a, b, c, d = T_out_in[:, :2, :2].flatten(1).unbind(1)
+    adjugate = torch.stack([torch.stack([d, -b], dim=1), torch.stack([-c, a], dim=1)], dim=1)
+    linear = adjugate / (a * d - b * c)[:, None, None]
+    return _affine(linear, -(linear @ T_out_in[:, :2, 2:])[..., 0])
+
+
+def _affine(linear: Float[Tensor, "B 2 2"], shift: Float[Tensor, "B 2"]) -> Float[Tensor, "B 3 3"]:
+    last_row = linear.new_tensor([[[0.0, 0.0, 1.0]]]).expand(len(linear), 1, 3)
+    return torch.cat([torch.cat([linear, shift[..., None]], dim=2), last_row], dim=1)
+
+
+def warp_images(
+    images: Float[Tensor, "B C H W"],
+    T_out_in: Float[Tensor, "B 3 3"],
+    height_px: int,
+    width_px: int,
+    padding_mode: PaddingMode = "zeros",
+    interpolation: Interpolation = "linear",
+    antialias: bool = True,
+) -> Float[Tensor, "B C height width"]:
+    """The images seen through the maps; differentiable in the images and in the maps.
+
+    Where a map shrinks, each output pixel is the mean of m x m bilinear samples, m being the strongest shrinkage in
+    the batch, rounded up (this reads one number back from the device; ``antialias=False`` does not).
+    """
+    T_in_out = inverse_map(T_out_in)
+    m = _samples_a_side(T_in_out.detach()) if antialias and interpolation == "linear" else 1
+    u = (torch.arange(width_px * m, device=images.device, dtype=images.dtype) + 0.5) / m - 0.5
+    v = (torch.arange(height_px * m, device=images.device, dtype=images.dtype) + 0.5) / m - 0.5
+    uv_out = torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1).reshape(1, -1, 2)
+    uv_in = apply_affine(T_in_out.to(images.dtype), uv_out)
+    size = uv_in.new_tensor([images.shape[3], images.shape[2]])
+    grid = ((2 * uv_in + 1) / size - 1).reshape(len(images), height_px * m, width_px * m, 2)
+    mode = "bilinear" if interpolation == "linear" else "nearest"
+    warped = F.grid_sample(images, grid, mode=mode, padding_mode=padding_mode, align_corners=False)
+    return F.avg_pool2d(warped, m) if m > 1 else warped
+
+
+def _samples_a_side(T_in_out: Float[Tensor, "B 3 3"]) -> int:
+    """Input pixels along the most stretched output pixel of the batch, rounded up."""
+    stretch = torch.linalg.matrix_norm(T_in_out[:, :2, :2].double().cpu(), ord=2).max().item()
+    return max(1, math.ceil(stretch - 1e-3))
+
+
+def warp_array(
+    image: np.ndarray, T_out_in: np.ndarray, height_px: int, width_px: int, interpolation: Interpolation = "linear"
+) -> np.ndarray:
+    """``warp_images`` for one (H, W) or (H, W, C) array of OpenCV's types, zero outside: the fast twin for readers."""
+    if interpolation == "nearest":
+        return cv2.warpAffine(image, T_out_in[:2], (width_px, height_px), flags=cv2.INTER_NEAREST)
+    stretch = float(np.linalg.norm(np.linalg.inv(T_out_in)[:2, :2], ord=2))
+    # A box a hundred times its image is legal; beyond OpenCV's limit the crop is a blur of a few pixels anyway.
+    m = min(max(1, math.ceil(stretch - 1e-3)), _OPENCV_SIDE_LIMIT // max(height_px, width_px))
+    T_fine_in = resize_map(m)[0].double().numpy() @ T_out_in
+    fine = cv2.warpAffine(image, T_fine_in[:2], (width_px * m, height_px * m), flags=cv2.INTER_LINEAR)
+    return cv2.resize(fine, (width_px, height_px), interpolation=cv2.INTER_AREA) if m > 1 else fine

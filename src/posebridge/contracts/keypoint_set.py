@@ -1,0 +1,137 @@
+"""Keypoints of many frames, as they lie on disk: ``predictions.npz`` and ``labels.npz``."""
+
+import io
+import zipfile
+import zlib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from posebridge.contracts.files import write_atomically
+from posebridge.errors import InputError
+
+_JOINTS_OF = {"uv_px": 2, "xyz_mm": 3, "uvd": 3}  # coordinates of each kind of joint array
+_BROKEN = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class KeypointSet:
+    """N frames of J joints; at least one of ``uv_px``, ``xyz_mm`` and ``uvd`` is there.
+
+    A coordinate that isn't finite means that the joint is missing, as ``valid`` = False does.
+    """
+
+    key: np.ndarray  # (N,) names of the frames, each once
+    joint_names: tuple[str, ...] | None = None  # None where the file names no joints: they go by position
+    uv_px: np.ndarray | None = None  # (N, J, 2) pixels of the file as it lies on disk
+    xyz_mm: np.ndarray | None = None  # (N, J, 3) camera frame, or relative to the root
+    uvd: np.ndarray | None = None  # (N, J, 3) u px, v px, depth along z in mm
+    confidence: np.ndarray | None = None  # (N, J) in [0, 1]
+    valid: np.ndarray | None = None  # (N, J) bool
+    K: np.ndarray | None = None  # (N, 4) fx fy cx cy in pixels
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @property
+    def n_joints(self) -> int:
+        """How many joints each frame has."""
+        return next(array.shape[1] for name in _JOINTS_OF if (array := getattr(self, name)) is not None)
+
+    def present(self, name: str) -> np.ndarray:
+        """(N, J) bool: which joints of the array ``name`` (uv_px, xyz_mm or uvd) are there."""
+        present = np.isfinite(getattr(self, name)).all(-1)
+        return present if self.valid is None else present & self.valid
+
+    def take(self, frames: np.ndarray, joints: np.ndarray) -> "KeypointSet":
+        """The chosen frames and joints, by index, in the order asked for."""
+        per_joint = ("uv_px", "xyz_mm", "uvd", "confidence", "valid")
+        cut = {name: array[frames][:, joints] for name in per_joint if (array := getattr(self, name)) is not None}
+        names = None if self.joint_names is None else tuple(self.joint_names[j] for j in joints)
+        K = None if self.K is None else self.K[frames]
+        return replace(self, key=self.key[frames], joint_names=names, K=K, **cut)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "KeypointSet":
+        """Read an npz file; runs nothing that is in it.
+
+        Raises ``InputError`` for a file that is missing, unreadable or holds something else than keypoints.
+        """
+        path = Path(path)
+        return _checked(_read(path), path)
+
+    def save(self, path: Path | str) -> None:
+        """Write an npz file, whole or not at all. Raises ``InputError`` where the folder or the disk refuses."""
+        arrays = {f.name: np.asarray(value) for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
+        write_atomically(Path(path), buffer.getvalue())
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an npz file that we know."""
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {what}: give an .npz file with key and uv_px, xyz_mm or uvd")
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise InputError(f"{path} holds a single array: give an .npz file with key and uv_px, xyz_mm or uvd")
+        with archive:
+            return {f.name: archive[f.name] for f in fields(KeypointSet) if f.name in archive}
+    except _BROKEN as error:
+        if isinstance(error, ValueError) and "Object arrays" in str(error):
+            raise InputError(f"{path} holds Python objects, which are never loaded: save plain arrays") from error
+        raise InputError(f"{path} is not a readable .npz file (cut off, perhaps, or another format)") from error
+
+
+def _checked(arrays: dict[str, np.ndarray], path: Path) -> KeypointSet:
+    """The arrays as a ``KeypointSet``, or one line about what is wrong with them."""
+    if "key" not in arrays:
+        raise InputError(f"{path} has no key: expected key (N,), the name of every frame")
+    key = _strings(arrays["key"], "key", path)
+    if len(key) == 0:
+        raise InputError(f"{path} holds no frame: its key is empty")
+    kinds = [name for name in _JOINTS_OF if name in arrays]
+    if not kinds:
+        raise InputError(f"{path} has no joints: expected uv_px (N, J, 2), xyz_mm (N, J, 3) or uvd (N, J, 3)")
+
+    n, j = len(key), arrays[kinds[0]].shape[1] if arrays[kinds[0]].ndim == 3 else 0
+    for name in kinds:
+        _expect(arrays[name], name, (n, max(j, 1), _JOINTS_OF[name]), path)
+        if not np.isfinite(arrays[name]).all(-1).any():
+            raise InputError(f"{path}: {name} has no finite joint at all, only NaN or infinity")
+    for name, shape in {"confidence": (n, j), "valid": (n, j), "K": (n, 4)}.items():
+        if name in arrays:
+            _expect(arrays[name], name, shape, path)
+    names = None
+    if "joint_names" in arrays:
+        names = tuple(_strings(arrays["joint_names"], "joint_names", path).tolist())
+        if len(names) != j:
+            raise InputError(f"{path}: joint_names has {len(names)} names, expected {j} as {kinds[0]} has joints")
+    valid = arrays["valid"].astype(bool) if "valid" in arrays else None
+    numbers = {name: arrays[name] for name in (*kinds, "confidence", "K") if name in arrays}
+    return KeypointSet(key, names, valid=valid, **numbers)
+
+
+def _expect(array: np.ndarray, name: str, shape: tuple[int, ...], path: Path) -> None:
+    """Raise ``InputError`` unless the array holds numbers in this shape."""
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{path}: {name} holds {array.dtype}, expected numbers")
+    if array.shape != shape:
+        raise InputError(f"{path}: {name} has shape {array.shape}, expected {shape}")
+
+
+def _strings(array: np.ndarray, name: str, path: Path) -> np.ndarray:
+    """A list of different names; whole numbers and bytes become text."""
+    if array.ndim != 1 or array.dtype.kind not in "USiu":
+        raise InputError(f"{path}: {name} is {array.dtype} of shape {array.shape}, expected a list of names")
+    try:
+        names = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(str)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: {name} is not text in UTF-8") from error
+    unique, counts = np.unique(names, return_counts=True)
+    if (counts > 1).any():
+        raise InputError(f"{path}: {name} holds {str(unique[counts > 1][0])!r} more than once, expected each once")
+    return names

@@ -1,0 +1,128 @@
+"""The numbers and pictures that a run leaves behind: all that the report reads. Free of torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+Role = Literal["source_only", "adapted", "supervised_target"]
+ROLES: tuple[Role, ...] = ("source_only", "adapted", "supervised_target")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one model did on labelled frames. Shares are in [0, 1]; a number without any valid joint is NaN."""
+
+    n_frames: int
+    joint_names: tuple[str, ...]
+    image_side_px: float  # what the fractions below are fractions of
+    pck_005: float  # share of joints closer than 0.05 of the image side
+    mean_error_px: float
+    auc: float  # area under the PCK curve over the whole range of its thresholds
+    pck_thresholds: tuple[float, ...]  # fractions of the image side, rising
+    pck_curve: tuple[float, ...]
+    per_joint_pck: tuple[float, ...]  # at 0.05, in the order of joint_names
+    per_joint_error_px: tuple[float, ...]
+    per_group_pck: Mapping[str, float] = field(default_factory=dict)  # at 0.05
+    alignment: str = "none"  # what was done to the joints in space before the three numbers below
+    mean_error_mm: float | None = None  # None where prediction or truth has no joints in space
+    median_error_mm: float | None = None
+    pa_mean_error_mm: float | None = None  # after a similarity alignment of every frame
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint that could have been chosen, with the number by which the choice was made."""
+
+    step: int
+    score: float
+
+
+@dataclass(frozen=True)
+class CheckpointChoice:
+    """Which checkpoint was kept, and why. ``oracle`` is for comparison only and never took part."""
+
+    criterion: str  # in words, one sentence
+    step: int
+    candidates: tuple[Candidate, ...] = ()
+    higher_is_better: bool = True
+    oracle: Candidate | None = None  # the step that the target's labels would have chosen, with its PCK@0.05
+    oracle_at_choice: float | None = None  # PCK@0.05 of the step that was chosen
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Pseudo-labels at one step of training; shares in [0, 1]."""
+
+    step: int
+    coverage: float  # share of target joints that got one
+    precision: float | None = None  # share of those within 0.05 of the image side; None without truth
+
+
+@dataclass(frozen=True)
+class GalleryFrame:
+    """A frame to look at."""
+
+    key: str
+    kind: Literal["best", "median", "worst", "sample"]  # sample where there is no truth to rank by
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    uv_pred: np.ndarray  # (J, 2) pixels of this image; NaN where a joint is missing
+    uv_truth: np.ndarray | None = None  # (J, 2)
+    error_px: float | None = None  # mean over the frame's valid joints, in pixels of the scored image
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file that could not be used."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the numbers come from."""
+
+    command: str
+    seed: int
+    seconds: float
+    config: Mapping[str, Any] = field(default_factory=dict)  # nested; numbers, text, lists and dictionaries only
+    versions: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: CheckpointChoice | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run leaves behind. Written and read by ``contracts.record_file``."""
+
+    title: str
+    method: str
+    joint_names: tuple[str, ...]
+    bones: tuple[tuple[int, int], ...]  # (parent, child) indices into joint_names
+    provenance: Provenance
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # indices into joint_names
+    scores: Mapping[Role, Score] = field(default_factory=dict)  # any of ROLES may be absent
+    curves: Mapping[str, Mapping[str, tuple[tuple[int, float], ...]]] = field(default_factory=dict)
+    # stage -> metric -> (step, value), steps rising
+    pseudo_labels: tuple[PseudoLabels, ...] = ()
+    gallery: tuple[GalleryFrame, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        joints = range(len(self.joint_names))
+        if any(joint not in joints for indices in (*self.bones, *self.groups.values()) for joint in indices):
+            raise ValueError(f"bones or groups speak of joints beyond the {len(joints)} that are named")
+        for frame in self.gallery:
+            for uv in (frame.uv_pred, frame.uv_truth):
+                if uv is not None and uv.shape != (len(joints), 2):
+                    raise ValueError(f"joints of gallery frame {frame.key} have shape {uv.shape}")
+
+    @property
+    def gap_closed(self) -> float | None:
+        """(adapted - source only) / (supervised - source only) in PCK@0.05; None where there is no gap to close."""
+        if any(role not in self.scores for role in ROLES):
+            return None
+        low, adapted, high = (self.scores[role].pck_005 for role in ROLES)
+        return (adapted - low) / (high - low) if high > low and np.isfinite(adapted) else None

@@ -1,0 +1,197 @@
+"""Geometric augmentation of a batch: image, camera and labels move together, and a prediction can be moved back.
+
+A view is a pixel map ``T_view_crop`` of the crop onto itself, so views have the size of their crops. Warps are those of
+``cameras.crop`` (bilinear, zero outside, without anti-aliasing: views shrink by two at the most); Kornia's
+``warp_affine`` with ``align_corners=True`` gives the same picture in the same time (3.4 against 3.7 ms for
+64 x 3 x 64 x 64 on one core) but inverts each map once more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from posebridge.cameras.crop import inverse_map, resize_map, warp_images
+from posebridge.cameras.pinhole import apply_affine
+from posebridge.contracts.batch import BatchT, LabelledBatch, Observation
+from posebridge.errors import InputError
+from posebridge.synthesis.draw import chance, uniform
+
+
+@dataclass(frozen=True)
+class GeometryConfig:
+    """How far a view may depart from its crop. Every quantity is uniform in its range."""
+
+    rotation_deg: float = 180.0  # in [-r, r]
+    shear_deg: float = 30.0  # in [-s, s], along the image's rows before the rotation
+    translation: float = 0.05  # in [-t, t] of the side, in either direction
+    scale: tuple[float, float] = (0.6, 1.3)
+    flip_probability: float = 0.0
+
+    def __post_init__(self):
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise InputError(f"augmentation scale {self.scale} is not a range: give 0 < smallest <= largest")
+        if not 0 <= self.shear_deg < 90:
+            raise InputError(f"augmentation shear_deg={self.shear_deg} is impossible: give 0 <= shear < 90")
+        if not 0 <= self.flip_probability <= 1:
+            raise InputError(f"flip_probability={self.flip_probability} is no probability: give a number in [0, 1]")
+
+
+HAND = GeometryConfig()  # UniFrame, hands
+BODY = GeometryConfig(rotation_deg=60.0, flip_probability=0.5)  # UniFrame, bodies
+MILD = GeometryConfig(rotation_deg=30.0, shear_deg=10.0, translation=0.05, scale=(0.8, 1.25))
+NONE = GeometryConfig(rotation_deg=0.0, shear_deg=0.0, translation=0.0, scale=(1.0, 1.0))
+
+
+def draw_views(
+    config: GeometryConfig, batch: int, size_px: int, generator: torch.Generator, device: torch.device | str = "cpu"
+) -> Float[Tensor, "B 3 3"]:
+    """T_view_crop of ``batch`` square crops: flip, scale, shear, rotate about the image's centre, then translate.
+
+    ``generator`` lives on the CPU, so that views are the same on every device.
+    """
+    angle = torch.deg2rad(uniform(generator, -config.rotation_deg, config.rotation_deg, batch))
+    shear = torch.deg2rad(uniform(generator, -config.shear_deg, config.shear_deg, batch)).tan()
+    scale = uniform(generator, *config.scale, batch)
+    shift_px = uniform(generator, -config.translation, config.translation, batch, 2) * size_px
+    scale_x = torch.where(chance(generator, config.flip_probability, batch), -scale, scale)
+    cos, sin = angle.cos(), angle.sin()
+    # rotation @ shear @ diag(scale_x, scale)
+    rows = [cos * scale_x, (cos * shear - sin) * scale, sin * scale_x, (sin * shear + cos) * scale]
+    T_view_crop = torch.eye(3).repeat(batch, 1, 1)
+    T_view_crop[:, :2, :2] = torch.stack(rows, dim=1).unflatten(1, (2, 2))
+    centre = torch.full((2,), (size_px - 1) / 2)
+    T_view_crop[:, :2, 2] = centre - T_view_crop[:, :2, :2] @ centre + shift_px
+    return T_view_crop.to(device)
+
+
+def move(batch: BatchT, T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int] | None = None) -> BatchT:
+    """The batch as seen through the maps: images, masks, depth, ``uv_px``, camera and ``T_crop_file``.
+
+    Metres stay in the frame of the camera that took the picture (``joints_m``, ``vertices_m``, the values of
+    ``depth_m``); depth is sampled at the nearest pixel, since a mean over an edge or a hole is no depth. ``valid`` is
+    kept for joints that leave the view, because their position is still known; ``visible`` becomes False for them;
+    ``inside`` tells which they are. ``mirror`` is ``Skeleton.mirror``: where a map mirrors, left and right joints
+    trade places. A sample whose map is the identity comes back bit for bit.
+    """
+    image, mask = _move_pictures(batch, T_view_crop)
+    depth_m = batch.depth_m
+    if depth_m is not None:
+        depth_m = _warp(depth_m[:, None], T_view_crop, nearest=True)[:, 0]
+    moved = replace(
+        batch,
+        image=image,
+        depth_m=depth_m,
+        camera=None if batch.camera is None else batch.camera.warped(T_view_crop),
+        T_crop_file=None if batch.T_crop_file is None else T_view_crop.to(batch.T_crop_file) @ batch.T_crop_file,
+    )
+    if not isinstance(moved, LabelledBatch):
+        return moved
+    mirrored = _mirrors(T_view_crop)
+    valid, visible, joints_m = (
+        None if values is None else _trade_sides(values, mirrored, mirror)
+        for values in (moved.valid, moved.visible, moved.joints_m)
+    )
+    uv_px = None if moved.uv_px is None else move_points(moved.uv_px, T_view_crop, mirror)
+    picture = image if image is not None else depth_m
+    if uv_px is not None and visible is not None and picture is not None:
+        visible = visible & inside(uv_px, picture.shape[-2], picture.shape[-1])
+    return replace(moved, mask=mask, uv_px=uv_px, valid=valid, visible=visible, joints_m=joints_m)
+
+
+def inside(uv_px: Float[Tensor, "B J 2"], height_px: int, width_px: int) -> Bool[Tensor, "B J"]:
+    """Which points lie on the image, that is in [-0.5, W - 0.5] x [-0.5, H - 0.5]; False for NaN."""
+    return ((uv_px >= -0.5) & (uv_px <= uv_px.new_tensor([width_px - 0.5, height_px - 0.5]))).all(dim=-1)
+
+
+def move_points(
+    uv_px: Float[Tensor, "B J 2"], T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int] | None = None
+) -> Float[Tensor, "B J 2"]:
+    """Joints of the crop to pixels of the view; ``mirror`` as in ``move``."""
+    return _trade_sides(apply_affine(T_view_crop.to(uv_px), uv_px), _mirrors(T_view_crop), mirror)
+
+
+def undo_points(
+    uv_px: Float[Tensor, "B J 2"], T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int] | None = None
+) -> Float[Tensor, "B J 2"]:
+    """Joints found on the view in pixels of the crop; the inverse of ``move_points``."""
+    return move_points(uv_px, inverse_map(T_view_crop), mirror)
+
+
+def move_maps(
+    maps: Float[Tensor, "B J h w"],
+    T_view_crop: Float[Tensor, "B 3 3"],
+    image_size: tuple[int, int],
+    mirror: Sequence[int] | None = None,
+) -> tuple[Float[Tensor, "B J h w"], Bool[Tensor, "B h w"]]:
+    """Heat maps of the crop as the view has them, and which pixels of the view show a part of the crop.
+
+    One bilinear warp by the exact map between map pixels; differentiable in ``maps``. ``image_size`` is (height,
+    width) of the images that the maps cover. Maps are zero where nothing is known. A peak keeps its height, not its
+    width or sum: maps that are densities have to be normalised again.
+    """
+    height, width = maps.shape[-2:]
+    T_map_image = resize_map(width / image_size[1], height / image_size[0]).to(maps)
+    T_mapview_mapcrop = T_map_image @ T_view_crop.to(maps) @ inverse_map(T_map_image)
+    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    pixels = torch.stack([u, v], dim=-1).reshape(1, -1, 2).to(maps)
+    known = inside(apply_affine(inverse_map(T_mapview_mapcrop), pixels), height, width).unflatten(1, (height, width))
+    # The border's value is continued over the outer half of its pixels, which a zero outside would darken.
+    moved = warp_images(maps, T_mapview_mapcrop, height, width, padding_mode="border", antialias=False)
+    still = _still(T_view_crop)
+    known = known | still
+    moved = torch.where(still[:, None], maps, moved) * known[:, None]
+    return _trade_sides(moved, _mirrors(T_view_crop), mirror), known
+
+
+def undo_maps(
+    maps: Float[Tensor, "B J h w"],
+    T_view_crop: Float[Tensor, "B 3 3"],
+    image_size: tuple[int, int],
+    mirror: Sequence[int] | None = None,
+) -> tuple[Float[Tensor, "B J h w"], Bool[Tensor, "B h w"]]:
+    """Heat maps predicted on the view in the frame of the crop, and which pixels of the crop the view showed.
+
+    The inverse of ``move_maps``, by one warp. Where the second result is False the first is zero and says nothing.
+    """
+    return move_maps(maps, inverse_map(T_view_crop), image_size, mirror)
+
+
+def _move_pictures(batch: Observation, T_view_crop: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Image and mask by one warp."""
+    mask = batch.mask if isinstance(batch, LabelledBatch) else None
+    if batch.image is None:
+        return None, None if mask is None else _warp(mask[:, None].float(), T_view_crop)[:, 0] > 0.5
+    if mask is None:
+        return _warp(batch.image, T_view_crop), None
+    layers = _warp(torch.cat([batch.image, mask[:, None].to(batch.image)], dim=1), T_view_crop)
+    return layers[:, :3], layers[:, 3] > 0.5
+
+
+def _warp(layers: Float[Tensor, "B C H W"], T_view_crop: Tensor, nearest: bool = False) -> Float[Tensor, "B C H W"]:
+    height, width = layers.shape[-2:]
+    interpolation = "nearest" if nearest else "linear"
+    moved = warp_images(layers, T_view_crop.to(layers), height, width, interpolation=interpolation, antialias=False)
+    return torch.where(_still(T_view_crop)[:, None], layers, moved)
+
+
+def _still(T_view_crop: Float[Tensor, "B 3 3"]) -> Bool[Tensor, "B 1 1"]:
+    """Which maps are the identity."""
+    same = T_view_crop == torch.eye(3, dtype=T_view_crop.dtype, device=T_view_crop.device)
+    return same.all(dim=2).all(dim=1)[:, None, None]
+
+
+def _mirrors(T_view_crop: Float[Tensor, "B 3 3"]) -> Bool[Tensor, "B"]:
+    """Which maps turn left hands into right ones."""
+    a, b, c, d = T_view_crop[:, :2, :2].flatten(1).unbind(1)
+    return a * d - b * c < 0
+
+
+def _trade_sides(values: Tensor, mirrored: Bool[Tensor, "B"], mirror: Sequence[int] | None) -> Tensor:
+    """Swap left and right joints (dimension 1) of the mirrored samples."""
+    if mirror is None or tuple(mirror) == tuple(range(values.shape[1])):
+        return values
+    other = values[:, torch.as_tensor(mirror, device=values.device)]
+    return torch.where(mirrored.to(values.device).view(-1, *[1] * (values.ndim - 1)), other, values)

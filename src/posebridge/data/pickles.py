@@ -1,0 +1,150 @@
+"""Pickled annotations, read without running what a pickle may ask for.
+
+Only numpy arrays and scalars of numbers and text, and Python's plain containers are admitted; a pickle that names
+anything else is refused before it is called. numpy's own unpickling trusts what it is told about a dtype's memory (a
+damaged file can crash the interpreter), so arrays are rebuilt here from their checked parts.
+"""
+
+import io
+import pickle
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from posebridge.errors import InputError
+
+_CONTAINERS = ("set", "frozenset", "complex", "bytearray", "list", "dict", "tuple")
+_ADMITTED = {
+    *((module, name) for module in ("builtins", "__builtin__") for name in _CONTAINERS),
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),  # how Python 3 writes bytes with protocol 2
+}
+# A damaged pickle is a program with arbitrary defects: these are what running it may raise.
+_BROKEN = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+_DTYPE_NAME = re.compile(r"[<>=|]?[biufcSU]\d{1,9}")  # numbers and text
+
+
+class _RefusedError(Exception):
+    """The pickle wants something that is not admitted."""
+
+
+class _Dtype:
+    """Stands in for ``numpy.dtype`` while a pickle is read."""
+
+    def __init__(self, name: str, _align: object = False, _copy: object = False):
+        if not _DTYPE_NAME.fullmatch(str(name)):
+            raise _RefusedError(f"arrays of {name!r}")
+        self.dtype = np.dtype(name)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        byte_order, subdtype, names, fields = state[1:5]
+        if not (subdtype is names is fields is None):
+            raise _RefusedError("arrays of records")
+        self.dtype = self.dtype.newbyteorder(byte_order)
+
+
+class _Array:
+    """Stands in for ``numpy.ndarray`` while a pickle is read."""
+
+    def __init__(self):
+        self.value: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        shape, dtype, column_major, raw = state[-4:]
+        self.value = _from_bytes(raw, dtype, shape, "F" if column_major else "C")
+
+
+def _reconstruct(_subtype: object, _shape: object, _typecode: object) -> _Array:
+    return _Array()
+
+
+def _scalar(dtype: _Dtype, raw: bytes | str) -> np.generic:
+    return _from_bytes(raw, dtype, (1,), "C")[0]
+
+
+def _from_bytes(raw: Any, dtype: _Dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
+    if isinstance(raw, str):  # bytes that Python 2 wrote
+        raw = raw.encode("latin1")
+    return np.frombuffer(bytes(raw), dtype.dtype).reshape(shape, order=order).copy(order)
+
+
+_NUMPY: dict[tuple[str, str], Callable[..., Any]] = {
+    ("multiarray", "_reconstruct"): _reconstruct,
+    ("multiarray", "scalar"): _scalar,
+    ("numeric", "_frombuffer"): _from_bytes,  # protocol 5
+}
+_STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): _Array,
+    **{(f"numpy.{core}.{module}", name): f for core in ("core", "_core") for (module, name), f in _NUMPY.items()},
+}
+
+
+class _ArrayUnpickler(pickle._Unpickler):
+    """On the unpickler in Python, for the one in C reserves 8 bytes for every number that a memo's index could be: one
+    damaged byte can cost it 30 GB.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if stand_in := _STAND_INS.get((module, name)):
+            return stand_in
+        if (module, name) not in _ADMITTED:
+            raise _RefusedError(f"{module}.{name}")
+        return super().find_class(module, name)
+
+
+def _with_arrays(value: Any) -> Any:
+    """The same content with arrays in the place of their stand-ins."""
+    if isinstance(value, _Array):
+        if value.value is None:
+            raise ValueError("an array without content")
+        return value.value
+    if isinstance(value, _Dtype):
+        return value.dtype
+    if isinstance(value, dict):
+        return type(value)((key, _with_arrays(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return type(value)(_with_arrays(item) for item in value)
+    return value
+
+
+def load_arrays(path: str | Path) -> Any:
+    """The content of a pickle of arrays and plain containers, of Python 2 or 3, numpy 1 or 2.
+
+    Raises ``InputError`` for a missing or damaged file and for a pickle that wants any other class or function.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            content = io.BytesIO(file.read())
+        return _with_arrays(_ArrayUnpickler(content, encoding="latin1").load())
+    except _RefusedError as error:
+        raise InputError(
+            f"{path}: the pickle wants {_one_line(error)}, which is refused: give plain arrays of numbers"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except _BROKEN as error:
+        raise InputError(f"{path}: not a pickle that can be read: {_one_line(error)}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,82 @@
+"""Where a stage's batches come from. A stream's batch is a function of its number, so a run can stop anywhere."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from posebridge.contracts.batch import BatchT, LabelledBatch, Observation
+from posebridge.data.loaders import Held
+from posebridge.synthesis.stream import HandSamples
+
+StreamBatchT = TypeVar("StreamBatchT", bound=Observation, covariant=True)
+
+
+class Stream(Protocol[StreamBatchT]):
+    """Batches by number, without end."""
+
+    def batch(self, number: int) -> StreamBatchT:
+        """Batch ``number``: always the same for the same number."""
+        ...
+
+
+class HeldStream(Generic[BatchT]):
+    """Random permutations, one after the other, of samples that are held in memory."""
+
+    def __init__(self, held: Held[BatchT], batch_size: int, seed: int):
+        self.held = held
+        self.batch_size = batch_size
+        self.seed = seed
+        self._order = lru_cache(maxsize=2)(self._permutation)
+
+    def batch(self, number: int) -> BatchT:
+        """Batch ``number``; samples repeat only after all others were drawn."""
+        drawn = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        index = [self._order(int(n) // len(self.held))[int(n) % len(self.held)] for n in drawn]
+        return self.held.take(torch.tensor(index))
+
+    def _permutation(self, epoch: int) -> list[int]:
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.held)).tolist()
+
+
+class RenderedStream:
+    """Samples rendered when they are asked for; none is ever seen twice."""
+
+    def __init__(self, samples: HandSamples, batch_size: int):
+        self.samples = samples
+        self.batch_size = batch_size
+
+    def batch(self, number: int) -> LabelledBatch:
+        """Batch ``number``."""
+        return self.samples.samples(number * self.batch_size, self.batch_size)
+
+
+class StepBatches(IterableDataset[tuple[int, dict[str, Any]]]):
+    """One item a training step: its number, and one batch of every stream.
+
+    With several ``ranks`` each draws its own share; with several workers each prepares every n-th step.
+    """
+
+    def __init__(self, streams: Mapping[str, Stream[Observation]], first_step: int, rank: int = 0, ranks: int = 1):
+        self.streams = streams
+        self.first_step = first_step
+        self.rank = rank
+        self.ranks = ranks
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Steps without end."""
+        worker = torch.utils.data.get_worker_info()
+        start, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        step = self.first_step + start
+        while True:
+            number = step * self.ranks + self.rank
+            yield step, {name: stream.batch(number) for name, stream in self.streams.items()}
+            step += stride
+
+
+def step_loader(batches: StepBatches, workers: int = 0) -> DataLoader[tuple[int, dict[str, Any]]]:
+    """A loader that keeps the order of the steps for any number of workers."""
+    return DataLoader(batches, batch_size=None, num_workers=workers, persistent_workers=workers > 0)

@@ -1,0 +1,129 @@
+"""The place where a model will be used: a folder of images, an image or videos, without any label."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from posebridge.contracts.batch import UnlabelledBatch, concatenate
+from posebridge.data.boxes import Boxes
+from posebridge.data.crops import CropConfig, crop_frame
+from posebridge.data.datasets.image_folder import IMAGE_SUFFIXES, ImageFolder, visible_files
+from posebridge.data.datasets.video import VIDEO_SUFFIXES, Video, VideoFolder
+from posebridge.data.frames import FrameStream, RawFrame
+from posebridge.errors import InputError
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """Where the target's images lie and what is known of them."""
+
+    path: Path
+    boxes: Path | None = None  # .json or .csv, see data/boxes.py; None: the whole image is the crop
+    hand: Literal["left", "right", "annotated"] | None = None  # None: as the boxes tell, else nothing is mirrored
+    size_px: int = 256
+    padding: float = 1.0  # the crop's side over the box's larger side
+    every: int = 1  # of a video, each n-th frame only
+    intrinsics_px: tuple[float, float, float, float] | None = None  # fx fy cx cy of the files' pixels
+
+
+class TargetFrames:
+    """Crops of a target in the order of its frames, read afresh by each iteration; nothing is held.
+
+    ``skipped`` names, once iterated, the frames that could not be read and those that the file of boxes lacks.
+    """
+
+    def __init__(self, frames: FrameStream, crop: CropConfig, boxes: Boxes | None = None, K: np.ndarray | None = None):
+        self.frames = frames
+        self.crop = crop
+        self.boxes = boxes
+        self.K = K
+        self._without_box: dict[str, str] = {}
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """What was left out, and why."""
+        return self.frames.skipped | self._without_box
+
+    def __iter__(self) -> Iterator[UnlabelledBatch]:
+        """Batches of one."""
+        for _, batch in self.with_files():
+            yield batch
+
+    def with_files(self) -> Iterator[tuple[RawFrame, UnlabelledBatch]]:
+        """Each frame as it lies on disk, and its crop as a batch of one.
+
+        Raises ``InputError`` where no frame can be read, a box lies outside its image, or no frame has a box.
+        """
+        given_any = False
+        for frame in self.frames:
+            known = self._with_box(frame)
+            if known is None:
+                continue
+            given_any = True
+            yield known, crop_frame(known, self.crop)
+        if not given_any and self.boxes is not None:
+            keys = (
+                f"its keys are like {next(iter(self.boxes.by_key))}, the frames' like {next(iter(self._without_box))}"
+            )
+            raise InputError(f"boxes {self.boxes.path}: no frame of the target has a box; {keys}")
+
+    def batches(self, size: int) -> Iterator[UnlabelledBatch]:
+        """Batches of ``size``, the last one perhaps smaller."""
+        waiting: list[UnlabelledBatch] = []
+        for sample in self:
+            waiting.append(sample)
+            if len(waiting) == size:
+                yield concatenate(waiting)
+                waiting = []
+        if waiting:
+            yield concatenate(waiting)
+
+    def _with_box(self, frame: RawFrame) -> RawFrame | None:
+        frame = frame if self.K is None else replace(frame, K=self.K)
+        if self.boxes is None:
+            return frame
+        height, width = frame.image.shape[:2]
+        box = self.boxes.get(frame.key, width, height)
+        if box is None:
+            self._without_box[frame.key] = f"no box in {self.boxes.path}"
+            return None
+        return replace(frame, box_xyxy=box.xyxy, hand=box.hand)
+
+
+def open_target(config: TargetConfig) -> TargetFrames:
+    """The target by what lies on disk: an image, a video, or a folder of either.
+
+    Raises ``InputError`` for a missing path, an empty or mixed folder, a file that can't be opened, or bad boxes.
+    """
+    boxes = None if config.boxes is None else Boxes(config.boxes)
+    hand = config.hand
+    if hand is None and boxes is not None and boxes.has_hands:
+        hand = "annotated"
+    K = None
+    if config.intrinsics_px is not None:
+        fx, fy, cx, cy = config.intrinsics_px
+        if not np.isfinite(config.intrinsics_px).all() or fx == 0 or fy == 0:
+            raise InputError(
+                f"intrinsics {config.intrinsics_px}: give finite fx fy cx cy and focal lengths other than 0"
+            )
+        K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    crop = CropConfig(config.size_px, config.padding, hand)
+    return TargetFrames(open_frames(config.path, config.every), crop, boxes, K)
+
+
+def open_frames(path: str | Path, every: int = 1) -> FrameStream:
+    """The frames of an image, a video, or a folder of either; ``every`` n-th frame of a video."""
+    path = Path(path)
+    if path.is_file():
+        return Video(path, every) if path.suffix.lower() in VIDEO_SUFFIXES else ImageFolder(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file or folder")
+    images, videos = visible_files(path, IMAGE_SUFFIXES), visible_files(path, VIDEO_SUFFIXES)
+    if images and videos:
+        raise InputError(f"{path}: the folder holds images and videos; name one of them, or a folder of one kind")
+    if not images and not videos:
+        raise InputError(f"{path}: the folder holds no image and no video")
+    return VideoFolder(path, every) if videos else ImageFolder(path)

@@ -1,0 +1,70 @@
+"""A trained model on disk: ``model.safetensors`` with ``model.json`` beside it. Loading runs nothing from either."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from posebridge.contracts.files import write_atomically
+from posebridge.errors import InputError
+from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
+from posebridge.networks.weights import load_weights, save_weights
+from posebridge.representations.pose_maps import PoseMaps
+from posebridge.skeletons.body import COCO17, H36M17, MPII16, SMPL24
+from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.skeleton import Skeleton
+
+FORMAT = 1
+SKELETONS = {skeleton.name: skeleton for skeleton in (HAND21, COCO17, H36M17, SMPL24, MPII16)}
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that is needed to rebuild a pose network and to read its maps."""
+
+    network: PoseResNetConfig
+    maps: PoseMaps = field(default_factory=PoseMaps)
+    skeleton: str = HAND21.name
+    size_px: int = 256  # side of the square crop that the network sees
+    reference_length_m: float | None = None  # mean length of the reference bone in the source, for poses in metres
+    method: str = "source_only"
+
+
+def skeleton_of(spec: ModelSpec) -> Skeleton:
+    """The skeleton by its name. Raises ``InputError`` for one that this version doesn't know."""
+    if spec.skeleton not in SKELETONS:
+        raise InputError(f"unknown skeleton {spec.skeleton!r}: this version knows {', '.join(SKELETONS)}")
+    return SKELETONS[spec.skeleton]
+
+
+def save_model(folder: Path, spec: ModelSpec, network: PoseResNet) -> None:
+    """Write both files. Weights that the encoder was started from are part of the file and not named."""
+    offline = dataclasses.replace(spec, network=dataclasses.replace(spec.network, pretrained="none"))
+    save_weights(network, folder / "model.safetensors")
+    content = {"format": FORMAT, **dataclasses.asdict(offline)}
+    write_atomically(folder / "model.json", json.dumps(content, indent=1).encode())
+
+
+def load_model(path: Path) -> tuple[ModelSpec, PoseResNet]:
+    """The model of a run's folder, or of a ``model.safetensors`` or ``model.json``; in evaluation mode.
+
+    Raises ``InputError`` for missing or broken files and for weights of another network.
+    """
+    folder = path if path.is_dir() else path.parent
+    described = folder / "model.json"
+    if not described.exists():
+        raise InputError(f"{folder} holds no model.json: give a finished run or the folder of a model")
+    try:
+        content = json.loads(described.read_text())
+        if content.pop("format") != FORMAT:
+            raise InputError(f"{described} was written by another version of posebridge (format {FORMAT} is known)")
+        content["network"] = PoseResNetConfig(**content["network"])
+        content["maps"] = PoseMaps(**content["maps"])
+        spec = ModelSpec(**content)
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise InputError(f"{described} doesn't describe a model ({error}): train it again or restore it") from error
+    if spec.network.joints != len(skeleton_of(spec)):
+        raise InputError(f"{described}: {spec.network.joints} joints don't go with skeleton {spec.skeleton}")
+    network = PoseResNet(spec.network)
+    load_weights(network, folder / "model.safetensors")
+    return spec, network.eval()

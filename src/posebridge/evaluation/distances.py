@@ -1,0 +1,149 @@
+"""Distances between matched joints, in the image and in space."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.errors import InputError
+from posebridge.evaluation.matching import Matched
+from posebridge.evaluation.protocols import Alignment
+from posebridge.geometry.alignment import align_similarity
+from posebridge.metrics.joints import joint_errors
+
+Intrinsics = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Error of every joint; infinite where the truth has a joint that the prediction lacks."""
+
+    errors: Float[Tensor, "N J"]
+    counted: Bool[Tensor, "N J"]  # joints that the truth has and the protocol counts
+
+    @property
+    def measured(self) -> Bool[Tensor, "N J"]:
+        """Counted joints that were predicted: those over which a mean error exists."""
+        return self.counted & torch.isfinite(self.errors)
+
+
+@dataclass(frozen=True)
+class Points:
+    """Predicted and true joints, zero where absent."""
+
+    predicted: Float[Tensor, "N J D"]
+    true: Float[Tensor, "N J D"]
+    in_prediction: Bool[Tensor, "N J"]
+    in_truth: Bool[Tensor, "N J"]
+
+    def distances(self, aligned: Float[Tensor, "N J D"] | None = None) -> Distances:
+        """Distances of the predictions, or of their aligned version."""
+        errors = joint_errors(self.predicted if aligned is None else aligned, self.true)
+        return Distances(torch.where(self.in_prediction, errors, torch.inf), self.in_truth)
+
+
+def image_distances(
+    matched: Matched, image_side_px: float | None = None, skip_border_px: float | None = None
+) -> Distances | None:
+    """Distances in pixels, or None where a set has no ``uv_px``.
+
+    With ``skip_border_px``, joints whose truth lies within so many pixels of the border of a square image of side
+    ``image_side_px``, or outside it, are not counted.
+    """
+    prediction, truth = matched.prediction, matched.truth
+    if prediction.uv_px is None or truth.uv_px is None:
+        return None
+    points = _points(prediction.uv_px, prediction.present("uv_px"), truth.uv_px, truth.present("uv_px"))
+    distances = points.distances()
+    if skip_border_px is None:
+        return distances
+    if image_side_px is None:
+        raise ValueError("the border of the image is unknown without its side")
+    # The image covers [-0.5, side - 0.5].
+    low, high = skip_border_px - 0.5, image_side_px - 0.5 - skip_border_px
+    inside = ((points.true > low) & (points.true < high)).all(-1)
+    return Distances(distances.errors, distances.counted & inside)
+
+
+def space_points(matched: Matched, intrinsics: Intrinsics | None = None) -> Points | None:
+    """Joints in mm: from ``xyz_mm`` where both sets have it, else from ``uvd``, else None.
+
+    ``uvd`` needs ``intrinsics``, or K in the file. Depths of 0 or less count as missing.
+    """
+    prediction, truth = matched.prediction, matched.truth
+    if prediction.xyz_mm is not None and truth.xyz_mm is not None:
+        return _points(prediction.xyz_mm, prediction.present("xyz_mm"), truth.xyz_mm, truth.present("xyz_mm"))
+    if prediction.uvd is None or truth.uvd is None:
+        return None
+    K = _camera_of(matched, intrinsics)
+    if K is None:
+        if prediction.uv_px is not None and truth.uv_px is not None:
+            return None
+        raise InputError("both files hold uvd: give --intrinsics fx fy cx cy to turn it into millimetres")
+    return _points(*_unprojected(prediction, K), *_unprojected(truth, K))
+
+
+def space_distances(
+    points: Points, alignment: Alignment, matched: Matched, root: str, reference_bone: tuple[str, str]
+) -> Distances:
+    """Distances in mm after taking from the truth what ``alignment`` names.
+
+    Frames whose root or reference bone is missing in truth don't count then; missing in the prediction only, they
+    are wrong.
+    """
+    if alignment == "none":
+        return points.distances()
+    both = points.in_prediction & points.in_truth
+    if alignment == "similarity":
+        return points.distances(align_similarity(points.predicted, points.true, both))
+
+    needed = [matched.joint(root)]
+    scale = torch.ones_like(points.true[:, :1, :1])
+    if alignment == "root-scale":
+        ends = [matched.joint(name) for name in reference_bone]
+        needed += ends
+        true_mm, predicted_mm = (_length(p, ends) for p in (points.true, points.predicted))
+        scale = (true_mm / predicted_mm)[:, None, None]
+    root_of = slice(needed[0], needed[0] + 1)
+    aligned = (points.predicted - points.predicted[:, root_of]) * scale + points.true[:, root_of]
+    distances = points.distances(aligned)
+    known = points.in_truth[:, needed].all(1, keepdim=True)
+    predicted = points.in_prediction[:, needed].all(1, keepdim=True)
+    # A predicted reference bone of length 0 gives 0/0 or x/0: no pose at all, hence wrong.
+    errors = torch.where(predicted & torch.isfinite(distances.errors), distances.errors, torch.inf)
+    return Distances(errors, distances.counted & known)
+
+
+def _length(points: Tensor, ends: list[int]) -> Tensor:
+    return torch.linalg.vector_norm(points[:, ends[0]] - points[:, ends[1]], dim=-1)
+
+
+def _points(predicted: np.ndarray, in_prediction: np.ndarray, true: np.ndarray, in_truth: np.ndarray) -> Points:
+    return Points(
+        torch.from_numpy(np.where(in_prediction[..., None], predicted, 0).astype(np.float64)),
+        torch.from_numpy(np.where(in_truth[..., None], true, 0).astype(np.float64)),
+        torch.from_numpy(in_prediction),
+        torch.from_numpy(in_truth),
+    )
+
+
+def _camera_of(matched: Matched, intrinsics: Intrinsics | None) -> np.ndarray | None:
+    """fx fy cx cy of every frame, (N, 4): as given, else the truth's, else the predictions'."""
+    if intrinsics is not None:
+        K = np.tile(np.array(intrinsics, dtype=np.float64), (len(matched.truth), 1))
+    else:
+        K = matched.truth.K if matched.truth.K is not None else matched.prediction.K
+    if K is not None and (not np.isfinite(K).all() or (K[:, :2] == 0).any()):
+        raise InputError("intrinsics hold a focal length of 0 or a number that isn't finite: give fx fy cx cy in px")
+    return K
+
+
+def _unprojected(keypoints: KeypointSet, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Joints in mm from ``uvd``, and which are there."""
+    uvd = np.asarray(keypoints.uvd, dtype=np.float64)
+    rays = (uvd[..., :2] - K[:, None, 2:]) / K[:, None, :2]
+    depth_mm = uvd[..., 2:]
+    return np.concatenate([rays * depth_mm, depth_mm], -1), keypoints.present("uvd") & (uvd[..., 2] > 0)

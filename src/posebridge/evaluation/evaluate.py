@@ -1,0 +1,94 @@
+"""Predictions and truth to the numbers of a report."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import torch
+
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.record import Score
+from posebridge.errors import InputError
+from posebridge.evaluation.distances import Points, image_distances, space_distances, space_points
+from posebridge.evaluation.matching import Matched, match
+from posebridge.evaluation.protocols import PCK_005, Protocol
+from posebridge.geometry.alignment import align_similarity
+from posebridge.metrics.joints import auc, masked_mean, masked_median, pck, pck_curve, per_group
+
+
+def evaluate(prediction: KeypointSet, truth: KeypointSet, image_side_px: float, protocol: Protocol = PCK_005) -> Score:
+    """Score predictions of square images of side ``image_side_px`` under a protocol.
+
+    A joint that the truth has and the prediction lacks is wrong at every threshold and left out of mean errors.
+    Raises ``InputError`` where the sets share no frame or joint, or one has no ``uv_px``.
+    """
+    matched = match(prediction, truth)
+    skip_px = None if protocol.skip_border is None else protocol.skip_border * image_side_px
+    image = image_distances(matched, image_side_px, skip_px)
+    if image is None:
+        raise InputError("predictions and truth can't be compared in the image: both must hold uv_px")
+    threshold_px = protocol.threshold * image_side_px
+    thresholds = torch.linspace(0, protocol.curve_end, protocol.curve_steps, dtype=torch.float64)
+    groups = {
+        name: [matched.joint_names.index(joint) for joint in joints if joint in matched.joint_names]
+        for name, joints in protocol.groups.items()
+    }
+    return Score(
+        n_frames=int(image.counted.any(1).sum()),
+        joint_names=matched.joint_names,
+        image_side_px=image_side_px,
+        pck_005=pck(image.errors, image.counted, threshold_px).item(),
+        mean_error_px=masked_mean(image.errors, image.measured).item(),
+        auc=auc(image.errors, image.counted, (0.0, protocol.curve_end * image_side_px), protocol.curve_steps).item(),
+        pck_thresholds=tuple(thresholds.tolist()),
+        pck_curve=tuple(pck_curve(image.errors, image.counted, thresholds * image_side_px).tolist()),
+        per_joint_pck=tuple(pck(image.errors, image.counted, threshold_px, dim=0).tolist()),
+        per_joint_error_px=tuple(masked_mean(image.errors, image.measured, dim=0).tolist()),
+        per_group_pck={
+            name: share.item()
+            for name, share in per_group(
+                lambda errors, valid: pck(errors, valid, threshold_px), image.errors, image.counted, groups
+            ).items()
+        },
+        alignment=protocol.alignment,
+        **_in_space(space_points(matched), matched, protocol),
+    )
+
+
+def _in_space(points: Points | None, matched: Matched, protocol: Protocol) -> dict[str, float]:
+    """The numbers in mm, where both sets have joints in space."""
+    if points is None:
+        return {}
+    space = space_distances(points, protocol.alignment, matched, protocol.root, protocol.reference_bone)
+    both = points.in_prediction & points.in_truth
+    procrustes = points.distances(align_similarity(points.predicted, points.true, both))
+    return {
+        "mean_error_mm": masked_mean(space.errors, space.measured).item(),
+        "median_error_mm": masked_median(space.errors, space.measured).item(),
+        "pa_mean_error_mm": masked_mean(procrustes.errors, procrustes.measured).item(),
+    }
+
+
+def frame_errors_px(prediction: KeypointSet, truth: KeypointSet) -> dict[str, float]:
+    """Mean error in pixels of every shared frame that has a joint to compare, by key."""
+    matched = match(prediction, truth)
+    image = image_distances(matched)
+    if image is None:
+        raise InputError("predictions and truth can't be compared in the image: both must hold uv_px")
+    means = masked_mean(image.errors, image.measured, dim=1).tolist()
+    return {str(key): mean for key, mean in zip(matched.truth.key, means, strict=True) if np.isfinite(mean)}
+
+
+def pick_frames(error_of: Mapping[str, float], each: int = 4) -> list[tuple[str, Literal["best", "median", "worst"]]]:
+    """Keys of the ``each`` best frames, those around the median, and the worst, no frame twice."""
+    ranked = sorted(error_of, key=lambda key: error_of[key])
+    each = min(each, len(ranked) // 3) or min(1, len(ranked))
+    middle = max((len(ranked) - each) // 2, 0)
+    picked: dict[str, Literal["best", "median", "worst"]] = {}
+    for key in ranked[:each]:
+        picked.setdefault(key, "best")
+    for key in ranked[middle : middle + each]:
+        picked.setdefault(key, "median")
+    for key in ranked[len(ranked) - each :]:
+        picked.setdefault(key, "worst")
+    return list(picked.items())

@@ -1,0 +1,82 @@
+"""What a number means: named benchmark protocols, and the options of ``posebridge score``. Free of torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from posebridge.errors import InputError
+from posebridge.skeletons.hand import HAND21
+
+Alignment = Literal["none", "root", "root-scale", "similarity"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a table's numbers are taken. Fractions are of the image's side."""
+
+    name: str
+    groups: Mapping[str, tuple[str, ...]]  # columns of the table -> names of their joints
+    threshold: float = 0.05  # a joint is right strictly below this distance
+    skip_border: float | None = None  # joints whose truth lies this close to the border, or outside, don't count
+    curve_end: float = 0.2  # the PCK curve runs from 0 to here ...
+    curve_steps: int = 41  # ... in this many thresholds, both ends included
+    alignment: Alignment = "root-scale"  # of joints in space: what a single RGB image can't know is taken from truth
+    root: str = HAND21.joints[HAND21.root]
+    reference_bone: tuple[str, str] = HAND21.reference_bone
+
+
+# The 2D protocol of the adaptation tables (RegDA, UniFrame): half of a tenth of the heat map's side, which is 0.05 of
+# the image's; joints within one pixel of the border of the 64 px heat map are left out, absent joints ignored.
+PCK_005 = Protocol(name="PCK@0.05", groups=HAND21.groups, skip_border=1 / 64)
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """How ``posebridge score`` compares two files."""
+
+    intrinsics: tuple[float, float, float, float] | None = None
+    """fx fy cx cy in pixels: turns uvd (u px, v px, depth mm) into millimetres. Not needed where the truth holds K."""
+
+    image_size: float | None = None
+    """Side of the images in pixels: needed for PCK at fractions of it, and for --skip-border."""
+
+    align: Alignment = "none"
+    """What predicted joints in space take from the truth before they are compared: root (its position), root-scale
+    (that and the reference bone's length), or similarity (the best rotation, translation and scale)."""
+
+    root_joint: str = HAND21.joints[HAND21.root]
+    """Root joint of --align root and root-scale: its name, or its number where the files name no joints."""
+
+    reference_bone: tuple[str, str] = HAND21.reference_bone
+    """Bone whose length sets the scale of --align root-scale: the names of its two joints."""
+
+    pck_mm: tuple[float, ...] = (10.0, 20.0, 30.0, 40.0, 50.0)
+    """Thresholds of PCK in space, in mm, 1 or more."""
+
+    pck_fraction: tuple[float, ...] = (0.05, 0.1, 0.2)
+    """Thresholds of PCK in the image, as fractions of --image-size, below 1."""
+
+    auc_mm: tuple[float, float] = (0.0, 50.0)
+    """Range in mm over which the area under the PCK curve is taken."""
+
+    success_mm: tuple[float, ...] = (20.0, 40.0, 80.0)
+    """Thresholds in mm for the share of frames whose largest joint error is below."""
+
+    skip_border: float | None = None
+    """In the image, leave out joints whose truth lies within this many pixels of the border, or outside."""
+
+    def __post_init__(self):
+        if any(not 0 < t < 1 for t in self.pck_fraction):
+            raise InputError(f"--pck-fraction {_words(self.pck_fraction)} is out of range: give fractions in (0, 1)")
+        if any(not t >= 1 for t in (*self.pck_mm, *self.success_mm)):
+            raise InputError("--pck-mm and --success-mm take millimetres of 1 or more; fractions go to --pck-fraction")
+        if not 0 <= self.auc_mm[0] < self.auc_mm[1]:
+            raise InputError(f"--auc-mm {_words(self.auc_mm)} is no range: give two rising numbers of 0 or more")
+        if self.image_size is not None and not self.image_size > 0:
+            raise InputError(f"--image-size {self.image_size:g} is impossible: give the side of the images in pixels")
+        if self.skip_border is not None and self.image_size is None:
+            raise InputError("--skip-border needs the border: give --image-size, the side of the images in pixels")
+
+
+def _words(numbers: tuple[float, ...]) -> str:
+    return " ".join(f"{number:g}" for number in numbers)

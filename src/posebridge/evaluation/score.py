@@ -1,0 +1,122 @@
+"""The ``score`` command: numbers for any two files of keypoints, ours or not."""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.errors import InputError
+from posebridge.evaluation.distances import Distances, image_distances, space_distances, space_points
+from posebridge.evaluation.matching import Matched, match
+from posebridge.evaluation.protocols import ScoreOptions
+from posebridge.metrics.joints import auc, masked_mean, masked_median, pck, success_rate
+
+
+@dataclass(frozen=True)
+class Auc:
+    """Area under the PCK curve, in [0, 1], with its range."""
+
+    value: float
+    from_mm: float
+    to_mm: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What ``score`` found. Numbers in mm are None without joints in space, those in px without joints in the image.
+
+    Shares are in [0, 1]. Thresholds are texts: "20" is 20 mm, "0.05" a fraction of the image's side.
+    """
+
+    frames: int  # in both files
+    frames_without_prediction: int
+    frames_without_truth: int
+    unmatched_joints: tuple[str, ...]  # in one of the files only
+    joints_without_prediction: int  # wrong at every threshold, left out of mean and median
+    align: str
+    mean_joint_error_mm: float | None
+    median_joint_error_mm: float | None
+    pa_mean_joint_error_mm: float | None
+    auc: Auc | None
+    mean_error_px: float | None
+    pck: dict[str, float]
+    success_rate_max: dict[str, float] | None
+    per_joint: dict[str, dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers as JSON: what could not be measured is left out, a number over nothing is null."""
+        return {name: _plain(value) for name, value in asdict(self).items() if value is not None}
+
+
+def score_files(predictions: Path, truth: Path, options: ScoreOptions) -> Scores:
+    """Compare two npz files. Raises ``InputError`` where they are defective or have nothing in common."""
+    matched = match(KeypointSet.load(predictions), KeypointSet.load(truth))
+    points = space_points(matched, options.intrinsics)
+    space = procrustes = None
+    if points is not None:
+        space, procrustes = (
+            space_distances(points, align, matched, options.root_joint, options.reference_bone)
+            for align in (options.align, "similarity")
+        )
+    image = image_distances(matched, options.image_size, options.skip_border)
+    main = space or image
+    if main is None:
+        raise InputError(f"{predictions} and {truth} have no kind of joints in common: both need uv_px, xyz_mm or uvd")
+    return Scores(
+        frames=len(matched.truth),
+        frames_without_prediction=matched.without_prediction,
+        frames_without_truth=matched.without_truth,
+        unmatched_joints=matched.unmatched_joints,
+        joints_without_prediction=int((main.counted & ~main.measured).sum()),
+        align=options.align,
+        mean_joint_error_mm=space and masked_mean(space.errors, space.measured).item(),
+        median_joint_error_mm=space and masked_median(space.errors, space.measured).item(),
+        pa_mean_joint_error_mm=procrustes and masked_mean(procrustes.errors, procrustes.measured).item(),
+        auc=space and Auc(auc(space.errors, space.counted, options.auc_mm).item(), *options.auc_mm),
+        mean_error_px=image and masked_mean(image.errors, image.measured).item(),
+        pck={label: value.item() for label, value in _pck(space, image, options).items()},
+        success_rate_max=space and _success(space, options),
+        per_joint=_per_joint(matched, space, image, options),
+    )
+
+
+def _pck(space: Distances | None, image: Distances | None, options: ScoreOptions, dim: int | None = None) -> dict:
+    """PCK at every threshold that can be applied, as tensors by label."""
+    shares = {}
+    if space is not None:
+        for mm in options.pck_mm:
+            shares[f"{mm:g}"] = pck(space.errors, space.counted, mm, dim)
+    if image is not None and options.image_size is not None:
+        for fraction in options.pck_fraction:
+            shares[f"{fraction:g}"] = pck(image.errors, image.counted, fraction * options.image_size, dim)
+    return shares
+
+
+def _success(space: Distances, options: ScoreOptions) -> dict[str, float]:
+    rates = success_rate(space.errors, space.counted, options.success_mm).tolist()
+    return {f"{mm:g}": rate for mm, rate in zip(options.success_mm, rates, strict=True)}
+
+
+def _per_joint(
+    matched: Matched, space: Distances | None, image: Distances | None, options: ScoreOptions
+) -> dict[str, dict[str, Any]]:
+    """Mean errors and PCK of each joint."""
+    numbers: dict[str, dict[str, Any]] = {name: {} for name in matched.joint_names}
+    for label, distances in (("mean_joint_error_mm", space), ("mean_error_px", image)):
+        if distances is not None:
+            means = masked_mean(distances.errors, distances.measured, dim=0).tolist()
+            for name, mean in zip(matched.joint_names, means, strict=True):
+                numbers[name][label] = mean
+    shares = {label: share.tolist() for label, share in _pck(space, image, options, dim=0).items()}
+    for j, name in enumerate(matched.joint_names):
+        numbers[name]["pck"] = {label: share[j] for label, share in shares.items()}
+    return numbers
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

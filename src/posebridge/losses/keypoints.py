@@ -1,0 +1,62 @@
+"""Losses on heat maps, coordinates and depths of joints: one value a joint, which the caller weighs and reduces."""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def heatmap_mse(predicted: Float[Tensor, "B J H W"], target: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J"]:
+    """Squared difference, averaged over the pixels of each map."""
+    return (predicted - target).square().mean(dim=(-2, -1))
+
+
+def heatmap_cross_entropy(logits: Float[Tensor, "B J H W"], target: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J"]:
+    """Cross-entropy between a target that sums to one and the softmax of the logits over the pixels, in nats.
+
+    A target of zeros (a joint outside the map) gives zero, with zero gradient.
+    """
+    return -(target.flatten(2) * logits.flatten(2).log_softmax(dim=-1)).sum(dim=-1)
+
+
+def heatmap_kl(logits: Float[Tensor, "B J H W"], target: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J"]:
+    """KL divergence of the softmaxed logits from the target, in nats: the cross-entropy less the target's entropy."""
+    return torch.special.xlogy(target, target).sum(dim=(-2, -1)) + heatmap_cross_entropy(logits, target)
+
+
+def coordinate_smooth_l1(
+    predicted: Float[Tensor, "B J D"], target: Float[Tensor, "B J D"], beta: float = 1.0
+) -> Float[Tensor, "B J"]:
+    """Smooth L1 summed over the coordinates of each joint: quadratic below ``beta`` (in their unit), linear above."""
+    return F.smooth_l1_loss(predicted, target, reduction="none", beta=beta).sum(dim=-1)
+
+
+def depth_l1(predicted: Float[Tensor, "B J"], target: Float[Tensor, "B J"]) -> Float[Tensor, "B J"]:
+    """Absolute difference of depths, in their unit."""
+    return (predicted - target).abs()
+
+
+def weighted_mean(values: Float[Tensor, "*shape"], weights: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Mean of values by weights of the same shape, at least zero (a mask will do); zero where all weights are.
+
+    A value of weight zero is not looked at and gets no gradient. Labels that are missing must be finite (zero) all
+    the same: no weight keeps the gradient of a loss of NaN from being NaN.
+    """
+    if values.shape != weights.shape:
+        raise ValueError(f"values {tuple(values.shape)} and weights {tuple(weights.shape)} must have the same shape")
+    counted = weights > 0
+    weights = weights.to(values.dtype)
+    total = (torch.where(counted, values, 0) * weights).sum()
+    return total / weights.sum().clamp_min(torch.finfo(values.dtype).tiny)
+
+
+def combine(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[Tensor, ""]:
+    """The weighted sum of named terms. Raises ``ValueError`` unless terms and weights have the same names."""
+    if terms.keys() != weights.keys():
+        unweighted, unused = sorted(terms.keys() - weights.keys()), sorted(weights.keys() - terms.keys())
+        raise ValueError(f"terms and weights must match: terms without a weight {unweighted}, weights unused {unused}")
+    if not terms:
+        raise ValueError("there is no term to combine")
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

@@ -1,0 +1,193 @@
+"""UniFrame (Kim et al., ECCV 2022): a slow teacher's pseudo-labels, and style transfer both ways.
+
+Every view of an image is an affine map of pixels that is known exactly. The teacher's joints are taken from its view
+to the student's by composing the two maps, and the heat map that the student should give is drawn there: nothing is
+ever warped back, so consistency across augmentations is exact.
+"""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Generator, Tensor
+
+from posebridge.cameras.pinhole import apply_affine
+from posebridge.contracts.batch import Observation, UnlabelledBatch
+from posebridge.data.appearance import AppearanceConfig, apply_appearance
+from posebridge.data.augment import GeometryConfig, draw_views, move
+from posebridge.data.occlude import OcclusionConfig, adaptive_occlusion
+from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.training.context import Context
+from posebridge.training.optimisers import Schedule
+from posebridge.training.pseudo_labels import PseudoLabels, keep_most_confident, look, update_average
+from posebridge.training.run import SelectionPlan
+from posebridge.training.source_training import SourceTraining, SourceTrainingConfig, augmented
+from posebridge.training.stage import PoseStage, Stage, Terms
+from posebridge.training.style import AdaINStyle, FourierStyle, StyleTraining, Stylist
+from posebridge.training.supervision import depth_term, heat_term, supervised_terms
+
+
+@dataclass(frozen=True)
+class MeanTeacherConfig:
+    """Defaults are UniFrame's where it gives them."""
+
+    source: SourceTrainingConfig = field(default_factory=SourceTrainingConfig)
+    style: AdaINStyle | FourierStyle | None = field(default_factory=AdaINStyle)
+    schedule: Schedule = field(
+        default_factory=lambda: Schedule(steps=15_000, learning_rate=1e-4, drops=(5 / 30, 20 / 30))
+    )
+    batch_size: int = 32
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    occlusion: OcclusionConfig = field(default_factory=OcclusionConfig)
+    average_decay: float = 0.999  # of the teacher, over parameters
+    kept_share: float = 0.5  # of all joints of a batch, the most confident
+    looks: int = 1  # of the teacher; with two, confidence is also how well they agree
+    agreement_px: float = 0.03  # of the image side: a difference of looks that leaves exp(-1/2) of the confidence
+    source_to_target: float = 0.5  # probability that source images take the target's style
+    target_to_source: float = 0.5  # probability that the teacher's images take the source's style
+    heat_weight: float = 0.5
+    depth_weight: float = 0.05
+    consistency_weight: float = 1.0
+    depth_consistency_weight: float = 0.1
+    selections: int = 8  # how many checkpoints are compared
+
+
+class MeanTeacher:
+    """Source training, a style stage where one is needed, and adaptation."""
+
+    name = "mean-teacher"
+
+    def __init__(self, config: MeanTeacherConfig):
+        self.config = config
+
+    def stages(self, context: Context) -> Iterator[tuple[Stage, SelectionPlan | None]]:
+        """The stages in order; each is made when the one before is done."""
+        network = context.source_network
+        if network is None:
+            source = SourceTraining(self.config.source, context, context.new_network())
+            yield source, None
+            network = source.result()
+        stylist: Stylist | None = None
+        if isinstance(self.config.style, AdaINStyle):
+            style = StyleTraining(self.config.style, context, network)
+            yield style, None
+            stylist = style.stylist()
+        elif self.config.style is not None:
+            stylist = self.config.style.stylist()
+        yield Adaptation(self.config, context, network, stylist), context.selection
+
+
+class Adaptation(PoseStage):
+    """The student learns from labelled source images and from what the teacher sees in target images."""
+
+    name = "mean-teacher"
+
+    def __init__(self, config: MeanTeacherConfig, context: Context, network: PoseResNet, stylist: Stylist | None):
+        if context.target is None:
+            raise ValueError("adaptation needs a target")
+        super().__init__(
+            config.schedule,
+            {"source": context.source(config.batch_size), "target": context.target(config.batch_size)},
+            {
+                "heat": config.heat_weight,
+                "depth": config.depth_weight,
+                "consistency": config.consistency_weight,
+                "depth_consistency": config.depth_consistency_weight,
+            },
+            **context.stage_options(3),
+        )
+        self.config = config
+        self.maps = context.maps
+        self.skeleton = context.skeleton
+        self.student = copy.deepcopy(network)
+        self.teacher = copy.deepcopy(network).requires_grad_(False)
+        self.stylist = stylist
+
+    def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
+        """Supervision on the source, consistency with the teacher on the target."""
+        source, target = batches["source"], batches["target"]
+        assert isinstance(target, UnlabelledBatch)
+        assert source.image is not None
+        assert target.image is not None
+        styled = self._restyled(source.image, target.image, self.config.source_to_target, generator)
+        labelled = augmented(replace(source, image=styled), self.config.geometry, self.config.appearance, generator)
+        terms = supervised_terms(self.maps, self.student(labelled.image), labelled, self.skeleton)
+
+        pseudo = self._teach(target, source.image, generator)
+        T_student = self._draw_views(target, generator)
+        uv_student = apply_affine(T_student, pseudo.uv_px)
+        image = apply_appearance(move(target, T_student).image, self.config.appearance, generator)
+        image, _ = adaptive_occlusion(image, uv_student, pseudo.confidence, self.config.occlusion, generator)
+        heat, depth = (output.float() for output in self.student(image))
+        kept = pseudo.kept.float()
+        terms["consistency"] = heat_term(self.maps, heat, uv_student, image.shape[-1], kept)
+        terms["depth_consistency"] = depth_term(self.maps, (heat, depth), pseudo.relative_depth, kept)
+        return terms
+
+    @torch.no_grad()
+    def _teach(self, target: UnlabelledBatch, source_images: Tensor, generator: Generator) -> PseudoLabels:
+        """The teacher's joints in the pixels of the un-augmented crop."""
+        looks = []
+        for _ in range(self.config.looks):
+            T_view = self._draw_views(target, generator)
+            view = move(target, T_view)
+            assert view.image is not None
+            image = self._restyled(view.image, source_images, self.config.target_to_source, generator)
+            seen = look(self.teacher, self.maps, apply_appearance(image, self.config.appearance, generator))
+            looks.append(replace(seen, uv_px=apply_affine(torch.linalg.inv(T_view), seen.uv_px)))
+        return self._merge(looks, target.image.shape[-1])
+
+    def _merge(self, looks: list[PseudoLabels], image_px: int) -> PseudoLabels:
+        """Mean of the looks, trusted as far as they agree."""
+        uv = torch.stack([seen.uv_px for seen in looks])
+        confidence = torch.stack([seen.confidence for seen in looks]).prod(0) ** (1 / len(looks))
+        if len(looks) > 1:
+            apart = (uv - uv.mean(0)).norm(dim=-1).mean(0) / (self.config.agreement_px * image_px)
+            confidence = confidence * torch.exp(-0.5 * apart.square())
+        depth = torch.stack([seen.relative_depth for seen in looks]).mean(0)
+        kept = keep_most_confident(confidence, self.config.kept_share)
+        return PseudoLabels(uv.mean(0), depth, confidence, kept)
+
+    def _draw_views(self, batch: Observation, generator: Generator) -> Tensor:
+        assert batch.image is not None
+        size = batch.image.shape[-1]
+        return draw_views(self.config.geometry, len(batch), size, generator).to(batch.image)
+
+    def _restyled(self, images: Tensor, style: Tensor, probability: float, generator: Generator) -> Tensor:
+        """Each image in the style of one of the other domain's, with the given probability."""
+        if self.stylist is None or probability == 0:
+            return images
+        chosen = torch.rand(len(images), generator=generator) < probability
+        if not chosen.any():
+            return images
+        partner = torch.randint(len(style), (int(chosen.sum()),), generator=generator)
+        chosen, partner = chosen.to(images.device), partner.to(images.device)
+        restyled = images.clone()
+        restyled[chosen] = self.stylist(images[chosen], style[partner], generator)
+        return restyled
+
+    def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
+        """Called by the trainer: the teacher follows."""
+        update_average(self.teacher, self.student, self.config.average_decay)
+
+    def trained(self):
+        """The student's parameters."""
+        return self.student.parameters()
+
+    def result(self) -> PoseResNet:
+        """The teacher: slower, and with batch statistics of the target alone."""
+        return self.teacher
+
+    def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:
+        """What would be taught of un-augmented frames."""
+        assert frames.image is not None
+        parts = [look(self.teacher, self.maps, part) for part in frames.image.split(64)]
+        confidence = torch.cat([part.confidence for part in parts])
+        return PseudoLabels(
+            torch.cat([part.uv_px for part in parts]),
+            torch.cat([part.relative_depth for part in parts]),
+            confidence,
+            keep_most_confident(confidence, self.config.kept_share),
+        )

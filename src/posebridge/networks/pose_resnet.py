@@ -1,0 +1,105 @@
+"""PoseResNet: an encoder, three deconvolutions, and 2K maps (Xiao et al. 2018, with Iqbal et al.'s depth maps)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from posebridge.errors import InputError
+
+
+@dataclass(frozen=True)
+class PoseResNetConfig:
+    """Defaults are the papers' network: ResNet-101 at 256 px, maps of 64 px."""
+
+    encoder: str = "resnet101"  # any timm model that has features_only
+    pretrained: str = "none"  # "none", "timm" (download), or the path of a local weights file
+    joints: int = 21
+    encoder_stride: int = 32  # of the deepest features in use; maps come out at an eighth of it
+    decoder_channels: int = 256
+    skips: bool = False  # add the encoder's shallower features on the way up (helps small images)
+
+
+class PoseResNet(nn.Module):
+    """Images to K heat maps (logits) and K maps of relative depth.
+
+    Decoding is ``representations.pose25d``'s affair.
+    """
+
+    def __init__(self, config: PoseResNetConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = create_encoder(config.encoder, config.pretrained, config.encoder_stride)
+        levels = {reduction: i for i, reduction in enumerate(self.encoder.feature_info.reduction())}
+        channels = self.encoder.feature_info.channels()
+        width = config.decoder_channels
+        self.deconvolutions = nn.ModuleList()
+        self.laterals = nn.ModuleList()
+        inputs, stride = channels[-1], config.encoder_stride
+        for _ in range(3):
+            self.deconvolutions.append(_deconvolution(inputs, width))
+            inputs, stride = width, stride // 2
+            has_skip = config.skips and stride in levels
+            self.laterals.append(nn.Conv2d(channels[levels[stride]], width, 1) if has_skip else nn.Identity())
+        self.skip_levels = [levels.get(config.encoder_stride >> i, -1) if config.skips else -1 for i in (1, 2, 3)]
+        self.head = nn.Conv2d(width, 2 * config.joints, 1)
+        nn.init.normal_(self.head.weight, std=0.001)
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def map_stride(self) -> int:
+        """Image pixels a map pixel."""
+        return self.config.encoder_stride // 8
+
+    def features(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B C h w"]]:
+        """The encoder's features, shallow to deep. Images are RGB in [0, 1]."""
+        return self.encoder((images - 0.45) / 0.25)
+
+    def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K h w"]]:
+        """Heat-map logits and depth maps from the encoder's features."""
+        x = features[-1]
+        for deconvolution, lateral, level in zip(self.deconvolutions, self.laterals, self.skip_levels, strict=True):
+            x = deconvolution(x)
+            if level >= 0:
+                x = x + lateral(features[level])
+        heat, depth = self.head(x).chunk(2, dim=1)
+        return heat, depth
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K h w"]]:
+        """Heat-map logits and depth maps."""
+        return self.decode(self.features(images))
+
+
+def _deconvolution(inputs: int, outputs: int) -> nn.Sequential:
+    deconvolution = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
+    nn.init.kaiming_normal_(deconvolution.weight, mode="fan_in", nonlinearity="relu")
+    return nn.Sequential(deconvolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def create_encoder(name: str, pretrained: str, stride: int) -> nn.Module:
+    """A timm encoder that ends at features of the given stride and returns all features, shallow to deep.
+
+    Raises ``InputError`` for an unknown name, a stride that it doesn't have, or weights that can't be had.
+    """
+    if not timm.is_model(name):
+        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
+        raise InputError(f"timm has no model {name!r}" + (f"; near it: {near}" if near else ""))
+    reductions = timm.create_model(name, features_only=True, pretrained=False).feature_info.reduction()
+    if stride not in reductions:
+        raise InputError(f"encoder {name} has no features of stride {stride}: choose from {reductions}")
+    options = {"features_only": True, "out_indices": tuple(range(reductions.index(stride) + 1))}
+    if pretrained == "none":
+        return timm.create_model(name, pretrained=False, **options)
+    if pretrained == "timm":
+        try:
+            return timm.create_model(name, pretrained=True, **options)
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"the weights of {name} could not be downloaded ({type(error).__name__}): "
+                "give a local file as pretrained, or pretrained=none to start from random weights"
+            ) from error
+    if not Path(pretrained).is_file():
+        raise InputError(f"pretrained={pretrained}: no such file; give 'none', 'timm' or a weights file")
+    return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": pretrained}, **options)

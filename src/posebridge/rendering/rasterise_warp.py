@@ -1,0 +1,79 @@
+"""The fast rasteriser: NVIDIA Warp kernels on CPU or CUDA, without a display.
+
+Same signature, same semantics and the same floating-point operations as the readable ``rasterise``.
+"""
+
+import functools
+import os
+from collections.abc import Callable
+
+import torch
+import warp as wp
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from posebridge.rendering.raster import Raster
+from posebridge.rendering.rasterise import project, resolve
+from posebridge.rendering.rasterise_kernels import EMPTY, depth_test, resolve_hits
+
+wp.config.log_level = wp.LOG_WARNING  # no banner, no line for each compiled kernel
+
+
+def rasterise(
+    vertices_m: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], K: Float[Tensor, "B 3 3"], height: int, width: int
+) -> Raster:
+    """Nearest face, barycentrics and depth at each pixel centre; see the readable twin for what is promised.
+
+    Takes float32 only (raises ``TypeError`` otherwise). Memory is linear in vertices, faces and pixels.
+    """
+    if vertices_m.dtype != torch.float32 or K.dtype != torch.float32:
+        raise TypeError(f"float32 is needed, got vertices of {vertices_m.dtype} and K of {K.dtype}")
+    _start_warp()
+    differentiable = torch.is_grad_enabled() and (vertices_m.requires_grad or K.requires_grad)
+    with torch.no_grad():
+        screen = project(vertices_m, K)
+        keys = _depth_test(screen, faces, height, width)
+    if differentiable:
+        return resolve(torch.where(keys == EMPTY, -1, keys & 0xFFFFFFFF), vertices_m, faces, K)
+    return _resolve(screen, faces, keys)
+
+
+@functools.cache
+def _start_warp() -> None:
+    """Initialise Warp. Without a GPU its native code warns on stderr, past every setting; that line is dropped."""
+    if torch.cuda.is_available():
+        wp.init()
+        return
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            wp.init()
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _depth_test(screen: Tensor, faces: Tensor, height: int, width: int) -> Int[Tensor, "B H W"]:
+    """For each pixel the smallest of (bits of the depth, face index), packed into 64 bits."""
+    keys = screen.new_full((len(screen), height, width), EMPTY, dtype=torch.int64)
+    _launch(depth_test, (len(screen), len(faces)), screen, faces, keys)
+    return keys
+
+
+def _resolve(screen: Tensor, faces: Tensor, keys: Tensor) -> Raster:
+    """Barycentrics and depth without gradients."""
+    barycentric = screen.new_empty(*keys.shape, 3)
+    depth_m = screen.new_empty(keys.shape)
+    face_index = torch.empty_like(keys)
+    _launch(resolve_hits, tuple(keys.shape), screen, faces, keys, face_index, barycentric, depth_m)
+    return Raster(face_index, barycentric, depth_m)
+
+
+def _launch(kernel: Callable[..., None], dim: tuple[int, ...], screen: Tensor, faces: Tensor, *arrays: Tensor) -> None:
+    """Run a kernel on torch's device and stream, without copies; arrays (..., 3) of floats become vectors."""
+    corners = faces.to(screen.device, torch.int32).contiguous()
+    inputs = [wp.from_torch(screen, dtype=wp.vec3), wp.from_torch(corners)]
+    inputs += [wp.from_torch(array, dtype=wp.vec3 if array.ndim == 4 else None) for array in arrays]
+    stream = wp.stream_from_torch(screen.device) if screen.is_cuda else None
+    wp.launch(kernel, dim=dim, inputs=inputs, device=inputs[0].device, stream=stream)

@@ -1,0 +1,110 @@
+"""Bodies: COCO with 17 joints, Human3.6M with 17, SMPL with 24, MPII with 16.
+
+Left and right are the person's. Places name what is meant by joints whose names differ between datasets; they agree
+to a few centimetres, not exactly (MPII's ``thorax`` is the middle of the shoulders, Human3.6M's and SMPL's lie
+slightly above it; hips and shoulders of SMPL lie deeper inside the body than those that people click):
+
+- ``thorax``: base of the neck, between the shoulders. SMPL's ``neck``.
+- ``head_centre``: inside the head at the height of the jaw. Human3.6M's ``neck_base`` (number 9), SMPL's ``head``.
+- ``head_top``: Human3.6M's ``head``.
+- ``spine``: half-way from the pelvis to the thorax. SMPL's ``spine2``.
+- ``left_toe_base``, ``right_toe_base``: SMPL's feet. Human3.6M's feet are ankles.
+"""
+
+from posebridge.skeletons.skeleton import Skeleton
+
+
+def _sides(*names: str) -> tuple[str, ...]:
+    """Each name on the left, then on the right."""
+    return tuple(f"{side}_{name}" for name in names for side in ("left", "right"))
+
+
+def _pairs(*names: str) -> dict[str, str]:
+    return {f"left_{name}": f"right_{name}" for name in names}
+
+
+def _both(parents: dict[str, str]) -> dict[str, str]:
+    """The same tree on both sides; parents that start with ``=`` are in the middle of the body."""
+    return {
+        f"{side}_{child}": parent[1:] if parent.startswith("=") else f"{side}_{parent}"
+        for side in ("left", "right")
+        for child, parent in parents.items()
+    }
+
+
+_LIMB_JOINTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+_LIMBS = {"elbow": "shoulder", "wrist": "elbow", "knee": "hip", "ankle": "knee"}
+_LIMB_GROUPS = {  # columns of Table 2 of Lin et al., NeurIPS 2023
+    "Sld": _sides("shoulder"),
+    "Elb": _sides("elbow"),
+    "Wrist": _sides("wrist"),
+    "Hip": _sides("hip"),
+    "Knee": _sides("knee"),
+    "Ankle": _sides("ankle"),
+}
+
+COCO17 = Skeleton(
+    name="coco17",
+    joints=("nose", *_sides("eye", "ear", *_LIMB_JOINTS)),
+    # COCO defines no tree. The nose is its only joint without a mirror image, so it is the root; shoulders hang from
+    # it and hips from their own side's shoulder, so that the tree is its own mirror image.
+    parent_of=_both({"eye": "=nose", "ear": "eye", "shoulder": "=nose", "hip": "shoulder", **_LIMBS}),
+    reference_bone=("left_shoulder", "left_hip"),  # the trunk's side: long, and seldom seen end-on
+    mirror_of=_pairs("eye", "ear", *_LIMB_JOINTS),
+    groups={"Head": ("nose", *_sides("eye", "ear")), **_LIMB_GROUPS},
+)
+
+H36M17 = Skeleton(
+    name="h36m17",
+    joints=(
+        *("pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
+        *("spine", "thorax", "neck_base", "head"),
+        *("left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist"),
+    ),
+    parent_of=_both({"hip": "=pelvis", "shoulder": "=thorax", **_LIMBS})
+    | {"spine": "pelvis", "thorax": "spine", "neck_base": "thorax", "head": "neck_base"},
+    reference_bone=("spine", "thorax"),  # the chest doesn't bend, and lies across the view even of a sitting person
+    mirror_of=_pairs(*_LIMB_JOINTS),
+    groups={"Head": ("head",), **_LIMB_GROUPS},
+    aliases={"root": "pelvis", "left_foot": "left_ankle", "right_foot": "right_ankle", "top_head": "head"},
+    place_of={"neck_base": "head_centre", "head": "head_top"},
+)
+
+SMPL24 = Skeleton(
+    name="smpl24",
+    joints=(
+        *("pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2"),
+        *("left_ankle", "right_ankle", "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar"),
+        *("head", *_sides("shoulder", "elbow", "wrist", "hand")),
+    ),
+    parent_of=_both(
+        {"hip": "=pelvis", "foot": "ankle", "collar": "=spine3", "shoulder": "collar", "hand": "wrist", **_LIMBS}
+    )
+    | {"spine1": "pelvis", "spine2": "spine1", "spine3": "spine2", "neck": "spine3", "head": "neck"},
+    reference_bone=("spine3", "neck"),  # as for Human3.6M
+    mirror_of=_pairs("foot", "collar", "hand", *_LIMB_JOINTS),
+    groups={"Head": ("head",), **_LIMB_GROUPS},
+    aliases={"root": "pelvis"},
+    place_of={
+        "spine2": "spine",
+        "neck": "thorax",
+        "head": "head_centre",
+        "left_foot": "left_toe_base",
+        "right_foot": "right_toe_base",
+    },
+)
+
+MPII16 = Skeleton(
+    name="mpii16",
+    joints=(
+        *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
+        *("pelvis", "thorax", "upper_neck", "head_top"),
+        *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+    ),
+    parent_of=_both({"hip": "=pelvis", "shoulder": "=thorax", **_LIMBS})
+    | {"thorax": "pelvis", "upper_neck": "thorax", "head_top": "upper_neck"},
+    reference_bone=("pelvis", "thorax"),
+    mirror_of=_pairs(*_LIMB_JOINTS),
+    groups={"Head": ("head_top",), **_LIMB_GROUPS},
+    aliases={"root": "pelvis", "top_head": "head_top"},
+)

@@ -1,0 +1,100 @@
+"""Joint orders of public datasets, and conversion to and from our skeletons by name."""
+
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from posebridge.errors import InputError
+from posebridge.skeletons.body import COCO17, H36M17, MPII16, SMPL24
+from posebridge.skeletons.hand import FINGERS, HAND21
+from posebridge.skeletons.skeleton import Skeleton
+
+ArrayT = TypeVar("ArrayT")  # np.ndarray or torch.Tensor
+
+_TIP_FIRST = tuple(f"{finger}_{i}" for finger in FINGERS for i in (4, 3, 2, 1))
+
+# In places (see ``Skeleton``), so one name is one spot of the anatomy in all of them, whatever a dataset calls it.
+ORDERS: dict[str, tuple[str, ...]] = {
+    "rhd2d": ("wrist", *_TIP_FIRST),
+    "freihand": HAND21.joints,
+    "onehand10k": HAND21.joints,
+    "panoptic_hand2d": HAND21.joints,
+    "coco_wholebody_hand": HAND21.joints,
+    # Both hands; ``one_hand`` picks one.
+    "interhand3d": tuple(f"{side}_{joint}" for side in ("right", "left") for joint in (*_TIP_FIRST, "wrist")),
+    "coco": COCO17.places,
+    "h36m": H36M17.places,
+    "smpl": SMPL24.places,
+    "mpii": MPII16.places,
+    "crowdpose": (
+        *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
+        *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
+        *("head_top", "thorax"),
+    ),
+    "jhmdb": (
+        *("thorax", "spine", "head_centre", "right_shoulder", "left_shoulder", "right_hip", "left_hip"),
+        *("right_elbow", "left_elbow", "right_knee", "left_knee"),
+        *("right_wrist", "left_wrist", "right_ankle", "left_ankle"),
+    ),
+    "mpi_inf_3dhp": (
+        *("head_top", "thorax", "right_shoulder", "right_elbow", "right_wrist"),
+        *("left_shoulder", "left_elbow", "left_wrist"),
+        *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
+        *("pelvis", "spine", "head_centre"),
+    ),
+}
+
+
+def one_hand(names: tuple[str, ...], side: Literal["left", "right"]) -> tuple[str, ...]:
+    """The names of a two-handed order with the prefix of one side removed, ready for ``convert`` to ``HAND21``.
+
+    The other hand's names keep their prefix, so that no joint of it is taken. Raises ``InputError`` where no name
+    has the prefix.
+    """
+    if not any(name.startswith(f"{side}_") for name in names):
+        raise InputError(f"no joint name starts with {side}_: {', '.join(names)}; give an order of two hands")
+    return tuple(name.removeprefix(f"{side}_") for name in names)
+
+
+def convert(
+    values: ArrayT, valid: ArrayT | None, from_names: tuple[str, ...], skeleton: Skeleton
+) -> tuple[ArrayT, ArrayT]:
+    """Bring joints into the order of a skeleton: ``(..., J_from, D)`` to ``(..., J, D)`` and ``(..., J)`` valid.
+
+    Works on numpy arrays and torch tensors. ``from_names`` are an entry of ``ORDERS``, another skeleton's ``places``,
+    or names that the skeleton itself knows (its own, aliases). Joints that ``from_names`` lacks are zero and not
+    valid. Where ``valid`` is None, joints with finite values are valid.
+    Raises ``InputError`` where the number of names is not that of the joints, or the names don't fit the skeleton.
+    """
+    return _take(values, valid, len(from_names), skeleton.order_of(from_names))
+
+
+def convert_back(
+    values: ArrayT, valid: ArrayT | None, skeleton: Skeleton, to_names: tuple[str, ...]
+) -> tuple[ArrayT, ArrayT]:
+    """The opposite of ``convert``: from the order of a skeleton ``(..., J, D)`` to named joints ``(..., J_to, D)``."""
+    indices = np.full(len(to_names), -1)
+    for joint, position in enumerate(skeleton.order_of(to_names)):
+        if position >= 0:
+            indices[position] = joint
+    return _take(values, valid, len(skeleton), indices)
+
+
+def convert_between(values: ArrayT, valid: ArrayT | None, source: Skeleton, target: Skeleton) -> tuple[ArrayT, ArrayT]:
+    """From one skeleton to another, joints of the same place to each other; see ``convert``."""
+    return convert(values, valid, source.places, target)
+
+
+def _take(values: Any, valid: Any, expected: int, indices: np.ndarray) -> Any:
+    """Gather joints by index on arrays of either library; -1 gives zero and not valid."""
+    if values.shape[-2] != expected:
+        raise InputError(f"{values.shape[-2]} joints came with {expected} joint names: give one name a joint")
+    if valid is None:
+        valid = (values * 0 == 0).all(-1)
+    if tuple(valid.shape) != tuple(values.shape[:-1]):
+        raise InputError(f"valid has shape {tuple(valid.shape)}, the joints need {tuple(values.shape[:-1])}")
+    missing = np.flatnonzero(indices < 0)
+    taken, taken_valid = values[..., indices, :], valid[..., indices]
+    taken[..., missing, :] = 0
+    taken_valid[..., missing] = False
+    return taken, taken_valid

@@ -1,0 +1,130 @@
+"""What stands behind the subject: plain walls, procedural clutter, or a user's own photographs.
+
+Clutter is painted once into a bank of square tiles; a sample's background is a random crop of a tile, flipped,
+stretched and re-coloured, so a background costs one resampling.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from posebridge.errors import InputError
+from posebridge.synthesis.draw import chance, generator_for, log_uniform, normal, uniform
+
+_TILE_PX = 192
+_BANK_SIZE = 192
+_BANK_SEED = 7  # the bank is part of a domain's definition, not of a run
+
+
+@dataclass(frozen=True)
+class BackgroundDistribution:
+    """Shares of what is seen behind the subject."""
+
+    clutter_share: float = 1.0  # the rest is a plain wall with a soft gradient
+    photographs: str | None = None  # a folder of images that replaces the painted clutter
+    brightness: tuple[float, float] = (0.3, 1.2)
+
+
+def sample_backgrounds(
+    distribution: BackgroundDistribution, count: int, size_px: int, generator: Generator
+) -> Float[Tensor, "B 3 S S"]:
+    """Backgrounds in sRGB, [0, 1]."""
+    tiles = photographs(distribution.photographs) if distribution.photographs else painted_tiles()
+    picked = torch.randint(len(tiles), (count,), generator=generator)
+    zoom = log_uniform(generator, 0.25, 1.0, count, 1)
+    aspect = log_uniform(generator, 0.75, 1.33, count, 1)
+    scale = torch.cat([zoom * aspect, zoom / aspect], dim=-1).clamp(max=1.0)
+    flip = 1.0 - 2.0 * chance(generator, 0.5, count, 2)
+    centre = (1 - scale) * uniform(generator, -1.0, 1.0, count, 2)
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = scale[:, 0] * flip[:, 0], scale[:, 1]
+    theta[:, :, 2] = centre
+    grid = F.affine_grid(theta, [count, 3, size_px, size_px], align_corners=False)
+    crops = F.grid_sample(tiles[picked], grid, padding_mode="reflection", align_corners=False)
+    tint = torch.exp(normal(generator, 0.12, count, 3, 1, 1)) * uniform(
+        generator, *distribution.brightness, count, 1, 1, 1
+    )
+    plain = _plain_walls(count, size_px, generator)
+    cluttered = chance(generator, distribution.clutter_share, count, 1, 1, 1)
+    return torch.where(cluttered, crops * tint, plain).clamp(0, 1)
+
+
+def _plain_walls(count: int, size_px: int, generator: Generator) -> Float[Tensor, "B 3 S S"]:
+    """A grey or tinted wall, brighter towards one corner."""
+    base = uniform(generator, 0.15, 0.95, count, 1, 1, 1) * torch.exp(normal(generator, 0.08, count, 3, 1, 1))
+    corners = 1 + normal(generator, 0.12, count, 1, 2, 2)
+    return base * F.interpolate(corners, size=(size_px, size_px), mode="bilinear", align_corners=False)
+
+
+@lru_cache(maxsize=2)
+def photographs(folder: str) -> Float[Tensor, "N 3 T T"]:
+    """Square tiles of the images in a folder, at most ``16 * _BANK_SIZE`` of them, evenly chosen."""
+    import cv2
+
+    suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes)
+    stride = max(1, len(files) // (16 * _BANK_SIZE))
+    images = [image for path in files[::stride] if (image := cv2.imread(str(path), cv2.IMREAD_COLOR)) is not None]
+    if not images:
+        raise InputError(f"no readable image in the background folder {folder}: give a folder of photographs")
+    tiles = []
+    for image in images:
+        side = min(image.shape[:2])
+        y, x = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+        square = cv2.resize(image[y : y + side, x : x + side], (_TILE_PX, _TILE_PX), interpolation=cv2.INTER_AREA)
+        tiles.append(torch.from_numpy(square[:, :, ::-1].copy()).permute(2, 0, 1))
+    return torch.stack(tiles).float() / 255
+
+
+@lru_cache(maxsize=1)
+def painted_tiles() -> Float[Tensor, "N 3 T T"]:
+    """The bank of painted clutter: cloudy grounds under shelves, stripes, boxes, discs and skin-coloured blobs."""
+    generator = generator_for(_BANK_SEED, 0)
+    return torch.cat([_paint(16, generator) for _ in range(_BANK_SIZE // 16)])
+
+
+def _paint(count: int, generator: Generator) -> Float[Tensor, "B 3 T T"]:
+    canvas = _clouds(count, generator)
+    axis = (torch.arange(_TILE_PX) + 0.5) / _TILE_PX * 2 - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    for layer in range(26):
+        angle = normal(generator, 0.25, count, 1, 1) + 1.5708 * chance(generator, 0.5, count, 1, 1)
+        cx, cy = uniform(generator, -1.1, 1.1, count, 1, 1), uniform(generator, -1.1, 1.1, count, 1, 1)
+        u = (x - cx) * angle.cos() + (y - cy) * angle.sin()
+        v = (y - cy) * angle.cos() - (x - cx) * angle.sin()
+        # Early layers are large, later ones small; some repeat in a row like goods on a shelf.
+        shrink = 0.92**layer
+        a = shrink * log_uniform(generator, 0.08, 0.9, count, 1, 1)
+        b = shrink * log_uniform(generator, 0.05, 0.9, count, 1, 1)
+        repeated = chance(generator, 0.3, count, 1, 1)
+        period = 2.2 * a
+        u = torch.where(repeated, torch.remainder(u + a, period) - a, u)
+        round_ = chance(generator, 0.4, count, 1, 1)
+        inside = torch.where(round_, (u / a) ** 2 + (v / b) ** 2 < 1, (u.abs() < a) & (v.abs() < b))
+        colour = uniform(generator, 0.0, 1.0, count, 3, 1, 1)
+        skin = torch.tensor([0.82, 0.62, 0.5])[:, None, None] * uniform(generator, 0.4, 1.15, count, 1, 1, 1)
+        colour = torch.where(chance(generator, 0.15, count, 1, 1, 1), skin, colour)
+        shading = 1 + uniform(generator, 0.0, 0.5, count, 1, 1, 1) * (u / a).clamp(-1, 1)[:, None]
+        stripes = chance(generator, 0.25, count, 1, 1, 1) * uniform(generator, 0.1, 0.5, count, 1, 1, 1)
+        wave = torch.sin(v * uniform(generator, 10.0, 90.0, count, 1, 1))[:, None]
+        alpha = inside[:, None] * uniform(generator, 0.6, 1.0, count, 1, 1, 1)
+        canvas = torch.lerp(canvas, colour * shading * (1 + stripes * wave), alpha)
+    grey = canvas.mean(1, keepdim=True)  # most of the world is less colourful than independent channels are
+    canvas = torch.lerp(grey, canvas, uniform(generator, 0.0, 1.0, count, 1, 1, 1) ** 1.5 * 0.85).clamp(0, 1)
+    blurred = F.avg_pool2d(F.pad(canvas, (3, 3, 3, 3), mode="reflect"), 7, stride=1)
+    return torch.lerp(canvas, blurred, uniform(generator, 0.0, 1.0, count, 1, 1, 1))
+
+
+def _clouds(count: int, generator: Generator) -> Float[Tensor, "B 3 T T"]:
+    """Smooth noise of several octaves about a random colour."""
+    canvas = uniform(generator, 0.1, 0.9, count, 3, 1, 1).expand(-1, -1, _TILE_PX, _TILE_PX)
+    for cells, amplitude in ((2, 0.2), (5, 0.12), (12, 0.08), (40, 0.05)):
+        noise = normal(generator, amplitude, count, 3, cells, cells)
+        noise = torch.lerp(noise, noise.mean(1, keepdim=True), 0.6)
+        canvas = canvas + F.interpolate(noise, size=(_TILE_PX, _TILE_PX), mode="bicubic", align_corners=False)
+    return canvas.clamp(0, 1)

@@ -1,0 +1,130 @@
+"""Plausible hand poses: named gestures and random articulation, blended, coupled and kept within joint limits."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from posebridge.bodies.articulation import HandAngles
+from posebridge.synthesis.draw import chance, choice, normal, uniform
+
+# Degrees; active range of motion of healthy adults, rounded (American Academy of Orthopaedic Surgeons).
+FINGER_LIMITS_DEG = ((-25.0, 92.0), (-20.0, 20.0), (-5.0, 110.0), (-8.0, 80.0))  # MCP flexion, spread, PIP, DIP
+THUMB_LIMITS_DEG = ((-30.0, 50.0), (-25.0, 30.0), (-10.0, 60.0), (-20.0, 80.0))  # CMC flexion, CMC lift, MCP, IP
+WRIST_LIMITS_DEG = ((-60.0, 65.0), (-30.0, 20.0))  # flexion, deviation towards the thumb
+
+_STRAIGHT, _CURLED, _HALF, _HOOK = (0.0, 4.0, 2.0), (78.0, 98.0, 58.0), (38.0, 45.0, 25.0), (5.0, 85.0, 50.0)
+_FAN_DEG = (7.0, 1.0, -6.0, -13.0)  # spread of an open hand, index to pinky
+
+# Each finger's (MCP, PIP, DIP), the fan's share, and the thumb's (CMC flexion, CMC lift, MCP, IP). Degrees.
+_Curl = tuple[float, float, float]
+_GESTURES: dict[str, tuple[tuple[_Curl, _Curl, _Curl, _Curl], float, tuple[float, float, float, float]]] = {
+    "open": ((_STRAIGHT,) * 4, 1.4, (-15.0, 0.0, 5.0, 0.0)),
+    "flat": ((_STRAIGHT,) * 4, 0.2, (5.0, -18.0, 10.0, 5.0)),
+    "relaxed": (((18, 28, 15), (24, 32, 18), (28, 34, 18), (30, 34, 18)), 0.4, (8.0, 0.0, 15.0, 15.0)),
+    "fist": ((_CURLED,) * 4, 0.0, (38.0, 6.0, 42.0, 40.0)),
+    "point": ((_STRAIGHT, _CURLED, _CURLED, _CURLED), 0.3, (36.0, 6.0, 42.0, 40.0)),
+    "victory": ((_STRAIGHT, _STRAIGHT, _CURLED, _CURLED), 1.6, (42.0, 4.0, 38.0, 42.0)),
+    "three": ((_STRAIGHT, _STRAIGHT, _STRAIGHT, _CURLED), 1.2, (45.0, 6.0, 35.0, 45.0)),
+    "four": ((_STRAIGHT,) * 4, 1.0, (46.0, -2.0, 40.0, 45.0)),
+    "thumbs_up": ((_CURLED,) * 4, 0.0, (-20.0, -16.0, 0.0, -8.0)),
+    "gun": ((_STRAIGHT, _CURLED, _CURLED, _CURLED), 0.3, (-18.0, -8.0, 4.0, 0.0)),
+    "thumb_index_middle": ((_STRAIGHT, _STRAIGHT, _CURLED, _CURLED), 1.3, (-18.0, 0.0, 5.0, 0.0)),
+    "ok": (((50, 62, 30), (20, 18, 10), (8, 10, 6), (2, 8, 4)), 1.3, (28.0, 10.0, 22.0, 32.0)),
+    "pinch": (((54, 50, 24), (60, 55, 30), (65, 70, 40), (68, 72, 42)), 0.4, (26.0, 12.0, 18.0, 24.0)),
+    "grasp": ((_HALF,) * 4, 0.7, (15.0, 20.0, 18.0, 20.0)),
+    "claw": ((_HOOK,) * 4, 1.2, (-5.0, 10.0, 25.0, 40.0)),
+    "horns": ((_STRAIGHT, _CURLED, _CURLED, _STRAIGHT), 1.0, (40.0, 4.0, 40.0, 42.0)),
+    "call": ((_CURLED, _CURLED, _CURLED, _STRAIGHT), 1.0, (-22.0, -4.0, 0.0, -5.0)),
+    "bow": (((70, 8, 4),) * 4, 0.3, (20.0, 15.0, 10.0, 8.0)),
+}
+GESTURES = tuple(_GESTURES)
+
+
+@dataclass(frozen=True)
+class PoseDistribution:
+    """How hands are posed. Shares of gestures and of random articulation, and how far samples stray from them."""
+
+    gesture_weights: dict[str, float] | None = None  # None: all alike
+    random_share: float = 0.5  # of samples that are random articulation rather than a gesture
+    blend: float = 0.25  # a gesture is moved up to this share of the way to a random articulation
+    noise_deg: float = 7.0
+    wrist_deg: tuple[float, float] = (22.0, 10.0)  # deviations of wrist flexion and sideways motion
+
+
+def sample_hand_poses(distribution: PoseDistribution, count: int, generator: Generator) -> HandAngles:
+    """Angles of ``count`` hands."""
+    weights = distribution.gesture_weights or dict.fromkeys(GESTURES, 1.0)
+    gestures = gesture_angles(GESTURES)
+    drawn = choice(generator, tuple(weights.get(name, 0.0) for name in GESTURES), count)
+    random = _random_articulation(count, generator)
+    stray = uniform(generator, 0.0, distribution.blend, count)
+    stray = torch.where(chance(generator, distribution.random_share, count), 1.0, stray)
+    fingers = torch.lerp(gestures.fingers[drawn], random.fingers, stray[:, None, None])
+    thumb = torch.lerp(gestures.thumb[drawn], random.thumb, stray[:, None])
+    noise = torch.deg2rad(normal(generator, distribution.noise_deg, count, 4, 4))
+    # Neighbours move together, and the last joint follows the middle one.
+    noise = 0.7 * noise + 0.5 * noise.mean(1, keepdim=True)
+    noise[..., 1] *= 0.5
+    noise[..., 3] = 0.6 * noise[..., 2] + 0.4 * noise[..., 3]
+    thumb = thumb + torch.deg2rad(normal(generator, distribution.noise_deg, count, 4))
+    wrist = torch.stack([torch.deg2rad(normal(generator, d, count)) for d in distribution.wrist_deg], dim=-1)
+    return clamp_to_limits(HandAngles(fingers + noise, thumb, wrist))
+
+
+def gesture_angles(names: tuple[str, ...]) -> HandAngles:
+    """The named gestures, one hand each, with a straight wrist."""
+    fingers = torch.zeros(len(names), 4, 4)
+    thumb = torch.zeros(len(names), 4)
+    for i, name in enumerate(names):
+        curls, fan, thumb_deg = _GESTURES[name]
+        for f, (mcp, pip, dip) in enumerate(curls):
+            fingers[i, f] = torch.tensor([mcp, fan * _FAN_DEG[f], pip, dip])
+        thumb[i] = torch.tensor(thumb_deg)
+    return HandAngles(torch.deg2rad(fingers), torch.deg2rad(thumb), torch.zeros(len(names), 2))
+
+
+def clamp_to_limits(angles: HandAngles) -> HandAngles:
+    """Angles within the limits; a flexed knuckle leaves little room to spread."""
+
+    def clamp(values: Tensor, limits_deg) -> Tensor:
+        low, high = torch.deg2rad(torch.tensor(limits_deg)).to(values).unbind(-1)
+        return values.clamp(low, high)
+
+    fingers = clamp(angles.fingers, FINGER_LIMITS_DEG)
+    room = (1 - fingers[..., 0] / torch.deg2rad(torch.tensor(100.0))).clamp(0.1, 1.0)
+    fingers = torch.cat([fingers[..., :1], fingers[..., 1:2] * room[..., None], fingers[..., 2:]], dim=-1)
+    return HandAngles(fingers, clamp(angles.thumb, THUMB_LIMITS_DEG), clamp(angles.wrist, WRIST_LIMITS_DEG))
+
+
+def _random_articulation(count: int, generator: Generator) -> HandAngles:
+    """Each finger somewhere between straight, hooked and curled; neighbours alike more often than not."""
+    curl = _finger_curls(count, generator)
+    hook = uniform(generator, 0.0, 1.0, count, 4) ** 2  # bends the middle joint without the knuckle
+    mcp = 78 * curl * (1 - 0.75 * hook) - 12 * (1 - curl) * uniform(generator, 0.0, 1.0, count, 4)
+    pip = 100 * curl
+    dip = 0.6 * pip * uniform(generator, 0.5, 1.1, count, 4)
+    fan = uniform(generator, -0.2, 1.8, count, 1) * torch.tensor(_FAN_DEG)
+    spread = fan + normal(generator, 3.0, count, 4)
+    fingers = torch.deg2rad(torch.stack([mcp, spread, pip, dip], dim=-1))
+    tucked = chance(generator, 0.5, count, 1)
+    folded = torch.stack(
+        [uniform(generator, low, high, count) for low, high in ((18, 48), (-8, 16), (5, 50), (0, 60))], dim=-1
+    )
+    out = torch.stack(
+        [uniform(generator, low, high, count) for low, high in ((-26, 16), (-22, 24), (-8, 30), (-18, 40))], dim=-1
+    )
+    thumb = torch.deg2rad(torch.where(tucked, folded, out))
+    return HandAngles(fingers, thumb, torch.zeros(count, 2))
+
+
+def _finger_curls(count: int, generator: Generator) -> Float[Tensor, "B 4"]:
+    """How far each finger is curled, 0 to 1: clear states and everything between them."""
+    state = chance(generator, 0.5, count, 4)
+    for f in range(1, 4):
+        copies = chance(generator, 0.4, count)
+        state[:, f] = torch.where(copies, state[:, f - 1], state[:, f])
+    clear = torch.where(state, uniform(generator, 0.75, 1.05, count, 4), uniform(generator, 0.0, 0.15, count, 4))
+    together = uniform(generator, 0.0, 1.0, count, 1) + normal(generator, 0.12, count, 4)
+    return torch.where(chance(generator, 0.6, count, 1), clear, together.clamp(0, 1.05))

@@ -1,0 +1,74 @@
+"""Where on the hand's mesh the palm, the nails, the creases and the forearm are: per-vertex maps of the rest pose."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from posebridge.bodies.anny import hand
+from posebridge.bodies.articulation import HandAngles, pose_hand
+from posebridge.rendering.attributes import vertex_normals
+
+
+@dataclass(frozen=True)
+class HandSurface:
+    """Maps over the V vertices, each in [0, 1] unless said otherwise."""
+
+    rest_m: Float[Tensor, "V 3"]  # rest position, the coordinate of textures
+    palm: Float[Tensor, "V"]  # 1 on the palm side, 0 on the back
+    nail: Float[Tensor, "V"]
+    crease: Float[Tensor, "V"]  # around the finger joints
+    tip: Float[Tensor, "V"]  # towards the finger tips
+    arm: Float[Tensor, "V"]  # 0 at the wrist, 1 at the far end of the forearm
+
+    def stacked(self) -> Float[Tensor, "V 8"]:
+        """All maps as columns: rest (3), palm, nail, crease, tip, arm."""
+        return torch.cat(
+            [self.rest_m, torch.stack([self.palm, self.nail, self.crease, self.tip, self.arm], dim=-1)], dim=-1
+        )
+
+
+@lru_cache(maxsize=1)
+def hand_surface() -> HandSurface:
+    """The maps of the right hand (a left hand's vertices correspond one to one)."""
+    model = hand("right")
+    straight = HandAngles(torch.zeros(1, 4, 4), torch.zeros(1, 4), torch.zeros(1, 2))
+    posed = pose_hand(model, straight, torch.zeros(1, len(model.rig.vertex_basis_m)))
+    vertices = posed.vertices_m()
+    normals = vertex_normals(vertices, model.rig.faces)[0]
+    vertices = vertices[0]
+    heads = {name: posed.heads_m[0, i] for i, name in enumerate(model.rig.bones)}
+    keypoints = posed.keypoints_m(vertices[None])[0]
+    facing_palm = normals[:, 2]
+    nail, crease, tip = (torch.zeros(len(vertices)) for _ in range(3))
+    for f in range(5):
+        end, joint = keypoints[4 + 4 * f], heads[f"finger{f + 1}-3"]
+        length = torch.linalg.norm(end - joint)
+        along = (end - joint) / length
+        dorsal = _dorsal(model, f)
+        t = ((vertices - joint) @ along) / length
+        near = torch.linalg.norm(vertices - torch.lerp(joint, end, 0.72), dim=-1) < 0.6 * length
+        nail = torch.maximum(nail, _bump(t, 0.72, 0.2) * (normals @ dorsal > 0.35) * near)
+        tip = torch.maximum(tip, (t.clamp(0, 1) ** 2) * near)
+        for k in (1, 2, 3):
+            joint_k = heads[f"finger{f + 1}-{k}"]
+            close = torch.linalg.norm(vertices - joint_k, dim=-1)
+            band = torch.exp(-(((vertices - joint_k) @ along / 0.004) ** 2))
+            crease = torch.maximum(crease, band * (close < 0.018))
+    reach = -model.rig.vertices_m[:, 1]
+    arm = ((reach - reach[: len(vertices) // 2].clamp(max=0.02).max()) / reach.max()).clamp(0, 1)
+    return HandSurface(model.rig.vertices_m, torch.sigmoid(6 * facing_palm), nail, crease, tip, arm)
+
+
+def _dorsal(model, finger: int) -> Tensor:
+    """Outward direction of a finger's nail in the straight pose."""
+    if finger > 0:
+        return torch.tensor([0.0, 0.0, -1.0])
+    bone = model.rig.bones.index("finger1-3")
+    return torch.linalg.cross(model.twist_axes[bone], model.flexion_axes[bone])
+
+
+def _bump(values: Tensor, centre: float, width: float) -> Tensor:
+    return (1 - ((values - centre) / width) ** 2).clamp(0, 1).sqrt()

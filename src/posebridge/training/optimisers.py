@@ -1,0 +1,45 @@
+"""How long a stage trains, and how its learning rate moves."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps of one stage."""
+
+    steps: int
+    learning_rate: float = 1e-4
+    decay: Literal["cosine", "steps", "none"] = "steps"
+    drops: tuple[float, ...] = (0.75,)  # for "steps": shares of the stage at which the rate falls to a tenth
+    warmup: float = 0.0  # share of the stage over which the rate rises from zero
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0  # of the gradient; 0 for none
+
+    def rate_at(self, step: int) -> float:
+        """The factor on the learning rate before step ``step``."""
+        t = step / max(1, self.steps)
+        rise = min(1.0, (step + 1) / max(1.0, self.warmup * self.steps))
+        if self.decay == "cosine":
+            return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
+        if self.decay == "steps":
+            return rise * 0.1 ** sum(t >= drop for drop in self.drops)
+        return rise
+
+
+def optimiser(parameters: Iterable[nn.Parameter], schedule: Schedule) -> tuple[Optimizer, LambdaLR]:
+    """AdamW (Adam where there is no weight decay) and its schedule, stepped once a training step."""
+    adam = torch.optim.AdamW(
+        [p for p in parameters if p.requires_grad],
+        lr=schedule.learning_rate,
+        weight_decay=schedule.weight_decay,
+        foreach=True,
+    )
+    return adam, LambdaLR(adam, schedule.rate_at)

@@ -1,0 +1,26 @@
+"""What hardware a run uses."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Flags of every command that trains."""
+
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    nodes: int = 1
+    precision: Literal["auto", "32", "bf16"] = "auto"  # auto: bf16 where the hardware computes in it, else 32
+    workers: int = 0  # processes that prepare batches; 0 prepares them in the main one
+
+    @property
+    def lightning_precision(self) -> Literal["32-true", "bf16-mixed"]:
+        """In Lightning's words."""
+        native = torch.cuda.is_available() or any(
+            torch.cpu.get_capabilities().get(unit, False) for unit in ("avx512_bf16", "amx_bf16")
+        )
+        wanted = self.precision == "bf16" or (self.precision == "auto" and native)
+        return "bf16-mixed" if wanted else "32-true"

@@ -1,0 +1,195 @@
+"""A run: a folder in which stages are trained one after the other, and which can be stopped and resumed anywhere.
+
+``stages/1-.../`` holds ``last.ckpt`` while the stage trains; then ``result.safetensors``, ``metrics.csv`` and
+``stage.json``, which says that the stage is done. Stages that are done are loaded, not trained again.
+"""
+
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from posebridge.contracts.files import write_atomically
+from posebridge.errors import InputError
+from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.weights import load_weights, save_weights
+from posebridge.training.callbacks import Checkpoint, MetricsTable, Progress
+from posebridge.training.config_file import save_config
+from posebridge.training.options import Hardware
+from posebridge.training.selection import Selection
+from posebridge.training.stage import PoseStage, Stage
+
+_PACKAGES = ("posebridge", "torch", "lightning", "timm", "warp-lang", "anny", "kornia", "numpy")
+_ROWS = 200  # of a stage's table of metrics
+
+
+@dataclass(frozen=True)
+class SelectionPlan:
+    """How a stage's checkpoint is chosen; see ``training.selection``."""
+
+    score: Callable[[PoseResNet], float]
+    measure: Callable[[PoseStage], dict[str, float]] | None = None
+    evaluations: int = 8
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """What a finished stage tells."""
+
+    name: str
+    seconds: float
+    steps: int
+    candidates: tuple[dict[str, float], ...] = ()
+    chosen_step: int | None = None
+
+
+class Run:
+    """The folder of a run."""
+
+    def __init__(self, folder: Path, hardware: Hardware | None = None):
+        self.folder = folder
+        self.hardware = hardware or Hardware()
+
+    @classmethod
+    def create(cls, folder: Path, kind: str, config: Any, hardware: Hardware) -> "Run":
+        """Start a run, or go on with one of the same config.
+
+        Raises ``InputError`` where the folder can't be written, or holds a run of another config.
+        """
+        path = folder / "config.yaml"
+        if path.exists():
+            before = path.read_text()
+            trial = folder / ".config.trial.yaml"
+            save_config(trial, kind, config)
+            same = trial.read_text() == before
+            trial.unlink()
+            if not same:
+                raise InputError(f"{folder} holds a run of another config: choose another --out, or resume that run")
+        else:
+            save_config(path, kind, config)
+        write_atomically(folder / "environment.json", json.dumps(environment(), indent=1).encode())
+        return cls(folder, hardware)
+
+    def stage_folder(self, number: int, name: str) -> Path:
+        """Where stage ``number`` (from 1) lives."""
+        return self.folder / "stages" / f"{number}-{name}"
+
+    def train(self, number: int, stage: Stage, selection: SelectionPlan | None = None) -> StageReport:
+        """Train a stage, or load it if it is done. Afterwards the stage's result holds the weights that it keeps."""
+        folder = self.stage_folder(number, stage.name)
+        done = folder / "stage.json"
+        if done.exists():
+            load_weights(stage.result(), folder / "result.safetensors")
+            values = json.loads(done.read_text())
+            return StageReport(**{**values, "candidates": tuple(values["candidates"])})
+        folder.mkdir(parents=True, exist_ok=True)
+        report = self._fit(folder, f"{number} {stage.name}", stage, selection)
+        save_weights(stage.result(), folder / "result.safetensors")
+        write_atomically(done, json.dumps(vars(report), indent=1).encode())
+        (folder / "last.ckpt").unlink(missing_ok=True)
+        (folder / "best.safetensors").unlink(missing_ok=True)
+        return report
+
+    def _fit(self, folder: Path, label: str, stage: Stage, selection: SelectionPlan | None) -> StageReport:
+        steps = stage.schedule.steps
+        table = MetricsTable(folder, steps // _ROWS)
+        chooser = None
+        if selection is not None:
+            chooser = Selection(folder, selection.evaluations, selection.score, selection.measure)
+        checkpoint = Checkpoint(folder)
+        clock = _Clock()
+        # The checkpoint comes last, so that it holds what the others have noted at the same step.
+        callbacks = [clock, table, *([chooser] if chooser else []), Progress(label), checkpoint]
+        trainer = _trainer(self.hardware, stage, callbacks)
+        last = folder / "last.ckpt"
+        trainer.fit(stage, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        if trainer.interrupted:
+            checkpoint.save(trainer)
+            raise KeyboardInterrupt
+        chosen = None
+        if chooser is not None:
+            chosen = int(chooser.best()["step"])
+            load_weights(stage.result(), chooser.path)
+        return StageReport(stage.name, clock.seconds, steps, tuple(chooser.candidates) if chooser else (), chosen)
+
+
+class _Clock(L.Callback):
+    """Seconds of training, over all the times that the stage was resumed."""
+
+    def __init__(self):
+        self.before = 0.0
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.started
+
+    def state_dict(self) -> dict:
+        """Kept in the checkpoint."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Restored from the checkpoint."""
+        self.before = state_dict["seconds"]
+
+
+def _trainer(hardware: Hardware, stage: Stage, callbacks: list[L.Callback]) -> L.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning.*")
+    if hardware.accelerator == "gpu" and not torch.cuda.is_available():
+        raise InputError("accelerator=gpu, but PyTorch sees no GPU here: check `posebridge doctor`, or use auto")
+    clip = stage.schedule.clip_norm
+    return L.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.nodes,
+        precision=hardware.lightning_precision,
+        max_steps=stage.schedule.steps,
+        gradient_clip_val=clip if clip else None,
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Versions and machine, for the record."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    found |= {package: version(package) for package in _PACKAGES}
+    found["cpu_threads"] = str(torch.get_num_threads())
+    found["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return found
+
+
+def check_space(folder: Path, needed_mb: int) -> None:
+    """Raise ``InputError`` where the folder can't be written or its disk is nearly full."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write to {folder}: permission denied; choose another --out")
+    free_mb = shutil.disk_usage(folder).free // 2**20
+    if free_mb < needed_mb:
+        raise InputError(f"only {free_mb} MB are free at {folder}, and the run needs about {needed_mb} MB")
+
+
+def command_line() -> str:
+    """The command as it was typed."""
+    return " ".join(["posebridge", *sys.argv[1:]])

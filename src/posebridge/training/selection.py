@@ -1,0 +1,150 @@
+"""Choose a checkpoint without a single label of the target.
+
+The score of a candidate is how well it agrees with itself on unlabelled target frames when they are turned, scaled
+and re-coloured, and how plausible its poses are. A model that has collapsed agrees with itself only if it ignores the
+image; then turning the image turns nothing and the agreement is lost.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from posebridge.cameras.pinhole import apply_affine
+from posebridge.contracts.batch import UnlabelledBatch
+from posebridge.data.appearance import WEAK as WEAK_APPEARANCE
+from posebridge.data.appearance import apply_appearance
+from posebridge.data.augment import GeometryConfig, draw_views, move
+from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.weights import save_weights
+from posebridge.representations.heatmaps import image_from_map
+from posebridge.representations.pose25d import lift_weak_perspective
+from posebridge.representations.pose_maps import PoseMaps
+from posebridge.skeletons.skeleton import Skeleton
+from posebridge.synthesis.draw import generator_for
+from posebridge.training.callbacks import evaluating
+from posebridge.training.stage import PoseStage
+
+CRITERION = (
+    "agreement of predictions between turned, scaled and re-coloured views of unlabelled target frames, "
+    "times the share of plausible bones"
+)
+_WITHIN = 0.05  # of the image side: views that differ by less agree
+_VIEWS = GeometryConfig(rotation_deg=20.0, shear_deg=0.0, translation=0.04, scale=(0.88, 1.1))
+
+
+@dataclass(frozen=True)
+class BoneStatistics:
+    """Logarithms of bone lengths over the reference bone's: mean and deviation over the labelled source."""
+
+    mean: Float[Tensor, "b"]
+    deviation: Float[Tensor, "b"]
+
+    @classmethod
+    def of(cls, joints: Float[Tensor, "B J 3"], skeleton: Skeleton) -> "BoneStatistics":
+        """From true poses, in any unit."""
+        logs = log_bone_lengths(joints, skeleton)
+        return cls(logs.mean(0), logs.std(0))
+
+
+def log_bone_lengths(joints: Float[Tensor, "B J 3"], skeleton: Skeleton) -> Float[Tensor, "B b"]:
+    """Logarithm of every bone's length over the reference bone's."""
+    parents, children = (torch.tensor(side) for side in zip(*skeleton.bones, strict=True))
+    lengths = (joints[:, children] - joints[:, parents]).norm(dim=-1)
+    start, end = skeleton.reference
+    reference = (joints[:, start] - joints[:, end]).norm(dim=-1, keepdim=True)
+    return torch.log(lengths.clamp_min(1e-6)) - torch.log(reference.clamp_min(1e-6))
+
+
+def agreement(
+    network: PoseResNet, maps: PoseMaps, frames: UnlabelledBatch, skeleton: Skeleton, bones: BoneStatistics
+) -> float:
+    """The score of a candidate in [0, 1]; see the top of this file. Draws the same views on every call."""
+    generator = generator_for(0, 0)
+    upright = _predict(network, maps, frames)
+    assert frames.image is not None
+    size = frames.image.shape[-1]
+    agreeing = []
+    for _ in range(2):
+        T_view_crop = draw_views(_VIEWS, len(frames), size, generator).to(frames.image)
+        view = move(frames, T_view_crop)
+        assert view.image is not None
+        recoloured = apply_appearance(view.image, WEAK_APPEARANCE, generator)
+        uv_view = _predict_images(network, maps, recoloured)[0]
+        back = apply_affine(torch.linalg.inv(T_view_crop), uv_view)
+        agreeing.append(((back - upright[0]).norm(dim=-1) < _WITHIN * size).float().mean())
+    joints, valid = lift_weak_perspective(upright[0], upright[1], skeleton)
+    logs = log_bone_lengths(joints, skeleton)
+    usual = (logs - bones.mean.to(logs)).abs() < 3 * bones.deviation.to(logs) + 0.35
+    plausible = (usual.float().mean(-1) * valid).mean()
+    return float(torch.stack(agreeing).mean() * plausible)
+
+
+@torch.no_grad()
+def _predict(network: PoseResNet, maps: PoseMaps, frames: UnlabelledBatch) -> tuple[Tensor, Tensor]:
+    assert frames.image is not None
+    return _predict_images(network, maps, frames.image)
+
+
+@torch.no_grad()
+def _predict_images(network: PoseResNet, maps: PoseMaps, images: Tensor) -> tuple[Tensor, Tensor]:
+    uv, depth = [], []
+    for part in images.split(64):
+        heat, depth_maps = network(part)
+        pose = maps.read(heat.float(), depth_maps.float())
+        size = tuple(images.shape[-2:])
+        uv.append(image_from_map(pose.uv_map, size, tuple(heat.shape[-2:])))
+        depth.append(pose.relative_depth)
+    return torch.cat(uv), torch.cat(depth)
+
+
+class Selection(L.Callback):
+    """Scores the stage's network at even intervals and keeps the weights of the best.
+
+    ``measure`` adds further numbers to a candidate (with truth of the target at hand: ``oracle``, its PCK@0.05); they
+    are told to whoever reads the record and never take part in the choice.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        evaluations: int,
+        score: Callable[[PoseResNet], float],
+        measure: Callable[[PoseStage], dict[str, float]] | None = None,
+    ):
+        self.path = folder / "best.safetensors"
+        self.evaluations = evaluations
+        self.score = score
+        self.measure = measure
+        self.candidates: list[dict[str, float]] = []
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module, outputs, batch, batch_idx: int) -> None:
+        """Called by the trainer."""
+        every = max(1, trainer.max_steps // self.evaluations)
+        step = trainer.global_step
+        if step % every and step != trainer.max_steps:
+            return
+        with evaluating(pl_module) as stage:
+            network = stage.result()
+            candidate = {"step": step, "score": self.score(network)}
+            if self.measure is not None:
+                candidate |= self.measure(stage)
+        self.candidates.append(candidate)
+        if trainer.is_global_zero and candidate is self.best():
+            save_weights(network, self.path)
+
+    def best(self) -> dict[str, float]:
+        """The candidate with the highest label-free score; the later one among equals."""
+        return max(reversed(self.candidates), key=lambda candidate: candidate["score"])
+
+    def state_dict(self) -> dict:
+        """Kept in the checkpoint."""
+        return {"candidates": self.candidates}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Restored from the checkpoint."""
+        self.candidates = state_dict["candidates"]

@@ -1,0 +1,71 @@
+"""The first stage of every method: learn from the labelled source (Lin et al., NeurIPS 2023, Sec. 3.2, Eq. 1)."""
+
+from dataclasses import dataclass, field
+
+from torch import Generator
+
+from posebridge.contracts.batch import LabelledBatch, Observation
+from posebridge.data.appearance import AppearanceConfig, apply_appearance
+from posebridge.data.augment import GeometryConfig, draw_views, move
+from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.training.context import Context
+from posebridge.training.optimisers import Schedule
+from posebridge.training.stage import PoseStage, Terms
+from posebridge.training.supervision import supervised_terms
+
+
+@dataclass(frozen=True)
+class SourceTrainingConfig:
+    """Adam 1e-4 falling to a tenth at epochs 45 and 60 of UniFrame's schedule, 40 epochs of 500 steps, batch 32."""
+
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=20_000, learning_rate=1e-4, decay="none"))
+    batch_size: int = 32
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    heat_weight: float = 1.0
+    depth_weight: float = 0.1  # lambda_d of Eq. 1; not given, chosen so that both terms move alike
+
+
+class SourceTraining(PoseStage):
+    """Supervised learning on augmented source samples."""
+
+    name = "source"
+
+    def __init__(self, config: SourceTrainingConfig, context: Context, network: PoseResNet):
+        super().__init__(
+            config.schedule,
+            {"source": context.source(config.batch_size)},
+            {"heat": config.heat_weight, "depth": config.depth_weight},
+            **context.stage_options(1),
+        )
+        self.config = config
+        self.maps = context.maps
+        self.skeleton = context.skeleton
+        self.network = network
+
+    def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
+        """Eq. 1 on augmented samples."""
+        view = augmented(batches["source"], self.config.geometry, self.config.appearance, generator)
+        return supervised_terms(self.maps, self.network(view.image), view, self.skeleton)
+
+    def result(self) -> PoseResNet:
+        """The source-trained network."""
+        return self.network
+
+
+def augmented(
+    batch: Observation, geometry: GeometryConfig, appearance: AppearanceConfig, generator: Generator
+) -> LabelledBatch:
+    """A labelled batch, moved and re-coloured."""
+    assert isinstance(batch, LabelledBatch)
+    assert batch.image is not None
+    view = move(batch, draw_views(geometry, len(batch), batch.image.shape[-1], generator).to(batch.image))
+    return recoloured(view, appearance, generator)
+
+
+def recoloured(batch: LabelledBatch, appearance: AppearanceConfig, generator: Generator) -> LabelledBatch:
+    """The batch with photometric augmentation."""
+    from dataclasses import replace
+
+    assert batch.image is not None
+    return replace(batch, image=apply_appearance(batch.image, appearance, generator))

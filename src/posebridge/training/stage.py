@@ -1,0 +1,85 @@
+"""What is trained, on what, and for how long."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+
+import lightning as L
+import torch
+from torch import Generator, Tensor, nn
+
+from posebridge.contracts.batch import Observation
+from posebridge.data.streams import StepBatches, Stream, step_loader
+from posebridge.losses.keypoints import combine
+from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.synthesis.draw import generator_for
+from posebridge.training.optimisers import Schedule, optimiser
+
+Terms = dict[str, Tensor]
+
+
+class Stage(L.LightningModule):
+    """One stage of a method: a step that returns named terms, weighed and summed here.
+
+    Every random draw of step n comes from a generator made of (seed, n), and every batch is a function of n, so a
+    stage that is resumed from a checkpoint goes on exactly as if it had never stopped.
+    """
+
+    name: str
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        streams: Mapping[str, Stream[Observation]],
+        term_weights: Mapping[str, float],
+        seed: int,
+        workers: int = 0,
+    ):
+        super().__init__()
+        self.schedule = schedule
+        self.streams = dict(streams)
+        self.term_weights = dict(term_weights)
+        self.seed = seed
+        self.workers = workers
+
+    @abstractmethod
+    def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
+        """The loss terms of one step, each a scalar."""
+
+    @abstractmethod
+    def result(self) -> nn.Module:
+        """The module that the stage hands over."""
+
+    def trained(self) -> Iterable[nn.Parameter]:
+        """The parameters that the optimiser moves."""
+        return self.parameters()
+
+    def training_step(self, item: tuple[int, dict[str, Observation]], _: int) -> Tensor:
+        """Called by the trainer."""
+        step, batches = item
+        terms = self.terms(batches, generator_for(self.seed, step))
+        loss = combine(terms, self.term_weights)
+        self.latest = {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
+        return loss
+
+    def configure_optimizers(self):
+        """Called by the trainer."""
+        adam, rate = optimiser(self.trained(), self.schedule)
+        return {"optimizer": adam, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
+
+    def train_dataloader(self):
+        """Steps from the one at which the trainer stands."""
+        batches = StepBatches(self.streams, self.global_step, self.trainer.global_rank, self.trainer.world_size)
+        return step_loader(batches, self.workers)
+
+    def transfer_batch_to_device(self, batch, device: torch.device, dataloader_idx: int):
+        """Called by the trainer."""
+        step, batches = batch
+        return step, {name: value.to(device, non_blocking=True) for name, value in batches.items()}
+
+
+class PoseStage(Stage):
+    """A stage that hands over a pose network."""
+
+    @abstractmethod
+    def result(self) -> PoseResNet:
+        """The pose network as it stands, the one to be scored and kept."""

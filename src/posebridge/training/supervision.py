@@ -1,0 +1,43 @@
+"""Learning from labels: the supervised terms that every method starts from (Lin et al., NeurIPS 2023, Eq. 1)."""
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.losses.keypoints import coordinate_smooth_l1, heatmap_cross_entropy, heatmap_mse, weighted_mean
+from posebridge.representations.heatmaps import map_from_image
+from posebridge.representations.pose25d import relative_depth
+from posebridge.representations.pose_maps import PoseMaps
+from posebridge.skeletons.skeleton import Skeleton
+
+MapPair = tuple[Float[Tensor, "B J h w"], Float[Tensor, "B J h w"]]
+
+
+def heat_term(
+    maps: PoseMaps, heat: Float[Tensor, "B J h w"], uv_px: Float[Tensor, "B J 2"], image_px: int, weight: Tensor
+) -> Float[Tensor, ""]:
+    """Mean loss of heat maps against joints given in pixels of the image; joints off the map don't count."""
+    size = heat.shape[-2:]
+    target, inside = maps.target(map_from_image(uv_px, (image_px, image_px), size), *size)
+    loss = heatmap_cross_entropy(heat, target) if maps.reading == "softmax" else heatmap_mse(heat, target)
+    return weighted_mean(loss, weight * inside)
+
+
+def depth_term(
+    maps: PoseMaps, output: MapPair, target: Float[Tensor, "B J"], weight: Float[Tensor, "B J"] | Bool[Tensor, "B J"]
+) -> Float[Tensor, ""]:
+    """Smooth L1 of relative depth, in reference bones."""
+    read = maps.relative_depth(output[0].detach(), output[1])
+    return weighted_mean(coordinate_smooth_l1(read[..., None], target[..., None], beta=0.1), weight)
+
+
+def supervised_terms(maps: PoseMaps, output: MapPair, batch: LabelledBatch, skeleton: Skeleton) -> dict[str, Tensor]:
+    """The terms ``heat`` and ``depth`` of labelled samples; depth is zero where a source has no joints in space."""
+    heat, depth = output[0].float(), output[1].float()
+    if batch.uv_px is None or batch.valid is None or batch.image is None:
+        raise ValueError("a labelled batch needs image, uv_px and valid")
+    valid = batch.valid.float()
+    terms = {"heat": heat_term(maps, heat, batch.uv_px, batch.image.shape[-1], valid), "depth": heat.new_zeros(())}
+    if batch.joints_m is not None:
+        terms["depth"] = depth_term(maps, (heat, depth), relative_depth(batch.joints_m, skeleton), valid)
+    return terms

@@ -1,0 +1,148 @@
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from posebridge.cameras.crop import (
+    crop_map,
+    flip_map,
+    inverse_map,
+    resize_map,
+    rotation_map,
+    warp_array,
+    warp_images,
+    whole_image_box,
+)
+from posebridge.cameras.pinhole import Camera, apply_affine
+
+WIDTH, HEIGHT = 200, 150
+DOTS = torch.tensor([[[60.3, 50.0], [100.0, 71.7], [90.5, 99.2], [70.0, 80.0]]], dtype=torch.float64)
+
+
+def dot_image(dots: torch.Tensor, sigma: float = 2.5) -> list[np.ndarray]:
+    """One float image a dot, so that each centroid can be measured alone."""
+    v, u = np.mgrid[:HEIGHT, :WIDTH]
+    return [np.exp(-((u - x) ** 2 + (v - y) ** 2) / (2 * sigma**2)).astype(np.float32) for x, y in dots[0].tolist()]
+
+
+def centroid(image: np.ndarray) -> np.ndarray:
+    v, u = np.mgrid[: image.shape[0], : image.shape[1]]
+    return np.array([(u * image).sum(), (v * image).sum()]) / image.sum()
+
+
+def smooth_images(batch: int, seed: int = 0) -> torch.Tensor:
+    rng = np.random.default_rng(seed)
+    return torch.from_numpy(
+        np.stack([cv2.GaussianBlur(rng.random((HEIGHT, WIDTH), np.float32), (0, 0), 2) for _ in range(batch)])
+    )[:, None]
+
+
+@pytest.mark.parametrize("size_px", [32, 64, 192])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_dots_stay_under_their_joints(size_px, mirror):
+    # A dot's image must survive whole inside the crop for its centroid to be its centre.
+    box = torch.tensor([[30.0, 20.0, 130.0, 125.0]], dtype=torch.float64)
+    T = resize_map(0.9).double() @ crop_map(box, size_px, padding=1.1, mirror=mirror)
+    expected = apply_affine(T, DOTS)[0].numpy()
+    for dot, uv in zip(dot_image(DOTS), expected, strict=True):
+        by_array = warp_array(dot, T[0].numpy(), size_px, size_px)
+        by_tensor = warp_images(torch.from_numpy(dot)[None, None], T.float(), size_px, size_px)
+        assert np.abs(centroid(by_array) - uv).max() < 0.1
+        assert np.abs(centroid(by_tensor[0, 0].numpy()) - uv).max() < 0.1
+
+
+def test_crop_map_sends_the_box_to_the_crops_edges():
+    box = torch.tensor([[10.0, 20.0, 50.0, 40.0]])  # 40 x 20: the square is [10, 50] x [10, 50]
+    corners = torch.tensor([[[10.0, 10.0], [50.0, 50.0]]])
+    assert torch.allclose(apply_affine(crop_map(box, 80), corners), torch.tensor([[[-0.5, -0.5], [79.5, 79.5]]]))
+    mirrored = apply_affine(crop_map(box, 80, mirror=torch.tensor([True])), corners)
+    assert torch.allclose(mirrored, torch.tensor([[[79.5, -0.5], [-0.5, 79.5]]]))
+
+
+def test_whole_square_image_is_the_identity():
+    torch.testing.assert_close(crop_map(whole_image_box(64, 64), 64)[0], torch.eye(3, dtype=torch.float64))
+
+
+def test_mirroring_is_a_flip_after_the_crop():
+    box = torch.tensor([[10.0, 20.0, 57.0, 40.0]])
+    torch.testing.assert_close(crop_map(box, 48, 1.3, mirror=True), flip_map(48) @ crop_map(box, 48, 1.3))
+
+
+def test_empty_box_is_refused():
+    with pytest.raises(ValueError, match="empty"):
+        crop_map(torch.tensor([[5.0, 5.0, 5.0, 5.0]]), 32)
+
+
+def test_flip_and_resize_agree_with_numpy_and_opencv():
+    image = smooth_images(1)
+    flipped = warp_images(image, flip_map(WIDTH), HEIGHT, WIDTH)
+    torch.testing.assert_close(flipped, image.flip(3), atol=1e-4, rtol=0)
+    smaller = warp_images(image, resize_map(0.25), HEIGHT // 4, WIDTH // 4)[..., :37, :]
+    area = cv2.resize(image[0, 0, :148].numpy(), (WIDTH // 4, 37), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(smaller[0, 0].numpy(), area, atol=1e-4)
+
+
+def test_rotation_agrees_with_opencv():
+    angle, centre = 0.4, (70.0, 55.0)
+    ours = rotation_map(torch.tensor([angle]), torch.tensor([centre]))
+    theirs = cv2.getRotationMatrix2D(centre, -math.degrees(angle), 1.0)  # OpenCV counts anti-clockwise
+    np.testing.assert_allclose(ours[0, :2].numpy(), theirs, atol=1e-5)
+
+
+def test_inverse_map_undoes():
+    T = rotation_map(torch.rand(5) * 6, torch.rand(5, 2) * 99) @ crop_map(
+        torch.tensor([[3.0, 4.0, 90.0, 70.0]]).repeat(5, 1), 64, mirror=torch.tensor([True, False] * 2 + [True])
+    )
+    torch.testing.assert_close(inverse_map(T) @ T, torch.eye(3).expand(5, 3, 3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(inverse_map(T.double()), torch.linalg.inv(T.double()))
+
+
+def test_warp_images_agrees_with_opencv_and_its_twin():
+    images = smooth_images(2)
+    box = torch.tensor([[40.0, 30.0, 80.0, 75.0], [20.0, 10.0, 60.0, 50.0]])
+    T = rotation_map(torch.tensor([0.3, -1.0]), torch.tensor([[31.5, 31.5]] * 2)) @ crop_map(box, 64)
+    ours = warp_images(images, T, 64, 64)
+    for image, map_, warped in zip(images, T, ours, strict=True):
+        theirs = cv2.warpAffine(image[0].numpy(), map_[:2].double().numpy(), (64, 64), flags=cv2.INTER_LINEAR)
+        np.testing.assert_allclose(warped[0].numpy(), theirs, atol=4e-3)  # OpenCV may round to 1/32 px
+
+
+@pytest.mark.parametrize("side", [50.0, 90.0, 145.0])
+def test_twins_agree_when_shrinking_and_keep_the_mean(side):
+    image = torch.rand(1, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
+    T = crop_map(torch.tensor([[2.0, 1.0, 2.0 + side, 1.0 + side]]), 24, mirror=True)
+    ours = warp_images(image, T, 24, 24)[0, 0].numpy()
+    theirs = warp_array(image[0, 0].numpy(), T[0].double().numpy(), 24, 24)
+    np.testing.assert_allclose(ours, theirs, atol=0.01)
+    assert abs(ours.mean() - 0.5) < 0.01
+    assert ours.std() < 1.3 * 0.289 / (side / 24)  # a plain bilinear sample of noise would keep 0.19 of 0.289
+
+
+def test_nearest_keeps_labels():
+    labels = (torch.rand(1, 1, HEIGHT, WIDTH) * 5).floor()
+    T = crop_map(torch.tensor([[0.0, 0.0, 140.0, 140.0]]), 33)
+    warped = warp_images(labels, T, 33, 33, interpolation="nearest")
+    assert set(warped.unique().tolist()) <= {0.0, 1.0, 2.0, 3.0, 4.0}
+    by_array = warp_array(labels[0, 0].numpy(), T[0].double().numpy(), 33, 33, interpolation="nearest")
+    assert (by_array == warped[0, 0].numpy()).mean() > 0.97  # ties between pixels may fall either way
+
+
+def test_camera_follows_the_map():
+    camera = Camera.from_focal(300.0, 310.0, 99.5, 74.5, batch=2)
+    points = torch.tensor([[[0.05, -0.03, 0.5], [-0.1, 0.02, 0.7]]]).repeat(2, 1, 1)
+    T = flip_map(64) @ rotation_map(torch.tensor([0.3, 2.0]), torch.tensor([[30.0, 20.0]] * 2)) @ resize_map(0.4, 0.5)
+    torch.testing.assert_close(
+        camera.warped(T).project(points), apply_affine(T, camera.project(points)), atol=1e-3, rtol=1e-5
+    )
+
+
+def test_warp_is_differentiable_in_the_map():
+    image = torch.rand(1, 1, 20, 20, dtype=torch.float64)
+    angle = torch.tensor([0.2], dtype=torch.float64, requires_grad=True)
+
+    def warp(turn):
+        return warp_images(image, rotation_map(turn, image.new_tensor([[9.5, 9.5]])), 8, 8)
+
+    assert torch.autograd.gradcheck(warp, (angle,), eps=1e-7, atol=1e-4)

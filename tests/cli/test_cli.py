@@ -1,0 +1,94 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from evaluation.keypoint_files import ICVL, hands, needs_icvl
+from posebridge import cli
+from posebridge.contracts.record_file import save_record
+from report.synthetic_record import synthetic_record
+
+
+def posebridge(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "posebridge.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def files(tmp_path):
+    hands(noise=5.0).save(tmp_path / "predictions.npz")
+    hands().save(tmp_path / "labels.npz")
+    return tmp_path / "predictions.npz", tmp_path / "labels.npz"
+
+
+def test_help_is_quick_and_lists_every_command():
+    start = time.monotonic()
+    done = posebridge("--help")
+    assert time.monotonic() - start < 3  # well under a second on an idle machine
+    assert done.returncode == 0
+    for command in cli.COMMANDS:
+        assert command in done.stdout
+    heavy = "import posebridge.cli, sys; sys.exit(bool({'torch', 'cv2', 'scipy', 'jinja2'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0
+
+
+@needs_icvl
+def test_score_prints_one_json_object_and_nothing_else():
+    done = posebridge(
+        *("score", ICVL / "poseren.npz", ICVL / "truth.npz", "--json"),
+        *("--intrinsics", 240.99, 240.96, 160, 120),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["mean_joint_error_mm"] == pytest.approx(6.791, abs=0.001)
+
+
+def test_bad_input_is_one_line_and_status_2(files, tmp_path):
+    (tmp_path / "broken.npz").write_bytes(b"nothing of the kind")
+    done = posebridge("score", tmp_path / "broken.npz", files[1])
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_report_of_a_folder_without_a_record(tmp_path, capsys):
+    assert cli.main(["report", str(tmp_path)]) == 2
+    assert "holds no readable record.json" in capsys.readouterr().err
+
+
+def test_score_prints_a_table(files, capsys):
+    assert cli.main(["score", *map(str, files), "--image-size", "256", "--align", "root-scale"]) == 0
+    printed = capsys.readouterr().out
+    assert "alignment: root-scale" in printed
+    assert "PCK @0.05 of the image side" in printed
+
+
+def test_impossible_options_are_one_line(files, capsys):
+    assert cli.main(["score", *map(str, files), "--skip-border", "2"]) == 2
+    assert capsys.readouterr().err.startswith("error: --skip-border needs")
+
+
+def test_unknown_flags_end_with_status_2(files):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["score", *map(str, files), "--no-such-flag"])
+    assert ended.value.code == 2
+
+
+def test_report_writes_a_page(tmp_path, capsys):
+    save_record(synthetic_record(), tmp_path)
+    assert cli.main(["report", str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    assert capsys.readouterr().out.strip() == str(tmp_path / "report.html")
+    assert cli.main(["report", str(tmp_path), "--out", str(tmp_path / "elsewhere" / "page.html")]) == 0
+    assert (tmp_path / "elsewhere" / "page.html").is_file()
+
+
+def test_ctrl_c_is_a_line_and_status_130(files, capsys, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.ScoreCommand, "run", interrupted)
+    assert cli.main(["score", *map(str, files)]) == 130
+    assert capsys.readouterr().err == "stopped: what was finished is on disk\n"

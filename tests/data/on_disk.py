@@ -1,0 +1,31 @@
+"""Small sets on disk, written in the layouts of the public releases."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+
+def write_image(path: Path, width: int = 40, height: int = 30, seed: int = 0) -> np.ndarray:
+    """A random image; lossless formats give it back exactly."""
+    image = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return image
+
+
+def truncate(path: Path, share: float = 0.5) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+
+
+def write_video(path: Path, frames: int = 12, width: int = 64, height: int = 48, **options: str) -> None:
+    """Frame i is grey with the value 10 + 15 i on noise-free ground, so that it can be told from the others."""
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for i in range(frames):
+            image = np.full((height, width, 3), 10 + 15 * i, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+import torch
+
+from posebridge.cameras.pinhole import apply_affine
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch, concatenate
+from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops, crop_frame, crop_labelled
+from posebridge.data.frames import FrameLabels, RawFrame
+from posebridge.errors import InputError
+
+K = np.array([[250.0, 0, 79.5], [0, 260.0, 59.5], [0, 0, 1]])
+JOINTS_M = np.array([[-0.06, 0.03, 0.6], [0.02, -0.04, 0.55], [0.05, 0.05, 0.7]])
+
+
+def uv_of(joints_m: np.ndarray) -> np.ndarray:
+    projected = joints_m @ K.T
+    return projected[:, :2] / projected[:, 2:]
+
+
+def dotted_frame(**changes) -> RawFrame:
+    """160 x 120 pixels, joint j a soft dot in channel j, so that its place in the crop can be measured."""
+    v, u = np.mgrid[:120, :160]
+    dots = [np.exp(-((u - x) ** 2 + (v - y) ** 2) / 18) for x, y in uv_of(JOINTS_M)]
+    image = (255 * np.stack(dots, axis=-1)).round().astype(np.uint8)
+    return RawFrame(image, **{"key": "k", "K": K, "hand": "left"} | changes)
+
+
+LABELS = FrameLabels(uv_of(JOINTS_M), np.ones(3, bool), np.array([True, True, False]), JOINTS_M)
+
+
+def centroids(image: torch.Tensor) -> torch.Tensor:
+    v, u = torch.meshgrid(*(torch.arange(n, dtype=torch.float32) for n in image.shape[1:]), indexing="ij")
+    return torch.stack([(u * image).sum((1, 2)), (v * image).sum((1, 2))], dim=-1) / image.sum((1, 2))[:, None]
+
+
+@pytest.mark.parametrize("hand", [None, "left", "right", "annotated"])
+@pytest.mark.parametrize("box", [None, np.array([20.0, 10.0, 140.0, 115.0])])
+@pytest.mark.parametrize("size_px", [48, 64, 200])
+def test_labels_and_camera_stay_on_the_picture(hand, box, size_px):
+    batch = crop_labelled(dotted_frame(box_xyxy=box), LABELS, CropConfig(size_px, padding=1.1, hand=hand))
+    measured = centroids(batch.image[0])
+    assert (measured - batch.uv_px[0]).abs().max() < 0.1
+    torch.testing.assert_close(batch.camera.project(batch.joints_m), batch.uv_px, atol=1e-3, rtol=0)
+    back = apply_affine(torch.linalg.inv(batch.T_crop_file), batch.uv_px)[0]
+    np.testing.assert_allclose(back.numpy(), LABELS.uv_px, atol=1e-3)
+    assert (torch.linalg.det(batch.T_crop_file) < 0).item() == (hand in ("left", "annotated"))
+    np.testing.assert_allclose(batch.joints_m[0].numpy(), JOINTS_M, rtol=1e-6)
+
+
+def test_whole_image_is_letterboxed_and_never_padded():
+    batch = crop_frame(RawFrame(np.full((60, 120, 3), 255, np.uint8), "k"), CropConfig(40, padding=2.0))
+    assert batch.image.shape == (1, 3, 40, 40)
+    rows = batch.image[0, 0].mean(dim=1)
+    assert rows[:10].max() == 0
+    assert rows[10:30].min() == 1
+    assert rows[30:].max() == 0
+
+
+def test_joints_outside_the_crop_are_not_visible():
+    uv = uv_of(JOINTS_M)
+    box = np.concatenate([uv[0] - 8, uv[0] + 8])
+    batch = crop_labelled(dotted_frame(box_xyxy=box), LABELS, CropConfig(32))
+    assert batch.visible.tolist() == [[True, False, False]]
+    assert batch.valid.all()
+
+
+def test_unknown_handedness_is_refused():
+    with pytest.raises(InputError, match="k: nothing tells which hand"):
+        crop_frame(dotted_frame(hand=None), CropConfig(32, hand="annotated"))
+
+
+class Labelled:
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> RawFrame:
+        return dotted_frame(key=str(index))
+
+    def labels(self, index: int) -> FrameLabels:
+        return LABELS
+
+
+class Unaskable(Labelled):
+    def labels(self, index: int) -> FrameLabels:
+        raise AssertionError("labels of an unlabelled target were read")
+
+
+def test_no_label_enters_an_unlabelled_batch():
+    crops = UnlabelledCrops(Unaskable(), CropConfig(32))
+    batch = concatenate([crops[0], crops[1]])
+    assert type(batch) is UnlabelledBatch
+    assert not hasattr(batch, "uv_px")
+    assert not hasattr(batch, "joints_m")
+    labelled = LabelledCrops(Labelled(), CropConfig(32))[1]
+    assert type(labelled) is LabelledBatch
+    torch.testing.assert_close(labelled.image, crops[1].image)

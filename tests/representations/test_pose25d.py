@@ -1,0 +1,235 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from posebridge.cameras.pinhole import Camera
+from posebridge.representations.heatmaps import decode_soft_argmax
+from posebridge.representations.pose25d import (
+    decode_pose25d,
+    lift,
+    lift_weak_perspective,
+    reference_length,
+    relative_depth,
+)
+from posebridge.skeletons.body import H36M17
+from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.skeleton import Skeleton
+
+
+def random_pose(
+    seed: int, skeleton: Skeleton, bone_m: float, distance_m: float, batch: int = 8, flatness: float = 0.0
+) -> torch.Tensor:
+    """Chains of bones in random directions, about ``distance_m`` in front of the camera; float64."""
+    generator = np.random.default_rng(seed)
+    joints = np.zeros((batch, len(skeleton), 3))
+    order = sorted(skeleton.bones, key=lambda bone: _depth_in_tree(skeleton, bone[1]))
+    for parent, child in order:
+        direction = generator.normal(size=(batch, 3)) * (1, 1, 1 - flatness)
+        direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+        joints[:, child] = joints[:, parent] + bone_m * generator.uniform(0.5, 1.5, size=(batch, 1)) * direction
+    centre = distance_m * (generator.uniform(-0.15, 0.15, size=(batch, 3)) + np.array([0, 0, 1]))
+    return torch.from_numpy(joints + (centre - joints.mean(1))[:, None])
+
+
+def _depth_in_tree(skeleton: Skeleton, joint: int) -> int:
+    return 0 if joint == skeleton.root else 1 + _depth_in_tree(skeleton, skeleton.parents[joint])
+
+
+def camera(focal: float, rotation: float, mirrored: bool, negative_fy: bool, batch: int, dtype: torch.dtype) -> Camera:
+    """A pinhole whose image was cropped, turned and perhaps mirrored."""
+    K = torch.tensor([[focal, 0, 128], [0, -focal if negative_fy else 1.02 * focal, 120], [0, 0, 1]])
+    c, s = math.cos(rotation), math.sin(rotation)
+    turn = torch.tensor([[c, -s, 31.0], [s, c, -7.0], [0, 0, 1]])
+    flip = torch.diag(torch.tensor([-1.0 if mirrored else 1.0, 1.0, 1.0]))
+    return Camera((turn @ flip @ K).to(dtype).expand(batch, 3, 3).clone())
+
+
+def well_posed(joints: torch.Tensor, skeleton: Skeleton, least_share: float) -> torch.Tensor:
+    """Reference bone not seen end-on, and not turned round by perspective."""
+    n, m = skeleton.reference
+    rays = joints / joints[..., 2:]
+    across = rays[:, n] - rays[:, m]
+    bone = joints[:, n] - joints[:, m]
+    share = across.norm(dim=-1) * joints[:, n, 2] / bone.norm(dim=-1)
+    return ((across * bone).sum(-1) > 0) & (share > least_share)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-9)])
+@given(
+    seed=st.integers(0, 100_000),
+    focal=st.floats(200, 2000),
+    rotation=st.floats(-3.2, 3.2),
+    mirrored=st.booleans(),
+    negative_fy=st.booleans(),
+    known_length=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_lift_is_exact_on_hands(dtype, tolerance, seed, focal, rotation, mirrored, negative_fy, known_length):
+    joints = random_pose(seed, HAND21, bone_m=0.03, distance_m=0.4)
+    joints = joints[well_posed(joints, HAND21, least_share=0.2)].to(dtype)
+    cam = camera(focal, rotation, mirrored, negative_fy, len(joints), dtype)
+    length_m = reference_length(joints, HAND21)
+    lifted, valid = lift(
+        cam.project(joints), relative_depth(joints, HAND21), cam, HAND21, length_m if known_length else None
+    )
+    expected = joints if known_length else joints / length_m[:, None, None]
+    assert lifted.dtype == dtype
+    assert valid.all()
+    error = (lifted - expected).norm(dim=-1) / expected.norm(dim=-1)
+    assert error.numel() == 0 or error.max() < tolerance
+
+
+@given(seed=st.integers(0, 100_000), rotation=st.floats(-3.2, 3.2), mirrored=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_lift_is_exact_on_bodies_whose_reference_bone_is_not_at_the_root(seed, rotation, mirrored):
+    joints = random_pose(seed, H36M17, bone_m=0.25, distance_m=5.0)
+    joints = joints[well_posed(joints, H36M17, least_share=0.2)]
+    cam = camera(1145.0, rotation, mirrored, False, len(joints), joints.dtype)
+    length_m = reference_length(joints, H36M17)
+    lifted, valid = lift(cam.project(joints), relative_depth(joints, H36M17), cam, H36M17, length_m)
+    assert valid.all()
+    torch.testing.assert_close(lifted, joints, rtol=1e-8, atol=1e-8)
+
+
+def test_lift_through_a_distorting_lens():
+    joints = random_pose(1, HAND21, 0.03, 0.5)
+    joints = joints[well_posed(joints, HAND21, 0.2)]
+    plain = camera(600, 0.3, False, False, len(joints), joints.dtype)
+    lens = torch.tensor([-0.2, 0.1, 1e-3, -2e-3, 0.0], dtype=joints.dtype).expand(len(joints), 5)
+    cam = Camera(plain.K, lens)
+    lifted, valid = lift(
+        cam.project(joints), relative_depth(joints, HAND21), cam, HAND21, reference_length(joints, HAND21)
+    )
+    assert valid.all()
+    torch.testing.assert_close(lifted, joints, rtol=1e-5, atol=1e-6)
+
+
+def test_both_roots_of_an_ambiguous_pose_explain_the_image():
+    # The documented exception: a reference bone along the viewing ray of an off-centre hand.
+    joints = random_pose(2, HAND21, 0.03, 0.4, batch=1)
+    n, m = HAND21.reference
+    joints = joints - joints[:, [n]] + torch.tensor([0.2, 0.0, 0.4])
+    joints[:, m] = joints[:, n] + torch.tensor([0.01, 0.0, 0.04])
+    assert not well_posed(joints, HAND21, 0.0).any()
+    cam = camera(600, 0.0, False, False, 1, joints.dtype)
+    uv, depth = cam.project(joints), relative_depth(joints, HAND21)
+    lifted, valid = lift(uv, depth, cam, HAND21, reference_length(joints, HAND21))
+    assert valid.all()
+    assert (lifted - joints).norm(dim=-1).max() > 0.01
+    torch.testing.assert_close(cam.project(lifted), uv)
+    torch.testing.assert_close(relative_depth(lifted, HAND21), depth)
+    torch.testing.assert_close(reference_length(lifted, HAND21), reference_length(joints, HAND21))
+
+
+def unusual_inputs() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    joints = random_pose(3, HAND21, 0.03, 0.4, batch=1).float()
+    cam = camera(600, 0, False, False, 1, torch.float32)
+    uv, depth = cam.project(joints), relative_depth(joints, HAND21)
+    n, m = HAND21.reference
+    end_on, no_root, behind = uv.clone(), depth.clone(), depth.clone()
+    end_on[:, m] = end_on[:, n]
+    no_root[:, m] = 1.5
+    behind[:, 20] = -100
+    return {
+        "end on": (end_on, depth),
+        "no real root": (uv, no_root),
+        "behind the camera": (uv, behind),
+        "all one pixel": (torch.zeros_like(uv), torch.zeros_like(depth)),
+        "not a number": (uv * math.nan, depth),
+        "infinite": (uv, depth + math.inf),
+    }
+
+
+@pytest.mark.parametrize("name", list(unusual_inputs()))
+@pytest.mark.parametrize("perspective", [True, False])
+def test_degenerate_poses_are_finite_flagged_and_have_finite_gradients(name, perspective):
+    uv, depth = (x.clone().requires_grad_() for x in unusual_inputs()[name])
+    if perspective:
+        joints, valid = lift(uv, depth, camera(600, 0, False, False, 1, torch.float32), HAND21)
+    else:
+        joints, valid = lift_weak_perspective(uv, depth, HAND21)
+    if perspective or name != "behind the camera":  # without a camera nothing is behind it
+        assert not valid.any()
+    assert joints.isfinite().all()
+    if perspective and uv.isfinite().all() and depth.isfinite().all():
+        assert (joints[..., 2] > 0).all()
+    joints.sum().backward()
+    assert uv.grad.isfinite().all()
+    assert depth.grad.isfinite().all()
+
+
+def test_lift_gradients_by_finite_differences():
+    joints = random_pose(4, HAND21, 0.03, 0.4, batch=4, flatness=0.7)
+    joints = joints[well_posed(joints, HAND21, 0.3)][:2]
+    cam = camera(600, 0.5, True, False, len(joints), joints.dtype)
+    uv = cam.project(joints).requires_grad_()
+    depth = relative_depth(joints, HAND21).requires_grad_()
+    assert torch.autograd.gradcheck(lambda *x: lift(*x, cam, HAND21)[0], (uv, depth))
+    assert torch.autograd.gradcheck(lambda *x: lift_weak_perspective(*x, HAND21)[0], (uv, depth))
+
+
+def test_relative_depth_by_hand():
+    joints = torch.zeros(1, 21, 3)
+    joints[0, :, 2] = 0.5
+    joints[0, HAND21.index("middle_1")] = torch.tensor([0.03, 0.0, 0.54])  # 0.05 m from the wrist
+    joints[0, HAND21.index("index_4"), 2] = 0.4
+    depth = relative_depth(joints, HAND21)
+    assert depth[0, HAND21.root] == 0
+    torch.testing.assert_close(depth[0, HAND21.index("middle_1")], torch.tensor(0.8))
+    torch.testing.assert_close(depth[0, HAND21.index("index_4")], torch.tensor(-2.0))
+    assert (relative_depth(torch.zeros(1, 21, 3), HAND21) == 0).all()  # no label at all
+
+
+def test_weak_perspective_is_exact_for_a_parallel_projection():
+    joints = random_pose(5, HAND21, 0.03, 0.4)
+    n, m = HAND21.reference
+    bone = joints[:, n] - joints[:, m]
+    joints = joints[bone[:, :2].norm(dim=-1) > 0.2 * bone.norm(dim=-1)]
+    uv = 700 * joints[..., :2] + torch.tensor([40.0, -3.0])
+    lifted, valid = lift_weak_perspective(uv, relative_depth(joints, HAND21), HAND21, reference_length(joints, HAND21))
+    # Depths are given in reference bones, so metres follow from its length.
+    expected = joints - joints[:, [HAND21.root]]
+    assert valid.all()
+    torch.testing.assert_close(lifted, expected)
+
+
+def test_weak_perspective_nears_the_truth_as_the_camera_moves_away():
+    errors = []
+    for distance_m in (0.4, 4.0, 40.0):
+        joints = random_pose(6, HAND21, 0.03, 0.4, flatness=0.8) + torch.tensor([0.0, 0.0, distance_m - 0.4])
+        cam = camera(1000 * distance_m, 0, False, False, len(joints), joints.dtype)
+        K = cam.K.clone()
+        K[:, 1, 1] = K[:, 0, 0]  # square pixels
+        length_m = reference_length(joints, HAND21)
+        lifted, _ = lift_weak_perspective(Camera(K).project(joints), relative_depth(joints, HAND21), HAND21, length_m)
+        errors.append(float((lifted - (joints - joints[:, [HAND21.root]])).norm(dim=-1).median()))
+    assert errors[0] > 5 * errors[1] > 25 * errors[2]
+
+
+def test_decoding_against_a_loop():
+    generator = torch.Generator().manual_seed(7)
+    logits, depths = torch.randn(2, 2, 3, 6, 5, generator=generator, dtype=torch.float64).unbind(0)
+    decoded = decode_pose25d(logits, depths, temperature=0.5)
+    for sample in range(2):
+        for joint in range(3):
+            weights = np.exp(logits[sample, joint].numpy() / 0.5)
+            weights /= weights.sum()
+            depth = (weights * depths[sample, joint].numpy()).sum()
+            assert float(decoded.relative_depth[sample, joint]) == pytest.approx(depth)
+            assert float(decoded.peak[sample, joint]) == pytest.approx(weights.max())
+            np.testing.assert_allclose(decoded.probability[sample, joint].numpy(), weights)
+    torch.testing.assert_close(decoded.uv_map, decode_soft_argmax(logits, 0.5))
+
+
+def test_decoding_reads_the_depth_where_the_heat_is():
+    logits = torch.full((1, 1, 8, 8), -1e4)
+    logits[0, 0, 2, 5] = 0
+    depths = torch.arange(64.0).reshape(1, 1, 8, 8)
+    decoded = decode_pose25d(logits, depths)
+    assert decoded.uv_map.tolist() == [[[5.0, 2.0]]]
+    assert decoded.relative_depth.tolist() == [[21.0]]
+    assert decoded.peak.tolist() == [[1.0]]

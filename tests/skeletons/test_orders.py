@@ -1,0 +1,160 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from posebridge.errors import InputError
+from posebridge.skeletons.body import COCO17, H36M17, MPII16, SMPL24
+from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.orders import ORDERS, convert, convert_back, convert_between, one_hand
+
+FORMATS = Path(__file__).resolve().parents[3] / "shared" / "data" / "formats"
+HANDS = ("rhd2d", "freihand", "onehand10k", "panoptic_hand2d", "coco_wholebody_hand")
+TARGETS = {
+    **dict.fromkeys(HANDS, HAND21),
+    "coco": COCO17,
+    "h36m": H36M17,
+    "mpii": MPII16,
+    "crowdpose": MPII16,
+    "jhmdb": H36M17,
+    "mpi_inf_3dhp": H36M17,
+    "smpl": SMPL24,
+}
+# The datasets' own names for what we name by its place.
+NATIVE = {
+    "h36m": {"root": "pelvis", "left_foot": "left_ankle", "right_foot": "right_ankle"}
+    | {"neck_base": "head_centre", "head": "head_top"},
+    "crowdpose": {"top_head": "head_top", "neck": "thorax"},
+    "jhmdb": {"neck": "thorax", "belly": "spine", "head": "head_centre"},
+    "mpi_inf_3dhp": {"neck": "thorax", "root": "pelvis", "head": "head_centre"},
+}
+
+
+@pytest.fixture(scope="module")
+def published() -> dict[str, list[str]]:
+    path = FORMATS / "joint_orders.json"
+    if not path.exists():
+        pytest.skip("../shared/data is absent")
+    return json.loads(path.read_text())
+
+
+def numbered(count: int) -> np.ndarray:
+    """Joint i of sample b at (i, 100 b + i)."""
+    joints = np.arange(count, dtype=np.float64)
+    return np.stack([np.stack([joints, 100 * sample + joints], axis=-1) for sample in range(2)])
+
+
+def test_every_published_order_is_known(published):
+    assert set(published) <= set(ORDERS)
+
+
+@pytest.mark.parametrize("dataset", sorted(set(TARGETS) - {"smpl"}))
+def test_published_order_lands_where_its_names_say(dataset, published):
+    names, skeleton = published[dataset], TARGETS[dataset]
+    places = [NATIVE.get(dataset, {}).get(name, name) for name in names]
+    moved, valid = convert(numbered(len(names)), None, ORDERS[dataset], skeleton)
+    for source, place in enumerate(places):
+        if place in skeleton.places or skeleton is HAND21:
+            target = skeleton.index(place)  # for hands the published names are aliases
+            np.testing.assert_array_equal(moved[:, target], [[source, source], [source, 100 + source]])
+            assert valid[:, target].all()
+    known = sum(place in skeleton.places for place in places) if skeleton is not HAND21 else 21
+    assert valid.sum() == 2 * known
+    assert (moved[~valid] == 0).all()
+
+
+@pytest.mark.parametrize("dataset", [*HANDS, "coco", "h36m", "mpii"])
+def test_published_names_convert_as_our_order_does(dataset, published):
+    values = numbered(len(published[dataset]))
+    by_file, _ = convert(values, None, tuple(published[dataset]), TARGETS[dataset])
+    by_table, _ = convert(values, None, ORDERS[dataset], TARGETS[dataset])
+    np.testing.assert_array_equal(by_file, by_table)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_each_hand_of_interhand_by_name(side, published):
+    names = published["interhand3d"]
+    moved, valid = convert(numbered(42), None, one_hand(ORDERS["interhand3d"], side), HAND21)
+    assert valid.all()
+    for source, name in enumerate(names):
+        if name.startswith(side):
+            assert moved[0, HAND21.index(name.removeprefix(f"{side}_")), 0] == source
+
+
+def test_rhd_lists_fingers_tip_first():
+    moved, _ = convert(numbered(21), None, ORDERS["rhd2d"], HAND21)
+    assert moved[0, HAND21.index("index_4"), 0] == 5
+    assert moved[0, HAND21.index("index_1"), 0] == 8
+
+
+@pytest.mark.parametrize("dataset", sorted(TARGETS))
+def test_round_trip_keeps_every_joint_that_the_skeleton_has(dataset):
+    names, skeleton = ORDERS[dataset], TARGETS[dataset]
+    values = numbered(len(names)) + 1
+    moved, valid = convert(values, None, names, skeleton)
+    back, back_valid = convert_back(moved, valid, skeleton, names)
+    np.testing.assert_array_equal(back[back_valid], values[back_valid])
+    assert (back[~back_valid] == 0).all()
+    assert back_valid.sum() == valid.sum()
+
+
+def test_smpl_to_human36m_by_place():
+    moved, valid = convert_between(numbered(24), None, SMPL24, H36M17)
+    got = {name: int(moved[0, i, 0]) for i, name in enumerate(H36M17.joints) if valid[0, i]}
+    # SMPL's published numbers of the joints.
+    limbs = {"hip": 1, "knee": 4, "ankle": 7, "shoulder": 16, "elbow": 18, "wrist": 20}
+    trunk = {"pelvis": 0, "spine": 6, "thorax": 12, "neck_base": 15}
+    left, right = ({f"{side}_{limb}": i + k for limb, i in limbs.items()} for k, side in enumerate(("left", "right")))
+    assert got == trunk | left | right
+
+
+@pytest.mark.parametrize("target", [COCO17, H36M17, MPII16, SMPL24], ids=lambda s: s.name)
+@pytest.mark.parametrize("source", [COCO17, H36M17, MPII16, SMPL24], ids=lambda s: s.name)
+def test_conversion_commutes_with_mirroring(source, target):
+    values = numbered(len(source))
+    moved, valid = convert_between(values, None, source, target)
+    mirrored, mirrored_valid = convert_between(values[:, list(source.mirror)], None, source, target)
+    np.testing.assert_array_equal(mirrored, moved[:, list(target.mirror)])
+    np.testing.assert_array_equal(mirrored_valid, valid[:, list(target.mirror)])
+    assert valid.sum() >= 2 * 12  # the limbs are in all of them
+
+
+def test_invalid_stays_invalid_and_nan_means_missing():
+    values = numbered(17)
+    values[0, 9] = np.nan
+    valid = np.ones((2, 17), dtype=bool)
+    valid[1, 5] = False
+    assert not convert(values, None, ORDERS["coco"], MPII16)[1][0, MPII16.index("left_wrist")]
+    assert not convert(values, valid, ORDERS["coco"], MPII16)[1][1, MPII16.index("left_shoulder")]
+    assert not convert(values, valid, ORDERS["coco"], MPII16)[1][:, MPII16.index("head_top")].any()
+
+
+def test_tensors_convert_as_arrays_do_and_pass_gradients():
+    values = numbered(15)
+    tensor = torch.tensor(values, requires_grad=True)
+    moved, valid = convert(tensor, None, ORDERS["jhmdb"], H36M17)
+    expected, expected_valid = convert(values, None, ORDERS["jhmdb"], H36M17)
+    np.testing.assert_array_equal(moved.detach().numpy(), expected)
+    np.testing.assert_array_equal(valid.numpy(), expected_valid)
+    moved.sum().backward()
+    assert tensor.grad is not None
+    np.testing.assert_array_equal(tensor.grad[0, :, 0].numpy(), np.ones(15))
+
+
+def test_input_is_left_alone():
+    values, valid = numbered(17), np.ones((2, 17), dtype=bool)
+    before = values.copy()
+    convert(values, valid, ORDERS["coco"], MPII16)
+    np.testing.assert_array_equal(values, before)
+    assert valid.all()
+
+
+def test_wrong_numbers_of_joints_are_refused():
+    with pytest.raises(InputError, match="20 joints came with 21 joint names"):
+        convert(numbered(20), None, ORDERS["rhd2d"], HAND21)
+    with pytest.raises(InputError, match="valid has shape"):
+        convert(numbered(21), np.ones(21, dtype=bool), ORDERS["rhd2d"], HAND21)
+    with pytest.raises(InputError, match="starts with left_"):
+        one_hand(ORDERS["rhd2d"], "left")

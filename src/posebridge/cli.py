@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 import tyro
 
+from posebridge.cli_runs import AdaptCommand, DemoCommand, ResumeCommand
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import ScoreOptions
 
@@ -75,9 +76,91 @@ class ReportCommand:
         print(out)
 
 
+@dataclass(frozen=True)
+class PredictCommand:
+    """Find the joints in images or videos, in pixels of the files as they lie on disk.
+
+    Writes predictions.npz (key, joint_names, uv_px, xyz_mm, confidence), the skeletons drawn over the frames, and
+    skipped.json, the list of what could not be read. An earlier outcome in the same folder is replaced.
+    """
+
+    model: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="MODEL")]
+    """A run's folder, or a model's."""
+
+    input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="INPUT")]
+    """An image, a video, or a folder of either."""
+
+    out: Path
+    """Folder for the outcome."""
+
+    hand: Literal["left", "right", "annotated"] | None = None
+    """Which hand the frames show; annotated: as the file of boxes tells. Without it: as the boxes tell, else right."""
+
+    boxes: Path | None = None
+    """Where the subject is: .json {key: [x0, y0, x1, y1]}, or .csv with key,x0,y0,x1,y1 and perhaps hand. Without it
+    the whole frame is looked at."""
+
+    padding: float = 1.0
+    """Side of the square that is looked at, over the box's larger side."""
+
+    intrinsics: tuple[float, float, float, float] | None = None
+    """fx fy cx cy in pixels of the files: joints in space then come out in the camera's frame, not relative to the
+    root."""
+
+    every: int = 1
+    """Of videos, each n-th frame only."""
+
+    overlays: int | None = None
+    """Draw this many frames at most, of each video where there are several; 0 draws none. Without it: all."""
+
+    batch_size: int = 16
+    """Frames that go through the network together."""
+
+    device: str = "auto"
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Predict, and say what was written and what was skipped."""
+        from posebridge.data.target import TargetConfig
+        from posebridge.deployment.predict_files import PredictConfig, predict_files
+
+        target = TargetConfig(
+            path=self.input,
+            boxes=self.boxes,
+            hand=self.hand,
+            padding=self.padding,
+            every=self.every,
+            intrinsics_px=self.intrinsics,
+        )
+        done = predict_files(PredictConfig(self.model, target, self.out, self.overlays, self.batch_size, self.device))
+        print(done)
+
+
+@dataclass(frozen=True)
+class DoctorCommand:
+    """Say what this machine offers, and what to do about what is missing."""
+
+    def run(self) -> None:
+        """Print a line each; fail where something is broken that every run needs."""
+        from posebridge.deployment.doctor import examine
+
+        broken: list[str] = []
+        for finding in examine():
+            print(finding, flush=True)
+            if finding.state == "broken":
+                broken.append(finding.subject)
+        if broken:
+            raise InputError(f"broken: {', '.join(broken)}; the lines above say what to do")
+
+
 COMMANDS: dict[str, type[Command]] = {
+    "demo": DemoCommand,
+    "adapt": AdaptCommand,
+    "predict": PredictCommand,
     "score": ScoreCommand,
+    "resume": ResumeCommand,
     "report": ReportCommand,
+    "doctor": DoctorCommand,
 }
 
 
@@ -95,6 +178,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return INPUT_ERROR
+    except BrokenPipeError:  # the reader of our output has gone, as head does
+        sys.stdout = None
+        return 0
     except KeyboardInterrupt:
         print("stopped: what was finished is on disk", file=sys.stderr)
         return INTERRUPTED

@@ -10,9 +10,9 @@ import torchvision.transforms.v2.functional as reference
 from PIL import Image
 
 from posebridge.data import appearance
-from posebridge.data.appearance import STRONG, WEAK, AppearanceConfig, apply_appearance
-from posebridge.data.jpeg import jpeg_artefacts
 from posebridge.errors import InputError
+from posebridge.rendering.jpeg import jpeg_artefacts
+from posebridge.rendering.photometry import STRONG, WEAK, AppearanceConfig, apply_appearance
 
 NOTHING = AppearanceConfig(
     brightness=0, contrast=0, saturation=0, hue=0, gain=0, gamma=0,

@@ -2,12 +2,9 @@
 
 Anny's finger bones start at the web between the fingers. Anatomically the knuckle (the MCP joint) lies about half a
 phalanx closer to the wrist, and that is where every public annotation puts it; ``_move_knuckles`` moves the pivot
-and its skinning there. The first build of the model parses Anny's blend shapes and takes about a minute; Anny caches
-the outcome under ``~/.cache/anny``.
+and its skinning there. ``python -m posebridge.bodies.anny`` builds the model ahead of its first use.
 """
 
-import sys
-import warnings
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -16,10 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from posebridge.bodies.anny_loading import AnnyModel, load_anny, mean_adult, rig_in_frame
 from posebridge.bodies.rig import Rig
 from posebridge.skeletons.hand import FINGERS, HAND21
-
-PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
 
 # Proximal phalanx over the rest of the finger, index to pinky; from the mean phalanx lengths of adult hands
 # (Buryanov & Kotiuk 2010, Table 1, soft tissue of the tip included in the distal phalanx).
@@ -31,7 +27,7 @@ _FOREARM_GROWTH = 1.45  # width at the far end over width at the wrist
 
 
 @dataclass(frozen=True)
-class HandModel:
+class HandModel(AnnyModel):
     """A hand in its own frame: origin at the wrist, y to the middle knuckle, z out of the palm, metres.
 
     x points to the thumb for a right hand and away from it for a left one. A bone's axes are unit
@@ -40,19 +36,10 @@ class HandModel:
     length.
     """
 
-    rig: Rig
     side: Literal["left", "right"]
     flexion_axes: Float[Tensor, "N 3"]
     spread_axes: Float[Tensor, "N 3"]
     twist_axes: Float[Tensor, "N 3"]
-    phenotype_model: torch.nn.Module
-    adult_coefficients: Float[Tensor, "S"]  # of the mean adult, which is the rig's zero
-
-    def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
-        """Coefficients of the rig's basis for ``PHENOTYPES`` in [0, 1]."""
-        values = {name: phenotypes[:, i].double().cpu() for i, name in enumerate(PHENOTYPES)}
-        coefficients = self.phenotype_model.get_phenotype_blendshape_coefficients(**values)
-        return coefficients.to(phenotypes) - self.adult_coefficients.to(phenotypes)
 
 
 @lru_cache(maxsize=2)
@@ -69,61 +56,27 @@ def hand(side: Literal["left", "right"] = "right") -> HandModel:
             spread_axes=-right.spread_axes * flip,
             twist_axes=-right.twist_axes * flip,
         )
-    model = _load("anny-hand.R-blender", "hand.R")
-    adult = model.get_phenotype_blendshape_coefficients(age=2 / 3)
-    rig, axes = _canonical(model, adult)
+    model = load_anny("hand", "anny-hand.R-blender", "hand.R")
+    rig, axes = _canonical(model)
     rig = _with_keypoints(_move_knuckles(rig))
     rig, axes = _with_forearm(rig, axes)
     flexion, along, spread = axes[:, :, 0], axes[:, :, 1], -axes[:, :, 2]
     for f in range(2, 6):  # fingers spread in the plane of the palm
         spread[rig.bones.index(f"finger{f}-1")] = torch.tensor([0.0, 0.0, -1.0])
-    return HandModel(rig, "right", flexion, spread, along, model, adult[0].float())
+    return HandModel(rig, model, mean_adult(model)[0].float(), "right", flexion, spread, along)
 
 
-def _load(rig: str, topology: str):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import anny  # slow to import, and needed by few commands
-        from anny.paths import get_anny_cache_path
-
-        if not any(get_anny_cache_path().glob("v*/*.safetensors")):
-            print("Building Anny's mesh model; this takes about a minute, once.", file=sys.stderr, flush=True)
-        return anny.Anny(rig=rig, topology=topology)
-
-
-def _canonical(model, adult: Float[Tensor, "1 S"]) -> tuple[Rig, Float[Tensor, "N 3 3"]]:
+def _canonical(model) -> tuple[Rig, Float[Tensor, "N 3 3"]]:
     """The mean adult's hand in its own frame, and each bone's axes as columns (flexion, along, out of the palm)."""
-    names = [label.removesuffix(".R") for label in model.bone_labels]
-    rest = model.get_rest_model(adult)
-    vertices, heads, poses = rest["rest_vertices"][0], rest["rest_bone_heads"][0], rest["rest_bone_poses"][0]
-    at = dict(zip(names, heads, strict=True))
-    y = _unit(at["finger3-1"] - at["wrist"])
-    palm = torch.linalg.cross(at["finger2-1"] - at["wrist"], at["finger5-1"] - at["wrist"])
+    rest = model.get_rest_model(mean_adult(model))
+    at = dict(zip(model.bone_labels, rest["rest_bone_heads"][0], strict=True))
+    y = _unit(at["finger3-1.R"] - at["wrist.R"])
+    palm = torch.linalg.cross(at["finger2-1.R"] - at["wrist.R"], at["finger5-1.R"] - at["wrist.R"])
     x = _unit(torch.linalg.cross(y, palm))
     R = torch.stack([x, y, torch.linalg.cross(x, y)])  # hand frame <- Anny's world
-    wrist_basis = model.bone_heads_blendshapes[:, None, names.index("wrist")]  # keeps every wrist at the origin
-    rig = Rig(
-        bones=tuple(names[1:]),  # without Anny's idle root above the wrist
-        parents=tuple(parent - 1 for parent in model.bone_parents[1:]),
-        faces=model.get_triangular_faces(),
-        vertices_m=((vertices - at["wrist"]) @ R.T).float(),
-        vertex_basis_m=((model.blendshapes - wrist_basis) @ R.T).float(),
-        heads_m=((heads[1:] - at["wrist"]) @ R.T).float(),
-        head_basis_m=((model.bone_heads_blendshapes[:, 1:] - wrist_basis) @ R.T).float(),
-        weights=_dense_weights(model).float(),
-        joints=(),
-        keypoint_index=torch.zeros(0, 1, dtype=torch.long),
-        keypoint_weight=torch.zeros(0, 1),
-    )
-    return rig, (R @ poses[1:, :3, :3]).float()
-
-
-def _dense_weights(model) -> Float[Tensor, "V N"]:
-    """Skinning weights as a matrix; the idle root bone hands its share to the wrist."""
-    dense = torch.zeros(len(model.template_vertices), len(model.bone_labels), dtype=model.dtype)
-    dense.scatter_add_(1, model.vertex_bone_indices.long(), model.vertex_bone_weights)
-    dense[:, 1] += dense[:, 0]
-    return dense[:, 1:]
+    rig = rig_in_frame(model, R, "wrist.R")
+    rig = replace(rig, bones=tuple(bone.removesuffix(".R") for bone in rig.bones))
+    return rig, (R @ rest["rest_bone_poses"][0, 1:, :3, :3]).float()
 
 
 def _move_knuckles(rig: Rig) -> Rig:
@@ -259,3 +212,7 @@ def _rim(faces: Tensor, vertex_count: int) -> Tensor:
 
 def _unit(vector: Tensor) -> Tensor:
     return vector / torch.linalg.norm(vector, dim=-1, keepdim=True)
+
+
+if __name__ == "__main__":
+    hand("right")

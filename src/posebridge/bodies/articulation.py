@@ -15,7 +15,8 @@ _ZERO_WRIST = (0.0, 0.0)
 
 @dataclass(frozen=True)
 class HandAngles:
-    """Joint angles of B hands in radians; zero is the straight hand with the fingers side by side.
+    """Joint angles of B hands in radians; zero is the straight hand with the fingers side by side
+    (but for the sideways crookedness of the mesh's own fingers, less than four degrees a joint).
 
     ``fingers[:, f]`` is (MCP flexion, MCP spread towards the thumb, PIP flexion, DIP flexion) of index to pinky;
     ``thumb`` is (CMC flexion across the palm, CMC lift out of the palm, MCP flexion, IP flexion) relative to Anny's

@@ -6,6 +6,7 @@ linear blend skinning. Rotations are expressed in the axes of the rest pose, so 
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -41,17 +42,22 @@ class Rig:
 
     @cached_property
     def levels(self) -> tuple[tuple[Int[Tensor, "n"], Int[Tensor, "n"]], ...]:
-        """(bones, their parents) of each depth of the tree below the root, for batched forward kinematics."""
-        depth = [0] * len(self.parents)
-        for bone, parent in enumerate(self.parents):
-            depth[bone] = 0 if parent < 0 else depth[parent] + 1
-        device = self.faces.device
-        levels = []
-        for level in range(1, max(depth) + 1):
-            bones = [bone for bone, d in enumerate(depth) if d == level]
-            parents = [self.parents[bone] for bone in bones]
-            levels.append((torch.tensor(bones, device=device), torch.tensor(parents, device=device)))
+        """(bones, their parents' places in the level above) of each depth of the tree, for batched kinematics."""
+        above, levels = [-1], []
+        while bones := [bone for bone, parent in enumerate(self.parents) if parent in above]:
+            places = [above.index(self.parents[bone]) for bone in bones]
+            levels.append((torch.tensor(bones, device=self.device), torch.tensor(places, device=self.device)))
+            above = bones
         return tuple(levels)
+
+    @cached_property
+    def _parents_or_self(self) -> Int[Tensor, "N"]:
+        return torch.tensor([max(parent, 0) for parent in self.parents], device=self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors lie."""
+        return self.vertices_m.device
 
     @cached_property
     def face_parts(self) -> Int[Tensor, "F"]:
@@ -72,9 +78,9 @@ class Rig:
 
     def to(self, device: torch.device | str) -> "Rig":
         """The same rig on another device."""
-        moved = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        fields = {name: moved.get(name, getattr(self, name)) for name in self.__dataclass_fields__}
-        return Rig(**fields)
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        moved: dict[str, Any] = {n: value.to(device) for n, value in fields.items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True)
@@ -88,18 +94,15 @@ class ShapedRig:
     def posed(self, rotations: Float[Tensor, "B N 3 3"]) -> "PosedRig":
         """Rotate every bone, with all that hangs on it, about its head; root first."""
         rig = self.rig
-        parents = torch.tensor(rig.parents[1:], device=self.heads_m.device)
-        bone = self.heads_m[:, 1:] - self.heads_m[:, parents]
-        R_world, heads = [None] * len(rig.bones), [None] * len(rig.bones)
-        R_world[0], heads[0] = rotations[:, 0], self.heads_m[:, 0]
-        for bones, above in rig.levels:
-            R_above = torch.stack([R_world[i] for i in above.tolist()], dim=1)
-            at = torch.stack([heads[i] for i in above.tolist()], dim=1)
-            level_heads = at + (R_above @ bone[:, bones - 1, :, None]).squeeze(-1)
-            level_rotations = R_above @ rotations[:, bones]
-            for k, i in enumerate(bones.tolist()):
-                R_world[i], heads[i] = level_rotations[:, k], level_heads[:, k]
-        return PosedRig(self, torch.stack(R_world, dim=1), torch.stack(heads, dim=1))
+        bone = self.heads_m - self.heads_m[:, rig._parents_or_self]
+        (roots, _), *below = rig.levels
+        R_world, heads = [rotations[:, roots]], [self.heads_m[:, roots]]
+        for bones, above in below:
+            R_above = R_world[-1][:, above]
+            heads.append(heads[-1][:, above] + _rotate(R_above, bone[:, bones]))
+            R_world.append(R_above @ rotations[:, bones])
+        order = torch.cat([bones for bones, _ in rig.levels]).argsort()
+        return PosedRig(self, torch.cat(R_world, dim=1)[:, order], torch.cat(heads, dim=1)[:, order])
 
 
 @dataclass(frozen=True)
@@ -112,15 +115,19 @@ class PosedRig:
 
     def vertices_m(self) -> Float[Tensor, "B V 3"]:
         """Skinned vertices (linear blend skinning)."""
-        shift = self.heads_m - (self.R_world_rest @ self.shaped.heads_m[..., None]).squeeze(-1)
+        shift = self.heads_m - _rotate(self.R_world_rest, self.shaped.heads_m)
         transforms = torch.cat([self.R_world_rest, shift[..., None]], dim=-1)  # B N 3 4
         B, N = transforms.shape[:2]
         blended = (self.shaped.rig.weights @ transforms.view(B, N, 12)).view(B, -1, 3, 4)
-        rest = self.shaped.vertices_m
-        return (blended[..., :3] @ rest[..., None]).squeeze(-1) + blended[..., 3]
+        return _rotate(blended[..., :3], self.shaped.vertices_m) + blended[..., 3]
 
     def keypoints_m(self, vertices_m: Float[Tensor, "B V 3"]) -> Float[Tensor, "B J 3"]:
         """The skeleton's joints, from the bones' heads and the given skinned vertices."""
         rig = self.shaped.rig
         points = torch.cat([self.heads_m, vertices_m], dim=1)
         return (points[:, rig.keypoint_index] * rig.keypoint_weight[..., None]).sum(2)
+
+
+def _rotate(R: Float[Tensor, "*n 3 3"], points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+    """Each point by its own matrix."""
+    return (R @ points[..., None]).squeeze(-1)

@@ -6,6 +6,7 @@ by mistake.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any, Self, TypeVar
 
 import torch
@@ -39,6 +40,13 @@ class Observation:
 
     def __len__(self) -> int:
         return len(self.key)
+
+    @property
+    def rgb(self) -> Float[Tensor, "B 3 H W"]:
+        """The colour images. Raises ``ValueError`` for a depth sensor's batch."""
+        if self.image is None:
+            raise ValueError("this batch has no colour images")
+        return self.image
 
     def __getitem__(self, index: slice) -> Self:
         """A contiguous part of the batch."""
@@ -111,7 +119,7 @@ def concatenate(batches: Sequence[BatchT]) -> BatchT:
                 raise ValueError(f"cannot join batches: {f.name} is present in some and absent in others")
             joined[f.name] = None
         elif isinstance(values[0], tuple):
-            joined[f.name] = sum(values, ())
+            joined[f.name] = tuple(chain.from_iterable(values))
         elif isinstance(values[0], Camera):
             joined[f.name] = _join_cameras(values)
         else:

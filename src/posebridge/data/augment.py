@@ -16,8 +16,8 @@ from torch import Tensor
 from posebridge.cameras.crop import inverse_map, resize_map, warp_images
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import BatchT, LabelledBatch, Observation
+from posebridge.draw import chance, uniform
 from posebridge.errors import InputError
-from posebridge.synthesis.draw import chance, uniform
 
 
 @dataclass(frozen=True)

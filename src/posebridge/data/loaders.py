@@ -1,6 +1,6 @@
 """Batches for training: seeded, the same for any number of workers, and able to go on where a run stopped."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -11,8 +11,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from posebridge.contracts.batch import BatchT, Observation, concatenate
 from posebridge.errors import InputError
-
-_JOINED_AT_ONCE = 512
 
 OtherT = TypeVar("OtherT", bound=Observation)
 
@@ -52,7 +50,10 @@ class Held(Dataset[BatchT], Generic[BatchT]):
 
     def __init__(self, samples: Iterable[BatchT]):
         """Raises ``InputError`` where there is no sample."""
-        whole = _join([replace(sample, image=_to_bytes(sample.image)) for sample in samples])
+        held = [replace(sample, image=_to_bytes(sample.image)) for sample in samples]
+        if not held:
+            raise InputError("there is no sample to hold: the source of frames gave none")
+        whole = concatenate(held)
         self._images = whole.image
         self._rest = replace(whole, image=None)
 
@@ -107,7 +108,11 @@ class _Loader(DataLoader[BatchT]):
             try:
                 batch = next(batches, None)
             except InputError as error:
-                raise InputError(str(error).strip().splitlines()[-1].partition("Error: ")[2] or str(error)) from error
+                line = str(error).strip().splitlines()[-1].partition("Error: ")[2] or str(error)
+                # Frames in a traceback would keep the workers until a garbage collection, which then stalls for 5 s.
+                error.__traceback__ = None
+                del batches
+                raise InputError(line) from None
             if batch is None:
                 return
             yield batch
@@ -120,20 +125,9 @@ def _loader(dataset: Dataset[BatchT], batch_size: int, workers: int, **options: 
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=concatenate,
-        persistent_workers=workers > 0,
         **options,
     )
 
 
 def _to_bytes(image: Tensor | None) -> Tensor | None:
     return None if image is None else (image * 255).round().to(torch.uint8)
-
-
-def _join(samples: Sequence[BatchT]) -> BatchT:
-    """``concatenate`` in groups: joining thousands of tuples at once takes a time quadratic in their number."""
-    if not samples:
-        raise InputError("there is no sample to hold: the source of frames gave none")
-    while len(samples) > 1:
-        starts = range(0, len(samples), _JOINED_AT_ONCE)
-        samples = [concatenate(samples[start : start + _JOINED_AT_ONCE]) for start in starts]
-    return samples[0]

@@ -17,7 +17,7 @@ import numpy as np
 
 from posebridge.errors import InputError
 
-_CONTAINERS = ("set", "frozenset", "complex", "bytearray", "list", "dict", "tuple")
+_CONTAINERS = ("set", "frozenset", "complex", "list", "dict", "tuple")
 _ADMITTED = {
     *((module, name) for module in ("builtins", "__builtin__") for name in _CONTAINERS),
     ("collections", "OrderedDict"),
@@ -80,10 +80,10 @@ def _scalar(dtype: _Dtype, raw: bytes | str) -> np.generic:
     return _from_bytes(raw, dtype, (1,), "C")[0]
 
 
-def _from_bytes(raw: Any, dtype: _Dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
+def _from_bytes(raw: bytes | str, dtype: _Dtype, shape: tuple[int, ...], order: Any) -> np.ndarray:
     if isinstance(raw, str):  # bytes that Python 2 wrote
         raw = raw.encode("latin1")
-    return np.frombuffer(bytes(raw), dtype.dtype).reshape(shape, order=order).copy(order)
+    return np.frombuffer(raw, dtype.dtype).reshape(shape, order=order).copy(order)
 
 
 _NUMPY: dict[tuple[str, str], Callable[..., Any]] = {

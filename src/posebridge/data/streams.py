@@ -55,7 +55,7 @@ class RenderedStream:
 
 
 class StepBatches(IterableDataset[tuple[int, dict[str, Any]]]):
-    """One item a training step: its number, and one batch of every stream.
+    """One item a training step: the number of its draw, and one batch of every stream.
 
     With several ``ranks`` each draws its own share; with several workers each prepares every n-th step.
     """
@@ -73,7 +73,7 @@ class StepBatches(IterableDataset[tuple[int, dict[str, Any]]]):
         step = self.first_step + start
         while True:
             number = step * self.ranks + self.rank
-            yield step, {name: stream.batch(number) for name, stream in self.streams.items()}
+            yield number, {name: stream.batch(number) for name, stream in self.streams.items()}
             step += stride
 
 

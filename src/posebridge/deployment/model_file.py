@@ -4,6 +4,8 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from posebridge.contracts.files import write_atomically
 from posebridge.errors import InputError
@@ -15,6 +17,7 @@ from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
 
 FORMAT = 1
+ConfigT = TypeVar("ConfigT")
 SKELETONS = {skeleton.name: skeleton for skeleton in (HAND21, COCO17, H36M17, SMPL24, MPII16)}
 
 
@@ -50,21 +53,51 @@ def load_model(path: Path) -> tuple[ModelSpec, PoseResNet]:
 
     Raises ``InputError`` for missing or broken files and for weights of another network.
     """
-    folder = path if path.is_dir() else path.parent
+    folder = _model_folder(path)
     described = folder / "model.json"
-    if not described.exists():
-        raise InputError(f"{folder} holds no model.json: give a finished run or the folder of a model")
     try:
-        content = json.loads(described.read_text())
+        content = json.loads(described.read_text(encoding="utf-8"))
         if content.pop("format") != FORMAT:
             raise InputError(f"{described} was written by another version of posebridge (format {FORMAT} is known)")
-        content["network"] = PoseResNetConfig(**content["network"])
-        content["maps"] = PoseMaps(**content["maps"])
-        spec = ModelSpec(**content)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        # Weights come from the file beside it; nothing is fetched because a description says so.
+        content["network"] = _typed(PoseResNetConfig, content["network"] | {"pretrained": "none"})
+        content["maps"] = _typed(PoseMaps, content["maps"])
+        spec = _typed(ModelSpec, content)
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise InputError(f"{described} doesn't describe a model ({error}): train it again or restore it") from error
     if spec.network.joints != len(skeleton_of(spec)):
         raise InputError(f"{described}: {spec.network.joints} joints don't go with skeleton {spec.skeleton}")
     network = PoseResNet(spec.network)
     load_weights(network, folder / "model.safetensors")
     return spec, network.eval()
+
+
+def _model_folder(path: Path) -> Path:
+    """Where ``model.json`` lies. Raises ``InputError`` where there is none, and for another file than a model's."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; give a finished run or the folder of a model")
+    if path.is_file() and path.name not in ("model.safetensors", "model.json"):
+        raise InputError(f"{path} is no model: give a finished run, its model.safetensors, or the folder of a model")
+    folder = path if path.is_dir() else path.parent
+    if not (folder / "model.json").is_file():
+        raise InputError(f"{folder} holds no model.json: give a finished run or the folder of a model")
+    return folder
+
+
+def _typed(kind: type[ConfigT], content: dict[str, Any]) -> ConfigT:
+    """A config from JSON. Raises ``TypeError`` for a value of another type than its field's."""
+    config = kind(**content)
+    for name, hint in get_type_hints(kind).items():
+        value = getattr(config, name)
+        allowed = get_args(hint) if get_origin(hint) in (Literal, UnionType) else (hint,)
+        fits = value in allowed if get_origin(hint) is Literal else _is_one_of(value, allowed)
+        if not fits:
+            raise TypeError(f"{name} is {value!r}")
+    return config
+
+
+def _is_one_of(value: object, kinds: tuple[type, ...]) -> bool:
+    """Like ``isinstance``, but a bool is no number and a whole number is a float."""
+    if isinstance(value, bool):
+        return bool in kinds
+    return isinstance(value, kinds) or (float in kinds and isinstance(value, int))

@@ -1,6 +1,6 @@
 """From a trained network to poses: on batches, and on whole targets in the pixels of their files."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,9 @@ class Predictor:
             raise ValueError("this model reads colour images")
         heat, depth = self.network(batch.image)
         pose = self.spec.maps.read(heat.float(), depth.float())
-        uv_px = image_from_map(pose.uv_map, tuple(batch.image.shape[-2:]), tuple(heat.shape[-2:]))
+        image_height, image_width = batch.image.shape[-2:]
+        map_height, map_width = heat.shape[-2:]
+        uv_px = image_from_map(pose.uv_map, (image_height, image_width), (map_height, map_width))
         joints_m = self._joints(batch, uv_px, pose.relative_depth)
         return Prediction(uv_px, pose.confidence, pose.relative_depth, joints_m)
 
@@ -53,6 +55,20 @@ def file_pixels(uv_px: Tensor, T_crop_file: Tensor | None) -> Tensor:
     return apply_affine(torch.linalg.inv(T_crop_file.double()).to(uv_px), uv_px)
 
 
+def predict_batch(predictor: Predictor, batch: Observation) -> KeypointSet:
+    """Predictions for a batch, in the pixels of the files as they lie on disk."""
+    device = next(predictor.network.parameters()).device
+    prediction = predictor(batch.to(device))
+    joints_m = prediction.joints_m
+    return KeypointSet(
+        key=np.array(batch.key),
+        joint_names=skeleton_of(predictor.spec).joints,
+        uv_px=file_pixels(prediction.uv_px.cpu(), batch.T_crop_file).numpy(),
+        xyz_mm=None if joints_m is None else 1000 * joints_m.cpu().numpy(),
+        confidence=prediction.confidence.cpu().numpy(),
+    )
+
+
 def predict_all(
     predictor: Predictor, batches: Iterable[Observation], told: Callable[[int], None] = lambda count: None
 ) -> KeypointSet:
@@ -60,21 +76,18 @@ def predict_all(
 
     ``told`` hears how many frames each batch had, for progress.
     """
-    keys: list[str] = []
-    uv, xyz, confidence = [], [], []
-    device = next(predictor.network.parameters()).device
+    parts: list[KeypointSet] = []
     for batch in batches:
-        prediction = predictor(batch.to(device))
-        keys += batch.key
-        uv.append(file_pixels(prediction.uv_px.cpu(), batch.T_crop_file).numpy())
-        confidence.append(prediction.confidence.cpu().numpy())
-        if prediction.joints_m is not None:
-            xyz.append(1000 * prediction.joints_m.cpu().numpy())
+        parts.append(predict_batch(predictor, batch))
         told(len(batch))
-    return KeypointSet(
-        key=np.array(keys),
-        joint_names=skeleton_of(predictor.spec).joints,
-        uv_px=np.concatenate(uv),
-        xyz_mm=np.concatenate(xyz) if xyz else None,
-        confidence=np.concatenate(confidence),
-    )
+    return join(parts)
+
+
+def join(parts: Sequence[KeypointSet]) -> KeypointSet:
+    """The predictions of one predictor for several batches as one set."""
+    arrays = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("key", "uv_px", "xyz_mm", "confidence")
+        if getattr(parts[0], name) is not None
+    }
+    return KeypointSet(joint_names=parts[0].joint_names, **arrays)

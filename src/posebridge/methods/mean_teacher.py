@@ -8,16 +8,17 @@ ever warped back, so consistency across augmentations is exact.
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
 
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import Observation, UnlabelledBatch
-from posebridge.data.appearance import AppearanceConfig, apply_appearance
 from posebridge.data.augment import GeometryConfig, draw_views, move
 from posebridge.data.occlude import OcclusionConfig, adaptive_occlusion
 from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.pseudo_labels import PseudoLabels, keep_most_confident, look, update_average
@@ -71,7 +72,7 @@ class MeanTeacher:
             network = source.result()
         stylist: Stylist | None = None
         if isinstance(self.config.style, AdaINStyle):
-            style = StyleTraining(self.config.style, context, network)
+            style = StyleTraining(self.config.style, context)
             yield style, None
             stylist = style.stylist()
         elif self.config.style is not None:
@@ -109,18 +110,16 @@ class Adaptation(PoseStage):
         """Supervision on the source, consistency with the teacher on the target."""
         source, target = batches["source"], batches["target"]
         assert isinstance(target, UnlabelledBatch)
-        assert source.image is not None
-        assert target.image is not None
-        styled = self._restyled(source.image, target.image, self.config.source_to_target, generator)
+        styled = self._restyled(source.rgb, target.rgb, self.config.source_to_target, generator)
         labelled = augmented(replace(source, image=styled), self.config.geometry, self.config.appearance, generator)
-        terms = supervised_terms(self.maps, self.student(labelled.image), labelled, self.skeleton)
+        terms = supervised_terms(self.maps, self.maps_of(self.student, labelled.rgb), labelled, self.skeleton)
 
-        pseudo = self._teach(target, source.image, generator)
+        pseudo = self._teach(target, source.rgb, generator)
         T_student = self._draw_views(target, generator)
         uv_student = apply_affine(T_student, pseudo.uv_px)
-        image = apply_appearance(move(target, T_student).image, self.config.appearance, generator)
+        image = apply_appearance(move(target, T_student).rgb, self.config.appearance, generator)
         image, _ = adaptive_occlusion(image, uv_student, pseudo.confidence, self.config.occlusion, generator)
-        heat, depth = (output.float() for output in self.student(image))
+        heat, depth = self.maps_of(self.student, image)
         kept = pseudo.kept.float()
         terms["consistency"] = heat_term(self.maps, heat, uv_student, image.shape[-1], kept)
         terms["depth_consistency"] = depth_term(self.maps, (heat, depth), pseudo.relative_depth, kept)
@@ -132,12 +131,12 @@ class Adaptation(PoseStage):
         looks = []
         for _ in range(self.config.looks):
             T_view = self._draw_views(target, generator)
-            view = move(target, T_view)
-            assert view.image is not None
-            image = self._restyled(view.image, source_images, self.config.target_to_source, generator)
-            seen = look(self.teacher, self.maps, apply_appearance(image, self.config.appearance, generator))
+            view = move(target, T_view).rgb
+            image = self._restyled(view, source_images, self.config.target_to_source, generator)
+            image = apply_appearance(image, self.config.appearance, generator)
+            seen = look(partial(self.maps_of, self.teacher), self.maps, image)
             looks.append(replace(seen, uv_px=apply_affine(torch.linalg.inv(T_view), seen.uv_px)))
-        return self._merge(looks, target.image.shape[-1])
+        return self._merge(looks, target.rgb.shape[-1])
 
     def _merge(self, looks: list[PseudoLabels], image_px: int) -> PseudoLabels:
         """Mean of the looks, trusted as far as they agree."""
@@ -151,9 +150,7 @@ class Adaptation(PoseStage):
         return PseudoLabels(uv.mean(0), depth, confidence, kept)
 
     def _draw_views(self, batch: Observation, generator: Generator) -> Tensor:
-        assert batch.image is not None
-        size = batch.image.shape[-1]
-        return draw_views(self.config.geometry, len(batch), size, generator).to(batch.image)
+        return draw_views(self.config.geometry, len(batch), batch.rgb.shape[-1], generator, batch.rgb.device)
 
     def _restyled(self, images: Tensor, style: Tensor, probability: float, generator: Generator) -> Tensor:
         """Each image in the style of one of the other domain's, with the given probability."""
@@ -182,8 +179,7 @@ class Adaptation(PoseStage):
 
     def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:
         """What would be taught of un-augmented frames."""
-        assert frames.image is not None
-        parts = [look(self.teacher, self.maps, part) for part in frames.image.split(64)]
+        parts = [look(self.teacher, self.maps, part) for part in frames.rgb.split(64)]
         confidence = torch.cat([part.confidence for part in parts])
         return PseudoLabels(
             torch.cat([part.uv_px for part in parts]),

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
-from posebridge.data.appearance import AppearanceConfig
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.loaders import Held
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.synthesis.domains import STREET, STUDIO, HandDomain
 from posebridge.synthesis.stream import HandSamples

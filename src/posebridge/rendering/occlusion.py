@@ -17,7 +17,7 @@ _TAPS = 8  # points of the depth image looked at around each pixel, on a sunflow
 _GRAZING = 0.1  # occluders lower than this (sine above the tangent plane) are the surface itself
 _LIGHT_DISTANCE = 20.0  # of the shadow camera, in radii of the mesh: far enough for nearly parallel rays
 _MARGIN_TEXEL = 2.0  # kept free around the mesh in the shadow map
-_BIAS_TEXEL = 1.5  # a surface must lie this much deeper than the map to be in shadow
+_BIAS_TEXEL = (1.0, 1.5)  # how much deeper than the map is still lit: a constant, and as many texels up the slope
 _GRADUAL_TEXEL = (0.5, 6.0)  # over how much more depth shadow sets in: facing the light, turning away from it
 _TERMINATOR = 0.25  # cosine to the light at which a surface begins to turn away
 
@@ -108,9 +108,8 @@ def cast_shadow(
     columns, rows = _filter_weights(u - left), _filter_weights(v - top)
     corner = raster.hit_image * (size * size) + (top * size + left).long()
     texel = _LIGHT_DISTANCE / shadow.focal_px
-    # The depth of a surface that leans away from the light changes by more within one texel.
     slope = (1 - facing * facing).clamp_min(0).sqrt() / facing.clamp_min(_TERMINATOR)
-    nearest_lit = z - texel * (_BIAS_TEXEL + slope)
+    nearest_lit = z - texel * (_BIAS_TEXEL[0] + _BIAS_TEXEL[1] * slope)
     away = (1 - facing / _TERMINATOR).clamp(0, 1)
     per_depth = 1 / (texel * (_GRADUAL_TEXEL[0] + away * (_GRADUAL_TEXEL[1] - _GRADUAL_TEXEL[0])))
     lit = torch.zeros_like(z)

@@ -4,6 +4,7 @@ Pixel convention as for images: the centre of a map's top-left pixel is (0, 0), 
 ``size`` is always (height, width), as tensors have it.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -115,7 +116,7 @@ def decode_soft_argmax(logits: Float[Tensor, "B J H W"], temperature: float = 1.
 
 
 def map_from_image(
-    uv_px: Float[Tensor, "... 2"], image_size: tuple[int, int], map_size: tuple[int, int]
+    uv_px: Float[Tensor, "... 2"], image_size: Sequence[int], map_size: Sequence[int]
 ) -> Float[Tensor, "... 2"]:
     """Pixels of the image to pixels of a map that covers the same area; sizes are (height, width).
 
@@ -126,7 +127,7 @@ def map_from_image(
 
 
 def image_from_map(
-    uv_map: Float[Tensor, "... 2"], image_size: tuple[int, int], map_size: tuple[int, int]
+    uv_map: Float[Tensor, "... 2"], image_size: Sequence[int], map_size: Sequence[int]
 ) -> Float[Tensor, "... 2"]:
     """The inverse of ``map_from_image``."""
     return map_from_image(uv_map, image_size=map_size, map_size=image_size)

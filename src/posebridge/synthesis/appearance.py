@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
+from posebridge.draw import chance, log_uniform, normal, uniform
 from posebridge.rendering.shade import Lights, srgb_to_linear
-from posebridge.synthesis.draw import chance, log_uniform, normal, uniform
 
 # sRGB of skin from light to dark, in the steps of common dermatological scales.
 _SKIN_SRGB = (

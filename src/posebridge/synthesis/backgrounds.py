@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from posebridge.draw import chance, generator_for, log_uniform, normal, uniform
 from posebridge.errors import InputError
-from posebridge.synthesis.draw import chance, generator_for, log_uniform, normal, uniform
 
 _TILE_PX = 192
 _BANK_SIZE = 192

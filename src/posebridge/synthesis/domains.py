@@ -7,11 +7,42 @@
 from dataclasses import dataclass, field
 
 from posebridge.errors import InputError
+from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.synthesis.appearance import AppearanceDistribution
 from posebridge.synthesis.backgrounds import BackgroundDistribution
 from posebridge.synthesis.hand_poses import PoseDistribution
-from posebridge.synthesis.sensor import SensorDistribution
 from posebridge.synthesis.viewpoints import ViewpointDistribution
+
+# What the camera does to the picture; effects that a domain doesn't name are switched off.
+_NO_SENSOR = {
+    "brightness": 0.0,
+    "contrast": 0.0,
+    "saturation": 0.0,
+    "hue": 0.0,
+    "gain": 0.0,
+    "gamma": 0.0,
+    "blur_probability": 0.0,
+    "motion_probability": 0.0,
+    "noise_probability": 0.0,
+    "read_noise": 0.0,
+}
+CLEAN_SENSOR = AppearanceConfig(**{**_NO_SENSOR, "noise_probability": 1.0, "read_noise": 0.004})
+PHONE_SENSOR = AppearanceConfig(
+    **{
+        **_NO_SENSOR,
+        "brightness": 0.35,
+        "gain": 0.08,
+        "gamma": 0.15,
+        "blur_probability": 0.6,
+        "blur_sigma": 0.012,
+        "motion_probability": 0.3,
+        "motion_length": 0.05,
+        "noise_probability": 1.0,
+        "shot_noise": 0.002,
+        "read_noise": 0.02,
+        "jpeg_probability": 0.6,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +76,7 @@ class HandDomain:
     appearance: AppearanceDistribution = field(default_factory=AppearanceDistribution)
     backgrounds: BackgroundDistribution = field(default_factory=BackgroundDistribution)
     occluders: Occluders = field(default_factory=Occluders)
-    sensor: SensorDistribution = field(default_factory=SensorDistribution)
+    sensor: AppearanceConfig = field(default_factory=lambda: CLEAN_SENSOR)
 
 
 STUDIO = HandDomain(
@@ -57,7 +88,6 @@ STUDIO = HandDomain(
         tone=(0.1, 0.45), texture=(0.0, 0.04), lights=(1, 2), light_colour=0.03, shadow_share=0.5
     ),
     backgrounds=BackgroundDistribution(clutter_share=0.0),
-    sensor=SensorDistribution(noise=(0.0, 0.005)),
 )
 
 STREET = HandDomain(
@@ -80,9 +110,7 @@ STREET = HandDomain(
     ),
     backgrounds=BackgroundDistribution(clutter_share=0.95),
     occluders=Occluders(share=0.15, size=(0.08, 0.2)),
-    sensor=SensorDistribution(
-        exposure=(0.6, 1.4), noise=(0.005, 0.04), blur=(0.0, 0.012), motion=(0.0, 0.03), jpeg_share=0.6
-    ),
+    sensor=PHONE_SENSOR,
 )
 
 VARIED = HandDomain(
@@ -103,9 +131,7 @@ VARIED = HandDomain(
     ),
     backgrounds=BackgroundDistribution(clutter_share=0.92),
     occluders=Occluders(share=0.1, size=(0.08, 0.2)),
-    sensor=SensorDistribution(
-        exposure=(0.6, 1.45), noise=(0.0, 0.03), blur=(0.0, 0.012), motion=(0.0, 0.02), jpeg_share=0.4
-    ),
+    sensor=PHONE_SENSOR,
 )
 
 HAND_DOMAINS = {domain.name: domain for domain in (STUDIO, STREET, VARIED)}

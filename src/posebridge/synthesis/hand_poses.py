@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from posebridge.bodies.articulation import HandAngles
-from posebridge.synthesis.draw import chance, choice, normal, uniform
+from posebridge.draw import chance, choice, normal, uniform
 
 # Degrees; active range of motion of healthy adults, rounded (American Academy of Orthopaedic Surgeons).
 FINGER_LIMITS_DEG = ((-25.0, 92.0), (-20.0, 20.0), (-5.0, 110.0), (-8.0, 80.0))  # MCP flexion, spread, PIP, DIP

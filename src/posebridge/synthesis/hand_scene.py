@@ -11,18 +11,18 @@ from posebridge.bodies.anny import HandModel, hand
 from posebridge.bodies.articulation import pose_hand
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch
+from posebridge.draw import chance, uniform
 from posebridge.rendering.attributes import interpolate, normals, positions, vertex_normals
 from posebridge.rendering.occlusion import ambient_occlusion, cast_shadow, shadow_map
+from posebridge.rendering.photometry import apply_appearance
 from posebridge.rendering.raster import Raster
 from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.rendering.shade import Lights, Material, linear_to_srgb, shade
 from posebridge.synthesis.appearance import Skin, sample_lights, sample_skins
 from posebridge.synthesis.backgrounds import sample_backgrounds
 from posebridge.synthesis.domains import HandDomain, Occluders, ShapeDistribution
-from posebridge.synthesis.draw import chance, uniform
 from posebridge.synthesis.hand_poses import sample_hand_poses
 from posebridge.synthesis.hand_surface import hand_surface
-from posebridge.synthesis.sensor import take_picture
 from posebridge.synthesis.viewpoints import frame_joints, sample_rotations, sample_translations
 
 _HIDDEN_BEHIND_M = 0.022  # a joint this far behind the seen surface is hidden (palms are 0.03 thick)
@@ -50,7 +50,7 @@ def render_hands(domain: HandDomain, count: int, size_px: int, generator: Genera
     coverage = _soft_edges(raster.mask)
     image = torch.lerp(background, linear_to_srgb(radiance).permute(0, 3, 1, 2), coverage)
     image, covered = _occlude(domain.occluders, image, background, placed, generator)
-    image = take_picture(domain.sensor, image, generator)
+    image = apply_appearance(image, domain.sensor, generator)
     uv_px = placed.camera.project(placed.joints_m)
     return LabelledBatch(
         image=image,

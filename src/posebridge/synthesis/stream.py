@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from posebridge.contracts.batch import LabelledBatch, concatenate
+from posebridge.draw import generator_for
 from posebridge.synthesis.domains import HandDomain
-from posebridge.synthesis.draw import generator_for
 from posebridge.synthesis.hand_scene import render_hands
 
 CHUNK = 32  # samples are drawn and rendered this many at a time; part of the definition of sample i

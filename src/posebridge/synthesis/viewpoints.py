@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from posebridge.cameras.pinhole import Camera
-from posebridge.synthesis.draw import chance, log_uniform, normal, uniform
+from posebridge.draw import chance, log_uniform, normal, uniform
 
 _ACROSS = ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0))  # camera <- upright hand, palm to the camera
 

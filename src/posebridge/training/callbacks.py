@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from posebridge.contracts.files import write_atomically
 from posebridge.errors import InputError
-from posebridge.training.stage import PoseStage
+from posebridge.training.stage import PoseStage, Stage, Terms
 
 
 class Checkpoint(L.Callback):
@@ -59,7 +59,7 @@ class MetricsTable(L.Callback):
         """Called by the trainer."""
         step = trainer.global_step
         if step % self.every == 0 or step == trainer.max_steps:
-            values = {name: float(value) for name, value in pl_module.latest.items()}
+            values = {name: float(value) for name, value in latest_terms(pl_module).items()}
             self.rows.append({"step": step, **values})
             self.write(trainer)
 
@@ -107,13 +107,19 @@ class Progress(L.Callback):
         if self._bar is not None:
             self._bar.update(trainer.global_step - self._bar.n)
             if trainer.global_step % 20 == 0:
-                self._bar.set_postfix(loss=f"{float(pl_module.latest['loss']):.4f}", refresh=False)
+                self._bar.set_postfix(loss=f"{float(latest_terms(pl_module)['loss']):.4f}", refresh=False)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Called by the trainer, also when it was interrupted."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def latest_terms(module: L.LightningModule) -> Terms:
+    """The loss and its terms at the last step."""
+    assert isinstance(module, Stage)
+    return module.latest
 
 
 @contextmanager

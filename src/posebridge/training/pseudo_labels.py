@@ -1,14 +1,17 @@
 """Pseudo-labels of a slow teacher: where they are, which to trust, and how good they turn out to be."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.representations.heatmaps import image_from_map
 from posebridge.representations.pose_maps import PoseMaps
+from posebridge.training.stage import MapPair
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,11 @@ class PseudoLabels:
 
 
 @torch.no_grad()
-def look(network: PoseResNet, maps: PoseMaps, images: Float[Tensor, "B 3 H W"]) -> PseudoLabels:
+def look(network: Callable[[Tensor], MapPair], maps: PoseMaps, images: Float[Tensor, "B 3 H W"]) -> PseudoLabels:
     """What a network sees; everything is kept."""
     heat, depth = network(images)
-    pose = maps.read(heat.float(), depth.float())
-    uv_px = image_from_map(pose.uv_map, tuple(images.shape[-2:]), tuple(heat.shape[-2:]))
+    pose = maps.read(heat, depth)
+    uv_px = image_from_map(pose.uv_map, images.shape[-2:], heat.shape[-2:])
     return PseudoLabels(uv_px, pose.relative_depth, pose.confidence, torch.ones_like(pose.confidence, dtype=torch.bool))
 
 
@@ -45,3 +48,12 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """
     for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
         slow.lerp_(fast.to(slow.dtype), 1 - decay)
+
+
+@runtime_checkable
+class Teaching(Protocol):
+    """A stage that learns from pseudo-labels and can show them."""
+
+    def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:
+        """What would be taught of un-augmented frames."""
+        ...

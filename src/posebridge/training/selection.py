@@ -16,16 +16,16 @@ from torch import Tensor
 
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.data.appearance import WEAK as WEAK_APPEARANCE
-from posebridge.data.appearance import apply_appearance
 from posebridge.data.augment import GeometryConfig, draw_views, move
+from posebridge.draw import generator_for
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.weights import save_weights
+from posebridge.rendering.photometry import WEAK as WEAK_APPEARANCE
+from posebridge.rendering.photometry import apply_appearance
 from posebridge.representations.heatmaps import image_from_map
 from posebridge.representations.pose25d import lift_weak_perspective
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
-from posebridge.synthesis.draw import generator_for
 from posebridge.training.callbacks import evaluating
 from posebridge.training.stage import PoseStage
 
@@ -65,16 +65,13 @@ def agreement(
 ) -> float:
     """The score of a candidate in [0, 1]; see the top of this file. Draws the same views on every call."""
     generator = generator_for(0, 0)
-    upright = _predict(network, maps, frames)
-    assert frames.image is not None
-    size = frames.image.shape[-1]
+    upright = _predict(network, maps, frames.rgb)
+    size = frames.rgb.shape[-1]
     agreeing = []
     for _ in range(2):
-        T_view_crop = draw_views(_VIEWS, len(frames), size, generator).to(frames.image)
-        view = move(frames, T_view_crop)
-        assert view.image is not None
-        recoloured = apply_appearance(view.image, WEAK_APPEARANCE, generator)
-        uv_view = _predict_images(network, maps, recoloured)[0]
+        T_view_crop = draw_views(_VIEWS, len(frames), size, generator).to(frames.rgb)
+        recoloured = apply_appearance(move(frames, T_view_crop).rgb, WEAK_APPEARANCE, generator)
+        uv_view = _predict(network, maps, recoloured)[0]
         back = apply_affine(torch.linalg.inv(T_view_crop), uv_view)
         agreeing.append(((back - upright[0]).norm(dim=-1) < _WITHIN * size).float().mean())
     joints, valid = lift_weak_perspective(upright[0], upright[1], skeleton)
@@ -85,19 +82,12 @@ def agreement(
 
 
 @torch.no_grad()
-def _predict(network: PoseResNet, maps: PoseMaps, frames: UnlabelledBatch) -> tuple[Tensor, Tensor]:
-    assert frames.image is not None
-    return _predict_images(network, maps, frames.image)
-
-
-@torch.no_grad()
-def _predict_images(network: PoseResNet, maps: PoseMaps, images: Tensor) -> tuple[Tensor, Tensor]:
+def _predict(network: PoseResNet, maps: PoseMaps, images: Tensor) -> tuple[Tensor, Tensor]:
     uv, depth = [], []
     for part in images.split(64):
         heat, depth_maps = network(part)
         pose = maps.read(heat.float(), depth_maps.float())
-        size = tuple(images.shape[-2:])
-        uv.append(image_from_map(pose.uv_map, size, tuple(heat.shape[-2:])))
+        uv.append(image_from_map(pose.uv_map, images.shape[-2:], heat.shape[-2:]))
         depth.append(pose.relative_depth)
     return torch.cat(uv), torch.cat(depth)
 
@@ -122,15 +112,22 @@ class Selection(L.Callback):
         self.measure = measure
         self.candidates: list[dict[str, float]] = []
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Called by the trainer: the network as it came is the first candidate."""
+        if not self.candidates:
+            self._consider(trainer, pl_module)
+
     def on_train_batch_end(self, trainer: L.Trainer, pl_module, outputs, batch, batch_idx: int) -> None:
         """Called by the trainer."""
         every = max(1, trainer.max_steps // self.evaluations)
-        step = trainer.global_step
-        if step % every and step != trainer.max_steps:
-            return
+        if trainer.global_step % every == 0 or trainer.global_step == trainer.max_steps:
+            self._consider(trainer, pl_module)
+
+    def _consider(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, PoseStage)
         with evaluating(pl_module) as stage:
             network = stage.result()
-            candidate = {"step": step, "score": self.score(network)}
+            candidate = {"step": trainer.global_step, "score": self.score(network)}
             if self.measure is not None:
                 candidate |= self.measure(stage)
         self.candidates.append(candidate)

@@ -1,13 +1,13 @@
 """The first stage of every method: learn from the labelled source (Lin et al., NeurIPS 2023, Sec. 3.2, Eq. 1)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Generator
 
 from posebridge.contracts.batch import LabelledBatch, Observation
-from posebridge.data.appearance import AppearanceConfig, apply_appearance
 from posebridge.data.augment import GeometryConfig, draw_views, move
 from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import PoseStage, Terms
@@ -46,7 +46,7 @@ class SourceTraining(PoseStage):
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """Eq. 1 on augmented samples."""
         view = augmented(batches["source"], self.config.geometry, self.config.appearance, generator)
-        return supervised_terms(self.maps, self.network(view.image), view, self.skeleton)
+        return supervised_terms(self.maps, self.maps_of(self.network, view.rgb), view, self.skeleton)
 
     def result(self) -> PoseResNet:
         """The source-trained network."""
@@ -58,14 +58,5 @@ def augmented(
 ) -> LabelledBatch:
     """A labelled batch, moved and re-coloured."""
     assert isinstance(batch, LabelledBatch)
-    assert batch.image is not None
-    view = move(batch, draw_views(geometry, len(batch), batch.image.shape[-1], generator).to(batch.image))
-    return recoloured(view, appearance, generator)
-
-
-def recoloured(batch: LabelledBatch, appearance: AppearanceConfig, generator: Generator) -> LabelledBatch:
-    """The batch with photometric augmentation."""
-    from dataclasses import replace
-
-    assert batch.image is not None
-    return replace(batch, image=apply_appearance(batch.image, appearance, generator))
+    view = move(batch, draw_views(geometry, len(batch), batch.rgb.shape[-1], generator, batch.rgb.device))
+    return replace(view, image=apply_appearance(view.rgb, appearance, generator))

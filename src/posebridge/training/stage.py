@@ -5,23 +5,27 @@ from collections.abc import Iterable, Mapping
 
 import lightning as L
 import torch
+from jaxtyping import Float
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Generator, Tensor, nn
 
 from posebridge.contracts.batch import Observation
 from posebridge.data.streams import StepBatches, Stream, step_loader
+from posebridge.draw import generator_for
 from posebridge.losses.keypoints import combine
 from posebridge.networks.pose_resnet import PoseResNet
-from posebridge.synthesis.draw import generator_for
 from posebridge.training.optimisers import Schedule, optimiser
 
 Terms = dict[str, Tensor]
+MapPair = tuple[Float[Tensor, "B J h w"], Float[Tensor, "B J h w"]]
 
 
 class Stage(L.LightningModule):
     """One stage of a method: a step that returns named terms, weighed and summed here.
 
-    Every random draw of step n comes from a generator made of (seed, n), and every batch is a function of n, so a
-    stage that is resumed from a checkpoint goes on exactly as if it had never stopped.
+    Every random draw of step n comes from a generator made of (seed, n), and every batch is a function of n (with
+    several devices, n counts the steps of all). So a stage that is resumed from a checkpoint goes on exactly as if it
+    had never stopped.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Stage(L.LightningModule):
         self.term_weights = dict(term_weights)
         self.seed = seed
         self.workers = workers
+        self.latest: Terms = {}  # the loss and its terms at the last step
 
     @abstractmethod
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
@@ -55,13 +60,15 @@ class Stage(L.LightningModule):
 
     def training_step(self, item: tuple[int, dict[str, Observation]], _: int) -> Tensor:
         """Called by the trainer."""
-        step, batches = item
-        terms = self.terms(batches, generator_for(self.seed, step))
-        loss = combine(terms, self.term_weights)
+        number, batches = item
+        # Pixel maps and losses need full precision; networks are run in the trainer's by ``maps_of``.
+        with torch.autocast(self.device.type, enabled=False):
+            terms = self.terms(batches, generator_for(self.seed, number))
+            loss = combine(terms, self.term_weights)
         self.latest = {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
         return loss
 
-    def configure_optimizers(self):
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Called by the trainer."""
         adam, rate = optimiser(self.trained(), self.schedule)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
@@ -73,12 +80,18 @@ class Stage(L.LightningModule):
 
     def transfer_batch_to_device(self, batch, device: torch.device, dataloader_idx: int):
         """Called by the trainer."""
-        step, batches = batch
-        return step, {name: value.to(device, non_blocking=True) for name, value in batches.items()}
+        number, batches = batch
+        return number, {name: value.to(device, non_blocking=True) for name, value in batches.items()}
 
 
 class PoseStage(Stage):
     """A stage that hands over a pose network."""
+
+    def maps_of(self, network: PoseResNet, images: Float[Tensor, "B 3 H W"]) -> MapPair:
+        """Heat maps and depth maps, computed in the trainer's precision, in float32."""
+        with self.trainer.precision_plugin.forward_context():
+            heat, depth = network(images)
+        return heat.float(), depth.float()
 
     @abstractmethod
     def result(self) -> PoseResNet:

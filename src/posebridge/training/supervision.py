@@ -9,8 +9,7 @@ from posebridge.representations.heatmaps import map_from_image
 from posebridge.representations.pose25d import relative_depth
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
-
-MapPair = tuple[Float[Tensor, "B J h w"], Float[Tensor, "B J h w"]]
+from posebridge.training.stage import MapPair
 
 
 def heat_term(
@@ -33,11 +32,11 @@ def depth_term(
 
 def supervised_terms(maps: PoseMaps, output: MapPair, batch: LabelledBatch, skeleton: Skeleton) -> dict[str, Tensor]:
     """The terms ``heat`` and ``depth`` of labelled samples; depth is zero where a source has no joints in space."""
-    heat, depth = output[0].float(), output[1].float()
-    if batch.uv_px is None or batch.valid is None or batch.image is None:
-        raise ValueError("a labelled batch needs image, uv_px and valid")
+    heat, depth = output
+    if batch.uv_px is None or batch.valid is None:
+        raise ValueError("a labelled batch needs uv_px and valid")
     valid = batch.valid.float()
-    terms = {"heat": heat_term(maps, heat, batch.uv_px, batch.image.shape[-1], valid), "depth": heat.new_zeros(())}
+    terms = {"heat": heat_term(maps, heat, batch.uv_px, batch.rgb.shape[-1], valid), "depth": heat.new_zeros(())}
     if batch.joints_m is not None:
         terms["depth"] = depth_term(maps, (heat, depth), relative_depth(batch.joints_m, skeleton), valid)
     return terms

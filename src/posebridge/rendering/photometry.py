@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from posebridge.data.jpeg import jpeg_artefacts
+from posebridge.draw import chance, log_uniform, uniform
 from posebridge.errors import InputError
-from posebridge.synthesis.draw import chance, log_uniform, uniform
+from posebridge.rendering.jpeg import jpeg_artefacts
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))  # NTSC
@@ -55,11 +55,11 @@ class AppearanceConfig:
 
 WEAK = AppearanceConfig()
 STRONG = AppearanceConfig(
-    brightness=0.6,
-    contrast=0.6,
-    saturation=0.8,
-    hue=0.08,
-    gain=0.3,
+    brightness=0.5,
+    contrast=0.5,
+    saturation=0.6,
+    hue=0.05,
+    gain=0.2,
     gamma=0.5,
     grey_probability=0.1,
     blur_probability=0.3,

@@ -1,0 +1,115 @@
+"""What the hand and the body of Anny share: loading, the space of shapes, and a rig in a frame of our own.
+
+The first build of a model parses Anny's blend shapes (about a minute) and leaves the outcome under ``~/.cache/anny``,
+or where the environment variable ``ANNY_CACHE_DIR`` points.
+"""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError
+from torch import Tensor
+
+from posebridge.bodies.rig import Rig
+from posebridge.errors import InputError
+
+PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
+
+
+@dataclass(frozen=True)
+class AnnyModel:
+    """A rig whose shapes are Anny's phenotypes."""
+
+    rig: Rig
+    phenotype_model: Any  # anny.Anny
+    adult_coefficients: Float[Tensor, "S"]  # of the mean adult, which is the rig's zero
+
+    def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
+        """Coefficients of the rig's basis for ``PHENOTYPES`` in [0, 1]."""
+        values = {name: phenotypes[:, i].double().cpu() for i, name in enumerate(PHENOTYPES)}
+        coefficients = self.phenotype_model.get_phenotype_blendshape_coefficients(**values)
+        return coefficients.to(phenotypes) - self.adult_coefficients.to(phenotypes)
+
+
+def load_anny(part: Literal["hand", "body"], rig: str, topology: str) -> Any:
+    """Anny's own model, from its cache where it lies there, else built; a build is announced on stderr.
+
+    Raises ``InputError`` where the cache is damaged or can't be written.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import anny  # slow to import, and needed by few commands
+        from anny.paths import get_anny_cache_path
+
+        try:
+            with announced_build(f"Building Anny's {part} model: about a minute, once (into {get_anny_cache_path()})."):
+                return anny.Anny(rig=rig, topology=topology, skinning_method="lbs")
+        except SafetensorError as error:
+            raise InputError(
+                f"Anny's {part} model under {get_anny_cache_path()} is damaged ({error}); delete that folder, "
+                "it is built anew"
+            ) from error
+        except OSError as error:
+            raise InputError(
+                f"Anny's {part} model can't be kept under {get_anny_cache_path()} ({error}); make room there, "
+                "or set ANNY_CACHE_DIR to another folder"
+            ) from error
+
+
+@contextmanager
+def announced_build(notice: str) -> Iterator[None]:
+    """Print ``notice`` on stderr as soon as Anny finds its cache without a model and starts to build, once."""
+    logger = logging.getLogger("anny.models.model_data")
+    level, pending = logger.level, [notice]
+
+    def watch(record: logging.LogRecord) -> bool:
+        if pending and "building model data" in record.getMessage():
+            print(pending.pop(), file=sys.stderr, flush=True)
+        return record.levelno >= max(level, logging.WARNING)
+
+    logger.addFilter(watch)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeFilter(watch)
+
+
+def mean_adult(model: Any) -> Float[Tensor, "1 S"]:
+    """Coefficients of Anny's own basis for the adult who is average in everything."""
+    return model.get_phenotype_blendshape_coefficients(age=2 / 3)
+
+
+def rig_in_frame(model: Any, R_frame_world: Float[Tensor, "3 3"], origin: str) -> Rig:
+    """The mean adult in a frame of our own: at the bone ``origin``, whatever the shape. Without keypoints.
+
+    Bones above the origin are idle: they are left out, and the origin takes over their skinning.
+    """
+    first = model.bone_labels.index(origin)
+    rest = model.get_rest_model(mean_adult(model))
+    vertices, heads = rest["rest_vertices"][0], rest["rest_bone_heads"][0]
+    origin_basis = model.bone_heads_blendshapes[:, None, first]
+    weights = model.dense_vertex_bone_weights[:, first:].clone()
+    weights[:, 0] += model.dense_vertex_bone_weights[:, :first].sum(1)
+    R = R_frame_world.to(vertices)
+    return Rig(
+        bones=tuple(model.bone_labels[first:]),
+        parents=tuple(max(parent - first, -1) for parent in model.bone_parents[first:]),
+        faces=model.get_triangular_faces(),
+        vertices_m=((vertices - heads[first]) @ R.T).float(),
+        vertex_basis_m=((model.blendshapes - origin_basis) @ R.T).float(),
+        heads_m=((heads[first:] - heads[first]) @ R.T).float(),
+        head_basis_m=((model.bone_heads_blendshapes[:, first:] - origin_basis) @ R.T).float(),
+        weights=weights.float(),
+        joints=(),
+        keypoint_index=torch.zeros(0, 1, dtype=torch.long),
+        keypoint_weight=torch.zeros(0, 1),
+    )

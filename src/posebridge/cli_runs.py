@@ -1,0 +1,136 @@
+"""The commands that train: ``demo``, ``adapt`` and ``resume``."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from posebridge.errors import InputError
+from posebridge.training.options import Hardware
+
+Hands = Annotated[Hardware, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class DemoCommand:
+    """See the whole story in about ten minutes on two CPU cores.
+
+    Renders labelled hands in a studio and unlabelled hands in the street, trains on the first, adapts to the second,
+    scores on street images never seen, and writes a report. The last line is JSON with the numbers.
+    """
+
+    out: Path = Path("runs/demo")
+    """Folder of the run; a demo that was stopped there goes on."""
+
+    seed: int = 0
+    """Another seed gives another draw of everything."""
+
+    hardware: Hands = field(default_factory=Hardware)
+
+    def run(self) -> None:
+        """Run the demo."""
+        from posebridge.recipes.demo import DemoConfig, run_demo
+
+        print(run_demo(DemoConfig(self.seed), self.out, self.hardware))
+
+
+@dataclass(frozen=True)
+class AdaptCommand:
+    """From rendered hands to your own images or video, without a label of yours.
+
+    Trains a source model on rendered hands (or takes one with --source), adapts it to the target, predicts the
+    target's frames, and writes model, predictions and report into the run's folder.
+    """
+
+    method: Annotated[tyro.conf.Positional[Literal["mean-teacher", "source-only"]], tyro.conf.arg(metavar="METHOD")]
+    """mean-teacher adapts; source-only stops before, to compare with."""
+
+    target: Path
+    """An image, a folder of images, a video, or a folder of videos."""
+
+    out: Path
+    """Folder of the run."""
+
+    hand: Literal["left", "right", "annotated"] | None = None
+    """Which hand is seen; annotated takes it from the file of boxes. Without it: right hands."""
+
+    boxes: Path | None = None
+    """Where the hand is in each frame, .json or .csv. Without it the whole image is the crop."""
+
+    padding: float = 1.0
+    """Side of the crop over the larger side of the box."""
+
+    every: int = 1
+    """Of videos, use every n-th frame."""
+
+    intrinsics: tuple[float, float, float, float] | None = None
+    """fx fy cx cy in pixels of the files, for poses in metres."""
+
+    source: Path | None = None
+    """A trained model (a run or its folder) to start from, instead of training one."""
+
+    domain: str = "varied"
+    """Look of the rendered source: varied, studio or street."""
+
+    size: Literal["small", "full"] = "small"
+    """small is made for CPUs (96 px), full for a GPU (256 px)."""
+
+    truth: Path | None = None
+    """Labels of the target (.npz as for posebridge score), for measuring only; nothing is chosen by them."""
+
+    seed: int = 0
+    """Seed of everything that is drawn."""
+
+    hardware: Hands = field(default_factory=Hardware)
+
+    def run(self) -> None:
+        """Adapt and report."""
+        from posebridge.data.target import TargetConfig
+        from posebridge.recipes.adapt import AdaptConfig, run_adapt
+        from posebridge.report.page import write_report
+
+        target = TargetConfig(
+            self.target, self.boxes, self.hand, padding=self.padding, every=self.every, intrinsics_px=self.intrinsics
+        )
+        config = AdaptConfig(self.method, target, self.source, self.domain, self.size, self.truth, self.seed)
+        record = run_adapt(config, self.out, self.hardware)
+        write_report(record, self.out / "report.html")
+        _tell(self.out)
+
+
+@dataclass(frozen=True)
+class ResumeCommand:
+    """Go on with a run that was stopped, exactly where it stood."""
+
+    run_folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Folder of the run."""
+
+    hardware: Hands = field(default_factory=Hardware)
+
+    def run(self) -> None:
+        """Read the run's config and run it again; finished stages are loaded."""
+        from posebridge.recipes.adapt import AdaptConfig, run_adapt
+        from posebridge.recipes.demo import DemoConfig, run_demo
+        from posebridge.recipes.synthshift import SynthShiftConfig, run_synthshift
+        from posebridge.report.page import write_report
+        from posebridge.training.config_file import load_config
+
+        if not self.run_folder.is_dir():
+            raise InputError(f"{self.run_folder} is not a folder: give the folder of a run")
+        kinds = {"demo": DemoConfig, "adapt": AdaptConfig, "synthshift": SynthShiftConfig}
+        _, config = load_config(self.run_folder / "config.yaml", kinds)
+        if isinstance(config, DemoConfig):
+            print(run_demo(config, self.run_folder, self.hardware))
+        elif isinstance(config, AdaptConfig):
+            write_report(run_adapt(config, self.run_folder, self.hardware), self.run_folder / "report.html")
+            _tell(self.run_folder)
+        else:
+            print(json.dumps(run_synthshift(config, self.run_folder, self.hardware).row()))
+
+
+def _tell(folder: Path) -> None:
+    print(f"Model: {folder / 'model.safetensors'}")
+    print(f"Predictions: {folder / 'predictions.npz'}")
+    print(f"Report: {folder / 'report.html'}")

@@ -1,0 +1,205 @@
+"""Predicted skeletons drawn over the frames that they were read from, as pictures and as videos."""
+
+import contextlib
+import os
+from abc import ABC, abstractmethod
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
+
+import av
+import av.error
+import cv2
+import numpy as np
+from av.video.stream import VideoStream
+
+from posebridge.contracts.files import write_atomically
+from posebridge.data.frames import RawFrame
+from posebridge.errors import InputError
+from posebridge.skeletons.skeleton import Skeleton
+
+Colour = tuple[int, int, int]  # RGB
+
+_COLOURS: dict[str, Colour] = {  # by how a joint's name begins
+    "thumb": (255, 90, 77),
+    "index": (255, 176, 32),
+    "middle": (53, 196, 106),
+    "ring": (51, 166, 255),
+    "pinky": (197, 107, 255),
+    "left_": (51, 166, 255),
+    "right_": (255, 176, 32),
+}
+_CENTRE: Colour = (240, 240, 240)  # the wrist, the spine
+_HALO: Colour = (16, 16, 16)
+_SURE = 0.5  # joints below this confidence are rings instead of discs
+_LEAST_SIDE_PX = 320  # smaller frames are enlarged by a whole factor, so that a finger is more than a few pixels
+_BITS = 4  # of a pixel's fraction, for OpenCV's drawing
+_REACH_PX = 30_000  # OpenCV draws with whole numbers of limited size
+_JPEG_QUALITY = 92
+
+
+def colour_of(joint: str) -> Colour:
+    """A joint's colour, RGB: by its finger, or by its side of the body."""
+    return next((colour for name, colour in _COLOURS.items() if joint.startswith(name)), _CENTRE)
+
+
+def draw_pose(image: np.ndarray, uv_px: np.ndarray, confidence: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """A copy of the image (H, W, 3) uint8 RGB with a skeleton over it; small images are enlarged by a whole factor.
+
+    ``uv_px`` (J, 2) is in pixels of the image, ``confidence`` (J,) in [0, 1]: joints below 0.5 are hollow. Joints that
+    aren't finite are left out, with the bones that end there.
+    """
+    factor = max(1, -(-_LEAST_SIDE_PX // max(image.shape[:2])))
+    canvas = image.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else image.copy()
+    thick = max(1, round(max(canvas.shape[:2]) / 160))
+    at = np.clip(factor * (uv_px + 0.5) - 0.5, -_REACH_PX, _REACH_PX)
+    fixed = np.where(np.isfinite(at), at * (1 << _BITS), 0).round().astype(int)
+    finite = np.asarray(np.isfinite(uv_px).all(axis=1))
+
+    for halo in (True, False):
+        for parent, child in skeleton.bones:
+            if finite[parent] and finite[child]:
+                colour = _HALO if halo else colour_of(skeleton.joints[child])
+                width = thick + 2 if halo else thick
+                ends = (fixed[parent].tolist(), fixed[child].tolist())
+                cv2.line(canvas, *ends, colour, width, cv2.LINE_AA, _BITS)
+    radius = round(1.2 * thick * (1 << _BITS))
+    for joint in np.flatnonzero(finite):
+        centre, colour = fixed[joint].tolist(), colour_of(skeleton.joints[joint])
+        cv2.circle(canvas, centre, radius + (1 << _BITS), _HALO, cv2.FILLED, cv2.LINE_AA, _BITS)
+        cv2.circle(canvas, centre, radius, colour, cv2.FILLED, cv2.LINE_AA, _BITS)
+        if not confidence[joint] >= _SURE:
+            cv2.circle(canvas, centre, radius // 2, _HALO, cv2.FILLED, cv2.LINE_AA, _BITS)
+    return canvas
+
+
+class Overlays(ABC):
+    """Where drawn frames go; at most ``limit`` of them (None: all), of each video where there are several."""
+
+    def __init__(self, folder: Path, skeleton: Skeleton, limit: int | None):
+        self.folder = folder
+        self.skeleton = skeleton
+        self.limit = limit
+        self.drawn = 0
+        self._of_sequence: dict[str, int] = {}
+
+    def add(self, frame: RawFrame, uv_px: np.ndarray, confidence: np.ndarray) -> None:
+        """Draw one frame's pose. Raises ``InputError`` where the folder or the disk refuses."""
+        unit = self._unit(frame)
+        count = self._of_sequence.get(unit, 0)
+        if self.limit is not None and count >= self.limit:
+            return
+        self._of_sequence[unit] = count + 1
+        self._write(frame, draw_pose(frame.image, uv_px, confidence, self.skeleton))
+        self.drawn += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Finish what is open; throw it away after an error."""
+
+    @abstractmethod
+    def _unit(self, frame: RawFrame) -> str:
+        """What ``limit`` counts by."""
+
+    @abstractmethod
+    def _write(self, frame: RawFrame, drawn: np.ndarray) -> None: ...
+
+
+class ImageOverlays(Overlays):
+    """A picture a frame: ``<key>.jpg``."""
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Nothing stays open between frames."""
+
+    def _unit(self, frame: RawFrame) -> str:
+        return ""
+
+    def _write(self, frame: RawFrame, drawn: np.ndarray) -> None:
+        options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        encoded = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), options)[1]
+        write_atomically(self.folder / f"{frame.key}.jpg", encoded.tobytes())
+
+
+class VideoOverlays(Overlays):
+    """A video a video: ``<stem>.mp4``, of the frames that were read, at the pace of the original."""
+
+    def __init__(self, folder: Path, skeleton: Skeleton, limit: int | None, rates: dict[str, Fraction]):
+        """``rates``: frames a second of each sequence."""
+        super().__init__(folder, skeleton, limit)
+        self.rates = rates
+        self._sequence: str | None = None
+        self._video: _VideoFile | None = None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        video, self._video = self._video, None
+        if video is not None:
+            if kind is None:
+                video.finish()
+            else:
+                video.abandon()
+
+    def _unit(self, frame: RawFrame) -> str:
+        return frame.sequence
+
+    def _write(self, frame: RawFrame, drawn: np.ndarray) -> None:
+        if self._video is None or frame.sequence != self._sequence:
+            finished, self._video = self._video, None
+            if finished is not None:
+                finished.finish()
+            path, rate = self.folder / f"{frame.sequence}.mp4", self.rates[frame.sequence]
+            self._video, self._sequence = _VideoFile(path, drawn.shape[:2], rate), frame.sequence
+        self._video.add(drawn)
+
+
+class _VideoFile:
+    """An mp4 that takes its name only once it is whole. Every method raises ``InputError`` where the disk refuses."""
+
+    def __init__(self, path: Path, size: tuple[int, int], rate: Fraction):
+        """``size``: (height, width) of the first frame; frames of another size are scaled to it."""
+        self.path = path
+        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        with self._told():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.container = av.open(str(self.temporary), "w", format="mp4")
+            name = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+            self.stream = self.container.add_stream(name, rate=rate)
+            assert isinstance(self.stream, VideoStream)
+            # The usual 4:2:0 colours need even sides: a row or a column is repeated where one is odd.
+            self.stream.height, self.stream.width = (side + side % 2 for side in size)
+            self.stream.pix_fmt = "yuv420p"
+            if name == "libx264":
+                self.stream.options = {"crf": "20", "preset": "veryfast"}
+
+    def add(self, drawn: np.ndarray) -> None:
+        """Append a frame (H, W, 3) uint8 RGB."""
+        height, width = drawn.shape[:2]
+        even = np.pad(drawn, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        with self._told():
+            self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+
+    def finish(self) -> None:
+        """Close the file and move it to its place."""
+        with self._told():
+            self.container.mux(self.stream.encode())
+            self.container.close()
+            self.temporary.replace(self.path)
+
+    def abandon(self) -> None:
+        """Throw away what there is."""
+        if hasattr(self, "container"):
+            with contextlib.suppress(av.error.FFmpegError, OSError):
+                self.container.close()
+        with contextlib.suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _told(self):
+        try:
+            yield
+        except (av.error.FFmpegError, OSError) as error:
+            self.abandon()
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"cannot write {self.path}: {reason}; free some space or choose another folder") from error

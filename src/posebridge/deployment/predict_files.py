@@ -1,0 +1,200 @@
+"""From a model and files to ``predictions.npz``, drawn skeletons, and a list of what was skipped."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import av.error
+import torch
+from tqdm import tqdm
+
+from posebridge.contracts.batch import UnlabelledBatch, concatenate
+from posebridge.contracts.files import write_atomically
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.datasets.image_folder import ImageFolder
+from posebridge.data.datasets.video import Video, VideoFolder
+from posebridge.data.frames import FrameStream, RawFrame
+from posebridge.data.target import TargetConfig, TargetFrames, open_target
+from posebridge.deployment.model_file import load_model, skeleton_of
+from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
+from posebridge.deployment.predictor import Predictor, join, predict_batch
+from posebridge.errors import InputError
+
+PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
+_UNKNOWN_RATE = Fraction(25)
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """What to predict. The size of the crop is the model's, whatever ``target`` says."""
+
+    model: Path  # a run's folder, a model's folder, or its model.safetensors
+    target: TargetConfig
+    out: Path
+    overlays: int | None = None  # frames drawn at most, of each video where the target is videos; None: all
+    batch_size: int = 16
+    device: str = "auto"  # "auto": a GPU where there is one
+
+    def __post_init__(self):
+        if self.batch_size < 1:
+            raise InputError(f"batch size {self.batch_size} is impossible: give 1 or more")
+        if self.overlays is not None and self.overlays < 0:
+            raise InputError(f"{self.overlays} overlays are impossible: give 0 for none, or more")
+        if not 0 < self.target.padding < float("inf"):
+            raise InputError(f"padding {self.target.padding:g} is impossible: give a factor above 0, such as 1.2")
+        if self.target.every < 1:
+            raise InputError(f"cannot keep every {self.target.every}th frame: give 1 or more")
+
+
+@dataclass(frozen=True)
+class PredictedFiles:
+    """What was done."""
+
+    predictions: Path
+    frames: int
+    skipped: dict[str, str] = field(default_factory=dict)  # file or frame -> why
+    overlays: int = 0
+    in_mm: bool = True  # False: the model knows no lengths, so there are no joints in space
+
+    def __str__(self) -> str:
+        drawn = f", {self.overlays} of them drawn in {self.predictions.parent / OVERLAYS}" if self.overlays else ""
+        lines = [f"{self.frames} frames in {self.predictions}{drawn}"]
+        if not self.in_mm:
+            lines.append("no xyz_mm: the model doesn't know the length of its reference bone (reference_length_m)")
+        if self.skipped:
+            first, reason = next(iter(self.skipped.items()))
+            others = ", ..." if len(self.skipped) > 1 else ""
+            listed = self.predictions.parent / SKIPPED
+            lines.append(f"skipped {len(self.skipped)} (listed in {listed}): {first}: {reason}{others}")
+        return "\n".join(lines)
+
+
+def predict_files(config: PredictConfig) -> PredictedFiles:
+    """Predict every frame that can be read and write the outcome into ``config.out``, replacing an earlier one.
+
+    Frames are read, drawn and let go batch by batch; only the joints stay in memory (about a kilobyte a frame).
+    Should it be interrupted or fail, what was predicted until then is left in ``predictions.partial.npz``.
+    Raises ``InputError`` for a bad model, target, device or output folder, and where nothing can be read.
+    """
+    device = _device(config.device)
+    spec, network = load_model(config.model)
+    predictor = Predictor(spec, network.to(device))
+    target = open_target(replace(config.target, size_px=spec.size_px))
+    if target.crop.hand is not None and skeleton_of(spec).mirror_of:
+        raise InputError(f"the model predicts bodies ({spec.skeleton}): leave --hand out, and hand from the boxes")
+    _check_out(config)
+
+    overlays = _overlays(config, predictor, target.frames)
+    parts: list[KeypointSet] = []
+    try:
+        with overlays or nullcontext(), _progress(target.frames, config.target.every) as bar:
+            for frames, batch in crop_batches(target, config.batch_size):
+                part = predict_batch(predictor, batch)
+                # Without a length of the reference bone nothing is known in millimetres.
+                part = part if spec.reference_length_m else replace(part, xyz_mm=None)
+                parts.append(part)
+                _draw(overlays, frames, part)
+                bar.update(len(frames))
+        return _save(config, parts, target.skipped, 0 if overlays is None else overlays.drawn)
+    except BaseException:
+        if parts:
+            join(parts).save(config.out / PARTIAL)
+        raise
+
+
+def _save(config: PredictConfig, parts: list[KeypointSet], skipped: dict[str, str], drawn: int) -> PredictedFiles:
+    frames = sum(map(len, parts))
+    content = {"predicted": frames, "skipped": len(skipped), "reasons": skipped}
+    write_atomically(config.out / SKIPPED, json.dumps(content, indent=1, ensure_ascii=False).encode())
+    if not parts:
+        raise InputError(f"{config.target.path}: no frame was left to predict; {config.out / SKIPPED} says why")
+    predictions = join(parts)
+    predictions.save(config.out / PREDICTIONS)
+    (config.out / PARTIAL).unlink(missing_ok=True)
+    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn, predictions.xyz_mm is not None)
+
+
+def crop_batches(target: TargetFrames, size: int) -> Iterator[tuple[list[RawFrame], UnlabelledBatch]]:
+    """Batches of ``size`` crops with the frames that they were cut from, the last one perhaps smaller."""
+    frames: list[RawFrame] = []
+    crops: list[UnlabelledBatch] = []
+    for frame, crop in target.with_files():
+        frames.append(frame)
+        crops.append(crop)
+        if len(crops) == size:
+            yield frames, concatenate(crops)
+            frames, crops = [], []
+    if crops:
+        yield frames, concatenate(crops)
+
+
+def _draw(overlays: Overlays | None, frames: list[RawFrame], part: KeypointSet) -> None:
+    if overlays is not None and part.uv_px is not None and part.confidence is not None:
+        for frame, uv_px, confidence in zip(frames, part.uv_px, part.confidence, strict=True):
+            overlays.add(frame, uv_px, confidence)
+
+
+def _overlays(config: PredictConfig, predictor: Predictor, frames: FrameStream) -> Overlays | None:
+    folder, skeleton = config.out / OVERLAYS, skeleton_of(predictor.spec)
+    if config.overlays == 0:
+        return None
+    videos = _videos(frames)
+    if not videos:
+        return ImageOverlays(folder, skeleton, config.overlays)
+    rates = {path.stem: (rate or _UNKNOWN_RATE) / config.target.every for path, (rate, _) in videos.items()}
+    return VideoOverlays(folder, skeleton, config.overlays, rates)
+
+
+def _videos(frames: FrameStream) -> dict[Path, tuple[Fraction | None, int]]:
+    """Rate (frames a second) and declared number of frames of each video; broken files are the reader's affair."""
+    files = [frames.path] if isinstance(frames, Video) else frames.files if isinstance(frames, VideoFolder) else []
+    found: dict[Path, tuple[Fraction | None, int]] = {}
+    for path in files:
+        try:
+            with av.open(str(path)) as container:
+                stream = container.streams.video[0]
+                found[path] = (stream.average_rate, stream.frames)
+        except (av.error.FFmpegError, OSError, IndexError):
+            found[path] = (None, 0)
+    return found
+
+
+def _progress(frames: FrameStream, every: int) -> AbstractContextManager[tqdm]:
+    """A bar on stderr, once a second has gone by; with an estimate where the number of frames is known."""
+    if isinstance(frames, ImageFolder):
+        total = len(frames)
+    else:
+        declared = [count for _, count in _videos(frames).values()]
+        total = sum(-(-count // every) for count in declared) if all(declared) else None
+    return tqdm(total=total, desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"device {name} can't be used ({reason}): give auto, cpu or cuda") from error
+    return device
+
+
+def _check_out(config: PredictConfig) -> None:
+    """Find out before the work that the folder can't be written, or that overlays would become input next time."""
+    source, out = config.target.path.resolve(), config.out.resolve()
+    if config.overlays != 0 and source.is_dir() and out.is_relative_to(source):
+        raise InputError(
+            f"{config.out} lies in {config.target.path}, where overlays would pass for input: choose another"
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise InputError(f"cannot write into {config.out}: {error.strerror}; choose another folder") from error

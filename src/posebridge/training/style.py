@@ -1,0 +1,86 @@
+"""Images of one domain in the style of the other: a trained AdaIN, or a Fourier transfer that needs no training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from posebridge.contracts.batch import Observation
+from posebridge.networks.adain import StyleTransfer, StyleTransferConfig
+from posebridge.networks.vgg import VggConfig, VggEncoder
+from posebridge.representations.fourier_style import colour_style, fourier_style
+from posebridge.training.context import Context
+from posebridge.training.optimisers import Schedule
+from posebridge.training.stage import Stage, Terms
+
+# (content, style, generator) to content in the style, RGB in [0, 1]
+Stylist = Callable[[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"], Generator], Float[Tensor, "B 3 H W"]]
+
+
+@dataclass(frozen=True)
+class FourierStyle:
+    """Low-frequency amplitudes and colour statistics of the style, each by a random share. Costs next to nothing."""
+
+    beta: float = 0.05  # half-width of the window of frequencies, over the spectrum's side
+    colour: bool = True  # colour statistics as well
+
+    def stylist(self) -> Stylist:
+        """The transfer; its shares are uniform in [0, 1]."""
+
+        @torch.no_grad()
+        def restyle(content: Tensor, style: Tensor, generator: Generator) -> Tensor:
+            share = torch.rand(2, len(content), generator=generator).to(content)
+            restyled = fourier_style(content, style, self.beta, share[0])
+            return colour_style(restyled, style, share[1]) if self.colour else restyled
+
+        return restyle
+
+
+@dataclass(frozen=True)
+class AdaINStyle:
+    """Huang & Belongie, ICCV 2017, as UniFrame trains it: Adam 1e-5, batch 16, content 1, style 0.1."""
+
+    encoder: VggConfig = field(default_factory=VggConfig)
+    network: StyleTransferConfig = field(default_factory=StyleTransferConfig)
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=500_000, learning_rate=1e-5, decay="none"))
+    batch_size: int = 16
+
+
+class StyleTraining(Stage):
+    """Trains AdaIN's decoder to paint source images in the target's style, and target images in the source's."""
+
+    name = "style"
+
+    def __init__(self, config: AdaINStyle, context: Context):
+        if context.target is None:
+            raise ValueError("style transfer needs a target")
+        streams = {"source": context.source(config.batch_size), "target": context.target(config.batch_size)}
+        super().__init__(config.schedule, streams, config.network.weights, **context.stage_options(2))
+        self.transfer = StyleTransfer(VggEncoder(config.encoder), config.network)
+
+    def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
+        """Content and style losses, each image of either domain in the style of one of the other."""
+        source, target = batches["source"].rgb, batches["target"].rgb
+        losses = self.transfer.losses(torch.cat([source, target]), torch.cat([target, source]))
+        return {name: values.mean() for name, values in losses.items()}
+
+    def trained(self):
+        """The decoder alone; the encoder stays as it is."""
+        return self.transfer.decoder.parameters()
+
+    def result(self) -> nn.Module:
+        """Encoder and decoder."""
+        return self.transfer
+
+    def stylist(self) -> Stylist:
+        """The trained transfer; its share of the style is uniform in [0, 1]."""
+        transfer = self.transfer.eval()
+
+        @torch.no_grad()
+        def restyle(content: Tensor, style: Tensor, generator: Generator) -> Tensor:
+            share = torch.rand(len(content), generator=generator).to(content)
+            return transfer.transfer(content, style, share)
+
+        return restyle

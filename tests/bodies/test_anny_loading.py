@@ -1,0 +1,80 @@
+"""Building and loading Anny's models."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from posebridge.bodies.anny_loading import announced_build, load_anny
+from posebridge.errors import InputError
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    import anny.paths
+
+    monkeypatch.setattr(anny.paths, "_ANNY_CACHE_DIR", [tmp_path])
+    return tmp_path
+
+
+def test_a_build_is_announced_once_on_stderr_and_a_cached_model_is_silent(
+    empty_cache: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from anny.models import model_data
+
+    built = SimpleNamespace(save_safetensors=lambda path: Path(path).touch())
+    monkeypatch.setattr(model_data.ModelData, "load_safetensors", lambda path: built)
+
+    @model_data.cache_builder
+    def inner() -> SimpleNamespace:
+        return built
+
+    @model_data.cache_builder
+    def outer() -> SimpleNamespace:  # Anny's builders nest
+        return inner()
+
+    with announced_build("building"):
+        outer()
+    assert capsys.readouterr() == ("", "building\n")
+    with announced_build("building"):
+        outer()
+    assert capsys.readouterr() == ("", "")
+    assert len(list(empty_cache.rglob("*.safetensors"))) == 2
+
+
+def test_a_damaged_cache_is_told_in_one_line(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from anny.models import model_data
+
+    def truncated(self: Path) -> bool:  # a build that was killed while it saved
+        if self.suffix == ".safetensors":
+            self.write_bytes(b"\x10\x00")
+        return True
+
+    monkeypatch.setattr(model_data.Path, "exists", truncated)
+    with pytest.raises(InputError, match=r"hand model under .* is damaged .*; delete that folder") as raised:
+        load_anny("hand", "anny-hand.R-blender", "hand.R")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_cache_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import anny.paths
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(anny.paths, "_ANNY_CACHE_DIR", [tmp_path / "file" / "cache"])
+    with pytest.raises(InputError, match="set ANNY_CACHE_DIR"):
+        load_anny("hand", "anny-hand.R-blender", "hand.R")
+
+
+def test_warming_a_cached_hand_is_silent_and_quick() -> None:
+    from posebridge.bodies.anny import hand
+
+    hand("right")  # in the cache from here on
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "posebridge.bodies.anny"], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert time.perf_counter() - start < 20

@@ -1,0 +1,63 @@
+"""Small models, and a network that is right by construction: it finds coloured dots."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from posebridge.deployment.model_file import ModelSpec, save_model
+from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
+from posebridge.representations.heatmaps import encode_gaussian, map_from_image
+from posebridge.skeletons.hand import HAND21
+
+SMALL = PoseResNetConfig(encoder="test_resnet", encoder_stride=32, decoder_channels=8)
+SPEC = ModelSpec(SMALL, size_px=64, reference_length_m=0.1)
+CHANNEL_OF_JOINT = [0, *(1 + j % 2 for j in range(1, len(HAND21)))]  # the wrist is red, the others green or blue
+
+
+def small_model(folder: Path, spec: ModelSpec = SPEC) -> PoseResNet:
+    """A network of random weights, saved."""
+    network = PoseResNet(spec.network)
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for tensor in network.state_dict().values():  # running statistics too
+            if tensor.is_floating_point():
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.1)
+    save_model(folder, spec, network)
+    return network.eval()
+
+
+def draw_dots(width: int, height: int, dots: np.ndarray) -> np.ndarray:
+    """A red, a green and a blue disc at (3, 2) pixels, on black."""
+    image = np.zeros((height, width, 3), np.uint8)
+    for channel, (u, v) in enumerate(dots):
+        colour = [255 if c == channel else 0 for c in range(3)]
+        cv2.circle(image, (round(u * 16), round(v * 16)), 7 * 16, colour, cv2.FILLED, cv2.LINE_AA, 4)
+    return image
+
+
+def truth_of(dots: np.ndarray) -> np.ndarray:
+    """Where the joints then are, (21, 2)."""
+    return dots[CHANNEL_OF_JOINT]
+
+
+class DotFinder(nn.Module):
+    """Heat maps of a quarter of the image's side that peak at the discs; relative depth 0."""
+
+    def __init__(self):
+        super().__init__()
+        self.idle = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = images.shape[-2:]
+        weight = (images - 0.4).clamp_min(0)  # what a codec leaves on the ground doesn't count
+        weight = weight / weight.sum(dim=(-2, -1), keepdim=True)
+        u = (weight.sum(dim=-2) * torch.arange(width)).sum(dim=-1)
+        v = (weight.sum(dim=-1) * torch.arange(height)).sum(dim=-1)
+        uv_px = torch.stack([u, v], dim=-1)[:, CHANNEL_OF_JOINT]
+        small = (height // 4, width // 4)
+        maps, inside = encode_gaussian(map_from_image(uv_px, (height, width), small), *small, 2.0, "sum")
+        assert inside.all()
+        return maps.clamp_min(1e-30).log(), torch.zeros_like(maps)

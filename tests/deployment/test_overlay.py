@@ -1,0 +1,103 @@
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from posebridge.data.frames import RawFrame
+from posebridge.deployment.overlay import ImageOverlays, VideoOverlays, colour_of, draw_pose
+from posebridge.errors import InputError
+from posebridge.skeletons.body import COCO17
+from posebridge.skeletons.hand import HAND21
+
+
+def spread_hand(side: float) -> np.ndarray:
+    """Fingers as five vertical lines, the wrist below."""
+    uv = [[side / 2, 0.95 * side]]
+    uv += [[side * (f + 1) / 6, side * (0.7 - 0.15 * k)] for f in range(5) for k in range(4)]
+    return np.array(uv)
+
+
+def test_joints_have_their_fingers_colour_at_their_pixel():
+    image = np.zeros((400, 400, 3), np.uint8)
+    uv = spread_hand(400)
+    drawn = draw_pose(image, uv, np.ones(21), HAND21)
+    assert image.max() == 0
+    assert drawn.shape == image.shape
+    colours = {colour_of(name) for name in HAND21.joints}
+    assert len(colours) == 6
+    for name, (u, v) in zip(HAND21.joints, uv.round().astype(int), strict=True):
+        assert tuple(drawn[v, u]) == colour_of(name)
+
+
+def test_doubtful_joints_are_hollow():
+    uv = spread_hand(400)
+    drawn = draw_pose(np.full((400, 400, 3), 90, np.uint8), uv, np.full(21, 0.2), HAND21)
+    u, v = uv[8].round().astype(int)
+    assert drawn[v, u].max() < 40
+
+
+def test_small_frames_are_enlarged_with_their_joints():
+    uv = np.full((21, 2), np.nan)
+    uv[4] = [20.0, 10.0]
+    drawn = draw_pose(np.zeros((30, 40, 3), np.uint8), uv, np.ones(21), HAND21)
+    assert drawn.shape == (240, 320, 3)
+    v, u = np.argwhere((drawn == colour_of("thumb_4")).all(-1)).mean(axis=0)
+    np.testing.assert_allclose([(u + 0.5) / 8 - 0.5, (v + 0.5) / 8 - 0.5], uv[4], atol=0.1)
+
+
+def test_joints_that_are_missing_or_far_outside_are_left_out():
+    uv = np.full((17, 2), np.nan)
+    uv[:3] = [[1e9, -1e9], [np.inf, 3.0], [-4e4, 5.0]]
+    drawn = draw_pose(np.zeros((400, 300, 3), np.uint8), uv, np.full(17, np.nan), COCO17)
+    assert drawn.shape == (400, 300, 3)
+    assert colour_of("left_hip") != colour_of("right_hip")
+
+
+def frames(n: int, sequence: str, height: int = 321, width: int = 333):
+    return [RawFrame(np.full((height, width, 3), 60, np.uint8), f"{sequence}_{i:06d}", sequence, i) for i in range(n)]
+
+
+def test_a_picture_a_frame_below_its_sub_folder(tmp_path):
+    with ImageOverlays(tmp_path, HAND21, 1) as overlays:
+        for frame in (
+            RawFrame(np.zeros((50, 60, 3), np.uint8), "left/a"),
+            RawFrame(np.zeros((9, 9, 3), np.uint8), "b"),
+        ):
+            overlays.add(frame, spread_hand(40), np.ones(21))
+    assert overlays.drawn == 1
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")] == ["left/a.jpg"]
+
+
+def test_a_video_a_video_at_its_pace(tmp_path):
+    rates = {"a": Fraction(30000, 1001), "b": Fraction(5)}
+    with VideoOverlays(tmp_path, HAND21, 4, rates) as overlays:
+        for frame in (*frames(6, "a"), *frames(2, "b"), *frames(1, "b", 100, 100)):
+            overlays.add(frame, spread_hand(300), np.ones(21))
+    assert overlays.drawn == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
+    for name, count in (("a", 4), ("b", 3)):
+        with av.open(str(tmp_path / f"{name}.mp4")) as container:
+            stream = container.streams.video[0]
+            decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+            assert (len(decoded), stream.average_rate) == (count, rates[name])
+        assert decoded[0].shape == (322, 334, 3)
+        u, v = spread_hand(300)[12].round().astype(int)
+        np.testing.assert_allclose(decoded[0][v, u], colour_of("middle_4"), atol=40)
+
+
+def test_an_error_leaves_no_half_video(tmp_path):
+    overlays = VideoOverlays(tmp_path, HAND21, None, {"a": Fraction(5)})
+    for frame in frames(60, "a"):  # more than the encoder holds back
+        overlays.add(frame, spread_hand(300), np.ones(21))
+    assert len(list(tmp_path.iterdir())) == 1
+    overlays.__exit__(RuntimeError)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_refuses(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write .*a\.mp4"):
+        VideoOverlays(tmp_path / "file", HAND21, None, {"a": Fraction(5)}).add(
+            frames(1, "a")[0], spread_hand(9), np.ones(21)
+        )

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import timm
 from jaxtyping import Float
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from posebridge.errors import InputError
@@ -32,8 +34,9 @@ class PoseResNet(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = create_encoder(config.encoder, config.pretrained, config.encoder_stride)
-        levels = {reduction: i for i, reduction in enumerate(self.encoder.feature_info.reduction())}
-        channels = self.encoder.feature_info.channels()
+        info = _feature_info(self.encoder)
+        levels = {reduction: i for i, reduction in enumerate(info.reduction())}
+        channels = info.channels()
         width = config.decoder_channels
         self.deconvolutions = nn.ModuleList()
         self.laterals = nn.ModuleList()
@@ -45,8 +48,8 @@ class PoseResNet(nn.Module):
             self.laterals.append(nn.Conv2d(channels[levels[stride]], width, 1) if has_skip else nn.Identity())
         self.skip_levels = [levels.get(config.encoder_stride >> i, -1) if config.skips else -1 for i in (1, 2, 3)]
         self.head = nn.Conv2d(width, 2 * config.joints, 1)
-        nn.init.normal_(self.head.weight, std=0.001)
-        nn.init.zeros_(self.head.bias)
+        for parameter, deviation in zip(self.head.parameters(), (0.001, 0.0), strict=True):  # weight, bias
+            nn.init.normal_(parameter, std=deviation)
 
     @property
     def map_stride(self) -> int:
@@ -78,6 +81,10 @@ def _deconvolution(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(deconvolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
+def _feature_info(encoder: nn.Module) -> FeatureInfo:
+    return cast(FeatureInfo, encoder.feature_info)
+
+
 def create_encoder(name: str, pretrained: str, stride: int) -> nn.Module:
     """A timm encoder that ends at features of the given stride and returns all features, shallow to deep.
 
@@ -86,7 +93,7 @@ def create_encoder(name: str, pretrained: str, stride: int) -> nn.Module:
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
         raise InputError(f"timm has no model {name!r}" + (f"; near it: {near}" if near else ""))
-    reductions = timm.create_model(name, features_only=True, pretrained=False).feature_info.reduction()
+    reductions = _feature_info(timm.create_model(name, features_only=True, pretrained=False)).reduction()
     if stride not in reductions:
         raise InputError(f"encoder {name} has no features of stride {stride}: choose from {reductions}")
     options = {"features_only": True, "out_indices": tuple(range(reductions.index(stride) + 1))}

@@ -93,7 +93,9 @@ def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, k
     supervised_config = SupervisedTargetConfig(size.source, size.supervised_target)
     supervised = train(run, 3, SupervisedTarget(supervised_config, labelled_stream).stages(onward))
     trained: Mapping[Role, Trained] = {"source_only": source, "adapted": adapted, "supervised_target": supervised}
-    predictors = {role: Predictor(spec_of(size, data, role), left.network) for role, left in trained.items()}
+    predictors: dict[Role, Predictor] = {}
+    for role, left in trained.items():
+        predictors[role] = Predictor(spec_of(size, data, role), left.network)
     scores: dict[Role, Score] = {}
     for role, predictor in predictors.items():
         scores[role] = score(predictor, data.test_target, size)

@@ -54,6 +54,17 @@ class AppearanceConfig:
 
 
 WEAK = AppearanceConfig()
+OFF = AppearanceConfig(
+    brightness=0.0,
+    contrast=0.0,
+    saturation=0.0,
+    hue=0.0,
+    gain=0.0,
+    gamma=0.0,
+    blur_probability=0.0,
+    motion_probability=0.0,
+    noise_probability=0.0,
+)
 STRONG = AppearanceConfig(
     brightness=0.5,
     contrast=0.5,

@@ -4,44 +4,30 @@
 ``varied`` is what a model for real images should be trained on: everything that the renderer can vary.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from posebridge.errors import InputError
-from posebridge.rendering.photometry import AppearanceConfig
+from posebridge.rendering.photometry import OFF, AppearanceConfig
 from posebridge.synthesis.appearance import AppearanceDistribution
 from posebridge.synthesis.backgrounds import BackgroundDistribution
 from posebridge.synthesis.hand_poses import PoseDistribution
 from posebridge.synthesis.viewpoints import ViewpointDistribution
 
-# What the camera does to the picture; effects that a domain doesn't name are switched off.
-_NO_SENSOR = {
-    "brightness": 0.0,
-    "contrast": 0.0,
-    "saturation": 0.0,
-    "hue": 0.0,
-    "gain": 0.0,
-    "gamma": 0.0,
-    "blur_probability": 0.0,
-    "motion_probability": 0.0,
-    "noise_probability": 0.0,
-    "read_noise": 0.0,
-}
-CLEAN_SENSOR = AppearanceConfig(**{**_NO_SENSOR, "noise_probability": 1.0, "read_noise": 0.004})
-PHONE_SENSOR = AppearanceConfig(
-    **{
-        **_NO_SENSOR,
-        "brightness": 0.35,
-        "gain": 0.08,
-        "gamma": 0.15,
-        "blur_probability": 0.6,
-        "blur_sigma": 0.012,
-        "motion_probability": 0.3,
-        "motion_length": 0.05,
-        "noise_probability": 1.0,
-        "shot_noise": 0.002,
-        "read_noise": 0.02,
-        "jpeg_probability": 0.6,
-    }
+# What the camera does to the picture.
+CLEAN_SENSOR = replace(OFF, noise_probability=1.0, read_noise=0.004)
+PHONE_SENSOR = replace(
+    OFF,
+    brightness=0.35,
+    gain=0.08,
+    gamma=0.15,
+    blur_probability=0.6,
+    blur_sigma=0.012,
+    motion_probability=0.3,
+    motion_length=0.05,
+    noise_probability=1.0,
+    shot_noise=0.002,
+    read_noise=0.02,
+    jpeg_probability=0.6,
 )
 
 
@@ -76,7 +62,7 @@ class HandDomain:
     appearance: AppearanceDistribution = field(default_factory=AppearanceDistribution)
     backgrounds: BackgroundDistribution = field(default_factory=BackgroundDistribution)
     occluders: Occluders = field(default_factory=Occluders)
-    sensor: AppearanceConfig = field(default_factory=lambda: CLEAN_SENSOR)
+    sensor: AppearanceConfig = field(default=CLEAN_SENSOR)
 
 
 STUDIO = HandDomain(

@@ -19,7 +19,7 @@ _FAN_DEG = (7.0, 1.0, -6.0, -13.0)  # spread of an open hand, index to pinky
 
 # Each finger's (MCP, PIP, DIP), the fan's share, and the thumb's (CMC flexion, CMC lift, MCP, IP). Degrees.
 _Curl = tuple[float, float, float]
-_GESTURES: dict[str, tuple[tuple[_Curl, _Curl, _Curl, _Curl], float, tuple[float, float, float, float]]] = {
+_GESTURES: dict[str, tuple[tuple[_Curl, ...], float, tuple[float, float, float, float]]] = {
     "open": ((_STRAIGHT,) * 4, 1.4, (-15.0, 0.0, 5.0, 0.0)),
     "flat": ((_STRAIGHT,) * 4, 0.2, (5.0, -18.0, 10.0, 5.0)),
     "relaxed": (((18, 28, 15), (24, 32, 18), (28, 34, 18), (30, 34, 18)), 0.4, (8.0, 0.0, 15.0, 15.0)),

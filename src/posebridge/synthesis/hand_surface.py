@@ -57,8 +57,8 @@ def hand_surface() -> HandSurface:
             close = torch.linalg.norm(vertices - joint_k, dim=-1)
             band = torch.exp(-(((vertices - joint_k) @ along / 0.004) ** 2))
             crease = torch.maximum(crease, band * (close < 0.018))
-    reach = -model.rig.vertices_m[:, 1]
-    arm = ((reach - reach[: len(vertices) // 2].clamp(max=0.02).max()) / reach.max()).clamp(0, 1)
+    reach = -model.rig.vertices_m[:, 1]  # the wrist is the origin
+    arm = (reach / reach.max()).clamp(min=0)
     return HandSurface(model.rig.vertices_m, torch.sigmoid(6 * facing_palm), nail, crease, tip, arm)
 
 

@@ -1,0 +1,83 @@
+"""SynthShift's table: three numbers and the gap closed, with mean and standard error over seeds.
+
+python benchmarks/synthshift.py --track hand-rgb --methods source_only,mean_teacher --size small --seeds 3 --json FILE
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import tyro
+
+from posebridge.recipes.synthshift import SynthShiftConfig, run_synthshift
+from posebridge.report.page import write_report
+from posebridge.training.options import Hardware
+
+COLUMNS = ("source_on_source", "source_only", "adapted", "supervised_target", "gap_closed", "minutes")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Run SynthShift and print its table."""
+
+    track: Literal["hand-rgb"] = "hand-rgb"
+    """Which track."""
+
+    methods: str = "source_only,mean_teacher"
+    """Methods, separated by commas. source_only is measured with every other one, from the same source model."""
+
+    size: Literal["small", "full"] = "small"
+    """small runs on two CPU cores, full on a GPU."""
+
+    seeds: int = 3
+    """Number of seeds, from 0 on."""
+
+    out: Path = Path("runs/synthshift")
+    """Folder of the runs; finished stages there are not trained again."""
+
+    json: Path | None = None
+    """Where the rows go."""
+
+    hardware: Hardware = field(default_factory=Hardware)
+
+
+def run(config: Benchmark) -> list[dict[str, float | str | int | None]]:
+    """All rows."""
+    rows: list[dict[str, float | str | int | None]] = []
+    methods = config.methods.split(",")
+    if unknown := set(methods) - {"source_only", "mean_teacher"}:
+        raise SystemExit(f"unknown methods: {', '.join(sorted(unknown))}")
+    for seed in range(config.seeds):
+        folder = config.out / f"{config.track}-{config.size}-{seed}"
+        outcome = run_synthshift(
+            SynthShiftConfig(config.track, "mean_teacher", config.size, seed), folder, config.hardware
+        )
+        write_report(outcome.record, folder / "report.html")
+        row = {"track": config.track, **outcome.row()}
+        if "source_only" in methods:
+            rows.append({**row, "method": "source_only", "adapted": row["source_only"], "gap_closed": 0.0})
+        if "mean_teacher" in methods:
+            rows.append(row)
+        if config.json is not None:
+            config.json.write_text(json.dumps(rows, indent=1))
+    return rows
+
+
+def table(rows: list[dict[str, float | str | int | None]]) -> str:
+    """Mean and standard error over seeds, as Markdown."""
+    lines = ["| method | seeds | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for method in dict.fromkeys(row["method"] for row in rows):
+        own = [row for row in rows if row["method"] == method]
+        cells = []
+        for column in COLUMNS:
+            values = np.array([row[column] for row in own if row[column] is not None], dtype=float)
+            error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+            cells.append(f"{values.mean():.3f} ± {error:.3f}" if len(values) else "-")
+        lines.append(f"| {method} | {len(own)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(table(run(tyro.cli(Benchmark))))

@@ -119,10 +119,10 @@ class ResumeCommand:
 
         if not self.run_folder.is_dir():
             raise InputError(f"{self.run_folder} is not a folder: give the folder of a run")
-        kinds = {"demo": DemoConfig, "adapt": AdaptConfig, "synthshift": SynthShiftConfig}
-        _, config = load_config(self.run_folder / "config.yaml", kinds)
-        if isinstance(config, DemoConfig):
-            print(run_demo(config, self.run_folder, self.hardware))
+        kinds = {"demo": SynthShiftConfig, "adapt": AdaptConfig, "synthshift": SynthShiftConfig}
+        kind, config = load_config(self.run_folder / "config.yaml", kinds)
+        if kind == "demo":
+            print(run_demo(DemoConfig(config.seed), self.run_folder, self.hardware))
         elif isinstance(config, AdaptConfig):
             write_report(run_adapt(config, self.run_folder, self.hardware), self.run_folder / "report.html")
             _tell(self.run_folder)

@@ -16,8 +16,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from posebridge.cameras.pinhole import apply_affine
-
 Interpolation = Literal["linear", "nearest"]
 PaddingMode = Literal["zeros", "border", "reflection"]
 
@@ -100,10 +98,12 @@ def warp_images(
     m = _samples_a_side(T_in_out.detach()) if antialias and interpolation == "linear" else 1
     u = (torch.arange(width_px * m, device=images.device, dtype=images.dtype) + 0.5) / m - 0.5
     v = (torch.arange(height_px * m, device=images.device, dtype=images.dtype) + 0.5) / m - 0.5
-    uv_out = torch.stack(torch.meshgrid(u, v, indexing="xy"), dim=-1).reshape(1, -1, 2)
-    uv_in = apply_affine(T_in_out.to(images.dtype), uv_out)
-    size = uv_in.new_tensor([images.shape[3], images.shape[2]])
-    grid = ((2 * uv_in + 1) / size - 1).reshape(len(images), height_px * m, width_px * m, 2)
+    # grid_sample's coordinates (2 u_in + 1) / size - 1; an affine map of a grid is a sum over its columns and rows.
+    T, size = T_in_out.to(images.dtype), images.new_tensor([images.shape[3], images.shape[2]])
+    A = T[:, :2, :2] * (2 / size)[:, None]
+    b = (2 * T[:, :2, 2] + 1) / size - 1
+    rows = v[:, None] * A[:, None, :, 1] + b[:, None]  # B height 2
+    grid = u[:, None] * A[:, None, None, :, 0] + rows[:, :, None]
     mode = "bilinear" if interpolation == "linear" else "nearest"
     warped = F.grid_sample(images, grid, mode=mode, padding_mode=padding_mode, align_corners=False)
     return F.avg_pool2d(warped, m) if m > 1 else warped

@@ -1,5 +1,6 @@
 """Where a stage's batches come from. A stream's batch is a function of its number, so a run can stop anywhere."""
 
+import signal
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar
@@ -79,4 +80,14 @@ class StepBatches(IterableDataset[tuple[int, dict[str, Any]]]):
 
 def step_loader(batches: StepBatches, workers: int = 0) -> DataLoader[tuple[int, dict[str, Any]]]:
     """A loader that keeps the order of the steps for any number of workers."""
-    return DataLoader(batches, batch_size=None, num_workers=workers, persistent_workers=workers > 0)
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        worker_init_fn=_leave_ctrl_c_to_the_main_process,
+    )
+
+
+def _leave_ctrl_c_to_the_main_process(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -23,7 +23,7 @@ from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.pseudo_labels import PseudoLabels, keep_most_confident, look, update_average
 from posebridge.training.run import SelectionPlan
-from posebridge.training.source_training import SourceTraining, SourceTrainingConfig, augmented
+from posebridge.training.source_training import SourceTrainingConfig, augmented, train_source
 from posebridge.training.stage import PoseStage, Stage, Terms
 from posebridge.training.style import AdaINStyle, FourierStyle, StyleTraining, Stylist
 from posebridge.training.supervision import depth_term, heat_term, supervised_terms
@@ -65,11 +65,7 @@ class MeanTeacher:
 
     def stages(self, context: Context) -> Iterator[tuple[Stage, SelectionPlan | None]]:
         """The stages in order; each is made when the one before is done."""
-        network = context.source_network
-        if network is None:
-            source = SourceTraining(self.config.source, context, context.new_network())
-            yield source, None
-            network = source.result()
+        network = yield from train_source(self.config.source, context)
         stylist: Stylist | None = None
         if isinstance(self.config.style, AdaINStyle):
             style = StyleTraining(self.config.style, context)
@@ -165,8 +161,9 @@ class Adaptation(PoseStage):
         restyled[chosen] = self.stylist(images[chosen], style[partner], generator)
         return restyled
 
-    def on_train_batch_end(self, outputs, batch, batch_idx: int) -> None:
-        """Called by the trainer: the teacher follows."""
+    def optimizer_step(self, *args, **kwargs) -> None:
+        """Called by the trainer: the student's step, and the teacher follows before anyone looks at either."""
+        super().optimizer_step(*args, **kwargs)
         update_average(self.teacher, self.student, self.config.average_decay)
 
     def trained(self):

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 from posebridge.training.context import Context
 from posebridge.training.run import SelectionPlan
-from posebridge.training.source_training import SourceTraining, SourceTrainingConfig
+from posebridge.training.source_training import SourceTrainingConfig, train_source
 from posebridge.training.stage import Stage
 
 
 @dataclass(frozen=True)
 class SourceOnlyConfig:
-    """Training on the source alone; the last checkpoint is kept, since nothing of the target may choose."""
+    """Training on the source alone."""
 
     source: SourceTrainingConfig = field(default_factory=SourceTrainingConfig)
 
@@ -26,5 +26,4 @@ class SourceOnly:
 
     def stages(self, context: Context) -> Iterator[tuple[Stage, SelectionPlan | None]]:
         """One stage, or none where the source network is given."""
-        if context.source_network is None:
-            yield SourceTraining(self.config.source, context, context.new_network()), None
+        yield from train_source(self.config.source, context)

@@ -8,7 +8,7 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.streams import Stream
 from posebridge.training.context import Context
 from posebridge.training.run import SelectionPlan
-from posebridge.training.source_training import SourceTraining, SourceTrainingConfig
+from posebridge.training.source_training import SourceTraining, SourceTrainingConfig, train_source
 from posebridge.training.stage import Stage
 
 StreamMaker = Callable[[int], Stream[LabelledBatch]]  # from the batch size
@@ -33,11 +33,7 @@ class SupervisedTarget:
 
     def stages(self, context: Context) -> Iterator[tuple[Stage, SelectionPlan | None]]:
         """Source training where it is still to be done, then training on the target's labels."""
-        network = context.source_network
-        if network is None:
-            source = SourceTraining(self.config.source, context, context.new_network())
-            yield source, None
-            network = source.result()
+        network = yield from train_source(self.config.source, context)
         measured = replace(context, source=self.labelled_target)
         stage = SourceTraining(self.config.target, measured, copy.deepcopy(network))
         stage.name = self.name

@@ -131,7 +131,7 @@ class AdaptConfig:
 def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     """Train, adapt, predict, and leave model, predictions, record; raises ``InputError`` for bad input at once."""
     started = monotonic()
-    size = SIZES[config.size]
+    size, domain = SIZES[config.size], hand_domain(config.domain)
     given = None if config.source is None else load_model(config.source)
     if given is not None:
         size = _with_model(size, given[0], config.source)
@@ -139,15 +139,15 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     frames = open_target(replace(config.target, size_px=size.size_px))
     truth = None if config.truth is None else KeypointSet.load(config.truth)
     target = Held(frames)
+    whole = target.all()
+    labelled = None if truth is None else labels_for(whole, truth)
     run = Run.create(folder, "adapt", config, hardware)
     _tell_skipped(frames.skipped, folder)
     count = size.source_samples if given is None else size.replayed_samples
     with rendering_progress(count) as told:
-        source = _render(HandSamples(hand_domain(config.domain), size.size_px, config.seed), count, told)
-    whole = target.all()
+        source = _render(HandSamples(domain, size.size_px, config.seed), count, told)
     joints_m = source.part(slice(0, 2048)).joints_m
     assert joints_m is not None
-    labelled = None if truth is None else labels_for(whole, truth)
 
     def new_network() -> PoseResNet:
         torch.manual_seed(config.seed)
@@ -244,12 +244,15 @@ def labels_for(batch: UnlabelledBatch, truth: KeypointSet) -> LabelledBatch:
     """The batch with labels in crop pixels, for measuring. Frames that the truth lacks have no valid joint."""
     if truth.uv_px is None:
         raise InputError("the truth has no uv_px: precision of pseudo-labels is measured in the image")
-    names = truth.joint_names or HAND21.joints
-    order = HAND21.order_of(names)
+    if truth.joint_names is None and truth.n_joints != len(HAND21):
+        raise InputError(f"the truth has {truth.n_joints} joints without names, {HAND21.name} has {len(HAND21)}")
+    order = HAND21.order_of(truth.joint_names or HAND21.joints)
     row_of = {str(key): row for row, key in enumerate(truth.key)}
     rows = np.array([row_of.get(key, -1) for key in batch.key])
     if (rows < 0).all():
-        raise InputError(f"the truth shares no key with the target (such as {batch.key[0]!r} and {truth.key[0]!r})")
+        raise InputError(
+            f"the truth shares no key with the target (such as {batch.key[0]!r} and {str(truth.key[0])!r})"
+        )
     uv_file = truth.uv_px[rows][:, order]
     valid = truth.present("uv_px")[rows][:, order] & (rows >= 0)[:, None] & (order >= 0)
     assert batch.T_crop_file is not None

@@ -17,6 +17,7 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Candidate, CheckpointChoice, GalleryFrame, PseudoLabels
 from posebridge.deployment.predictor import Predictor, file_pixels, predict_all
 from posebridge.evaluation.evaluate import frame_errors_px, pick_frames
+from posebridge.evaluation.matching import match
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
@@ -138,14 +139,27 @@ def gallery(batch: Observation, prediction: KeypointSet, truth: KeypointSet | No
     chosen: list[tuple[str, Literal["best", "median", "worst", "sample"]]] = [*pick_frames(errors)] if errors else []
     if not chosen:
         chosen = [(key, "sample") for key in batch.key[:: max(1, len(batch) // 12)][:12]]
+    true = {} if truth is None else _true_joints(prediction, truth)
     frames = []
     for key, kind in chosen:
         i = position[key]
         image = (batch.rgb[i].clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
         T = None if batch.T_crop_file is None else batch.T_crop_file[i].double().numpy()
-        uv_truth = None if truth is None else _into_crop(_row(truth, key), T)
+        uv_truth = _into_crop(true[key], T) if key in true else None
         frames.append(GalleryFrame(key, kind, image, _into_crop(_row(prediction, key), T), uv_truth, errors.get(key)))
     return tuple(frames)
+
+
+def _true_joints(prediction: KeypointSet, truth: KeypointSet) -> dict[str, np.ndarray]:
+    """True joints by key, where they are known, in the order of the predicted ones; NaN where one is missing."""
+    assert prediction.joint_names is not None
+    matched = match(truth, prediction)  # in the order of the second
+    known = matched.prediction
+    assert known.uv_px is not None
+    uv_px = np.full((len(known), prediction.n_joints, 2), np.nan)
+    places = [prediction.joint_names.index(name) for name in matched.joint_names]
+    uv_px[:, places] = np.where(known.present("uv_px")[..., None], known.uv_px, np.nan)
+    return dict(zip(map(str, known.key), uv_px, strict=True))
 
 
 def _row(keypoints: KeypointSet, key: str) -> np.ndarray:

@@ -34,7 +34,11 @@ def fourier_style(
         raise ValueError(f"beta must lie in [0, 0.5), not {beta}")
     height, width = content.shape[-2:]
     reach = int(beta * min(height, width))
-    low = (..., torch.arange(-reach, reach + 1, device=content.device)[:, None], torch.arange(reach + 1, device=content.device))
+    low = (
+        ...,
+        torch.arange(-reach, reach + 1, device=content.device)[:, None],
+        torch.arange(reach + 1, device=content.device),
+    )
     spectrum, style_spectrum = torch.fft.rfft2(content), torch.fft.rfft2(style)
     ours, theirs = spectrum[low], style_spectrum[low]
     amplitude = torch.lerp(ours.abs(), theirs.abs(), alpha.to(content).view(-1, 1, 1, 1))
@@ -54,10 +58,24 @@ def colour_style(
     ``largest_gain``, which would only magnify its noise. Images and result in [0, 1].
     """
     opponent = content.new_tensor(_OPPONENT)
-    ours, theirs = opponent @ content.flatten(2), opponent @ style.flatten(2)
-    our_std, our_mean = torch.std_mean(ours, dim=2, keepdim=True, correction=0)
-    their_std, their_mean = torch.std_mean(theirs, dim=2, keepdim=True, correction=0)
+    our_mean, our_std = _statistics(content, opponent)
+    their_mean, their_std = _statistics(style, opponent)
     gain = (their_std / our_std.clamp(min=1e-6)).clamp(max=largest_gain)
-    styled = gain * (ours - our_mean) + their_mean
-    mixed = torch.lerp(ours, styled, alpha.to(content).view(-1, 1, 1))
-    return (opponent.T @ mixed).view_as(content).clamp(0, 1)
+    # The way there, the gain and the way back are one matrix.
+    matrix = torch.lerp(
+        torch.eye(3).to(content), opponent.T @ (gain[:, :, None] * opponent), alpha.to(content).view(-1, 1, 1)
+    )
+    wanted_mean = torch.lerp(our_mean, their_mean, alpha.to(content).view(-1, 1, 1))
+    flat = torch.baddbmm(wanted_mean - matrix @ our_mean, matrix, content.flatten(2))
+    return flat.view_as(content).clamp(0, 1)
+
+
+def _statistics(
+    images: Float[Tensor, "B 3 H W"], axes: Float[Tensor, "3 3"]
+) -> tuple[Float[Tensor, "B 3 1"], Float[Tensor, "B 3"]]:
+    """Mean colour in RGB, and standard deviations along the axes, from the covariance of the channels."""
+    flat = images.flatten(2)
+    mean = flat.mean(dim=2, keepdim=True)
+    centred = flat - mean
+    covariance = centred @ centred.transpose(1, 2) / flat.shape[2]
+    return mean, torch.einsum("ai,bij,aj->ba", axes, covariance, axes).clamp(min=0).sqrt()

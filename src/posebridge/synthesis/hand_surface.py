@@ -49,9 +49,9 @@ def hand_surface() -> HandSurface:
         along = (end - joint) / length
         dorsal = _dorsal(model, f)
         t = ((vertices - joint) @ along) / length
-        near = torch.linalg.norm(vertices - torch.lerp(joint, end, 0.72), dim=-1) < 0.6 * length
-        nail = torch.maximum(nail, _bump(t, 0.72, 0.2) * (normals @ dorsal > 0.35) * near)
-        tip = torch.maximum(tip, (t.clamp(0, 1) ** 2) * near)
+        own = model.rig.weights[:, model.rig.bones.index(f"finger{f + 1}-3")] > 0.5
+        nail = torch.maximum(nail, _bump(t, 0.72, 0.2) * (normals @ dorsal > 0.35) * own)
+        tip = torch.maximum(tip, (t.clamp(0, 1) ** 2) * own)
         for k in (1, 2, 3):
             joint_k = heads[f"finger{f + 1}-{k}"]
             close = torch.linalg.norm(vertices - joint_k, dim=-1)

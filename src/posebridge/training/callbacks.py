@@ -8,43 +8,47 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from tqdm import tqdm
 
 from posebridge.contracts.files import write_atomically
-from posebridge.errors import InputError
+from posebridge.training.interruption import StoppedError, StopRequest
 from posebridge.training.stage import PoseStage, Stage, Terms
 
 
-class Checkpoint(L.Callback):
-    """Writes ``last.ckpt``, whole or not at all, every so many seconds of training and every ``every`` steps."""
+class WholeFiles(TorchCheckpointIO):
+    """Checkpoints that are either whole or not there at all; ``InputError`` where the folder or the disk refuses."""
 
-    def __init__(self, folder: Path, seconds: float = 60.0, every: int = 0):
+    def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
+        """Called by the trainer."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_atomically(Path(path), content.getvalue())
+
+
+class Checkpoint(L.Callback):
+    """Writes ``last.ckpt`` every so many seconds of training, and when training is asked to stop.
+
+    Only ever after a whole step: in the middle of one, batch statistics have moved already and parameters have not.
+    """
+
+    def __init__(self, folder: Path, seconds: float, stop: StopRequest):
         self.path = folder / "last.ckpt"
         self.seconds = seconds
-        self.every = every
+        self.stop = stop
         self._saved_at = time.monotonic()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module, outputs, batch, batch_idx: int) -> None:
         """Called by the trainer."""
-        due = time.monotonic() - self._saved_at > self.seconds
-        if due or (self.every and trainer.global_step % self.every == 0):
-            self.save(trainer)
-
-    def save(self, trainer: L.Trainer) -> None:
-        """Save now. Raises ``InputError`` where the folder or the disk refuses; the old file then stays."""
-        partial = self.path.with_name(".last.ckpt.part")
-        try:
-            trainer.save_checkpoint(partial)
-            if trainer.is_global_zero:
-                partial.replace(self.path)
-        except (OSError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "write" not in str(error):  # torch's word for a full disk
-                raise
-            partial.unlink(missing_ok=True)
-            raise InputError(
-                f"cannot write {self.path} ({error}): free some space, then continue with posebridge resume"
-            ) from error
-        self._saved_at = time.monotonic()
+        late = time.monotonic() - self._saved_at > self.seconds
+        # All processes decide alike: saving is a step that they take together.
+        stop = trainer.strategy.reduce_boolean_decision(self.stop.made, all=False)
+        if trainer.strategy.reduce_boolean_decision(late or stop or trainer.received_sigterm, all=False):
+            trainer.save_checkpoint(self.path)
+            self._saved_at = time.monotonic()
+        if stop:
+            raise StoppedError
 
 
 class MetricsTable(L.Callback):

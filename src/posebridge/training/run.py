@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -25,8 +26,9 @@ from posebridge.contracts.files import write_atomically
 from posebridge.errors import InputError
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.weights import load_weights, save_weights
-from posebridge.training.callbacks import Checkpoint, MetricsTable, Progress
+from posebridge.training.callbacks import Checkpoint, MetricsTable, Progress, WholeFiles
 from posebridge.training.config_file import save_config
+from posebridge.training.interruption import StoppedError, StopRequest
 from posebridge.training.options import Hardware
 from posebridge.training.selection import Selection
 from posebridge.training.stage import PoseStage, Stage
@@ -56,11 +58,12 @@ class StageReport:
 
 
 class Run:
-    """The folder of a run."""
+    """The folder of a run. What a kill can cost is ``checkpoint_seconds`` of training."""
 
-    def __init__(self, folder: Path, hardware: Hardware | None = None):
+    def __init__(self, folder: Path, hardware: Hardware | None = None, checkpoint_seconds: float = 60.0):
         self.folder = folder
         self.hardware = hardware or Hardware()
+        self.checkpoint_seconds = checkpoint_seconds
 
     @classmethod
     def create(cls, folder: Path, kind: str, config: Any, hardware: Hardware) -> "Run":
@@ -87,19 +90,24 @@ class Run:
         return self.folder / "stages" / f"{number}-{name}"
 
     def train(self, number: int, stage: Stage, selection: SelectionPlan | None = None) -> StageReport:
-        """Train a stage, or load it if it is done. Afterwards the stage's result holds the weights that it keeps."""
+        """Train a stage, or load it if it is done. Afterwards the stage's result holds the weights that it keeps.
+
+        Raises ``InputError`` where the folder or the disk refuses, and ``KeyboardInterrupt`` after ctrl-c.
+        """
         folder = self.stage_folder(number, stage.name)
         done = folder / "stage.json"
         if done.exists():
             load_weights(stage.result(), folder / "result.safetensors")
             values = json.loads(done.read_text())
             return StageReport(**{**values, "candidates": tuple(values["candidates"])})
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
         report = self._fit(folder, f"{number} {stage.name}", stage, selection)
         save_weights(stage.result(), folder / "result.safetensors")
         write_atomically(done, json.dumps(vars(report), indent=1).encode())
         (folder / "last.ckpt").unlink(missing_ok=True)
-        (folder / "best.safetensors").unlink(missing_ok=True)
         return report
 
     def _fit(self, folder: Path, label: str, stage: Stage, selection: SelectionPlan | None) -> StageReport:
@@ -107,21 +115,26 @@ class Run:
         table = MetricsTable(folder, steps // _ROWS)
         chooser = None
         if selection is not None:
-            chooser = Selection(folder, selection.evaluations, selection.score, selection.measure)
-        checkpoint = Checkpoint(folder)
-        clock = _Clock()
+            chooser = Selection(selection.evaluations, selection.score, selection.measure)
+        clock, stop = _Clock(), StopRequest()
         # The checkpoint comes last, so that it holds what the others have noted at the same step.
-        callbacks = [clock, table, *([chooser] if chooser else []), Progress(label), checkpoint]
+        callbacks = [clock, table, *([chooser] if chooser else []), Progress(label)]
+        callbacks.append(Checkpoint(folder, self.checkpoint_seconds, stop))
         trainer = _trainer(self.hardware, stage, callbacks)
-        last = folder / "last.ckpt"
-        trainer.fit(stage, ckpt_path=str(last) if last.exists() else None, weights_only=True)
-        if trainer.interrupted:
-            checkpoint.save(trainer)
-            raise KeyboardInterrupt
+        last = _whole_checkpoint(folder / "last.ckpt")
+        try:
+            with stop.listening():
+                trainer.fit(stage, ckpt_path=last, weights_only=True)
+        except StoppedError:
+            raise KeyboardInterrupt from None
+        except SystemExit as ended:  # Lightning's answer to a KeyboardInterrupt; SIGTERM has a code of its own
+            if ended.code != 1:
+                raise
+            raise KeyboardInterrupt from None
         chosen = None
         if chooser is not None:
             chosen = int(chooser.best()["step"])
-            load_weights(stage.result(), chooser.path)
+            chooser.restore_best(stage.result())
         return StageReport(stage.name, clock.seconds, steps, tuple(chooser.candidates) if chooser else (), chosen)
 
 
@@ -145,6 +158,15 @@ class _Clock(L.Callback):
         self.before = state_dict["seconds"]
 
 
+def _whole_checkpoint(path: Path) -> Path | None:
+    """The checkpoint to go on from, if there is one."""
+    if not path.exists():
+        return None
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is broken: delete it, and its stage is trained from its beginning")
+    return path
+
+
 def _trainer(hardware: Hardware, stage: Stage, callbacks: list[L.Callback]) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
@@ -159,6 +181,7 @@ def _trainer(hardware: Hardware, stage: Stage, callbacks: list[L.Callback]) -> L
         max_steps=stage.schedule.steps,
         gradient_clip_val=clip if clip else None,
         callbacks=callbacks,
+        plugins=[WholeFiles()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -5,21 +5,20 @@ and re-coloured, and how plausible its poses are. A model that has collapsed agr
 image; then turning the image turns nothing and the agreement is lost.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import lightning as L
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.augment import GeometryConfig, draw_views, move
 from posebridge.draw import generator_for
 from posebridge.networks.pose_resnet import PoseResNet
-from posebridge.networks.weights import save_weights
 from posebridge.rendering.photometry import WEAK as WEAK_APPEARANCE
 from posebridge.rendering.photometry import apply_appearance
 from posebridge.representations.heatmaps import image_from_map
@@ -93,7 +92,7 @@ def _predict(network: PoseResNet, maps: PoseMaps, images: Tensor) -> tuple[Tenso
 
 
 class Selection(L.Callback):
-    """Scores the stage's network at even intervals and keeps the weights of the best.
+    """Scores the stage's network at even intervals and keeps the weights of the best, in the checkpoint too.
 
     ``measure`` adds further numbers to a candidate (with truth of the target at hand: ``oracle``, its PCK@0.05); they
     are told to whoever reads the record and never take part in the choice.
@@ -101,16 +100,15 @@ class Selection(L.Callback):
 
     def __init__(
         self,
-        folder: Path,
         evaluations: int,
         score: Callable[[PoseResNet], float],
         measure: Callable[[PoseStage], dict[str, float]] | None = None,
     ):
-        self.path = folder / "best.safetensors"
         self.evaluations = evaluations
         self.score = score
         self.measure = measure
         self.candidates: list[dict[str, float]] = []
+        self.best_weights: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Called by the trainer: the network as it came is the first candidate."""
@@ -131,17 +129,26 @@ class Selection(L.Callback):
             if self.measure is not None:
                 candidate |= self.measure(stage)
         self.candidates.append(candidate)
-        if trainer.is_global_zero and candidate is self.best():
-            save_weights(network, self.path)
+        if candidate is self.best():
+            self.best_weights = {k: v.detach().to("cpu", copy=True) for k, v in network.state_dict().items()}
 
     def best(self) -> dict[str, float]:
-        """The candidate with the highest label-free score; the later one among equals."""
-        return max(reversed(self.candidates), key=lambda candidate: candidate["score"])
+        """The candidate with the highest label-free score; the later one among equals. A score of NaN is the lowest."""
+        return max(reversed(self.candidates), key=lambda candidate: _or_lowest(candidate["score"]))
+
+    def restore_best(self, network: nn.Module) -> None:
+        """Give a network the weights of the best candidate."""
+        network.load_state_dict(self.best_weights)
 
     def state_dict(self) -> dict:
         """Kept in the checkpoint."""
-        return {"candidates": self.candidates}
+        return {"candidates": self.candidates, "best_weights": self.best_weights}
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Restored from the checkpoint."""
         self.candidates = state_dict["candidates"]
+        self.best_weights = state_dict["best_weights"]
+
+
+def _or_lowest(score: float) -> float:
+    return -math.inf if math.isnan(score) else score

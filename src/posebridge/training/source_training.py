@@ -1,8 +1,9 @@
 """The first stage of every method: learn from the labelled source (Lin et al., NeurIPS 2023, Sec. 3.2, Eq. 1)."""
 
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
-from torch import Generator
+import torch
 
 from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.augment import GeometryConfig, draw_views, move
@@ -10,7 +11,8 @@ from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
-from posebridge.training.stage import PoseStage, Terms
+from posebridge.training.run import SelectionPlan
+from posebridge.training.stage import PoseStage, Stage, Terms
 from posebridge.training.supervision import supervised_terms
 
 
@@ -43,7 +45,7 @@ class SourceTraining(PoseStage):
         self.skeleton = context.skeleton
         self.network = network
 
-    def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
+    def terms(self, batches: dict[str, Observation], generator: torch.Generator) -> Terms:
         """Eq. 1 on augmented samples."""
         view = augmented(batches["source"], self.config.geometry, self.config.appearance, generator)
         return supervised_terms(self.maps, self.maps_of(self.network, view.rgb), view, self.skeleton)
@@ -53,8 +55,22 @@ class SourceTraining(PoseStage):
         return self.network
 
 
+def train_source(
+    config: SourceTrainingConfig, context: Context
+) -> Generator[tuple[Stage, SelectionPlan | None], None, PoseResNet]:
+    """The source stage, unless the context brings a source network; returns the network. For ``yield from``.
+
+    The last checkpoint is kept, since nothing of the target may choose.
+    """
+    if context.source_network is not None:
+        return context.source_network
+    stage = SourceTraining(config, context, context.new_network())
+    yield stage, None
+    return stage.result()
+
+
 def augmented(
-    batch: Observation, geometry: GeometryConfig, appearance: AppearanceConfig, generator: Generator
+    batch: Observation, geometry: GeometryConfig, appearance: AppearanceConfig, generator: torch.Generator
 ) -> LabelledBatch:
     """A labelled batch, moved and re-coloured."""
     assert isinstance(batch, LabelledBatch)

@@ -81,6 +81,7 @@ class StyleTraining(Stage):
         @torch.no_grad()
         def restyle(content: Tensor, style: Tensor, generator: Generator) -> Tensor:
             share = torch.rand(len(content), generator=generator).to(content)
+            transfer.to(content.device)
             return transfer.transfer(content, style, share)
 
         return restyle

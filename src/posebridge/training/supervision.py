@@ -38,5 +38,7 @@ def supervised_terms(maps: PoseMaps, output: MapPair, batch: LabelledBatch, skel
     valid = batch.valid.float()
     terms = {"heat": heat_term(maps, heat, batch.uv_px, batch.rgb.shape[-1], valid), "depth": heat.new_zeros(())}
     if batch.joints_m is not None:
-        terms["depth"] = depth_term(maps, (heat, depth), relative_depth(batch.joints_m, skeleton), valid)
+        # Depth is told relative to the root, in reference bones: without a label of these there is none.
+        measured = valid * valid[:, [skeleton.root, *skeleton.reference]].amin(dim=1, keepdim=True)
+        terms["depth"] = depth_term(maps, (heat, depth), relative_depth(batch.joints_m, skeleton), measured)
     return terms

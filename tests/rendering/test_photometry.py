@@ -9,8 +9,8 @@ import torch
 import torchvision.transforms.v2.functional as reference
 from PIL import Image
 
-from posebridge.data import appearance
 from posebridge.errors import InputError
+from posebridge.rendering import photometry
 from posebridge.rendering.jpeg import jpeg_artefacts
 from posebridge.rendering.photometry import STRONG, WEAK, AppearanceConfig, apply_appearance
 
@@ -35,18 +35,18 @@ def _eye(factor: float = 1.0) -> torch.Tensor:
 
 def test_brightness_saturation_and_contrast_agree_with_torchvision(images):
     one = torch.ones(4)
-    ours = appearance.shift_colours(images, _eye(1.4), one)
+    ours = photometry.shift_colours(images, _eye(1.4), one)
     assert torch.allclose(ours, reference.adjust_brightness(images, 1.4), atol=1e-5)
     for factor in (0.0, 0.3, 1.7):
-        ours = appearance.shift_colours(images, appearance.saturation_matrix(one * factor), one)
+        ours = photometry.shift_colours(images, photometry.saturation_matrix(one * factor), one)
         assert torch.allclose(ours, reference.adjust_saturation(images, factor), atol=1e-3)  # luma 0.2989 there
-        ours = appearance.shift_colours(images, _eye(), one * factor)
+        ours = photometry.shift_colours(images, _eye(), one * factor)
         assert torch.allclose(ours, reference.adjust_contrast(images, factor), atol=1e-3)
 
 
 def test_a_turn_of_the_hue_keeps_luma_and_comes_round():
     thirds = torch.full((1,), 1 / 3)
-    matrix = appearance.hue_matrix(thirds)[0]
+    matrix = photometry.hue_matrix(thirds)[0]
     luma = torch.tensor([0.299, 0.587, 0.114])
     assert torch.allclose(luma @ matrix, luma, atol=1e-3)
     assert torch.allclose(torch.linalg.matrix_power(matrix, 3), torch.eye(3), atol=1e-4)
@@ -56,7 +56,7 @@ def test_a_turn_of_the_hue_keeps_luma_and_comes_round():
 
 def test_gaussian_blur_agrees_with_scipy(images):
     sigma = torch.tensor([0.8, 1.5, 2.0, 3.0])
-    ours = appearance.blur(images, sigma, torch.zeros(4), torch.zeros(4))
+    ours = photometry.blur(images, sigma, torch.zeros(4), torch.zeros(4))
     for i in range(4):
         expected = scipy.ndimage.gaussian_filter(
             images[i].numpy(), (0, float(sigma[i]), float(sigma[i])), mode="mirror"
@@ -67,7 +67,7 @@ def test_gaussian_blur_agrees_with_scipy(images):
 @pytest.mark.parametrize("angle_deg", [0.0, 30.0, 90.0, 135.0])
 def test_motion_blur_smears_along_its_angle_only(angle_deg):
     angle = torch.deg2rad(torch.tensor([angle_deg]))
-    kernel = appearance.blur_kernels(torch.zeros(1), torch.tensor([9.0]), angle, 8)[0].double()
+    kernel = photometry.blur_kernels(torch.zeros(1), torch.tensor([9.0]), angle, 8)[0].double()
     assert kernel.sum().item() == pytest.approx(1, abs=1e-5)
     position = torch.arange(-8, 9).double()
     y, x = torch.meshgrid(position, position, indexing="ij")
@@ -79,13 +79,13 @@ def test_motion_blur_smears_along_its_angle_only(angle_deg):
 
 
 def test_no_blur_is_hardly_a_change(images):
-    ours = appearance.blur(images, torch.zeros(4), torch.zeros(4), torch.zeros(4))
+    ours = photometry.blur(images, torch.zeros(4), torch.zeros(4), torch.zeros(4))
     assert (ours - images).abs().max() < 0.01
 
 
 def test_noise_has_the_variance_of_the_sensor_model():
     grey = torch.full((2, 3, 200, 200), 0.5)
-    noisy = appearance.sensor_noise(
+    noisy = photometry.sensor_noise(
         grey, torch.tensor([0.004, 0.0]), torch.tensor([0.02, 0.05]), torch.Generator().manual_seed(0)
     )
     assert noisy[0].var().item() == pytest.approx(0.004 * 0.5 + 0.02**2, rel=0.03)
@@ -114,7 +114,7 @@ def test_jpeg_pads_odd_sizes():
 def test_a_hole_is_a_box_of_its_colour():
     images = torch.zeros(1, 3, 40, 80)
     colour = torch.tensor([[0.2, 0.4, 0.6]])
-    holed = appearance.erase(images, torch.tensor([[0.25, 0.5]]), torch.tensor([[0.1, 0.5]]), colour)
+    holed = photometry.erase(images, torch.tensor([[0.25, 0.5]]), torch.tensor([[0.1, 0.5]]), colour)
     box = holed[0, :, 10:30, 16:24]
     assert torch.equal(box, colour[0, :, None, None].expand_as(box))
     assert holed.ne(0).sum() == 3 * 20 * 8

@@ -98,8 +98,8 @@ class Adaptation(PoseStage):
         self.config = config
         self.maps = context.maps
         self.skeleton = context.skeleton
-        self.student = copy.deepcopy(network)
-        self.teacher = copy.deepcopy(network).requires_grad_(False)
+        self.student = copy.deepcopy(network).train()
+        self.teacher = copy.deepcopy(network).train().requires_grad_(False)
         self.stylist = stylist
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:

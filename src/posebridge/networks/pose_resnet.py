@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from pickle import UnpicklingError
+from typing import Any, cast
 
 import timm
 from jaxtyping import Float
+from safetensors import SafetensorError
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 
@@ -94,8 +96,9 @@ def create_encoder(name: str, pretrained: str, stride: int) -> nn.Module:
         near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
         raise InputError(f"timm has no model {name!r}" + (f"; near it: {near}" if near else ""))
     reductions = _feature_info(timm.create_model(name, features_only=True, pretrained=False)).reduction()
-    if stride not in reductions:
-        raise InputError(f"encoder {name} has no features of stride {stride}: choose from {reductions}")
+    if stride not in reductions or stride < 8:
+        usable = [reduction for reduction in reductions if reduction >= 8]
+        raise InputError(f"encoder {name} has no features of stride {stride} to make maps of: choose from {usable}")
     options = {"features_only": True, "out_indices": tuple(range(reductions.index(stride) + 1))}
     if pretrained == "none":
         return timm.create_model(name, pretrained=False, **options)
@@ -109,4 +112,23 @@ def create_encoder(name: str, pretrained: str, stride: int) -> nn.Module:
             ) from error
     if not Path(pretrained).is_file():
         raise InputError(f"pretrained={pretrained}: no such file; give 'none', 'timm' or a weights file")
-    return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": pretrained}, **options)
+    return _encoder_from_file(name, pretrained, options)
+
+
+def _encoder_from_file(name: str, path: str, options: dict[str, Any]) -> nn.Module:
+    """timm skips what it doesn't find in a file, so what the encoder needs is looked for first."""
+    try:
+        there = {_flat(key) for key in timm.models.load_state_dict(path)}
+        needed = timm.create_model(name, pretrained=False, **options).state_dict()
+        missing = [key for key in needed if _flat(key) not in there and not key.endswith("num_batches_tracked")]
+        if missing:
+            raise InputError(f"pretrained={path} doesn't hold weights of {name} under timm's names: no {missing[0]}")
+        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": path}, **options)
+    except (OSError, RuntimeError, ValueError, AttributeError, UnpicklingError, SafetensorError) as error:
+        cause = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+        raise InputError(f"pretrained={path} can't be read as weights of {name}: {cause}") from error
+
+
+def _flat(key: str) -> str:
+    """A tensor's name, the same for a whole network and for its features, which timm may hang up one level higher."""
+    return key.replace(".", "_")

@@ -141,7 +141,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     target = Held(frames)
     whole = target.all()
     labelled = None if truth is None else labels_for(whole, truth)
-    run = Run.create(folder, "adapt", config, hardware)
+    run = Run.create(folder, "adapt", config, hardware, size)
     _tell_skipped(frames.skipped, folder)
     count = size.source_samples if given is None else size.replayed_samples
     with rendering_progress(count) as told:
@@ -164,7 +164,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
         ),
         seed=config.seed,
         workers=hardware.workers,
-        source_network=None if given is None else given[1].train(),
+        source_network=None if given is None else given[1],
     )
     source_left = train(run, 1, SourceOnly(SourceOnlyConfig(size.source)).stages(context), context.source_network)
     left: dict[Role, Trained] = {"source_only": source_left}

@@ -51,17 +51,19 @@ SMALL = HandRgbSize(
     maps=PoseMaps("softmax", sigma=1.5),
     source=SourceTrainingConfig(
         schedule=Schedule(
-            steps=1_600, learning_rate=2e-3, decay="cosine", warmup=0.05, weight_decay=1e-4, clip_norm=5.0
+            steps=1_500, learning_rate=2e-3, decay="cosine", warmup=0.05, weight_decay=1e-4, clip_norm=5.0
         ),
         batch_size=64,
         geometry=_SMALL_GEOMETRY,
         appearance=_SMALL_APPEARANCE,
+        depth_weight=0.5,
     ),
     supervised_target=SourceTrainingConfig(
-        schedule=Schedule(steps=600, learning_rate=1e-3, decay="cosine", warmup=0.05, weight_decay=1e-4, clip_norm=5.0),
+        schedule=Schedule(steps=450, learning_rate=1e-3, decay="cosine", warmup=0.05, weight_decay=1e-4, clip_norm=5.0),
         batch_size=64,
         geometry=_SMALL_GEOMETRY,
         appearance=_SMALL_APPEARANCE,
+        depth_weight=0.5,
     ),
     mean_teacher=MeanTeacherConfig(
         style=FourierStyle(),
@@ -69,11 +71,10 @@ SMALL = HandRgbSize(
         batch_size=48,
         geometry=_SMALL_GEOMETRY,
         appearance=_SMALL_APPEARANCE,
-        average_decay=0.99,
-        looks=2,
-        kept_share=0.6,
+        average_decay=0.98,
+        kept_share=0.4,
         heat_weight=1.0,
-        depth_weight=0.1,
+        depth_weight=0.5,
     ),
 )
 

@@ -79,7 +79,7 @@ def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, k
     """Train and score; leaves a run with ``model.safetensors``, ``record.json`` and all its stages."""
     started = monotonic()
     size = SIZES[config.size]
-    run = Run.create(folder, kind, config, hardware)
+    run = Run.create(folder, kind, config, hardware, size)
     with rendering_progress(size.source_samples + size.target_samples + 2 * size.test_samples) as told:
         data = render_data(size, config.seed, told)
     context = make_context(size, data, config.seed, hardware)

@@ -33,7 +33,7 @@ class AppearanceDistribution:
     tone_jitter: float = 0.04  # of the albedo's channels
     texture: tuple[float, float] = (0.0, 0.12)  # relative amplitude of mottling
     sleeve_share: float = 0.0
-    lights: tuple[int, int] = (1, 2)  # number of directional lights, inclusive
+    lights: tuple[int, int] = (1, 2)  # number of directional lights, inclusive; the second is at least 1
     key_light: tuple[float, float] = (0.5, 1.2)
     ambient: tuple[float, float] = (0.3, 0.7)
     light_colour: float = 0.1  # deviation of the lights' channels

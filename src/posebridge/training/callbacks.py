@@ -113,8 +113,15 @@ class Progress(L.Callback):
             if trainer.global_step % 20 == 0:
                 self._bar.set_postfix(loss=f"{float(latest_terms(pl_module)['loss']):.4f}", refresh=False)
 
-    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Called by the trainer, also when it was interrupted."""
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Called by the trainer when it was interrupted."""
+        self._close()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Called by the trainer."""
+        self._close()
+
+    def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None

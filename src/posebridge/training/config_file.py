@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import yaml
 
-from posebridge.contracts.files import write_atomically
 from posebridge.errors import InputError
 
 T = TypeVar("T")
@@ -25,10 +24,9 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def save_config(path: Path, kind: str, config: Any) -> None:
-    """Write a config under the name of what it configures."""
-    text = yaml.safe_dump({kind: to_plain(config)}, sort_keys=False)
-    write_atomically(path, text.encode())
+def as_yaml(kind: str, config: Any) -> str:
+    """A config under the name of what it configures."""
+    return yaml.safe_dump({kind: to_plain(config)}, sort_keys=False)
 
 
 def load_config(path: Path, kinds: dict[str, type]) -> tuple[str, Any]:
@@ -74,4 +72,8 @@ def _build(hint: Any, value: Any) -> Any:
         return {key: _build(arguments[1], item) for key, item in value.items()}
     if hint is Path:
         return Path(value)
+    if origin is typing.Literal and value not in arguments:
+        raise ValueError(f"{value!r} is none of {', '.join(map(str, arguments))}")
+    if hint in (int, bool, str) and type(value) is not hint:
+        raise ValueError(f"{value!r} should be of type {hint.__name__}")
     return float(value) if hint is float else value

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class StoppedError(Exception):
-    """Training stopped because it was asked to, with everything saved. Not an error."""
+    """Training stopped because it was asked to, with everything saved."""
 
 
 class StopRequest:

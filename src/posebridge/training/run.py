@@ -27,7 +27,7 @@ from posebridge.errors import InputError
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.weights import load_weights, save_weights
 from posebridge.training.callbacks import Checkpoint, MetricsTable, Progress, WholeFiles
-from posebridge.training.config_file import save_config
+from posebridge.training.config_file import as_yaml
 from posebridge.training.interruption import StoppedError, StopRequest
 from posebridge.training.options import Hardware
 from posebridge.training.selection import Selection
@@ -66,22 +66,14 @@ class Run:
         self.checkpoint_seconds = checkpoint_seconds
 
     @classmethod
-    def create(cls, folder: Path, kind: str, config: Any, hardware: Hardware) -> "Run":
-        """Start a run, or go on with one of the same config.
+    def create(cls, folder: Path, kind: str, config: Any, hardware: Hardware, recipe: Any = None) -> "Run":
+        """Start a run, or go on with one of the same config and of the same ``recipe``, the numbers behind it.
 
-        Raises ``InputError`` where the folder can't be written, or holds a run of another config.
+        Raises ``InputError`` where the folder can't be written, or holds a run of another config or recipe.
         """
-        path = folder / "config.yaml"
-        if path.exists():
-            before = path.read_text()
-            trial = folder / ".config.trial.yaml"
-            save_config(trial, kind, config)
-            same = trial.read_text() == before
-            trial.unlink()
-            if not same:
-                raise InputError(f"{folder} holds a run of another config: choose another --out, or resume that run")
-        else:
-            save_config(path, kind, config)
+        _settle(folder / "config.yaml", as_yaml(kind, config), "config")
+        if recipe is not None:
+            _settle(folder / "recipe.yaml", as_yaml("recipe", recipe), "version of its recipe")
         write_atomically(folder / "environment.json", json.dumps(environment(), indent=1).encode())
         return cls(folder, hardware)
 
@@ -189,6 +181,14 @@ def _trainer(hardware: Hardware, stage: Stage, callbacks: list[L.Callback]) -> L
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
     )
+
+
+def _settle(path: Path, text: str, what: str) -> None:
+    """Write the file, or see that it says the same already."""
+    if not path.exists():
+        write_atomically(path, text.encode())
+    elif path.read_text() != text:
+        raise InputError(f"{path.parent} holds a run of another {what}: choose another --out, or resume that run")
 
 
 def environment() -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Choose a checkpoint without a single label of the target.
 
 The score of a candidate is how well it agrees with itself on unlabelled target frames when they are turned, scaled
-and re-coloured, and how plausible its poses are. A model that has collapsed agrees with itself only if it ignores the
-image; then turning the image turns nothing and the agreement is lost.
+and re-coloured, and how plausible its poses are. Only joints that a view moves by more than the tolerance are asked:
+so a model that has collapsed to one pose, whatever it is shown, agrees nowhere, since its joints don't move along.
 """
 
 import math
@@ -70,9 +70,10 @@ def agreement(
     for _ in range(2):
         T_view_crop = draw_views(_VIEWS, len(frames), size, generator).to(frames.rgb)
         recoloured = apply_appearance(move(frames, T_view_crop).rgb, WEAK_APPEARANCE, generator)
-        uv_view = _predict(network, maps, recoloured)[0]
-        back = apply_affine(torch.linalg.inv(T_view_crop), uv_view)
-        agreeing.append(((back - upright[0]).norm(dim=-1) < _WITHIN * size).float().mean())
+        expected = apply_affine(T_view_crop, upright[0])
+        moved = (expected - upright[0]).norm(dim=-1) > _WITHIN * size
+        near = (_predict(network, maps, recoloured)[0] - expected).norm(dim=-1) < _WITHIN * size
+        agreeing.append((near & moved).sum() / moved.sum().clamp_min(1))
     joints, valid = lift_weak_perspective(upright[0], upright[1], skeleton)
     logs = log_bone_lengths(joints, skeleton)
     usual = (logs - bones.mean.to(logs)).abs() < 3 * bones.deviation.to(logs) + 0.35

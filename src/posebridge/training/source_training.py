@@ -43,7 +43,7 @@ class SourceTraining(PoseStage):
         self.config = config
         self.maps = context.maps
         self.skeleton = context.skeleton
-        self.network = network
+        self.network = network.train()
 
     def terms(self, batches: dict[str, Observation], generator: torch.Generator) -> Terms:
         """Eq. 1 on augmented samples."""

@@ -1,0 +1,44 @@
+"""``posebridge adapt``, killed in the middle of adapting: ``python killed_adapt.py STEP FLAG...``."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from posebridge import cli
+from posebridge.methods.mean_teacher import Adaptation
+from posebridge.recipes import adapt
+from posebridge.synthesis import backgrounds
+from posebridge.training.run import Run
+from recipes.small_runs import shrink
+
+
+class OftenSaved(Run):
+    """Saves at every step."""
+
+    def __init__(self, folder, hardware=None):
+        super().__init__(folder, hardware, checkpoint_seconds=0.0)
+
+
+def main(step: int, flags: list[str]) -> None:
+    shrink(pytest.MonkeyPatch())
+    adapt.Run = OftenSaved
+    backgrounds._BANK_SIZE = 16  # the studio shows no clutter, and painting takes seconds
+    terms, done = Adaptation.terms, []
+
+    def terms_or_die(self, batches, generator):
+        done.append(None)
+        if len(done) > step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return terms(self, batches, generator)
+
+    Adaptation.terms = terms_or_die
+    cli.main(["adapt", *flags])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2:])

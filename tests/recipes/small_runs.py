@@ -1,0 +1,94 @@
+"""The recipes at a size that trains in a second or two, and targets for them."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from data.on_disk import truncate
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.recipes import adapt, hand_rgb
+from posebridge.skeletons.hand import HAND21
+from posebridge.synthesis.domains import STREET
+from posebridge.synthesis.stream import HandSamples
+from posebridge.training.options import Hardware
+
+ONE_CPU = Hardware(accelerator="cpu", precision="32")
+CPU_FLAGS = ("--accelerator", "cpu", "--precision", "32")
+SIDE, WIDTH, HEIGHT = 32, 72, 56  # of the network's crops, and of the target's files
+PLACE = (10, 4)  # left upper corner of a 48 px render in its file
+FRAMES = 12
+
+_NETWORK = PoseResNetConfig(encoder="test_resnet", encoder_stride=16, decoder_channels=8)
+
+
+def _source(config, steps):
+    return replace(config, schedule=replace(config.schedule, steps=steps), batch_size=8)
+
+
+def _mean_teacher(config, steps):
+    return replace(_source(config, steps), selections=3)
+
+
+SMALL_ADAPT = replace(
+    adapt.SMALL,
+    size_px=SIDE,
+    source_samples=64,
+    replayed_samples=32,
+    network=_NETWORK,
+    source=_source(adapt.SMALL.source, 12),
+    mean_teacher=_mean_teacher(adapt.SMALL.mean_teacher, 9),
+)
+SMALL_HAND_RGB = replace(
+    hand_rgb.SMALL,
+    size_px=SIDE,
+    source_samples=64,
+    target_samples=40,
+    test_samples=24,
+    network=_NETWORK,
+    source=_source(hand_rgb.SMALL.source, 12),
+    supervised_target=_source(hand_rgb.SMALL.supervised_target, 6),
+    mean_teacher=_mean_teacher(hand_rgb.SMALL.mean_teacher, 9),
+)
+
+
+def shrink(monkeypatch) -> None:
+    """The size ``small`` of every recipe becomes smaller still."""
+    monkeypatch.setitem(adapt.SIZES, "small", SMALL_ADAPT)
+    monkeypatch.setitem(hand_rgb.SIZES, "small", SMALL_HAND_RGB)
+
+
+class TargetOnDisk(NamedTuple):
+    """A user's images, and their labels."""
+
+    images: Path
+    truth: Path
+    labels: KeypointSet  # of every readable image, our joints in our order
+
+
+def write_target(folder: Path) -> TargetOnDisk:
+    """Street renders inside larger, oblong images; a broken file among them.
+
+    The truth is in another order of frames and joints, lacks a frame and a joint, and has a frame too many.
+    """
+    batch = HandSamples(STREET, 48, seed=99).samples(0, FRAMES)
+    images = folder / "images"
+    images.mkdir(parents=True)
+    for i, image in enumerate(batch.rgb):
+        canvas = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+        pixels = (image.permute(1, 2, 0) * 255).round().byte().numpy()
+        canvas[PLACE[1] : PLACE[1] + 48, PLACE[0] : PLACE[0] + 48] = pixels
+        Image.fromarray(canvas).save(images / f"frame_{i:02d}.png")
+    Image.fromarray(canvas).save(images / "frame_50.jpg")
+    truncate(images / "frame_50.jpg")
+    keys = np.array([f"frame_{i:02d}" for i in range(FRAMES)])
+    labels = KeypointSet(keys, HAND21.joints, uv_px=batch.uv_px.numpy() + np.array(PLACE))
+    frames, joints = np.arange(FRAMES)[:0:-1], np.arange(20)[::-1]
+    shuffled = labels.take(frames, joints)
+    extra = np.append(shuffled.key, "frame_77")
+    uv_px = np.append(shuffled.uv_px, np.zeros((1, 20, 2)), axis=0)
+    replace(shuffled, key=extra, uv_px=uv_px).save(folder / "truth.npz")
+    return TargetOnDisk(images, folder / "truth.npz", labels)

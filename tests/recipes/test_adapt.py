@@ -1,0 +1,220 @@
+"""The main job, end to end, at a size that trains in a second."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.on_disk import truncate, write_image, write_video
+from deployment.rigged import SMALL, SPEC, small_model
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.record_file import load_record
+from posebridge.data.target import TargetConfig
+from posebridge.deployment.model_file import load_model
+from posebridge.errors import InputError
+from posebridge.recipes.adapt import AdaptConfig, run_adapt
+from posebridge.skeletons.hand import HAND21
+from recipes.small_runs import FRAMES, HEIGHT, ONE_CPU, SIDE, WIDTH
+
+pytestmark = pytest.mark.usefixtures("small_sizes")
+
+
+def _config(path, method="source-only", hand=None, **options) -> AdaptConfig:
+    return AdaptConfig(method, TargetConfig(path, hand=hand), domain="studio", **options)
+
+
+def test_a_run_leaves_all_that_it_should(adapted):
+    folder, record = adapted
+    for name in ("config.yaml", "environment.json", "model.safetensors", "model.json", "predictions.npz"):
+        assert (folder / name).is_file(), name
+    for stage in ("1-source", "2-mean-teacher"):
+        left = {file.name for file in (folder / "stages" / stage).iterdir()}
+        assert {"result.safetensors", "metrics.csv", "stage.json"} <= left
+        assert "last.ckpt" not in left
+    assert load_record(folder).provenance == record.provenance
+    assert set(record.curves) == {"1-source", "2-mean-teacher"}
+    assert record.curves["1-source"]["loss"][-1][0] == 12
+    spec, _ = load_model(folder)
+    assert (spec.size_px, spec.method) == (SIDE, "mean-teacher")
+    assert 0.05 < spec.reference_length_m < 0.15  # a hand's
+
+
+def test_broken_files_are_told_and_the_others_are_predicted(adapted, target):
+    folder, record = adapted
+    found = KeypointSet.load(folder / "predictions.npz")
+    assert found.key.tolist() == [f"frame_{i:02d}" for i in range(FRAMES)]
+    assert found.joint_names == HAND21.joints
+    assert np.isfinite(found.uv_px).all()
+    assert np.isfinite(found.xyz_mm).all()
+    broken = str(target.images / "frame_50.jpg")
+    assert [skipped.file for skipped in record.skipped] == [broken]
+    assert json.loads((folder / "skipped.json").read_text()).keys() == {broken}
+
+
+def test_predictions_are_in_pixels_of_the_files(adapted):
+    """The crop is the oblong image in a square: the same joints, in crop and file, are a scale and a shift apart."""
+    folder, record = adapted
+    found = KeypointSet.load(folder / "predictions.npz")
+    assert len(record.gallery) >= 3
+    for frame in record.gallery:
+        u, v = ((frame.uv_pred + 0.5) * WIDTH / SIDE - 0.5).T
+        in_file = np.stack([u, v - (WIDTH - HEIGHT) / 2], axis=-1)
+        row = found.key.tolist().index(frame.key)
+        np.testing.assert_allclose(found.uv_px[row], in_file, atol=1e-3)
+
+
+def test_scores_are_those_of_the_predictions(adapted, target):
+    folder, record = adapted
+    assert set(record.scores) == {"source_only", "adapted"}
+    score = record.scores["adapted"]
+    assert score.n_frames == FRAMES - 1  # the truth lacks one
+    found = KeypointSet.load(folder / "predictions.npz")
+    apart = np.linalg.norm(found.uv_px - target.labels.uv_px, axis=-1)[1:, :20]
+    assert score.pck_005 == pytest.approx((apart < 0.05 * WIDTH).mean(), abs=1e-6)
+    assert score.mean_error_px == pytest.approx(apart.mean(), rel=1e-4)
+
+
+def test_the_gallery_shows_the_truth_in_our_order(adapted, target):
+    _, record = adapted
+    for frame in record.gallery:
+        row = target.labels.key.tolist().index(frame.key)
+        u, v = target.labels.uv_px[row].T
+        in_crop = (np.stack([u, v + (WIDTH - HEIGHT) / 2], axis=-1) + 0.5) * SIDE / WIDTH - 0.5
+        np.testing.assert_allclose(frame.uv_truth[:20], in_crop[:20], atol=1e-3)
+        assert np.isnan(frame.uv_truth[20]).all()  # the truth lacks that joint
+
+
+def test_what_the_labels_would_have_chosen_stands_beside_the_choice(adapted):
+    _, record = adapted
+    choice = record.provenance.checkpoint
+    assert [candidate.step for candidate in choice.candidates] == [0, 3, 6, 9]
+    best = max(choice.candidates, key=lambda candidate: candidate.score)
+    assert choice.step == max(c.step for c in choice.candidates if c.score == best.score)
+    assert choice.oracle is not None
+    assert choice.oracle_at_choice <= choice.oracle.score
+    assert all(0 <= labels.precision <= 1 for labels in record.pseudo_labels)
+    # Teaching keeps the 60 % most confident joints.
+    assert all(labels.coverage == pytest.approx(0.6, abs=0.01) for labels in record.pseudo_labels)
+
+
+def test_the_truth_has_no_way_into_the_model(adapted, target, tmp_path):
+    folder, _ = adapted
+    record = run_adapt(_config(target.images, "mean-teacher"), tmp_path / "run", ONE_CPU)
+    assert record.scores == {}
+    assert record.provenance.checkpoint.oracle is None
+    assert all(labels.precision is None for labels in record.pseudo_labels)
+    assert all(frame.kind == "sample" and frame.uv_truth is None for frame in record.gallery)
+    with_truth, without = (KeypointSet.load(run / "predictions.npz") for run in (folder, tmp_path / "run"))
+    np.testing.assert_array_equal(with_truth.uv_px, without.uv_px)
+
+
+def test_a_second_call_trains_nothing(adapted, target, tmp_path):
+    config = _config(target.images)
+    first = run_adapt(config, tmp_path / "run", ONE_CPU)
+    weights = tmp_path / "run" / "stages" / "1-source" / "result.safetensors"
+    before = weights.stat().st_mtime_ns
+    numbers = KeypointSet.load(tmp_path / "run" / "predictions.npz").uv_px
+    second = run_adapt(config, tmp_path / "run", ONE_CPU)
+    assert weights.stat().st_mtime_ns == before
+    np.testing.assert_array_equal(KeypointSet.load(tmp_path / "run" / "predictions.npz").uv_px, numbers)
+    assert second.curves == first.curves
+    assert set(first.curves) == {"1-source"}
+    assert first.provenance.checkpoint is None
+
+
+def test_left_hands_are_mirrored_and_back(adapted, tmp_path):
+    for i in range(3):
+        image = write_image(tmp_path / "right" / f"{i}.png", 33, 47, seed=i)
+        (tmp_path / "left").mkdir(exist_ok=True)
+        Image.fromarray(image[:, ::-1].copy()).save(tmp_path / "left" / f"{i}.png")
+    found = {}
+    for hand in ("right", "left"):
+        config = _config(tmp_path / hand, hand=hand, source=adapted[0])
+        run_adapt(config, tmp_path / f"run-{hand}", ONE_CPU)
+        found[hand] = KeypointSet.load(tmp_path / f"run-{hand}" / "predictions.npz")
+    mirrored = found["left"].uv_px * [-1, 1] + [32, 0]
+    np.testing.assert_allclose(mirrored, found["right"].uv_px, atol=1e-3)
+    np.testing.assert_allclose(found["left"].xyz_mm * [-1, 1, 1], found["right"].xyz_mm, atol=0.1)
+
+
+def test_a_given_model_is_the_start_on_a_video(adapted, tmp_path):
+    write_video(tmp_path / "clip.mp4", frames=10)
+    target = TargetConfig(tmp_path / "clip.mp4", every=2, intrinsics_px=(80.0, 80.0, 31.5, 23.5))
+    config = AdaptConfig("mean-teacher", target, source=adapted[0] / "model.safetensors", domain="studio")
+    record = run_adapt(config, tmp_path / "run", ONE_CPU)
+    found = KeypointSet.load(tmp_path / "run" / "predictions.npz")
+    assert found.key.tolist() == [f"clip_{i:06d}" for i in range(0, 10, 2)]
+    assert {folder.name for folder in (tmp_path / "run" / "stages").iterdir()} == {"2-mean-teacher"}
+    assert set(record.curves) == {"2-mean-teacher"}
+    u = 80 * found.xyz_mm[..., 0] / found.xyz_mm[..., 2] + 31.5
+    np.testing.assert_allclose(u, found.uv_px[..., 0], atol=0.05)  # with intrinsics, joints are in the camera's frame
+
+
+def test_a_given_model_with_source_only_is_left_as_it_is(adapted, target, tmp_path):
+    config = _config(target.images, source=adapted[0], truth=target.truth)
+    record = run_adapt(config, tmp_path / "run", ONE_CPU)
+    before, after = (KeypointSet.load(run / "predictions.npz") for run in (adapted[0], tmp_path / "run"))
+    np.testing.assert_allclose(after.uv_px, before.uv_px, atol=1e-3)
+    assert set(record.scores) == {"source_only"}
+    assert record.curves == {}
+
+
+def _refused(config: AdaptConfig, folder) -> str:
+    """The one line; and nothing of the bad config is left to stand in the way of a good one."""
+    with pytest.raises(InputError) as error:
+        run_adapt(config, folder, ONE_CPU)
+    assert not (folder / "config.yaml").exists()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_models_that_do_not_fit(target, tmp_path):
+    body = replace(SPEC, skeleton="coco17", network=replace(SMALL, joints=17))
+    small_model(tmp_path / "body", body)
+    assert "predicts coco17" in _refused(_config(target.images, source=tmp_path / "body"), tmp_path / "run")
+    message = _refused(_config(target.images, source=tmp_path / "absent"), tmp_path / "run")
+    assert "no such file or folder" in message
+
+
+def test_targets_that_hold_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "holds no image and no video" in _refused(_config(tmp_path / "empty"), tmp_path / "run")
+    assert "no such file or folder" in _refused(_config(tmp_path / "absent"), tmp_path / "run")
+    write_video(tmp_path / "clip.mp4")
+    truncate(tmp_path / "clip.mp4", 0.3)
+    assert "clip.mp4" in _refused(_config(tmp_path / "clip.mp4"), tmp_path / "run")
+    write_image(tmp_path / "broken" / "0.jpg")
+    truncate(tmp_path / "broken" / "0.jpg", 0.1)
+    assert "broken" in _refused(_config(tmp_path / "broken"), tmp_path / "run")
+
+
+def test_unknown_domain(target, tmp_path):
+    config = replace(_config(target.images), domain="moon")
+    assert "no domain 'moon'" in _refused(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("truth", "message"),
+    [
+        ({"key": np.array(["other"]), "uv_px": np.zeros((1, 21, 2))}, "shares no key with the target"),
+        ({"key": np.array(["frame_00"]), "uv_px": np.zeros((1, 17, 2))}, "17 joints without names"),
+        ({"key": np.array(["frame_00"]), "xyz_mm": np.zeros((1, 21, 3))}, "no uv_px"),
+        (
+            {"key": np.array(["frame_00"]), "uv_px": np.zeros((1, 1, 2)), "joint_names": ("nose",)},
+            "no joint of skeleton",
+        ),
+    ],
+    ids=["keys", "joints", "space", "names"],
+)
+def test_truth_that_does_not_fit(target, tmp_path, truth, message):
+    KeypointSet(**truth).save(tmp_path / "truth.npz")
+    assert message in _refused(_config(target.images, truth=tmp_path / "truth.npz"), tmp_path / "run")
+
+
+def test_folders_that_can_not_be_the_run_s(adapted, target, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot write to" in _refused(_config(target.images), tmp_path / "file")
+    with pytest.raises(InputError, match="holds a run of another config"):
+        run_adapt(_config(target.images), adapted[0], ONE_CPU)

@@ -1,0 +1,52 @@
+"""The demo ends with its numbers, and goes on where it stopped."""
+
+import json
+
+import pytest
+
+from posebridge.contracts.record_file import load_record
+from posebridge.recipes.demo import DemoConfig, run_demo
+from recipes.small_runs import ONE_CPU, shrink
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "demo"
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        yield folder, json.loads(run_demo(DemoConfig(seed=3), folder, ONE_CPU))
+
+
+def test_the_last_line_has_the_numbers(shown):
+    folder, numbers = shown
+    assert list(numbers) == ["source_only", "adapted", "supervised_target", "gap_closed", "minutes"]
+    scores = load_record(folder).scores
+    for role in ("source_only", "adapted", "supervised_target"):
+        assert numbers[role] == pytest.approx(scores[role].pck_005, abs=1e-4)
+    low, adapted, high = (scores[role].pck_005 for role in ("source_only", "adapted", "supervised_target"))
+    if high > low:
+        assert numbers["gap_closed"] == pytest.approx((adapted - low) / (high - low), abs=1e-3)
+    else:
+        assert numbers["gap_closed"] is None
+    assert 0 < numbers["minutes"] < 2
+
+
+def test_the_folder_is_a_run(shown):
+    folder, _ = shown
+    names = ("config.yaml", "environment.json", "model.safetensors", "model.json", "predictions.npz", "record.json")
+    assert all((folder / name).is_file() for name in names)
+    stages = sorted(stage.name for stage in (folder / "stages").iterdir())
+    assert stages == ["1-source", "2-mean-teacher", "3-supervised-target"]
+    assert "SynthShift" in (folder / "report.html").read_text()
+
+
+def test_a_second_call_takes_the_finished_stages(shown, small_sizes, capsys):
+    folder, numbers = shown
+    files = [*(folder / "stages").glob("*/result.safetensors")]
+    before = [file.stat().st_mtime_ns for file in files]
+    again = json.loads(run_demo(DemoConfig(seed=3), folder, ONE_CPU))
+    assert [file.stat().st_mtime_ns for file in files] == before
+    assert len(files) == 3
+    del again["minutes"]
+    assert again == {name: numbers[name] for name in again}
+    assert "report.html" in capsys.readouterr().out

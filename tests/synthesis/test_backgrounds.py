@@ -1,0 +1,89 @@
+"""Backgrounds: painted ones are the same everywhere, a user's photographs are used, walls are plain."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.on_disk import truncate
+from posebridge.errors import InputError
+from posebridge.synthesis import backgrounds
+from posebridge.synthesis.backgrounds import BackgroundDistribution, painted_tiles, photographs, sample_backgrounds
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _write(path, colour, width=50, height=40):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((height, width, 3), colour, np.uint8)).save(path)
+
+
+def test_painted_tiles_are_the_same_in_every_process(monkeypatch):
+    bank = painted_tiles()
+    assert bank.shape == (192, 3, 192, 192)
+    assert bank.min() >= 0
+    assert bank.max() <= 1
+    monkeypatch.setattr(backgrounds, "_BANK_SIZE", 16)
+    torch.manual_seed(11)
+    again = painted_tiles.__wrapped__()
+    assert torch.equal(again, bank[:16])
+    flat = bank.flatten(1)
+    assert (flat.std(1) > 0.02).all()  # none is empty
+    assert (torch.cdist(flat[:, ::97], flat[:, ::97]) + 1e3 * torch.eye(192)).min() > 1  # none is there twice
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_backgrounds_are_images(share):
+    images = sample_backgrounds(BackgroundDistribution(clutter_share=share), 20, 48, _generator())
+    assert images.shape == (20, 3, 48, 48)
+    assert torch.isfinite(images).all()
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert torch.equal(images, sample_backgrounds(BackgroundDistribution(clutter_share=share), 20, 48, _generator()))
+    other = sample_backgrounds(BackgroundDistribution(clutter_share=share), 20, 48, _generator(1))
+    assert not torch.equal(images, other)
+
+
+def test_walls_are_plain_and_clutter_is_not():
+    def roughness(share: float) -> torch.Tensor:
+        images = sample_backgrounds(BackgroundDistribution(clutter_share=share), 40, 48, _generator())
+        return images.diff(dim=-1).abs().amax((1, 2, 3))
+
+    assert roughness(0.0).max() < 0.03
+    assert roughness(1.0).median() > 0.1
+
+
+def test_brightness():
+    dark = sample_backgrounds(BackgroundDistribution(brightness=(0.2, 0.3)), 40, 32, _generator())
+    bright = sample_backgrounds(BackgroundDistribution(brightness=(1.0, 1.1)), 40, 32, _generator())
+    assert dark.mean() < 0.4 * bright.mean()
+
+
+def test_photographs_replace_the_paint(tmp_path):
+    _write(tmp_path / "a.png", (200, 0, 0))
+    _write(tmp_path / "below" / "b.JPEG".lower(), (0, 0, 200), 40, 90)
+    _write(tmp_path / "broken.png", (0, 255, 0))
+    truncate(tmp_path / "broken.png", 0.2)
+    (tmp_path / "notes.txt").write_text("no image")
+    tiles = photographs(str(tmp_path))
+    assert tiles.shape == (2, 3, 192, 192)
+    assert tiles[0, 0].min() == tiles[0, 0].max() == pytest.approx(200 / 255)  # red is the first channel
+    assert tiles[0, 1:].max() == 0
+    domain = BackgroundDistribution(photographs=str(tmp_path), brightness=(1.0, 1.0))
+    mean = sample_backgrounds(domain, 30, 16, _generator()).mean((2, 3))
+    red, blue = mean[:, 0] > 0.5, mean[:, 2] > 0.5
+    assert (red ^ blue).all()
+    assert 5 < red.sum() < 25
+    assert mean[:, 1].max() < 0.02
+
+
+@pytest.mark.parametrize("inside", [(), ("notes.txt",)])
+def test_a_folder_without_photographs_is_refused(tmp_path, inside):
+    for name in inside:
+        (tmp_path / name).write_text("no image")
+    with pytest.raises(InputError, match=r"no readable image in the background folder .*: give a folder"):
+        sample_backgrounds(BackgroundDistribution(photographs=str(tmp_path)), 2, 8, _generator())
+    with pytest.raises(InputError, match="no readable image"):
+        photographs(str(tmp_path / "absent"))

@@ -1,0 +1,70 @@
+"""Sample i is a function of the domain, the seed and i: not of how it was asked for, nor by whom."""
+
+from dataclasses import fields
+
+import pytest
+import torch
+
+from posebridge.cameras.pinhole import Camera
+from posebridge.contracts.batch import LabelledBatch, concatenate
+from posebridge.data.streams import RenderedStream, StepBatches, step_loader
+from posebridge.synthesis.domains import STREET, STUDIO
+from posebridge.synthesis.stream import CHUNK, HandSamples
+
+SAMPLES = HandSamples(STREET, 32, seed=4)
+
+
+def assert_same(first: LabelledBatch, second: LabelledBatch) -> None:
+    """Bit by bit."""
+    for field in fields(LabelledBatch):
+        a, b = getattr(first, field.name), getattr(second, field.name)
+        if isinstance(a, Camera):
+            a, b = a.K, b.K
+        assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b, field.name
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return concatenate(list(SAMPLES.chunks(2 * CHUNK + 5)))
+
+
+def test_chunks_give_as_many_as_asked(whole):
+    assert len(whole) == 2 * CHUNK + 5
+    assert len(set(whole.key)) == len(whole)
+    assert whole.key[CHUNK] == f"street-4-{CHUNK:08d}"
+    assert [len(chunk) for chunk in SAMPLES.chunks(CHUNK)] == [CHUNK]
+    assert list(SAMPLES.chunks(0)) == []
+
+
+@pytest.mark.parametrize(("start", "count"), [(0, 1), (3, 7), (CHUNK - 2, 5), (CHUNK, CHUNK), (10, 2 * CHUNK - 5)])
+def test_samples_are_the_same_whatever_the_cut(whole, start, count):
+    assert_same(SAMPLES.samples(start, count), whole[start : start + count])
+
+
+def test_global_state_takes_no_part(whole):
+    torch.manual_seed(17)
+    torch.rand(5)
+    assert_same(SAMPLES.chunk(1), whole[CHUNK : 2 * CHUNK])
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_workers_change_nothing(whole, workers):
+    loader = step_loader(StepBatches({"source": RenderedStream(SAMPLES, 13)}, first_step=1), workers)
+    batches = iter(loader)
+    for step in (1, 2, 3):
+        number, drawn = next(batches)
+        assert number == step
+        assert_same(drawn["source"], whole[13 * step : 13 * (step + 1)])
+
+
+def test_seeds_and_domains_differ(whole):
+    for other in (HandSamples(STREET, 32, seed=5), HandSamples(STUDIO, 32, seed=4)):
+        chunk = other.chunk(0)
+        assert not set(chunk.key) & set(whole.key)
+        assert (chunk.uv_px - whole.uv_px[:CHUNK]).abs().amax((1, 2)).min() > 0.1
+        assert (chunk.rgb - whole.rgb[:CHUNK]).abs().amax((1, 2, 3)).min() > 0.05
+
+
+def test_samples_of_a_seed_differ_among_themselves(whole):
+    uv = whole.uv_px.flatten(1)
+    assert (torch.cdist(uv, uv) + 1e3 * torch.eye(len(uv))).min() > 0.5

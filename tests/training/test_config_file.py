@@ -1,0 +1,95 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+
+from posebridge.errors import InputError
+from posebridge.methods.source_only import SourceOnlyConfig
+from posebridge.training.config_file import from_plain, load_config, save_config, to_plain
+
+
+@dataclass(frozen=True)
+class Inner:
+    share: float = 0.5
+    sizes: tuple[int, ...] = (1, 2)
+    range: tuple[float, float] = (0.5, 2.0)
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    inner: Inner = field(default_factory=Inner)
+    place: Path | None = None
+    kind: Literal["a", "b"] = "a"
+    flag: bool = False
+    count: int = 3
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+KINDS = {"outer": Outer, "inner": Inner}
+FULL = Outer("ä: - #", Inner(1e-7, (), (1, 3)), Path("some/where"), "b", True, 0, {"x": 2.0})
+
+
+@pytest.mark.parametrize("config", [Outer("plain"), FULL, Inner()])
+def test_there_and_back(config, tmp_path):
+    kind = type(config).__name__.lower()
+    save_config(tmp_path / "new" / "config.yaml", kind, config)
+    assert load_config(tmp_path / "new" / "config.yaml", KINDS) == (kind, config)
+
+
+def test_the_file_is_plain_yaml_in_the_order_of_the_fields(tmp_path):
+    save_config(tmp_path / "config.yaml", "outer", FULL)
+    content = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert list(content["outer"]) == ["name", "inner", "place", "kind", "flag", "count", "weights"]
+    assert content["outer"]["place"] == "some/where"
+    assert content["outer"]["inner"] == {"share": 1e-7, "sizes": [], "range": [1, 3]}
+
+
+def test_a_methods_config_comes_back(tmp_path):
+    config = SourceOnlyConfig()
+    assert from_plain(SourceOnlyConfig, yaml.safe_load(yaml.safe_dump(to_plain(config)))) == config
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "just text",
+        "[1, 2]",
+        "other: {name: x}",
+        "outer: {name: x}\ninner: {}",
+        "outer: 3",
+        "outer: {}",
+        "outer: {name: x, surplus: 1}",
+        "outer: {name: x, inner: {share: wide}}",
+        "outer: {name: x, inner: {range: [1, 2, 3]}}",
+        "outer: {name: x, inner: [1]}",
+        "outer: {name: x, kind: c}",
+        "outer: {name: x, count: many}",
+        "outer: {name: x, count: 1.5}",
+        "outer: {name: x, flag: 1}",
+        "outer: {name: 7}",
+        "outer: {name: x",
+        "outer: !!python/object/apply:os.system [true]",
+    ],
+)
+def test_what_is_no_config_is_told_in_one_line(text, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        load_config(path, KINDS)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_no_file_no_text(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        load_config(tmp_path / "config.yaml", KINDS)
+    (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="YAML"):
+        load_config(tmp_path / "config.yaml", KINDS)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="YAML"):
+        load_config(tmp_path / "folder", KINDS)

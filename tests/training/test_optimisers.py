@@ -1,0 +1,60 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from posebridge.training.optimisers import Schedule, optimiser
+
+
+def test_steps_fall_to_a_tenth_at_each_drop():
+    schedule = Schedule(steps=30, decay="steps", drops=(5 / 30, 20 / 30))
+    rates = [schedule.rate_at(step) for step in range(30)]
+    assert rates == pytest.approx([1] * 5 + [0.1] * 15 + [0.01] * 10)
+
+
+def test_cosine_falls_from_one_to_zero():
+    schedule = Schedule(steps=100, decay="cosine")
+    assert [schedule.rate_at(step) for step in (0, 25, 50, 75, 100)] == pytest.approx(
+        [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2, 0], abs=1e-12
+    )
+    assert schedule.rate_at(150) == pytest.approx(0)
+
+
+def test_warmup_rises_in_a_line_and_meets_the_decay():
+    schedule = Schedule(steps=100, decay="none", warmup=0.1)
+    assert [schedule.rate_at(step) for step in range(12)] == pytest.approx([*(n / 10 for n in range(1, 11)), 1, 1])
+    both = Schedule(steps=100, decay="cosine", warmup=0.1)
+    plain = Schedule(steps=100, decay="cosine")
+    assert both.rate_at(4) == pytest.approx(0.5 * plain.rate_at(4))
+    assert both.rate_at(50) == plain.rate_at(50)
+
+
+def test_none_stays():
+    assert {Schedule(steps=7, decay="none").rate_at(step) for step in range(8)} == {1.0}
+
+
+def test_no_steps_at_all_are_no_division_by_zero():
+    for decay in ("cosine", "steps", "none"):
+        assert math.isfinite(Schedule(steps=0, decay=decay, warmup=0.1).rate_at(0))
+
+
+def test_the_steps_are_adams_with_decoupled_decay():
+    """Against the update of Loshchilov & Hutter (2019), Algorithm 2, written out."""
+    schedule = Schedule(steps=10, learning_rate=0.1, decay="cosine", weight_decay=0.2)
+    moved, frozen = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64)), nn.Parameter(torch.ones(1))
+    frozen.requires_grad_(False)
+    adam, rate = optimiser([moved, frozen], schedule)
+    assert [len(group["params"]) for group in adam.param_groups] == [1]
+    expected, m, v = moved.detach().clone(), torch.zeros(2).double(), torch.zeros(2).double()
+    for step in range(5):
+        adam.zero_grad()
+        (moved**3).sum().backward()
+        gradient = 3 * expected**2
+        lr = 0.1 * 0.5 * (1 + math.cos(math.pi * step / 10))
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        m_hat, v_hat = m / (1 - 0.9 ** (step + 1)), v / (1 - 0.999 ** (step + 1))
+        expected = expected - lr * 0.2 * expected - lr * m_hat / (v_hat.sqrt() + 1e-8)
+        adam.step()
+        rate.step()
+        assert torch.allclose(moved, expected, atol=1e-12)

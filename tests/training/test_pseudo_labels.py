@@ -1,0 +1,72 @@
+import copy
+from typing import cast
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from posebridge.training.pseudo_labels import Teaching, keep_most_confident, look, update_average
+from training.dots import MAPS, Finder, adaptation_stage, context, dots
+
+
+def test_look_reads_positions_in_pixels_of_the_image():
+    batch = dots(8, seed=5)
+    network = Finder()
+    seen = look(network, MAPS, batch.rgb)
+    assert (seen.uv_px - batch.uv_px).norm(dim=-1).max() < 0.1
+    assert torch.allclose(seen.relative_depth, torch.tensor([0.0, 0.1, 0.2]).expand(8, 3), atol=1e-5)
+    assert seen.kept.all()
+    assert ((seen.confidence > 0.9) & (seen.confidence <= 1)).all()
+    assert not seen.uv_px.requires_grad
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 6), st.integers(1, 8), st.floats(0.01, 1), st.integers(0, 10**6))
+def test_one_threshold_over_the_whole_batch(batch, joints, share, seed):
+    confidence = torch.rand(batch, joints, generator=torch.Generator().manual_seed(seed))
+    kept = keep_most_confident(confidence, share)
+    assert kept.sum() == max(1, round(share * batch * joints))
+    if not kept.all():
+        assert confidence[kept].min() > confidence[~kept].max()
+
+
+def test_joints_of_which_a_teacher_is_never_sure_are_never_kept():
+    confidence = torch.tensor([[0.9, 0.2, 0.1], [0.8, 0.15, 0.3]])
+    assert keep_most_confident(confidence, 1 / 3).tolist() == [[True, False, False], [True, False, False]]
+    assert keep_most_confident(torch.full((2, 3), 0.4), 0.5).all()  # equals are kept together
+
+
+def test_the_average_against_its_formula():
+    fast, slow = nn.Linear(3, 2), nn.Linear(3, 2)
+    expected = copy.deepcopy(slow.state_dict())
+    for _ in range(5):
+        with torch.no_grad():
+            for parameter in fast.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        update_average(slow, fast, decay=0.9)
+        expected = {name: 0.9 * expected[name] + 0.1 * value for name, value in fast.state_dict().items()}
+    assert all(torch.allclose(value, expected[name], atol=1e-6) for name, value in slow.state_dict().items())
+
+
+def test_statistics_of_batches_are_not_averaged():
+    fast, slow = nn.BatchNorm1d(2), nn.BatchNorm1d(2)
+    fast(torch.randn(50, 2) + 7)
+    update_average(slow, fast, decay=0.0)
+    assert cast(torch.Tensor, slow.running_mean).tolist() == [0, 0]
+    assert torch.equal(slow.weight, fast.weight)
+
+
+def test_networks_of_another_shape_are_a_programming_error():
+    with pytest.raises(ValueError):
+        update_average(nn.Linear(2, 2, bias=False), nn.Linear(2, 2), 0.5)
+
+
+def test_adaptation_can_show_what_it_teaches():
+    stage = adaptation_stage(context(), Finder(), kept_share=0.25).eval()
+    assert isinstance(stage, Teaching)
+    batch = dots(40, seed=6)
+    shown = stage.pseudo_labels(batch.unlabelled())
+    assert (shown.uv_px - batch.uv_px).norm(dim=-1).max() < 0.1
+    assert shown.kept.float().mean() == pytest.approx(0.25, abs=0.02)

@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from networks.test_adain import TINY
+from posebridge.networks.vgg import NARROW_VGG
+from posebridge.training.optimisers import Schedule
+from posebridge.training.style import AdaINStyle, FourierStyle, StyleTraining
+from training.dots import context, crash, disturb, dots, finished
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+STYLE = AdaINStyle(
+    encoder=replace(NARROW_VGG, widths=(4, 6, 8)),
+    network=TINY,
+    schedule=Schedule(steps=6, learning_rate=1e-3, decay="none"),
+    batch_size=2,
+)
+CONTENT, LOOK = dots(6, seed=1).rgb, dots(6, seed=2, ground=0.4).rgb
+
+
+def style_stage() -> StyleTraining:
+    torch.manual_seed(0)
+    return StyleTraining(STYLE, context())
+
+
+def drawn(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("stylist", [FourierStyle().stylist(), style_stage().stylist()])
+def test_a_transfer_is_an_image_and_a_function_of_its_draws(stylist):
+    content = CONTENT.clone()
+    restyled = stylist(content, LOOK, drawn(0))
+    assert restyled.shape == CONTENT.shape
+    assert ((restyled >= 0) & (restyled <= 1)).all()
+    assert torch.equal(content, CONTENT)
+    assert torch.equal(stylist(content, LOOK, drawn(0)), restyled)
+    assert not torch.equal(stylist(content, LOOK, drawn(1)), restyled)
+    assert not restyled.requires_grad
+
+
+def test_fourier_takes_the_colours_in_random_shares():
+    restyled = FourierStyle().stylist()(CONTENT, LOOK, drawn(0))
+    share = (restyled.mean((1, 2, 3)) - CONTENT.mean((1, 2, 3))) / (LOOK.mean((1, 2, 3)) - CONTENT.mean((1, 2, 3)))
+    assert ((share > 0) & (share < 1.05)).all()
+    assert share.std() > 0.05
+    plain = FourierStyle(beta=0.0, colour=False).stylist()(CONTENT, LOOK, drawn(0))
+    assert torch.allclose(plain - plain.mean((2, 3), keepdim=True), CONTENT - CONTENT.mean((2, 3), keepdim=True),
+                          atol=2e-2)  # fmt: skip
+
+
+def test_only_the_decoder_learns_and_resumes_exactly(tmp_path):
+    stage = style_stage()
+    encoder = {name: value.clone() for name, value in stage.transfer.encoder.state_dict().items()}
+    decoder = {name: value.clone() for name, value in stage.transfer.decoder.state_dict().items()}
+    _, files = finished(tmp_path / "whole", stage)
+    assert all(torch.equal(value, encoder[name]) for name, value in stage.transfer.encoder.state_dict().items())
+    assert not any(torch.equal(value, decoder[name]) for name, value in stage.transfer.decoder.state_dict().items())
+
+    from posebridge.training.run import Run
+    from training.dots import ONE_CPU
+
+    broken = style_stage()
+    disturb(broken, {3: crash})
+    with pytest.raises(RuntimeError):
+        Run(tmp_path / "broken", ONE_CPU, checkpoint_seconds=0).train(1, broken)
+    again = style_stage()
+    begun = disturb(again, {})
+    assert finished(tmp_path / "broken", again)[1] == files
+    assert begun == [3, 4, 5]
+
+
+def test_without_a_target_there_is_no_style():
+    with pytest.raises(ValueError, match="target"):
+        StyleTraining(STYLE, context(target=None))

@@ -1,0 +1,123 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from posebridge.representations.heatmaps import image_from_map, map_from_image
+from posebridge.representations.pose_maps import PoseMaps
+from posebridge.training.supervision import depth_term, heat_term, supervised_terms
+from training.dots import MAPS, SIDE, SKELETON, dots
+
+BATCH = dots(4, seed=3)
+SIZE = (16, 16)
+
+
+def outputs(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    heat, depth = (torch.randn(4, 3, *SIZE, generator=generator).requires_grad_() for _ in range(2))
+    return heat, depth
+
+
+def gradients(batch, maps=MAPS) -> tuple[torch.Tensor, torch.Tensor, dict]:
+    heat, depth = outputs()
+    terms = supervised_terms(maps, (heat, depth), batch, SKELETON)
+    torch.stack(list(terms.values())).sum().backward()
+    none = torch.zeros_like(heat)
+    return none if heat.grad is None else heat.grad, none if depth.grad is None else depth.grad, terms
+
+
+@pytest.mark.parametrize("reading", ["softmax", "peak"])
+def test_heat_against_a_loop(reading):
+    maps = PoseMaps(reading, sigma=1.2)
+    heat = outputs()[0].detach()
+    expected = []
+    for sample in range(4):
+        for joint in range(3):
+            u, v = map_from_image(BATCH.uv_px[sample, joint], (SIDE, SIDE), SIZE).tolist()
+            y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+            target = torch.exp(-((x - u) ** 2 + (y - v) ** 2) / (2 * 1.2**2))
+            if reading == "softmax":
+                logs = heat[sample, joint] - heat[sample, joint].logsumexp((0, 1))
+                expected.append(-(target / target.sum() * logs).sum())
+            else:
+                expected.append((heat[sample, joint] - target).square().mean())
+    term = heat_term(maps, heat, BATCH.uv_px, SIDE, torch.ones(4, 3))
+    assert term.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("reading", ["softmax", "peak"])
+def test_joints_without_a_label_and_off_the_map_get_no_gradient(reading):
+    valid = torch.ones(4, 3, dtype=torch.bool)
+    valid[1, 2] = False
+    uv = BATCH.uv_px.clone()
+    uv[1, 2] = torch.nan
+    uv[2, 0] = torch.tensor([-3.0, 5.0])
+    uv[3, 1] = torch.tensor([5.0, SIDE + 0.1])
+    heat, _, terms = gradients(replace(BATCH, uv_px=uv, valid=valid, joints_m=None), PoseMaps(reading))
+    touched = heat.abs().sum((2, 3)) > 0
+    expected = valid.clone()
+    expected[2, 0] = expected[3, 1] = False
+    assert torch.equal(touched, expected)
+    assert all(value.isfinite() for value in terms.values())
+
+
+def test_their_place_in_the_mean_goes_too():
+    half = torch.zeros(4, 3, dtype=torch.bool)
+    half[:2] = True
+    heat = outputs()[0].detach()
+    _, _, terms = gradients(replace(BATCH, valid=half, joints_m=None))
+    alone = heat_term(MAPS, heat[:2], BATCH.uv_px[:2], SIDE, torch.ones(2, 3))
+    assert terms["heat"].item() == pytest.approx(alone.item(), rel=1e-6)
+
+
+def test_nothing_labelled_is_zero():
+    none = torch.zeros(4, 3, dtype=torch.bool)
+    heat, depth, terms = gradients(replace(BATCH, valid=none))
+    assert terms["heat"] == terms["depth"] == 0
+    assert heat.abs().max() == depth.abs().max() == 0
+
+
+def test_without_joints_in_space_depth_is_zero():
+    _, depth, terms = gradients(replace(BATCH, joints_m=None))
+    assert terms["depth"] == 0
+    assert depth.abs().max() == 0
+
+
+def test_depth_is_relative_to_the_root_in_reference_bones():
+    heat, _ = outputs()
+    red, green = BATCH.joints_m[:, 0], BATCH.joints_m[:, 1]
+    truth = (BATCH.joints_m[..., 2] - red[:, 2:]) / (green - red).norm(dim=-1, keepdim=True)
+    right = truth[:, :, None, None].expand(-1, -1, *SIZE)
+    assert supervised_terms(MAPS, (heat, right), BATCH, SKELETON)["depth"].item() == pytest.approx(0, abs=1e-9)
+    off = supervised_terms(MAPS, (heat, right + 1), BATCH, SKELETON)["depth"]
+    assert off.item() == pytest.approx(1 - 0.05, rel=1e-4)  # smooth L1 of 1 with its knee at 0.1
+
+
+def test_depth_needs_labels_of_the_root_and_the_reference_bone():
+    for missing in (0, 1):
+        valid = torch.ones(4, 3, dtype=torch.bool)
+        valid[1, missing] = False
+        joints = BATCH.joints_m.clone()
+        joints[1, missing] = 0
+        _, depth, terms = gradients(replace(BATCH, valid=valid, joints_m=joints))
+        assert (depth.abs().sum((1, 2, 3)) > 0).tolist() == [True, False, True, True]
+        assert terms["depth"].isfinite()
+
+
+def test_depth_does_not_move_heat_maps():
+    heat, depth = outputs()
+    depth_term(MAPS, (heat, depth), torch.zeros(4, 3), torch.ones(4, 3)).backward()
+    assert heat.grad is None
+    assert depth.grad is not None
+
+
+def test_unlabelled_samples_are_a_programming_error():
+    with pytest.raises(ValueError, match="uv_px"):
+        supervised_terms(MAPS, outputs(), replace(BATCH, uv_px=None), SKELETON)
+
+
+def test_image_pixels_are_map_pixels_of_the_same_place():
+    """A target drawn for a joint is read back where the joint is."""
+    target, _ = MAPS.target(map_from_image(BATCH.uv_px, (SIDE, SIDE), SIZE), *SIZE)
+    read = MAPS.read(target.clamp_min(1e-20).log(), torch.zeros_like(target))
+    assert torch.allclose(image_from_map(read.uv_map, (SIDE, SIDE), SIZE), BATCH.uv_px, atol=0.02)

@@ -1,8 +1,38 @@
-"""Fixtures of several rooms."""
+"""Fixtures of several rooms. Heavy imports stand inside, so that rooms that need none of them start at once."""
 
 from collections.abc import Iterator
 
 import pytest
+
+
+@pytest.fixture
+def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes that train in a second or two."""
+    from recipes.small_runs import shrink
+
+    shrink(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def target(tmp_path_factory: pytest.TempPathFactory):
+    """A user's images on disk, with labels beside them."""
+    from recipes.small_runs import write_target
+
+    return write_target(tmp_path_factory.mktemp("user"))
+
+
+@pytest.fixture(scope="session")
+def adapted(target, tmp_path_factory: pytest.TempPathFactory):
+    """The folder of a run of ``adapt`` with mean-teacher on the target, and its record. Not to be changed."""
+    from posebridge.data.target import TargetConfig
+    from posebridge.recipes.adapt import AdaptConfig, run_adapt
+    from recipes.small_runs import ONE_CPU, shrink
+
+    folder = tmp_path_factory.mktemp("runs") / "adapted"
+    config = AdaptConfig("mean-teacher", TargetConfig(target.images), domain="studio", truth=target.truth)
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        return folder, run_adapt(config, folder, ONE_CPU)
 
 
 @pytest.fixture

@@ -12,14 +12,11 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.deployment.predictor import Predictor
 from posebridge.recipes import pipeline
 from posebridge.recipes.pipeline import (
-    checkpoint_choice,
-    gallery,
     label_free_selection,
-    learning_curves,
     predict,
-    pseudo_label_history,
     train,
 )
+from posebridge.recipes.records import checkpoint_choice, gallery, learning_curves, pseudo_label_history
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.run import Run, StageReport
 from posebridge.training.selection import BoneStatistics

@@ -13,7 +13,7 @@ from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.files import write_atomically
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.contracts.record import Provenance, Record, Role, Score, Skipped
+from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.loaders import Held
@@ -28,30 +28,27 @@ from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.recipes.pipeline import (
     Trained,
-    checkpoint_choice,
-    gallery,
     label_free_selection,
-    learning_curves,
     predict,
-    pseudo_label_history,
     rendering_progress,
     train,
 )
+from posebridge.recipes.records import Story, gallery, make_record
 from posebridge.rendering.photometry import STRONG
 from posebridge.representations.pose25d import reference_length
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.domains import hand_domain
 from posebridge.synthesis.stream import HandSamples
-from posebridge.training.config_file import to_plain
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.options import Hardware
-from posebridge.training.run import Run, check_space, command_line, environment
+from posebridge.training.run import Run, SelectionPlan, check_space
 from posebridge.training.selection import BoneStatistics
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import FourierStyle
 
+_SOURCE_STATISTICS = 2048  # source samples from which bone lengths are taken
 _SPACE_MB = 300  # what a run of the small size leaves on disk, checkpoints included
 
 
@@ -146,31 +143,13 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     count = size.source_samples if given is None else size.replayed_samples
     with rendering_progress(count) as told:
         source = _render(HandSamples(domain, size.size_px, config.seed), count, told)
-    joints_m = source.part(slice(0, 2048)).joints_m
+    joints_m = source.part(slice(0, _SOURCE_STATISTICS)).joints_m
     assert joints_m is not None
+    bones = BoneStatistics.of(joints_m, HAND21)
+    selection = label_free_selection(size.maps, HAND21, bones, whole, labelled, size.mean_teacher.selections)
+    context = _context(config, size, source, target, selection, hardware)
+    left = _train(run, config, size, context if given is None else replace(context, source_network=given[1]))
 
-    def new_network() -> PoseResNet:
-        torch.manual_seed(config.seed)
-        return PoseResNet(size.network)
-
-    context = Context(
-        new_network=new_network,
-        maps=size.maps,
-        skeleton=HAND21,
-        source=lambda batch_size: HeldStream(source, batch_size, config.seed),
-        target=lambda batch_size: HeldStream(target, batch_size, config.seed + 1),
-        selection=label_free_selection(
-            size.maps, HAND21, BoneStatistics.of(joints_m, HAND21), whole, labelled, size.mean_teacher.selections
-        ),
-        seed=config.seed,
-        workers=hardware.workers,
-        source_network=None if given is None else given[1],
-    )
-    source_left = train(run, 1, SourceOnly(SourceOnlyConfig(size.source)).stages(context), context.source_network)
-    left: dict[Role, Trained] = {"source_only": source_left}
-    if config.method == "mean-teacher":
-        onward = replace(context, source_network=source_left.network)
-        left["adapted"] = train(run, 2, MeanTeacher(size.mean_teacher).stages(onward))
     length_m = reference_length(joints_m, HAND21).mean().item()
     predictions: dict[Role, KeypointSet] = {
         role: predict(Predictor(_spec(size, length_m, role), trained.network), whole) for role, trained in left.items()
@@ -178,33 +157,49 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     final: Role = "adapted" if "adapted" in left else "source_only"
     save_model(folder, _spec(size, length_m, config.method), left[final].network)
     predictions[final].save(folder / "predictions.npz")
-    side = crop_side(whole, size.size_px)
     scores: dict[Role, Score] = {}
     if truth is not None:
-        scores |= {role: evaluate(prediction, truth, side) for role, prediction in predictions.items()}
-    last = left[final].reports[-1] if left[final].reports else None
-    record = Record(
-        title=f"{config.target.path.name}, from {config.domain} renders",
-        method=config.method,
-        joint_names=HAND21.joints,
-        bones=HAND21.bones,
-        provenance=Provenance(
-            command=command_line(),
-            seed=config.seed,
-            seconds=monotonic() - started,
-            config={"run": to_plain(config), "size": to_plain(size)},
-            versions=environment(),
-            checkpoint=None if last is None else checkpoint_choice(last),
-        ),
-        groups=HAND21.group_indices(),
-        scores=scores,
-        curves=learning_curves([path for trained in left.values() for path in trained.folders]),
-        pseudo_labels=() if last is None else pseudo_label_history(last),
-        gallery=gallery(whole, predictions[final], truth),
-        skipped=tuple(Skipped(file, reason) for file, reason in frames.skipped.items()),
-    )
+        side_px = crop_side(whole, size.size_px)
+        scores |= {role: evaluate(prediction, truth, side_px) for role, prediction in predictions.items()}
+    title = f"{config.target.path.name}, from {config.domain} renders"
+    story = Story(title, config.method, HAND21, config, size, config.seed, started, frames.skipped)
+    record = make_record(story, left, scores, gallery(whole, predictions[final], truth))
     save_record(record, folder)
     return record
+
+
+def _context(
+    config: AdaptConfig,
+    size: AdaptSize,
+    source: Held[LabelledBatch],
+    target: Held[UnlabelledBatch],
+    selection: SelectionPlan,
+    hardware: Hardware,
+) -> Context:
+    def new_network() -> PoseResNet:
+        torch.manual_seed(config.seed)
+        return PoseResNet(size.network)
+
+    return Context(
+        new_network=new_network,
+        maps=size.maps,
+        skeleton=HAND21,
+        source=lambda batch_size: HeldStream(source, batch_size, config.seed),
+        target=lambda batch_size: HeldStream(target, batch_size, config.seed + 1),
+        selection=selection,
+        seed=config.seed,
+        workers=hardware.workers,
+    )
+
+
+def _train(run: Run, config: AdaptConfig, size: AdaptSize, context: Context) -> dict[Role, Trained]:
+    """The source model, and where it is asked for the adapted one."""
+    source = train(run, 1, SourceOnly(SourceOnlyConfig(size.source)).stages(context), context.source_network)
+    left: dict[Role, Trained] = {"source_only": source}
+    if config.method == "mean-teacher":
+        onward = replace(context, source_network=source.network)
+        left["adapted"] = train(run, 2, MeanTeacher(size.mean_teacher).stages(onward))
+    return left
 
 
 def _with_model(size: AdaptSize, spec: ModelSpec, path: Path | None) -> AdaptSize:

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from posebridge.contracts.batch import LabelledBatch
-from posebridge.contracts.record import Provenance, Record, Role, Score
+from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
 from posebridge.data.streams import HeldStream
 from posebridge.deployment.model_file import ModelSpec, save_model
@@ -22,22 +22,18 @@ from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.recipes.hand_rgb import SIZES, HandRgbData, HandRgbSize, render_data
 from posebridge.recipes.pipeline import (
     Trained,
-    checkpoint_choice,
-    gallery,
     label_free_selection,
-    learning_curves,
     predict,
-    pseudo_label_history,
     rendering_progress,
     train,
     truth_of,
 )
+from posebridge.recipes.records import Story, gallery, make_record
 from posebridge.representations.pose25d import reference_length
 from posebridge.skeletons.hand import HAND21
-from posebridge.training.config_file import to_plain
 from posebridge.training.context import Context
 from posebridge.training.options import Hardware
-from posebridge.training.run import Run, command_line, environment
+from posebridge.training.run import Run
 from posebridge.training.selection import BoneStatistics
 
 _SOURCE_STATISTICS = 2048  # source samples from which bone lengths are taken
@@ -102,30 +98,19 @@ def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, k
     save_model(folder, predictors["adapted"].spec, adapted.network)
     prediction = predict(predictors["adapted"], data.test_target)
     prediction.save(folder / "predictions.npz")
-    truth = truth_of(data.test_target, HAND21.joints)
-    last = adapted.reports[-1]
-    record = Record(
-        title="SynthShift hand-rgb, " + config.size,
+    story = Story(
+        title=f"SynthShift hand-rgb, {config.size}",
         method=config.method,
-        joint_names=HAND21.joints,
-        bones=HAND21.bones,
-        provenance=Provenance(
-            command=command_line(),
-            seed=config.seed,
-            seconds=monotonic() - started,
-            config={"run": to_plain(config), "size": to_plain(size)},
-            versions=environment(),
-            checkpoint=checkpoint_choice(last),
-        ),
-        groups=HAND21.group_indices(),
-        scores=scores,
-        curves=learning_curves([*source.folders, *adapted.folders, *supervised.folders]),
-        pseudo_labels=pseudo_label_history(last),
-        gallery=gallery(data.test_target, prediction, truth),
-        notes=(
-            "Source: labelled studio renders. Target: unlabelled street renders. Scored on held-out street renders.",
-        ),
+        skeleton=HAND21,
+        config=config,
+        recipe=size,
+        seed=config.seed,
+        started=started,
+        skipped={},
+        notes=("Source: labelled studio renders. Target: unlabelled street renders. Scored on held-out street ones.",),
     )
+    frames = gallery(data.test_target, prediction, truth_of(data.test_target, HAND21.joints))
+    record = make_record(story, trained, scores, frames)
     save_record(record, folder)
     return Outcome(record, score(predictors["source_only"], data.test_source, size).pck_005)
 

@@ -18,7 +18,8 @@ demo: setup
 	$(BIN)/posebridge demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m posebridge.bodies.anny_body
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 check: setup
 	$(BIN)/ruff check .

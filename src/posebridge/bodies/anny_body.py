@@ -117,3 +117,7 @@ def _regressor(rig: Rig, skeleton: Skeleton, place: str) -> tuple[Tensor, Float[
     of_bone = rig.weights[:, rig.bones.index(bone)] > 0.5
     patch = torch.where(of_bone, height, -torch.inf).topk(count).indices
     return patch.cpu() + len(rig.bones), torch.full((count,), 1 / count)
+
+
+if __name__ == "__main__":
+    body()

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from posebridge.errors import InputError
 
+_UNREADABLE = (UnpicklingError, SafetensorError)
+
 
 @dataclass(frozen=True)
 class PoseResNetConfig:
@@ -124,7 +126,7 @@ def _encoder_from_file(name: str, path: str, options: dict[str, Any]) -> nn.Modu
         if missing:
             raise InputError(f"pretrained={path} doesn't hold weights of {name} under timm's names: no {missing[0]}")
         return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": path}, **options)
-    except (OSError, RuntimeError, ValueError, AttributeError, UnpicklingError, SafetensorError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, *_UNREADABLE) as error:
         cause = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
         raise InputError(f"pretrained={path} can't be read as weights of {name}: {cause}") from error
 

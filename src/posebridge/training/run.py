@@ -33,7 +33,7 @@ from posebridge.training.options import Hardware
 from posebridge.training.selection import Selection
 from posebridge.training.stage import PoseStage, Stage
 
-_PACKAGES = ("posebridge", "torch", "lightning", "timm", "warp-lang", "anny", "kornia", "numpy")
+_PACKAGES = ("posebridge", "torch", "lightning", "timm", "warp-lang", "anny", "numpy")
 _ROWS = 200  # of a stage's table of metrics
 
 

@@ -1,0 +1,87 @@
+from itertools import islice
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from posebridge.contracts.batch import UnlabelledBatch
+from posebridge.data.loaders import EndlessSampler, Held
+from posebridge.data.streams import HeldStream, RenderedStream, StepBatches, step_loader
+
+
+def held(count: int) -> Held[UnlabelledBatch]:
+    image = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 4, 4) / 255
+    return Held([UnlabelledBatch(image=image, key=tuple(str(i) for i in range(count)))])
+
+
+def keys(stream, numbers) -> list[int]:
+    return [int(key) for number in numbers for key in stream.batch(number).key]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 2**31), st.lists(st.integers(0, 50), max_size=8))
+def test_a_batch_is_a_function_of_its_number(count, size, seed, asked):
+    stream = HeldStream(held(count), size, seed)
+    for number in asked:
+        again = HeldStream(held(count), size, seed).batch(number)
+        assert stream.batch(number).key == again.key
+        assert torch.equal(stream.batch(number).rgb, again.rgb)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 2**31))
+def test_batches_are_cut_from_permutations(count, size, seed):
+    drawn = keys(HeldStream(held(count), size, seed), range(8))
+    expected = list(islice(EndlessSampler(count, seed), 8 * size))
+    assert drawn == expected
+    for start in range(0, len(drawn) - count + 1, count):
+        assert sorted(drawn[start : start + count]) == list(range(count))
+
+
+def test_permutations_and_seeds_differ():
+    stream = HeldStream(held(50), 50, 0)
+    assert keys(stream, [0]) != keys(stream, [1])
+    assert keys(stream, [0]) != keys(HeldStream(held(50), 50, 1), [0])
+
+
+def test_images_belong_to_their_keys():
+    batch = HeldStream(held(20), 7, 0).batch(3)
+    assert (255 * batch.rgb[:, 0, 0, 0]).round().int().tolist() == [int(key) for key in batch.key]
+
+
+class Samples:
+    """Stands for the renderer: sample n is n."""
+
+    def samples(self, first: int, count: int) -> list[int]:
+        return list(range(first, first + count))
+
+
+def test_rendered_samples_are_never_seen_twice():
+    stream = RenderedStream(Samples(), 5)
+    drawn = [sample for number in range(6) for sample in stream.batch(number)]
+    assert drawn == list(range(30))
+
+
+def sequence(first: int, workers: int, count: int = 7, rank: int = 0, ranks: int = 1) -> list[tuple[int, tuple]]:
+    streams = {"a": HeldStream(held(9), 2, 1), "b": HeldStream(held(5), 3, 2)}
+    loader = step_loader(StepBatches(streams, first, rank, ranks), workers)
+    steps = list(islice(loader, count))
+    return [(number, *(batches[name].key for name in ("a", "b"))) for number, batches in steps]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_do_not_change_the_sequence(workers):
+    assert sequence(3, workers) == sequence(3, 0)
+
+
+def test_steps_go_on_from_any_number():
+    whole = sequence(0, 0, count=12)
+    assert [number for number, *_ in whole] == list(range(12))
+    assert sequence(5, 0, count=7) == whole[5:]
+
+
+def test_ranks_share_the_batches_between_them():
+    whole = sequence(0, 0, count=12)
+    for rank in range(3):
+        assert sequence(1, 0, count=3, rank=rank, ranks=3) == whole[3 + rank :: 3]

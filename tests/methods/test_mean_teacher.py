@@ -1,0 +1,251 @@
+"""UniFrame's adaptation: what the student is asked for, who moves whom, and what is handed over."""
+
+import copy
+import math
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from networks.test_adain import TINY
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.draw import generator_for
+from posebridge.methods.mean_teacher import Adaptation, MeanTeacher, MeanTeacherConfig
+from posebridge.networks.vgg import NARROW_VGG
+from posebridge.representations.heatmaps import decode_argmax, image_from_map
+from posebridge.training.run import Run, SelectionPlan
+from posebridge.training.source_training import SourceTrainingConfig
+from posebridge.training.style import AdaINStyle, FourierStyle
+from training.dots import (
+    ONE_CPU,
+    PLAIN,
+    SCHEDULE,
+    SIDE,
+    UNMOVED,
+    VIEWS,
+    Finder,
+    adaptation_stage,
+    centroids,
+    context,
+    dots,
+    finished,
+    small_network,
+    with_trainer,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+PLAINLY = {"appearance": PLAIN, "occlusion": UNMOVED, "style": None}
+
+
+class Pupil(nn.Module):
+    """Answers with flat heat maps, and remembers what it was shown. The gradient of its answer tells the target."""
+
+    def __init__(self):
+        super().__init__()
+        self.heat = nn.Parameter(torch.zeros(8, 3, 16, 16))
+        self.shown: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        self.shown.append(images)
+        return self.heat, 0 * self.heat
+
+
+class Sighted(Finder):
+    """Finds the dots, and remembers what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        self.shown.append(images)
+        return super().forward(images)
+
+
+def batches() -> dict:
+    return {"source": dots(8, seed=11), "target": dots(8, seed=12).unlabelled()}
+
+
+def lesson(number: int = 0, **changes) -> tuple[Adaptation, dict[str, Tensor]]:
+    """A step with a teacher that is right and a pupil that knows nothing."""
+    stage = with_trainer(adaptation_stage(context(), Sighted(), kept_share=1.0, **PLAINLY, **changes))
+    stage.student = Pupil()
+    return stage, stage.terms(batches(), generator_for(0, number))
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_the_student_is_asked_for_the_dots_where_it_sees_them(looks):
+    for number in range(4):
+        stage, terms = lesson(number, looks=looks)
+        terms["consistency"].backward()
+        # The cross-entropy's gradient is (softmax - target) / count, and the softmax of nothing is flat.
+        target = 1 / 16**2 - 8 * 3 * stage.student.heat.grad
+        assert torch.allclose(target.sum((2, 3)), torch.ones(8, 3), atol=1e-4)
+        asked = image_from_map(decode_argmax(target.clamp_min(1e-12))[0], (SIDE, SIDE), (16, 16))
+        image = stage.student.shown[1]
+        assert (asked - centroids(image)).norm(dim=-1).max() < 0.1
+        assert len(stage.teacher.shown) == looks
+        for seen in stage.teacher.shown:  # through other views
+            assert (centroids(seen) - centroids(image)).norm(dim=-1).mean() > 1
+
+
+def test_depth_is_taught_as_the_teacher_sees_it():
+    _, terms = lesson(looks=2)
+    # Smooth L1 (knee 0.1) of the pupil's 0 against the teacher's 0, 0.1, 0.2.
+    assert terms["depth_consistency"].item() == pytest.approx((0 + 0.05 + 0.15) / 3, rel=1e-3)
+
+
+def test_a_right_student_has_nothing_to_learn():
+    stage = with_trainer(adaptation_stage(context(), Finder(), kept_share=1.0, **PLAINLY))
+    wrong = with_trainer(adaptation_stage(context(), Finder(), kept_share=1.0, **PLAINLY))
+    wrong.student = Pupil()
+    right, flat = (s.terms(batches(), generator_for(0, 0)) for s in (stage, wrong))
+    entropy = math.log(2 * math.pi * math.e)  # of a Gaussian of sigma 1
+    assert right["consistency"].item() == pytest.approx(entropy, abs=0.05)
+    assert flat["consistency"].item() == pytest.approx(math.log(256), rel=1e-4)
+    assert right["depth_consistency"] < 1e-6
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_one_threshold_keeps_a_share_of_the_whole_batch(share):
+    stage = with_trainer(adaptation_stage(context(), kept_share=share, looks=1, **PLAINLY))
+    pseudo = stage._teach(batches()["target"], batches()["source"].rgb, generator_for(0, 0))
+    assert pseudo.kept.sum() == share * 24
+    if share < 1:
+        assert pseudo.confidence[pseudo.kept].min() > pseudo.confidence[~pseudo.kept].max()
+
+
+def test_joints_that_are_not_kept_teach_nothing():
+    stage = with_trainer(adaptation_stage(context(), kept_share=0.25, looks=1, **PLAINLY))
+    stage.student = Pupil()
+    stage.terms(batches(), generator_for(0, 0))["consistency"].backward()
+    taught = stage.student.heat.grad.abs().sum((2, 3)) > 0
+    assert taught.sum() <= 6  # those kept, less those off the student's view
+
+
+def test_looks_that_disagree_are_not_trusted():
+    stage = adaptation_stage(context(), agreement_px=0.03)
+    look = stage.pseudo_labels(dots(2, seed=4).unlabelled())
+    shift = torch.tensor([[0.0, 2.0, 20.0], [0.0, 0.0, 0.0]])[..., None] * torch.tensor([0.6, 0.8])
+    merged = stage._merge([look, replace(look, uv_px=look.uv_px + shift)], SIDE)
+    apart = shift.norm(dim=-1) / 2 / (0.03 * SIDE)
+    assert torch.allclose(merged.confidence, look.confidence * torch.exp(-0.5 * apart**2), atol=1e-5)
+    assert torch.allclose(merged.uv_px, look.uv_px + shift / 2, atol=1e-5)
+
+
+def test_the_teacher_gets_no_gradient_and_follows_by_the_formula(tmp_path):
+    stage = adaptation_stage(context(), average_decay=0.7)
+    student, teacher = (copy.deepcopy(dict(m.named_parameters())) for m in (stage.student, stage.teacher))
+    expected = {name: value.detach().clone() for name, value in teacher.items()}
+    students: list[dict[str, Tensor]] = []
+    score_at_every_step = SelectionPlan(lambda network: 0.0, lambda s: note(s, students), evaluations=12)
+    finished(tmp_path, stage, score_at_every_step)
+    assert len(students) == 13
+    assert all(torch.equal(value, students[0][name]) for name, value in student.items())
+    for weights in students[1:]:
+        expected = {name: 0.7 * value + 0.3 * weights[name] for name, value in expected.items()}
+    for name, value in stage.teacher.named_parameters():
+        assert torch.allclose(value, expected[name], atol=1e-5), name
+        assert value.grad is None
+        assert not value.requires_grad
+
+
+def note(stage, students: list[dict[str, Tensor]]) -> dict[str, float]:
+    students.append({name: value.detach().clone() for name, value in stage.student.named_parameters()})
+    return {}
+
+
+def test_the_teachers_statistics_come_from_its_own_images():
+    stage = with_trainer(adaptation_stage(context(), looks=2, **PLAINLY, average_decay=0.0)).train()
+    shown: dict[str, list[Tensor]] = {"teacher": [], "student": []}
+    for name, images in shown.items():
+        first = getattr(stage, name).encoder.conv1[0]
+        first.register_forward_pre_hook(lambda _, inputs, images=images: images.append(inputs[0]))
+    bn = stage.teacher.encoder.conv1[1]
+    before = bn.running_mean.clone()
+    stage.terms(batches(), generator_for(0, 0))
+    assert len(shown["teacher"]) == len(shown["student"]) == 2
+    expected = before
+    with torch.no_grad():
+        for images in shown["teacher"]:
+            expected = 0.9 * expected + 0.1 * stage.teacher.encoder.conv1[0](images).mean((0, 2, 3))
+    assert torch.allclose(bn.running_mean, expected, atol=1e-5)
+
+
+def test_without_style_images_are_what_they_were():
+    for style in (None, FourierStyle()):
+        options = {**PLAINLY, "style": style, "source_to_target": 0.0, "target_to_source": 0.0}
+        stage = with_trainer(adaptation_stage(context(), Sighted(), **options))
+        source, target = batches()["source"].rgb, batches()["target"].rgb
+        assert stage._restyled(source, target, 0.0, generator_for(0, 0)) is source
+    one = with_trainer(adaptation_stage(context(), **{**PLAINLY, "style": FourierStyle()}))
+    none = with_trainer(adaptation_stage(context(), **PLAINLY))
+    a, b = (s.terms(batches(), generator_for(0, 0))["heat"].item() for s in (one, none))
+    assert a != b
+
+
+def test_style_reaches_a_share_of_the_images():
+    stage = adaptation_stage(context(), style=FourierStyle())
+    source, target = dots(200, seed=1).rgb, dots(8, seed=2, ground=0.5).rgb
+    before = source.clone()
+    for probability in (0.3, 1.0):
+        restyled = stage._restyled(source, target, probability, generator_for(1, 0))
+        changed = (restyled != source).flatten(1).any(1).float().mean().item()
+        assert changed == pytest.approx(probability, abs=0.1)
+    assert torch.equal(source, before)
+
+
+def test_the_result_is_the_teacher_and_the_network_given_stays():
+    network = small_network()
+    stage = adaptation_stage(context(), network)
+    assert stage.result() is stage.teacher
+    assert stage.teacher is not network
+    assert stage.student is not network
+    assert {id(p) for p in stage.trained()} == {id(p) for p in stage.student.parameters()}
+
+
+def test_a_target_has_no_labels():
+    labels = {f.name for f in fields(LabelledBatch)} - {f.name for f in fields(UnlabelledBatch)}
+    assert labels == {"uv_px", "valid", "visible", "joints_m", "mask", "vertices_m"}
+    assert type(context().target(4).batch(0)) is UnlabelledBatch
+    stage = with_trainer(adaptation_stage(context()))
+    with pytest.raises(AssertionError):
+        stage.terms({"source": dots(8, seed=11), "target": dots(8, seed=12)}, generator_for(0, 0))
+    with pytest.raises(ValueError, match="target"):
+        adaptation_stage(context(target=None))
+
+
+SOURCE = SourceTrainingConfig(schedule=SCHEDULE, batch_size=4, geometry=VIEWS)
+
+
+def test_stages_in_order(tmp_path):
+    plan = SelectionPlan(lambda network: 0.0)
+    adain = AdaINStyle(replace(NARROW_VGG, widths=(4, 6, 8)), TINY, replace(SCHEDULE, steps=2), batch_size=2)
+    for style, names in (
+        (adain, ["source", "style", "mean-teacher"]),
+        (FourierStyle(), ["source", "mean-teacher"]),
+        (None, ["source", "mean-teacher"]),
+    ):
+        config = MeanTeacherConfig(SOURCE, style, replace(SCHEDULE, steps=3), batch_size=4, geometry=VIEWS)
+        found, plans = [], []
+        run = Run(tmp_path / "-".join(names) / str(style is None), ONE_CPU)
+        for number, (stage, selection) in enumerate(MeanTeacher(config).stages(context(selection=plan)), 1):
+            run.train(number, stage, selection)
+            found.append(stage.name)
+            plans.append(selection)
+        assert found == names
+        assert plans == [None] * (len(names) - 1) + [plan]
+
+
+def test_adaptation_starts_where_source_training_ended(tmp_path):
+    config = MeanTeacherConfig(SOURCE, None, SCHEDULE, batch_size=4)
+    stages = MeanTeacher(config).stages(context())
+    source, _ = next(stages)
+    finished(tmp_path, source)
+    adaptation, _ = next(stages)
+    trained = source.result().state_dict()
+    for network in (adaptation.student, adaptation.teacher):
+        assert all(torch.equal(value, trained[name]) for name, value in network.state_dict().items())
+    ((only, _),) = MeanTeacher(config).stages(context(source_network=small_network()))
+    assert only.name == "mean-teacher"

@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+from posebridge.data.loaders import Held
+from posebridge.data.streams import HeldStream
+from posebridge.methods.supervised_target import SupervisedTarget, SupervisedTargetConfig
+from posebridge.training.source_training import SourceTrainingConfig
+from training.dots import SCHEDULE, VIEWS, context, dots, finished, small_network
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TRAINING = SourceTrainingConfig(schedule=SCHEDULE, batch_size=4, geometry=VIEWS)
+TARGET = Held([dots(20, seed=7, ground=0.3)])
+
+
+def method() -> SupervisedTarget:
+    return SupervisedTarget(SupervisedTargetConfig(TRAINING, TRAINING), lambda size: HeldStream(TARGET, size, seed=6))
+
+
+def test_source_first_then_the_targets_labels():
+    stages = [stage for stage, _ in method().stages(context())]
+    assert [stage.name for stage in stages] == ["source", "supervised-target"]
+    drawn = [stage.streams["source"].batch(0).key[0].split("-")[0] for stage in stages]
+    assert drawn == ["1", "7"]
+
+
+def test_the_given_network_is_trained_on_and_left_as_it_was(tmp_path):
+    network = small_network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    ((stage, selection),) = method().stages(context(source_network=network))
+    assert selection is None
+    start = stage.result().state_dict()
+    assert all(torch.equal(value, start[name]) for name, value in before.items())
+    finished(tmp_path, stage)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert any(not torch.equal(value, before[name]) for name, value in stage.result().state_dict().items())

@@ -1,0 +1,68 @@
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from posebridge.errors import InputError
+from posebridge.networks.weights import load_weights, read_weights, save_weights
+
+
+def net(width: int = 4) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, width, 3), nn.BatchNorm2d(width))
+
+
+def refused(act) -> str:
+    with pytest.raises(InputError) as error:
+        act()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_there_and_back_with_buffers(tmp_path):
+    one, other = net(), net()
+    one(torch.randn(2, 3, 8, 8))  # moves the statistics
+    save_weights(one, tmp_path / "new" / "w.safetensors")
+    load_weights(other, tmp_path / "new" / "w.safetensors")
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())
+    assert load_file(tmp_path / "new" / "w.safetensors").keys() == one.state_dict().keys()
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["w.safetensors"]
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path):
+    one = net()
+    save_weights(one, tmp_path / "a")
+    save_weights(one, tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_layouts_of_memory_do_not_matter(tmp_path):
+    one, other = net().to(memory_format=torch.channels_last), net()
+    save_weights(one, tmp_path / "w")
+    load_weights(other, tmp_path / "w")
+    assert torch.equal(one[0].weight, other[0].weight)
+
+
+def test_another_network_is_told_by_its_first_tensor_and_nothing_is_loaded(tmp_path):
+    save_weights(net(5), tmp_path / "w")
+    other = net()
+    before = other[0].weight.clone()
+    message = refused(lambda: load_weights(other, tmp_path / "w"))
+    assert "0.bias is (5,) there and (4,) here" in message
+    assert torch.equal(other[0].weight, before)
+    save_weights(net()[0], tmp_path / "part")
+    assert "absent" in refused(lambda: load_weights(net(), tmp_path / "part"))
+
+
+def test_no_file_no_weights_half_a_file(tmp_path):
+    assert "does not exist" in refused(lambda: read_weights(tmp_path / "w"))
+    save_weights(net(), tmp_path / "w")
+    whole = (tmp_path / "w").read_bytes()
+    for content in (b"", b"text", whole[:-1], whole[:50]):
+        (tmp_path / "w").write_bytes(content)
+        assert str(tmp_path / "w") in refused(lambda: read_weights(tmp_path / "w"))
+    refused(lambda: read_weights(tmp_path))
+
+
+def test_a_place_that_can_not_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot write" in refused(lambda: save_weights(net(), tmp_path / "file" / "w"))

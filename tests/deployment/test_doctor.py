@@ -53,13 +53,13 @@ def test_absent_and_old_libraries_are_broken(monkeypatch):
     real = importlib.metadata.version
 
     def version(name: str) -> str:
-        if name == "kornia":
+        if name == "roma":
             raise importlib.metadata.PackageNotFoundError(name)
         return "0.4.9+cpu" if name == "torch" else real(name)
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     found = findings()
-    assert (found["kornia"].state, found["torch"].state) == ("broken", "broken")
+    assert (found["roma"].state, found["torch"].state) == ("broken", "broken")
     assert "0.4.9+cpu is older than 2." in found["torch"].detail
     assert found["torch"].remedy.startswith("pip install 'torch>=2.")
     assert "cpu" not in found

@@ -10,14 +10,20 @@ from torch import Tensor, nn
 
 from networks.test_adain import TINY
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.data.augment import GeometryConfig
+from posebridge.data.loaders import Held
+from posebridge.data.streams import HeldStream
 from posebridge.draw import generator_for
 from posebridge.methods.mean_teacher import Adaptation, MeanTeacher, MeanTeacherConfig
 from posebridge.networks.vgg import NARROW_VGG
 from posebridge.representations.heatmaps import decode_argmax, image_from_map
+from posebridge.training.optimisers import Schedule
+from posebridge.training.pseudo_labels import look
 from posebridge.training.run import Run, SelectionPlan
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import AdaINStyle, FourierStyle
 from training.dots import (
+    MAPS,
     ONE_CPU,
     PLAIN,
     SCHEDULE,
@@ -31,6 +37,7 @@ from training.dots import (
     dots,
     finished,
     small_network,
+    source_stage,
     with_trainer,
 )
 
@@ -168,7 +175,7 @@ def test_the_teachers_statistics_come_from_its_own_images():
     assert len(shown["teacher"]) == len(shown["student"]) == 2
     expected = before
     with torch.no_grad():
-        for images in shown["teacher"]:
+        for images in tuple(shown["teacher"]):
             expected = 0.9 * expected + 0.1 * stage.teacher.encoder.conv1[0](images).mean((0, 2, 3))
     assert torch.allclose(bn.running_mean, expected, atol=1e-5)
 
@@ -249,3 +256,39 @@ def test_adaptation_starts_where_source_training_ended(tmp_path):
         assert all(torch.equal(value, trained[name]) for name, value in network.state_dict().items())
     ((only, _),) = MeanTeacher(config).stages(context(source_network=small_network()))
     assert only.name == "mean-teacher"
+
+
+def on_other_ground(batch: LabelledBatch, seed: int) -> LabelledBatch:
+    """The same dots with mixed colours, dimmed, on a bright and noisy ground."""
+    mixing = torch.tensor([[0.55, 0.4, 0.05], [0.05, 0.55, 0.4], [0.4, 0.05, 0.55]])
+    mixed = torch.einsum("ij,bjhw->bihw", mixing, batch.rgb)
+    noise = 0.1 * torch.randn(mixed.shape, generator=torch.Generator().manual_seed(seed))
+    return replace(batch, image=(0.5 * mixed + 0.3 + noise).clamp(0, 1))
+
+
+def share_right(network: nn.Module, batch: LabelledBatch) -> float:
+    seen = look(network.eval(), MAPS, batch.rgb)
+    return ((seen.uv_px - batch.uv_px).norm(dim=-1) < 0.1 * SIDE).float().mean().item()
+
+
+def test_it_learns_and_adapts(tmp_path):
+    """Seeded; over six other draws the source gave 0.77 to 1.00, and adaptation 0.02 to 0.41 more on the target."""
+    source, target = Held([dots(400, 100)]), Held([on_other_ground(dots(400, 200), 200).unlabelled()])
+    known, new = dots(200, 9), on_other_ground(dots(200, 10), 10)
+    made = context(
+        seed=0, source=lambda size: HeldStream(source, size, 1), target=lambda size: HeldStream(target, size, 2)
+    )
+    views = GeometryConfig(rotation_deg=20.0, shear_deg=0.0, translation=0.04, scale=(0.9, 1.1))
+    plain = {"batch_size": 12, "geometry": views, "appearance": PLAIN}
+    schedule = Schedule(steps=130, learning_rate=3e-3, decay="cosine", warmup=0.1)
+    first = source_stage(made, schedule=schedule, **plain)
+    finished(tmp_path / "source", first)
+    schedule = Schedule(steps=90, learning_rate=1e-3, decay="cosine")
+    second = adaptation_stage(
+        made, first.result().train(), schedule=schedule, **plain,
+        occlusion=UNMOVED, average_decay=0.9, looks=1, kept_share=0.6,
+    )  # fmt: skip
+    finished(tmp_path / "adapted", second)
+    assert share_right(first.result(), known) > 0.95
+    assert share_right(second.result(), known) > 0.95
+    assert share_right(second.result(), new) > share_right(first.result(), new) + 0.15

@@ -78,11 +78,12 @@ SMALL = AdaptSize(
     maps=PoseMaps("softmax", sigma=1.5),
     source=SourceTrainingConfig(
         schedule=Schedule(
-            steps=6_600, learning_rate=2e-3, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0
+            steps=4_000, learning_rate=2e-3, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0
         ),
         batch_size=64,
         geometry=_GEOMETRY,
         appearance=_APPEARANCE,
+        depth_weight=0.5,
     ),
     mean_teacher=MeanTeacherConfig(
         style=FourierStyle(),
@@ -94,7 +95,7 @@ SMALL = AdaptSize(
         looks=2,
         kept_share=0.6,
         heat_weight=1.0,
-        depth_weight=0.1,
+        depth_weight=0.5,
     ),
 )
 

@@ -156,14 +156,12 @@ def adaptation_stage(made: Context, network: nn.Module | None = None, **changes)
     config = replace(config, **changes)
     style = config.style
     stylist = style.stylist() if isinstance(style, FourierStyle) else None
-    return Adaptation(config, made, network or made.new_network(), stylist)  # pyright: ignore[reportArgumentType]
+    return Adaptation(config, made, network or made.new_network(), stylist)
 
 
 def with_trainer(stage):
     """A stage that can be asked for its terms without a run."""
-    stage.trainer = L.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False, barebones=False
-    )
+    stage.trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     return stage
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from posebridge.errors import InputError
 from posebridge.methods.source_only import SourceOnlyConfig
-from posebridge.training.config_file import from_plain, load_config, save_config, to_plain
+from posebridge.training.config_file import as_yaml, from_plain, load_config, to_plain
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,12 @@ FULL = Outer("ä: - #", Inner(1e-7, (), (1, 3)), Path("some/where"), "b", True, 
 @pytest.mark.parametrize("config", [Outer("plain"), FULL, Inner()])
 def test_there_and_back(config, tmp_path):
     kind = type(config).__name__.lower()
-    save_config(tmp_path / "new" / "config.yaml", kind, config)
-    assert load_config(tmp_path / "new" / "config.yaml", KINDS) == (kind, config)
+    (tmp_path / "config.yaml").write_text(as_yaml(kind, config))
+    assert load_config(tmp_path / "config.yaml", KINDS) == (kind, config)
 
 
-def test_the_file_is_plain_yaml_in_the_order_of_the_fields(tmp_path):
-    save_config(tmp_path / "config.yaml", "outer", FULL)
-    content = yaml.safe_load((tmp_path / "config.yaml").read_text())
+def test_it_is_plain_yaml_in_the_order_of_the_fields():
+    content = yaml.safe_load(as_yaml("outer", FULL))
     assert list(content["outer"]) == ["name", "inner", "place", "kind", "flag", "count", "weights"]
     assert content["outer"]["place"] == "some/where"
     assert content["outer"]["inner"] == {"share": 1e-7, "sizes": [], "range": [1, 3]}

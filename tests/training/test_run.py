@@ -45,6 +45,16 @@ def test_a_folder_of_another_config_is_refused_and_left_alone(tmp_path):
         assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_a_folder_of_another_recipe_is_refused(tmp_path):
+    Run.create(tmp_path, "tiny", Config(), ONE_CPU, recipe=Config(7))
+    Run.create(tmp_path, "tiny", Config(), ONE_CPU, recipe=Config(7))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(InputError) as error:
+        Run.create(tmp_path, "tiny", Config(), ONE_CPU, recipe=Config(8))
+    assert "recipe" in one_line(error)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
 def test_a_file_in_the_folders_place(tmp_path):
     (tmp_path / "run").write_text("a file")
     for act in (

@@ -67,7 +67,7 @@ SMALL = HandRgbSize(
     ),
     mean_teacher=MeanTeacherConfig(
         style=FourierStyle(),
-        schedule=Schedule(steps=600, learning_rate=5e-4, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0),
+        schedule=Schedule(steps=300, learning_rate=5e-4, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0),
         batch_size=48,
         geometry=_SMALL_GEOMETRY,
         appearance=_SMALL_APPEARANCE,

@@ -118,8 +118,9 @@ class Selection(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module, outputs, batch, batch_idx: int) -> None:
         """Called by the trainer."""
-        every = max(1, trainer.max_steps // self.evaluations)
-        if trainer.global_step % every == 0 or trainer.global_step == trainer.max_steps:
+        done = (trainer.global_step - 1, trainer.global_step)
+        before, now = (step * self.evaluations // trainer.max_steps for step in done)
+        if now > before:  # evenly, the last time at the last step
             self._consider(trainer, pl_module)
 
     def _consider(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -74,7 +74,7 @@ def test_boxes_choose_and_crop(tmp_path):
     assert found.key.tolist() == ["view.0", "view.2"]
     np.testing.assert_allclose(found.uv_px[1], truth_of(dots_of(2)), atol=0.5)
     skipped = json.loads((tmp_path / "out" / "skipped.json").read_text())
-    assert (skipped["predicted"], skipped["skipped"]) == (2, 1)
+    assert (skipped["used"], skipped["skipped"]) == (2, 1)
     assert skipped["reasons"]["view.1"].startswith("no box in")
 
 

@@ -50,7 +50,7 @@ def test_broken_files_are_told_and_the_others_are_predicted(adapted, target):
     assert np.isfinite(found.xyz_mm).all()
     broken = str(target.images / "frame_50.jpg")
     assert [skipped.file for skipped in record.skipped] == [broken]
-    assert json.loads((folder / "skipped.json").read_text()).keys() == {broken}
+    assert json.loads((folder / "skipped.json").read_text())["reasons"].keys() == {broken}
 
 
 def test_predictions_are_in_pixels_of_the_files(adapted):

@@ -74,6 +74,13 @@ class PredictedFiles:
         return "\n".join(lines)
 
 
+def list_skipped(folder: Path, used: int, skipped: dict[str, str]) -> Path:
+    """Write ``skipped.json``: how many frames were used, how many were not, and why."""
+    content = {"used": used, "skipped": len(skipped), "reasons": skipped}
+    write_atomically(folder / SKIPPED, json.dumps(content, indent=1, ensure_ascii=False).encode())
+    return folder / SKIPPED
+
+
 def predict_files(config: PredictConfig) -> PredictedFiles:
     """Predict every frame that can be read and write the outcome into ``config.out``, replacing an earlier one.
 
@@ -109,8 +116,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
 
 def _save(config: PredictConfig, parts: list[KeypointSet], skipped: dict[str, str], drawn: int) -> PredictedFiles:
     frames = sum(map(len, parts))
-    content = {"predicted": frames, "skipped": len(skipped), "reasons": skipped}
-    write_atomically(config.out / SKIPPED, json.dumps(content, indent=1, ensure_ascii=False).encode())
+    list_skipped(config.out, frames, skipped)
     if not parts:
         raise InputError(f"{config.target.path}: no frame was left to predict; {config.out / SKIPPED} says why")
     predictions = join(parts)

@@ -1,6 +1,5 @@
 """The main job: from rendered hands to a user's own images or video, without a label of theirs."""
 
-import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from time import monotonic
@@ -11,7 +10,6 @@ import torch
 
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
-from posebridge.contracts.files import write_atomically
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
@@ -20,6 +18,7 @@ from posebridge.data.loaders import Held
 from posebridge.data.streams import HeldStream
 from posebridge.data.target import TargetConfig, open_target
 from posebridge.deployment.model_file import ModelSpec, load_model, save_model
+from posebridge.deployment.predict_files import list_skipped
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
@@ -140,7 +139,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     whole = target.all()
     labelled = None if truth is None else labels_for(whole, truth)
     run = Run.create(folder, "adapt", config, hardware, size)
-    _tell_skipped(frames.skipped, folder)
+    _tell_skipped(frames.skipped, len(target), folder)
     count = size.source_samples if given is None else size.replayed_samples
     with rendering_progress(count) as told:
         source = _render(HandSamples(domain, size.size_px, config.seed), count, told)
@@ -223,10 +222,10 @@ def _spec(size: AdaptSize, length_m: float, method: str) -> ModelSpec:
     return ModelSpec(size.network, size.maps, HAND21.name, size.size_px, length_m, method)
 
 
-def _tell_skipped(skipped: dict[str, str], folder: Path) -> None:
+def _tell_skipped(skipped: dict[str, str], used: int, folder: Path) -> None:
     if skipped:
-        write_atomically(folder / "skipped.json", json.dumps(skipped, indent=1).encode())
-        print(f"{len(skipped)} files could not be used; they are listed in {folder / 'skipped.json'}")
+        listed = list_skipped(folder, used, skipped)
+        print(f"{len(skipped)} files could not be used; they are listed in {listed}")
 
 
 def crop_side(batch: UnlabelledBatch, size_px: int) -> float:

@@ -91,10 +91,17 @@ class AdaptCommand:
         from posebridge.recipes.adapt import AdaptConfig, run_adapt
         from posebridge.report.page import write_report
 
+        # Absolute, so that the run can be resumed from anywhere.
+        boxes, source, truth = (path and path.absolute() for path in (self.boxes, self.source, self.truth))
         target = TargetConfig(
-            self.target, self.boxes, self.hand, padding=self.padding, every=self.every, intrinsics_px=self.intrinsics
+            self.target.absolute(),
+            boxes,
+            self.hand,
+            padding=self.padding,
+            every=self.every,
+            intrinsics_px=self.intrinsics,
         )
-        config = AdaptConfig(self.method, target, self.source, self.domain, self.size, self.truth, self.seed)
+        config = AdaptConfig(self.method, target, source, self.domain, self.size, truth, self.seed)
         record = run_adapt(config, self.out, self.hardware)
         write_report(record, self.out / "report.html")
         _tell(self.out)

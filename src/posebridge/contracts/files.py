@@ -2,9 +2,14 @@
 
 import contextlib
 import os
+import zipfile
+import zlib
 from pathlib import Path
 
 from posebridge.errors import InputError
+
+# What numpy and zipfile raise for an archive of arrays that is damaged, cut off, or something else.
+BROKEN_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

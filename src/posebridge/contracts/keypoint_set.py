@@ -1,18 +1,15 @@
 """Keypoints of many frames, as they lie on disk: ``predictions.npz`` and ``labels.npz``."""
 
 import io
-import zipfile
-import zlib
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 
-from posebridge.contracts.files import write_atomically
+from posebridge.contracts.files import BROKEN_ARCHIVE, write_atomically
 from posebridge.errors import InputError
 
 _JOINTS_OF = {"uv_px": 2, "xyz_mm": 3, "uvd": 3}  # coordinates of each kind of joint array
-_BROKEN = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             raise InputError(f"{path} holds a single array: give an .npz file with key and uv_px, xyz_mm or uvd")
         with archive:
             return {f.name: archive[f.name] for f in fields(KeypointSet) if f.name in archive}
-    except _BROKEN as error:
+    except BROKEN_ARCHIVE as error:
         if isinstance(error, ValueError) and "Object arrays" in str(error):
             raise InputError(f"{path} holds Python objects, which are never loaded: save plain arrays") from error
         raise InputError(f"{path} is not a readable .npz file (cut off, perhaps, or another format)") from error

@@ -6,8 +6,6 @@ import json
 import math
 import types
 import typing
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.contracts.files import write_atomically
+from posebridge.contracts.files import BROKEN_ARCHIVE, write_atomically
 from posebridge.contracts.record import Record
 from posebridge.errors import InputError
 
 FORMAT = 1
 JSON_NAME, ARRAYS_NAME = "record.json", "record.npz"
 _ARRAYS = ("image", "uv_pred", "uv_truth")  # of a gallery frame
-_BROKEN = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def save_record(record: Record, folder: Path) -> None:
@@ -69,7 +66,7 @@ def _frame_arrays(path: Path, index: int) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             frame = {name: archive[f"{name}_{index}"] for name in _ARRAYS if f"{name}_{index}" in archive}
-    except _BROKEN as error:
+    except BROKEN_ARCHIVE as error:
         raise InputError(f"{path} is missing or not readable (cut off, perhaps): run the command again") from error
     if frame["image"].ndim != 3 or frame["image"].shape[2] != 3 or frame["image"].dtype != np.uint8:
         raise ValueError(f"image {index} is {frame['image'].dtype} {frame['image'].shape}, not uint8 (H, W, 3)")

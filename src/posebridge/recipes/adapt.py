@@ -27,6 +27,7 @@ from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.recipes.pipeline import (
     Trained,
+    hold_renders,
     label_free_selection,
     predict,
     rendering_progress,
@@ -142,7 +143,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     _tell_skipped(frames.skipped, len(target), folder)
     count = size.source_samples if given is None else size.replayed_samples
     with rendering_progress(count) as told:
-        source = _render(HandSamples(domain, size.size_px, config.seed), count, told)
+        source = hold_renders(HandSamples(domain, size.size_px, config.seed), count, told)
     joints_m = source.part(slice(0, _SOURCE_STATISTICS)).joints_m
     assert joints_m is not None
     bones = BoneStatistics.of(joints_m, HAND21)
@@ -207,15 +208,6 @@ def _with_model(size: AdaptSize, spec: ModelSpec, path: Path | None) -> AdaptSiz
     if spec.skeleton != HAND21.name:
         raise InputError(f"{path} predicts {spec.skeleton}, and this run needs {HAND21.name}: give a hand model")
     return replace(size, size_px=spec.size_px, network=spec.network, maps=spec.maps)
-
-
-def _render(samples: HandSamples, count: int, told) -> Held[LabelledBatch]:
-    def chunks():
-        for chunk in samples.chunks(count):
-            told(len(chunk))
-            yield replace(chunk, depth_m=None, mask=None)
-
-    return Held(chunks())
 
 
 def _spec(size: AdaptSize, length_m: float, method: str) -> ModelSpec:

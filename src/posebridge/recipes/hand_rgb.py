@@ -3,7 +3,7 @@
 Source: labelled ``studio`` renders. Target: unlabelled ``street`` renders. Scores: held-out labelled renders.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
@@ -11,6 +11,7 @@ from posebridge.data.augment import GeometryConfig
 from posebridge.data.loaders import Held
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.recipes.pipeline import hold_renders
 from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.synthesis.domains import STREET, STUDIO, HandDomain
@@ -40,6 +41,13 @@ class HandRgbSize:
 
 _SMALL_GEOMETRY = GeometryConfig(rotation_deg=25.0, shear_deg=5.0, translation=0.04, scale=(0.85, 1.2))
 _SMALL_APPEARANCE = AppearanceConfig()
+_SMALL_SOURCE = SourceTrainingConfig(
+    schedule=Schedule(steps=1_500, learning_rate=2e-3, decay="cosine", warmup=0.05, weight_decay=1e-4, clip_norm=5.0),
+    batch_size=64,
+    geometry=_SMALL_GEOMETRY,
+    appearance=_SMALL_APPEARANCE,
+    depth_weight=0.5,
+)
 
 SMALL = HandRgbSize(
     name="small",
@@ -49,22 +57,8 @@ SMALL = HandRgbSize(
     test_samples=1_000,
     network=PoseResNetConfig(encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True),
     maps=PoseMaps("softmax", sigma=1.5),
-    source=SourceTrainingConfig(
-        schedule=Schedule(
-            steps=1_500, learning_rate=2e-3, decay="cosine", warmup=0.05, weight_decay=1e-4, clip_norm=5.0
-        ),
-        batch_size=64,
-        geometry=_SMALL_GEOMETRY,
-        appearance=_SMALL_APPEARANCE,
-        depth_weight=0.5,
-    ),
-    supervised_target=SourceTrainingConfig(
-        schedule=Schedule(steps=450, learning_rate=1e-3, decay="cosine", warmup=0.05, weight_decay=1e-4, clip_norm=5.0),
-        batch_size=64,
-        geometry=_SMALL_GEOMETRY,
-        appearance=_SMALL_APPEARANCE,
-        depth_weight=0.5,
-    ),
+    source=_SMALL_SOURCE,
+    supervised_target=replace(_SMALL_SOURCE, schedule=replace(_SMALL_SOURCE.schedule, steps=450, learning_rate=1e-3)),
     mean_teacher=MeanTeacherConfig(
         style=FourierStyle(),
         schedule=Schedule(steps=300, learning_rate=5e-4, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0),
@@ -109,12 +103,7 @@ def render_data(size: HandRgbSize, seed: int, told: Callable[[int], None] = lamb
     """Render the sets of one seed; ``told`` hears how many samples were rendered, for progress."""
 
     def held(domain: HandDomain, count: int, stream_seed: int) -> Held[LabelledBatch]:
-        def chunks() -> Iterator[LabelledBatch]:
-            for chunk in HandSamples(domain, size.size_px, stream_seed).chunks(count):
-                told(len(chunk))
-                yield replace(chunk, depth_m=None, mask=None)  # a colour camera gives neither
-
-        return Held(chunks())
+        return hold_renders(HandSamples(domain, size.size_px, stream_seed), count, told)
 
     target = held(STREET, size.target_samples, 2 * seed + 1)
     return HandRgbData(

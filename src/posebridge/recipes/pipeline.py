@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,12 @@ from tqdm import tqdm
 
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.loaders import Held
 from posebridge.deployment.predictor import Predictor, file_pixels, predict_all
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
+from posebridge.synthesis.stream import HandSamples
 from posebridge.training.pseudo_labels import Teaching, look
 from posebridge.training.run import Run, SelectionPlan, StageReport
 from posebridge.training.selection import BoneStatistics, agreement
@@ -125,6 +127,17 @@ def truth_of(batch: LabelledBatch, joint_names: tuple[str, ...]) -> KeypointSet:
         xyz_mm=None if batch.joints_m is None else 1000 * batch.joints_m.numpy(),
         valid=batch.valid.numpy(),
     )
+
+
+def hold_renders(samples: HandSamples, count: int, told: Callable[[int], None]) -> Held[LabelledBatch]:
+    """The first ``count`` samples as a colour camera gives them; ``told`` hears how many were rendered."""
+
+    def chunks() -> Iterator[LabelledBatch]:
+        for chunk in samples.chunks(count):
+            told(len(chunk))
+            yield replace(chunk, depth_m=None, mask=None)
+
+    return Held(chunks())
 
 
 @contextmanager

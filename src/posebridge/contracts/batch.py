@@ -37,6 +37,8 @@ class Observation:
     frame: Int[Tensor, "B"] | None = None
     view: Int[Tensor, "B"] | None = None
     depth_m: Float[Tensor, "B H W"] | None = None  # 0 where the sensor gave none
+    T_world_cam: Float[Tensor, "B 4 4"] | None = None  # calibrated views: camera -> the world that they share
+    centre_m: Float[Tensor, "B 3"] | None = None  # camera frame: middle of the metric cube that a depth crop shows
 
     def __len__(self) -> int:
         return len(self.key)
@@ -99,6 +101,9 @@ class LabelledBatch(Observation):
     joints_m: Float[Tensor, "B J 3"] | None = None  # camera frame
     mask: Bool[Tensor, "B H W"] | None = None
     vertices_m: Float[Tensor, "B V 3"] | None = None  # camera frame
+    # Of rendered subjects: joint angles as their articulation names them, and Anny's phenotypes.
+    angles_rad: Float[Tensor, "B A"] | None = None
+    phenotypes: Float[Tensor, "B 6"] | None = None
 
     def unlabelled(self) -> UnlabelledBatch:
         """The observations alone."""

@@ -30,27 +30,37 @@ def crop_frame(frame: RawFrame, config: CropConfig) -> UnlabelledBatch:
 
     Raises ``InputError`` where handedness is to come from the annotation and the frame has none.
     """
-    height, width = frame.image.shape[:2]
+    height, width = frame.shape
     if frame.box_xyxy is None:
         box, padding = whole_image_box(width, height), 1.0
     else:
         box, padding = torch.as_tensor(frame.box_xyxy, dtype=torch.float64)[None], config.padding
     T_crop_file = crop_map(box, config.size_px, padding, _mirrored(frame, config))
     size = (config.size_px, config.size_px)
-    crop = warp_array(frame.image, T_crop_file[0].numpy(), *size)
-    depth_m = None
+    image = depth_m = None
+    if frame.image is not None:
+        image = torch.from_numpy(warp_array(frame.image, T_crop_file[0].numpy(), *size))
     if frame.depth_m is not None:
         depth_m = torch.from_numpy(warp_array(frame.depth_m, T_crop_file[0].numpy(), *size, interpolation="nearest"))
     return UnlabelledBatch(
-        image=torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255,
+        image=None if image is None else image.permute(2, 0, 1)[None].float() / 255,
         key=(frame.key,),
-        camera=None if frame.K is None else Camera((T_crop_file @ _double(frame.K)[None]).float()),
+        camera=_crop_camera(frame, T_crop_file),
         T_crop_file=T_crop_file.float(),
         sequence=(frame.sequence,),
         frame=torch.tensor([frame.frame]),
         view=torch.tensor([frame.view]),
         depth_m=None if depth_m is None else depth_m[None],
+        T_world_cam=_single(frame.T_world_cam),
+        centre_m=_single(frame.centre_m),
     )
+
+
+def _crop_camera(frame: RawFrame, T_crop_file: Tensor) -> Camera | None:
+    """The lens of the file with the crop folded into its intrinsics."""
+    if frame.K is None:
+        return None
+    return Camera((T_crop_file @ _double(frame.K)[None]).float(), _single(frame.distortion))
 
 
 def crop_labelled(frame: RawFrame, labels: FrameLabels, config: CropConfig) -> LabelledBatch:
@@ -72,9 +82,9 @@ def crop_labelled(frame: RawFrame, labels: FrameLabels, config: CropConfig) -> L
         uv_px=uv_px,
         valid=torch.from_numpy(labels.valid)[None],
         visible=torch.from_numpy(labels.visible)[None] & inside,
-        joints_m=None if labels.joints_m is None else _double(labels.joints_m).float()[None],
+        joints_m=_single(labels.joints_m),
         mask=None if mask is None else mask[None],
-        vertices_m=None if labels.vertices_m is None else _double(labels.vertices_m).float()[None],
+        vertices_m=_single(labels.vertices_m),
     )
 
 
@@ -118,3 +128,8 @@ def _mirrored(frame: RawFrame, config: CropConfig) -> bool:
 
 def _double(array: np.ndarray) -> Tensor:
     return torch.as_tensor(array, dtype=torch.float64)
+
+
+def _single(array: np.ndarray | None) -> Tensor | None:
+    """A batch of one, in single precision."""
+    return None if array is None else _double(array).float()[None]

@@ -46,7 +46,7 @@ class UnreadableFrameError(InputError):
 class RawFrame:
     """One frame, whole and unturned, in the pixels of its file. ``box_xyxy`` and ``hand`` are what a detector tells."""
 
-    image: np.ndarray  # (H, W, 3) uint8 RGB
+    image: np.ndarray | None  # (H, W, 3) uint8 RGB; None for depth sensors
     key: str
     sequence: str = ""
     frame: int = 0
@@ -55,6 +55,24 @@ class RawFrame:
     box_xyxy: np.ndarray | None = None  # (4,) pixels of the file; None: the whole image
     hand: Side | None = None
     depth_m: np.ndarray | None = None  # (H, W) float32, 0 where the sensor gave none
+    distortion: np.ndarray | None = None  # (5,) k1 k2 p1 p2 k3 of the file's lens
+    T_world_cam: np.ndarray | None = None  # (4, 4) camera -> the world that calibrated views share
+    centre_m: np.ndarray | None = None  # (3,) camera frame: where a detector puts the middle of a hand's metric cube
+
+    @property
+    def rgb(self) -> np.ndarray:
+        """The colour image (H, W, 3). Raises ``InputError`` for a depth sensor's frame."""
+        if self.image is None:
+            raise InputError(f"{self.key}: a colour image is needed here, and this frame is depth alone")
+        return self.image
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels of the file."""
+        pixels = self.image if self.image is not None else self.depth_m
+        if pixels is None:
+            raise ValueError(f"{self.key}: a frame without pixels")
+        return pixels.shape[0], pixels.shape[1]
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class TargetFrames:
         frame = frame if self.K is None else replace(frame, K=self.K)
         if self.boxes is None:
             return frame
-        height, width = frame.image.shape[:2]
+        height, width = frame.shape
         box = self.boxes.get(frame.key, width, height)
         if box is None:
             self._without_box[frame.key] = f"no box in {self.boxes.path}"

@@ -90,7 +90,7 @@ class Overlays(ABC):
         if self.limit is not None and count >= self.limit:
             return
         self._of_sequence[unit] = count + 1
-        self._write(frame, draw_pose(frame.image, uv_px, confidence, self.skeleton))
+        self._write(frame, draw_pose(frame.rgb, uv_px, confidence, self.skeleton))
         self.drawn += 1
 
     def __enter__(self) -> Self:

@@ -52,7 +52,7 @@ class LabelsNpz(IndexedFrames):
         """The frame; raises ``UnreadableFrameError`` where its file is broken."""
         image, row = self._index_row[index]
         frame = self.images[image]
-        return RawFrame(frame.image, frame.key, frame.sequence, frame.frame, K=self._intrinsics(row), hand=self.hand)
+        return RawFrame(frame.rgb, frame.key, frame.sequence, frame.frame, K=self._intrinsics(row), hand=self.hand)
 
     def labels(self, index: int) -> FrameLabels:
         """Labels in the order of the skeleton; every labelled joint counts as visible."""

@@ -20,9 +20,9 @@ from posebridge.bodies.anny import hand
 from posebridge.draw import generator_for
 from posebridge.rendering.rasterise import rasterise as rasterise_torch
 from posebridge.rendering.rasterise_warp import rasterise as rasterise_warp
-from posebridge.synthesis.domains import STREET
+from posebridge.synthesis.hand_domains import STREET
 from posebridge.synthesis.hand_scene import PlacedHands, place_hands
-from posebridge.synthesis.stream import CHUNK, HandSamples
+from posebridge.synthesis.stream import CHUNK, Samples
 
 STAGES = {
     "pose, shape, skin, camera": "place_hands",
@@ -53,7 +53,7 @@ class Options:
 def rate(size_px: int, first: int, seconds: float) -> float:
     """Samples a second of this process, one thread, after a warm-up."""
     torch.set_num_threads(1)
-    samples = HandSamples(STREET, size_px, seed=0)
+    samples = Samples(STREET, size_px, seed=0)
     samples.chunk(first)
     start, chunks = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
@@ -65,7 +65,7 @@ def rate(size_px: int, first: int, seconds: float) -> float:
 def shares(size_px: int, chunks: int = 12) -> dict[str, float]:
     """Share of the time of each stage, by the profiler."""
     torch.set_num_threads(1)
-    samples = HandSamples(STREET, size_px, seed=1)
+    samples = Samples(STREET, size_px, seed=1)
     samples.chunk(0)
     profile = cProfile.Profile()
     profile.enable()

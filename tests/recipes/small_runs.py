@@ -12,8 +12,8 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.recipes import adapt, hand_rgb
 from posebridge.skeletons.hand import HAND21
-from posebridge.synthesis.domains import STREET
-from posebridge.synthesis.stream import HandSamples
+from posebridge.synthesis.hand_domains import STREET
+from posebridge.synthesis.stream import Samples
 from posebridge.training.options import Hardware
 
 ONE_CPU = Hardware(accelerator="cpu", precision="32")
@@ -74,7 +74,7 @@ def write_target(folder: Path) -> TargetOnDisk:
 
     The truth is in another order of frames and joints, lacks a frame and a joint, and has a frame too many.
     """
-    batch = HandSamples(STREET, 48, seed=99).samples(0, FRAMES)
+    batch = Samples(STREET, 48, seed=99).samples(0, FRAMES)
     images = folder / "images"
     images.mkdir(parents=True)
     for i, image in enumerate(batch.rgb):

@@ -1,10 +1,10 @@
-"""Skins, sleeves and lights: physical ranges, and what the distribution asks for."""
+"""Skins and sleeves: physical ranges, and what the distribution asks for."""
 
 import numpy as np
 import pytest
 import torch
 
-from posebridge.synthesis.appearance import AppearanceDistribution, sample_lights, sample_skins
+from posebridge.synthesis.appearance import AppearanceDistribution, sample_skins
 
 # What the columns of a surface point mean: rest (3), palm, nail, crease, tip, arm.
 PALM, NAIL, CREASE, ARM = 3, 4, 5, 7
@@ -89,28 +89,6 @@ def test_each_point_has_its_own_sample_of_skin():
     for row, sample in enumerate(order.tolist()):
         alone = skins.albedo(points[row : row + 1], torch.tensor([sample]))
         torch.testing.assert_close(together[row], alone[0])
-
-
-def test_lights():
-    distribution = AppearanceDistribution(lights=(1, 3), key_light=(0.5, 1.0), light_colour=0.0, ambient=(0.2, 0.4))
-    lights = sample_lights(distribution, 3000, _generator())
-    torch.testing.assert_close(lights.direction.norm(dim=-1), torch.ones(3000, 3))
-    assert (lights.direction[..., 2] < 0).all()  # in front: the camera looks along z
-    assert (lights.direction[..., 1] < 0).float().mean() > 0.6  # more often from above: v points down
-    on = (lights.colour > 0).all(-1)
-    assert on[:, 0].all()
-    shares = np.bincount(on.sum(1).numpy(), minlength=4) / 3000
-    np.testing.assert_allclose(shares, [0, 1 / 3, 1 / 3, 1 / 3], atol=0.03)
-    assert lights.colour[on].min() > 0.5 / 3**0.5 - 1e-5
-    assert lights.colour.max() <= 1.0
-    level = lights.ambient[:, 0] * 0.282095  # the constant harmonic
-    assert 0.2 <= level.min() < level.max() <= 0.4 + 1e-6
-
-
-def test_a_domain_may_have_no_lamp():
-    lights = sample_lights(AppearanceDistribution(lights=(0, 1)), 500, _generator())
-    assert torch.isfinite(lights.colour).all()
-    assert 0.4 < (lights.colour.amax((1, 2)) == 0).float().mean() < 0.6
 
 
 def test_one_generator_state_one_skin():

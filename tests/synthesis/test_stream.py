@@ -8,10 +8,10 @@ import torch
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch, concatenate
 from posebridge.data.streams import RenderedStream, StepBatches, step_loader
-from posebridge.synthesis.domains import STREET, STUDIO
-from posebridge.synthesis.stream import CHUNK, HandSamples
+from posebridge.synthesis.hand_domains import STREET, STUDIO
+from posebridge.synthesis.stream import CHUNK, Samples
 
-SAMPLES = HandSamples(STREET, 32, seed=4)
+SAMPLES = Samples(STREET, 32, seed=4)
 
 
 def assert_same(first: LabelledBatch, second: LabelledBatch) -> None:
@@ -58,7 +58,7 @@ def test_workers_change_nothing(whole, workers):
 
 
 def test_seeds_and_domains_differ(whole):
-    for other in (HandSamples(STREET, 32, seed=5), HandSamples(STUDIO, 32, seed=4)):
+    for other in (Samples(STREET, 32, seed=5), Samples(STUDIO, 32, seed=4)):
         chunk = other.chunk(0)
         assert not set(chunk.key) & set(whole.key)
         assert (chunk.uv_px - whole.uv_px[:CHUNK]).abs().amax((1, 2)).min() > 0.1

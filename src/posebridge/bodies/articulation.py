@@ -9,8 +9,13 @@ from torch import Tensor
 
 from posebridge.bodies.anny import HandModel
 from posebridge.bodies.rig import PosedRig
+from posebridge.skeletons.hand import FINGERS
 
-_ZERO_WRIST = (0.0, 0.0)
+ANGLE_NAMES = (
+    *(f"{finger}_{angle}" for finger in FINGERS[1:] for angle in ("flexion", "spread", "pip_flexion", "dip_flexion")),
+    *(f"thumb_{angle}" for angle in ("flexion", "lift", "mcp_flexion", "ip_flexion")),
+    *("wrist_flexion", "wrist_deviation"),
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,16 @@ class HandAngles:
     fingers: Float[Tensor, "B 4 4"]
     thumb: Float[Tensor, "B 4"]
     wrist: Float[Tensor, "B 2"]
+
+    def stacked(self) -> Float[Tensor, "B 22"]:
+        """All angles as columns, in the order of ``ANGLE_NAMES``."""
+        return torch.cat([self.fingers.flatten(1), self.thumb, self.wrist], dim=1)
+
+    @classmethod
+    def from_stacked(cls, values: Float[Tensor, "B 22"]) -> "HandAngles":
+        """The opposite of ``stacked``."""
+        fingers, thumb, wrist = values.split([16, 4, 2], dim=1)
+        return cls(fingers.unflatten(1, (4, 4)), thumb, wrist)
 
 
 def pose_hand(

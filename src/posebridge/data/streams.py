@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from posebridge.contracts.batch import BatchT, LabelledBatch, Observation
 from posebridge.data.loaders import Held
-from posebridge.synthesis.stream import HandSamples
+from posebridge.synthesis.stream import SampleStream
 
 StreamBatchT = TypeVar("StreamBatchT", bound=Observation, covariant=True)
 
@@ -46,7 +46,7 @@ class HeldStream(Generic[BatchT]):
 class RenderedStream:
     """Samples rendered when they are asked for; none is ever seen twice."""
 
-    def __init__(self, samples: HandSamples, batch_size: int):
+    def __init__(self, samples: SampleStream, batch_size: int):
         self.samples = samples
         self.batch_size = batch_size
 

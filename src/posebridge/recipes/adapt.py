@@ -38,8 +38,8 @@ from posebridge.rendering.photometry import STRONG
 from posebridge.representations.pose25d import reference_length
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.hand import HAND21
-from posebridge.synthesis.domains import hand_domain
-from posebridge.synthesis.stream import HandSamples
+from posebridge.synthesis.domains import domain
+from posebridge.synthesis.stream import Samples
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.options import Hardware
@@ -129,7 +129,7 @@ class AdaptConfig:
 def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     """Train, adapt, predict, and leave model, predictions, record; raises ``InputError`` for bad input at once."""
     started = monotonic()
-    size, domain = SIZES[config.size], hand_domain(config.domain)
+    size, source_domain = SIZES[config.size], domain("hand-rgb", config.domain)
     given = None if config.source is None else load_model(config.source)
     if given is not None:
         size = _with_model(size, given[0], config.source)
@@ -143,7 +143,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     _tell_skipped(frames.skipped, len(target), folder)
     count = size.source_samples if given is None else size.replayed_samples
     with rendering_progress(count) as told:
-        source = hold_renders(HandSamples(domain, size.size_px, config.seed), count, told)
+        source = hold_renders(Samples(source_domain, size.size_px, config.seed), count, told)
     joints_m = source.part(slice(0, _SOURCE_STATISTICS)).joints_m
     assert joints_m is not None
     bones = BoneStatistics.of(joints_m, HAND21)

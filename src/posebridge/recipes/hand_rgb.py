@@ -14,8 +14,8 @@ from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.recipes.pipeline import hold_renders
 from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
-from posebridge.synthesis.domains import STREET, STUDIO, HandDomain
-from posebridge.synthesis.stream import HandSamples
+from posebridge.synthesis.hand_domains import STREET, STUDIO, HandDomain
+from posebridge.synthesis.stream import Samples
 from posebridge.training.optimisers import Schedule
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import FourierStyle
@@ -103,7 +103,7 @@ def render_data(size: HandRgbSize, seed: int, told: Callable[[int], None] = lamb
     """Render the sets of one seed; ``told`` hears how many samples were rendered, for progress."""
 
     def held(domain: HandDomain, count: int, stream_seed: int) -> Held[LabelledBatch]:
-        return hold_renders(HandSamples(domain, size.size_px, stream_seed), count, told)
+        return hold_renders(Samples(domain, size.size_px, stream_seed), count, told)
 
     target = held(STREET, size.target_samples, 2 * seed + 1)
     return HandRgbData(

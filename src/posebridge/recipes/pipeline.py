@@ -17,7 +17,7 @@ from posebridge.deployment.predictor import Predictor, file_pixels, predict_all
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
-from posebridge.synthesis.stream import HandSamples
+from posebridge.synthesis.stream import SampleStream
 from posebridge.training.pseudo_labels import Teaching, look
 from posebridge.training.run import Run, SelectionPlan, StageReport
 from posebridge.training.selection import BoneStatistics, agreement
@@ -129,7 +129,7 @@ def truth_of(batch: LabelledBatch, joint_names: tuple[str, ...]) -> KeypointSet:
     )
 
 
-def hold_renders(samples: HandSamples, count: int, told: Callable[[int], None]) -> Held[LabelledBatch]:
+def hold_renders(samples: SampleStream, count: int, told: Callable[[int], None]) -> Held[LabelledBatch]:
     """The first ``count`` samples as a colour camera gives them; ``told`` hears how many were rendered."""
 
     def chunks() -> Iterator[LabelledBatch]:

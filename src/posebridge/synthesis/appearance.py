@@ -1,4 +1,4 @@
-"""What hands look like: skin tones and their variation over the hand, sleeves, lights."""
+"""What hands look like: skin tones and their variation over the hand, and sleeves."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
 from posebridge.draw import chance, log_uniform, normal, uniform
-from posebridge.rendering.shade import Lights, srgb_to_linear
+from posebridge.rendering.shade import srgb_to_linear
 
 # sRGB of skin from light to dark, in the steps of common dermatological scales.
 _SKIN_SRGB = (
@@ -21,24 +21,17 @@ _SKIN_SRGB = (
     (0.31, 0.20, 0.16),
 )
 _FLUSH = (1.12, 0.86, 0.84)  # what blood does to the albedo of finger tips
-_FIRST_HARMONIC, _SECOND_HARMONIC = 0.282095, 0.488603  # constants of rendering.shade.spherical_harmonics
 _WAVES = 10  # plane waves in a skin texture
 
 
 @dataclass(frozen=True)
 class AppearanceDistribution:
-    """Ranges of what is drawn for each sample."""
+    """Ranges of what is drawn for each hand."""
 
     tone: tuple[float, float] = (0.0, 1.0)  # from the lightest to the darkest skin
     tone_jitter: float = 0.04  # of the albedo's channels
     texture: tuple[float, float] = (0.0, 0.12)  # relative amplitude of mottling
     sleeve_share: float = 0.0
-    lights: tuple[int, int] = (1, 2)  # number of directional lights, inclusive; the second is at least 1
-    key_light: tuple[float, float] = (0.5, 1.2)
-    ambient: tuple[float, float] = (0.3, 0.7)
-    light_colour: float = 0.1  # deviation of the lights' channels
-    specular: tuple[float, float] = (0.0, 0.03)
-    shadow_share: float = 0.6
 
 
 @dataclass(frozen=True)
@@ -106,23 +99,3 @@ def sample_skins(distribution: AppearanceDistribution, count: int, generator: Ge
             chance(generator, 0.3, count), uniform(generator, 5.0, 30.0, count), torch.tensor(0.0)
         ),
     )
-
-
-def sample_lights(distribution: AppearanceDistribution, count: int, generator: Generator) -> Lights:
-    """Directional lights in front of the hand, and a soft environment with a bright side."""
-    most = distribution.lights[1]
-    direction = normal(generator, 1.0, count, most, 3)
-    direction[..., 2] = -direction[..., 2].abs() - 0.2  # towards the camera's side
-    direction[..., 1] -= 0.5  # more often from above
-    number = torch.randint(distribution.lights[0], most + 1, (count, 1), generator=generator)
-    on = torch.arange(most) < number
-    power = uniform(generator, *distribution.key_light, count, most) * on / number.clamp(min=1) ** 0.5
-    tint = torch.exp(normal(generator, distribution.light_colour, count, most, 3))
-    ambient = torch.zeros(count, 9, 3)
-    level = uniform(generator, *distribution.ambient, count, 1)
-    sky = torch.exp(normal(generator, distribution.light_colour, count, 3))
-    ambient[:, 0] = level * sky / _FIRST_HARMONIC
-    side = torch.nn.functional.normalize(normal(generator, 1.0, count, 3), dim=-1)
-    side = side * uniform(generator, 0.0, 0.5, count, 1) * level / _SECOND_HARMONIC
-    ambient[:, 1:4] = side[..., None] * sky[:, None]
-    return Lights(ambient, torch.nn.functional.normalize(direction, dim=-1), power[..., None] * tint)

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from posebridge.bodies.anny import hand
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.skeletons.hand import FINGERS, HAND21
-from posebridge.synthesis.appearance import AppearanceDistribution
 from posebridge.synthesis.backgrounds import BackgroundDistribution
-from posebridge.synthesis.domains import STREET, STUDIO, HandDomain, Occluders
+from posebridge.synthesis.hand_domains import STREET, STUDIO, HandDomain
 from posebridge.synthesis.hand_poses import PoseDistribution
-from posebridge.synthesis.hand_scene import place_hands, render_hands
+from posebridge.synthesis.hand_subject import HandSubject
+from posebridge.synthesis.lights import LightDistribution
+from posebridge.synthesis.scene import place, render_stills
+from posebridge.synthesis.surroundings import Occluders
 from posebridge.synthesis.viewpoints import ViewpointDistribution
 
 SIZE, COUNT = 64, 24
@@ -23,7 +24,7 @@ COVERED = replace(STREET, occluders=Occluders(1.0, (0.2, 0.3)))
 
 
 def _render(domain: HandDomain, seed: int = 0, count: int = COUNT, size_px: int = SIZE) -> LabelledBatch:
-    return render_hands(domain, count, size_px, torch.Generator().manual_seed(seed))
+    return render_stills(HandSubject(domain), count, size_px, torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,12 @@ def plain():
 @pytest.fixture(scope="module")
 def covered():
     return _render(COVERED)
+
+
+def _place():
+    """What ``plain`` shows."""
+    subject, generator = HandSubject(UNCOVERED), torch.Generator().manual_seed(0)
+    return place(subject, subject.draft(COUNT, generator), SIZE, generator)
 
 
 def _at_joints(images: torch.Tensor, uv_px: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +90,7 @@ def test_depth_and_mask_are_one_surface(plain):
     seen = plain.depth_m[plain.mask]
     low, high = STREET.viewpoints.distance_m
     assert low - 0.25 < seen.min() < seen.max() < high + 0.25
-    vertices_m = place_hands(UNCOVERED, hand("right"), COUNT, SIZE, torch.Generator().manual_seed(0)).vertices_m
+    vertices_m = _place().vertices_m
     for b in range(COUNT):
         seen = plain.depth_m[b][plain.mask[b]]
         assert vertices_m[b, :, 2].min() - 1e-4 < seen.min()
@@ -150,8 +157,7 @@ def test_frames_are_filled_as_asked():
 
 
 def test_shapes_differ_within_a_domain():
-    model = hand("right")
-    placed = place_hands(UNCOVERED, model, COUNT, SIZE, torch.Generator().manual_seed(0))
+    placed = _place()
     palm = (placed.joints_m[:, HAND21.index("middle_1")] - placed.joints_m[:, 0]).norm(dim=-1)
     assert palm.std() > 0.002
     assert 0.05 < palm.min() < palm.max() < 0.15
@@ -159,8 +165,8 @@ def test_shapes_differ_within_a_domain():
 
 def test_a_dark_room_is_dark_and_a_bright_one_is_not():
     def brightness(ambient: float) -> float:
-        look = AppearanceDistribution(key_light=(0.01, 0.01), ambient=(ambient, ambient))
-        batch = _render(replace(STUDIO, appearance=look), count=6)
+        lights = LightDistribution(key_light=(0.01, 0.01), ambient=(ambient, ambient))
+        batch = _render(replace(STUDIO, lights=lights), count=6)
         return batch.rgb.mean(1)[batch.mask].mean().item()
 
     assert brightness(0.05) < 0.6 * brightness(0.6)

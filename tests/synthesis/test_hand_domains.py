@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from posebridge.errors import InputError
-from posebridge.synthesis.domains import HAND_DOMAINS, STREET, STUDIO, VARIED, hand_domain
-from posebridge.synthesis.stream import HandSamples
+from posebridge.synthesis.domains import domain as domain_of
+from posebridge.synthesis.hand_domains import HAND_DOMAINS, STREET, STUDIO, VARIED
+from posebridge.synthesis.stream import Samples
 
 # Mean colour of the first samples of seed 0 at 32 px, and the mean of their joints' (u, v). These numbers change only
 # with a new version of the benchmark: results of SynthShift before and after can't be compared.
@@ -40,22 +41,22 @@ FINGERPRINTS = {
 @pytest.mark.parametrize("domain", [STUDIO, STREET], ids=lambda domain: domain.name)
 def test_synthshift_is_frozen(domain):
     colours, middle = FINGERPRINTS[domain.name]
-    batch = HandSamples(domain, 32, seed=0).samples(0, len(colours))
+    batch = Samples(domain, 32, seed=0).samples(0, len(colours))
     torch.testing.assert_close(batch.rgb.mean((2, 3)), torch.tensor(colours), atol=0.02, rtol=0)
     torch.testing.assert_close(batch.uv_px.mean((0, 1)), torch.tensor(middle), atol=0.1, rtol=0)
 
 
 def test_domains_by_name():
     assert {name: domain.name for name, domain in HAND_DOMAINS.items()} == {name: name for name in HAND_DOMAINS}
-    assert [hand_domain(name) for name in ("studio", "street", "varied")] == [STUDIO, STREET, VARIED]
-    with pytest.raises(InputError, match=r"^there is no domain 'moon': choose one of studio, street, varied$"):
-        hand_domain("moon")
+    assert [domain_of("hand-rgb", name) for name in ("studio", "street", "varied")] == [STUDIO, STREET, VARIED]
+    with pytest.raises(InputError, match=r"hand-rgb has no domain 'moon': choose one of studio, street, varied$"):
+        domain_of("hand-rgb", "moon")
 
 
 def test_only_the_street_and_the_varied_look_are_cluttered():
     def edges(domain):
         quiet = replace(domain, sensor=STUDIO.sensor)
-        batch = HandSamples(quiet, 32, seed=0).samples(0, 32)
+        batch = Samples(quiet, 32, seed=0).samples(0, 32)
         steps = batch.rgb.diff(dim=-1).abs().amax(1)
         behind = (batch.depth_m[..., 1:] == 0) & (batch.depth_m[..., :-1] == 0)
         return steps[behind].quantile(0.9).item()
@@ -72,7 +73,7 @@ def test_the_street_wears_sleeves_that_leave_the_hand_bare():
         occluders=replace(STREET.occluders, share=0.0),
     )
     dressed, bare = (
-        HandSamples(replace(quiet, appearance=replace(STREET.appearance, sleeve_share=share)), 64, 0).chunk(0)
+        Samples(replace(quiet, appearance=replace(STREET.appearance, sleeve_share=share)), 64, 0).chunk(0)
         for share in (1.0, 0.0)
     )
     changed = (dressed.rgb - bare.rgb).abs().amax(1) > 0.02

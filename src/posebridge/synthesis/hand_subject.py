@@ -1,0 +1,69 @@
+"""Right hands as subjects of a scene."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from posebridge.bodies.anny import HandModel, hand
+from posebridge.bodies.articulation import HandAngles, pose_hand
+from posebridge.skeletons.hand import HAND21
+from posebridge.synthesis.appearance import Skin, sample_skins
+from posebridge.synthesis.hand_domains import HandDomain
+from posebridge.synthesis.hand_poses import sample_hand_poses
+from posebridge.synthesis.hand_surface import hand_surface
+from posebridge.synthesis.subject import Draft
+from posebridge.synthesis.surroundings import sample_phenotypes
+
+_HIDDEN_BEHIND_M = 0.022  # a joint this far behind the seen surface is hidden (palms are 0.03 thick)
+
+
+@dataclass(frozen=True)
+class HandSubject:
+    """See ``subject.Subject``. Angles are those of ``HandAngles.stacked``."""
+
+    setting: HandDomain
+    skeleton = HAND21
+    occlusion_radius_m = 0.012
+
+    @cached_property
+    def model(self) -> HandModel:
+        """The hand that is posed."""
+        return hand("right")
+
+    @property
+    def faces(self) -> Int[Tensor, "F 3"]:
+        """Corners of the mesh's faces."""
+        return self.model.rig.faces
+
+    @cached_property
+    def surface(self) -> Float[Tensor, "V 8"]:
+        """The columns that ``Skin.albedo`` takes."""
+        return hand_surface().stacked()
+
+    @property
+    def joint_depth_m(self) -> Float[Tensor, "21"]:
+        """The same for all joints."""
+        return torch.full((len(HAND21),), _HIDDEN_BEHIND_M)
+
+    def draft(self, count: int, generator: Generator) -> Draft:
+        """Draw poses and shapes."""
+        angles = sample_hand_poses(self.setting.poses, count, generator)
+        return Draft(angles.stacked(), sample_phenotypes(self.setting.shapes, count, generator))
+
+    def more_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B 22"]:
+        """Draw further poses; the shape plays no part."""
+        return sample_hand_poses(self.setting.poses, len(phenotypes), generator).stacked()
+
+    def posed(self, draft: Draft) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B 21 3"]]:
+        """Vertices and joints in the hand's frame."""
+        angles = HandAngles.from_stacked(draft.angles_rad)
+        posed = pose_hand(self.model, angles, self.model.shape_coefficients(draft.phenotypes))
+        vertices_m = posed.vertices_m()
+        return vertices_m, posed.keypoints_m(vertices_m)
+
+    def coats(self, count: int, generator: Generator) -> Skin:
+        """Draw skins and sleeves."""
+        return sample_skins(self.setting.appearance, count, generator)

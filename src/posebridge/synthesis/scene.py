@@ -1,0 +1,144 @@
+"""A chunk of labelled pictures: draw, pose, rasterise, shade, put before a background, take the picture."""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.draw import chance, uniform
+from posebridge.rendering.attributes import interpolate, normals, positions, vertex_normals
+from posebridge.rendering.occlusion import ambient_occlusion, cast_shadow, shadow_map
+from posebridge.rendering.photometry import apply_appearance
+from posebridge.rendering.raster import Raster
+from posebridge.rendering.rasterise_warp import rasterise
+from posebridge.rendering.shade import Material, linear_to_srgb, shade
+from posebridge.synthesis.backgrounds import sample_backgrounds
+from posebridge.synthesis.lights import Lighting, sample_lighting
+from posebridge.synthesis.subject import Coat, Draft, Placed, Setting, Subject, move
+from posebridge.synthesis.surroundings import Occluders
+from posebridge.synthesis.viewpoints import frame_joints, sample_rotations, sample_translations
+
+
+@dataclass(frozen=True)
+class Look:
+    """What B subjects wear, and the light on them."""
+
+    coat: Coat
+    lighting: Lighting
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is behind B subjects and before them, in the pixels of their images; sRGB."""
+
+    background: Float[Tensor, "B 3 H W"]
+    cover: Float[Tensor, "B 3 H W"]  # what is seen where something stands before the subject
+    covered: Bool[Tensor, "B H W"]
+
+
+def render_stills(subject: Subject, count: int, size_px: int, generator: Generator) -> LabelledBatch:
+    """``count`` labelled images of as many subjects; ``key`` is left to the caller as running numbers."""
+    draft = subject.draft(count, generator)
+    placed = place(subject, draft, size_px, generator)
+    look = Look(
+        coat=subject.coats(count, generator), lighting=sample_lighting(subject.setting.lights, count, generator)
+    )
+    surroundings = sample_surroundings(subject.setting, placed, size_px, generator)
+    batch = paint(subject, draft, placed, look, surroundings)
+    return replace(batch, image=apply_appearance(batch.rgb, subject.setting.sensor, generator))
+
+
+def place(subject: Subject, draft: Draft, size_px: int, generator: Generator) -> Placed:
+    """Put posed subjects before cameras that are drawn for them."""
+    vertices_m, joints_m = subject.posed(draft)
+    viewpoints, count = subject.setting.viewpoints, len(joints_m)
+    R_cam_subject = sample_rotations(viewpoints, count, generator)
+    t_m = sample_translations(viewpoints, count, generator)
+    vertices_m, joints_m = move(R_cam_subject, t_m, vertices_m), move(R_cam_subject, t_m, joints_m)
+    return Placed(vertices_m, joints_m, frame_joints(viewpoints, joints_m, size_px, generator))
+
+
+def sample_surroundings(setting: Setting, placed: Placed, size_px: int, generator: Generator) -> Surroundings:
+    """Draw backgrounds, and things that stand before the placed subjects; those look like another background."""
+    background = sample_backgrounds(setting.backgrounds, len(placed.joints_m), size_px, generator)
+    covered = _sample_covered(setting.occluders, placed, size_px, generator)
+    return Surroundings(background, background.roll(1, 0).flip(-1), covered)
+
+
+def paint(subject: Subject, draft: Draft, placed: Placed, look: Look, surroundings: Surroundings) -> LabelledBatch:
+    """The scene as a perfect camera would see it, with all labels."""
+    size_px = surroundings.covered.shape[-1]
+    raster = rasterise(placed.vertices_m, subject.faces, placed.camera.K, size_px, size_px)
+    radiance = _radiance(subject, placed, raster, look)
+    image = torch.lerp(surroundings.background, linear_to_srgb(radiance).permute(0, 3, 1, 2), _soft_edges(raster.mask))
+    uv_px = placed.camera.project(placed.joints_m)
+    return LabelledBatch(
+        image=torch.where(surroundings.covered[:, None], surroundings.cover, image),
+        key=tuple(str(i) for i in range(len(uv_px))),
+        camera=placed.camera,
+        depth_m=raster.depth_m,
+        uv_px=uv_px,
+        valid=torch.ones(uv_px.shape[:2], dtype=torch.bool),
+        visible=_visible(placed.joints_m, uv_px, raster, surroundings.covered, subject.joint_depth_m),
+        joints_m=placed.joints_m,
+        mask=raster.mask & ~surroundings.covered,
+        angles_rad=draft.angles_rad,
+        phenotypes=draft.phenotypes,
+    )
+
+
+def _radiance(subject: Subject, placed: Placed, raster: Raster, look: Look) -> Float[Tensor, "B H W 3"]:
+    faces, vertices_m, light = subject.faces, placed.vertices_m, look.lighting
+    surface = raster.gather(interpolate(raster, faces, subject.surface[None]))
+    position = positions(raster, placed.camera.K)
+    normal = normals(raster, faces, vertices_m, vertex_normals(vertices_m, faces))
+    material = Material(
+        albedo=raster.scatter(look.coat.albedo(surface, raster.hit_image)),
+        specular=light.specular,
+        shininess=light.shininess,
+        subsurface=light.subsurface,
+    )
+    ambient = ambient_occlusion(raster, placed.camera.K, position, normal, subject.occlusion_radius_m)
+    seen_by_light = shadow_map(vertices_m, faces, light.lights.direction[:, 0], rasterise)
+    lit = torch.ones(*raster.mask.shape, light.lights.direction.shape[1])
+    lit[..., 0] = torch.where(light.shadowed[:, None, None], cast_shadow(seen_by_light, raster, position, normal), 1.0)
+    return shade(raster, position, normal, material, light.lights, ambient, lit)
+
+
+def _soft_edges(mask: Bool[Tensor, "B H W"]) -> Float[Tensor, "B 1 H W"]:
+    """Coverage with an edge about one pixel wide."""
+    hard = mask[:, None].float()
+    smooth = F.avg_pool2d(F.pad(hard, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    return torch.minimum(hard, (1.5 * smooth).clamp(max=1.0))
+
+
+def _sample_covered(occluders: Occluders, placed: Placed, size_px: int, generator: Generator) -> Bool[Tensor, "B H W"]:
+    """Boxes and discs over a part of some subjects, near one of their joints."""
+    count, joints = placed.joints_m.shape[:2]
+    present = chance(generator, occluders.share, count, 1, 1)
+    joint = torch.randint(joints, (count,), generator=generator)
+    at = placed.camera.project(placed.joints_m)[torch.arange(count), joint]
+    half = size_px * uniform(generator, *occluders.size, count, 2) / 2
+    centre = at + half * uniform(generator, -1.0, 1.0, count, 2)
+    y, x = torch.meshgrid(torch.arange(size_px), torch.arange(size_px), indexing="ij")
+    u = (x - centre[:, 0, None, None]) / half[:, 0, None, None]
+    v = (y - centre[:, 1, None, None]) / half[:, 1, None, None]
+    disc = chance(generator, 0.5, count, 1, 1)
+    return present & torch.where(disc, u * u + v * v < 1, (u.abs() < 1) & (v.abs() < 1))
+
+
+def _visible(
+    joints_m: Tensor, uv_px: Tensor, raster: Raster, covered: Tensor, joint_depth_m: Tensor
+) -> Bool[Tensor, "B J"]:
+    """Joints inside the image that neither the subject itself nor an occluder hides."""
+    height, width = raster.depth_m.shape[1:]
+    inside = ((uv_px > -0.5) & (uv_px < uv_px.new_tensor([width - 0.5, height - 0.5]))).all(-1)
+    column = uv_px[..., 0].round().long().clamp(0, width - 1)
+    row = uv_px[..., 1].round().long().clamp(0, height - 1)
+    sample = torch.arange(len(uv_px))[:, None]
+    surface = raster.depth_m[sample, row, column]
+    hidden = (surface > 0) & (joints_m[..., 2] - surface > joint_depth_m)
+    return inside & ~hidden & ~covered[sample, row, column]

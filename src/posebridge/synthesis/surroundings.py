@@ -1,0 +1,75 @@
+"""What looks of hands and of bodies share: the range of shapes, light, things before the subject, the camera."""
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from posebridge.draw import uniform
+from posebridge.rendering.photometry import OFF, AppearanceConfig
+from posebridge.synthesis.backgrounds import BackgroundDistribution
+from posebridge.synthesis.lights import LightDistribution
+from posebridge.synthesis.viewpoints import ViewpointDistribution
+
+# What the camera does to the picture.
+CLEAN_SENSOR = replace(OFF, noise_probability=1.0, read_noise=0.004)
+PHONE_SENSOR = replace(
+    OFF,
+    brightness=0.35,
+    gain=0.08,
+    gamma=0.15,
+    blur_probability=0.6,
+    blur_sigma=0.012,
+    motion_probability=0.3,
+    motion_length=0.05,
+    noise_probability=1.0,
+    shot_noise=0.002,
+    read_noise=0.02,
+    jpeg_probability=0.6,
+)
+STREET_LIGHTS = LightDistribution(
+    number=(1, 3), key_light=(0.3, 1.5), ambient=(0.15, 0.6), colour=0.15, specular=(0.0, 0.06), shadow_share=0.9
+)
+VARIED_LIGHTS = LightDistribution(
+    number=(0, 3), key_light=(0.3, 1.4), ambient=(0.2, 0.8), colour=0.12, specular=(0.0, 0.06), shadow_share=0.7
+)
+
+
+@dataclass(frozen=True)
+class ShapeDistribution:
+    """Anny's phenotypes, each uniform in a range of [0, 1]. Age: 1/3 is a child, 2/3 a young adult, 1 is old."""
+
+    age: tuple[float, float] = (0.55, 0.85)
+    gender: tuple[float, float] = (0.0, 1.0)
+    muscle: tuple[float, float] = (0.2, 0.8)
+    weight: tuple[float, float] = (0.2, 0.8)
+    height: tuple[float, float] = (0.3, 0.7)
+    proportions: tuple[float, float] = (0.3, 0.7)
+
+
+@dataclass(frozen=True)
+class Occluders:
+    """Things held before the subject: a share of samples gets one patch of clutter over a part of it."""
+
+    share: float = 0.0
+    size: tuple[float, float] = (0.1, 0.3)  # of the crop's side
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What domains of hands and of bodies have in common."""
+
+    name: str
+    shapes: ShapeDistribution = field(default_factory=ShapeDistribution)
+    viewpoints: ViewpointDistribution = field(default_factory=ViewpointDistribution)
+    lights: LightDistribution = field(default_factory=LightDistribution)
+    backgrounds: BackgroundDistribution = field(default_factory=BackgroundDistribution)
+    occluders: Occluders = field(default_factory=Occluders)
+    sensor: AppearanceConfig = CLEAN_SENSOR
+
+
+def sample_phenotypes(shapes: ShapeDistribution, count: int, generator: Generator) -> Float[Tensor, "B 6"]:
+    """Draw shapes, in the order of ``bodies.anny_loading.PHENOTYPES``."""
+    ranges = (shapes.gender, shapes.age, shapes.muscle, shapes.weight, shapes.height, shapes.proportions)
+    return torch.stack([uniform(generator, low, high, count) for low, high in ranges], dim=-1)

@@ -7,9 +7,12 @@ import torch
 from torch import Generator, Tensor
 
 
-def generator_for(seed: int, index: int) -> Generator:
-    """An independent generator for item ``index`` of stream ``seed``; the same on every machine and worker."""
-    state = np.random.SeedSequence([seed, index]).generate_state(2, np.uint32)
+def generator_for(seed: int, *index: int) -> Generator:
+    """An independent generator for an item of stream ``seed``; the same on every machine and worker.
+
+    An index of several numbers must end in one that is not 0, for a trailing 0 seeds as if it were not there.
+    """
+    state = np.random.SeedSequence([seed, *index]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
 
 

@@ -1,7 +1,6 @@
 """Right hands as subjects of a scene."""
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -28,7 +27,7 @@ class HandSubject:
     skeleton = HAND21
     occlusion_radius_m = 0.012
 
-    @cached_property
+    @property
     def model(self) -> HandModel:
         """The hand that is posed."""
         return hand("right")
@@ -38,7 +37,7 @@ class HandSubject:
         """Corners of the mesh's faces."""
         return self.model.rig.faces
 
-    @cached_property
+    @property
     def surface(self) -> Float[Tensor, "V 8"]:
         """The columns that ``Skin.albedo`` takes."""
         return hand_surface().stacked()

@@ -1,13 +1,16 @@
 """An endless stream of labelled samples in which sample i is a function of the domain and the seed alone."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 
 from posebridge.contracts.batch import LabelledBatch, concatenate
 from posebridge.draw import generator_for
+from posebridge.errors import InputError
 from posebridge.synthesis.domains import Domain, subject_of
 from posebridge.synthesis.scene import render_stills
+from posebridge.synthesis.video import MotionDistribution, Shot, draw_shot
 
 CHUNK = 32  # scenes are drawn and rendered this many at a time; part of the definition of sample i
 
@@ -56,3 +59,49 @@ class Samples(SampleStream):
         batch = render_stills(subject_of(self.domain), CHUNK, self.size_px, generator_for(self.seed, index))
         first = index * CHUNK
         return replace(batch, key=tuple(f"{self.domain.name}-{self.seed}-{first + i:08d}" for i in range(CHUNK)))
+
+
+@dataclass(frozen=True)
+class VideoSamples(SampleStream):
+    """Sequences of ``frames`` pictures, one after the other, each of one subject before a camera that stands still."""
+
+    frames: int = 64
+    motion: MotionDistribution = field(default_factory=MotionDistribution)
+
+    def __post_init__(self):
+        if self.frames < 1:
+            raise InputError(f"frames={self.frames}: give the length of a sequence, 1 or more")
+
+    @property
+    def chunk_length(self) -> int:
+        """Images of a chunk."""
+        return CHUNK
+
+    def chunk(self, index: int) -> LabelledBatch:
+        """Images ``index * CHUNK`` to ``(index + 1) * CHUNK``, from as many sequences as they fall into."""
+        image, end, parts = index * CHUNK, (index + 1) * CHUNK, []
+        while image < end:
+            number, start = divmod(image, self.frames)
+            count = min(self.frames - start, end - image)
+            parts.append(self._named(self._shot(number).frames(start, count), number))
+            image += count
+        return concatenate(parts)
+
+    @cached_property
+    def _shot(self) -> Callable[[int], Shot]:
+        """Shots by number; the last one is kept, since chunks are asked for in order."""
+
+        def draw(number: int) -> Shot:
+            subject = subject_of(self.domain)
+            return draw_shot(subject, self.motion, self.frames, self.size_px, (self.seed, number))
+
+        return lru_cache(maxsize=1)(draw)
+
+    def _named(self, batch: LabelledBatch, number: int) -> LabelledBatch:
+        assert batch.frame is not None
+        name = f"{self.domain.name}-{self.seed}-{number:06d}"
+        return replace(
+            batch,
+            key=tuple(f"{name}_{frame:06d}" for frame in batch.frame.tolist()),
+            sequence=(name,) * len(batch),
+        )

@@ -30,9 +30,20 @@ class Draft:
 class Subject(Protocol):
     """A kind of subject with the distributions of one domain."""
 
-    setting: Setting
-    skeleton: Skeleton
-    occlusion_radius_m: float  # how far apart surfaces still darken each other
+    @property
+    def setting(self) -> Setting:
+        """What surrounds the subject, and how it is seen."""
+        ...
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """What its joints are."""
+        ...
+
+    @property
+    def occlusion_radius_m(self) -> float:
+        """How far apart surfaces still darken each other."""
+        ...
 
     @property
     def faces(self) -> Int[Tensor, "F 3"]:

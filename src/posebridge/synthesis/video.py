@@ -1,0 +1,151 @@
+"""Videos of one subject before a camera that stands still: poses move smoothly from one drawn pose to the next.
+
+Key poses are drawn every so many frames. Between two of them every joint angle, and the place of the whole subject,
+is blended by a curve whose speed and acceleration are zero at both ends, so every frame lies between two poses within
+joint limits. Background, light, clothes, shape and camera stay; noise and motion blur are new in every frame.
+"""
+
+from dataclasses import dataclass, replace
+
+import roma
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from posebridge.cameras.pinhole import Camera
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.draw import generator_for, normal
+from posebridge.errors import InputError
+from posebridge.rendering.photometry import OFF, AppearanceConfig, apply_appearance
+from posebridge.synthesis.lights import sample_lighting
+from posebridge.synthesis.rows import take_rows
+from posebridge.synthesis.scene import Look, Surroundings, paint, sample_surroundings
+from posebridge.synthesis.subject import Draft, Placed, Subject, move
+from posebridge.synthesis.viewpoints import frame_joints, sample_rotations, sample_translations
+
+# Streams of draws of one sequence; from 1 on, because a trailing 0 seeds the same generator as no number.
+_SCENE, _MOTION, _CAMERA, _FRAMES = 1, 2, 3, 4
+
+
+@dataclass(frozen=True)
+class MotionDistribution:
+    """How a subject moves."""
+
+    key_every: int = 12  # frames from one drawn pose to the next
+    turn_deg: float = 8.0  # deviation of the whole subject's rotation from its first one
+    sway: float = 0.02  # deviation of its place, over its distance to the camera
+    fill: float = 0.85  # of the picture's side, by all places where a joint is at a key pose
+
+    def __post_init__(self):
+        if self.key_every < 1:
+            raise InputError(f"key_every={self.key_every}: give the number of frames between poses, 1 or more")
+
+
+@dataclass(frozen=True)
+class Motion:
+    """One subject's K key poses, and what lies between them."""
+
+    subject: Subject
+    key_every: int
+    phenotypes: Float[Tensor, "1 6"]
+    angles_rad: Float[Tensor, "K A"]
+    R_cam_subject: Float[Tensor, "1 3 3"]
+    turns_rad: Float[Tensor, "K 3"]  # rotation vectors in the camera frame, after ``R_cam_subject``
+    places_m: Float[Tensor, "K 3"]
+
+    def draft(self, frame: Int[Tensor, "T"]) -> Draft:
+        """Pose and shape at each frame."""
+        return Draft(self._between(self.angles_rad, frame), self.phenotypes.expand(len(frame), -1))
+
+    def at(self, frame: Int[Tensor, "T"]) -> tuple[Float[Tensor, "T V 3"], Float[Tensor, "T J 3"]]:
+        """Vertices and joints at each frame, in the camera frame."""
+        vertices_m, joints_m = self.subject.posed(self.draft(frame))
+        R = roma.rotvec_to_rotmat(self._between(self.turns_rad, frame)) @ self.R_cam_subject
+        t_m = self._between(self.places_m, frame)
+        return move(R, t_m, vertices_m), move(R, t_m, joints_m)
+
+    def _between(self, keys: Float[Tensor, "K D"], frame: Int[Tensor, "T"]) -> Float[Tensor, "T D"]:
+        key = (frame // self.key_every).clamp(max=len(keys) - 2)
+        t = frame / self.key_every - key
+        return torch.lerp(keys[key], keys[key + 1], _smooth(t)[:, None])
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One video: a motion, and what stays while it goes on."""
+
+    motion: Motion
+    camera: Camera
+    look: Look
+    surroundings: Surroundings
+    stream: tuple[int, int]  # seed and number of the sequence
+
+    def frames(self, start: int, count: int) -> LabelledBatch:
+        """Frames ``start`` to ``start + count``; their noise is a function of ``start`` as well."""
+        frame = torch.arange(start, start + count)
+        row = torch.zeros_like(frame)
+        vertices_m, joints_m = self.motion.at(frame)
+        placed = Placed(vertices_m, joints_m, self.camera[row])
+        look, surroundings = take_rows(self.look, row), take_rows(self.surroundings, row)
+        batch = paint(self.motion.subject, self.motion.draft(frame), placed, look, surroundings)
+        image = self._picture(batch.rgb, generator_for(*self.stream, _FRAMES, start))
+        return replace(batch, image=image, frame=frame)
+
+    def _picture(self, images: Float[Tensor, "T 3 H W"], generator: Generator) -> Float[Tensor, "T 3 H W"]:
+        """One camera for all frames: its colours and its focus are drawn once, its noise for every frame."""
+        lasting, fleeting = split_sensor(self.motion.subject.setting.sensor)
+        developed = [
+            apply_appearance(image[None], lasting, generator_for(*self.stream, _CAMERA, 1)) for image in images
+        ]
+        return apply_appearance(torch.cat(developed), fleeting, generator)
+
+
+def split_sensor(sensor: AppearanceConfig) -> tuple[AppearanceConfig, AppearanceConfig]:
+    """What a camera does to all frames of a video alike, and what it does to each in a way of its own."""
+    own = ("motion_probability", "noise_probability", "jpeg_probability", "erase_probability")
+    lasting = replace(sensor, **dict.fromkeys(own, 0.0))
+    sizes = ("motion_length", "shot_noise", "read_noise", "jpeg_quality", "erase_side")
+    return lasting, replace(OFF, **{name: getattr(sensor, name) for name in own + sizes})
+
+
+def draw_shot(
+    subject: Subject, distribution: MotionDistribution, frames: int, size_px: int, stream: tuple[int, int]
+) -> Shot:
+    """Sequence ``stream[1]`` of seed ``stream[0]``, ``frames`` long; whatever of its frames are then asked for."""
+    scene = generator_for(*stream, _SCENE)
+    motion = _draw_motion(subject, distribution, frames, scene, generator_for(*stream, _MOTION))
+    keys = torch.arange(len(motion.angles_rad)) * motion.key_every
+    _, joints_m = motion.at(keys)
+    whole = replace(subject.setting.viewpoints, fill=(distribution.fill, distribution.fill), offset=0.0)
+    camera = frame_joints(whole, joints_m.flatten(0, 1)[None], size_px, scene)
+    look = Look(subject.coats(1, scene), sample_lighting(subject.setting.lights, 1, scene))
+    # Two rows, because what stands before the first subject looks like the background of the second.
+    first = torch.zeros(2, dtype=torch.long)
+    vertices_m, joints_m = motion.at(first)
+    both = sample_surroundings(subject.setting, Placed(vertices_m, joints_m, camera[first]), size_px, scene)
+    return Shot(motion, camera, look, take_rows(both, first[:1]), stream)
+
+
+def _draw_motion(
+    subject: Subject, distribution: MotionDistribution, frames: int, scene: Generator, moving: Generator
+) -> Motion:
+    keys = (frames - 1) // distribution.key_every + 2
+    viewpoints = subject.setting.viewpoints
+    first = subject.draft(1, scene)
+    R_cam_subject = sample_rotations(viewpoints, 1, scene)
+    t_m = sample_translations(viewpoints, 1, scene)
+    angles = subject.more_angles(first.phenotypes.expand(keys - 1, -1), moving)
+    return Motion(
+        subject=subject,
+        key_every=distribution.key_every,
+        phenotypes=first.phenotypes,
+        angles_rad=torch.cat([first.angles_rad, angles]),
+        R_cam_subject=R_cam_subject,
+        turns_rad=torch.deg2rad(normal(moving, distribution.turn_deg, keys, 3)),
+        places_m=t_m + t_m[:, 2:] * normal(moving, distribution.sway, keys, 3),
+    )
+
+
+def _smooth(t: Float[Tensor, "T"]) -> Float[Tensor, "T"]:
+    """From 0 to 1 with zero speed and acceleration at both ends (Perlin, SIGGRAPH 2002)."""
+    return t * t * t * (t * (6 * t - 15) + 10)

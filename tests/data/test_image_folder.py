@@ -90,3 +90,18 @@ def test_nothing_to_read(tmp_path):
     (tmp_path / "0.png").write_bytes(b"no")
     with pytest.raises(InputError, match=r"none of 1 images can be read.*0\.png"):
         list(ImageFolder(tmp_path))
+
+
+def test_sequences_by_name(tmp_path):
+    for name in ("walk_0012", "walk_0013", "run-7", "still", "day2/0003"):
+        path = tmp_path / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (2, 2)).save(path)
+    frames = {frame.key: (frame.sequence, frame.frame) for frame in ImageFolder(tmp_path, sequence_by="name")}
+    assert frames == {
+        "walk_0012": ("walk", 12),
+        "walk_0013": ("walk", 13),
+        "run-7": ("run", 7),
+        "still": ("still", 0),
+        "0003": ("day2", 3),
+    }

@@ -75,6 +75,10 @@ class Held(Dataset[BatchT], Generic[BatchT]):
         """All samples as one batch."""
         return self.part(slice(0, len(self)))
 
+    def names(self) -> BatchT:
+        """Everything but the images: keys, sequences, cameras, labels."""
+        return self._rest
+
     def map(self, function: Callable[[BatchT], OtherT]) -> "Held[OtherT]":
         """The same images under what ``function`` makes of the rest, a batch whose ``image`` is None."""
         other: Held[OtherT] = object.__new__(Held)

@@ -10,7 +10,7 @@ import numpy as np
 from posebridge.contracts.batch import UnlabelledBatch, concatenate
 from posebridge.data.boxes import Boxes
 from posebridge.data.crops import CropConfig, crop_frame
-from posebridge.data.datasets.image_folder import IMAGE_SUFFIXES, ImageFolder, visible_files
+from posebridge.data.datasets.image_folder import IMAGE_SUFFIXES, ImageFolder, SequenceBy, visible_files
 from posebridge.data.datasets.video import VIDEO_SUFFIXES, Video, VideoFolder
 from posebridge.data.frames import FrameStream, RawFrame
 from posebridge.errors import InputError
@@ -26,6 +26,7 @@ class TargetConfig:
     size_px: int = 256
     padding: float = 1.0  # the crop's side over the box's larger side
     every: int = 1  # of a video, each n-th frame only
+    sequence_by: SequenceBy = "folder"  # what makes images a sequence: their folder, or the name before their number
     intrinsics_px: tuple[float, float, float, float] | None = None  # fx fy cx cy of the files' pixels
 
 
@@ -111,14 +112,14 @@ def open_target(config: TargetConfig) -> TargetFrames:
             )
         K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
     crop = CropConfig(config.size_px, config.padding, hand)
-    return TargetFrames(open_frames(config.path, config.every), crop, boxes, K)
+    return TargetFrames(open_frames(config.path, config.every, config.sequence_by), crop, boxes, K)
 
 
-def open_frames(path: str | Path, every: int = 1) -> FrameStream:
+def open_frames(path: str | Path, every: int = 1, sequence_by: SequenceBy = "folder") -> FrameStream:
     """The frames of an image, a video, or a folder of either; ``every`` n-th frame of a video."""
     path = Path(path)
     if path.is_file():
-        return Video(path, every) if path.suffix.lower() in VIDEO_SUFFIXES else ImageFolder(path)
+        return Video(path, every) if path.suffix.lower() in VIDEO_SUFFIXES else ImageFolder(path, sequence_by)
     if not path.is_dir():
         raise InputError(f"{path}: no such file or folder")
     images, videos = visible_files(path, IMAGE_SUFFIXES), visible_files(path, VIDEO_SUFFIXES)
@@ -126,4 +127,4 @@ def open_frames(path: str | Path, every: int = 1) -> FrameStream:
         raise InputError(f"{path}: the folder holds images and videos; name one of them, or a folder of one kind")
     if not images and not videos:
         raise InputError(f"{path}: the folder holds no image and no video")
-    return VideoFolder(path, every) if videos else ImageFolder(path)
+    return VideoFolder(path, every) if videos else ImageFolder(path, sequence_by)

@@ -1,11 +1,14 @@
 """A folder of images, or one image: the usual unlabelled target, and any dataset's images without its annotations."""
 
+import re
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 from posebridge.data.frames import IndexedFrames, RawFrame, read_image
 from posebridge.errors import InputError
 
+SequenceBy = Literal["folder", "name"]
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
 
@@ -13,11 +16,12 @@ class ImageFolder(IndexedFrames):
     """Images below a folder, sorted by path; hidden files are left out.
 
     ``key`` is the file's stem, or the path below the folder without its suffix where stems repeat between sub-folders.
-    ``sequence`` is the sub-folder ("" at the top), ``frame`` the image's number in it. Pixels are as stored: an EXIF
+    ``sequence`` is the sub-folder ("" at the top), ``frame`` the image's number in it; or, by name, ``walk_0012`` is
+    frame 12 of the sequence ``walk`` of its sub-folder. Pixels are as stored: an EXIF
     orientation is not applied, so that predictions are in pixels of the file as it lies on disk.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, sequence_by: SequenceBy = "folder"):
         """Raises ``InputError`` for a missing or empty folder, and for two images that differ in their suffix only."""
         self.path = Path(path)
         self.skipped: dict[str, str] = {}
@@ -25,12 +29,7 @@ class ImageFolder(IndexedFrames):
         root = self.path if self.path.is_dir() else self.path.parent
         below = [file.relative_to(root) for file in self.files]
         self.keys = _keys(self.path, below)
-        self._sequences = ["" if file.parent == Path() else file.parent.as_posix() for file in below]
-        seen: Counter[str] = Counter()
-        self._frames: list[int] = []
-        for sequence in self._sequences:
-            self._frames.append(seen[sequence])
-            seen[sequence] += 1
+        self._sequences, self._frames = (_by_folder if sequence_by == "folder" else _by_name)(below)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -39,6 +38,28 @@ class ImageFolder(IndexedFrames):
         """The frame; raises ``UnreadableFrameError`` where its file is broken."""
         image = read_image(self.files[index])
         return RawFrame(image, self.keys[index], self._sequences[index], self._frames[index])
+
+
+def _by_folder(below: list[Path]) -> tuple[list[str], list[int]]:
+    sequences = ["" if file.parent == Path() else file.parent.as_posix() for file in below]
+    seen: Counter[str] = Counter()
+    frames: list[int] = []
+    for sequence in sequences:
+        frames.append(seen[sequence])
+        seen[sequence] += 1
+    return sequences, frames
+
+
+def _by_name(below: list[Path]) -> tuple[list[str], list[int]]:
+    """Sequence and frame by the number at the end of each stem; a stem without one is a sequence of one frame."""
+    sequences, frames = [], []
+    for file in below:
+        number = re.search(r"\d*$", file.stem)
+        digits = number.group() if number else ""
+        name = file.stem.removesuffix(digits).rstrip("_-. ")
+        sequences.append((file.parent / name).as_posix() if name else file.parent.as_posix().removeprefix("."))
+        frames.append(int(digits or 0))
+    return sequences, frames
 
 
 def list_images(path: Path) -> list[Path]:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from posebridge.cameras.pinhole import Camera
 from posebridge.data.crops import CropConfig, crop_frame
 from posebridge.data.frames import RawFrame
 from posebridge.deployment.predictor import Predictor, join, predict_all, predict_batch
+from posebridge.errors import InputError
 
 DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
 IMAGE = draw_dots(120, 90, DOTS)
@@ -54,5 +57,8 @@ def test_batches_make_no_difference():
 def test_depth_models_need_other_batches():
     batch = crop_frame(RawFrame(IMAGE, "a"), CropConfig(64)).map(lambda tensor: tensor)
     object.__setattr__(batch, "image", None)
-    with pytest.raises(ValueError, match="colour"):
+    with pytest.raises(InputError, match=r"^a is a depth image, and this model reads colour images$"):
         Predictor(SPEC, DotFinder())(batch)
+    in_a_cube = replace(SPEC, maps=replace(SPEC.maps, cube_m=0.25))
+    with pytest.raises(InputError, match=r"^a: this model reads depth crops with the centre of their cube$"):
+        Predictor(in_a_cube, DotFinder())(batch)

@@ -214,7 +214,9 @@ def test_the_result_is_the_teacher_and_the_network_given_stays():
 
 def test_a_target_has_no_labels():
     labels = {f.name for f in fields(LabelledBatch)} - {f.name for f in fields(UnlabelledBatch)}
-    assert labels == {"uv_px", "valid", "visible", "joints_m", "mask", "vertices_m"}
+    assert labels == {
+        *("uv_px", "valid", "visible", "joints_m", "mask", "vertices_m", "angles_rad", "phenotypes"),
+    }
     assert type(context().target(4).batch(0)) is UnlabelledBatch
     stage = with_trainer(adaptation_stage(context()))
     with pytest.raises(AssertionError):

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from posebridge.training.pseudo_labels import Teaching, keep_most_confident, look, update_average
+from posebridge.cameras.crop import flip_map, inverse_map
+from posebridge.training.pseudo_labels import PseudoLabels, Teaching, keep_most_confident, look, update_average
 from training.dots import MAPS, Finder, adaptation_stage, context, dots
 
 
@@ -70,3 +71,22 @@ def test_adaptation_can_show_what_it_teaches():
     shown = stage.pseudo_labels(batch.unlabelled())
     assert (shown.uv_px - batch.uv_px).norm(dim=-1).max() < 0.1
     assert shown.kept.float().mean() == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_mirroring_view_trades_left_and_right():
+    """Against the definition: the left wrist of a mirrored person is where the right one was, at W - 1 - u."""
+    seen = PseudoLabels(
+        uv_px=torch.tensor([[[3.0, 5.0], [1.0, 2.0], [8.0, 9.0]]]),
+        relative_depth=torch.tensor([[0.0, 0.1, 0.2]]),
+        confidence=torch.tensor([[0.9, 0.5, 0.7]]),
+        kept=torch.tensor([[True, False, True]]),
+    )
+    T_flip, mirror = flip_map(12), (0, 2, 1)
+    view = seen.seen_through(T_flip, mirror)
+    torch.testing.assert_close(view.uv_px, torch.tensor([[[8.0, 5.0], [3.0, 9.0], [10.0, 2.0]]]))
+    assert view.relative_depth.tolist() == [pytest.approx([0.0, 0.2, 0.1])]
+    assert view.confidence.tolist() == [pytest.approx([0.9, 0.7, 0.5])]
+    assert view.kept.tolist() == [[True, True, False]]
+    back = view.seen_through(inverse_map(T_flip), mirror)
+    torch.testing.assert_close(back.uv_px, seen.uv_px)
+    assert torch.equal(back.kept, seen.kept)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from posebridge.cameras.crop import inverse_map, resize_map, warp_images
@@ -186,6 +186,13 @@ def _mirrors(T_view_crop: Float[Tensor, "B 3 3"]) -> Bool[Tensor, "B"]:
     """Which maps turn left hands into right ones."""
     a, b, c, d = T_view_crop[:, :2, :2].flatten(1).unbind(1)
     return a * d - b * c < 0
+
+
+def trade_sides(
+    values: Shaped[Tensor, "B J *d"], T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int] | None
+) -> Shaped[Tensor, "B J *d"]:
+    """What belongs to joints of the crop in the order of the view, or the other way round; ``mirror`` as in ``move``."""
+    return _trade_sides(values, _mirrors(T_view_crop), mirror)
 
 
 def _trade_sides(values: Tensor, mirrored: Bool[Tensor, "B"], mirror: Sequence[int] | None) -> Tensor:

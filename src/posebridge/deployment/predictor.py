@@ -12,9 +12,11 @@ from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.prediction import Prediction
 from posebridge.deployment.model_file import ModelSpec, skeleton_of
+from posebridge.errors import InputError
 from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.representations.depth_image import depth_image
 from posebridge.representations.heatmaps import image_from_map
-from posebridge.representations.pose25d import lift, lift_weak_perspective
+from posebridge.representations.pose25d import lift, lift_from_cube, lift_weak_perspective
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,33 @@ class Predictor:
     @torch.inference_mode()
     def __call__(self, batch: Observation) -> Prediction:
         """Poses of a batch of crops."""
-        if batch.image is None:
-            raise ValueError("this model reads colour images")
-        heat, depth = self.network(batch.image)
+        image = self._image(batch)
+        heat, depth = self.network(image)
         pose = self.spec.maps.read(heat.float(), depth.float())
-        image_height, image_width = batch.image.shape[-2:]
+        image_height, image_width = image.shape[-2:]
         map_height, map_width = heat.shape[-2:]
         uv_px = image_from_map(pose.uv_map, (image_height, image_width), (map_height, map_width))
         joints_m = self._joints(batch, uv_px, pose.relative_depth)
         return Prediction(uv_px, pose.confidence, pose.relative_depth, joints_m)
 
+    def _image(self, batch: Observation) -> Tensor:
+        """What the network sees: the colours, or the depth within the cube."""
+        cube_m = self.spec.maps.cube_m
+        if batch.image is not None:
+            return batch.image
+        if cube_m is None:
+            raise InputError(f"{batch.key[0]} is a depth image, and this model reads colour images")
+        if batch.depth_m is None or batch.centre_m is None:
+            raise InputError(f"{batch.key[0]}: this model reads depth crops with the centre of their cube")
+        return depth_image(batch.depth_m, batch.centre_m, cube_m)
+
     def _joints(self, batch: Observation, uv_px: Tensor, depth: Tensor) -> Tensor:
         """Joints in the camera frame where the camera is known, else relative to the root; upright either way."""
-        skeleton = skeleton_of(self.spec)
+        skeleton, cube_m = skeleton_of(self.spec), self.spec.maps.cube_m
+        if cube_m is not None:
+            if batch.camera is None or batch.centre_m is None:
+                raise InputError(f"{batch.key[0]}: poses in a cube need the camera's intrinsics and the cube's centre")
+            return lift_from_cube(uv_px, depth, batch.camera, batch.centre_m, cube_m)
         length_m = uv_px.new_full((len(uv_px),), self.spec.reference_length_m or 1.0)
         if batch.camera is not None:
             return lift(uv_px, depth, batch.camera, skeleton, length_m)[0]

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
-from posebridge.cameras.pinhole import apply_affine
+from posebridge.cameras.crop import inverse_map
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig, draw_views, move
 from posebridge.data.occlude import OcclusionConfig, adaptive_occlusion
@@ -107,18 +107,18 @@ class Adaptation(PoseStage):
         source, target = batches["source"], batches["target"]
         assert isinstance(target, UnlabelledBatch)
         styled = self._restyled(source.rgb, target.rgb, self.config.source_to_target, generator)
-        labelled = augmented(replace(source, image=styled), self.config.geometry, self.config.appearance, generator)
+        labelled = augmented(replace(source, image=styled), self.config, generator, self.skeleton.mirror)
         terms = supervised_terms(self.maps, self.maps_of(self.student, labelled.rgb), labelled, self.skeleton)
 
         pseudo = self._teach(target, source.rgb, generator)
         T_student = self._draw_views(target, generator)
-        uv_student = apply_affine(T_student, pseudo.uv_px)
+        taught = pseudo.seen_through(T_student, self.skeleton.mirror)
         image = apply_appearance(move(target, T_student).rgb, self.config.appearance, generator)
-        image, _ = adaptive_occlusion(image, uv_student, pseudo.confidence, self.config.occlusion, generator)
+        image, _ = adaptive_occlusion(image, taught.uv_px, taught.confidence, self.config.occlusion, generator)
         heat, depth = self.maps_of(self.student, image)
-        kept = pseudo.kept.float()
-        terms["consistency"] = heat_term(self.maps, heat, uv_student, image.shape[-1], kept)
-        terms["depth_consistency"] = depth_term(self.maps, (heat, depth), pseudo.relative_depth, kept)
+        kept = taught.kept.float()
+        terms["consistency"] = heat_term(self.maps, heat, taught.uv_px, image.shape[-1], kept)
+        terms["depth_consistency"] = depth_term(self.maps, (heat, depth), taught.relative_depth, kept)
         return terms
 
     @torch.no_grad()
@@ -131,7 +131,7 @@ class Adaptation(PoseStage):
             image = self._restyled(view, source_images, self.config.target_to_source, generator)
             image = apply_appearance(image, self.config.appearance, generator)
             seen = look(partial(self.maps_of, self.teacher), self.maps, image)
-            looks.append(replace(seen, uv_px=apply_affine(torch.linalg.inv(T_view), seen.uv_px)))
+            looks.append(seen.seen_through(inverse_map(T_view), self.skeleton.mirror))
         return self._merge(looks, target.rgb.shape[-1])
 
     def _merge(self, looks: list[PseudoLabels], image_px: int) -> PseudoLabels:

@@ -60,6 +60,22 @@ def relative_depth(joints_m: Float[Tensor, "B J 3"], skeleton: Skeleton) -> Floa
     return torch.where(known, (depth_m - depth_m[:, [skeleton.root]]) / torch.where(known, length_m, 1), 0)
 
 
+def cube_depth(joints_m: Float[Tensor, "B J 3"], centre_m: Float[Tensor, "B 3"], cube_m: float) -> Float[Tensor, "B J"]:
+    """Depth from the middle of a metric cube, in halves of its side."""
+    return (joints_m[..., 2] - centre_m[:, None, 2]) / (cube_m / 2)
+
+
+def lift_from_cube(
+    uv_px: Float[Tensor, "B J 2"],
+    depth: Float[Tensor, "B J"],
+    camera: Camera,
+    centre_m: Float[Tensor, "B 3"],
+    cube_m: float,
+) -> Float[Tensor, "B J 3"]:
+    """Joints in the camera frame from pixels and ``cube_depth``; metres. Nothing is left to guess."""
+    return camera.unproject(uv_px, centre_m[:, None, 2] + depth * cube_m / 2)
+
+
 def reference_length(joints_m: Float[Tensor, "B J 3"], skeleton: Skeleton) -> Float[Tensor, "B"]:
     """Length of the reference bone, in the unit of the joints."""
     start, end = skeleton.reference

@@ -16,7 +16,7 @@ class MapPose:
 
     uv_map: Float[Tensor, "B J 2"]  # pixels of the map
     confidence: Float[Tensor, "B J"]  # in [0, 1]
-    relative_depth: Float[Tensor, "B J"]  # (z - z_root) / reference bone
+    relative_depth: Float[Tensor, "B J"]  # as ``PoseMaps.cube_m`` says
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class PoseMaps:
     reading: Literal["softmax", "peak"] = "softmax"
     sigma: float = 2.0  # of the Gaussian, in pixels of the map
     peak_temperature: float = 0.05  # for "peak": softens the map before the depth map is read under it
+    # Depth of a joint is (z - z_root) / reference bone, since a colour image tells no scale. A depth sensor does: with
+    # the side of a metric cube it is (z - z_centre) / (side / 2), from the middle of the cube that the crop shows.
+    cube_m: float | None = None
 
     def target(
         self, uv_map: Float[Tensor, "B J 2"], height: int, width: int

@@ -1,6 +1,6 @@
 """Pseudo-labels of a slow teacher: where they are, which to trust, and how good they turn out to be."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from posebridge.contracts.batch import UnlabelledBatch
+from posebridge.data.augment import move_points, trade_sides
 from posebridge.representations.heatmaps import image_from_map
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.training.stage import MapPair
@@ -22,6 +23,13 @@ class PseudoLabels:
     relative_depth: Float[Tensor, "B J"]
     confidence: Float[Tensor, "B J"]
     kept: Bool[Tensor, "B J"]  # trusted
+
+    def seen_through(self, T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int]) -> "PseudoLabels":
+        """The same joints in the pixels of a view; a view that mirrors turns left joints into right ones."""
+        return PseudoLabels(
+            move_points(self.uv_px, T_view_crop, mirror),
+            *(trade_sides(v, T_view_crop, mirror) for v in (self.relative_depth, self.confidence, self.kept)),
+        )
 
 
 @torch.no_grad()

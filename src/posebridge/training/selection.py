@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import lightning as L
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from posebridge.cameras.pinhole import apply_affine
@@ -19,10 +19,9 @@ from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.augment import GeometryConfig, draw_views, move
 from posebridge.draw import generator_for
 from posebridge.networks.pose_resnet import PoseResNet
-from posebridge.rendering.photometry import WEAK as WEAK_APPEARANCE
-from posebridge.rendering.photometry import apply_appearance
+from posebridge.rendering.photometry import WEAK, AppearanceConfig, apply_appearance
 from posebridge.representations.heatmaps import image_from_map
-from posebridge.representations.pose25d import lift_weak_perspective
+from posebridge.representations.pose25d import lift_from_cube, lift_weak_perspective
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.callbacks import evaluating
@@ -60,7 +59,12 @@ def log_bone_lengths(joints: Float[Tensor, "B J 3"], skeleton: Skeleton) -> Floa
 
 
 def agreement(
-    network: PoseResNet, maps: PoseMaps, frames: UnlabelledBatch, skeleton: Skeleton, bones: BoneStatistics
+    network: PoseResNet,
+    maps: PoseMaps,
+    frames: UnlabelledBatch,
+    skeleton: Skeleton,
+    bones: BoneStatistics,
+    appearance: AppearanceConfig = WEAK,
 ) -> float:
     """The score of a candidate in [0, 1]; see the top of this file. Draws the same views on every call."""
     generator = generator_for(0, 0)
@@ -69,16 +73,28 @@ def agreement(
     agreeing = []
     for _ in range(2):
         T_view_crop = draw_views(_VIEWS, len(frames), size, generator).to(frames.rgb)
-        recoloured = apply_appearance(move(frames, T_view_crop).rgb, WEAK_APPEARANCE, generator)
+        recoloured = apply_appearance(move(frames, T_view_crop).rgb, appearance, generator)
         expected = apply_affine(T_view_crop, upright[0])
         moved = (expected - upright[0]).norm(dim=-1) > _WITHIN * size
         near = (_predict(network, maps, recoloured)[0] - expected).norm(dim=-1) < _WITHIN * size
         agreeing.append((near & moved).sum() / moved.sum().clamp_min(1))
-    joints, valid = lift_weak_perspective(upright[0], upright[1], skeleton)
+    joints, valid = _joints(maps, *upright, frames, skeleton)
     logs = log_bone_lengths(joints, skeleton)
     usual = (logs - bones.mean.to(logs)).abs() < 3 * bones.deviation.to(logs) + 0.35
     plausible = (usual.float().mean(-1) * valid).mean()
     return float(torch.stack(agreeing).mean() * plausible)
+
+
+def _joints(
+    maps: PoseMaps, uv_px: Tensor, depth: Tensor, frames: UnlabelledBatch, skeleton: Skeleton
+) -> tuple[Float[Tensor, "B J 3"], Bool[Tensor, "B"]]:
+    """Joints in space up to scale and place, and where there is a solution."""
+    if maps.cube_m is None:
+        return lift_weak_perspective(uv_px, depth, skeleton)
+    if frames.camera is None or frames.centre_m is None:
+        raise ValueError("depth crops need their cameras and the centres of their cubes")
+    joints = lift_from_cube(uv_px, depth, frames.camera, frames.centre_m, maps.cube_m)
+    return joints, torch.ones(len(joints), dtype=torch.bool, device=joints.device)
 
 
 @torch.no_grad()

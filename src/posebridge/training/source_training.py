@@ -1,7 +1,8 @@
 """The first stage of every method: learn from the labelled source (Lin et al., NeurIPS 2023, Sec. 3.2, Eq. 1)."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import torch
 
@@ -47,7 +48,7 @@ class SourceTraining(PoseStage):
 
     def terms(self, batches: dict[str, Observation], generator: torch.Generator) -> Terms:
         """Eq. 1 on augmented samples."""
-        view = augmented(batches["source"], self.config.geometry, self.config.appearance, generator)
+        view = augmented(batches["source"], self.config, generator, self.skeleton.mirror)
         return supervised_terms(self.maps, self.maps_of(self.network, view.rgb), view, self.skeleton)
 
     def result(self) -> PoseResNet:
@@ -69,10 +70,25 @@ def train_source(
     return stage.result()
 
 
+class Augmentation(Protocol):
+    """The part of a method's config that says how far views may go."""
+
+    @property
+    def geometry(self) -> GeometryConfig:
+        """Of the view."""
+        ...
+
+    @property
+    def appearance(self) -> AppearanceConfig:
+        """Of its colours."""
+        ...
+
+
 def augmented(
-    batch: Observation, geometry: GeometryConfig, appearance: AppearanceConfig, generator: torch.Generator
+    batch: Observation, config: Augmentation, generator: torch.Generator, mirror: Sequence[int]
 ) -> LabelledBatch:
-    """A labelled batch, moved and re-coloured."""
+    """A labelled batch, moved and re-coloured; ``mirror`` are the joints' mirror images, for flips."""
     assert isinstance(batch, LabelledBatch)
-    view = move(batch, draw_views(geometry, len(batch), batch.rgb.shape[-1], generator, batch.rgb.device))
-    return replace(view, image=apply_appearance(view.rgb, appearance, generator))
+    T_view_crop = draw_views(config.geometry, len(batch), batch.rgb.shape[-1], generator, batch.rgb.device)
+    view = move(batch, T_view_crop, mirror)
+    return replace(view, image=apply_appearance(view.rgb, config.appearance, generator))

@@ -6,7 +6,7 @@ from torch import Tensor
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.losses.keypoints import coordinate_smooth_l1, heatmap_cross_entropy, heatmap_mse, weighted_mean
 from posebridge.representations.heatmaps import map_from_image
-from posebridge.representations.pose25d import relative_depth
+from posebridge.representations.pose25d import cube_depth, relative_depth
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.stage import MapPair
@@ -25,7 +25,7 @@ def heat_term(
 def depth_term(
     maps: PoseMaps, output: MapPair, target: Float[Tensor, "B J"], weight: Float[Tensor, "B J"] | Bool[Tensor, "B J"]
 ) -> Float[Tensor, ""]:
-    """Smooth L1 of relative depth, in reference bones."""
+    """Smooth L1 of depth, in the unit that the maps tell it in."""
     read = maps.relative_depth(output[0].detach(), output[1])
     return weighted_mean(coordinate_smooth_l1(read[..., None], target[..., None], beta=0.1), weight)
 
@@ -38,7 +38,21 @@ def supervised_terms(maps: PoseMaps, output: MapPair, batch: LabelledBatch, skel
     valid = batch.valid.float()
     terms = {"heat": heat_term(maps, heat, batch.uv_px, batch.rgb.shape[-1], valid), "depth": heat.new_zeros(())}
     if batch.joints_m is not None:
-        # Depth is told relative to the root, in reference bones: without a label of these there is none.
-        measured = valid * valid[:, [skeleton.root, *skeleton.reference]].amin(dim=1, keepdim=True)
-        terms["depth"] = depth_term(maps, (heat, depth), relative_depth(batch.joints_m, skeleton), measured)
+        target, told = depth_target(maps, batch.joints_m, batch.centre_m, skeleton, valid)
+        terms["depth"] = depth_term(maps, (heat, depth), target, told)
     return terms
+
+
+def depth_target(
+    maps: PoseMaps, joints_m: Tensor, centre_m: Tensor | None, skeleton: Skeleton, valid: Float[Tensor, "B J"]
+) -> tuple[Float[Tensor, "B J"], Float[Tensor, "B J"]]:
+    """What the depth maps should say of each joint, and where that is known.
+
+    Depth from the root in reference bones needs labels of these joints; depth in a cube needs its own alone.
+    """
+    if maps.cube_m is None:
+        whole = valid[:, [skeleton.root, *skeleton.reference]].amin(dim=1, keepdim=True)
+        return relative_depth(joints_m, skeleton), valid * whole
+    if centre_m is None:
+        raise ValueError("a batch of depth crops needs centre_m")
+    return cube_depth(joints_m, centre_m, maps.cube_m), valid

@@ -10,7 +10,8 @@ from PIL import Image
 from data.on_disk import truncate
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.networks.pose_resnet import PoseResNetConfig
-from posebridge.recipes import adapt, hand_rgb
+from posebridge.recipes import adapt, body_rgb, hand_depth, hand_rgb
+from posebridge.recipes.track import TrackSize
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import STREET
 from posebridge.synthesis.stream import Samples
@@ -42,23 +43,33 @@ SMALL_ADAPT = replace(
     source=_source(adapt.SMALL.source, 12),
     mean_teacher=_mean_teacher(adapt.SMALL.mean_teacher, 9),
 )
-SMALL_HAND_RGB = replace(
-    hand_rgb.SMALL,
-    size_px=SIDE,
-    source_samples=64,
-    target_samples=40,
-    test_samples=24,
-    network=_NETWORK,
-    source=_source(hand_rgb.SMALL.source, 12),
-    supervised_target=_source(hand_rgb.SMALL.supervised_target, 6),
-    mean_teacher=_mean_teacher(hand_rgb.SMALL.mean_teacher, 9),
-)
+
+
+def _track(size: TrackSize) -> TrackSize:
+    return replace(
+        size,
+        size_px=SIDE,
+        source_samples=64,
+        target_samples=48,
+        test_samples=24,
+        network=replace(_NETWORK, joints=size.network.joints),
+        source=_source(size.source, 12),
+        supervised_target=_source(size.supervised_target, 6),
+        mean_teacher=_mean_teacher(size.mean_teacher, 9),
+    )
+
+
+SMALL_HAND_RGB = _track(hand_rgb.SMALL)
+SMALL_BODY_RGB = _track(body_rgb.SMALL)
+SMALL_HAND_DEPTH = _track(hand_depth.SMALL)
 
 
 def shrink(monkeypatch) -> None:
     """The size ``small`` of every recipe becomes smaller still."""
     monkeypatch.setitem(adapt.SIZES, "small", SMALL_ADAPT)
-    monkeypatch.setitem(hand_rgb.SIZES, "small", SMALL_HAND_RGB)
+    monkeypatch.setitem(hand_rgb.HAND_RGB.sizes, "small", SMALL_HAND_RGB)
+    monkeypatch.setitem(body_rgb.BODY_RGB.sizes, "small", SMALL_BODY_RGB)
+    monkeypatch.setitem(hand_depth.HAND_DEPTH.sizes, "small", SMALL_HAND_DEPTH)
 
 
 class TargetOnDisk(NamedTuple):

@@ -1,35 +1,46 @@
-"""One cell of the benchmark: what is compared with what, on which data."""
+"""One cell of the benchmark, of each track: what is compared with what, on which data."""
+
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.data.pairs import PairConfig, pairs_of
 from posebridge.errors import InputError
-from posebridge.recipes.hand_rgb import render_data
-from posebridge.recipes.synthshift import SynthShiftConfig, make_context, run_synthshift
-from recipes.small_runs import ONE_CPU, SMALL_HAND_RGB, shrink
+from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig, make_context, run_synthshift
+from posebridge.recipes.track import render_data
+from recipes.small_runs import ONE_CPU, SMALL_BODY_RGB, SMALL_HAND_DEPTH, SMALL_HAND_RGB, shrink
+
+SIZES = {"hand-rgb": SMALL_HAND_RGB, "body-rgb": SMALL_BODY_RGB, "hand-depth": SMALL_HAND_DEPTH}
+ROLES = ("source_only", "adapted", "supervised_target")
 
 
 @pytest.fixture(scope="module")
-def data():
-    return render_data(SMALL_HAND_RGB, seed=0)
+def sets():
+    """The rendered sets of seed 0, by track."""
+    return {track: render_data(TRACKS[track], size, seed=0) for track, size in SIZES.items()}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "synthshift"
+def runs(tmp_path_factory):
+    """A finished run of each track, by track."""
+    folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
-        yield folder, run_synthshift(SynthShiftConfig(), folder, ONE_CPU)
+        yield {
+            track: (folder / track, run_synthshift(SynthShiftConfig(track), folder / track, ONE_CPU)) for track in SIZES
+        }
 
 
-def test_sets(data):
-    told = []
-    again = render_data(SMALL_HAND_RGB, 0, told.append)
-    assert sum(told) == 64 + 40 + 24 + 24
+@pytest.mark.parametrize("track", SIZES)
+def test_sets(sets, track):
+    data, told = sets[track], []
+    again = render_data(TRACKS[track], SIZES[track], 0, told.append)
+    assert sum(told) == 64 + 48 + 24 + 24
     assert len(data.source) == 64
-    assert len(data.target) == len(data.target_labelled) == 40
+    assert len(data.target) == len(data.target_labelled) == 48
     assert type(data.target.all()) is UnlabelledBatch
     assert torch.equal(data.target.all().rgb, data.target_labelled.all().rgb)
     assert torch.equal(again.test_target.rgb, data.test_target.rgb)
@@ -39,17 +50,35 @@ def test_sets(data):
     keys = [key for part in parts for key in part.key]
     assert len(set(keys)) == len(keys)  # what is scored was never trained on
     assert all(part.depth_m is None for part in parts)
+    assert data.test_target.joints_m.shape[1] == len(TRACKS[track].skeleton)
 
 
-def test_seeds_share_the_test_set_alone(data):
-    other = render_data(SMALL_HAND_RGB, seed=1)
+@pytest.mark.parametrize("track", ["hand-rgb", "body-rgb"])
+def test_colour_targets_are_videos_that_give_pairs(sets, track):
+    target = sets[track].target.all()
+    assert Counter(target.sequence) == dict.fromkeys(("street-1-000000", "street-1-000001"), 24)
+    assert len(pairs_of(target, PairConfig())) == 48
+    assert sets[track].source.all().sequence is None
+
+
+def test_depth_targets_are_sets_of_three_views(sets):
+    target = sets["hand-depth"].target.all()
+    assert target.view.tolist() == [0, 1, 2] * 16
+    assert len(set(target.sequence)) == 16
+    assert target.T_world_cam is not None
+    assert target.centre_m is not None
+
+
+def test_seeds_share_the_test_set_alone(sets):
+    data, other = sets["hand-rgb"], render_data(TRACKS["hand-rgb"], SMALL_HAND_RGB, seed=1)
     assert torch.equal(other.test_target.rgb, data.test_target.rgb)
     assert not set(other.target.all().key) & set(data.target.all().key)
     assert not set(other.source.all().key) & set(data.source.all().key)
 
 
-def test_methods_see_no_label_of_the_target(data):
-    context = make_context(SMALL_HAND_RGB, data, 0, ONE_CPU)
+@pytest.mark.parametrize("track", SIZES)
+def test_methods_see_no_label_of_the_target(sets, track):
+    context = make_context(TRACKS[track], SIZES[track], sets[track], 0, ONE_CPU)
     assert type(context.target(8).batch(0)) is UnlabelledBatch
     assert type(context.source(8).batch(0)) is LabelledBatch
     first, second = context.new_network(), context.new_network()
@@ -57,27 +86,34 @@ def test_methods_see_no_label_of_the_target(data):
         assert torch.equal(a, b)
 
 
-def test_a_row_of_the_table(run):
-    folder, outcome = run
+@pytest.mark.parametrize("track", SIZES)
+def test_a_row_of_the_table(runs, track):
+    folder, outcome = runs[track]
     row = outcome.row()
-    roles = ("source_only", "adapted", "supervised_target")
-    assert [*row] == ["method", "seed", *roles, "gap_closed", "minutes", "source_on_source"]
-    assert (row["method"], row["seed"]) == ("mean_teacher", 0)
-    assert all(0 <= row[role] <= 1 for role in (*roles, "source_on_source"))
+    assert [*row] == ["track", "method", "seed", "metric", *ROLES, "gap_closed", "minutes", "source_on_source"]
+    assert (row["track"], row["method"], row["seed"]) == (track, "mean_teacher", 0)
+    assert all(np.isfinite(row[role]) for role in (*ROLES, "source_on_source"))
+    scores = outcome.record.scores
+    if track == "hand-depth":
+        assert row["metric"] == "mean_error_mm"
+        assert row["adapted"] == scores["adapted"].mean_error_mm
+        assert scores["adapted"].alignment == "none"
+    else:
+        assert row["metric"] == "pck_005"
+        assert row["adapted"] == scores["adapted"].pck_005
     assert (folder / "record.json").is_file()
     assert not (folder / "report.html").exists()
-    assert outcome.record.scores["adapted"].n_frames == 24
+    assert scores["adapted"].n_frames == 24
     assert outcome.record.provenance.checkpoint.oracle is not None
 
 
-def test_another_config_is_refused(run, small_sizes):
+def test_another_config_is_refused(runs, small_sizes):
     with pytest.raises(InputError, match="holds a run of another config"):
-        run_synthshift(SynthShiftConfig(seed=1), run[0], ONE_CPU)
+        run_synthshift(SynthShiftConfig(seed=1), runs["hand-rgb"][0], ONE_CPU)
 
 
-def test_the_record_s_gallery_is_of_the_test_set(run, data):
-    keys = set(data.test_target.key)
-    for frame in run[1].record.gallery:
-        assert frame.key in keys
-        row = data.test_target.key.index(frame.key)
-        np.testing.assert_allclose(frame.uv_truth, data.test_target.uv_px[row].numpy(), atol=1e-4)
+def test_the_record_s_gallery_is_of_the_test_set(runs, sets):
+    test = sets["hand-rgb"].test_target
+    for frame in runs["hand-rgb"][1].record.gallery:
+        row = test.key.index(frame.key)
+        np.testing.assert_allclose(frame.uv_truth, test.uv_px[row].numpy(), atol=1e-4)

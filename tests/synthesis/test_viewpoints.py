@@ -38,7 +38,7 @@ def _seen(gesture: str, distribution: ViewpointDistribution) -> dict[str, np.nda
 
 
 def test_a_palm_looks_at_the_camera_with_its_fingers_up_and_its_thumb_to_the_right():
-    palm = ViewpointDistribution(palm_share=1.0, **STRAIGHT)
+    palm = ViewpointDistribution(front_share=1.0, **STRAIGHT)
     opened, fist = _seen("open", palm), _seen("fist", palm)
     assert opened["thumb_4"][0] > opened["index_4"][0] > opened["pinky_4"][0] + 10
     assert opened["middle_4"][1] < opened["middle_1"][1] < opened["wrist"][1] - 10
@@ -47,7 +47,7 @@ def test_a_palm_looks_at_the_camera_with_its_fingers_up_and_its_thumb_to_the_rig
 
 
 def test_a_back_is_seen_with_the_thumb_to_the_left():
-    back = ViewpointDistribution(palm_share=0.0, **STRAIGHT)
+    back = ViewpointDistribution(front_share=0.0, **STRAIGHT)
     opened, fist = _seen("open", back), _seen("fist", back)
     assert opened["thumb_4"][0] < opened["index_4"][0] < opened["pinky_4"][0] - 10
     assert opened["middle_4"][1] < opened["wrist"][1] - 10
@@ -68,11 +68,11 @@ def test_anywhere_is_everywhere():
 
 
 def test_deviations_and_shares_are_as_asked():
-    palm = ViewpointDistribution(palm_share=1.0, **{**STRAIGHT, "roll_deg": 20.0})
+    palm = ViewpointDistribution(front_share=1.0, **{**STRAIGHT, "roll_deg": 20.0})
     up = sample_rotations(palm, 5000, _generator())[:, :, 1]  # the fingers' direction in the camera
     roll = torch.rad2deg(torch.atan2(up[:, 0], -up[:, 1]))
     assert roll.std().item() == pytest.approx(20.0, rel=0.05)
-    facing = sample_rotations(ViewpointDistribution(palm_share=0.7, **STRAIGHT), 5000, _generator())[:, 2, 2]
+    facing = sample_rotations(ViewpointDistribution(front_share=0.7, **STRAIGHT), 5000, _generator())[:, 2, 2]
     assert (facing < 0).float().mean().item() == pytest.approx(0.7, abs=0.02)
 
 

@@ -7,7 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 Role = Literal["source_only", "adapted", "supervised_target"]
+Metric = Literal["pck_005", "mean_error_mm"]  # the number of a run's headline
+HIGHER_IS_BETTER: Mapping[Metric, bool] = {"pck_005": True, "mean_error_mm": False}
 ROLES: tuple[Role, ...] = ("source_only", "adapted", "supervised_target")
+Supervision = Literal["source only", "unlabelled target", "target labels"]  # what a published method learnt from
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class Score:
     mean_error_mm: float | None = None  # None where prediction or truth has no joints in space
     median_error_mm: float | None = None
     pa_mean_error_mm: float | None = None  # after a similarity alignment of every frame
+
+    def number(self, metric: Metric) -> float:
+        """The number of a metric; NaN where it could not be measured."""
+        value = getattr(self, metric)
+        return float("nan") if value is None else value
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,27 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class PublishedRow:
+    """One method's numbers in one table of a paper, under one protocol, to stand beside a run's own."""
+
+    paper: str  # Lin et al., NeurIPS 2023
+    table: str  # Table 1
+    source: str
+    target: str
+    metric: str
+    unit: str
+    higher_is_better: bool | None  # None for what is neither good nor bad
+    variant: str  # what else the paper tells its columns apart by; often empty
+    split: str
+    backbone: str  # empty where the paper names none
+    method: str
+    supervision: Supervision
+    own: bool  # what the paper proposes
+    values: Mapping[str, float | None]  # group of joints -> number; None where the paper prints none
+    doubts: tuple[str, ...] = ()  # why a number of this row should be read with care
+
+
+@dataclass(frozen=True)
 class Record:
     """What a run leaves behind. Written and read by ``contracts.record_file``."""
 
@@ -109,6 +138,8 @@ class Record:
     gallery: tuple[GalleryFrame, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    metric: Metric = "pck_005"  # by which the gap is told
+    published: tuple[PublishedRow, ...] = ()  # of the same target and metric; rows of one table stand together
 
     def __post_init__(self):
         joints = range(len(self.joint_names))
@@ -121,8 +152,9 @@ class Record:
 
     @property
     def gap_closed(self) -> float | None:
-        """(adapted - source only) / (supervised - source only) in PCK@0.05; None where there is no gap to close."""
+        """(adapted - source only) / (supervised - source only) in ``metric``; None where there is no gap to close."""
         if any(role not in self.scores for role in ROLES):
             return None
-        low, adapted, high = (self.scores[role].pck_005 for role in ROLES)
-        return (adapted - low) / (high - low) if high > low and np.isfinite(adapted) else None
+        worst, adapted, best = (self.scores[role].number(self.metric) for role in ROLES)
+        gap = best - worst if HIGHER_IS_BETTER[self.metric] else worst - best
+        return (adapted - worst) / (best - worst) if gap > 0 and np.isfinite(adapted) else None

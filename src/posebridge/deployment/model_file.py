@@ -12,13 +12,13 @@ from posebridge.errors import InputError
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.networks.weights import load_weights, save_weights
 from posebridge.representations.pose_maps import PoseMaps
-from posebridge.skeletons.body import COCO17, H36M17, MPII16, SMPL24
+from posebridge.skeletons.body import BODIES
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
 
 FORMAT = 1
 ConfigT = TypeVar("ConfigT")
-SKELETONS = {skeleton.name: skeleton for skeleton in (HAND21, COCO17, H36M17, SMPL24, MPII16)}
+SKELETONS = {HAND21.name: HAND21, **BODIES}
 
 
 @dataclass(frozen=True)

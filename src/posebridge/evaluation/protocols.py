@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from posebridge.errors import InputError
+from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
 
 Alignment = Literal["none", "root", "root-scale", "similarity"]
@@ -28,6 +29,19 @@ class Protocol:
 # The 2D protocol of the adaptation tables (RegDA, UniFrame): half of a tenth of the heat map's side, which is 0.05 of
 # the image's; joints within one pixel of the border of the 64 px heat map are left out, absent joints ignored.
 PCK_005 = Protocol(name="PCK@0.05", groups=HAND21.groups, skip_border=1 / 64)
+
+# The same for bodies, with the kinds of joints of Lin et al. (NeurIPS 2023), Table 2; in space as MPJPE.
+PCK_005_BODY = Protocol(
+    name="PCK@0.05",
+    groups=H36M17.groups,
+    skip_border=1 / 64,
+    alignment="root",
+    root=H36M17.joints[H36M17.root],
+    reference_bone=H36M17.reference_bone,
+)
+
+# Depth sensors know scale and place: joints in space are compared as they are.
+DEPTH = Protocol(name="mean joint error", groups=HAND21.groups, alignment="none")
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,34 @@ class ScoreOptions:
             raise InputError(f"--image-size {self.image_size:g} is impossible: give the side of the images in pixels")
         if self.skip_border is not None and self.image_size is None:
             raise InputError("--skip-border needs the border: give --image-size, the side of the images in pixels")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A number of the papers' tables, as ``posebridge score`` takes it."""
+
+    options: ScoreOptions
+    result: tuple[str, ...]  # where the number stands in the JSON
+
+
+# Yang (dissertation 2022), Sec. 6.4.2: root and scale are known, the root is the base of the middle finger. The bone
+# that sets the scale is FreiHAND's, to which that section refers: the first of the middle finger.
+_ROOT_SCALE: dict = {
+    "align": "root-scale",
+    "root_joint": "middle_1",
+    "reference_bone": ("middle_1", "middle_2"),
+}
+
+# By the names of ``published_tables.METRICS``.
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "PCK@0.05": Benchmark(ScoreOptions(image_size=256, pck_fraction=(0.05,), skip_border=4), ("pck", "0.05")),
+    "EPE": Benchmark(ScoreOptions(**_ROOT_SCALE), ("mean_joint_error_mm",)),
+    "AUC": Benchmark(ScoreOptions(**_ROOT_SCALE, auc_mm=(20, 50)), ("auc", "value")),
+    "MPJPE": Benchmark(ScoreOptions(align="root", root_joint="pelvis"), ("mean_joint_error_mm",)),
+    "PA-MPJPE": Benchmark(ScoreOptions(), ("pa_mean_joint_error_mm",)),
+    "mean joint error": Benchmark(ScoreOptions(), ("mean_joint_error_mm",)),
+    "success rate at 20 mm": Benchmark(ScoreOptions(), ("success_rate_max", "20")),
+}
 
 
 def _words(numbers: tuple[float, ...]) -> str:

@@ -27,13 +27,13 @@ from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.recipes.pipeline import (
     Trained,
-    hold_renders,
     label_free_selection,
     predict,
     rendering_progress,
     train,
 )
 from posebridge.recipes.records import Story, gallery, make_record
+from posebridge.recipes.track import hold_renders
 from posebridge.rendering.photometry import STRONG
 from posebridge.representations.pose25d import reference_length
 from posebridge.representations.pose_maps import PoseMaps
@@ -143,7 +143,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     _tell_skipped(frames.skipped, len(target), folder)
     count = size.source_samples if given is None else size.replayed_samples
     with rendering_progress(count) as told:
-        source = hold_renders(Samples(source_domain, size.size_px, config.seed), count, told)
+        source = hold_renders(Samples(source_domain, size.size_px, config.seed), count, size.maps, told)
     joints_m = source.part(slice(0, _SOURCE_STATISTICS)).joints_m
     assert joints_m is not None
     bones = BoneStatistics.of(joints_m, HAND21)

@@ -1,43 +1,19 @@
-"""SynthShift's track hand-rgb, and what the demo and the benchmark share: sizes, data, configs.
+"""SynthShift's track hand-rgb: from labelled studio renders to unlabelled street videos."""
 
-Source: labelled ``studio`` renders. Target: unlabelled ``street`` renders. Scores: held-out labelled renders.
-"""
+from dataclasses import replace
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-
-from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
-from posebridge.data.loaders import Held
+from posebridge.evaluation.protocols import PCK_005
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
-from posebridge.recipes.pipeline import hold_renders
+from posebridge.recipes.track import TrackPlan, TrackSize
 from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
-from posebridge.synthesis.hand_domains import STREET, STUDIO, HandDomain
-from posebridge.synthesis.stream import Samples
+from posebridge.skeletons.hand import HAND21
+from posebridge.synthesis.hand_domains import STREET, STUDIO
 from posebridge.training.optimisers import Schedule
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import FourierStyle
-
-_HELD_OUT = 1_000_003  # streams with seeds from here on are for scoring
-
-
-@dataclass(frozen=True)
-class HandRgbSize:
-    """One size of the track."""
-
-    name: str
-    size_px: int
-    source_samples: int
-    target_samples: int
-    test_samples: int
-    network: PoseResNetConfig
-    maps: PoseMaps
-    source: SourceTrainingConfig
-    supervised_target: SourceTrainingConfig
-    mean_teacher: MeanTeacherConfig
-
 
 _SMALL_GEOMETRY = GeometryConfig(rotation_deg=25.0, shear_deg=5.0, translation=0.04, scale=(0.85, 1.2))
 _SMALL_APPEARANCE = AppearanceConfig()
@@ -49,7 +25,7 @@ _SMALL_SOURCE = SourceTrainingConfig(
     depth_weight=0.5,
 )
 
-SMALL = HandRgbSize(
+SMALL = TrackSize(
     name="small",
     size_px=64,
     source_samples=8_000,
@@ -72,7 +48,7 @@ SMALL = HandRgbSize(
     ),
 )
 
-FULL = HandRgbSize(
+FULL = TrackSize(
     name="full",
     size_px=256,
     source_samples=40_000,
@@ -85,31 +61,13 @@ FULL = HandRgbSize(
     mean_teacher=MeanTeacherConfig(),
 )
 
-SIZES = {size.name: size for size in (SMALL, FULL)}
-
-
-@dataclass(frozen=True)
-class HandRgbData:
-    """The rendered sets of one seed. Labels of the target are here for measuring; methods get the streams."""
-
-    source: Held[LabelledBatch]
-    target: Held[UnlabelledBatch]
-    target_labelled: Held[LabelledBatch]
-    test_source: LabelledBatch
-    test_target: LabelledBatch
-
-
-def render_data(size: HandRgbSize, seed: int, told: Callable[[int], None] = lambda count: None) -> HandRgbData:
-    """Render the sets of one seed; ``told`` hears how many samples were rendered, for progress."""
-
-    def held(domain: HandDomain, count: int, stream_seed: int) -> Held[LabelledBatch]:
-        return hold_renders(Samples(domain, size.size_px, stream_seed), count, told)
-
-    target = held(STREET, size.target_samples, 2 * seed + 1)
-    return HandRgbData(
-        source=held(STUDIO, size.source_samples, 2 * seed),
-        target=target.map(lambda batch: batch.unlabelled()),
-        target_labelled=target,
-        test_source=held(STUDIO, size.test_samples, _HELD_OUT).all(),
-        test_target=held(STREET, size.test_samples, _HELD_OUT + 1).all(),
-    )
+HAND_RGB = TrackPlan(
+    name="hand-rgb",
+    skeleton=HAND21,
+    source=STUDIO,
+    target=STREET,
+    protocol=PCK_005,
+    metric="pck_005",
+    sizes={size.name: size for size in (SMALL, FULL)},
+    target_frames=24,
+)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,11 @@ from tqdm import tqdm
 
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.data.loaders import Held
 from posebridge.deployment.predictor import Predictor, file_pixels, predict_all
 from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.rendering.photometry import WEAK, AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
-from posebridge.synthesis.stream import SampleStream
 from posebridge.training.pseudo_labels import Teaching, look
 from posebridge.training.run import Run, SelectionPlan, StageReport
 from posebridge.training.selection import BoneStatistics, agreement
@@ -59,8 +58,9 @@ def label_free_selection(
     target: UnlabelledBatch,
     truth: LabelledBatch | None,
     evaluations: int = 8,
+    appearance: AppearanceConfig = WEAK,
 ) -> SelectionPlan:
-    """Choose by agreement and plausibility on a fixed part of the target.
+    """Choose by agreement and plausibility on a fixed part of the target, shown under changing ``appearance``.
 
     ``truth`` holds the same frames with labels, where there are any: it adds the precision of pseudo-labels and the
     oracle's number to the record, and has no way into the choice.
@@ -71,7 +71,7 @@ def label_free_selection(
     measured = None if truth is None else truth.take(shown)
 
     def score(network: PoseResNet) -> float:
-        return agreement(network, maps, frames.to(_device(network)), skeleton, bones)
+        return agreement(network, maps, frames.to(_device(network)), skeleton, bones, appearance)
 
     def measure(stage: PoseStage) -> dict[str, float]:
         network, numbers = stage.result(), {}
@@ -127,17 +127,6 @@ def truth_of(batch: LabelledBatch, joint_names: tuple[str, ...]) -> KeypointSet:
         xyz_mm=None if batch.joints_m is None else 1000 * batch.joints_m.numpy(),
         valid=batch.valid.numpy(),
     )
-
-
-def hold_renders(samples: SampleStream, count: int, told: Callable[[int], None]) -> Held[LabelledBatch]:
-    """The first ``count`` samples as a colour camera gives them; ``told`` hears how many were rendered."""
-
-    def chunks() -> Iterator[LabelledBatch]:
-        for chunk in samples.chunks(count):
-            told(len(chunk))
-            yield replace(chunk, depth_m=None, mask=None)
-
-    return Held(chunks())
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from posebridge.contracts.record import (
     Candidate,
     CheckpointChoice,
     GalleryFrame,
+    Metric,
     Provenance,
     PseudoLabels,
     Record,
@@ -44,6 +45,7 @@ class Story:
     started: float  # by time.monotonic
     skipped: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    metric: Metric = "pck_005"
 
 
 def make_record(
@@ -71,6 +73,7 @@ def make_record(
         gallery=frames,
         skipped=tuple(Skipped(file, reason) for file, reason in story.skipped.items()),
         notes=story.notes,
+        metric=story.metric,
     )
 
 

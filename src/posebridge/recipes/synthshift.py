@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import Record, Role, Score
@@ -19,23 +20,19 @@ from posebridge.methods.mean_teacher import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTarget, SupervisedTargetConfig
 from posebridge.networks.pose_resnet import PoseResNet
-from posebridge.recipes.hand_rgb import SIZES, HandRgbData, HandRgbSize, render_data
-from posebridge.recipes.pipeline import (
-    Trained,
-    label_free_selection,
-    predict,
-    rendering_progress,
-    train,
-    truth_of,
-)
+from posebridge.recipes.hand_depth import HAND_DEPTH
+from posebridge.recipes.hand_rgb import HAND_RGB
+from posebridge.recipes.pipeline import Trained, label_free_selection, predict, rendering_progress, train, truth_of
 from posebridge.recipes.records import Story, gallery, make_record
+from posebridge.recipes.track import TrackData, TrackPlan, TrackSize, render_data
 from posebridge.representations.pose25d import reference_length
-from posebridge.skeletons.hand import HAND21
+from posebridge.synthesis.domains import Track
 from posebridge.training.context import Context
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run
 from posebridge.training.selection import BoneStatistics
 
+TRACKS: dict[Track, TrackPlan] = {plan.name: plan for plan in (HAND_RGB, HAND_DEPTH)}
 _SOURCE_STATISTICS = 2048  # source samples from which bone lengths are taken
 
 
@@ -43,7 +40,7 @@ _SOURCE_STATISTICS = 2048  # source samples from which bone lengths are taken
 class SynthShiftConfig:
     """One cell of the benchmark's table."""
 
-    track: Literal["hand-rgb"] = "hand-rgb"
+    track: Track = "hand-rgb"
     method: Literal["mean_teacher"] = "mean_teacher"
     size: Literal["small", "full"] = "small"
     seed: int = 0
@@ -53,19 +50,20 @@ class SynthShiftConfig:
 class Outcome:
     """What one seed gave: the record, the source model's score on its own domain, and how long training took."""
 
+    plan: TrackPlan
     record: Record
     source_on_source: float
     training_minutes: float  # of all stages, over all the times that the run was resumed
 
     def row(self) -> dict[str, float | str | int | None]:
-        """The row of the benchmark's table; PCK@0.05 of held-out target images."""
-        scores = self.record.scores
+        """The row of the benchmark's table; the track's metric on held-out target images."""
+        measured = {role: score.number(self.plan.metric) for role, score in self.record.scores.items()}
         return {
+            "track": self.plan.name,
             "method": self.record.method,
             "seed": self.record.provenance.seed,
-            "source_only": scores["source_only"].pck_005,
-            "adapted": scores["adapted"].pck_005,
-            "supervised_target": scores["supervised_target"].pck_005,
+            "metric": self.plan.metric,
+            **measured,
             "gap_closed": self.record.gap_closed,
             "minutes": self.training_minutes,
             "source_on_source": self.source_on_source,
@@ -75,52 +73,60 @@ class Outcome:
 def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, kind: str = "synthshift") -> Outcome:
     """Train and score; leaves a run with ``model.safetensors``, ``record.json`` and all its stages."""
     started = monotonic()
-    size = SIZES[config.size]
+    plan = TRACKS[config.track]
+    size = plan.sizes[config.size]
     run = Run.create(folder, kind, config, hardware, size)
     with rendering_progress(size.source_samples + size.target_samples + 2 * size.test_samples) as told:
-        data = render_data(size, config.seed, told)
-    context = make_context(size, data, config.seed, hardware)
-    source = train(run, 1, SourceOnly(SourceOnlyConfig(size.source)).stages(context))
-    onward = replace(context, source_network=source.network)
-    adapted = train(run, 2, MeanTeacher(size.mean_teacher).stages(onward))
-
-    def labelled_stream(batch_size: int) -> HeldStream[LabelledBatch]:
-        return HeldStream(data.target_labelled, batch_size, config.seed)
-
-    supervised_config = SupervisedTargetConfig(size.source, size.supervised_target)
-    supervised = train(run, 3, SupervisedTarget(supervised_config, labelled_stream).stages(onward))
-    trained: Mapping[Role, Trained] = {"source_only": source, "adapted": adapted, "supervised_target": supervised}
-    predictors: dict[Role, Predictor] = {}
-    for role, left in trained.items():
-        predictors[role] = Predictor(spec_of(size, data, role), left.network)
-    scores: dict[Role, Score] = {}
-    for role, predictor in predictors.items():
-        scores[role] = score(predictor, data.test_target, size)
-    save_model(folder, predictors["adapted"].spec, adapted.network)
+        data = render_data(plan, size, config.seed, told)
+    trained = _train(run, plan, size, data, config.seed, hardware)
+    predictors: dict[Role, Predictor] = {
+        role: Predictor(spec_of(plan, size, data, role), left.network) for role, left in trained.items()
+    }
+    scores: dict[Role, Score] = {
+        role: score(predictor, data.test_target, plan, size) for role, predictor in predictors.items()
+    }
+    save_model(folder, predictors["adapted"].spec, trained["adapted"].network)
     prediction = predict(predictors["adapted"], data.test_target)
     prediction.save(folder / "predictions.npz")
     story = Story(
-        title=f"SynthShift hand-rgb, {config.size}",
+        title=f"SynthShift {plan.name}, {size.name}",
         method=config.method,
-        skeleton=HAND21,
+        skeleton=plan.skeleton,
         config=config,
         recipe=size,
         seed=config.seed,
         started=started,
         skipped={},
         notes=("Source: labelled studio renders. Target: unlabelled street renders. Scored on held-out street ones.",),
+        metric=plan.metric,
     )
-    frames = gallery(data.test_target, prediction, truth_of(data.test_target, HAND21.joints))
+    frames = gallery(data.test_target, prediction, truth_of(data.test_target, plan.skeleton.joints))
     record = make_record(story, trained, scores, frames)
     save_record(record, folder)
     minutes = sum(report.seconds for left in trained.values() for report in left.reports) / 60
-    return Outcome(record, score(predictors["source_only"], data.test_source, size).pck_005, minutes)
+    on_source = score(predictors["source_only"], data.test_source, plan, size)
+    return Outcome(plan, record, on_source.number(plan.metric), minutes)
 
 
-def make_context(size: HandRgbSize, data: HandRgbData, seed: int, hardware: Hardware) -> Context:
+def _train(
+    run: Run, plan: TrackPlan, size: TrackSize, data: TrackData, seed: int, hardware: Hardware
+) -> Mapping[Role, Trained]:
+    """The three models; the second and the third start from the first."""
+    context = make_context(plan, size, data, seed, hardware)
+    source = train(run, 1, SourceOnly(SourceOnlyConfig(size.source)).stages(context))
+    onward = replace(context, source_network=source.network)
+    adapted = train(run, 2, MeanTeacher(size.mean_teacher).stages(onward))
+
+    def labelled_stream(batch_size: int) -> HeldStream[LabelledBatch]:
+        return HeldStream(data.target_labelled, batch_size, seed)
+
+    supervised_config = SupervisedTargetConfig(size.source, size.supervised_target)
+    supervised = train(run, 3, SupervisedTarget(supervised_config, labelled_stream).stages(onward))
+    return {"source_only": source, "adapted": adapted, "supervised_target": supervised}
+
+
+def make_context(plan: TrackPlan, size: TrackSize, data: TrackData, seed: int, hardware: Hardware) -> Context:
     """The streams of one seed. The target's labels go to the measure that sits beside the label-free choice."""
-    source_joints_m = data.source.part(slice(0, _SOURCE_STATISTICS)).joints_m
-    assert source_joints_m is not None
 
     def new_network() -> PoseResNet:
         torch.manual_seed(seed)
@@ -129,30 +135,36 @@ def make_context(size: HandRgbSize, data: HandRgbData, seed: int, hardware: Hard
     return Context(
         new_network=new_network,
         maps=size.maps,
-        skeleton=HAND21,
+        skeleton=plan.skeleton,
         source=lambda batch_size: HeldStream(data.source, batch_size, seed),
         target=lambda batch_size: HeldStream(data.target, batch_size, seed + 1),
         selection=label_free_selection(
             size.maps,
-            HAND21,
-            BoneStatistics.of(source_joints_m, HAND21),
+            plan.skeleton,
+            BoneStatistics.of(_joints_m(data), plan.skeleton),
             data.target.all(),
             data.target_labelled.all(),
             size.mean_teacher.selections,
+            size.selection_appearance,
         ),
         seed=seed,
         workers=hardware.workers,
     )
 
 
-def spec_of(size: HandRgbSize, data: HandRgbData, role: Role) -> ModelSpec:
+def spec_of(plan: TrackPlan, size: TrackSize, data: TrackData, role: Role) -> ModelSpec:
     """How to rebuild and read the network of a role."""
-    source_joints_m = data.source.part(slice(0, _SOURCE_STATISTICS)).joints_m
-    assert source_joints_m is not None
-    length_m = reference_length(source_joints_m, HAND21).mean().item()
-    return ModelSpec(size.network, size.maps, HAND21.name, size.size_px, length_m, role)
+    length_m = reference_length(_joints_m(data), plan.skeleton).mean().item()
+    return ModelSpec(size.network, size.maps, plan.skeleton.name, size.size_px, length_m, role)
 
 
-def score(predictor: Predictor, batch: LabelledBatch, size: HandRgbSize) -> Score:
-    """PCK@0.05 and everything beside it, on held-out images."""
-    return evaluate(predict(predictor, batch), truth_of(batch, HAND21.joints), size.size_px)
+def score(predictor: Predictor, batch: LabelledBatch, plan: TrackPlan, size: TrackSize) -> Score:
+    """The track's metric and everything beside it, on held-out images."""
+    return evaluate(predict(predictor, batch), truth_of(batch, plan.skeleton.joints), size.size_px, plan.protocol)
+
+
+def _joints_m(data: TrackData) -> Tensor:
+    """Joints of source samples, from which lengths of bones are taken."""
+    joints_m = data.source.part(slice(0, _SOURCE_STATISTICS)).joints_m
+    assert joints_m is not None
+    return joints_m

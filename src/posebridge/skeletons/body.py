@@ -108,3 +108,5 @@ MPII16 = Skeleton(
     groups={"Head": ("head_top",), **_LIMB_GROUPS},
     aliases={"root": "pelvis", "top_head": "head_top"},
 )
+
+BODIES = {skeleton.name: skeleton for skeleton in (COCO17, H36M17, SMPL24, MPII16)}

@@ -1,16 +1,24 @@
 """Every domain, by track and name."""
 
-from typing import Literal, get_args
+from typing import Literal, assert_never, get_args
 
+from torch import Generator
+
+from posebridge.contracts.batch import LabelledBatch
 from posebridge.errors import InputError
+from posebridge.synthesis.depth_scene import DEPTH_STREET, DEPTH_STUDIO, DepthHandDomain, render_depth_hands
 from posebridge.synthesis.hand_domains import HAND_DOMAINS, HandDomain
 from posebridge.synthesis.hand_subject import HandSubject
+from posebridge.synthesis.scene import render_stills
 from posebridge.synthesis.subject import Subject
 
 Track = Literal["hand-rgb", "body-rgb", "hand-depth"]
-Domain = HandDomain
+Domain = HandDomain | DepthHandDomain
 
-DOMAINS: dict[Track, dict[str, Domain]] = {"hand-rgb": HAND_DOMAINS}
+DOMAINS: dict[Track, dict[str, Domain]] = {
+    "hand-rgb": {**HAND_DOMAINS},
+    "hand-depth": {domain.name: domain for domain in (DEPTH_STUDIO, DEPTH_STREET)},
+}
 
 
 def domain(track: Track, name: str) -> Domain:
@@ -22,6 +30,21 @@ def domain(track: Track, name: str) -> Domain:
     return DOMAINS[track][name]
 
 
-def subject_of(setting: Domain) -> Subject:
-    """What the pictures of a domain show."""
-    return HandSubject(setting)
+def views_of(setting: Domain) -> int:
+    """Images of one scene at one moment."""
+    return setting.rigs.views if isinstance(setting, DepthHandDomain) else 1
+
+
+def subject_of(setting: HandDomain) -> Subject:
+    """What the colour pictures of a domain show."""
+    match setting:
+        case HandDomain():
+            return HandSubject(setting)
+    assert_never(setting)
+
+
+def render(setting: Domain, scenes: int, size_px: int, generator: Generator) -> LabelledBatch:
+    """Labelled images of as many scenes, each from all its views; ``key`` and ``sequence`` are left to the caller."""
+    if isinstance(setting, DepthHandDomain):
+        return render_depth_hands(setting, scenes, size_px, generator)
+    return render_stills(subject_of(setting), scenes, size_px, generator)

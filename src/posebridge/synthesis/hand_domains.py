@@ -45,7 +45,7 @@ STREET = HandDomain(
     poses=PoseDistribution(random_share=0.65, blend=0.4, noise_deg=9.0, wrist_deg=(22.0, 10.0)),
     shapes=ShapeDistribution(age=(0.4, 1.0), muscle=(0.0, 1.0), weight=(0.0, 1.0), proportions=(0.1, 0.9)),
     viewpoints=ViewpointDistribution(
-        palm_share=0.5, turn_deg=30.0, tilt_deg=24.0, roll_deg=32.0, anywhere_share=0.03, fill=(0.52, 0.82)
+        front_share=0.5, turn_deg=30.0, tilt_deg=24.0, roll_deg=32.0, anywhere_share=0.03, fill=(0.52, 0.82)
     ),
     appearance=AppearanceDistribution(tone=(0.0, 0.9), texture=(0.02, 0.12), sleeve_share=0.5),
     lights=STREET_LIGHTS,

@@ -16,7 +16,7 @@ from posebridge.synthesis.hand_surface import hand_surface
 from posebridge.synthesis.subject import Draft
 from posebridge.synthesis.surroundings import sample_phenotypes
 
-_HIDDEN_BEHIND_M = 0.022  # a joint this far behind the seen surface is hidden (palms are 0.03 thick)
+JOINT_DEPTH_M = torch.full((len(HAND21),), 0.022)  # joints lie less deep below the skin; palms are 0.03 thick
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class HandSubject:
     @property
     def joint_depth_m(self) -> Float[Tensor, "21"]:
         """The same for all joints."""
-        return torch.full((len(HAND21),), _HIDDEN_BEHIND_M)
+        return JOINT_DEPTH_M
 
     def draft(self, count: int, generator: Generator) -> Draft:
         """Draw poses and shapes."""

@@ -20,6 +20,7 @@ from posebridge.synthesis.lights import Lighting, sample_lighting
 from posebridge.synthesis.subject import Coat, Draft, Placed, Setting, Subject, move
 from posebridge.synthesis.surroundings import Occluders
 from posebridge.synthesis.viewpoints import frame_joints, sample_rotations, sample_translations
+from posebridge.synthesis.visibility import visible_joints
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def paint(subject: Subject, draft: Draft, placed: Placed, look: Look, surroundin
         depth_m=raster.depth_m,
         uv_px=uv_px,
         valid=torch.ones(uv_px.shape[:2], dtype=torch.bool),
-        visible=_visible(placed.joints_m, uv_px, raster, surroundings.covered, subject.joint_depth_m),
+        visible=visible_joints(placed.joints_m, uv_px, raster.depth_m, subject.joint_depth_m, surroundings.covered),
         joints_m=placed.joints_m,
         mask=raster.mask & ~surroundings.covered,
         angles_rad=draft.angles_rad,
@@ -128,17 +129,3 @@ def _sample_covered(occluders: Occluders, placed: Placed, size_px: int, generato
     v = (y - centre[:, 1, None, None]) / half[:, 1, None, None]
     disc = chance(generator, 0.5, count, 1, 1)
     return present & torch.where(disc, u * u + v * v < 1, (u.abs() < 1) & (v.abs() < 1))
-
-
-def _visible(
-    joints_m: Tensor, uv_px: Tensor, raster: Raster, covered: Tensor, joint_depth_m: Tensor
-) -> Bool[Tensor, "B J"]:
-    """Joints inside the image that neither the subject itself nor an occluder hides."""
-    height, width = raster.depth_m.shape[1:]
-    inside = ((uv_px > -0.5) & (uv_px < uv_px.new_tensor([width - 0.5, height - 0.5]))).all(-1)
-    column = uv_px[..., 0].round().long().clamp(0, width - 1)
-    row = uv_px[..., 1].round().long().clamp(0, height - 1)
-    sample = torch.arange(len(uv_px))[:, None]
-    surface = raster.depth_m[sample, row, column]
-    hidden = (surface > 0) & (joints_m[..., 2] - surface > joint_depth_m)
-    return inside & ~hidden & ~covered[sample, row, column]

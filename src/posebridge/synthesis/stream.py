@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
+import torch
+
 from posebridge.contracts.batch import LabelledBatch, concatenate
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
-from posebridge.synthesis.domains import Domain, subject_of
-from posebridge.synthesis.scene import render_stills
+from posebridge.synthesis.depth_scene import DepthHandDomain
+from posebridge.synthesis.domains import Domain, render, subject_of, views_of
 from posebridge.synthesis.video import MotionDistribution, Shot, draw_shot
 
 CHUNK = 32  # scenes are drawn and rendered this many at a time; part of the definition of sample i
@@ -47,18 +49,26 @@ class SampleStream(ABC):
 
 @dataclass(frozen=True)
 class Samples(SampleStream):
-    """Single pictures, each of another subject."""
+    """Single scenes, each of another subject; the images of a scene's views stand together."""
 
     @property
     def chunk_length(self) -> int:
-        """Images of a chunk."""
-        return CHUNK
+        """Images of a chunk: ``CHUNK`` scenes from all their views."""
+        return CHUNK * views_of(self.domain)
 
     def chunk(self, index: int) -> LabelledBatch:
-        """Images ``index * CHUNK`` to ``(index + 1) * CHUNK``."""
-        batch = render_stills(subject_of(self.domain), CHUNK, self.size_px, generator_for(self.seed, index))
-        first = index * CHUNK
-        return replace(batch, key=tuple(f"{self.domain.name}-{self.seed}-{first + i:08d}" for i in range(CHUNK)))
+        """Images ``index * chunk_length`` to ``(index + 1) * chunk_length``."""
+        batch = render(self.domain, CHUNK, self.size_px, generator_for(self.seed, index))
+        first, views = index * CHUNK, views_of(self.domain)
+        scenes = [f"{self.domain.name}-{self.seed}-{first + i:08d}" for i in range(CHUNK)]
+        if views == 1:
+            return replace(batch, key=tuple(scenes))
+        return replace(
+            batch,
+            key=tuple(f"{scene}_{view}" for scene in scenes for view in range(views)),
+            sequence=tuple(scene for scene in scenes for _ in range(views)),
+            frame=torch.zeros(len(batch), dtype=torch.long),
+        )
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,8 @@ class VideoSamples(SampleStream):
     def __post_init__(self):
         if self.frames < 1:
             raise InputError(f"frames={self.frames}: give the length of a sequence, 1 or more")
+        if isinstance(self.domain, DepthHandDomain):
+            raise InputError("there are no videos of depth sensors yet: leave frames out for sets of single moments")
 
     @property
     def chunk_length(self) -> int:
@@ -92,6 +104,7 @@ class VideoSamples(SampleStream):
         """Shots by number; the last one is kept, since chunks are asked for in order."""
 
         def draw(number: int) -> Shot:
+            assert not isinstance(self.domain, DepthHandDomain)
             subject = subject_of(self.domain)
             return draw_shot(subject, self.motion, self.frames, self.size_px, (self.seed, number))
 

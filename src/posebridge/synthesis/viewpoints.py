@@ -1,4 +1,4 @@
-"""Where the camera stands: rotation of the hand, distance, lens, and how the crop lies around it."""
+"""Where the camera stands: rotation of the subject, distance, lens, and how the crop lies around it."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from torch import Generator, Tensor
 from posebridge.cameras.pinhole import Camera
 from posebridge.draw import chance, log_uniform, normal, uniform
 
-_ACROSS = ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0))  # camera <- upright hand, palm to the camera
+_ACROSS = ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0))  # camera <- upright subject that faces it
 
 
 @dataclass(frozen=True)
 class ViewpointDistribution:
-    """Upright hands seen from around the palm or the back, tilted and rolled; a share of them from anywhere."""
+    """Upright subjects seen from around their front (palm, face) or back, tilted and rolled; a share from anywhere."""
 
-    palm_share: float = 0.6  # the rest is seen from the back
-    turn_deg: float = 35.0  # deviation about the forearm
+    front_share: float = 0.6  # seen with the palm or the face to the camera; the rest from the back
+    turn_deg: float = 35.0  # deviation about the forearm or the spine
     tilt_deg: float = 25.0  # deviation towards and away from the camera
     roll_deg: float = 30.0  # deviation in the image plane
     anywhere_share: float = 0.1  # uniform over all rotations
@@ -28,14 +28,14 @@ class ViewpointDistribution:
 
 
 def sample_rotations(distribution: ViewpointDistribution, count: int, generator: Generator) -> Float[Tensor, "B 3 3"]:
-    """Rotations camera <- hand."""
+    """Rotations camera <- subject."""
 
     def about(axis: int, degrees: Tensor) -> Tensor:
         rotvec = torch.zeros(count, 3)
         rotvec[:, axis] = torch.deg2rad(degrees)
         return roma.rotvec_to_rotmat(rotvec)
 
-    back = 180.0 * ~chance(generator, distribution.palm_share, count)
+    back = 180.0 * ~chance(generator, distribution.front_share, count)
     turn = back + normal(generator, distribution.turn_deg, count)
     tilt = normal(generator, distribution.tilt_deg, count)
     roll = normal(generator, distribution.roll_deg, count)
@@ -46,7 +46,7 @@ def sample_rotations(distribution: ViewpointDistribution, count: int, generator:
 
 
 def sample_translations(distribution: ViewpointDistribution, count: int, generator: Generator) -> Float[Tensor, "B 3"]:
-    """Where the wrist stands in the camera frame, metres; up to about fifteen degrees off the axis."""
+    """Where the wrist or the pelvis stands in the camera frame, metres; up to about fifteen degrees off the axis."""
     z = log_uniform(generator, *distribution.distance_m, count)
     return torch.stack([z * uniform(generator, -0.25, 0.25, count), z * uniform(generator, -0.25, 0.25, count), z], -1)
 

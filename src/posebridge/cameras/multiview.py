@@ -1,0 +1,178 @@
+"""Rigs of calibrated cameras: the same points seen from every view, and points found again from what the views see.
+
+World and camera frames are metres with x right, y down, z forward; ``T_world_cam @ p_cam`` takes a camera's point to
+the world that its rig shares. Every function takes one rig of V views or a batch of B rigs of V views each.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from posebridge.cameras.pinhole import Camera
+
+_REWEIGHTINGS = 2  # passes of ``triangulate`` after the first
+
+
+@dataclass(frozen=True)
+class CameraRig:
+    """V cameras that are calibrated to one another: one rig, or a batch of B rigs in the leading dimension.
+
+    Raises ``ValueError`` for intrinsics, poses and lenses that don't belong to the same number of cameras.
+    """
+
+    K: Float[Tensor, "*B V 3 3"]
+    T_world_cam: Float[Tensor, "*B V 4 4"]
+    distortion: Float[Tensor, "*B V 5"] | None = None  # as in ``Camera``
+
+    def __post_init__(self):
+        lens = self.K.shape[:-2] if self.distortion is None else self.distortion.shape[:-1]
+        if not self.K.shape[:-2] == self.T_world_cam.shape[:-2] == lens or self.K.ndim < 3:
+            raise ValueError(
+                f"a rig needs K, T_world_cam and distortion of the same cameras, got {tuple(self.K.shape)}, "
+                f"{tuple(self.T_world_cam.shape)} and lenses of {tuple(lens)}"
+            )
+
+    @classmethod
+    def of_sets(cls, camera: Camera, T_world_cam: Float[Tensor, "n 4 4"], views: int) -> Self:
+        """The rigs of a set-major batch: samples i V to (i + 1) V are the views of set i."""
+        lens = None if camera.distortion is None else camera.distortion.unflatten(0, (-1, views))
+        return cls(camera.K.unflatten(0, (-1, views)), T_world_cam.unflatten(0, (-1, views)), lens)
+
+    @property
+    def views(self) -> int:
+        """The number of cameras of a rig."""
+        return self.K.shape[-3]
+
+    def camera(self, view: int) -> Camera:
+        """One view's intrinsics, of every rig: a batch of one, or of B."""
+        lens = None if self.distortion is None else self.distortion[..., view, :].reshape(-1, 5)
+        return Camera(self.K[..., view, :, :].reshape(-1, 3, 3), lens)
+
+    def cameras(self) -> Camera:
+        """The intrinsics of all views as one set-major batch of B V cameras."""
+        return Camera(self.K.reshape(-1, 3, 3), None if self.distortion is None else self.distortion.reshape(-1, 5))
+
+    def to_views(self, points_m: Float[Tensor, "*B N 3"]) -> Float[Tensor, "*B V N 3"]:
+        """Points of the world in the frame of each camera."""
+        return transform(inverse_rigid(self.T_world_cam), points_m.unsqueeze(-3))
+
+    def to_view(self, points_m: Float[Tensor, "*B N 3"], view: int) -> Float[Tensor, "*B N 3"]:
+        """Points of the world in the frame of one camera."""
+        return transform(inverse_rigid(self.T_world_cam[..., view, :, :]), points_m)
+
+    def to_world(self, points_m: Float[Tensor, "*B V N 3"]) -> Float[Tensor, "*B V N 3"]:
+        """Points in the frame of each camera, taken to the world."""
+        return transform(self.T_world_cam, points_m)
+
+    def project(self, points_m: Float[Tensor, "*B N 3"]) -> Float[Tensor, "*B V N 2"]:
+        """Pixels of points of the world in all views."""
+        seen = self.to_views(points_m)
+        return self._for_each(seen, seen.shape[:-2], Camera.project)
+
+    def triangulate(
+        self, uv_px: Float[Tensor, "*B V N 2"], weights: Float[Tensor, "*B V N"] | None = None
+    ) -> Float[Tensor, "*B N 3"]:
+        """Points of the world from their pixels: direct linear transform, weighted (Hartley and Zisserman, Sec. 12.2).
+
+        Each view adds two equations that are linear in the point; they are solved in float64 by least squares, again
+        and again with each view's equations divided by the depth that was found, so that what is minimised becomes the
+        distance in pixels (Hartley and Sturm 1997, Sec. 5.1). ``weights`` multiply the squared distances; 0 leaves a
+        view out. A point with fewer than two views is NaN. Differentiable in pixels and weights.
+        """
+        batch = uv_px.shape[:-2]
+        K, T = self.K.double(), inverse_rigid(self.T_world_cam.double())
+        rays = self._for_each(uv_px, batch, Camera.rays)[..., :2].double()
+        weight = rays.new_ones(batch + uv_px.shape[-2:-1]) if weights is None else weights.double()
+        # ray * (third row of T) - (first two rows of T), in pixels: ... V N 2 4
+        rows = K[..., None, :2, :2] @ (rays[..., None] * T[..., None, 2:3, :] - T[..., None, :2, :])
+        enough = (weight > 0).sum(-2) >= 2
+        point, depth = rows.new_zeros(()), torch.ones_like(weight)
+        for _ in range(1 + _REWEIGHTINGS):
+            point = _least_squares(rows, weight / depth.square(), enough)
+            depth = (T[..., 2:3, :3] * point.unsqueeze(-3)).sum(-1) + T[..., 2:3, 3]
+            depth = torch.where(enough.unsqueeze(-2), depth, 1.0)
+        return torch.where(enough[..., None], point, torch.nan).to(uv_px)
+
+    def relative(self, to: int = 0) -> Self:
+        """The same rig, with the frame of the view ``to`` as its world."""
+        T_to_world = inverse_rigid(self.T_world_cam[..., to : to + 1, :, :])
+        return replace(self, T_world_cam=T_to_world @ self.T_world_cam)
+
+    def _for_each(self, values: Tensor, batch: torch.Size, function) -> Tensor:
+        """``Camera.project`` or ``Camera.rays`` with one camera a view."""
+        K = self.K.expand(*batch, 3, 3).reshape(-1, 3, 3)
+        lens = None if self.distortion is None else self.distortion.expand(*batch, 5).reshape(-1, 5)
+        return function(Camera(K, lens), values.reshape(-1, *values.shape[-2:])).unflatten(0, batch)
+
+
+def look_at(
+    eye_m: Float[Tensor, "*B 3"], target_m: Float[Tensor, "*B 3"], up: Float[Tensor, "*B 3"]
+) -> Float[Tensor, "*B 4 4"]:
+    """T_world_cam of cameras at ``eye_m`` whose axis passes through ``target_m``; ``up`` is upwards in the image.
+
+    Raises ``ValueError`` where ``up`` lies along the line of sight, or the eye on the target.
+    """
+    z = target_m - eye_m
+    x = torch.linalg.cross(z, up.to(z).expand_as(z))
+    length = torch.linalg.norm(x, dim=-1, keepdim=True)
+    distance = torch.linalg.norm(z, dim=-1, keepdim=True)
+    if not bool((length > 1e-6 * distance).all()):
+        raise ValueError("a camera looks along its own up direction, or stands on its target")
+    x, z = x / length, z / distance
+    return rigid(torch.stack([x, torch.linalg.cross(z, x), z], dim=-1), eye_m)
+
+
+def ring(views: int, radius_m: float, span_deg: float = 360.0, elevation_deg: float = 0.0) -> Float[Tensor, "V 4 4"]:
+    """T_world_cam of cameras on a ring about the world's vertical (y points down), all looking at the origin.
+
+    A full ring starts at the camera on -z, which looks along +z, and goes on to the right of it; a smaller span is
+    centred on that place. Elevated cameras look down. Raises ``ValueError`` for no view.
+    """
+    if views < 1:
+        raise ValueError(f"a ring needs at least one camera, got {views}")
+    full = span_deg >= 360.0
+    first = 0.0 if full or views == 1 else -span_deg / 2
+    step = span_deg / views if full else span_deg / max(1, views - 1)
+    azimuth = torch.deg2rad(first + step * torch.arange(views))
+    eyes = on_sphere(azimuth, torch.full((views,), math.radians(elevation_deg)), torch.full((views,), radius_m))
+    return look_at(eyes, torch.zeros(3), torch.tensor([0.0, -1.0, 0.0]))
+
+
+def on_sphere(
+    azimuth_rad: Float[Tensor, "*B"], elevation_rad: Float[Tensor, "*B"], radius_m: Float[Tensor, "*B"]
+) -> Float[Tensor, "*B 3"]:
+    """Places round the origin: azimuth 0 is -z, positive is towards +x; elevation is towards -y."""
+    level = radius_m * elevation_rad.cos()
+    return torch.stack([level * azimuth_rad.sin(), -radius_m * elevation_rad.sin(), -level * azimuth_rad.cos()], dim=-1)
+
+
+def rigid(R: Float[Tensor, "*B 3 3"], t: Float[Tensor, "*B 3"]) -> Float[Tensor, "*B 4 4"]:
+    """The homogeneous matrix of a rotation and a shift."""
+    last_row = R.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*R.shape[:-2], 1, 4)
+    return torch.cat([torch.cat([R, t[..., None]], dim=-1), last_row], dim=-2)
+
+
+def inverse_rigid(T: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 4 4"]:
+    """The inverse of rotations with shifts, in closed form."""
+    R = T[..., :3, :3].transpose(-1, -2)
+    return rigid(R, -(R @ T[..., :3, 3:])[..., 0])
+
+
+def transform(T: Float[Tensor, "*B 4 4"], points: Float[Tensor, "*B N 3"]) -> Float[Tensor, "*B N 3"]:
+    """Points moved by rigid (or affine) maps."""
+    return points @ T[..., :3, :3].transpose(-1, -2) + T[..., None, :3, 3]
+
+
+def _least_squares(
+    rows: Float[Tensor, "*B V N 2 4"], weight: Float[Tensor, "*B V N"], enough: Bool[Tensor, "*B N"]
+) -> Float[Tensor, "*B N 3"]:
+    """The points x that minimise the weighted squares of rows @ (x, 1); anything finite where ``enough`` is false."""
+    A, b = rows[..., :3], -rows[..., 3:]
+    weighted = (A * weight[..., None, None]).transpose(-1, -2)
+    regular = torch.eye(3).to(A) * ~enough[..., None, None]
+    normal = (weighted @ A).sum(-4) + regular
+    return torch.linalg.solve_ex(normal, (weighted @ b).sum(-4))[0][..., 0]

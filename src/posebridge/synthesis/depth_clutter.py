@@ -1,0 +1,106 @@
+"""Solid things around a hand as depth cameras see them: ellipsoids, from slabs and walls to sticks and balls.
+
+They stand in the world, so that all views of a rig agree on them, and their depth has a closed form.
+"""
+
+from dataclasses import dataclass
+
+import roma
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from posebridge.cameras.multiview import CameraRig, inverse_rigid, rigid
+from posebridge.draw import chance, log_uniform, normal, uniform
+
+
+@dataclass(frozen=True)
+class ClutterDistribution:
+    """What stands behind and before a hand; lengths in metres."""
+
+    behind_share: float = 0.0  # of sets with a body, a table or a wall behind the hand, as view 0 sees it
+    behind_radius_m: tuple[float, float] = (0.08, 0.8)  # half its extent across the line of sight
+    behind_depth_m: tuple[float, float] = (0.02, 0.15)  # half its thickness
+    behind_gap_m: tuple[float, float] = (0.01, 0.15)  # between it and the hand's hindmost point
+    behind_tilt_deg: float = 25.0  # deviation of the side that it turns to the hand
+    before_share: float = 0.0  # of sets with a thing held between the hand and one of the cameras
+    before_radius_m: tuple[float, float] = (0.006, 0.03)  # its half axes
+    before_gap_m: tuple[float, float] = (0.03, 0.09)  # from a joint of the hand to its centre
+
+
+@dataclass(frozen=True)
+class Ellipsoids:
+    """E ellipsoids, each in one of B worlds and at most one in each."""
+
+    world: Int[Tensor, "E"]  # ascending
+    T_world_own: Float[Tensor, "E 4 4"]
+    radii_m: Float[Tensor, "E 3"]
+
+    def before(self, depth_m: Float[Tensor, "B V H W"], rig: CameraRig) -> Float[Tensor, "B V H W"]:
+        """Pictures of the B worlds with the ellipsoids put into them; infinite depth is nothing there."""
+        height, width = depth_m.shape[2:]
+        own = CameraRig(rig.K[self.world], rig.T_world_cam[self.world])
+        nearest = torch.minimum(depth_m[self.world], self.depth_m(own, height, width))
+        return depth_m.index_copy(0, self.world, nearest)
+
+    def depth_m(self, rig: CameraRig, height_px: int, width_px: int) -> Float[Tensor, "E V H W"]:
+        """Depth along each camera's axis at the pixel centres, infinite where the ellipsoid isn't seen.
+
+        ``rig`` is one rig an ellipsoid, without lens distortion. A camera inside an ellipsoid doesn't see it.
+        """
+        # The point at depth z of the ray (x, y, 1) is origin + z slopes (u, v, 1) where the ellipsoid is a unit ball.
+        T_ball_cam = (inverse_rigid(self.T_world_own)[:, None] @ rig.T_world_cam)[..., :3, :]
+        T_ball_cam = T_ball_cam / self.radii_m[:, None, :, None]
+        origin, slopes = T_ball_cam[..., 3:], T_ball_cam[..., :3] @ torch.linalg.inv(rig.K)
+        # It meets the ball where a z^2 + 2 b z + c = 0.
+        square = slopes.transpose(-1, -2) @ slopes
+        linear = (slopes.transpose(-1, -2) @ origin)[..., 0]
+        u, v = torch.arange(width_px).to(square), torch.arange(height_px).to(square)[:, None]
+        uu, uv, u1, vv, v1, one = (square[..., i, j, None, None] for i in range(3) for j in range(i, 3))
+        a = ((uu * u + 2 * u1) * u + one) + torch.addcmul((vv * v + 2 * v1) * v, uv, 2 * u * v)
+        b = linear[..., 0, None, None] * u + (linear[..., 1, None, None] * v + linear[..., 2, None, None])
+        c = origin.square().sum((-1, -2))[..., None, None] - 1
+        under_root = torch.addcmul(b * b, a, -c)
+        depth = (-b - under_root.clamp_min(0).sqrt()) / a
+        return torch.where((under_root >= 0) & (depth > 0), depth, torch.inf)
+
+
+def sample_behind(
+    distribution: ClutterDistribution, points_m: Float[Tensor, "B N 3"], generator: Generator
+) -> Ellipsoids:
+    """One thing a set on the far side of the points as view 0 sees them (along the world's z), touching none."""
+    count = len(points_m)
+    radii = log_uniform(generator, *distribution.behind_radius_m, count, 3)
+    radii[:, 2] = log_uniform(generator, *distribution.behind_depth_m, count)
+    turn = torch.deg2rad(normal(generator, distribution.behind_tilt_deg, count, 3)) * torch.tensor([1.0, 1.0, 4.0])
+    R = roma.rotvec_to_rotmat(turn)
+    away = R[:, :, 2]
+    # Its near side touches a plane beyond all points; across that plane it stands anywhere near the points' middle.
+    beyond = (points_m @ away[..., None])[..., 0].amax(1) + log_uniform(generator, *distribution.behind_gap_m, count)
+    across = radii[:, :2] * uniform(generator, -0.8, 0.8, count, 2)
+    middle = points_m.mean(1)
+    centre = middle + (R[:, :, :2] @ across[..., None])[..., 0]
+    centre = centre + (beyond + radii[:, 2] - (centre * away).sum(1))[:, None] * away
+    return _present(rigid(R, centre), radii, distribution.behind_share, generator)
+
+
+def sample_before(
+    distribution: ClutterDistribution, joints_m: Float[Tensor, "B J 3"], rig: CameraRig, generator: Generator
+) -> Ellipsoids:
+    """One thing a set between a joint of the hand and one of the cameras."""
+    count, sets = len(joints_m), torch.arange(len(joints_m))
+    joint = joints_m[sets, torch.randint(joints_m.shape[1], (count,), generator=generator)]
+    eye = rig.T_world_cam[sets, torch.randint(rig.views, (count,), generator=generator), :3, 3]
+    gap = uniform(generator, *distribution.before_gap_m, count, 1)
+    R = roma.unitquat_to_rotmat(F.normalize(normal(generator, 1.0, count, 4), dim=-1))
+    radii = log_uniform(generator, *distribution.before_radius_m, count, 3)
+    radii[:, 0] = radii[:, 0] * uniform(generator, 1.0, 6.0, count)  # some are sticks
+    centre = joint + gap * F.normalize(eye - joint, dim=-1)
+    return _present(rigid(R, centre), radii, distribution.before_share, generator)
+
+
+def _present(T_world_own: Tensor, radii_m: Tensor, share: float, generator: Generator) -> Ellipsoids:
+    """The ellipsoids of a share of the sets."""
+    world = chance(generator, share, len(radii_m)).nonzero()[:, 0]
+    return Ellipsoids(world, T_world_own[world], radii_m[world])

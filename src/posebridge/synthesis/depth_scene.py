@@ -1,0 +1,174 @@
+"""Labelled depth pictures of right hands, seen by calibrated rigs: each hand by every camera at the same moment.
+
+``DEPTH_STUDIO`` and ``DEPTH_STREET`` are the two sides of SynthShift's depth track and are frozen: a changed domain is
+a new benchmark. The setting follows the data of Ren et al. (CVPR 2022, Sec. 4): three views of one hand, crops of a
+250 mm cube, a rendered source.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from posebridge.bodies.anny import hand
+from posebridge.bodies.articulation import pose_hand
+from posebridge.cameras.cube import cube_crop_map
+from posebridge.cameras.multiview import CameraRig, look_at, on_sphere
+from posebridge.cameras.pinhole import Camera
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.draw import normal, uniform
+from posebridge.errors import InputError
+from posebridge.rendering.rasterise_warp import rasterise
+from posebridge.synthesis.depth_clutter import ClutterDistribution, sample_before, sample_behind
+from posebridge.synthesis.depth_sensor import CLEAN, CONSUMER, DepthSensorConfig, sense_depth
+from posebridge.synthesis.hand_poses import PoseDistribution, sample_hand_poses
+from posebridge.synthesis.hand_subject import JOINT_DEPTH_M
+from posebridge.synthesis.surroundings import ShapeDistribution, sample_phenotypes
+from posebridge.synthesis.viewpoints import ViewpointDistribution, sample_rotations
+from posebridge.synthesis.visibility import visible_joints
+
+_FRAME_PX = (640, 480)
+
+
+@dataclass(frozen=True)
+class RigDistribution:
+    """V depth cameras before a hand at the world's origin: view 0 in the middle, the others right and left in turn.
+
+    Raises ``InputError`` for no view.
+    """
+
+    views: int = 3
+    baseline_deg: tuple[float, float] = (30.0, 50.0)  # between neighbours, as the hand sees them
+    elevation_deg: float = 8.0  # deviation of each camera's height
+    roll_deg: float = 4.0  # deviation about each camera's own axis
+    distance_m: tuple[float, float] = (0.5, 0.9)  # of each camera
+    aim_m: float = 0.06  # deviation, in each coordinate, of the point that a camera looks at
+
+    def __post_init__(self):
+        if self.views < 1:
+            raise InputError(f"views={self.views} of a rig is no number of cameras: give 1 or more")
+
+
+@dataclass(frozen=True)
+class DepthHandDomain:
+    """A look of hands to depth cameras. Of ``viewpoints``, the rotations are drawn: how the hand turns to view 0."""
+
+    name: str
+    poses: PoseDistribution = field(default_factory=PoseDistribution)
+    shapes: ShapeDistribution = field(default_factory=ShapeDistribution)
+    viewpoints: ViewpointDistribution = field(default_factory=ViewpointDistribution)
+    rigs: RigDistribution = field(default_factory=RigDistribution)
+    cube_m: float = 0.25
+    centre_jitter_m: float = 0.01  # deviation, in each coordinate, of the cube's centre from the joints' mean
+    clutter: ClutterDistribution = field(default_factory=ClutterDistribution)
+    sensor: DepthSensorConfig = CLEAN
+
+
+DEPTH_STUDIO = DepthHandDomain(
+    name="studio",
+    poses=PoseDistribution(random_share=0.4, blend=0.2, wrist_deg=(12.0, 6.0)),
+    shapes=ShapeDistribution(age=(0.6, 0.75), muscle=(0.4, 0.6), weight=(0.4, 0.6)),
+    viewpoints=ViewpointDistribution(front_share=0.6, turn_deg=40.0, tilt_deg=25.0, roll_deg=60.0, anywhere_share=0.1),
+    centre_jitter_m=0.015,
+)
+
+DEPTH_STREET = DepthHandDomain(
+    name="street",
+    poses=PoseDistribution(random_share=0.65, blend=0.4, noise_deg=9.0, wrist_deg=(22.0, 10.0)),
+    shapes=ShapeDistribution(age=(0.4, 1.0), muscle=(0.0, 1.0), weight=(0.0, 1.0), proportions=(0.1, 0.9)),
+    viewpoints=ViewpointDistribution(front_share=0.5, turn_deg=45.0, tilt_deg=28.0, roll_deg=70.0, anywhere_share=0.03),
+    rigs=RigDistribution(baseline_deg=(25.0, 60.0), elevation_deg=12.0, distance_m=(0.45, 1.0), aim_m=0.1),
+    clutter=ClutterDistribution(behind_share=0.6, before_share=0.1),
+    sensor=CONSUMER,
+)
+
+
+def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, generator: Generator) -> LabelledBatch:
+    """``count`` hands from V views each, set-major: samples i V to (i + 1) V are the views of hand i.
+
+    Within a set, the world, the hand and the cube's centre are the same. ``depth_m`` is what the sensor measured in
+    the crop, 0 where it measured nothing; ``mask`` the hand's pixels without the sensor's flaws. ``key`` is a running
+    number, ``frame`` the number of the set, and ``sequence`` its name. Angles are those of ``HandAngles.stacked``,
+    phenotypes those of ``bodies.anny_loading.PHENOTYPES``.
+    """
+    views = domain.rigs.views
+    hands = _place_hands(domain, count, generator)
+    rigs = sample_rigs(domain.rigs, count, generator)
+    centre_m = rigs.to_views(normal(generator, domain.centre_jitter_m, count, 1, 3)).flatten(0, 1)[:, 0]
+    whole = rigs.cameras()
+    camera = whole.warped(cube_crop_map(centre_m, whole.K, domain.cube_m, size_px))
+    crops = CameraRig.of_sets(camera, rigs.T_world_cam.flatten(0, 1), views)
+    seen_m, mask = _render(domain, hands, crops, size_px, generator)
+    joints_m = rigs.to_views(hands.joints_m).flatten(0, 1)
+    uv_px = camera.project(joints_m)
+    sets = torch.arange(count).repeat_interleave(views)
+    return LabelledBatch(
+        image=None,
+        key=tuple(str(i) for i in range(count * views)),
+        camera=camera,
+        sequence=tuple(f"set-{i:08d}" for i in sets.tolist()),
+        frame=sets,
+        view=torch.arange(views).repeat(count),
+        depth_m=sense_depth(seen_m, camera.K, domain.sensor, generator),
+        T_world_cam=rigs.T_world_cam.flatten(0, 1),
+        centre_m=centre_m,
+        uv_px=uv_px,
+        valid=torch.ones(uv_px.shape[:2], dtype=torch.bool),
+        visible=visible_joints(joints_m, uv_px, seen_m, JOINT_DEPTH_M),
+        joints_m=joints_m,
+        mask=mask,
+        angles_rad=hands.angles_rad.repeat_interleave(views, 0),
+        phenotypes=hands.phenotypes.repeat_interleave(views, 0),
+    )
+
+
+@dataclass(frozen=True)
+class _PlacedHands:
+    """B hands in the world, their joints' mean at its origin."""
+
+    vertices_m: Float[Tensor, "B V 3"]
+    joints_m: Float[Tensor, "B 21 3"]
+    angles_rad: Float[Tensor, "B 22"]
+    phenotypes: Float[Tensor, "B 6"]
+
+
+def _place_hands(domain: DepthHandDomain, count: int, generator: Generator) -> _PlacedHands:
+    model = hand("right")
+    angles = sample_hand_poses(domain.poses, count, generator)
+    phenotypes = sample_phenotypes(domain.shapes, count, generator)
+    posed = pose_hand(model, angles, model.shape_coefficients(phenotypes))
+    vertices_m = posed.vertices_m()
+    joints_m = posed.keypoints_m(vertices_m)
+    R = sample_rotations(domain.viewpoints, count, generator).transpose(1, 2)
+    middle = joints_m.mean(1, keepdim=True)
+    return _PlacedHands((vertices_m - middle) @ R, (joints_m - middle) @ R, angles.stacked(), phenotypes)
+
+
+def sample_rigs(distribution: RigDistribution, count: int, generator: Generator) -> CameraRig:
+    """B rigs of V whole depth cameras (640 x 480 px); the world's axes are about those of view 0."""
+    views = distribution.views
+    place = torch.arange(views)
+    steps = torch.where(place % 2 == 1, (place + 1) // 2, -(place // 2))  # 0, 1, -1, 2, -2 ...
+    azimuth = torch.deg2rad(uniform(generator, *distribution.baseline_deg, count, views)) * steps
+    elevation = torch.deg2rad(normal(generator, distribution.elevation_deg, count, views))
+    eyes = on_sphere(azimuth, elevation, uniform(generator, *distribution.distance_m, count, views))
+    roll = torch.deg2rad(normal(generator, distribution.roll_deg, count, views))
+    up = torch.stack([roll.sin(), -roll.cos(), torch.zeros_like(roll)], dim=-1)
+    T_world_cam = look_at(eyes, normal(generator, distribution.aim_m, count, views, 3), up)
+    width, height = _FRAME_PX
+    K = Camera.from_focal(585.0, 585.0, (width - 1) / 2, (height - 1) / 2).K
+    return CameraRig(K.expand(count, views, 3, 3), T_world_cam)
+
+
+def _render(
+    domain: DepthHandDomain, hands: _PlacedHands, crops: CameraRig, size_px: int, generator: Generator
+) -> tuple[Float[Tensor, "n H W"], Bool[Tensor, "n H W"]]:
+    """True depth of the nearest surface in every view, and where it is the hand's."""
+    faces, K = hand("right").rig.faces, crops.cameras().K
+    hand_m = rasterise(crops.to_views(hands.vertices_m).flatten(0, 1), faces, K, size_px, size_px).depth_m
+    depth_m = torch.where(hand_m > 0, hand_m, torch.inf).unflatten(0, (-1, crops.views))
+    depth_m = sample_behind(domain.clutter, hands.vertices_m, generator).before(depth_m, crops)
+    depth_m = sample_before(domain.clutter, hands.joints_m, crops, generator).before(depth_m, crops)
+    depth_m = torch.where(depth_m.isinf(), 0.0, depth_m).flatten(0, 1)
+    return depth_m, (hand_m > 0) & (depth_m == hand_m)

@@ -1,0 +1,26 @@
+"""Which joints a camera sees: those inside the image with no other surface before them."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def visible_joints(
+    joints_m: Float[Tensor, "B J 3"],
+    uv_px: Float[Tensor, "B J 2"],
+    depth_m: Float[Tensor, "B H W"],
+    joint_depth_m: Float[Tensor, "J"],
+    covered: Bool[Tensor, "B H W"] | None = None,
+) -> Bool[Tensor, "B J"]:
+    """Joints at most ``joint_depth_m`` below the surface that is seen at their pixel, where nothing covers it.
+
+    ``depth_m`` is that of the nearest surface, 0 where there is none; ``covered`` where something stands before all.
+    """
+    height, width = depth_m.shape[1:]
+    inside = ((uv_px > -0.5) & (uv_px < uv_px.new_tensor([width - 0.5, height - 0.5]))).all(-1)
+    column = uv_px[..., 0].round().long().clamp(0, width - 1)
+    row = uv_px[..., 1].round().long().clamp(0, height - 1)
+    sample = torch.arange(len(uv_px), device=uv_px.device)[:, None]
+    surface_m = depth_m[sample, row, column]
+    seen = inside & ~((surface_m > 0) & (joints_m[..., 2] - surface_m > joint_depth_m))
+    return seen if covered is None else seen & ~covered[sample, row, column]

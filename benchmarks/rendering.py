@@ -1,4 +1,4 @@
-"""Labelled hand samples a second (RGB, depth, mask, keypoints), where the time goes, and other ways to the same depth.
+"""Labelled samples a second of every track, where a hand's time goes, and other ways to the same depth.
 
     python benchmarks/rendering.py --out docs/tables/rendering.md
 
@@ -7,6 +7,7 @@ Everything is measured in one run, best of several repeats: compare the ratios, 
 
 import cProfile
 import pstats
+import resource
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -16,18 +17,21 @@ from pathlib import Path
 import torch
 import tyro
 
-from posebridge.bodies.anny import hand
 from posebridge.draw import generator_for
 from posebridge.rendering.rasterise import rasterise as rasterise_torch
 from posebridge.rendering.rasterise_warp import rasterise as rasterise_warp
+from posebridge.synthesis.domains import Track, domain
 from posebridge.synthesis.hand_domains import STREET
-from posebridge.synthesis.hand_scene import PlacedHands, place_hands
-from posebridge.synthesis.stream import CHUNK, Samples
+from posebridge.synthesis.hand_subject import HandSubject
+from posebridge.synthesis.scene import place
+from posebridge.synthesis.stream import CHUNK, Samples, VideoSamples
+from posebridge.synthesis.subject import Placed
 
 STAGES = {
-    "pose, shape, skin, camera": "place_hands",
+    "draw pose and shape": "draft",
+    "pose, skin, camera": "place",
     "rasterise": "rasterise",
-    "shade (normals, albedo, occlusion, shadow, lights)": "_shade_hands",
+    "shade (normals, albedo, occlusion, shadow, lights)": "_radiance",
     "background": "sample_backgrounds",
     "camera (blur, noise, JPEG)": "apply_appearance",
 }
@@ -41,7 +45,7 @@ class Options:
     """Side of the images."""
 
     workers: int = 2
-    """Processes that render at once."""
+    """Processes that render at once; each uses one thread."""
 
     seconds: float = 8.0
     """How long each figure is measured."""
@@ -50,16 +54,36 @@ class Options:
     """Where the table goes, as Markdown; printed in any case."""
 
 
-def rate(size_px: int, first: int, seconds: float) -> float:
-    """Samples a second of this process, one thread, after a warm-up."""
+def rate(track: Track, size_px: int, first: int, seconds: float) -> float:
+    """Scenes a second of this process, one thread, after a warm-up."""
     torch.set_num_threads(1)
-    samples = Samples(STREET, size_px, seed=0)
+    samples = Samples(domain(track, "street"), size_px, seed=0)
     samples.chunk(first)
     start, chunks = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         samples.chunk(first + chunks)
         chunks += 1
     return chunks * CHUNK / (time.perf_counter() - start)
+
+
+def total_rate(track: Track, options: "Options") -> float:
+    """Scenes a second of several processes together."""
+    with ProcessPoolExecutor(options.workers) as pool:
+        jobs = [
+            pool.submit(rate, track, options.size_px, 1_000 * worker, options.seconds)
+            for worker in range(options.workers)
+        ]
+        return sum(job.result() for job in jobs)
+
+
+def video_memory_mb(size_px: int, frames: int = 1_000) -> tuple[float, float]:
+    """Largest memory of this process after the first chunks of one long video, and after all of it."""
+    torch.set_num_threads(1)
+    video, marks = VideoSamples(STREET, size_px, seed=0, frames=frames), []
+    for index, _ in enumerate(video.chunks(frames)):
+        if index == 3:
+            marks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    return marks[0], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def shares(size_px: int, chunks: int = 12) -> dict[str, float]:
@@ -73,7 +97,7 @@ def shares(size_px: int, chunks: int = 12) -> dict[str, float]:
         samples.chunk(index)
     profile.disable()
     stats = pstats.Stats(profile).get_stats_profile().func_profiles
-    total = stats["render_hands"].cumtime
+    total = stats["render_stills"].cumtime
     found = {name: stats[function].cumtime / total for name, function in STAGES.items()}
     # The shadow's own rasterisation is counted with shading.
     shadow = stats["shadow_map"].cumtime / total
@@ -95,9 +119,9 @@ def best_ms(function: Callable[[], object], repeats: int) -> float:
 def depth_routes(size_px: int) -> dict[str, float]:
     """Milliseconds an image for the depth of the same 32 hands by three routes, one thread."""
     torch.set_num_threads(1)
-    model = hand("right")
-    placed = place_hands(STREET, model, 32, size_px, generator_for(0, 0))
-    faces, K = model.rig.faces, placed.camera.K
+    subject, generator = HandSubject(STREET), generator_for(0, 0)
+    placed = place(subject, subject.draft(32, generator), size_px, generator)
+    faces, K = subject.faces, placed.camera.K
     routes = {
         "posebridge, Warp": best_ms(lambda: rasterise_warp(placed.vertices_m, faces, K, size_px, size_px), 10) / 32,
         "posebridge, torch reference": best_ms(
@@ -111,7 +135,7 @@ def depth_routes(size_px: int) -> dict[str, float]:
     return routes
 
 
-def open3d_depth(placed: PlacedHands, faces: torch.Tensor, size_px: int) -> list[object]:
+def open3d_depth(placed: Placed, faces: torch.Tensor, size_px: int) -> list[object]:
     """Depth by Open3D's ray casting: a scene, rays and a hit distance for each hand."""
     import open3d as o3d
 
@@ -132,21 +156,21 @@ def open3d_depth(placed: PlacedHands, faces: torch.Tensor, size_px: int) -> list
 
 def main(options: Options) -> None:
     """Measure and print."""
-    with ProcessPoolExecutor(options.workers) as pool:
-        jobs = [
-            pool.submit(rate, options.size_px, 1_000 * worker, options.seconds) for worker in range(options.workers)
-        ]
-        total = sum(job.result() for job in jobs)
-    single = rate(options.size_px, 0, options.seconds)
+    with ProcessPoolExecutor(1) as pool:  # of its own, so that nothing else counts as its memory
+        early_mb, late_mb = pool.submit(video_memory_mb, options.size_px).result()
     lines = [
-        f"Street hands, {options.size_px} px, RGB + depth + mask + keypoints, CPU.",
+        f"Street domains, {options.size_px} px, CPU, all labels. {options.workers} processes of one thread each.",
         "",
-        "| | samples a second |",
+        "| track | scenes a second |",
         "|---|---|",
-        f"| {options.workers} processes of one thread | {total:.0f} |",
-        f"| 1 process of one thread | {single:.0f} |",
+        f"| hand-rgb: colour, depth, mask, 21 joints | {total_rate('hand-rgb', options):.0f} |",
+        f"| body-rgb: colour, depth, mask, 17 joints | {total_rate('body-rgb', options):.0f} |",
+        f"| hand-depth: three views, sensor, mask, 21 joints | {total_rate('hand-depth', options):.0f} |",
+        f"| hand-rgb, 1 process of one thread | {rate('hand-rgb', options.size_px, 0, options.seconds):.0f} |",
         "",
-        "| stage | share of the time |",
+        f"A video of 1,000 frames: largest memory {early_mb:.0f} MB after 128 frames, {late_mb:.0f} MB after all.",
+        "",
+        "| stage of a hand | share of the time |",
         "|---|---|",
         *(f"| {name} | {share:.0%} |" for name, share in shares(options.size_px).items()),
         "",

@@ -27,6 +27,14 @@ def test_survives_saving_and_loading(tmp_path, with_truth):
         assert (ours.uv_truth is None) == (theirs.uv_truth is None)
 
 
+def test_a_record_from_before_there_were_published_rows(tmp_path):
+    save_record(synthetic_record(), tmp_path)
+    numbers = json.loads((tmp_path / "record.json").read_text())
+    del numbers["published"]
+    (tmp_path / "record.json").write_text(json.dumps(numbers))
+    assert load_record(tmp_path).published == ()
+
+
 def test_nan_is_kept_and_the_file_is_plain_json(tmp_path):
     nothing = dataclasses.replace(score(0.5, 3.0), mean_error_px=math.nan, mean_error_mm=None)
     save_record(dataclasses.replace(synthetic_record(), scores={"adapted": nothing}), tmp_path)

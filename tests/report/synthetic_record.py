@@ -8,6 +8,7 @@ from posebridge.contracts.record import (
     GalleryFrame,
     Provenance,
     PseudoLabels,
+    PublishedRow,
     Record,
     Score,
     Skipped,
@@ -82,6 +83,36 @@ def choice(with_truth: bool) -> CheckpointChoice:
     )
 
 
+def published() -> tuple[PublishedRow, ...]:
+    """Made-up rows of two tables: one with groups of joints and a gap, one in space with a remark."""
+
+    def row(method: str, own: bool, values: dict, doubts: tuple[str, ...] = (), table: str = "Table 1") -> PublishedRow:
+        in_image = table == "Table 1"
+        return PublishedRow(
+            paper="Nobody et al., NOWHERE 2031",
+            table=table,
+            source="studio",
+            target="living room",
+            metric="PCK@0.05" if in_image else "EPE",
+            unit="%" if in_image else "mm",
+            higher_is_better=in_image,
+            variant="",
+            split="291 frames test",
+            backbone="ResNet-101",
+            method=method,
+            supervision="unlabelled target",
+            own=own,
+            values=values,
+            doubts=doubts,
+        )
+
+    return (
+        row("Rival", False, {"MCP": None, "Fin": None, "All": 55.5}),
+        row("Ours", True, {"MCP": 66.6, "Fin": 44.4, "All": 60.1}),
+        row("Ours", True, {"All": 17.25}, ("the scan is hard to read",), table="Table 2"),
+    )
+
+
 def synthetic_record(with_truth: bool = True) -> Record:
     """A run on 291 frames; without truth it has no score, no precision, no oracle and no ranked frames."""
     rng = np.random.default_rng(0)
@@ -126,4 +157,5 @@ def synthetic_record(with_truth: bool = True) -> Record:
         ),
         skipped=(Skipped("frames/0031.jpg", "cut off after 1204 bytes"), Skipped("frames/notes.jpg", "not an image")),
         notes=("Trained on two CPU cores.",),
+        published=published(),
     )

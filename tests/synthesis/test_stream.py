@@ -8,6 +8,7 @@ import torch
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch, concatenate
 from posebridge.data.streams import RenderedStream, StepBatches, step_loader
+from posebridge.synthesis.depth_scene import DEPTH_STREET
 from posebridge.synthesis.hand_domains import STREET, STUDIO
 from posebridge.synthesis.stream import CHUNK, Samples
 
@@ -68,3 +69,16 @@ def test_seeds_and_domains_differ(whole):
 def test_samples_of_a_seed_differ_among_themselves(whole):
     uv = whole.uv_px.flatten(1)
     assert (torch.cdist(uv, uv) + 1e3 * torch.eye(len(uv))).min() > 0.5
+
+
+def test_sets_of_views_stay_together():
+    samples = Samples(DEPTH_STREET, 32, seed=2)
+    whole = concatenate(list(samples.chunks(3 * CHUNK + 7)))
+    assert samples.chunk_length == 3 * CHUNK
+    assert whole.key[3 * CHUNK : 3 * CHUNK + 3] == tuple(f"street-2-{CHUNK:08d}_{view}" for view in range(3))
+    assert whole.sequence[4] == "street-2-00000001"
+    assert whole.view[:6].tolist() == [0, 1, 2, 0, 1, 2]
+    assert_same(samples.samples(50, 50), whole[50:100])
+    R, t_m = whole.T_world_cam[:, :3, :3], whole.T_world_cam[:, None, :3, 3]
+    world_m = torch.einsum("bij,bkj->bki", R, whole.joints_m) + t_m
+    torch.testing.assert_close(world_m[0:90:3], world_m[1:91:3], atol=1e-5, rtol=0)

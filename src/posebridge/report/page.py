@@ -10,6 +10,7 @@ from markupsafe import Markup
 from posebridge.contracts.files import write_atomically
 from posebridge.contracts.record import ROLES, CheckpointChoice, GalleryFrame, Record, Role, Score
 from posebridge.report import figures
+from posebridge.report.beside import tables_beside
 from posebridge.report.gallery import overlay
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -54,6 +55,7 @@ def render_report(record: Record) -> str:
         missing=[figures.LABELS[role] for role in ROLES if role not in scores],
         figures=_figures(record, scores),
         learning=_learning(record),
+        beside=tables_beside(record),
         gallery=_gallery(record),
         has_truth=any(frame.uv_truth is not None for frame in record.gallery),
         oracle=_oracle_sentence(record.provenance.checkpoint),

@@ -22,6 +22,11 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "coco_wholebody_hand": HAND21.joints,
     # Both hands; ``one_hand`` picks one.
     "interhand3d": tuple(f"{side}_{joint}" for side in ("right", "left") for joint in (*_TIP_FIRST, "wrist")),
+    "msra": ("wrist", *(f"{finger}_{i}" for finger in (*FINGERS[1:], FINGERS[0]) for i in (1, 2, 3, 4))),
+    "bighand": (
+        *("wrist", *(f"{finger}_1" for finger in FINGERS)),
+        *(f"{finger}_{i}" for finger in FINGERS for i in (2, 3, 4)),
+    ),
     "coco": COCO17.places,
     "h36m": H36M17.places,
     "smpl": SMPL24.places,
@@ -41,6 +46,31 @@ ORDERS: dict[str, tuple[str, ...]] = {
         *("left_shoulder", "left_elbow", "left_wrist"),
         *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
         *("pelvis", "spine", "head_centre"),
+    ),
+    # SMPL's, seen in a mirror: see ``data.datasets.surreal``.
+    "surreal": tuple(SMPL24.places[joint] for joint in SMPL24.mirror),
+    "mpi_inf_3dhp_28": (
+        *("chest", "upper_chest", "lower_chest", "spine", "pelvis", "thorax", "head_centre", "head_top"),
+        *("left_clavicle", "left_shoulder", "left_elbow", "left_wrist", "left_finger_tips"),
+        *("right_clavicle", "right_shoulder", "right_elbow", "right_wrist", "right_finger_tips"),
+        *("left_hip", "left_knee", "left_ankle", "left_toe_base", "left_toe_tips"),
+        *("right_hip", "right_knee", "right_ankle", "right_toe_base", "right_toe_tips"),
+    ),
+    "lsp": (
+        *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle"),
+        *("right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist"),
+        *("upper_neck", "head_top"),
+    ),
+    "stb": ("wrist", *(f"{finger}_{i}" for finger in reversed(FINGERS) for i in (1, 2, 3, 4))),
+    "mvhand": ("wrist", *(f"{finger}_{i}" for finger in (*FINGERS[1:], "thumb") for i in (1, 2, 3, 4))),
+    "hand3d_studio": HAND21.joints,
+    "ganerated": HAND21.joints,
+    "dexter_object": tuple(f"{finger}_4" for finger in FINGERS),
+    # MANO's 16 joints, then the finger tips of its mesh.
+    "mano": (
+        "wrist",
+        *(f"{finger}_{i}" for finger in ("index", "middle", "pinky", "ring", "thumb") for i in (1, 2, 3)),
+        *(f"{finger}_4" for finger in ("index", "middle", "pinky", "ring", "thumb")),
     ),
 }
 

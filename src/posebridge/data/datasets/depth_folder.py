@@ -1,0 +1,76 @@
+"""A folder of depth frames from any sensor: 16-bit pictures, without labels."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from posebridge.data.datasets.depth_png import natural_key, read_depth_png
+from posebridge.data.datasets.hand_centres import HandCentres
+from posebridge.data.datasets.image_folder import ImageFolder
+from posebridge.data.depth_centre import BlobConfig
+from posebridge.data.frames import IndexedFrames, RawFrame, Side
+from posebridge.errors import InputError
+
+
+class DepthFolder(IndexedFrames):
+    """Keys and sequences as ``ImageFolder`` has them; files in the order in which people count, 9 before 10."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        K: np.ndarray,
+        unit_m: float = 1e-3,
+        centres: Path | None = None,
+        blob: BlobConfig | None = None,
+        hand: Side | None = None,
+    ):
+        """``K`` (3, 3): intrinsics of the pictures' pixels. ``unit_m``: metres that are one step of a picture.
+
+        ``centres``: a file of centres as in ``HandCentres``, in the camera frame; None: the nearest ``blob``.
+        Raises ``InputError`` for an empty folder, intrinsics that are no camera's, and a unit of zero or less.
+        """
+        if np.shape(K) != (3, 3) or not np.isfinite(K).all() or np.linalg.det(K[:2, :2]) == 0:
+            raise InputError(f"{path}: intrinsics {np.asarray(K).tolist()} are no 3x3 matrix of a camera")
+        if not (np.isfinite(unit_m) and unit_m > 0):
+            raise InputError(f"{path}: a unit of {unit_m} m; give the metres that one step of a picture stands for")
+        images = ImageFolder(path)
+        key_of = dict(zip(images.files, images.keys, strict=True))
+        self.files = sorted(images.files, key=lambda file: natural_key(file.as_posix()))
+        self.keys = [key_of[file] for file in self.files]
+        self.skipped: dict[str, str] = {}
+        self._K = np.asarray(K, dtype=np.float64)
+        self._unit_m = unit_m
+        self._hand: Side | None = hand
+        root = images.path if images.path.is_dir() else images.path.parent
+        folders = [file.parent.relative_to(root) for file in self.files]
+        self._sequences = ["" if folder == Path() else folder.as_posix() for folder in folders]
+        self._numbers = _numbers_within(self._sequences)
+        self._centres = HandCentres(centres or "blob", self._K, len(self.files), labels=None, blob=blob)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> RawFrame:
+        """The frame; raises ``UnreadableFrameError`` where its file is broken or shows nothing near the camera."""
+        depth_m = read_depth_png(self.files[index], self._unit_m)
+        return RawFrame(
+            image=None,
+            key=self.keys[index],
+            sequence=self._sequences[index],
+            frame=self._numbers[index],
+            K=self._K,
+            hand=self._hand,
+            depth_m=depth_m,
+            centre_m=self._centres.of(index, index, self.files[index], depth_m),
+        )
+
+
+def _numbers_within(sequences: list[str]) -> list[int]:
+    """For each frame its number in its own sequence."""
+    seen: Counter[str] = Counter()
+    numbers: list[int] = []
+    for sequence in sequences:
+        numbers.append(seen[sequence])
+        seen[sequence] += 1
+    return numbers

@@ -1,0 +1,80 @@
+"""What the readers of depth hands share about joints: text lists, plausible sizes, labels of one frame."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from posebridge.data.frames import FrameLabels
+from posebridge.errors import InputError
+from posebridge.skeletons.orders import convert
+from posebridge.skeletons.skeleton import Skeleton
+
+_MIN_HAND_M, _MAX_HAND_M = 0.02, 0.5  # diagonal of the box around a hand's joints
+_MAX_DEPTH_M = 5.0
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty. Raises ``InputError`` for a missing file or one that is not text."""
+    try:
+        return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; frames can be used without it, their labels can't") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file; unpack the release's annotations again") from None
+
+
+def joint_rows(path: Path, texts: Sequence[str], joints: int, skipped: dict[str, str]) -> np.ndarray:
+    """(N, joints, 3) float32 as the file has them; NaN for a line that isn't 3 x ``joints`` numbers, which is listed.
+
+    Raises ``InputError`` where no line is.
+    """
+    rows = np.full((len(texts), joints * 3), np.nan, dtype=np.float32)
+    for i, text in enumerate(texts):
+        words = text.split()
+        try:
+            rows[i] = np.array(words, dtype=np.float32)
+        except ValueError:
+            skipped[f"{path} line {i + 1}"] = f"{len(words)} entries, not {joints * 3} numbers"
+    if not np.isfinite(rows).any():
+        raise InputError(f"{path}: no line holds {joints * 3} numbers, x y z of {joints} joints")
+    return rows.reshape(len(texts), joints, 3)
+
+
+def plausible_hands(path: Path, joints_m: np.ndarray, skipped: dict[str, str]) -> np.ndarray:
+    """``joints_m`` (N, J, 3) of the camera frame, NaN for what no hand can be: those are listed by their number from 1.
+
+    Raises ``InputError`` where more than half of the hands are, since then it is the unit that is wrong.
+    """
+    labelled = np.isfinite(joints_m).all(axis=(1, 2))
+    low, high = joints_m[labelled].min(axis=1), joints_m[labelled].max(axis=1)
+    size_m = np.linalg.norm(high - low, axis=1)
+    possible = (size_m > _MIN_HAND_M) & (size_m < _MAX_HAND_M) & (low[:, 2] > 0) & (high[:, 2] < _MAX_DEPTH_M)
+    if 2 * possible.sum() < len(possible):
+        raise InputError(
+            f"{path}: hands of {np.median(size_m):.3g} m at {np.median(low[:, 2]):.3g} m from the camera; "
+            "check that this is the release's own file, in millimetres"
+        )
+    kept = joints_m.copy()
+    for row, size in zip(np.flatnonzero(labelled)[~possible], size_m[~possible], strict=True):
+        kept[row] = np.nan
+        skipped[f"{path} hand {row + 1}"] = f"measures {size:.3g} m or lies behind the camera: no hand"
+    return kept
+
+
+def hand_labels(
+    joints_m: np.ndarray, K: np.ndarray, names: tuple[str, ...], skeleton: Skeleton, uv_px: np.ndarray | None = None
+) -> FrameLabels:
+    """Labels of one frame from ``joints_m`` (J, 3), NaN where there is none, in the order of ``names``.
+
+    Pixels are ``uv_px`` (J, 2) or else the projection. The depth releases don't say which joints are hidden, so every
+    labelled one counts as visible.
+    """
+    labelled = np.asarray(np.isfinite(joints_m).all(axis=1))
+    known_m = np.where(labelled[:, None], joints_m, [0.0, 0.0, 1.0])
+    if uv_px is None:
+        projected = known_m @ K.T
+        uv_px = projected[:, :2] / projected[:, 2:]
+    uv_px, valid = convert(np.where(labelled[:, None], uv_px, 0), labelled, names, skeleton)
+    joints_m, _ = convert(np.where(labelled[:, None], joints_m, 0), labelled, names, skeleton)
+    return FrameLabels(uv_px, valid, valid.copy(), joints_m)

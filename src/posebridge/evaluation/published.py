@@ -1,0 +1,94 @@
+"""The papers' numbers, to stand beside a result. Free of torch."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from itertools import groupby
+
+from posebridge.contracts.record import PublishedRow, Supervision
+from posebridge.errors import InputError
+from posebridge.evaluation.published_tables import ALL_JOINTS, METRICS, Column, PublishedTable, papers, tables_of
+
+
+def tables(paper: str | None = None) -> tuple[PublishedTable, ...]:
+    """The tables of a paper, or of all. Raises ``InputError`` for a key that is not in ``papers()``."""
+    if paper is None:
+        return tuple(table for key in papers() for table in tables_of(key))
+    if paper not in papers():
+        raise InputError(f"no paper {paper!r}: there are {', '.join(papers())}")
+    return tables_of(paper)
+
+
+def find(
+    target: str,
+    metric: str,
+    source: str | None = None,
+    joints: str = ALL_JOINTS,
+    supervision: Supervision | None = None,
+    ablations: bool = False,
+) -> tuple[PublishedRow, ...]:
+    """Rows with a number over ``joints`` that may stand beside a result on ``target``, comparisons only by default.
+
+    A row holds the numbers of one method under one protocol, by group of joints; PCK in per cent, whatever is printed.
+    Raises ``InputError`` where nothing is published, naming what is.
+    """
+    rows = tuple(
+        published
+        for table in tables()
+        if ablations or not table.ablation
+        for columns in _protocols(table)
+        if (columns[0].target, columns[0].metric) == (target, metric) and source in (None, columns[0].source)
+        for published in _published(table, columns)
+        if published.values.get(joints) is not None and supervision in (None, published.supervision)
+    )
+    if not rows:
+        wanted = [word for word in (source and f"from {source}", f"on {target}", metric, joints, supervision) if word]
+        raise InputError(f"no published numbers {', '.join(wanted)}: {_choices(target)}")
+    return rows
+
+
+def _choices(target: str) -> str:
+    """What ``find`` finds on a target, or which targets there are, as a text."""
+    columns = [column for table in tables() for column in table.columns if column.target]
+    if target not in {column.target for column in columns}:
+        return f"the targets are {', '.join(sorted({column.target for column in columns}))}"
+    known = sorted({f"{c.metric} over {c.joints} from {c.source}" for c in columns if c.target == target})
+    return f"on {target} there are {', '.join(known)}; with ablations=True also rows of ablations"
+
+
+def _protocols(table: PublishedTable) -> Iterator[tuple[Column, ...]]:
+    """Columns that differ in their joints only."""
+    for _, columns in groupby(table.columns, key=lambda c: (c.source, c.target, c.metric, c.unit, c.variant)):
+        yield tuple(columns)
+
+
+def _published(table: PublishedTable, columns: tuple[Column, ...]) -> Iterator[PublishedRow]:
+    """The rows of a report: every method's numbers in these columns."""
+    column = columns[0]
+    unit, higher_is_better = METRICS[column.metric]
+    for row in table.rows:
+        cells = dict(zip(table.columns, row.values, strict=True))
+        if row.supervision is None:
+            continue
+        yield PublishedRow(
+            paper=table.paper.citation,
+            table=table.name,
+            source=column.source,
+            target=column.target,
+            metric=column.metric,
+            unit=unit,
+            higher_is_better=higher_is_better,
+            variant=column.variant,
+            split="; ".join(filter(None, (table.paper.splits[column.target], table.conditions))),
+            backbone=table.backbone,
+            method=row.method,
+            supervision=row.supervision,
+            own=row.own,
+            values={c.joints: _in_unit(cells[c], c.unit, unit) for c in columns},
+            doubts=tuple(doubt.why for doubt in table.doubts(row, columns)),
+        )
+
+
+def _in_unit(value: float | None, printed: str, unit: str) -> float | None:
+    if value is None or printed == unit:
+        return value
+    return float(100 * Decimal(str(value)))  # a share, printed as such, in per cent

@@ -1,0 +1,107 @@
+import math
+
+import pytest
+import torch
+
+from posebridge.cameras.cube import (
+    cube_crop_map,
+    denormalise_depth,
+    denormalise_points,
+    foreground,
+    inside_cube,
+    normalise_depth,
+    normalise_points,
+)
+from posebridge.cameras.pinhole import Camera, apply_affine
+
+CENTRES_M = torch.tensor([[0.05, -0.1, 0.7], [-0.2, 0.03, 1.1]], dtype=torch.float64)
+CUBE_M = 0.25
+
+
+def intrinsics(fx: float, fy: float) -> torch.Tensor:
+    return torch.tensor([[fx, 0, 320], [0, fy, 240], [0, 0, 1]], dtype=torch.float64).repeat(2, 1, 1)
+
+
+@pytest.mark.parametrize(("fx", "fy"), [(588.03, 587.07), (588.03, -587.07), (-500.0, 250.0), (475.0, 475.0)])
+def test_cross_section_fills_the_crop(fx, fy):
+    K = intrinsics(fx, fy)
+    camera = Camera(K).warped(cube_crop_map(CENTRES_M, K, CUBE_M, 128))
+    half = CUBE_M / 2
+    corners = CENTRES_M[:, None] + torch.tensor([[-half, -half, 0], [half, half, 0], [0, 0, 0]], dtype=torch.float64)
+    low, high = -0.5, 127.5
+    u, v = ((low, high) if f > 0 else (high, low) for f in (fx, fy))
+    expected = torch.tensor([[u[0], v[0]], [u[1], v[1]], [63.5, 63.5]], dtype=torch.float64)
+    torch.testing.assert_close(camera.project(corners), expected.expand(2, 3, 2))
+
+
+def test_the_map_never_mirrors_and_pixels_are_square_in_metres():
+    T = cube_crop_map(CENTRES_M, intrinsics(588.03, -400.0), CUBE_M, 128)
+    assert (torch.linalg.det(T) > 0).all()
+    K = (T @ intrinsics(588.03, -400.0))[0]
+    torch.testing.assert_close(K[0, 0], -K[1, 1])
+    assert K[0, 0].item() == pytest.approx(128 * 0.7 / CUBE_M)
+
+
+def test_size_does_not_depend_on_distance():
+    K = intrinsics(500.0, 500.0)
+    camera = Camera(K).warped(cube_crop_map(CENTRES_M, K, CUBE_M, 96))
+    ends = CENTRES_M[:, None] + torch.tensor([[0, 0, 0], [0.1, 0, 0]], dtype=torch.float64)
+    lengths = (camera.project(ends)[:, 1] - camera.project(ends)[:, 0])[:, 0]
+    torch.testing.assert_close(lengths, torch.full((2,), 96 * 0.1 / CUBE_M, dtype=torch.float64))
+
+
+def test_a_turned_camera_still_sees_the_whole_cross_section():
+    turn = math.pi / 5
+    R = torch.tensor(
+        [[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0], [0, 0, 1]], dtype=torch.float64
+    )
+    K = R @ intrinsics(500.0, 500.0)
+    half = CUBE_M / 2
+    offsets = torch.tensor([[x, y, 0] for x in (-half, half) for y in (-half, half)], dtype=torch.float64)
+    uv = apply_affine(cube_crop_map(CENTRES_M, K, CUBE_M, 100), Camera(K).project(CENTRES_M[:, None] + offsets))
+    torch.testing.assert_close(uv.amin(dim=1), torch.full((2, 2), -0.5, dtype=torch.float64))
+    torch.testing.assert_close(uv.amax(dim=1), torch.full((2, 2), 99.5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("centre", "cube", "size", "message"),
+    [
+        ([0, 0, 0.0], 0.2, 64, "at or behind"),
+        ([0, 0, -0.5], 0.2, 64, "at or behind"),
+        ([0, math.nan, 0.5], 0.2, 64, "not finite"),
+        ([0, 0, 0.5], 0.0, 64, "above zero"),
+        ([0, 0, 0.5], 0.2, 0, "above zero"),
+    ],
+)
+def test_impossible_cubes(centre, cube, size, message):
+    with pytest.raises(ValueError, match=message):
+        cube_crop_map(torch.tensor([centre]), intrinsics(500.0, 500.0)[:1].float(), cube, size)
+
+
+def test_depth_outside_the_cube():
+    depth_m = torch.tensor([[[0.0, 0.7, 0.7 - 0.125, 0.7 + 0.125, 0.3, 2.0, 0.7625]]])
+    normalised = normalise_depth(depth_m, torch.tensor([[0.0, 0.0, 0.7]]), CUBE_M)
+    torch.testing.assert_close(normalised, torch.tensor([[[1.0, 0.0, -1.0, 1.0, -1.0, 1.0, 0.5]]]), atol=1e-5, rtol=0)
+    inside = foreground(depth_m, torch.tensor([[0.0, 0.0, 0.7]]), CUBE_M)
+    assert inside.tolist() == [[[False, True, False, False, False, False, True]]]
+
+
+def test_depth_comes_back_and_the_back_is_missing():
+    generator = torch.Generator().manual_seed(0)
+    depth_m = CENTRES_M[:, 2, None, None] + (torch.rand(2, 9, 7, generator=generator) - 0.5) * 0.999 * CUBE_M
+    back = denormalise_depth(normalise_depth(depth_m, CENTRES_M, CUBE_M), CENTRES_M, CUBE_M)
+    torch.testing.assert_close(back, depth_m)
+    assert denormalise_depth(torch.ones(2, 3, 3), CENTRES_M, CUBE_M).count_nonzero() == 0
+    normalised = torch.rand(2, 9, 7, generator=generator).double() * 2 - 1
+    torch.testing.assert_close(
+        normalise_depth(denormalise_depth(normalised, CENTRES_M, CUBE_M), CENTRES_M, CUBE_M), normalised
+    )
+
+
+def test_points_come_back_and_faces_are_at_one():
+    points_m = CENTRES_M[:, None] + torch.tensor([[0.125, -0.125, 0.0], [0.0, 0.0, 0.25], [0.01, 0.1, -0.1]])
+    normalised = normalise_points(points_m, CENTRES_M, CUBE_M)
+    torch.testing.assert_close(normalised[0, 0], torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(normalised[1, 1], torch.tensor([0.0, 0.0, 2.0], dtype=torch.float64))
+    torch.testing.assert_close(denormalise_points(normalised, CENTRES_M, CUBE_M), points_m)
+    assert inside_cube(points_m, CENTRES_M, 0.2501).tolist() == [[True, False, True]] * 2

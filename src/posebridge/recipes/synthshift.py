@@ -20,6 +20,7 @@ from posebridge.methods.mean_teacher import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTarget, SupervisedTargetConfig
 from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.recipes.body_rgb import BODY_RGB
 from posebridge.recipes.hand_depth import HAND_DEPTH
 from posebridge.recipes.hand_rgb import HAND_RGB
 from posebridge.recipes.pipeline import Trained, label_free_selection, predict, rendering_progress, train, truth_of
@@ -32,7 +33,7 @@ from posebridge.training.options import Hardware
 from posebridge.training.run import Run
 from posebridge.training.selection import BoneStatistics
 
-TRACKS: dict[Track, TrackPlan] = {plan.name: plan for plan in (HAND_RGB, HAND_DEPTH)}
+TRACKS: dict[Track, TrackPlan] = {plan.name: plan for plan in (HAND_RGB, BODY_RGB, HAND_DEPTH)}
 _SOURCE_STATISTICS = 2048  # source samples from which bone lengths are taken
 
 

@@ -6,6 +6,8 @@ from torch import Generator
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.errors import InputError
+from posebridge.synthesis.body_domains import BODY_DOMAINS, BodyDomain
+from posebridge.synthesis.body_subject import BodySubject
 from posebridge.synthesis.depth_scene import DEPTH_STREET, DEPTH_STUDIO, DepthHandDomain, render_depth_hands
 from posebridge.synthesis.hand_domains import HAND_DOMAINS, HandDomain
 from posebridge.synthesis.hand_subject import HandSubject
@@ -13,10 +15,11 @@ from posebridge.synthesis.scene import render_stills
 from posebridge.synthesis.subject import Subject
 
 Track = Literal["hand-rgb", "body-rgb", "hand-depth"]
-Domain = HandDomain | DepthHandDomain
+Domain = HandDomain | BodyDomain | DepthHandDomain
 
 DOMAINS: dict[Track, dict[str, Domain]] = {
     "hand-rgb": {**HAND_DOMAINS},
+    "body-rgb": {**BODY_DOMAINS},
     "hand-depth": {domain.name: domain for domain in (DEPTH_STUDIO, DEPTH_STREET)},
 }
 
@@ -35,11 +38,13 @@ def views_of(setting: Domain) -> int:
     return setting.rigs.views if isinstance(setting, DepthHandDomain) else 1
 
 
-def subject_of(setting: HandDomain) -> Subject:
+def subject_of(setting: HandDomain | BodyDomain) -> Subject:
     """What the colour pictures of a domain show."""
     match setting:
         case HandDomain():
             return HandSubject(setting)
+        case BodyDomain():
+            return BodySubject(setting)
     assert_never(setting)
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import torch
@@ -12,7 +12,7 @@ from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.synthesis.depth_scene import DepthHandDomain
 from posebridge.synthesis.domains import Domain, render, subject_of, views_of
-from posebridge.synthesis.video import MotionDistribution, Shot, draw_shot
+from posebridge.synthesis.video import Shot, draw_shot
 
 CHUNK = 32  # scenes are drawn and rendered this many at a time; part of the definition of sample i
 
@@ -76,7 +76,6 @@ class VideoSamples(SampleStream):
     """Sequences of ``frames`` pictures, one after the other, each of one subject before a camera that stands still."""
 
     frames: int = 64
-    motion: MotionDistribution = field(default_factory=MotionDistribution)
 
     def __post_init__(self):
         if self.frames < 1:
@@ -106,7 +105,7 @@ class VideoSamples(SampleStream):
         def draw(number: int) -> Shot:
             assert not isinstance(self.domain, DepthHandDomain)
             subject = subject_of(self.domain)
-            return draw_shot(subject, self.motion, self.frames, self.size_px, (self.seed, number))
+            return draw_shot(subject, self.frames, self.size_px, (self.seed, number))
 
         return lru_cache(maxsize=1)(draw)
 

@@ -10,6 +10,7 @@ from posebridge.draw import uniform
 from posebridge.rendering.photometry import OFF, AppearanceConfig
 from posebridge.synthesis.backgrounds import BackgroundDistribution
 from posebridge.synthesis.lights import LightDistribution
+from posebridge.synthesis.motion import MotionDistribution
 from posebridge.synthesis.viewpoints import ViewpointDistribution
 
 # What the camera does to the picture.
@@ -67,6 +68,7 @@ class Setting:
     backgrounds: BackgroundDistribution = field(default_factory=BackgroundDistribution)
     occluders: Occluders = field(default_factory=Occluders)
     sensor: AppearanceConfig = CLEAN_SENSOR
+    motion: MotionDistribution = field(default_factory=MotionDistribution)
 
 
 def sample_phenotypes(shapes: ShapeDistribution, count: int, generator: Generator) -> Float[Tensor, "B 6"]:

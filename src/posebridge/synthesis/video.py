@@ -15,9 +15,9 @@ from torch import Generator, Tensor
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.draw import generator_for, normal
-from posebridge.errors import InputError
 from posebridge.rendering.photometry import OFF, AppearanceConfig, apply_appearance
 from posebridge.synthesis.lights import sample_lighting
+from posebridge.synthesis.motion import MotionDistribution
 from posebridge.synthesis.rows import take_rows
 from posebridge.synthesis.scene import Look, Surroundings, paint, sample_surroundings
 from posebridge.synthesis.subject import Draft, Placed, Subject, move
@@ -25,20 +25,6 @@ from posebridge.synthesis.viewpoints import frame_joints, sample_rotations, samp
 
 # Streams of draws of one sequence; from 1 on, because a trailing 0 seeds the same generator as no number.
 _SCENE, _MOTION, _CAMERA, _FRAMES = 1, 2, 3, 4
-
-
-@dataclass(frozen=True)
-class MotionDistribution:
-    """How a subject moves."""
-
-    key_every: int = 12  # frames from one drawn pose to the next
-    turn_deg: float = 8.0  # deviation of the whole subject's rotation from its first one
-    sway: float = 0.02  # deviation of its place, over its distance to the camera
-    fill: float = 0.85  # of the picture's side, by all places where a joint is at a key pose
-
-    def __post_init__(self):
-        if self.key_every < 1:
-            raise InputError(f"key_every={self.key_every}: give the number of frames between poses, 1 or more")
 
 
 @dataclass(frozen=True)
@@ -108,11 +94,10 @@ def split_sensor(sensor: AppearanceConfig) -> tuple[AppearanceConfig, Appearance
     return lasting, replace(OFF, **{name: getattr(sensor, name) for name in own + sizes})
 
 
-def draw_shot(
-    subject: Subject, distribution: MotionDistribution, frames: int, size_px: int, stream: tuple[int, int]
-) -> Shot:
+def draw_shot(subject: Subject, frames: int, size_px: int, stream: tuple[int, int]) -> Shot:
     """Sequence ``stream[1]`` of seed ``stream[0]``, ``frames`` long; whatever of its frames are then asked for."""
     scene = generator_for(*stream, _SCENE)
+    distribution = subject.setting.motion
     motion = _draw_motion(subject, distribution, frames, scene, generator_for(*stream, _MOTION))
     keys = torch.arange(len(motion.angles_rad)) * motion.key_every
     _, joints_m = motion.at(keys)
@@ -141,7 +126,7 @@ def _draw_motion(
         phenotypes=first.phenotypes,
         angles_rad=torch.cat([first.angles_rad, angles]),
         R_cam_subject=R_cam_subject,
-        turns_rad=torch.deg2rad(normal(moving, distribution.turn_deg, keys, 3)),
+        turns_rad=torch.deg2rad(torch.tensor(distribution.turn_deg) * normal(moving, 1.0, keys, 3)),
         places_m=t_m + t_m[:, 2:] * normal(moving, distribution.sway, keys, 3),
     )
 

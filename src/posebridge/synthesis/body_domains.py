@@ -1,0 +1,85 @@
+"""Named looks of people. ``studio`` and ``street`` are the two sides of SynthShift's body track and are frozen.
+
+A changed domain is a new benchmark. ``varied`` is what a model for real images should be trained on.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from posebridge.rendering.photometry import OFF
+from posebridge.synthesis.backgrounds import BackgroundDistribution
+from posebridge.synthesis.body_poses import BodyPoseDistribution
+from posebridge.synthesis.lights import LightDistribution
+from posebridge.synthesis.motion import MotionDistribution
+from posebridge.synthesis.outfits import OutfitDistribution
+from posebridge.synthesis.surroundings import (
+    PHONE_SENSOR,
+    STREET_LIGHTS,
+    VARIED_LIGHTS,
+    Occluders,
+    Setting,
+    ShapeDistribution,
+)
+from posebridge.synthesis.viewpoints import ViewpointDistribution
+
+UPRIGHT = MotionDistribution(key_every=15, turn_deg=(2.0, 15.0, 2.0))  # people turn, and seldom tip over
+
+
+@dataclass(frozen=True)
+class BodyDomain(Setting):
+    """A look of people."""
+
+    motion: MotionDistribution = UPRIGHT
+    poses: BodyPoseDistribution = field(default_factory=BodyPoseDistribution)
+    outfits: OutfitDistribution = field(default_factory=OutfitDistribution)
+    joints: Literal["coco17", "h36m17", "smpl24", "mpii16"] = "h36m17"  # what is labelled
+
+
+STUDIO_BODY = BodyDomain(
+    name="studio",
+    poses=BodyPoseDistribution(random_share=0.1, blend=0.15),
+    shapes=ShapeDistribution(age=(0.6, 0.75), muscle=(0.4, 0.6), weight=(0.4, 0.6)),
+    viewpoints=ViewpointDistribution(
+        front_share=0.85, turn_deg=35.0, tilt_deg=6.0, roll_deg=4.0, anywhere_share=0.0, distance_m=(2.5, 6.0)
+    ),
+    lights=LightDistribution(colour=0.03, shadow_share=0.5),
+    backgrounds=BackgroundDistribution(clutter_share=0.0),
+)
+
+STREET_BODY = BodyDomain(
+    name="street",
+    poses=BodyPoseDistribution(random_share=0.3, blend=0.35),
+    shapes=ShapeDistribution(
+        age=(0.35, 1.0), muscle=(0.0, 1.0), weight=(0.0, 1.0), height=(0.1, 0.9), proportions=(0.1, 0.9)
+    ),
+    viewpoints=ViewpointDistribution(
+        front_share=0.6,
+        turn_deg=55.0,
+        tilt_deg=12.0,
+        roll_deg=8.0,
+        anywhere_share=0.0,
+        distance_m=(1.8, 8.0),
+        fill=(0.55, 0.85),
+    ),
+    lights=STREET_LIGHTS,
+    backgrounds=BackgroundDistribution(clutter_share=0.95),
+    occluders=Occluders(share=0.25, size=(0.1, 0.35)),
+    sensor=PHONE_SENSOR,
+)
+
+VARIED_BODY = BodyDomain(
+    name="varied",
+    poses=BodyPoseDistribution(random_share=0.3, blend=0.35),
+    shapes=ShapeDistribution(
+        age=(0.35, 1.0), muscle=(0.0, 1.0), weight=(0.0, 1.0), height=(0.1, 0.9), proportions=(0.1, 0.9)
+    ),
+    viewpoints=ViewpointDistribution(
+        front_share=0.5, turn_deg=70.0, tilt_deg=14.0, roll_deg=8.0, anywhere_share=0.01, distance_m=(1.8, 8.0)
+    ),
+    lights=VARIED_LIGHTS,
+    backgrounds=BackgroundDistribution(clutter_share=0.92),
+    occluders=Occluders(share=0.15, size=(0.1, 0.3)),
+    sensor=OFF,  # training re-colours, blurs and compresses each view anew
+)
+
+BODY_DOMAINS = {domain.name: domain for domain in (STUDIO_BODY, STREET_BODY, VARIED_BODY)}

@@ -1,0 +1,126 @@
+"""People as subjects of a scene."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import roma
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+
+from posebridge.bodies.anny_body import BodyModel, body
+from posebridge.bodies.body_articulation import BodyAngles, pose_body
+from posebridge.cameras.pinhole import Camera
+from posebridge.rendering.rasterise_warp import rasterise
+from posebridge.skeletons.body import BODIES
+from posebridge.skeletons.skeleton import Skeleton
+from posebridge.synthesis.body_domains import BodyDomain
+from posebridge.synthesis.body_poses import sample_body_poses
+from posebridge.synthesis.body_surface import body_surface
+from posebridge.synthesis.outfits import Outfit, sample_outfits
+from posebridge.synthesis.subject import Draft
+from posebridge.synthesis.surroundings import sample_phenotypes
+
+# Directions from which the depth of joints in the flesh is measured.
+_AZIMUTHS, _ELEVATIONS_DEG = 12, (-25.0, 0.0, 25.0)
+_VIEW_PX = 256
+_SHARE, _SLACK = 0.8, 1.2  # the depth from most directions, and some more: folds, heavier bodies
+_LEAST_M = 0.03
+
+
+@dataclass(frozen=True)
+class BodySubject:
+    """See ``subject.Subject``. Angles are those of ``bodies.body_articulation.ANGLE_NAMES``."""
+
+    setting: BodyDomain
+    occlusion_radius_m = 0.05
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The one that the domain names."""
+        return BODIES[self.setting.joints]
+
+    @property
+    def model(self) -> BodyModel:
+        """The body that is posed."""
+        return _model(self.setting.joints)
+
+    @property
+    def faces(self) -> Int[Tensor, "F 3"]:
+        """Corners of the mesh's faces."""
+        return self.model.rig.faces
+
+    @property
+    def surface(self) -> Float[Tensor, "V K"]:
+        """The columns that ``Outfit.albedo`` takes."""
+        return _surface()
+
+    @property
+    def joint_depth_m(self) -> Float[Tensor, "J"]:
+        """Measured on the mean adult in the rest pose."""
+        return _joint_depth_m(self.setting.joints)
+
+    def draft(self, count: int, generator: Generator) -> Draft:
+        """Draw shapes, and poses that these shapes can take."""
+        phenotypes = sample_phenotypes(self.setting.shapes, count, generator)
+        return Draft(self.more_angles(phenotypes, generator), phenotypes)
+
+    def more_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B A"]:
+        """Draw further poses of given shapes."""
+        coefficients = self.model.shape_coefficients(phenotypes)
+        return sample_body_poses(self.setting.poses, self.model, coefficients, generator).values
+
+    def posed(self, draft: Draft) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B J 3"]]:
+        """Vertices and joints in the body's frame."""
+        coefficients = self.model.shape_coefficients(draft.phenotypes)
+        posed = pose_body(self.model, BodyAngles(draft.angles_rad), coefficients)
+        vertices_m = posed.vertices_m()
+        return vertices_m, posed.keypoints_m(vertices_m)
+
+    def coats(self, count: int, generator: Generator) -> Outfit:
+        """Draw hair, skin and clothes."""
+        return sample_outfits(self.setting.outfits, count, generator)
+
+
+@lru_cache(maxsize=len(BODIES))
+def _model(joints: str) -> BodyModel:
+    return body(BODIES[joints])
+
+
+@lru_cache(maxsize=1)
+def _surface() -> Tensor:
+    return body_surface().stacked()
+
+
+@lru_cache(maxsize=len(BODIES))
+def _joint_depth_m(joints: str) -> Float[Tensor, "J"]:
+    """How deep joints lie below the skin of the resting body, seen from most directions, and some slack.
+
+    In the rest pose little stands before any joint, and where an arm stands before a hip it does so in few directions.
+    """
+    model = _model(joints)
+    posed = model.rig.shaped(torch.zeros(1, len(model.rig.vertex_basis_m))).posed(
+        torch.eye(3).expand(1, len(model.rig.bones), 3, 3)
+    )
+    vertices_m = posed.vertices_m()
+    R = _directions()
+    away = torch.tensor([0.0, 0.0, 20.0])
+    focal, middle = 8.0 * _VIEW_PX, (_VIEW_PX - 1) / 2
+    K = torch.tensor([[focal, 0, middle], [0, focal, middle], [0, 0, 1]]).repeat(len(R), 1, 1)
+    seen_m = vertices_m @ R.transpose(1, 2) + away
+    joints_m = posed.keypoints_m(vertices_m) @ R.transpose(1, 2) + away
+    depth_m = rasterise(seen_m, model.rig.faces, K, _VIEW_PX, _VIEW_PX).depth_m
+    column, row = Camera(K).project(joints_m).round().long().unbind(-1)
+    surface_m = depth_m[torch.arange(len(R))[:, None], row, column]
+    under_m = torch.where(surface_m > 0, joints_m[..., 2] - surface_m, 0.0)
+    return (_SLACK * under_m.quantile(_SHARE, dim=0)).clamp(min=_LEAST_M)
+
+
+def _directions() -> Float[Tensor, "D 3 3"]:
+    """Rotations camera <- body from all around, and from a little above and below."""
+    turns = torch.arange(_AZIMUTHS) * (2 * torch.pi / _AZIMUTHS)
+    tilts = torch.deg2rad(torch.tensor(_ELEVATIONS_DEG))
+    about_y = roma.rotvec_to_rotmat(turns[:, None] * torch.tensor([0.0, 1.0, 0.0]))
+    about_x = roma.rotvec_to_rotmat(tilts[:, None] * torch.tensor([1.0, 0.0, 0.0]))
+    facing = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    return (about_x[:, None] @ facing @ about_y[None]).flatten(0, 1)

@@ -1,4 +1,5 @@
 import json
+import random
 
 import numpy as np
 import pytest
@@ -66,6 +67,26 @@ def test_missing_images_of_a_version_are_listed(root):
     assert list(freihand.skipped) == [str(root[0] / "training" / "rgb" / "00000001.jpg")]
 
 
+def test_the_public_benchmarks_split(root):
+    numbers = [f"{n:08d}" for n in (0, 1, 2, 3, 4, 5)]  # two versions are there
+    random.seed(42)
+    random.shuffle(numbers)
+    assert [frame.key for frame in FreiHAND(root[0], versions=(0, 3, 2, 1), part="test")] == numbers[:1]
+    assert {frame.key for frame in FreiHAND(root[0], versions=(0, 3, 2, 1), part="train")} == set(numbers[1:])
+
+
+def test_a_hand_of_impossible_size_is_listed(root):
+    folder, xyz = root
+    xyz = xyz.copy()
+    xyz[1] *= 100
+    (folder / "training_xyz.json").write_text(json.dumps(xyz.tolist()))
+    freihand = FreiHAND(folder)
+    assert [frame.frame for frame in freihand] == [0, 2, 0, 2]
+    ((where, reason),) = freihand.skipped.items()
+    assert where.endswith("training_xyz.json sample 1")
+    assert "m long: expected metres" in reason
+
+
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
@@ -74,6 +95,12 @@ def test_missing_images_of_a_version_are_listed(root):
         ("training_xyz.json", json.dumps([[[0, 0, 1]] * 21]), "has 1 samples"),
         ("training_xyz.json", json.dumps([[[0, 0, float("nan")]] * 21]), "sample 0 is not finite"),
         ("training_K.json", json.dumps([K, K[:2]]), "expected a list of 3 x 3"),
+        (
+            "training_xyz.json",
+            json.dumps([[[0, j, 600] for j in range(21)]] * 3),
+            "sample 0 is 20 m long: expected metres",
+        ),
+        ("training_K.json", json.dumps([K, [[0, 0, 112], K[1], K[2]], K]), "sample 1: the intrinsics .* impossible"),
         ("training_K.json", '["a"]', "expected a list of 3 x 3"),
     ],
 )

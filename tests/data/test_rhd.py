@@ -1,4 +1,7 @@
+import json
 import pickle
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from posebridge.data.loaders import Held
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 
+FORMATS = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "formats"
 K = np.array([[300.0, 0, 160], [0, 300, 160], [0, 0, 1]])
 
 
@@ -120,6 +124,43 @@ def test_depth_and_mask(root):
     assert bool(crop.mask[0, 40, 30]) == bool(left[at[1], at[0]])
 
 
+def test_a_hand_of_impossible_size_is_listed(root):
+    path = root / "training" / "anno_training.pickle"
+    content = pickle.loads(path.read_bytes())
+    content[1]["xyz"] *= 200
+    path.write_bytes(pickle.dumps(content))
+    rhd = RHD(root)
+    assert [frame.key for frame in rhd] == ["00000_left", "00000_right", "00003_left"]
+    assert "m long: expected metres" in rhd.skipped[f"{path} image 1 (right)"]
+
+
+def test_real_samples(tmp_path):
+    if not FORMATS.is_dir():
+        pytest.skip("../shared/data is absent")
+    source = FORMATS / "hand" / "rhd"
+    content = json.loads((source / "test_rhd.json").read_text())
+    (tmp_path / "training" / "color").mkdir(parents=True)
+    annotations = {}
+    for image, given in zip(content["images"], content["annotations"], strict=True):
+        shutil.copy(source / image["file_name"], tmp_path / "training" / "color")
+        rows = slice(0, 21) if given["hand_type"] == "left" else slice(21, 42)
+        camera = image["cam_param"]
+        K_image = np.diag([*camera["focal"], 1.0])
+        K_image[:2, 2] = camera["princpt"]
+        xyz, uv_vis = np.ones((42, 3)), np.zeros((42, 3))
+        xyz[rows], uv_vis[rows] = np.array(given["joint_cam"]) / 1000, given["keypoints"]
+        annotations[image["id"]] = {"xyz": xyz, "uv_vis": uv_vis, "K": K_image}
+    (tmp_path / "training" / "anno_training.pickle").write_bytes(pickle.dumps(annotations))
+    rhd = RHD(tmp_path)
+    assert [frame.hand for frame in rhd] == [given["hand_type"] for given in content["annotations"]]
+    for i, frame in enumerate(rhd):
+        labels = rhd.labels(i)
+        projected = labels.joints_m @ frame.K.T
+        assert np.abs(projected[:, :2] / projected[:, 2:] - labels.uv_px).max() < 0.2  # the release rounds
+        assert ((labels.uv_px > -0.5) & (labels.uv_px < 319.5))[labels.visible].all()
+        assert 0.06 < np.linalg.norm(labels.joints_m[0] - labels.joints_m[HAND21.index("middle_1")]) < 0.12
+
+
 def test_unlabelled_use_needs_no_annotation(root):
     (root / "training" / "anno_training.pickle").unlink()
     frames = ImageFolder(root / "training" / "color")
@@ -140,6 +181,11 @@ def test_broken_image_is_skipped(root):
         (lambda a: a[1].pop("K"), "K of image 1"),
         (lambda a: a[2].update(uv_vis=np.full((42, 3), np.nan)), "uv_vis of image 2 is not finite"),
         (lambda a: a.update(x=a[0]), "not whole numbers"),
+        (lambda a: a[1].update(K=np.diag([-300.0, 300, 1])), "image 1: the intrinsics .* are impossible"),
+        (
+            lambda a: [a[i].update(xyz=1000 * a[i]["xyz"]) for i in range(4)],
+            r"the hand of image 0 \(left\) is .* m long: expected metres",
+        ),
         (lambda a: a.clear(), "expected a dictionary"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from posebridge.data.datasets.hand_annotations import Part, adaptation_split, check_hand_scale, checked_camera, project
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, read_image
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
@@ -30,11 +31,14 @@ class FreiHAND(IndexedFrames):
         split: Literal["training", "evaluation"] = "training",
         versions: tuple[int, ...] = (0, 1, 2, 3),
         vertices: bool = False,
+        part: Part = "all",
     ):
-        """``versions``: which backgrounds, 0 is the green screen. ``vertices``: load the mesh of each sample.
+        """``versions``: which backgrounds, 0 is the green screen. ``vertices``: load the mesh of each sample. ``part``
+        of the images, see ``adaptation_split``; the public benchmark is (0, 3, 2, 1) in this order, and shows the hands
+        of its test images in training images with other backgrounds.
 
-        Raises ``InputError`` where annotations are missing, damaged, of a wrong shape or not finite, or no image is
-        there.
+        Raises ``InputError`` where annotations are missing, damaged, of a wrong shape or unit or not finite, or no
+        image is there.
         """
         root = Path(root)
         self.folder = root / split
@@ -46,7 +50,12 @@ class FreiHAND(IndexedFrames):
         for name, array in (("xyz", self._xyz), ("verts", self._vertices)):
             if array is not None and len(array) != len(self._K):
                 raise InputError(f"{root}: {split}_{name}.json has {len(array)} samples, {split}_K.json {len(self._K)}")
-        self._images = self._list_images(versions)
+        samples = [f"sample {sample}" for sample in range(len(self._K))]
+        for sample, K in zip(samples, self._K, strict=True):
+            checked_camera(K, f"{root / f'{split}_K.json'}: {sample}")
+        broken = check_hand_scale(self._xyz, samples, str(root / f"{split}_xyz.json"), "metres")
+        self.skipped |= {f"{root / f'{split}_xyz.json'} {samples[i]}": reason for i, reason in broken.items()}
+        self._images = [n for n in self._list_images(versions, part) if n % len(self._K) not in broken]
 
     def __len__(self) -> int:
         return len(self._images)
@@ -61,23 +70,25 @@ class FreiHAND(IndexedFrames):
     def labels(self, index: int) -> FrameLabels:
         """Labels in the order of ``HAND21``; every joint counts as visible, for the release doesn't say."""
         sample = self._images[index] % len(self._K)
-        projected = self._xyz[sample] @ self._K[sample].T
-        uv_px, valid = convert(projected[:, :2] / projected[:, 2:], None, ORDERS["freihand"], HAND21)
+        uv_px, valid = convert(project(self._xyz[sample], self._K[sample]), None, ORDERS["freihand"], HAND21)
         joints_m, _ = convert(self._xyz[sample], None, ORDERS["freihand"], HAND21)
         vertices_m = None if self._vertices is None else self._vertices[sample]
         return FrameLabels(uv_px, valid, valid.copy(), joints_m, self._read_mask(sample), vertices_m)
 
-    def _list_images(self, versions: tuple[int, ...]) -> list[int]:
+    def _list_images(self, versions: tuple[int, ...], part: Part) -> list[int]:
         """Numbers of the images that are there. A version that is not there at all is no gap."""
         present = {file.stem for file in (self.folder / "rgb").glob("*.jpg")}
-        images: list[int] = []
+        numbers: list[int] = []
         for version in versions:
-            numbers = range(version * len(self._K), (version + 1) * len(self._K))
-            there = [number for number in numbers if f"{number:08d}" in present]
-            if there and len(there) < len(numbers):
-                gaps = [number for number in numbers if f"{number:08d}" not in present]
-                self.skipped |= {str(self.folder / "rgb" / f"{gap:08d}.jpg"): "the file is missing" for gap in gaps}
-            images += there
+            of_version = range(version * len(self._K), (version + 1) * len(self._K))
+            if any(f"{number:08d}" in present for number in of_version):
+                numbers += of_version
+        images: list[int] = []
+        for number in (numbers[position] for position in adaptation_split(len(numbers), part)):
+            if f"{number:08d}" in present:
+                images.append(number)
+            else:
+                self.skipped[str(self.folder / "rgb" / f"{number:08d}.jpg")] = "the file is missing"
         if not images:
             raise InputError(f"{self.folder / 'rgb'}: no image 00000000.jpg and so on of versions {versions} is there")
         return images

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from posebridge.data.datasets.hand_annotations import check_hand_scale, checked_camera
 from posebridge.data.frames import SIDES, FrameLabels, IndexedFrames, RawFrame, Side, read_image
 from posebridge.data.pickles import load_arrays
 from posebridge.errors import InputError
@@ -42,19 +43,21 @@ class RHD(IndexedFrames):
     def __init__(self, root: str | Path, split: Literal["training", "evaluation"] = "training", depth: bool = False):
         """``depth``: load the rendered depth with each frame.
 
-        Raises ``InputError`` where annotations are missing, damaged, of a wrong shape or not finite.
+        Raises ``InputError`` where annotations are missing, damaged, of a wrong shape or unit or not finite.
         """
         self.folder = Path(root) / split
         self.split = split
         self.depth = depth
         self.skipped: dict[str, str] = {}
-        self._numbers, self._xyz, self._uv_vis, self._K = _read_annotations(self.folder / f"anno_{split}.pickle")
-        self.hands = [
+        path = self.folder / f"anno_{split}.pickle"
+        self._numbers, self._xyz, self._uv_vis, self._K = _read_annotations(path)
+        kept = [
             hand
             for row in range(len(self._numbers))
             for hand in _kept_hands(row, self._uv_vis[row])
             if self._is_there(row)
         ]
+        self.hands = self._of_possible_size(kept, path)
         if not self.hands:
             raise InputError(f"{self.folder}: no annotated hand has an image in color/ and 17 visible joints")
 
@@ -84,6 +87,13 @@ class RHD(IndexedFrames):
         uv_px, valid = convert(uv_vis[:, :2], None, ORDERS["rhd2d"], HAND21)
         joints_m, visible = convert(xyz, uv_vis[:, 2] > 0.5, ORDERS["rhd2d"], HAND21)
         return FrameLabels(uv_px, valid, visible, joints_m, self._read_mask(row, side))
+
+    def _of_possible_size(self, hands: list[_Hand], path: Path) -> list[_Hand]:
+        joints_m = np.array([self._xyz[hand.row, _joints_of(hand.side)] for hand in hands]).reshape(-1, _JOINTS, 3)
+        names = [f"image {self._numbers[hand.row]} ({hand.side})" for hand in hands]
+        broken = check_hand_scale(joints_m, names, str(path), "metres")
+        self.skipped |= {f"{path} {names[i]}": reason for i, reason in broken.items()}
+        return [hand for i, hand in enumerate(hands) if i not in broken]
 
     def _file(self, kind: str, row: int) -> Path:
         return self.folder / kind / f"{self._numbers[row]:05d}.png"
@@ -153,4 +163,6 @@ def _read_annotations(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, n
         arrays[name] = np.stack([annotation[name] for annotation in content.values()]).astype(np.float64)
     if not all(isinstance(number, int | np.integer) for number in content):
         raise InputError(f"{path}: the images' numbers are not whole numbers")
+    for number, K in zip(content, arrays["K"], strict=True):
+        checked_camera(K, f"{path}: image {number}")
     return np.array(list(content)), arrays["xyz"], arrays["uv_vis"], arrays["K"]

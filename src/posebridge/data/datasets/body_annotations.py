@@ -1,0 +1,122 @@
+"""What readers of body datasets share: files that hold their arrays, cameras, plausible people and boxes."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from posebridge.cameras.pinhole import Camera
+from posebridge.errors import InputError
+
+MM = 1e-3
+MATLAB_FIRST_PIXEL = 1.0  # Matlab's centre of the top-left pixel is (1, 1), ours (0, 0)
+
+_CENTRE_PX = 8.0  # of an image of 16 px; a centre below is one of normalised intrinsics
+_PERSON_M = (0.4, 3.0)  # diagonal of the box around a crouching child's, a stretched adult's joints
+
+
+def read_mat(path: Path, names: Sequence[str], nested: bool = False) -> dict[str, Any]:
+    """Variables of a Matlab file of version 5 to 7.2; with ``nested``, structures as objects.
+
+    Raises ``InputError`` for a missing, damaged or newer file, or one that lacks a variable.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; without labels, open the images or videos instead")
+    try:
+        content = loadmat(
+            str(path), variable_names=list(names), struct_as_record=not nested, squeeze_me=nested, appendmat=False
+        )
+    except NotImplementedError:
+        raise InputError(f"{path}: a Matlab file of version 7.3; expected version 7.2 or older") from None
+    except (MatReadError, OSError, EOFError, ValueError, TypeError, KeyError, IndexError, MemoryError) as error:
+        raise InputError(f"{path}: not a Matlab file that can be read: {one_line(error)}") from None
+    except Exception as error:  # zlib.error and struct.error of damaged content have no common base
+        raise InputError(f"{path}: damaged: {one_line(error)}") from None
+    for name in names:
+        if name not in content:
+            raise InputError(f"{path}: it lacks the variable {name!r}")
+    return {name: content[name] for name in names}
+
+
+def numbers(value: Any, shape: tuple[int | None, ...], where: str) -> np.ndarray:
+    """The value as float64 of that shape, None admitting any length. Raises ``InputError``."""
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{where} is not an array of numbers") from None
+    fits = array.ndim == len(shape) and all(w in (None, h) for w, h in zip(shape, array.shape, strict=True))
+    if not fits:
+        wanted = " x ".join("T" if side is None else str(side) for side in shape)
+        found = " x ".join(map(str, array.shape)) or "a single number"
+        raise InputError(f"{where} is {found}, expected {wanted}")
+    return array
+
+
+def checked_intrinsics(K: np.ndarray, where: str) -> np.ndarray:
+    """Intrinsics (3, 3). Raises ``InputError`` where they are not those of a camera of ordinary pixels."""
+    fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
+    possible = np.isfinite(K).all() and np.array_equal(K[2], [0, 0, 1]) and min(fx, fy) > 0 and 0.5 < fx / fy < 2
+    if not possible or min(cx, cy) < _CENTRE_PX or fx < 0.2 * max(cx, cy):
+        raise InputError(
+            f"{where}: the intrinsics fx={fx:g} fy={fy:g} cx={cx:g} cy={cy:g} are impossible: expected pixels"
+        )
+    return K
+
+
+def check_person_size(joints_m: np.ndarray, where: str, unit: str) -> None:
+    """Joints (T, J, 3) in metres, read on the assumption of a unit, have the size of a person.
+
+    Raises ``InputError`` where the typical diagonal of their box doesn't.
+    """
+    diagonals = np.linalg.norm(joints_m.max(axis=1) - joints_m.min(axis=1), axis=-1)
+    typical = float(np.median(diagonals[np.isfinite(diagonals)])) if np.isfinite(diagonals).any() else np.nan
+    if not _PERSON_M[0] <= typical <= _PERSON_M[1]:
+        raise InputError(f"{where}: its people are {typical:.3g} m long: expected joints in {unit}")
+
+
+def project(joints_m: np.ndarray, K: np.ndarray, distortion: np.ndarray | None = None) -> np.ndarray:
+    """Pixels (T, J, 2) of joints (T, J, 3) in the camera frame."""
+    lens = None if distortion is None else torch.from_numpy(np.asarray(distortion, dtype=np.float64))
+    camera = Camera(torch.from_numpy(K[None]).double(), None if lens is None else lens[None])
+    points = torch.from_numpy(np.asarray(joints_m, dtype=np.float64)).reshape(1, -1, 3)
+    return camera.project(points).numpy().reshape(*joints_m.shape[:-1], 2)
+
+
+def joint_box(uv_px: np.ndarray, scale: float) -> np.ndarray:
+    """Boxes (..., 4) around joints (..., J, 2): ``scale`` times their extent, in both directions."""
+    low, high = uv_px.min(axis=-2), uv_px.max(axis=-2)
+    half = np.maximum(high - low, 1.0) / 2 * scale
+    return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half], axis=-1)
+
+
+def pose_of_camera(R_cam_world: np.ndarray, centre_m: np.ndarray) -> np.ndarray:
+    """``T_world_cam`` (4, 4) of a camera that stands at ``centre_m`` in the world."""
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = R_cam_world.T, centre_m
+    return T
+
+
+def is_rigid(T: np.ndarray) -> np.ndarray:
+    """Whether matrices (..., 4, 4) are rotations, without a mirror, and translations."""
+    R = T[..., :3, :3]
+    orthogonal = np.abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max(axis=(-2, -1)) < 1e-2
+    return np.isfinite(T).all(axis=(-2, -1)) & orthogonal & (np.linalg.det(np.nan_to_num(R)) > 0)
+
+
+def optional_library(name: str, needed_for: str) -> Any:
+    """A library that only some files need. Raises ``InputError`` that names it where it isn't installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise InputError(f"{needed_for}: reading it needs the library {name}: pip install {name}") from None
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message on one line, or its kind where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

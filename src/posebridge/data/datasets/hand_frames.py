@@ -1,0 +1,90 @@
+"""One annotated hand in one image, and the base of readers that find such records by index."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from posebridge.data.datasets.body_annotations import joint_box
+from posebridge.data.datasets.hand_annotations import project
+from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, Side, UnreadableFrameError, read_image
+from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.orders import convert
+
+BOX_SCALE = 1.5  # of the extent of the joints: how the public benchmarks of adaptation cut hands
+
+
+@dataclass(frozen=True)
+class HandRecord:
+    """One hand in one image, joints in the order of ``HAND21``.
+
+    The pictures of one (sequence, view) are a video of one hand, those of one (sequence, frame) the same instant.
+    """
+
+    file: Path
+    key: str
+    hand: Side | None
+    uv_px: np.ndarray  # (21, 2)
+    valid: np.ndarray  # (21,) bool
+    box_xyxy: np.ndarray | None
+    visible: np.ndarray | None = None  # (21,) bool; None: every valid joint, for the release doesn't say
+    sequence: str = ""
+    frame: int = 0
+    view: int = 0
+    K: np.ndarray | None = None  # (3, 3)
+    joints_m: np.ndarray | None = None  # (21, 3) camera frame
+    T_world_cam: np.ndarray | None = None  # (4, 4)
+
+
+class HandFrames(IndexedFrames):
+    """Base of the readers of hands: what a record says, as a frame without labels and as labels."""
+
+    @abstractmethod
+    def record(self, index: int) -> HandRecord:
+        """What the release says of hand ``index``. Raises ``UnreadableFrameError`` where that is broken."""
+
+    def __getitem__(self, index: int) -> RawFrame:
+        """The frame; raises ``UnreadableFrameError`` where its file or annotation is broken."""
+        record = self._record(index)
+        return RawFrame(
+            image=read_image(record.file),
+            key=record.key,
+            sequence=record.sequence,
+            frame=record.frame,
+            view=record.view,
+            K=record.K,
+            box_xyxy=record.box_xyxy,
+            hand=record.hand,
+            T_world_cam=record.T_world_cam,
+        )
+
+    def labels(self, index: int) -> FrameLabels:
+        """Labels in the order of ``HAND21``."""
+        record = self._record(index)
+        visible = record.valid.copy() if record.visible is None else record.visible
+        return FrameLabels(record.uv_px, record.valid, visible, record.joints_m)
+
+    def _record(self, index: int) -> HandRecord:
+        if not 0 <= index < len(self):
+            raise IndexError(f"frame {index} of {len(self)}")
+        return self.record(index)
+
+
+def spatial_labels(
+    joints_m: np.ndarray, K: np.ndarray, valid: np.ndarray | None, names: tuple[str, ...], file: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Joints (21, 3), pixels (21, 2), valid (21,) and the box (4,) of joints (J, 3) in the camera frame.
+
+    ``names`` is an entry of ``ORDERS``; ``valid`` (J,), where None, the finite joints. The box is 1.5 times the extent
+    of the valid joints. Raises ``UnreadableFrameError`` where none is valid or one is not in front of the camera.
+    """
+    joints_m, valid = convert(joints_m.astype(np.float64), valid, names, HAND21)
+    if not valid.any():
+        raise UnreadableFrameError(file, "no joint is labelled")
+    if (joints_m[valid, 2] <= 0).any():
+        raise UnreadableFrameError(file, "its hand is not in front of the camera")
+    joints_m[~valid] = 0
+    uv_px = np.zeros((len(HAND21), 2))
+    uv_px[valid] = project(joints_m[valid], K)
+    return joints_m, uv_px, valid, joint_box(uv_px[valid], BOX_SCALE)

@@ -1,0 +1,138 @@
+"""YouTube 3D Hands (Kulon et al., CVPR 2020) in its release's layout: MANO meshes over frames of videos.
+
+``youtube_train.json``, ``youtube_val.json`` and ``youtube_test.json`` with ``images`` (``name``, ``width``, ``height``,
+``id``) and ``annotations`` (``vertices`` (778, 3), ``is_left``, ``image_id``, ``id``); images by their name below the
+same folder, ``youtube/VIDEO/video/frames/123.png``, which each user fetches. Vertices are in pixels of the image, their
+third number a depth of the same unit: there is no camera and no scale. Without the annotations, the images are an
+``ImageFolder(root / "youtube")``.
+"""
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from posebridge.data.boxes import box_problem
+from posebridge.data.datasets.body_annotations import joint_box, numbers
+from posebridge.data.datasets.hand_annotations import PresentFiles, read_json
+from posebridge.data.datasets.hand_frames import BOX_SCALE, HandFrames, HandRecord
+from posebridge.data.frames import Side
+from posebridge.errors import InputError
+from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.orders import ORDERS, convert
+
+_VERTICES, _MANO_JOINTS = 778, 16
+_TIP_VERTICES = (333, 444, 672, 555, 744)  # index, middle, pinky, ring, thumb
+
+
+class _Hand(NamedTuple):
+    file: Path
+    video: str
+    number: int
+    identity: str
+    side: Side
+    vertices_px: np.ndarray  # (778, 3) float32
+    box_xyxy: np.ndarray
+
+
+class YouTubeHands(HandFrames):
+    """One frame a hand; key ``VIDEO_123_7`` (the last is the annotation's id), sequence ``VIDEO_left``.
+
+    The box is 1.5 times the extent of the vertices. Joints follow from the vertices by MANO's joint regressor, which
+    its licence doesn't let this project ship: without it no joint is valid.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Literal["train", "val", "test"] = "train",
+        regressor: str | Path | None = None,
+    ):
+        """``regressor``: a ``.npy`` of MANO's ``J_regressor`` (16, 778), as a plain array.
+
+        Raises ``InputError`` for a file of another layout, or where not one annotation is usable.
+        """
+        self.root = Path(root)
+        self.split = split
+        self.skipped: dict[str, str] = {}
+        self._regressor = None if regressor is None else _read_regressor(Path(regressor))
+        path = self.root / f"youtube_{split}.json"
+        content = read_json(path)
+        for name in ("images", "annotations"):
+            if not isinstance(content, dict) or not isinstance(content.get(name), list):
+                raise InputError(f"{path}: it lacks a list {name!r}")
+        images = {image.get("id"): image for image in content["images"] if isinstance(image, dict)}
+        present = PresentFiles()
+        self._hands: list[_Hand] = []
+        for annotation in content["annotations"]:
+            annotation = annotation if isinstance(annotation, dict) else {}
+            try:
+                self._hands.append(self._read(annotation, images.get(annotation.get("image_id")), present))
+            except InputError as error:
+                self.skipped[f"{path} annotation {annotation.get('id')}"] = str(error)
+        if not self._hands:
+            reason = next(iter(self.skipped.values()), "there is none")
+            raise InputError(f"{path}: no usable annotation: {reason}")
+
+    def __len__(self) -> int:
+        return len(self._hands)
+
+    def vertices_px(self, index: int) -> np.ndarray:
+        """MANO's vertices (778, 3) of a hand: u, v and depth, all in pixels of the image."""
+        return self._hands[index].vertices_px
+
+    def record(self, index: int) -> HandRecord:
+        """A hand, in pixels alone."""
+        hand = self._hands[index]
+        uv_px, valid = np.zeros((len(HAND21), 2)), np.zeros(len(HAND21), dtype=bool)
+        if self._regressor is not None:
+            vertices = hand.vertices_px.astype(np.float64)
+            joints = np.concatenate([self._regressor @ vertices, vertices[list(_TIP_VERTICES)]])
+            uv_px, valid = convert(joints[:, :2], None, ORDERS["mano"], HAND21)
+        return HandRecord(
+            file=hand.file,
+            key=f"{hand.video}_{hand.number}_{hand.identity}",
+            hand=hand.side,
+            uv_px=uv_px,
+            valid=valid,
+            box_xyxy=hand.box_xyxy,
+            sequence=f"{hand.video}_{hand.side}",
+            frame=hand.number,
+        )
+
+    def _read(self, annotation: dict[str, Any], image: dict[str, Any] | None, present: PresentFiles) -> _Hand:
+        if image is None or not isinstance(image.get("name"), str):
+            raise InputError("its image is not among the images, or has no name")
+        parts = Path(image["name"]).parts
+        number = Path(image["name"]).stem
+        if len(parts) < 2 or parts[0] != "youtube" or not number.isdecimal():
+            raise InputError(f"its image {image['name']} is not named youtube/VIDEO/video/frames/NUMBER.png")
+        file = self.root / image["name"]
+        if file not in present:
+            raise InputError(f"its image {file} is missing")
+        vertices_px = numbers(annotation.get("vertices"), (_VERTICES, 3), "its vertices")
+        width, height = image.get("width"), image.get("height")
+        if not isinstance(width, int) or not isinstance(height, int):
+            raise InputError("its image has no width and height")
+        box = joint_box(vertices_px[:, :2], BOX_SCALE)
+        if problem := box_problem(box, width, height):
+            raise InputError(f"the box around its vertices {problem}")
+        if annotation.get("is_left") not in (0, 1):
+            raise InputError("its is_left is neither 0 nor 1")
+        side: Side = "left" if annotation["is_left"] else "right"
+        identity = str(annotation.get("id"))
+        return _Hand(file, parts[1], int(number), identity, side, vertices_px.astype(np.float32), box)
+
+
+def _read_regressor(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; give MANO's J_regressor as a plain .npy") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a plain array: {error}") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.shape != (_MANO_JOINTS, _VERTICES):
+        raise InputError(f"{path}: expected MANO's J_regressor, an array of {_MANO_JOINTS} x {_VERTICES} numbers")
+    if not np.allclose(array.sum(axis=1), 1, atol=1e-3):
+        raise InputError(f"{path}: its rows don't sum to one, as those of a joint regressor do")
+    return array.astype(np.float64)

@@ -79,6 +79,30 @@ def test_photographs_replace_the_paint(tmp_path):
     assert mean[:, 1].max() < 0.02
 
 
+def test_class_folders_of_all_kinds_of_jpeg(tmp_path, capsys):
+    """An ImageNet-like tree: grey, CMYK and large pictures serve, broken and tiny ones are counted."""
+    for n, (mode, colour) in enumerate([("L", 90), ("CMYK", (0, 255, 255, 0)), ("RGB", (0, 120, 0))]):
+        folder = tmp_path / f"n0{n}"
+        folder.mkdir()
+        Image.new(mode, (900, 700), colour).save(folder / f"{n}.JPEG", quality=95)
+    _write(tmp_path / "n00" / "cut.jpg", (1, 2, 3), 400, 400)
+    truncate(tmp_path / "n00" / "cut.jpg", 0.5)
+    _write(tmp_path / "n01" / "thin.png", (1, 2, 3), 400, 1)
+    Image.fromarray(np.full((50, 50), 700, np.uint16)).save(tmp_path / "n02" / "deep.png")
+    tiles = photographs(str(tmp_path))
+    expected = torch.tensor([[90, 90, 90], [255, 0, 0], [0, 120, 0]]) / 255
+    torch.testing.assert_close(tiles.mean((2, 3)), expected, atol=0.03, rtol=0)
+    assert "3 of 6 background images can't be used" in capsys.readouterr().err
+
+
+def test_of_many_photographs_an_even_choice_is_taken(tmp_path, monkeypatch):
+    for n in range(10):
+        _write(tmp_path / f"{n}.png", (25 * n, 0, 0))
+    monkeypatch.setattr(backgrounds, "_MOST_PHOTOGRAPHS", 4)
+    red = (255 * photographs(str(tmp_path))[:, 0].mean((1, 2))).round().int().tolist()
+    assert red == [0, 50, 125, 175]
+
+
 @pytest.mark.parametrize("inside", [(), ("notes.txt",)])
 def test_a_folder_without_photographs_is_refused(tmp_path, inside):
     for name in inside:

@@ -4,13 +4,16 @@ Clutter is painted once into a bank of square tiles; a sample's background is a 
 stretched and re-coloured, so a background costs one resampling.
 """
 
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from PIL import Image
 from torch import Generator, Tensor
 
 from posebridge.draw import chance, generator_for, log_uniform, normal, uniform
@@ -18,6 +21,9 @@ from posebridge.errors import InputError
 
 _TILE_PX = 192
 _BANK_SIZE = 192
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+_MOST_PHOTOGRAPHS = 16 * _BANK_SIZE
+_SMALLEST_PHOTOGRAPH_PX = 24
 _BANK_SEED = 7  # the bank is part of a domain's definition, not of a run
 
 
@@ -63,22 +69,36 @@ def _plain_walls(count: int, size_px: int, generator: Generator) -> Float[Tensor
 
 @lru_cache(maxsize=2)
 def photographs(folder: str) -> Float[Tensor, "N 3 T T"]:
-    """Square tiles of the images in a folder, at most ``16 * _BANK_SIZE`` of them, evenly chosen."""
-    import cv2
+    """Square tiles of the images in a folder and its sub-folders, at most ``_MOST_PHOTOGRAPHS``, evenly chosen.
 
-    suffixes = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes)
-    stride = max(1, len(files) // (16 * _BANK_SIZE))
-    images = [image for path in files[::stride] if (image := cv2.imread(str(path), cv2.IMREAD_COLOR)) is not None]
-    if not images:
+    Broken and tiny images, and those of more than 8 bits a channel, are left out and counted on stderr.
+    Raises ``InputError`` where none is left.
+    """
+    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
+    count = min(len(files), _MOST_PHOTOGRAPHS)
+    chosen = [files[i * len(files) // count] for i in range(count)]
+    tiles = [tile for path in chosen if (tile := _photograph(path)) is not None]
+    if not tiles:
         raise InputError(f"no readable image in the background folder {folder}: give a folder of photographs")
-    tiles = []
-    for image in images:
-        side = min(image.shape[:2])
-        y, x = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-        square = cv2.resize(image[y : y + side, x : x + side], (_TILE_PX, _TILE_PX), interpolation=cv2.INTER_AREA)
-        tiles.append(torch.from_numpy(square[:, :, ::-1].copy()).permute(2, 0, 1))
+    if len(tiles) < len(chosen):
+        print(f"{len(chosen) - len(tiles)} of {len(chosen)} background images can't be used", file=sys.stderr)
     return torch.stack(tiles).float() / 255
+
+
+def _photograph(path: Path) -> UInt8[Tensor, "3 T T"] | None:
+    """The square in the middle of an image, as a tile; None for one that is broken, tiny or of deep colour."""
+    try:
+        with Image.open(path) as file:
+            file.draft("RGB", (2 * _TILE_PX, 2 * _TILE_PX))  # JPEG decodes to a fraction of its size in no time
+            if file.mode not in ("L", "P", "RGB", "RGBA", "CMYK", "YCbCr") or min(file.size) < _SMALLEST_PHOTOGRAPH_PX:
+                return None
+            side = min(file.size)
+            left, top = (file.size[0] - side) // 2, (file.size[1] - side) // 2
+            square = file.convert("RGB").crop((left, top, left + side, top + side))
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        return None
+    square = square.resize((_TILE_PX, _TILE_PX), Image.Resampling.BOX if side >= _TILE_PX else Image.Resampling.BICUBIC)
+    return torch.from_numpy(np.array(square)).permute(2, 0, 1)
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Protocol
 
 import tyro
 
-from posebridge.cli_runs import AdaptCommand, DemoCommand, ResumeCommand
+from posebridge.cli_runs import AdaptCommand, DemoCommand, RenderCommand, ResumeCommand
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import ScoreOptions
 
@@ -117,12 +117,19 @@ class PredictCommand:
     """Frames that go through the network together."""
 
     device: str = "auto"
-    """auto (a GPU where there is one), cpu, cuda, cuda:1, ..."""
+    """auto (a GPU where there is one), cpu, cuda, cuda:1, ...; with workers or Ray, auto is the CPU."""
+
+    workers: int = 1
+    """Processes of this machine that share the work, one thread each; 1 is this one alone."""
+
+    ray: str | None = None
+    """Address of a Ray cluster that does the work: auto on one of its machines, or host:port."""
 
     def run(self) -> None:
         """Predict, and say what was written and what was skipped."""
         from posebridge.data.target import TargetConfig
         from posebridge.deployment.predict_files import PredictConfig, predict_files
+        from posebridge.distribute import Workers
 
         target = TargetConfig(
             path=self.input,
@@ -132,8 +139,9 @@ class PredictCommand:
             every=self.every,
             intrinsics_px=self.intrinsics,
         )
-        done = predict_files(PredictConfig(self.model, target, self.out, self.overlays, self.batch_size, self.device))
-        print(done)
+        workers = Workers(self.workers, self.ray)
+        config = PredictConfig(self.model, target, self.out, self.overlays, self.batch_size, self.device, workers)
+        print(predict_files(config))
 
 
 @dataclass(frozen=True)
@@ -155,6 +163,7 @@ class DoctorCommand:
 
 COMMANDS: dict[str, type[Command]] = {
     "demo": DemoCommand,
+    "render": RenderCommand,
     "adapt": AdaptCommand,
     "predict": PredictCommand,
     "score": ScoreCommand,

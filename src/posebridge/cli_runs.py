@@ -1,4 +1,4 @@
-"""The commands that train: ``demo``, ``adapt`` and ``resume``."""
+"""The commands that render and train: ``demo``, ``render``, ``adapt`` and ``resume``."""
 
 import json
 from dataclasses import dataclass, field
@@ -34,6 +34,64 @@ class DemoCommand:
         from posebridge.recipes.demo import DemoConfig, run_demo
 
         print(run_demo(DemoConfig(self.seed), self.out, self.hardware))
+
+
+@dataclass(frozen=True)
+class RenderCommand:
+    """Render a labelled set into webdataset shards: images, depth, masks, joints, cameras, poses.
+
+    Go on with one that was stopped, mend one that was damaged, or add to one (with a larger --count) by the same
+    command. The same command always gives the same bytes, whoever does the work.
+    """
+
+    domain: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DOMAIN")]
+    """Look of the set: studio, street or varied."""
+
+    count: int
+    """Images that the set shall have."""
+
+    out: Path
+    """Folder of the set."""
+
+    track: Literal["hand-rgb", "body-rgb", "hand-depth"] = "hand-rgb"
+    """What is seen, and by which sensor."""
+
+    size_px: int = 128
+    """Side of the square images."""
+
+    seed: int = 0
+    """Another seed gives other images of the same look."""
+
+    frames: int | None = None
+    """Render videos of this many frames each, of one moving subject. Without it: each image is of another one."""
+
+    shard_size: int = 1024
+    """Images of a shard, rounded up to whole chunks of 32 scenes."""
+
+    format: Literal["png", "jpg"] = "png"
+    """png keeps every bit of the 8-bit image; jpg takes a quarter of the space."""
+
+    quality: int = 95
+    """Of jpg, 1 to 100."""
+
+    depth_unit_mm: float = 0.1
+    """What one step of the 16-bit depth images stands for. The reach is 65535 such steps: 6.55 m."""
+
+    workers: int = 1
+    """Processes of this machine that share the work, one thread each; 1 is this one alone."""
+
+    ray: str | None = None
+    """Address of a Ray cluster that does the work: auto on one of its machines, or host:port."""
+
+    def run(self) -> None:
+        """Render, and say what there is."""
+        from posebridge.data.sample_codec import ImageCoding
+        from posebridge.distribute import Workers
+        from posebridge.recipes.render import RenderConfig, render_set
+
+        coding = ImageCoding(self.format, self.quality, self.depth_unit_mm)
+        what = (self.domain, self.count, self.track, self.size_px, self.seed, self.frames)
+        print(render_set(RenderConfig(*what, self.shard_size, coding), self.out, Workers(self.workers, self.ray)))
 
 
 @dataclass(frozen=True)

@@ -95,3 +95,15 @@ def test_defects_are_told_in_one_line(tmp_path, defect):
         load_record(folder)
     assert str(folder) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "gap"), [((30.0, 25.0, 20.0), 0.5), ((30.0, 35.0, 20.0), -0.5), ((20.0, 25.0, 30.0), None)]
+)
+def test_a_gap_in_millimetres_closes_downwards(numbers, gap):
+    scores = {
+        role: dataclasses.replace(score, mean_error_mm=mm)
+        for (role, score), mm in zip(synthetic_record().scores.items(), numbers, strict=True)
+    }
+    record = dataclasses.replace(synthetic_record(), scores=scores, metric="mean_error_mm")
+    assert record.gap_closed == (None if gap is None else pytest.approx(gap))

@@ -2,10 +2,12 @@
 
 import json
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import av
@@ -23,6 +25,7 @@ from posebridge.data.target import TargetConfig, TargetFrames, open_target
 from posebridge.deployment.model_file import load_model, skeleton_of
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
 from posebridge.deployment.predictor import Predictor, join, predict_batch
+from posebridge.distribute import Workers
 from posebridge.errors import InputError
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
@@ -38,7 +41,8 @@ class PredictConfig:
     out: Path
     overlays: int | None = None  # frames drawn at most, of each video where the target is videos; None: all
     batch_size: int = 16
-    device: str = "auto"  # "auto": a GPU where there is one
+    device: str = "auto"  # "auto": a GPU where there is one; of several workers, the CPU
+    workers: Workers = field(default_factory=Workers)
 
     def __post_init__(self):
         if self.batch_size < 1:
@@ -81,16 +85,38 @@ def list_skipped(folder: Path, used: int, skipped: dict[str, str]) -> Path:
     return folder / SKIPPED
 
 
+@dataclass(frozen=True)
+class BatchPredictor:
+    """The network's part of the work, which any process can do."""
+
+    predictor: Predictor  # with its network on the CPU
+    device: str
+
+    @cached_property
+    def _placed(self) -> Predictor:
+        return replace(self.predictor, network=self.predictor.network.to(_device(self.device)))
+
+    def __call__(self, batch: UnlabelledBatch) -> KeypointSet:
+        """Predictions in pixels of the files. Raises ``InputError`` where this process lacks the device."""
+        part = predict_batch(self._placed, batch)
+        # Without a length of the reference bone nothing is known in millimetres.
+        return part if self.predictor.spec.reference_length_m else replace(part, xyz_mm=None)
+
+
 def predict_files(config: PredictConfig) -> PredictedFiles:
     """Predict every frame that can be read and write the outcome into ``config.out``, replacing an earlier one.
 
     Frames are read, drawn and let go batch by batch; only the joints stay in memory (about a kilobyte a frame).
+    Workers are sent crops and give joints, so they need neither the files nor the model's folder.
     Should it be interrupted or fail, what was predicted until then is left in ``predictions.partial.npz``.
     Raises ``InputError`` for a bad model, target, device or output folder, and where nothing can be read.
     """
-    device = _device(config.device)
+    away = config.workers.elsewhere
+    device = "cpu" if away and config.device == "auto" else config.device
+    if config.workers.ray is None:
+        _device(device)
     spec, network = load_model(config.model)
-    predictor = Predictor(spec, network.to(device))
+    predictor = Predictor(spec, network)
     target = open_target(replace(config.target, size_px=spec.size_px))
     if target.crop.hand is not None and skeleton_of(spec).mirror_of:
         raise InputError(f"the model predicts bodies ({spec.skeleton}): leave --hand out, and hand from the boxes")
@@ -100,10 +126,8 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     parts: list[KeypointSet] = []
     try:
         with overlays or nullcontext(), _progress(target.frames, config.target.every) as bar:
-            for frames, batch in crop_batches(target, config.batch_size):
-                part = predict_batch(predictor, batch)
-                # Without a length of the reference bone nothing is known in millimetres.
-                part = part if spec.reference_length_m else replace(part, xyz_mm=None)
+            predict = BatchPredictor(predictor, device)
+            for frames, part in _predicted(target, predict, config):
                 parts.append(part)
                 _draw(overlays, frames, part)
                 bar.update(len(frames))
@@ -112,6 +136,23 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
         if parts:
             join(parts).save(config.out / PARTIAL)
         raise
+
+
+def _predicted(
+    target: TargetFrames, predict: BatchPredictor, config: PredictConfig
+) -> Iterator[tuple[list[RawFrame], KeypointSet]]:
+    """Batches of frames with their predictions, in order. Frames stay here while workers have their crops."""
+    away: deque[list[RawFrame]] = deque()
+
+    def crops() -> Iterator[UnlabelledBatch]:
+        for frames, batch in crop_batches(target, config.batch_size):
+            away.append(frames)
+            del frames
+            yield batch
+
+    gpus = 1 if predict.device.startswith("cuda") else 0
+    for _, part in config.workers.run(predict, crops(), ordered=True, gpus=gpus):
+        yield away.popleft(), part
 
 
 def _save(config: PredictConfig, parts: list[KeypointSet], skipped: dict[str, str], drawn: int) -> PredictedFiles:

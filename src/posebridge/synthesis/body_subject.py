@@ -26,6 +26,7 @@ _AZIMUTHS, _ELEVATIONS_DEG = 12, (-25.0, 0.0, 25.0)
 _VIEW_PX = 256
 _SHARE, _SLACK = 0.8, 1.2  # the depth from most directions, and some more: folds, heavier bodies
 _LEAST_M = 0.03
+_GROUND_M = -0.9  # height of the ground, so that the origin is about where a standing person's pelvis is
 
 
 @dataclass(frozen=True)
@@ -71,11 +72,13 @@ class BodySubject:
         return sample_body_poses(self.setting.poses, self.model, coefficients, generator).values
 
     def posed(self, draft: Draft) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B J 3"]]:
-        """Vertices and joints in the body's frame."""
+        """Vertices and joints about the body's frame, moved up or down so that all bodies stand on one ground."""
         coefficients = self.model.shape_coefficients(draft.phenotypes)
         posed = pose_body(self.model, BodyAngles(draft.angles_rad), coefficients)
         vertices_m = posed.vertices_m()
-        return vertices_m, posed.keypoints_m(vertices_m)
+        raised_m = torch.zeros(len(vertices_m), 1, 3)
+        raised_m[:, 0, 1] = _GROUND_M - vertices_m[..., 1].amin(1)
+        return vertices_m + raised_m, posed.keypoints_m(vertices_m) + raised_m
 
     def coats(self, count: int, generator: Generator) -> Outfit:
         """Draw hair, skin and clothes."""

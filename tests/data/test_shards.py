@@ -1,5 +1,6 @@
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import resource
@@ -208,6 +209,15 @@ def test_a_set_does_not_shrink(whole, copied):
     assert contents(copied) == contents(whole)
 
 
+def test_fewer_samples_than_were_begun(whole, tmp_path):
+    with contextlib.suppress(StopError):
+        write_set(tmp_path, 100 * SHARD, told=stop_at(5))
+    made: list[int] = []
+    write_set(tmp_path, COUNT, told=made.append)
+    assert made == [5]
+    assert contents(tmp_path) == contents(whole)
+
+
 def test_another_set_in_the_same_folder_is_refused(whole, copied):
     for index, message in (
         (set_index(COUNT, seed=1), "seed is 0 there and 1 here"),
@@ -259,6 +269,17 @@ def test_any_part_is_read_back(whole):
         assert_same(source.samples(start, count), expected(start, count))
     assert source.skipped == {}
     refused(lambda: source.samples(3, COUNT), f"samples 0 to {COUNT - 1}")
+
+
+def test_what_is_finished_of_a_set_can_be_read(tmp_path):
+    with ShardWriter(tmp_path, set_index(COUNT)) as writer:
+        for piece in writer.missing()[2:4]:
+            writer.add(piece, encode_piece(rgb_batch(seed=piece.chunk), piece.chunk * CHUNK, ImageCoding()))
+    source = ShardedSet(tmp_path)
+    assert len(source) == SHARD
+    assert_same(source.samples(SHARD - 3, 5), expected(SHARD, 2))
+    assert source.skipped == {str(tmp_path): "3 of the samples 5 to 9 are in shards that are not finished yet"}
+    assert_same(concatenate(list(source)), expected(SHARD, SHARD))
 
 
 def test_streamed(whole):
@@ -331,7 +352,9 @@ def test_what_a_shard_has_lost_is_listed(copied, how):
     assert list(source.skipped) == [str(path)]
     assert source.skipped[str(path)].endswith(f"; {lost} of its 8 samples can't be found")
     assert "\n" not in source.skipped[str(path)]
-    assert sum(map(len, ShardedSet(copied))) == COUNT - lost
+    told = dict(source.skipped)
+    assert sum(map(len, source)) == COUNT - lost
+    assert source.skipped == told
 
 
 def test_nothing_readable(copied):
@@ -368,6 +391,22 @@ def test_an_epoch_draws_every_sample_once(whole):
     for keys in epochs:
         assert sorted(keys) == sorted(expected(0, COUNT).key)
     assert len(set(epochs)) == 3
+
+
+def test_shards_are_shuffled_and_samples_are_mixed_among_several(whole):
+    number_of = {key: number for number, key in enumerate(expected(0, COUNT).key)}
+
+    def drawn(seed: int, mixed: int) -> list[int]:
+        return [number_of[key] for key in ShardStream(ShardedSet(whole), COUNT, seed, mixed).batch(0).key]
+
+    apart = [drawn(seed, mixed=1) for seed in range(5)]
+    for numbers in apart:
+        shards = [number // SHARD for number in numbers]
+        assert sum(a != b for a, b in itertools.pairwise(shards)) == 2  # one shard after the other
+        assert [n for n in numbers if n < SHARD] != list(range(SHARD))
+    assert len({numbers[0] // SHARD for numbers in apart}) > 1
+    together = [number // SHARD for number in drawn(0, mixed=3)]
+    assert sum(a != b for a, b in itertools.pairwise(together)) > 5
 
 
 def test_a_batch_is_a_function_of_seed_and_number(whole):

@@ -49,7 +49,7 @@ def _track(size: TrackSize) -> TrackSize:
     return replace(
         size,
         size_px=SIDE,
-        source_samples=64,
+        source_samples=66,
         target_samples=48,
         test_samples=24,
         network=replace(_NETWORK, joints=size.network.joints),

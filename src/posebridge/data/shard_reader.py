@@ -1,0 +1,175 @@
+"""Rendered sets, read back: any part of one, all of one as a stream, or random batches for training."""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from webdataset.shardlists import split_by_worker
+from webdataset.tariterators import tarfile_samples
+
+from posebridge.contracts.batch import LabelledBatch, concatenate
+from posebridge.data.frames import UnreadableFrameError
+from posebridge.data.sample_codec import decode_sample, number_of
+from posebridge.data.shards import SetIndex, Shard, load_index
+from posebridge.errors import InputError
+
+Members = Mapping[str, bytes]
+
+
+class ShardedSet:
+    """A set that ``posebridge render`` has written, as far as it is finished.
+
+    ``skipped`` names what could not be read, with the reason, once it has been met: a sample by its shard and key, and
+    what a shard should have and hasn't by the shard alone.
+    """
+
+    def __init__(self, folder: str | Path):
+        """Raises ``InputError`` where the folder holds no set, or not one finished shard."""
+        self.folder = Path(folder).absolute()
+        self.index: SetIndex = load_index(self.folder)
+        self.skipped: dict[str, str] = {}
+        if not self.index.shards:
+            raise InputError(f"{self.folder} holds no finished shard yet: let posebridge render go on with it")
+
+    def __len__(self) -> int:
+        """Samples of the finished shards, broken ones included."""
+        return self.index.samples
+
+    def __iter__(self) -> Iterator[LabelledBatch]:
+        """Every sample that can be read, as a batch of one, in order.
+
+        Shards are streamed, not held. In a worker of a ``DataLoader`` these are the samples of the worker's share of
+        the shards. Raises ``InputError`` where not one sample of the set can be read.
+        """
+        read_any = False
+        for shard in split_by_worker(self.index.shards):
+            for members in self._members(shard):
+                sample = self.decoded(members)
+                if sample is not None:
+                    read_any = True
+                    yield sample
+        if not read_any and torch.utils.data.get_worker_info() is None:
+            raise self.unreadable()
+
+    def samples(self, start: int, count: int) -> LabelledBatch:
+        """The samples numbered ``start`` to ``start + count``, but for those that can't be read.
+
+        Raises ``InputError`` where none of them can, and for numbers that the finished shards don't reach.
+        """
+        last = self.index.shards[-1]
+        end = last.first + last.samples
+        if start < 0 or count < 1 or start + count > end:
+            raise InputError(f"{self.folder} has samples 0 to {end - 1}: {start} to {start + count - 1} aren't there")
+        found: list[LabelledBatch] = []
+        unfinished = count
+        for shard in self.index.shards:
+            numbers = range(max(start, shard.first), min(start + count, shard.first + shard.samples))
+            unfinished -= len(numbers)
+            held = self.held(shard) if numbers else {}
+            found += [sample for n in numbers if n in held and (sample := self.decoded(held[n])) is not None]
+        if unfinished:
+            asked = f"{unfinished} of the samples {start} to {start + count - 1}"
+            self.skipped[str(self.folder)] = f"{asked} are in shards that are not finished yet"
+        if not found:
+            raise self.unreadable()
+        return concatenate(found)
+
+    def held(self, shard: Shard) -> dict[int, Members]:
+        """The undecoded samples of a shard by their numbers, but for broken ones."""
+        found: dict[int, Members] = {}
+        for members in self._members(shard):
+            try:
+                found[number_of(members, _name(members))] = members
+            except UnreadableFrameError as error:
+                self.skipped[error.file] = error.reason
+        return found
+
+    def decoded(self, members: Members) -> LabelledBatch | None:
+        """A batch of one; None for a broken one, which is then listed in ``skipped``."""
+        try:
+            return decode_sample(members, self.index.coding, _name(members))[1]
+        except UnreadableFrameError as error:
+            self.skipped[error.file] = error.reason
+            return None
+
+    def damaged(self) -> dict[str, str]:
+        """Shards that are not what was written, and why. Reads all of them."""
+        reasons = ((shard.name, shard.damage(self.folder)) for shard in self.index.shards)
+        return {name: reason for name, reason in reasons if reason is not None}
+
+    def unreadable(self) -> InputError:
+        """What to raise where nothing could be read."""
+        first = next((f"{name}: {reason}" for name, reason in self.skipped.items()), "the shards are empty")
+        return InputError(f"{self.folder}: no sample can be read ({first}); posebridge render makes it whole again")
+
+    def _members(self, shard: Shard) -> Iterator[Members]:
+        """A shard's samples, as bytes by suffix. What can't be read of a file that is cut short is listed."""
+        path, found, reasons = str(self.folder / shard.name), 0, []
+
+        def stop(error: Exception) -> bool:
+            """What webdataset asks where a file can't be opened or read on: whether to try its next member."""
+            reason = getattr(error, "strerror", None) or next(iter(error.args), type(error).__name__)
+            reasons.append(" ".join(str(reason).partition(" @ ")[0].split()))
+            return False
+
+        for members in tarfile_samples([{"url": path}], handler=stop):
+            found += 1
+            yield members
+        if found < shard.samples:
+            reason = next(iter(reasons), "the file is damaged")
+            self.skipped[path] = f"{reason}; {shard.samples - found} of its {shard.samples} samples can't be found"
+
+
+class ShardStream:
+    """Endless batches from a set on disk, in random order; a ``Stream``, see data/streams.py.
+
+    Each epoch takes the shards in a new order, ``mixed`` of them at a time, and draws without repetition from those
+    together. Batch n is a function of the set, the seed and n. The undecoded bytes of ``mixed`` shards are held, and
+    of the next where a batch reaches into them. In the place of a sample that can't be read comes the one after it.
+    """
+
+    def __init__(self, source: ShardedSet, batch_size: int, seed: int, mixed: int = 4):
+        self.source = source
+        self.batch_size = batch_size
+        self.seed = seed
+        self.mixed = mixed
+        self._order = lru_cache(maxsize=2)(self._permutation)
+        self._held = lru_cache(maxsize=mixed)(lambda place: source.held(source.index.shards[place]))
+
+    def batch(self, number: int) -> LabelledBatch:
+        """Batch ``number``. Raises ``InputError`` where the set has no readable sample at all."""
+        first = number * self.batch_size
+        found = list(islice(self._readable(first, len(self.source) + self.batch_size), self.batch_size))
+        if len(found) < self.batch_size:
+            raise self.source.unreadable()
+        return concatenate(found)
+
+    def _readable(self, first: int, tries: int) -> Iterator[LabelledBatch]:
+        for n in range(first, first + tries):
+            epoch, position = divmod(n, len(self.source))
+            place, sample = self._order(epoch)[position]
+            members = self._held(int(place)).get(int(sample))
+            if members is not None and (decoded := self.source.decoded(members)) is not None:
+                yield decoded
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        """(samples, 2): place of the shard in the index, and number of the sample."""
+        random = np.random.default_rng([self.seed, epoch])
+        shards, places = self.source.index.shards, random.permutation(len(self.source.index.shards))
+        windows: list[np.ndarray] = []
+        for start in range(0, len(places), self.mixed):
+            window = [_numbered(place, shards[place]) for place in places[start : start + self.mixed]]
+            windows.append(random.permutation(np.concatenate(window)))
+        return np.concatenate(windows)
+
+
+def _numbered(place: int, shard: Shard) -> np.ndarray:
+    numbers = np.arange(shard.first, shard.first + shard.samples)
+    return np.stack([np.full_like(numbers, place), numbers], axis=1)
+
+
+def _name(members: Members) -> str:
+    return f"{members['__url__']}:{members['__key__']}"

@@ -1,0 +1,188 @@
+"""Writes a rendered set, a piece at a time, so that no moment to stop is a bad one.
+
+Each piece lies on disk, under a name that holds its checksum, from when it was rendered until its shard is whole.
+A shard takes its name when it is whole; then the index names it; then its pieces go. What a run that was killed left
+is therefore always enough to go on from.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+from posebridge.contracts.files import write_atomically
+from posebridge.data.shards import INDEX, SetIndex, Shard, join_pieces, load_index, shard_name
+from posebridge.errors import InputError
+
+PIECES = "pieces"
+_PIECE_NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{64})\.piece")
+
+
+@dataclass(frozen=True, order=True)
+class Piece:
+    """Samples of one chunk, from its first on."""
+
+    chunk: int
+    samples: int  # fewer than the chunk has only where the set ends
+
+
+class ShardWriter:
+    """A folder that a set is written into, by one process at a time; used in a ``with``.
+
+    Shards that lie there already are checked against their checksums. ``damaged`` names those that have to be made
+    again, with the reason.
+    """
+
+    def __init__(self, folder: Path, index: SetIndex):
+        """``index``: what the set should be, without shards. Nothing is read or written before ``with``."""
+        self.folder = folder
+        self.index = index
+        self.damaged: dict[str, str] = {}
+        self._there: dict[Piece, Path] = {}
+
+    def __enter__(self) -> Self:
+        """Take the folder. Raises ``InputError`` where it holds another set, is in use, or can't be written."""
+        self._lock = _locked(self.folder)
+        try:
+            for unfinished in (*self.folder.glob(".shard-*.part"), *self.folder.glob(f".{INDEX}.*.part")):
+                unfinished.unlink()  # what a process was writing when it was killed
+            self._take_over()
+            self._there = self._left_pieces()
+            self.index.save(self.folder)
+            for number in range(self._shard_count):
+                self._finish(number)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):  # pieces of unfinished shards stay
+            (self.folder / PIECES).rmdir()
+        os.close(self._lock)
+
+    def missing(self) -> list[Piece]:
+        """The pieces that are still to be rendered, in their order."""
+        wanted = [piece for number in range(self._shard_count) for piece in self._pieces_of(number)]
+        return [piece for piece in wanted if piece not in self._there]
+
+    def add(self, piece: Piece, data: bytes) -> None:
+        """Keep what was rendered, and finish its shard if that was the last piece.
+
+        Raises ``InputError`` where the disk refuses; whatever was added before stays.
+        """
+        name = f"{piece.chunk:08d}-{piece.samples}-{hashlib.sha256(data).hexdigest()}.piece"
+        path = self.folder / PIECES / name
+        write_atomically(path, data)
+        self._there[piece] = path
+        self._finish(piece.chunk * self.index.chunk_length // self.index.shard_length)
+
+    @property
+    def _shard_count(self) -> int:
+        return -(-self.index.count // self.index.shard_length)
+
+    def _pieces_of(self, number: int) -> list[Piece]:
+        """What a shard is made of; nothing if it is finished."""
+        length, first = self.index.chunk_length, number * self.index.shard_length
+        end = min(first + self.index.shard_length, self.index.count)
+        if any(shard.first == first and shard.samples == end - first for shard in self.index.shards):
+            return []
+        return [Piece(start // length, min(length, end - start)) for start in range(first, end, length)]
+
+    def _finish(self, number: int) -> None:
+        """Make a shard of its pieces, if all are there."""
+        pieces = self._pieces_of(number)
+        if not pieces or any(piece not in self._there for piece in pieces):
+            return
+        name, paths = shard_name(number), [self._there[piece] for piece in pieces]
+        data = join_pieces(path.read_bytes() for path in paths)
+        write_atomically(self.folder / name, data)
+        first, samples = number * self.index.shard_length, sum(piece.samples for piece in pieces)
+        shard = Shard(name, first, samples, len(data), hashlib.sha256(data).hexdigest())
+        others = (other for other in self.index.shards if other.name != name)
+        self.index = replace(self.index, shards=tuple(sorted((*others, shard), key=lambda shard: shard.first)))
+        self.index.save(self.folder)
+        for piece, path in zip(pieces, paths, strict=True):
+            del self._there[piece]
+            path.unlink()
+
+    def _take_over(self) -> None:
+        """Go on from the shards that are whole.
+
+        A set may grow: its last shard stays until a fuller one replaces it. It keeps the shards that it has, even if
+        fewer samples are asked for.
+        """
+        if not (self.folder / INDEX).exists():
+            if found := next(self.folder.glob("*.tar"), None):
+                raise InputError(f"{self.folder} holds {found.name} but no {INDEX}: choose another folder")
+            return
+        before = load_index(self.folder)
+        _refuse_another(self.folder, before, self.index)
+        count = max(self.index.count, *(shard.first + shard.samples for shard in before.shards), 0)
+        kept: list[Shard] = []
+        for shard in before.shards:
+            if reason := shard.damage(self.folder):
+                self.damaged[shard.name] = reason
+            else:
+                kept.append(shard)
+        self.index = replace(self.index, count=count, shards=tuple(kept))
+
+    def _left_pieces(self) -> dict[Piece, Path]:
+        """Whole pieces of unfinished shards; everything else there goes."""
+        wanted = {piece for number in range(self._shard_count) for piece in self._pieces_of(number)}
+        found: dict[Piece, Path] = {}
+        for path in sorted((self.folder / PIECES).glob("*")):
+            match = _PIECE_NAME.fullmatch(path.name)
+            piece = None if match is None else Piece(int(match[1]), int(match[2]))
+            whole = match is not None and hashlib.sha256(path.read_bytes()).hexdigest() == match[3]
+            if piece in wanted and whole:
+                found[piece] = path
+            else:
+                path.unlink()
+        return found
+
+
+def _locked(folder: Path) -> int:
+    """A handle of the folder that keeps other processes out until it is closed. Creates the folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise InputError(f"cannot write into {folder}: {error.strerror}; choose another folder") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        reason = "another process is at it" if isinstance(error, BlockingIOError) else error.strerror
+        raise InputError(f"cannot render into {folder}: {reason}; wait, or choose another folder") from None
+    return handle
+
+
+def _refuse_another(folder: Path, there: SetIndex, wanted: SetIndex) -> None:
+    before, now = (
+        dict(_flat({**index.made_of, **vars(index.coding), "shard size": index.shard_length}))
+        for index in (there, wanted)
+    )
+    for name in now | before:
+        if before.get(name) != now.get(name):
+            raise InputError(
+                f"{folder} holds another set: {name} is {before.get(name)} there and {now.get(name)} here; "
+                "choose another folder"
+            )
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested dictionaries and lists, by the path to them."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _flat(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, (dict, list, tuple)) for item in value):
+        for i, item in enumerate(value):
+            yield from _flat(item, f"{name}[{i}]")
+    else:
+        yield name, list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,121 @@
+"""A rendered set on disk: webdataset shards, and ``index.json``, which says what is in them.
+
+A shard is made of pieces, the samples of one rendered chunk each. The bytes of a piece are a function of the set's
+configuration and the piece's number alone, and a shard is its pieces one after the other, so it makes no difference
+who rendered which piece, or when.
+"""
+
+import hashlib
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.contracts.files import write_atomically
+from posebridge.data.sample_codec import ImageCoding, encode_sample
+from posebridge.errors import InputError
+
+FORMAT = 1
+INDEX = "index.json"
+_SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
+_END = bytes(2 * tarfile.BLOCKSIZE)  # closes a tar file
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished shard."""
+
+    name: str
+    first: int  # number of its first sample
+    samples: int
+    size_bytes: int
+    sha256: str
+
+    def damage(self, folder: Path) -> str | None:
+        """What is wrong with the shard's file, if anything; reads all of it."""
+        path = folder / self.name
+        try:
+            if (size := path.stat().st_size) != self.size_bytes:
+                return f"{size} bytes instead of {self.size_bytes}"
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            return "missing"
+        except OSError as error:
+            return f"can't be read: {error.strerror}"
+        return None if found == self.sha256 else "its checksum differs"
+
+
+@dataclass(frozen=True)
+class SetIndex:
+    """What ``index.json`` holds."""
+
+    made_of: dict[str, Any]  # everything that the samples depend on, as plain JSON; the same for every run
+    coding: ImageCoding
+    chunk_length: int  # samples of a piece
+    shard_length: int  # samples of a shard, a multiple of that
+    count: int  # samples that were asked for
+    shards: tuple[Shard, ...] = field(default=())  # those that are finished, in their order
+
+    @property
+    def samples(self) -> int:
+        """Samples in finished shards."""
+        return sum(shard.samples for shard in self.shards)
+
+    def save(self, folder: Path) -> None:
+        """Write ``index.json``, whole or not at all."""
+        content = {"format": FORMAT, **asdict(self)}
+        write_atomically(folder / INDEX, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def load_index(folder: Path) -> SetIndex:
+    """The index of a set. Raises ``InputError`` where there is none, or one that is damaged or of another format."""
+    path = folder / INDEX
+    try:
+        content = json.loads(path.read_bytes())
+        if content.pop("format") != FORMAT:
+            raise InputError(f"{path} was written by another version of posebridge (format {FORMAT} is known)")
+        shards = tuple(Shard(**shard) for shard in content.pop("shards"))
+        index = SetIndex(coding=ImageCoding(**content.pop("coding")), shards=shards, **content)
+        # Names come from a file: none of them may lead out of the folder.
+        if not all(_SHARD_NAME.fullmatch(shard.name) for shard in shards):
+            raise ValueError("a shard has another name than shard-000000.tar and so on")
+    except FileNotFoundError:
+        raise InputError(f"{folder} holds no {INDEX}: give a folder that posebridge render has written") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} can't be read ({error}): restore it, or render into another folder") from None
+    return index
+
+
+def shard_name(number: int) -> str:
+    """File name of a shard."""
+    return f"shard-{number:06d}.tar"
+
+
+def encode_piece(samples: LabelledBatch, first: int, coding: ImageCoding) -> bytes:
+    """A part of a tar file with the members of each sample; ``first`` is the number of the first.
+
+    No time, user or machine enters, so the same samples are the same bytes. Raises ``InputError`` for depth that
+    doesn't fit the coding.
+    """
+    file = io.BytesIO()
+    for i in range(len(samples)):
+        key = samples.key[i]
+        if "." in key or key.startswith("__"):
+            raise ValueError(f"{key!r} is no key for webdataset, which takes all after the first dot for a suffix")
+        for suffix, data in encode_sample(samples[i : i + 1], first + i, coding).items():
+            header = tarfile.TarInfo(f"{key}.{suffix}")
+            header.size, header.mode = len(data), 0o644
+            file.write(header.tobuf(tarfile.USTAR_FORMAT))
+            file.write(data + bytes(-len(data) % tarfile.BLOCKSIZE))
+    return file.getvalue()
+
+
+def join_pieces(pieces: Iterator[bytes]) -> bytes:
+    """A shard."""
+    return b"".join((*pieces, _END))

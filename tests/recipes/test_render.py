@@ -1,0 +1,152 @@
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from posebridge.bodies.anny_loading import PHENOTYPES
+from posebridge.data.sample_codec import ImageCoding
+from posebridge.data.shard_reader import ShardedSet
+from posebridge.data.shards import load_index
+from posebridge.distribute import Workers
+from posebridge.errors import InputError
+from posebridge.recipes import render as module
+from posebridge.recipes.render import RenderConfig, render_set
+from posebridge.synthesis.domains import domain
+from posebridge.synthesis.stream import Samples, VideoSamples
+from recipes.small_sets import CONFIG, contents
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory) -> Path:
+    """The small set. Not to be changed."""
+    folder = tmp_path_factory.mktemp("rendered") / "set"
+    render_set(CONFIG, folder)
+    return folder
+
+
+def test_what_is_read_back_is_what_the_renderer_gives(rendered):
+    wanted = Samples(domain("hand-rgb", "studio"), 32, seed=5).samples(0, 72)
+    found = ShardedSet(rendered).samples(0, 72)
+    assert found.key == wanted.key
+    assert torch.equal(found.rgb, torch.round(wanted.rgb * 255) / 255)
+    for name in ("uv_px", "joints_m", "valid", "visible", "mask", "angles_rad", "phenotypes"):
+        assert torch.equal(getattr(found, name), getattr(wanted, name)), name
+    assert torch.equal(found.camera.K, wanted.camera.K)
+    assert (found.depth_m - wanted.depth_m).abs().max() <= 5.1e-5
+    assert torch.allclose(found.camera.project(found.joints_m), found.uv_px, atol=1e-3)
+
+
+def test_the_index_names_what_the_columns_are(rendered):
+    index = load_index(rendered)
+    sample = ShardedSet(rendered).samples(0, 1)
+    assert len(index.made_of["joint_names"]) == sample.joints_m.shape[1]
+    assert len(index.made_of["angle_names"]) == sample.angles_rad.shape[1]
+    assert index.made_of["phenotype_names"] == list(PHENOTYPES)
+    assert index.made_of["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert index.made_of["distributions"]["poses"]["random_share"] == 0.4
+    assert [shard.samples for shard in index.shards] == [64, 8]
+
+
+@pytest.mark.slow
+def test_processes_and_threads_make_no_difference(rendered, tmp_path):
+    torch.set_num_threads(2)
+    done = render_set(CONFIG, tmp_path / "set", Workers(2))
+    assert contents(tmp_path / "set") == contents(rendered)
+    assert (done.rendered, done.damaged) == (72, {})
+    assert str(done).startswith("72 samples in 2 shards (")
+
+
+def test_a_killed_run_goes_on(rendered, tmp_path):
+    """Killed within its third write: that of the second piece, after the index and the first piece."""
+    script = Path(__file__).with_name("killed_render.py")
+    killed = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "set"), "3"], capture_output=True, check=False, timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "set" / "pieces").is_dir()
+    assert render_set(CONFIG, tmp_path / "set").rendered == 72 - 32
+    assert contents(tmp_path / "set") == contents(rendered)
+
+
+def test_more_samples_and_damage(rendered, tmp_path, capsys):
+    render_set(replace(CONFIG, count=40), tmp_path / "set")
+    shard = tmp_path / "set" / "shard-000000.tar"
+    assert load_index(tmp_path / "set").samples == 40
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 4
+    shard.write_bytes(data)
+    done = render_set(CONFIG, tmp_path / "set")
+    assert done.damaged == {"shard-000000.tar": "its checksum differs"}
+    assert "shard-000000.tar was damaged (its checksum differs) and is made again" in str(done)
+    assert "shard-000000.tar is damaged" in "".join(capsys.readouterr())
+    assert contents(tmp_path / "set") == contents(rendered)
+
+
+def test_nothing_to_do(rendered, tmp_path):
+    for name, data in contents(rendered).items():
+        (tmp_path / name).write_bytes(data)
+    done = render_set(CONFIG, tmp_path)
+    assert done.rendered == 0
+    assert "0 rendered now, 72 were there" in str(done)
+
+
+def test_videos(tmp_path):
+    config = RenderConfig("studio", count=8, size_px=32, frames=5, coding=ImageCoding("jpg"))
+    render_set(config, tmp_path)
+    wanted = VideoSamples(domain("hand-rgb", "studio"), 32, 0, 5).samples(0, 8)
+    found = ShardedSet(tmp_path).samples(0, 8)
+    assert found.sequence == wanted.sequence
+    assert found.frame.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
+    assert torch.equal(found.uv_px, wanted.uv_px)
+    assert (found.rgb - wanted.rgb).abs().mean() < 0.02
+
+
+def test_depth_from_several_views(tmp_path):
+    config = RenderConfig("street", count=6, track="hand-depth", size_px=32, shard_length=1)
+    render_set(config, tmp_path)
+    wanted = Samples(domain("hand-depth", "street"), 32, 0).samples(0, 6)
+    found = ShardedSet(tmp_path).samples(0, 6)
+    assert found.image is None
+    assert found.view.tolist() == [0, 1, 2, 0, 1, 2]
+    for name in ("T_world_cam", "centre_m", "joints_m", "uv_px", "frame"):
+        assert torch.equal(getattr(found, name), getattr(wanted, name)), name
+    assert found.sequence == wanted.sequence
+    assert (found.depth_m - wanted.depth_m).abs().max() <= 5.1e-5
+
+
+def test_workers_of_other_versions_are_refused(monkeypatch, tmp_path):
+    expected = {**module.versions(), "torch": "1.0"}
+    with pytest.raises(InputError, match=r"has torch 2.*, where rendering began it is 1\.0: install") as told:
+        module.render_piece(CONFIG, expected, module.Piece(0, 1))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"domain": "moon"}, "no domain 'moon': choose one of studio"),
+        ({"track": "feet"}, "no track 'feet'"),
+        ({"count": 0}, "0 samples"),
+        ({"size_px": 0}, "0 px"),
+        ({"seed": -1}, "seed -1"),
+        ({"shard_length": 0}, "shards of 0"),
+        ({"frames": 0}, "frames=0"),
+        ({"track": "hand-depth", "count": 7}, "7 images are no whole sets of 3 views"),
+        ({"track": "hand-depth", "count": 6, "frames": 4}, "hand-depth has no videos"),
+        ({"seed": 6}, "seed is 5 there and 6 here"),
+        ({"frames": 8}, "frames is None there and 8 here"),
+        ({"shard_length": 32}, "shard size is 64 there and 32 here"),
+    ],
+)
+def test_refusals(rendered, options, message):
+    before = contents(rendered)
+    with pytest.raises(InputError, match=message) as told:
+        render_set(replace(CONFIG, **options), rendered)
+    assert "\n" not in str(told.value)
+    assert contents(rendered) == before

@@ -41,6 +41,9 @@ class Benchmark:
     out: Path = Path("runs/synthshift")
     """Folder of the runs; finished stages there are not trained again."""
 
+    sets: Path | None = None
+    """Folder where rendered sets are kept as shards, and read from; without it they are rendered in memory."""
+
     json: Path | None = None
     """Where the rows go."""
 
@@ -56,7 +59,7 @@ def run(config: Benchmark) -> list[Row]:
     for seed in range(config.seeds):
         folder = config.out / f"{config.track}-{config.size}-{seed}"
         outcome = run_synthshift(
-            SynthShiftConfig(config.track, "mean_teacher", config.size, seed), folder, config.hardware
+            SynthShiftConfig(config.track, "mean_teacher", config.size, seed, config.sets), folder, config.hardware
         )
         write_report(outcome.record, folder / "report.html")
         row = outcome.row()

@@ -18,8 +18,9 @@ from posebridge.bodies.body_joints import body_joints
 from posebridge.bodies.rig import PosedRig
 from posebridge.errors import InputError
 
-# Degrees. Active range of motion of healthy adults (American Academy of Orthopaedic Surgeons 1965), but for the pelvis,
-# which is free to lie down on any side, and the digits, which are counted from the mesh's slightly bent ones.
+# Degrees. Active range of motion of healthy adults (American Academy of Orthopaedic Surgeons 1965), and farther where
+# sitting, squatting or the other hand press a joint on, with the active range beside it. The pelvis may lie down on any
+# side; digits count from the mesh's slightly bent ones.
 _CENTRAL_LIMITS_DEG = {
     "pelvis_tilt": (-95.0, 95.0),  # the whole body, forwards; by gravity, as y is up
     "pelvis_list": (-95.0, 95.0),  # the whole body, to its left
@@ -33,7 +34,7 @@ _CENTRAL_LIMITS_DEG = {
 _SIDE_LIMITS_DEG = {
     "shoulder_flexion": (-60.0, 175.0),  # forwards and up
     "shoulder_abduction": (-75.0, 175.0),  # outwards and up; less than 0 is across the chest, where it is raised
-    "shoulder_turn": (-90.0, 80.0),  # inwards, about the upper arm
+    "shoulder_turn": (-90.0, 80.0),  # inwards, about the upper arm; 70 actively
     "elbow_flexion": (0.0, 150.0),
     "forearm_turn": (-80.0, 80.0),  # pronation
     "wrist_flexion": (-70.0, 80.0),  # towards the palm
@@ -41,11 +42,11 @@ _SIDE_LIMITS_DEG = {
     "index_curl": (-15.0, 85.0),  # of the knuckle; the other joints of the finger follow
     "fingers_curl": (-15.0, 85.0),  # middle finger to pinky
     "thumb_curl": (-20.0, 45.0),
-    "hip_flexion": (-30.0, 125.0),
-    "hip_abduction": (-30.0, 50.0),
-    "hip_turn": (-70.0, 45.0),  # inwards, about the thigh; farther outwards than 45 while the hip is bent
-    "knee_flexion": (0.0, 150.0),  # 135 by its own muscles, 150 under the body's weight
-    "ankle_flexion": (-50.0, 30.0),  # toes up
+    "hip_flexion": (-30.0, 125.0),  # 120 actively
+    "hip_abduction": (-30.0, 50.0),  # 45 actively
+    "hip_turn": (-70.0, 45.0),  # inwards, about the thigh; 45 outwards actively
+    "knee_flexion": (0.0, 150.0),  # 135 actively
+    "ankle_flexion": (-50.0, 30.0),  # toes up; 20 actively
     "ankle_inversion": (-15.0, 35.0),  # the sole inwards
     "toes_extension": (-30.0, 70.0),  # toes up
 }

@@ -2,8 +2,8 @@
 
 In the anatomical position a segment's long axis and its hinge lie along the body's axes. ``_onto`` finds the rotation
 Z that brings a segment there from the rest of the mean adult. A bone of segment b whose parent belongs to segment p
-then turns by Z_p^T A Z_b, where A is the anatomical rotation of the joint between them, so that the chain of the
-world's rotations is A_1 A_2 ... Z_b. Constants are measured on the left side and mirrored.
+then turns by Z_p^T A Z_b, where A is the anatomical rotation of the joint between them: along a limb the Z in between
+cancel, and the segment's rotation in the world is A_1 A_2 ... A_b Z_b. Constants are measured on the left side.
 """
 
 import math
@@ -61,13 +61,14 @@ class _Table:
     turns: dict[str, tuple[Terms, ...]] = field(default_factory=dict)
 
     def set_pair(self, bone: str, *turns: Terms, before: Tensor = _EYE, after: Tensor = _EYE) -> None:
-        """A bone of the left side, and its mirror image: reflection turns rotation vectors round, and reflects them."""
-        mirror = torch.tensor([-1.0, 1.0, 1.0]).double()
-        for side, flip in (("left", -torch.ones_like(mirror)), ("right", mirror)):
+        """A bone of the left side, and its mirror image, where rotation vectors are also turned round."""
+        for side, across in (("left", 1.0), ("right", -1.0)):
+            reflection = torch.tensor([across, 1.0, 1.0]).double()
             name = f"{bone}.{side[0].upper()}"
-            self.before[name], self.after[name] = (flip[:, None] * R * flip for R in (before, after))
+            self.before[name], self.after[name] = (reflection[:, None] * R * reflection for R in (before, after))
             self.turns[name] = tuple(
-                {angle and f"{side}_{angle}": -flip * axis for angle, axis in terms.items()} for terms in turns
+                {angle and f"{side}_{angle}": across * reflection * axis for angle, axis in terms.items()}
+                for terms in turns
             )
 
     def joints(self, rest_elevation: float) -> BodyJoints:

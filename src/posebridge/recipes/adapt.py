@@ -143,7 +143,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     _tell_skipped(frames.skipped, len(target), folder)
     count = size.source_samples if given is None else size.replayed_samples
     with rendering_progress(count) as told:
-        source = hold_renders(Samples(source_domain, size.size_px, config.seed), count, size.maps, told)
+        source = hold_renders(Samples(source_domain, size.size_px, config.seed).chunks(count), size.maps, told)
     joints_m = source.part(slice(0, _SOURCE_STATISTICS)).joints_m
     assert joints_m is not None
     bones = BoneStatistics.of(joints_m, HAND21)

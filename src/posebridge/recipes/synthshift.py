@@ -45,6 +45,7 @@ class SynthShiftConfig:
     method: Literal["mean_teacher"] = "mean_teacher"
     size: Literal["small", "full"] = "small"
     seed: int = 0
+    sets: Path | None = None  # where rendered sets lie or go; None: rendered anew, in memory
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, k
     size = plan.sizes[config.size]
     run = Run.create(folder, kind, config, hardware, size)
     with rendering_progress(size.source_samples + size.target_samples + 2 * size.test_samples) as told:
-        data = render_data(plan, size, config.seed, told)
+        data = render_data(plan, size, config.seed, told, config.sets)
     trained = _train(run, plan, size, data, config.seed, hardware)
     predictors: dict[Role, Predictor] = {
         role: Predictor(spec_of(plan, size, data, role), left.network) for role, left in trained.items()

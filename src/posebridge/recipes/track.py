@@ -1,20 +1,23 @@
 """What a track of SynthShift is: a labelled source, an unlabelled target, held-out images, sizes, and its number."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import Metric
 from posebridge.data.loaders import Held
+from posebridge.data.shard_reader import ShardedSet
 from posebridge.evaluation.protocols import Protocol
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.recipes.render import RenderConfig, open_samples, render_set
 from posebridge.rendering.photometry import WEAK, AppearanceConfig
 from posebridge.representations.depth_image import depth_image
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.synthesis.domains import Domain, Track
-from posebridge.synthesis.stream import Samples, SampleStream, VideoSamples
+from posebridge.synthesis.stream import CHUNK
 from posebridge.training.source_training import SourceTrainingConfig
 
 _HELD_OUT = 1_000_003  # streams with seeds from here on are for scoring
@@ -63,38 +66,51 @@ class TrackData:
 
 
 def render_data(
-    plan: TrackPlan, size: TrackSize, seed: int, told: Callable[[int], None] = lambda count: None
+    plan: TrackPlan,
+    size: TrackSize,
+    seed: int,
+    told: Callable[[int], None] = lambda count: None,
+    sets: Path | None = None,
 ) -> TrackData:
-    """Render the sets of one seed; ``told`` hears how many images were rendered, for progress.
+    """Render the sets of one seed; ``told`` hears how many images are there, for progress.
 
-    The target is a set of videos where the track has them; what is scored is always single scenes.
+    The target is a set of videos where the track has them; what is scored is always single scenes. With a folder for
+    ``sets``, each set is written there by its name, or read where it lies there already.
     """
 
-    def singles(domain: Domain, count: int, stream_seed: int) -> Held[LabelledBatch]:
-        return hold_renders(Samples(domain, size.size_px, stream_seed), count, size.maps, told)
+    def held(setting: Domain, count: int, stream_seed: int, frames: int | None = None) -> Held[LabelledBatch]:
+        config = RenderConfig(setting.name, count, plan.name, size.size_px, stream_seed, frames)
+        chunks = open_samples(config).chunks(count) if sets is None else _from_disk(config, sets)
+        return hold_renders(chunks, size.maps, told)
 
-    if plan.target_frames is None:
-        target = singles(plan.target, size.target_samples, 2 * seed + 1)
-    else:
-        videos = VideoSamples(plan.target, size.size_px, 2 * seed + 1, plan.target_frames)
-        target = hold_renders(videos, size.target_samples, size.maps, told)
+    target = held(plan.target, size.target_samples, 2 * seed + 1, plan.target_frames)
     return TrackData(
-        source=singles(plan.source, size.source_samples, 2 * seed),
+        source=held(plan.source, size.source_samples, 2 * seed),
         target=target.map(lambda batch: batch.unlabelled()),
         target_labelled=target,
-        test_source=singles(plan.source, size.test_samples, _HELD_OUT).all(),
-        test_target=singles(plan.target, size.test_samples, _HELD_OUT + 1).all(),
+        test_source=held(plan.source, size.test_samples, _HELD_OUT).all(),
+        test_target=held(plan.target, size.test_samples, _HELD_OUT + 1).all(),
     )
 
 
-def hold_renders(samples: SampleStream, count: int, maps: PoseMaps, told: Callable[[int], None]) -> Held[LabelledBatch]:
-    """The first ``count`` images as the network's sensor gives them; ``told`` hears how many were rendered.
+def _from_disk(config: RenderConfig, sets: Path) -> Iterator[LabelledBatch]:
+    """A set below ``sets``, rendered there first where it is missing; chunk by chunk."""
+    videos = "" if config.frames is None else f"-videos{config.frames}"
+    folder = sets / f"{config.track}-{config.domain}{videos}-{config.size_px}px-{config.seed}"
+    render_set(config, folder)
+    source = ShardedSet(folder)
+    for start in range(0, config.count, CHUNK):
+        yield source.samples(start, min(CHUNK, config.count - start))
+
+
+def hold_renders(chunks: Iterable[LabelledBatch], maps: PoseMaps, told: Callable[[int], None]) -> Held[LabelledBatch]:
+    """Rendered images as the network's sensor gives them; ``told`` hears how many were rendered.
 
     Depth sensors' crops are held as pictures of their cube.
     """
 
-    def chunks() -> Iterator[LabelledBatch]:
-        for chunk in samples.chunks(count):
+    def seen() -> Iterator[LabelledBatch]:
+        for chunk in chunks:
             told(len(chunk))
             image = chunk.image
             if image is None:
@@ -103,4 +119,4 @@ def hold_renders(samples: SampleStream, count: int, maps: PoseMaps, told: Callab
                 image = depth_image(chunk.depth_m, chunk.centre_m, maps.cube_m)
             yield replace(chunk, image=image, depth_m=None, mask=None)
 
-    return Held(chunks())
+    return Held(seen())

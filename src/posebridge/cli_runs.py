@@ -74,8 +74,9 @@ class RenderCommand:
     quality: int = 95
     """Of jpg, 1 to 100."""
 
-    depth_unit_mm: float = 0.1
-    """What one step of the 16-bit depth images stands for. The reach is 65535 such steps: 6.55 m."""
+    depth_unit_mm: float | None = None
+    """What one step of the 16-bit depth images stands for: 0.1 for hands, 0.2 for people, where nothing is given.
+    The reach is 65535 such steps, 6.55 m for hands."""
 
     workers: int = 1
     """Processes of this machine that share the work, one thread each; 1 is this one alone."""
@@ -87,9 +88,10 @@ class RenderCommand:
         """Render, and say what there is."""
         from posebridge.data.sample_codec import ImageCoding
         from posebridge.distribute import Workers
-        from posebridge.recipes.render import RenderConfig, render_set
+        from posebridge.recipes.render import DEPTH_UNIT_MM, RenderConfig, render_set
 
-        coding = ImageCoding(self.format, self.quality, self.depth_unit_mm)
+        unit_mm = DEPTH_UNIT_MM[self.track] if self.depth_unit_mm is None else self.depth_unit_mm
+        coding = ImageCoding(self.format, self.quality, unit_mm)
         what = (self.domain, self.count, self.track, self.size_px, self.seed, self.frames)
         print(render_set(RenderConfig(*what, self.shard_size, coding), self.out, Workers(self.workers, self.ray)))
 

@@ -26,6 +26,8 @@ from posebridge.synthesis.domains import Domain, Track, domain, subject_of, view
 from posebridge.synthesis.stream import Samples, SampleStream, VideoSamples
 from posebridge.training.config_file import to_plain
 
+# Steps of 16-bit depth that reach further than a track's subjects stand.
+DEPTH_UNIT_MM: dict[Track, float] = {"hand-rgb": 0.1, "body-rgb": 0.2, "hand-depth": 0.1}
 _DECIDING = ("posebridge", "torch", "warp-lang", "numpy", "opencv-python-headless", "pillow", "anny", "roma")
 
 

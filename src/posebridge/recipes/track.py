@@ -7,11 +7,12 @@ from pathlib import Path
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import Metric
 from posebridge.data.loaders import Held
+from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.evaluation.protocols import Protocol
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
-from posebridge.recipes.render import RenderConfig, open_samples, render_set
+from posebridge.recipes.render import DEPTH_UNIT_MM, RenderConfig, open_samples, render_set
 from posebridge.rendering.photometry import WEAK, AppearanceConfig
 from posebridge.representations.depth_image import depth_image
 from posebridge.representations.pose_maps import PoseMaps
@@ -79,7 +80,8 @@ def render_data(
     """
 
     def held(setting: Domain, count: int, stream_seed: int, frames: int | None = None) -> Held[LabelledBatch]:
-        config = RenderConfig(setting.name, count, plan.name, size.size_px, stream_seed, frames)
+        coding = ImageCoding(depth_unit_mm=DEPTH_UNIT_MM[plan.name])
+        config = RenderConfig(setting.name, count, plan.name, size.size_px, stream_seed, frames, coding=coding)
         chunks = open_samples(config).chunks(count) if sets is None else _from_disk(config, sets)
         return hold_renders(chunks, size.maps, told)
 

@@ -20,7 +20,16 @@ from posebridge.synthesis.everyday_poses import EVERYDAY_POSES, HELD_OTHERWISE
 
 _COLUMN = {name: i for i, name in enumerate(ANGLE_NAMES)}
 _ARM = ("shoulder", "elbow", "forearm", "wrist", "index", "fingers", "thumb")
-_SPREAD_OF_NOISE = {"pelvis": 0.4, "spine": 0.7, "hip": 0.5, "ankle": 0.3, "toes": 0.5, "forearm": 2.0, "fingers": 2.0}
+_SPREAD_OF_NOISE = {
+    "pelvis": 0.4,
+    "spine": 0.7,
+    "neck": 1.5,
+    "hip": 0.5,
+    "ankle": 0.3,
+    "toes": 0.5,
+    "forearm": 2.0,
+    "fingers": 2.0,
+}
 
 
 @dataclass(frozen=True)

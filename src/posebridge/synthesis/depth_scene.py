@@ -1,11 +1,11 @@
 """Labelled depth pictures of right hands, seen by calibrated rigs: each hand by every camera at the same moment.
 
 ``DEPTH_STUDIO`` and ``DEPTH_STREET`` are the two sides of SynthShift's depth track and are frozen: a changed domain is
-a new benchmark. The setting follows the data of Ren et al. (CVPR 2022, Sec. 4): three views of one hand, crops of a
-250 mm cube, a rendered source.
+a new benchmark. ``DEPTH_VARIED`` is what a model for real sensors should be trained on. The setting follows the data of
+Ren et al. (CVPR 2022, Sec. 4): three views of one hand, crops of a 250 mm cube, a rendered source.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -82,6 +82,15 @@ DEPTH_STREET = DepthHandDomain(
     clutter=ClutterDistribution(behind_share=0.6, before_share=0.1),
     sensor=CONSUMER,
 )
+
+DEPTH_VARIED = replace(
+    DEPTH_STREET,
+    name="varied",
+    viewpoints=ViewpointDistribution(front_share=0.5, turn_deg=60.0, tilt_deg=40.0, roll_deg=90.0, anywhere_share=0.2),
+    rigs=replace(DEPTH_STREET.rigs, distance_m=(0.35, 1.2)),
+)
+
+DEPTH_DOMAINS = {domain.name: domain for domain in (DEPTH_STUDIO, DEPTH_STREET, DEPTH_VARIED)}
 
 
 def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, generator: Generator) -> LabelledBatch:

@@ -8,7 +8,7 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.errors import InputError
 from posebridge.synthesis.body_domains import BODY_DOMAINS, BodyDomain
 from posebridge.synthesis.body_subject import BodySubject
-from posebridge.synthesis.depth_scene import DEPTH_STREET, DEPTH_STUDIO, DepthHandDomain, render_depth_hands
+from posebridge.synthesis.depth_scene import DEPTH_DOMAINS, DepthHandDomain, render_depth_hands
 from posebridge.synthesis.hand_domains import HAND_DOMAINS, HandDomain
 from posebridge.synthesis.hand_subject import HandSubject
 from posebridge.synthesis.scene import render_stills
@@ -20,7 +20,7 @@ Domain = HandDomain | BodyDomain | DepthHandDomain
 DOMAINS: dict[Track, dict[str, Domain]] = {
     "hand-rgb": {**HAND_DOMAINS},
     "body-rgb": {**BODY_DOMAINS},
-    "hand-depth": {domain.name: domain for domain in (DEPTH_STUDIO, DEPTH_STREET)},
+    "hand-depth": {**DEPTH_DOMAINS},
 }
 
 

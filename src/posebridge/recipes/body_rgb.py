@@ -1,4 +1,4 @@
-"""SynthShift's track body-rgb: from labelled studio renders of people to unlabelled street videos."""
+"""SynthShift's track body-rgb: from labelled studio renders of people to unlabelled street ones."""
 
 from dataclasses import replace
 
@@ -40,5 +40,5 @@ BODY_RGB = TrackPlan(
     protocol=PCK_005_BODY,
     metric="pck_005",
     sizes={size.name: size for size in (SMALL, FULL)},
-    target_frames=24,
+    video_frames=24,
 )

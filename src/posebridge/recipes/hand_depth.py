@@ -94,5 +94,5 @@ HAND_DEPTH = TrackPlan(
     protocol=DEPTH,
     metric="mean_error_mm",
     sizes={size.name: size for size in (SMALL, FULL)},
-    target_frames=None,
+    video_frames=None,
 )

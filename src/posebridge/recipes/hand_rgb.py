@@ -1,4 +1,4 @@
-"""SynthShift's track hand-rgb: from labelled studio renders to unlabelled street videos."""
+"""SynthShift's track hand-rgb: from labelled studio renders to unlabelled street ones."""
 
 from dataclasses import replace
 
@@ -69,5 +69,5 @@ HAND_RGB = TrackPlan(
     protocol=PCK_005,
     metric="pck_005",
     sizes={size.name: size for size in (SMALL, FULL)},
-    target_frames=24,
+    video_frames=24,
 )

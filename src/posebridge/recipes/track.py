@@ -9,6 +9,7 @@ from posebridge.contracts.record import Metric
 from posebridge.data.loaders import Held
 from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_reader import ShardedSet
+from posebridge.errors import InputError
 from posebridge.evaluation.protocols import Protocol
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
@@ -52,7 +53,7 @@ class TrackPlan:
     protocol: Protocol
     metric: Metric  # the number of the track's table
     sizes: Mapping[str, TrackSize]
-    target_frames: int | None  # length of the target's videos; None: single images, or sets of views
+    video_frames: int | None  # length of the target's videos; None where a track has none
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,13 @@ def render_data(
 ) -> TrackData:
     """Render the sets of one seed; ``told`` hears how many images are there, for progress.
 
-    The target is a set of videos where the track has them; what is scored is always single scenes. With a folder for
-    ``sets``, each set is written there by its name, or read where it lies there already.
+    With a folder for ``sets``, each set is written there by its name, or read where it lies there already.
     """
 
-    def held(setting: Domain, count: int, stream_seed: int, frames: int | None = None) -> Held[LabelledBatch]:
-        coding = ImageCoding(depth_unit_mm=DEPTH_UNIT_MM[plan.name])
-        config = RenderConfig(setting.name, count, plan.name, size.size_px, stream_seed, frames, coding=coding)
-        chunks = open_samples(config).chunks(count) if sets is None else _from_disk(config, sets)
-        return hold_renders(chunks, size.maps, told)
+    def held(setting: Domain, count: int, stream_seed: int) -> Held[LabelledBatch]:
+        return _held(plan, size, setting, count, stream_seed, None, told, sets)
 
-    target = held(plan.target, size.target_samples, 2 * seed + 1, plan.target_frames)
+    target = held(plan.target, size.target_samples, 2 * seed + 1)
     return TrackData(
         source=held(plan.source, size.source_samples, 2 * seed),
         target=target.map(lambda batch: batch.unlabelled()),
@@ -93,6 +90,40 @@ def render_data(
         test_source=held(plan.source, size.test_samples, _HELD_OUT).all(),
         test_target=held(plan.target, size.test_samples, _HELD_OUT + 1).all(),
     )
+
+
+def render_videos(
+    plan: TrackPlan,
+    size: TrackSize,
+    seed: int,
+    told: Callable[[int], None] = lambda count: None,
+    sets: Path | None = None,
+) -> Held[UnlabelledBatch]:
+    """As many frames of the target again, as videos from a camera at rest: for methods that need pairs of frames.
+
+    Raises ``InputError`` for a track without videos.
+    """
+    if plan.video_frames is None:
+        raise InputError(f"track {plan.name} has no videos, so methods that need pairs of frames can't run on it")
+    whole = size.target_samples - size.target_samples % plan.video_frames
+    held = _held(plan, size, plan.target, whole, 2 * seed + 1, plan.video_frames, told, sets)
+    return held.map(lambda batch: batch.unlabelled())
+
+
+def _held(
+    plan: TrackPlan,
+    size: TrackSize,
+    setting: Domain,
+    count: int,
+    seed: int,
+    frames: int | None,
+    told: Callable[[int], None],
+    sets: Path | None,
+) -> Held[LabelledBatch]:
+    coding = ImageCoding(depth_unit_mm=DEPTH_UNIT_MM[plan.name])
+    config = RenderConfig(setting.name, count, plan.name, size.size_px, seed, frames, coding=coding)
+    chunks = open_samples(config).chunks(count) if sets is None else _from_disk(config, sets)
+    return hold_renders(chunks, size.maps, told)
 
 
 def _from_disk(config: RenderConfig, sets: Path) -> Iterator[LabelledBatch]:

@@ -3,15 +3,8 @@ import random
 import numpy as np
 import pytest
 
-from posebridge.data.datasets.hand_annotations import (
-    PresentFiles,
-    adaptation_split,
-    check_hand_scale,
-    checked_camera,
-    hand_lengths_m,
-    project,
-    read_json,
-)
+from posebridge.data.datasets.annotations import PresentFiles, project, read_json
+from posebridge.data.datasets.hand_annotations import adaptation_split, check_hand_scale, checked_camera, hand_lengths_m
 from posebridge.errors import InputError
 
 

@@ -191,7 +191,7 @@ def _mirrors(T_view_crop: Float[Tensor, "B 3 3"]) -> Bool[Tensor, "B"]:
 def trade_sides(
     values: Shaped[Tensor, "B J *d"], T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int] | None
 ) -> Shaped[Tensor, "B J *d"]:
-    """What belongs to joints of the crop in the order of the view, or the other way round; ``mirror`` as in ``move``."""
+    """What belongs to joints of the crop in the order of the view, or the reverse; ``mirror`` as in ``move``."""
     return _trade_sides(values, _mirrors(T_view_crop), mirror)
 
 

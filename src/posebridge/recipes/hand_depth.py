@@ -7,10 +7,9 @@ mean joint error in mm of held-out views, nothing aligned, as depth benchmarks a
 from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
-from posebridge.data.occlude import OcclusionConfig
 from posebridge.evaluation.protocols import DEPTH
-from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.recipes import hand_rgb
 from posebridge.recipes.track import TrackPlan, TrackSize
 from posebridge.rendering.photometry import OFF
 from posebridge.representations.pose_maps import PoseMaps
@@ -23,36 +22,22 @@ _CUBE_M = DEPTH_STUDIO.cube_m
 # The hand's size in the cube is known, so views keep their scale nearly; colours are depths, so only noise is added.
 _GEOMETRY = GeometryConfig(rotation_deg=45.0, shear_deg=0.0, translation=0.04, scale=(0.95, 1.05))
 _APPEARANCE = replace(OFF, blur_probability=0.2, noise_probability=0.5, read_noise=0.03)
-_SMALL_SOURCE = SourceTrainingConfig(
-    schedule=Schedule(steps=1_500, learning_rate=2e-3, decay="cosine", warmup=0.05, weight_decay=1e-4, clip_norm=5.0),
-    batch_size=64,
-    geometry=_GEOMETRY,
-    appearance=_APPEARANCE,
-    depth_weight=2.0,
-)
+_CHANGES = {"geometry": _GEOMETRY, "appearance": _APPEARANCE, "depth_weight": 2.0}
 
-SMALL = TrackSize(
-    name="small",
-    size_px=64,
+SMALL = replace(
+    hand_rgb.SMALL,
     source_samples=9_600,
     target_samples=3_840,
     test_samples=1_152,
-    network=PoseResNetConfig(encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True),
-    maps=PoseMaps("softmax", sigma=1.5, cube_m=_CUBE_M),
-    source=_SMALL_SOURCE,
-    supervised_target=replace(_SMALL_SOURCE, schedule=replace(_SMALL_SOURCE.schedule, steps=450, learning_rate=1e-3)),
-    mean_teacher=MeanTeacherConfig(
+    maps=replace(hand_rgb.SMALL.maps, cube_m=_CUBE_M),
+    source=replace(hand_rgb.SMALL.source, **_CHANGES),
+    supervised_target=replace(hand_rgb.SMALL.supervised_target, **_CHANGES),
+    mean_teacher=replace(
+        hand_rgb.SMALL.mean_teacher,
         style=None,  # a depth picture has no style to take over: its values are the geometry
-        schedule=Schedule(steps=300, learning_rate=5e-4, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0),
-        batch_size=48,
-        geometry=_GEOMETRY,
-        appearance=_APPEARANCE,
-        occlusion=OcclusionConfig(),
-        average_decay=0.98,
         kept_share=0.5,
-        heat_weight=1.0,
-        depth_weight=2.0,
         depth_consistency_weight=1.0,
+        **_CHANGES,
     ),
     selection_appearance=_APPEARANCE,
 )
@@ -66,16 +51,10 @@ FULL = TrackSize(
     network=PoseResNetConfig(encoder="resnet18"),
     maps=PoseMaps("softmax", sigma=2.0, cube_m=_CUBE_M),
     source=SourceTrainingConfig(
-        schedule=Schedule(steps=40_000, learning_rate=1e-3, decay="cosine", warmup=0.02, clip_norm=5.0),
-        geometry=_GEOMETRY,
-        appearance=_APPEARANCE,
-        depth_weight=2.0,
+        schedule=Schedule(steps=40_000, learning_rate=1e-3, decay="cosine", warmup=0.02, clip_norm=5.0), **_CHANGES
     ),
     supervised_target=SourceTrainingConfig(
-        schedule=Schedule(steps=15_000, learning_rate=5e-4, decay="cosine", warmup=0.02, clip_norm=5.0),
-        geometry=_GEOMETRY,
-        appearance=_APPEARANCE,
-        depth_weight=2.0,
+        schedule=Schedule(steps=15_000, learning_rate=5e-4, decay="cosine", warmup=0.02, clip_norm=5.0), **_CHANGES
     ),
     mean_teacher=replace(
         SMALL.mean_teacher,

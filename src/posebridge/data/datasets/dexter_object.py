@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posebridge.data.datasets.hand_annotations import MM, camera_matrix, check_hand_scale
+from posebridge.data.datasets.annotations import MM, camera_matrix
+from posebridge.data.datasets.hand_annotations import check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS

@@ -13,7 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from posebridge.data.datasets.hand_annotations import Part, adaptation_split, check_hand_scale, checked_camera, project
+from posebridge.data.datasets.annotations import project
+from posebridge.data.datasets.hand_annotations import Part, adaptation_split, check_hand_scale, checked_camera
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, read_image
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21

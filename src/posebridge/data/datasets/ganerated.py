@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from posebridge.data.datasets.hand_annotations import JOINTS, MM, camera_matrix, check_hand_scale
+from posebridge.data.datasets.annotations import MM, camera_matrix
+from posebridge.data.datasets.hand_annotations import JOINTS, check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.errors import InputError

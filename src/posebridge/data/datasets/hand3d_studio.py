@@ -13,15 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import joint_box, numbers
-from posebridge.data.datasets.hand_annotations import (
-    JOINTS,
-    Part,
-    PresentFiles,
-    adaptation_split,
-    checked_camera,
-    read_json,
-)
+from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json
+from posebridge.data.datasets.hand_annotations import JOINTS, Part, adaptation_split, checked_camera
 from posebridge.data.datasets.hand_frames import BOX_SCALE, HandFrames, HandRecord
 from posebridge.data.frames import Side
 from posebridge.errors import InputError

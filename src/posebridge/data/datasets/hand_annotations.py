@@ -1,45 +1,18 @@
-"""What readers of hand datasets share: annotation files, images that are there, plausible hands, cameras, a split."""
+"""What readers of hand datasets share: plausible hands, cameras, a split."""
 
-import json
 import random
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from posebridge.errors import InputError
 
-MM = 1e-3
 JOINTS = 21
 Part = Literal["train", "test", "all"]
 
 _HAND_M = (0.002, 1.0)  # no hand's joints lie closer together or farther apart than this
 _SPLIT_SEED, _TEST_SHARE, _MOST_TEST = 42, 0.2, 3200
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises ``InputError`` for a missing or damaged one."""
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; without labels, open the folder of images instead") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
-
-
-class PresentFiles:
-    """Which files are there. Each folder is listed once, for a release has up to millions of images."""
-
-    def __init__(self):
-        self._names: dict[Path, frozenset[str]] = {}
-
-    def __contains__(self, file: Path) -> bool:
-        folder = file.parent
-        if folder not in self._names:
-            names = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
-            self._names[folder] = frozenset(names)
-        return file.name in self._names[folder]
 
 
 def hand_lengths_m(joints_m: np.ndarray) -> np.ndarray:
@@ -66,11 +39,6 @@ def check_hand_scale(joints_m: np.ndarray, samples: Sequence[str], where: str, u
     return reasons
 
 
-def camera_matrix(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
-    """K (3, 3) of pixels without skew."""
-    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
-
-
 def checked_camera(K: np.ndarray, where: str) -> np.ndarray:
     """K (3, 3). Raises ``InputError`` unless it is finite, with focal lengths above zero and (0, 0, 1) below."""
     possible = np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0 and np.abs(K[2] - [0, 0, 1]).max() < 1e-6
@@ -79,11 +47,6 @@ def checked_camera(K: np.ndarray, where: str) -> np.ndarray:
             f"{where}: the intrinsics {K.tolist()} are impossible: expected finite pixels, focal lengths above zero"
         )
     return K
-
-
-def project(joints_m: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """Pixels (..., 2) of points (..., 3) in the camera frame, all in front of the camera."""
-    return (joints_m[..., :2] / joints_m[..., 2:]) @ K[:2, :2].T + K[:2, 2]
 
 
 def adaptation_split(count: int, part: Part) -> list[int]:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import joint_box
-from posebridge.data.datasets.hand_annotations import project
+from posebridge.data.datasets.annotations import joint_box, project
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, Side, UnreadableFrameError, read_image
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import convert

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import MM, check_person_size, numbers, one_line, optional_library
+from posebridge.data.datasets.annotations import MM, check_person_size, numbers, one_line, optional_library
 from posebridge.data.datasets.human36m_cameras import CAMERAS, StudioCamera, read_cameras
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
 from posebridge.errors import InputError

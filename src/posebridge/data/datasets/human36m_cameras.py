@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import MM, checked_intrinsics, pose_of_camera
+from posebridge.data.datasets.annotations import MM, checked_intrinsics, pose_of_camera
 from posebridge.errors import InputError
 
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")

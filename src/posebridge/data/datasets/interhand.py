@@ -13,16 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import numbers, pose_of_camera
-from posebridge.data.datasets.hand_annotations import (
-    JOINTS,
-    MM,
-    PresentFiles,
-    camera_matrix,
-    check_hand_scale,
-    checked_camera,
-    read_json,
-)
+from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, numbers, pose_of_camera, read_json
+from posebridge.data.datasets.hand_annotations import JOINTS, check_hand_scale, checked_camera
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.frames import Side
 from posebridge.errors import InputError

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import MATLAB_FIRST_PIXEL, joint_box, numbers, read_mat
+from posebridge.data.datasets.annotations import MATLAB_FIRST_PIXEL, joint_box, numbers, read_mat
 from posebridge.data.datasets.person_sequences import numbered_images
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, read_image
 from posebridge.errors import InputError

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import (
+from posebridge.data.datasets.annotations import (
     MM,
     check_person_size,
     checked_intrinsics,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import MATLAB_FIRST_PIXEL, numbers, read_mat
+from posebridge.data.datasets.annotations import MATLAB_FIRST_PIXEL, numbers, read_mat
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, read_image
 from posebridge.errors import InputError
 from posebridge.skeletons.body import MPII16

@@ -14,15 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import is_rigid, numbers
-from posebridge.data.datasets.hand_annotations import (
-    JOINTS,
-    MM,
-    Part,
-    PresentFiles,
-    camera_matrix,
-    check_hand_scale,
-)
+from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, is_rigid, numbers
+from posebridge.data.datasets.hand_annotations import JOINTS, Part, check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.frames import RawFrame, read_image
 from posebridge.data.pickles import load_arrays

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import joint_box, numbers
-from posebridge.data.datasets.hand_annotations import JOINTS, PresentFiles, read_json
+from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json
+from posebridge.data.datasets.hand_annotations import JOINTS
 from posebridge.data.datasets.hand_frames import BOX_SCALE, HandFrames, HandRecord
 from posebridge.data.frames import Side
 from posebridge.errors import InputError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import joint_box, project
+from posebridge.data.datasets.annotations import joint_box, project
 from posebridge.data.datasets.video_access import VideoAccess
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, UnreadableFrameError, read_image
 from posebridge.errors import InputError

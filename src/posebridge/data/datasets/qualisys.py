@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import MM, checked_intrinsics, is_rigid, pose_of_camera
+from posebridge.data.datasets.annotations import MM, checked_intrinsics, is_rigid, pose_of_camera
 from posebridge.data.datasets.image_folder import visible_files
 from posebridge.data.datasets.video import VIDEO_SUFFIXES
 from posebridge.data.datasets.video_access import VideoAccess

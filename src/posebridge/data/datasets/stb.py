@@ -15,15 +15,8 @@ import numpy as np
 import roma
 import torch
 
-from posebridge.data.datasets.body_annotations import read_mat
-from posebridge.data.datasets.hand_annotations import (
-    JOINTS,
-    MM,
-    Part,
-    PresentFiles,
-    camera_matrix,
-    check_hand_scale,
-)
+from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, read_mat
+from posebridge.data.datasets.hand_annotations import JOINTS, Part, check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import check_person_size, numbers, pose_of_camera, project, read_mat
+from posebridge.data.datasets.annotations import check_person_size, numbers, pose_of_camera, project, read_mat
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences
 from posebridge.data.frames import FrameLabels, RawFrame
 from posebridge.errors import InputError

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from posebridge.data.datasets.body_annotations import check_person_size, checked_intrinsics, is_rigid, numbers
+from posebridge.data.datasets.annotations import check_person_size, checked_intrinsics, is_rigid, numbers
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
 from posebridge.data.pickles import load_arrays
 from posebridge.errors import InputError

@@ -13,8 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from posebridge.data.boxes import box_problem
-from posebridge.data.datasets.body_annotations import joint_box, numbers
-from posebridge.data.datasets.hand_annotations import PresentFiles, read_json
+from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json
 from posebridge.data.datasets.hand_frames import BOX_SCALE, HandFrames, HandRecord
 from posebridge.data.frames import Side
 from posebridge.errors import InputError

@@ -1,6 +1,7 @@
-"""What readers of body datasets share: files that hold their arrays, cameras, plausible people and boxes."""
+"""What readers share: files that hold arrays, images that are there, cameras, plausible people and boxes."""
 
 import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,30 @@ def read_mat(path: Path, names: Sequence[str], nested: bool = False) -> dict[str
     return {name: content[name] for name in names}
 
 
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises ``InputError`` for a missing or damaged one."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; without labels, open the folder of images instead") from None
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {error}") from None
+
+
+class PresentFiles:
+    """Which files are there. Each folder is listed once, for a release has up to millions of images."""
+
+    def __init__(self):
+        self._names: dict[Path, frozenset[str]] = {}
+
+    def __contains__(self, file: Path) -> bool:
+        folder = file.parent
+        if folder not in self._names:
+            names = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
+            self._names[folder] = frozenset(names)
+        return file.name in self._names[folder]
+
+
 def numbers(value: Any, shape: tuple[int | None, ...], where: str) -> np.ndarray:
     """The value as float64 of that shape, None admitting any length. Raises ``InputError``."""
     try:
@@ -56,6 +81,11 @@ def numbers(value: Any, shape: tuple[int | None, ...], where: str) -> np.ndarray
         found = " x ".join(map(str, array.shape)) or "a single number"
         raise InputError(f"{where} is {found}, expected {wanted}")
     return array
+
+
+def camera_matrix(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+    """K (3, 3) of pixels without skew."""
+    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
 
 
 def checked_intrinsics(K: np.ndarray, where: str) -> np.ndarray:

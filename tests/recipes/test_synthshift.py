@@ -10,7 +10,7 @@ from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.pairs import PairConfig, pairs_of
 from posebridge.errors import InputError
 from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig, make_context, run_synthshift
-from posebridge.recipes.track import render_data, render_videos
+from posebridge.recipes.track import TrackRenderer
 from recipes.small_runs import ONE_CPU, SMALL_BODY_RGB, SMALL_HAND_DEPTH, SMALL_HAND_RGB, shrink
 
 SIZES = {"hand-rgb": SMALL_HAND_RGB, "body-rgb": SMALL_BODY_RGB, "hand-depth": SMALL_HAND_DEPTH}
@@ -20,7 +20,7 @@ ROLES = ("source_only", "adapted", "supervised_target")
 @pytest.fixture(scope="module")
 def sets():
     """The rendered sets of seed 0, by track."""
-    return {track: render_data(TRACKS[track], size, seed=0) for track, size in SIZES.items()}
+    return {track: TrackRenderer(TRACKS[track], size).data(0) for track, size in SIZES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize("track", SIZES)
 def test_sets(sets, track):
     data, told = sets[track], []
-    again = render_data(TRACKS[track], SIZES[track], 0, told.append)
+    again = TrackRenderer(TRACKS[track], SIZES[track], told=told.append).data(0)
     assert sum(told) == 66 + 48 + 24 + 24
     assert len(data.source) == 66
     assert len(data.target) == len(data.target_labelled) == 48
@@ -56,10 +56,10 @@ def test_sets(sets, track):
 @pytest.mark.parametrize("track", ["hand-rgb", "hand-depth"])
 def test_sets_from_disk_are_the_same(sets, track, tmp_path):
     """Written as shards and read back, and read again without rendering."""
-    first = render_data(TRACKS[track], SIZES[track], 0, sets=tmp_path)
+    first = TrackRenderer(TRACKS[track], SIZES[track], tmp_path).data(0)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")}
     assert len(written) == 4
-    again = render_data(TRACKS[track], SIZES[track], 0, sets=tmp_path)
+    again = TrackRenderer(TRACKS[track], SIZES[track], tmp_path).data(0)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")} == written
     for data in (first, again):
         ours, theirs = data.target_labelled.all(), sets[track].target_labelled.all()
@@ -71,7 +71,7 @@ def test_sets_from_disk_are_the_same(sets, track, tmp_path):
 
 @pytest.mark.parametrize("track", ["hand-rgb", "body-rgb"])
 def test_colour_tracks_have_videos_that_give_pairs(sets, track):
-    videos = render_videos(TRACKS[track], SIZES[track], seed=0).all()
+    videos = TrackRenderer(TRACKS[track], SIZES[track]).videos(0).all()
     assert type(videos) is UnlabelledBatch
     assert Counter(videos.sequence) == dict.fromkeys(("street-1-000000", "street-1-000001"), 24)
     assert len(pairs_of(videos, PairConfig())) == 48
@@ -80,7 +80,7 @@ def test_colour_tracks_have_videos_that_give_pairs(sets, track):
 
 def test_the_depth_track_has_no_videos():
     with pytest.raises(InputError, match=r"^track hand-depth has no videos"):
-        render_videos(TRACKS["hand-depth"], SMALL_HAND_DEPTH, seed=0)
+        TrackRenderer(TRACKS["hand-depth"], SMALL_HAND_DEPTH).videos(0)
 
 
 def test_depth_targets_are_sets_of_three_views(sets):
@@ -92,7 +92,7 @@ def test_depth_targets_are_sets_of_three_views(sets):
 
 
 def test_seeds_share_the_test_set_alone(sets):
-    data, other = sets["hand-rgb"], render_data(TRACKS["hand-rgb"], SMALL_HAND_RGB, seed=1)
+    data, other = sets["hand-rgb"], TrackRenderer(TRACKS["hand-rgb"], SMALL_HAND_RGB).data(1)
     assert torch.equal(other.test_target.rgb, data.test_target.rgb)
     assert not set(other.target.all().key) & set(data.target.all().key)
     assert not set(other.source.all().key) & set(data.source.all().key)

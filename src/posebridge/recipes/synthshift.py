@@ -25,7 +25,7 @@ from posebridge.recipes.hand_depth import HAND_DEPTH
 from posebridge.recipes.hand_rgb import HAND_RGB
 from posebridge.recipes.pipeline import Trained, label_free_selection, predict, rendering_progress, train, truth_of
 from posebridge.recipes.records import Story, gallery, make_record
-from posebridge.recipes.track import TrackData, TrackPlan, TrackSize, render_data
+from posebridge.recipes.track import TrackData, TrackPlan, TrackRenderer, TrackSize
 from posebridge.representations.pose25d import reference_length
 from posebridge.synthesis.domains import Track
 from posebridge.training.context import Context
@@ -79,7 +79,7 @@ def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, k
     size = plan.sizes[config.size]
     run = Run.create(folder, kind, config, hardware, size)
     with rendering_progress(size.source_samples + size.target_samples + 2 * size.test_samples) as told:
-        data = render_data(plan, size, config.seed, told, config.sets)
+        data = TrackRenderer(plan, size, config.sets, told).data(config.seed)
     trained = _train(run, plan, size, data, config.seed, hardware)
     predictors: dict[Role, Predictor] = {
         role: Predictor(spec_of(plan, size, data, role), left.network) for role, left in trained.items()

@@ -67,63 +67,48 @@ class TrackData:
     test_target: LabelledBatch
 
 
-def render_data(
-    plan: TrackPlan,
-    size: TrackSize,
-    seed: int,
-    told: Callable[[int], None] = lambda count: None,
-    sets: Path | None = None,
-) -> TrackData:
-    """Render the sets of one seed; ``told`` hears how many images are there, for progress.
+@dataclass(frozen=True)
+class TrackRenderer:
+    """Renders the images of a track at one size.
 
-    With a folder for ``sets``, each set is written there by its name, or read where it lies there already.
+    With a folder for ``sets``, each set is written there by its name, or read where it lies there already. ``told``
+    hears how many images are there, for progress.
     """
 
-    def held(setting: Domain, count: int, stream_seed: int) -> Held[LabelledBatch]:
-        return _held(plan, size, setting, count, stream_seed, None, told, sets)
+    plan: TrackPlan
+    size: TrackSize
+    sets: Path | None = None
+    told: Callable[[int], None] = lambda count: None
 
-    target = held(plan.target, size.target_samples, 2 * seed + 1)
-    return TrackData(
-        source=held(plan.source, size.source_samples, 2 * seed),
-        target=target.map(lambda batch: batch.unlabelled()),
-        target_labelled=target,
-        test_source=held(plan.source, size.test_samples, _HELD_OUT).all(),
-        test_target=held(plan.target, size.test_samples, _HELD_OUT + 1).all(),
-    )
+    def data(self, seed: int) -> TrackData:
+        """The sets of one seed: single scenes, of which the scored ones are the same for all seeds."""
+        plan, size = self.plan, self.size
+        target = self._held(plan.target, size.target_samples, 2 * seed + 1)
+        return TrackData(
+            source=self._held(plan.source, size.source_samples, 2 * seed),
+            target=target.map(lambda batch: batch.unlabelled()),
+            target_labelled=target,
+            test_source=self._held(plan.source, size.test_samples, _HELD_OUT).all(),
+            test_target=self._held(plan.target, size.test_samples, _HELD_OUT + 1).all(),
+        )
 
+    def videos(self, seed: int) -> Held[UnlabelledBatch]:
+        """As many frames of the target again, from cameras at rest: for methods that need pairs of frames.
 
-def render_videos(
-    plan: TrackPlan,
-    size: TrackSize,
-    seed: int,
-    told: Callable[[int], None] = lambda count: None,
-    sets: Path | None = None,
-) -> Held[UnlabelledBatch]:
-    """As many frames of the target again, as videos from a camera at rest: for methods that need pairs of frames.
+        Raises ``InputError`` for a track without videos.
+        """
+        frames = self.plan.video_frames
+        if frames is None:
+            raise InputError(f"track {self.plan.name} has no videos: methods that need pairs of frames can't run on it")
+        whole = self.size.target_samples - self.size.target_samples % frames
+        return self._held(self.plan.target, whole, 2 * seed + 1, frames).map(lambda batch: batch.unlabelled())
 
-    Raises ``InputError`` for a track without videos.
-    """
-    if plan.video_frames is None:
-        raise InputError(f"track {plan.name} has no videos, so methods that need pairs of frames can't run on it")
-    whole = size.target_samples - size.target_samples % plan.video_frames
-    held = _held(plan, size, plan.target, whole, 2 * seed + 1, plan.video_frames, told, sets)
-    return held.map(lambda batch: batch.unlabelled())
-
-
-def _held(
-    plan: TrackPlan,
-    size: TrackSize,
-    setting: Domain,
-    count: int,
-    seed: int,
-    frames: int | None,
-    told: Callable[[int], None],
-    sets: Path | None,
-) -> Held[LabelledBatch]:
-    coding = ImageCoding(depth_unit_mm=DEPTH_UNIT_MM[plan.name])
-    config = RenderConfig(setting.name, count, plan.name, size.size_px, seed, frames, coding=coding)
-    chunks = open_samples(config).chunks(count) if sets is None else _from_disk(config, sets)
-    return hold_renders(chunks, size.maps, told)
+    def _held(self, setting: Domain, count: int, seed: int, frames: int | None = None) -> Held[LabelledBatch]:
+        track = self.plan.name
+        coding = ImageCoding(depth_unit_mm=DEPTH_UNIT_MM[track])
+        config = RenderConfig(setting.name, count, track, self.size.size_px, seed, frames, coding=coding)
+        chunks = open_samples(config).chunks(count) if self.sets is None else _from_disk(config, self.sets)
+        return hold_renders(chunks, self.size.maps, self.told)
 
 
 def _from_disk(config: RenderConfig, sets: Path) -> Iterator[LabelledBatch]:

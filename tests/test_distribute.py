@@ -109,6 +109,13 @@ def test_workers_that_can_not_be():
 # A cluster
 
 
+@pytest.mark.slow
+def test_ray_leaves_the_signals_alone(two_machines):
+    before = signal.getsignal(signal.SIGTERM)
+    assert len(list(Workers(ray=two_machines).run(double, PIECES))) == len(PIECES)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "no.such.host.invalid:6379", "nonsense", "auto"])
 def test_no_cluster(address, monkeypatch):
     pytest.importorskip("ray")

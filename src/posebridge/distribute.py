@@ -11,9 +11,10 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -170,13 +171,27 @@ def _import_ray() -> Any:
     return ray
 
 
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Ray takes SIGTERM for itself, and training in the same process would then not save its last step."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _connect(ray: Any, address: str) -> None:
     """Raises ``InputError`` where no cluster answers. Ray itself waits for minutes there, then ends the process."""
     host, _, port = address.rpartition(":")
     try:
         if host and port.isdigit() and "/" not in host:
             socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        with _own_signals():
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         told = f"no Ray cluster at {address} ({reason}): give host:port, or auto on one of its machines"

@@ -53,7 +53,13 @@ def test_the_examples_of_the_page(rendered, library, printed, capsys):
 
 def test_ctrl_c_leaves_every_finished_piece(tmp_path, capsys):
     command = [sys.executable, "-m", "posebridge.cli", "render", "studio", "--count", "100000", "--size-px", "32"]
-    process = subprocess.Popen([*command, "--out", str(tmp_path / "set")], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path / "set")],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A runner in the background ignores ctrl-c, and its children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     started = time.monotonic()
     while len(list((tmp_path / "set").glob("pieces/*.piece"))) < 2 and time.monotonic() - started < 60:
         time.sleep(0.02)

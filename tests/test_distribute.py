@@ -61,11 +61,14 @@ def two_machines():
     from ray.cluster_utils import Cluster
 
     store = {"num_cpus": 1, "object_store_memory": 100 << 20}
+    before = signal.getsignal(signal.SIGTERM)
     cluster = Cluster(initialize_head=True, head_node_args={**store, "include_dashboard": False})
     cluster.add_node(**store)
+    signal.signal(signal.SIGTERM, before)  # a cluster in this process takes it, which is a matter of these tests alone
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the cluster doesn't have this file
     yield cluster.address
     cluster.shutdown()
+    signal.signal(signal.SIGTERM, before)
 
 
 # This process, and processes beside it

@@ -21,7 +21,7 @@ from posebridge.training.optimisers import Schedule
 from posebridge.training.pseudo_labels import look
 from posebridge.training.run import Run, SelectionPlan
 from posebridge.training.source_training import SourceTrainingConfig
-from posebridge.training.style import AdaINStyle, FourierStyle
+from posebridge.training.style import AdaINStyle, FourierStyle, restyle_some
 from training.dots import (
     MAPS,
     ONE_CPU,
@@ -117,7 +117,7 @@ def test_a_right_student_has_nothing_to_learn():
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_one_threshold_keeps_a_share_of_the_whole_batch(share):
     stage = with_trainer(adaptation_stage(context(), kept_share=share, looks=1, **PLAINLY))
-    pseudo = stage._teach(batches()["target"], batches()["source"].rgb, generator_for(0, 0))
+    pseudo = stage.teaching.teach(stage.teacher, batches()["target"], batches()["source"].rgb, generator_for(0, 0))
     assert pseudo.kept.sum() == share * 24
     if share < 1:
         assert pseudo.confidence[pseudo.kept].min() > pseudo.confidence[~pseudo.kept].max()
@@ -135,7 +135,7 @@ def test_looks_that_disagree_are_not_trusted():
     stage = adaptation_stage(context(), agreement_px=0.03)
     look = stage.pseudo_labels(dots(2, seed=4).unlabelled())
     shift = torch.tensor([[0.0, 2.0, 20.0], [0.0, 0.0, 0.0]])[..., None] * torch.tensor([0.6, 0.8])
-    merged = stage._merge([look, replace(look, uv_px=look.uv_px + shift)], SIDE)
+    merged = stage.teaching.merge([look, replace(look, uv_px=look.uv_px + shift)], SIDE)
     apart = shift.norm(dim=-1) / 2 / (0.03 * SIDE)
     assert torch.allclose(merged.confidence, look.confidence * torch.exp(-0.5 * apart**2), atol=1e-5)
     assert torch.allclose(merged.uv_px, look.uv_px + shift / 2, atol=1e-5)
@@ -185,7 +185,7 @@ def test_without_style_images_are_what_they_were():
         options = {**PLAINLY, "style": style, "source_to_target": 0.0, "target_to_source": 0.0}
         stage = with_trainer(adaptation_stage(context(), Sighted(), **options))
         source, target = batches()["source"].rgb, batches()["target"].rgb
-        assert stage._restyled(source, target, 0.0, generator_for(0, 0)) is source
+        assert restyle_some(stage.teaching.stylist, source, target, 0.0, generator_for(0, 0)) is source
     one = with_trainer(adaptation_stage(context(), **{**PLAINLY, "style": FourierStyle()}))
     none = with_trainer(adaptation_stage(context(), **PLAINLY))
     a, b = (s.terms(batches(), generator_for(0, 0))["heat"].item() for s in (one, none))
@@ -197,7 +197,7 @@ def test_style_reaches_a_share_of_the_images():
     source, target = dots(200, seed=1).rgb, dots(8, seed=2, ground=0.5).rgb
     before = source.clone()
     for probability in (0.3, 1.0):
-        restyled = stage._restyled(source, target, probability, generator_for(1, 0))
+        restyled = restyle_some(stage.teaching.stylist, source, target, probability, generator_for(1, 0))
         changed = (restyled != source).flatten(1).any(1).float().mean().item()
         assert changed == pytest.approx(probability, abs=0.1)
     assert torch.equal(source, before)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from posebridge.cameras.crop import flip_map, inverse_map
-from posebridge.training.pseudo_labels import PseudoLabels, Teaching, keep_most_confident, look, update_average
+from posebridge.training.pseudo_labels import PseudoLabels, ShowsPseudoLabels, keep_most_confident, look, update_average
 from training.dots import MAPS, Finder, adaptation_stage, context, dots
 
 
@@ -66,7 +66,7 @@ def test_networks_of_another_shape_are_a_programming_error():
 
 def test_adaptation_can_show_what_it_teaches():
     stage = adaptation_stage(context(), Finder(), kept_share=0.25).eval()
-    assert isinstance(stage, Teaching)
+    assert isinstance(stage, ShowsPseudoLabels)
     batch = dots(40, seed=6)
     shown = stage.pseudo_labels(batch.unlabelled())
     assert (shown.uv_px - batch.uv_px).norm(dim=-1).max() < 0.1

@@ -1,8 +1,7 @@
 """UniFrame (Kim et al., ECCV 2022): a slow teacher's pseudo-labels, and style transfer both ways.
 
-Every view of an image is an affine map of pixels that is known exactly. The teacher's joints are taken from its view
-to the student's by composing the two maps, and the heat map that the student should give is drawn there: nothing is
-ever warped back, so consistency across augmentations is exact.
+The teacher's joints are taken from its view to the student's by composing the two views' maps, and the heat map that
+the student should give is drawn there: nothing is ever warped back, so consistency across augmentations is exact.
 """
 
 import copy
@@ -10,23 +9,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import torch
-from torch import Generator, Tensor
+from torch import Generator
 
-from posebridge.cameras.crop import inverse_map
 from posebridge.contracts.batch import Observation, UnlabelledBatch
-from posebridge.data.augment import GeometryConfig, draw_views, move
+from posebridge.data.augment import GeometryConfig, move
 from posebridge.data.occlude import OcclusionConfig, adaptive_occlusion
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
-from posebridge.training.pseudo_labels import PseudoLabels, keep_most_confident, look, update_average
+from posebridge.training.pseudo_labels import PseudoLabels, update_average
 from posebridge.training.run import SelectionPlan
 from posebridge.training.source_training import SourceTrainingConfig, augmented, train_source
 from posebridge.training.stage import PoseStage, Stage, Terms
-from posebridge.training.style import AdaINStyle, FourierStyle, StyleTraining, Stylist
+from posebridge.training.style import AdaINStyle, FourierStyle, Stylist, restyle_some, train_style
 from posebridge.training.supervision import depth_term, heat_term, supervised_terms
+from posebridge.training.teaching import Teaching
 
 
 @dataclass(frozen=True)
@@ -66,13 +64,7 @@ class MeanTeacher:
     def stages(self, context: Context) -> Iterator[tuple[Stage, SelectionPlan | None]]:
         """The stages in order; each is made when the one before is done."""
         network = yield from train_source(self.config.source, context)
-        stylist: Stylist | None = None
-        if isinstance(self.config.style, AdaINStyle):
-            style = StyleTraining(self.config.style, context)
-            yield style, None
-            stylist = style.stylist()
-        elif self.config.style is not None:
-            stylist = self.config.style.stylist()
+        stylist = yield from train_style(self.config.style, context)
         yield Adaptation(self.config, context, network, stylist), context.selection
 
 
@@ -100,18 +92,18 @@ class Adaptation(PoseStage):
         self.skeleton = context.skeleton
         self.student = copy.deepcopy(network).train()
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
-        self.stylist = stylist
+        self.teaching = Teaching(config, context.maps, context.skeleton.mirror, stylist)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """Supervision on the source, consistency with the teacher on the target."""
         source, target = batches["source"], batches["target"]
         assert isinstance(target, UnlabelledBatch)
-        styled = self._restyled(source.rgb, target.rgb, self.config.source_to_target, generator)
+        styled = restyle_some(self.teaching.stylist, source.rgb, target.rgb, self.config.source_to_target, generator)
         labelled = augmented(replace(source, image=styled), self.config, generator, self.skeleton.mirror)
         terms = supervised_terms(self.maps, self.maps_of(self.student, labelled.rgb), labelled, self.skeleton)
 
-        pseudo = self._teach(target, source.rgb, generator)
-        T_student = self._draw_views(target, generator)
+        pseudo = self.teaching.teach(partial(self.maps_of, self.teacher), target, source.rgb, generator)
+        T_student = self.teaching.draw_views(target, generator)
         taught = pseudo.seen_through(T_student, self.skeleton.mirror)
         image = apply_appearance(move(target, T_student).rgb, self.config.appearance, generator)
         image, _ = adaptive_occlusion(image, taught.uv_px, taught.confidence, self.config.occlusion, generator)
@@ -120,46 +112,6 @@ class Adaptation(PoseStage):
         terms["consistency"] = heat_term(self.maps, heat, taught.uv_px, image.shape[-1], kept)
         terms["depth_consistency"] = depth_term(self.maps, (heat, depth), taught.relative_depth, kept)
         return terms
-
-    @torch.no_grad()
-    def _teach(self, target: UnlabelledBatch, source_images: Tensor, generator: Generator) -> PseudoLabels:
-        """The teacher's joints in the pixels of the un-augmented crop."""
-        looks = []
-        for _ in range(self.config.looks):
-            T_view = self._draw_views(target, generator)
-            view = move(target, T_view).rgb
-            image = self._restyled(view, source_images, self.config.target_to_source, generator)
-            image = apply_appearance(image, self.config.appearance, generator)
-            seen = look(partial(self.maps_of, self.teacher), self.maps, image)
-            looks.append(seen.seen_through(inverse_map(T_view), self.skeleton.mirror))
-        return self._merge(looks, target.rgb.shape[-1])
-
-    def _merge(self, looks: list[PseudoLabels], image_px: int) -> PseudoLabels:
-        """Mean of the looks, trusted as far as they agree."""
-        uv = torch.stack([seen.uv_px for seen in looks])
-        confidence = torch.stack([seen.confidence for seen in looks]).prod(0) ** (1 / len(looks))
-        if len(looks) > 1:
-            apart = (uv - uv.mean(0)).norm(dim=-1).mean(0) / (self.config.agreement_px * image_px)
-            confidence = confidence * torch.exp(-0.5 * apart.square())
-        depth = torch.stack([seen.relative_depth for seen in looks]).mean(0)
-        kept = keep_most_confident(confidence, self.config.kept_share)
-        return PseudoLabels(uv.mean(0), depth, confidence, kept)
-
-    def _draw_views(self, batch: Observation, generator: Generator) -> Tensor:
-        return draw_views(self.config.geometry, len(batch), batch.rgb.shape[-1], generator, batch.rgb.device)
-
-    def _restyled(self, images: Tensor, style: Tensor, probability: float, generator: Generator) -> Tensor:
-        """Each image in the style of one of the other domain's, with the given probability."""
-        if self.stylist is None or probability == 0:
-            return images
-        chosen = torch.rand(len(images), generator=generator) < probability
-        if not chosen.any():
-            return images
-        partner = torch.randint(len(style), (int(chosen.sum()),), generator=generator)
-        chosen, partner = chosen.to(images.device), partner.to(images.device)
-        restyled = images.clone()
-        restyled[chosen] = self.stylist(images[chosen], style[partner], generator)
-        return restyled
 
     def optimizer_step(self, *args, **kwargs) -> None:
         """Called by the trainer: the student's step, and the teacher follows before anyone looks at either."""
@@ -176,11 +128,4 @@ class Adaptation(PoseStage):
 
     def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:
         """What would be taught of un-augmented frames."""
-        parts = [look(self.teacher, self.maps, part) for part in frames.rgb.split(64)]
-        confidence = torch.cat([part.confidence for part in parts])
-        return PseudoLabels(
-            torch.cat([part.uv_px for part in parts]),
-            torch.cat([part.relative_depth for part in parts]),
-            confidence,
-            keep_most_confident(confidence, self.config.kept_share),
-        )
+        return self.teaching.shown(self.teacher, frames)

@@ -17,7 +17,7 @@ from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import WEAK, AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
-from posebridge.training.pseudo_labels import Teaching, look
+from posebridge.training.pseudo_labels import ShowsPseudoLabels, look
 from posebridge.training.run import Run, SelectionPlan, StageReport
 from posebridge.training.selection import BoneStatistics, agreement
 from posebridge.training.stage import PoseStage, Stage
@@ -77,7 +77,7 @@ def label_free_selection(
         network, numbers = stage.result(), {}
         if measured is not None:
             numbers["oracle"] = _share_right(_positions(network, maps, measured), measured)
-        if isinstance(stage, Teaching):
+        if isinstance(stage, ShowsPseudoLabels):
             pseudo = stage.pseudo_labels(frames.to(_device(network)))
             kept = pseudo.kept.cpu()
             numbers["coverage"] = kept.float().mean().item()

@@ -59,7 +59,7 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 
 @runtime_checkable
-class Teaching(Protocol):
+class ShowsPseudoLabels(Protocol):
     """A stage that learns from pseudo-labels and can show them."""
 
     def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:

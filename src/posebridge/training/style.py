@@ -1,6 +1,7 @@
 """Images of one domain in the style of the other: a trained AdaIN, or a Fourier transfer that needs no training."""
 
 from collections.abc import Callable
+from collections.abc import Generator as YieldsStages
 from dataclasses import dataclass, field
 
 import torch
@@ -13,10 +14,27 @@ from posebridge.networks.vgg import VggConfig, VggEncoder
 from posebridge.representations.fourier_style import colour_style, fourier_style
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
+from posebridge.training.run import SelectionPlan
 from posebridge.training.stage import Stage, Terms
 
 # (content, style, generator) to content in the style, RGB in [0, 1]
 Stylist = Callable[[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"], Generator], Float[Tensor, "B 3 H W"]]
+
+
+def restyle_some(
+    stylist: Stylist | None, images: Tensor, style: Tensor, probability: float, generator: Generator
+) -> Tensor:
+    """Each image in the style of one of the other domain's, with the given probability."""
+    if stylist is None or probability == 0:
+        return images
+    chosen = torch.rand(len(images), generator=generator) < probability
+    if not chosen.any():
+        return images
+    partner = torch.randint(len(style), (int(chosen.sum()),), generator=generator)
+    chosen, partner = chosen.to(images.device), partner.to(images.device)
+    restyled = images.clone()
+    restyled[chosen] = stylist(images[chosen], style[partner], generator)
+    return restyled
 
 
 @dataclass(frozen=True)
@@ -85,3 +103,14 @@ class StyleTraining(Stage):
             return transfer.transfer(content, style, share)
 
         return restyle
+
+
+def train_style(
+    style: AdaINStyle | FourierStyle | None, context: Context
+) -> YieldsStages[tuple[Stage, SelectionPlan | None], None, Stylist | None]:
+    """The stage that a style needs, if it needs one; returns how images are restyled. For ``yield from``."""
+    if isinstance(style, AdaINStyle):
+        stage = StyleTraining(style, context)
+        yield stage, None
+        return stage.stylist()
+    return None if style is None else style.stylist()

@@ -5,26 +5,34 @@ import math
 import numpy as np
 import pytest
 
-from posebridge.contracts.record import Record
+from posebridge.contracts.record import ConfidentJoints, Record, Redrawing
 from posebridge.contracts.record_file import load_record, save_record
 from posebridge.errors import InputError
-from report.synthetic_record import score, synthetic_record
+from report.synthetic_record import reconstructed_record, redrawing, score, synthetic_record
 
 
 @pytest.mark.parametrize("with_truth", [True, False])
-def test_survives_saving_and_loading(tmp_path, with_truth):
-    record = synthetic_record(with_truth)
+@pytest.mark.parametrize("make", [synthetic_record, reconstructed_record])
+def test_survives_saving_and_loading(tmp_path, make, with_truth):
+    record = make(with_truth)
     save_record(record, tmp_path / "run")
     again = load_record(tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["record.json", "record.npz"]
     for field in dataclasses.fields(Record):
-        if field.name != "gallery":
+        if field.name not in {"gallery", "redrawings", "confident"}:
             assert getattr(again, field.name) == getattr(record, field.name), field.name
     for ours, theirs in zip(record.gallery, again.gallery, strict=True):
         assert (ours.key, ours.kind, ours.error_px) == (theirs.key, theirs.kind, theirs.error_px)
         np.testing.assert_array_equal(ours.image, theirs.image)
         np.testing.assert_array_equal(ours.uv_pred, theirs.uv_pred)
         assert (ours.uv_truth is None) == (theirs.uv_truth is None)
+    for ours, theirs in zip(record.redrawings, again.redrawings, strict=True):
+        for field in dataclasses.fields(Redrawing):
+            np.testing.assert_array_equal(getattr(ours, field.name), getattr(theirs, field.name), err_msg=field.name)
+        assert theirs.displacement_px.dtype == np.float32
+    assert (record.confident is None) == (again.confident is None)
+    if record.confident is not None and again.confident is not None:
+        np.testing.assert_equal(dataclasses.asdict(again.confident), dataclasses.asdict(record.confident))
 
 
 def test_a_record_from_before_there_were_published_rows(tmp_path):
@@ -33,6 +41,42 @@ def test_a_record_from_before_there_were_published_rows(tmp_path):
     del numbers["published"]
     (tmp_path / "record.json").write_text(json.dumps(numbers))
     assert load_record(tmp_path).published == ()
+
+
+def test_a_record_from_before_there_was_reconstruction(tmp_path):
+    save_record(synthetic_record(), tmp_path)
+    numbers = json.loads((tmp_path / "record.json").read_text())
+    del numbers["redrawings"], numbers["confident"]
+    for point in numbers["pseudo_labels"]:
+        del point["ever_right"], point["overlap"], point["wrong_again"]
+    (tmp_path / "record.json").write_text(json.dumps(numbers))
+    again = load_record(tmp_path)
+    assert (again.redrawings, again.confident) == ((), None)
+    assert again.pseudo_labels == synthetic_record().pseudo_labels
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"redrawn": np.zeros((128, 128, 3))}, "redrawn of the redrawing of video_07_00009 is float64"),
+        ({"driving": np.zeros((64, 128, 3), np.uint8)}, "driving of the redrawing"),
+        ({"base": np.zeros((128, 128), np.uint8)}, "base"),
+        ({"displacement_px": np.zeros((32, 32, 3), np.float32)}, "displacement_px of"),
+        ({"displacement_px": np.zeros((32, 32, 2), int)}, "displacement_px of"),
+        ({"inpainting": np.zeros((32, 16), np.uint8)}, "regions of"),
+        ({"regions": np.zeros((20, 32, 32), np.uint8)}, "has 20 regions"),
+        ({"uv_after": np.zeros((20, 2))}, "joints of the redrawing"),
+        ({"uv_truth": np.zeros((21, 3))}, "joints of the redrawing"),
+    ],
+)
+def test_redrawings_of_odd_shapes_are_refused(change, told):
+    with pytest.raises(ValueError, match=told):
+        dataclasses.replace(synthetic_record(), redrawings=(dataclasses.replace(redrawing(0), **change),))
+
+
+def test_confident_joints_have_one_set_of_groups():
+    with pytest.raises(ValueError, match="groups"):
+        ConfidentJoints({"MCP": 1}, {"MCP": 0.5}, {"PIP": 0.5})
 
 
 def test_nan_is_kept_and_the_file_is_plain_json(tmp_path):
@@ -74,11 +118,13 @@ def test_indices_must_fit_the_joints(change):
         dataclasses.replace(synthetic_record(), **change)
 
 
-@pytest.mark.parametrize("defect", ["no folder", "cut off", "other", "list", "no arrays", "cut arrays", "half", "kind"])
+@pytest.mark.parametrize(
+    "defect", ["no folder", "cut off", "other", "list", "no arrays", "cut arrays", "half", "kind", "gap"]
+)
 def test_defects_are_told_in_one_line(tmp_path, defect):
     folder = tmp_path / "run"
     if defect != "no folder":
-        save_record(synthetic_record(), folder)
+        save_record(reconstructed_record(), folder)
         text, arrays = (folder / "record.json").read_text(), (folder / "record.npz").read_bytes()
         changed = json.loads(text)
         if defect == "half":
@@ -89,6 +135,10 @@ def test_defects_are_told_in_one_line(tmp_path, defect):
         (folder / "record.json").write_text(texts.get(defect) or json.dumps(changed))
         if defect == "no arrays":
             (folder / "record.npz").unlink()
+        if defect == "gap":
+            with np.load(folder / "record.npz") as archive:
+                kept = {name: archive[name] for name in archive if name != "redrawing_regions_1"}
+            np.savez(folder / "record.npz", **kept)
         if defect == "cut arrays":
             (folder / "record.npz").write_bytes(arrays[: len(arrays) // 2])
     with pytest.raises(InputError) as caught:

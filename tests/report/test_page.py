@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from posebridge.contracts.record import GalleryFrame, Provenance, Record, Skipped
+from posebridge.contracts.record import ConfidentJoints, GalleryFrame, Provenance, Record, Skipped
 from posebridge.errors import InputError
 from posebridge.report.page import duration, render_report, verdict, write_report
-from report.synthetic_record import score, synthetic_record
+from report.synthetic_record import reconstructed_record, score, synthetic_record
 
 VOID = {"meta", "line", "path", "rect", "circle", "image", "br", "link", "img"}
 
@@ -30,7 +30,7 @@ class Checker(HTMLParser):
         for name, value in attrs:
             assert not name.startswith("on")
             if name in {"src", "href"}:
-                assert value.startswith("data:image/jpeg;base64,")
+                assert value.startswith(("data:image/jpeg;base64,", "data:image/png;base64,"))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -47,7 +47,9 @@ def minimal() -> Record:
 
 
 @pytest.mark.parametrize(
-    "record", [synthetic_record(), synthetic_record(False), minimal()], ids=["full", "no truth", "bare"]
+    "record",
+    [synthetic_record(), synthetic_record(False), minimal(), reconstructed_record(), reconstructed_record(False)],
+    ids=["full", "no truth", "bare", "redrawn", "redrawn, no truth"],
 )
 def test_page_is_well_formed_and_needs_nothing_else(record):
     page = render_report(record)
@@ -71,6 +73,22 @@ def test_sections_follow_what_the_record_has():
         assert f"<h2>{heading}" not in bare
     assert "Oracle, not used." in full
     assert "Oracle, not used." not in blind
+
+
+def test_what_reconstruction_leaves_stands_on_its_pages_only():
+    headings = ("<h2>Redrawn frames", "<h2>Trusted joints", "right at least once", ".redrawn", ".reading")
+    full, blind = render_report(reconstructed_record()), render_report(reconstructed_record(False))
+    for trace in headings:
+        assert trace in full
+        assert trace not in render_report(synthetic_record())
+    assert "<h2>Redrawn frames" in blind
+    assert "white crosses mark the truth" in full
+    assert "white crosses mark the truth" not in blind
+    assert "<h2>Trusted joints" not in blind
+    # The rest of the page is the same: every line of it, in the same order.
+    before, after = (page.split("<body>")[1].splitlines() for page in (render_report(synthetic_record()), full))
+    lines = iter(after)
+    assert all(line in lines for line in before if line)
 
 
 def rows_of(page: str, table: int) -> list[list[str]]:
@@ -117,9 +135,11 @@ def test_only_the_same_quantity_stands_beside_published_numbers():
 
 def test_texts_are_escaped():
     evil = "<script>alert(1)</script>\"'&"
-    record = synthetic_record()
+    record = reconstructed_record()
     record = dataclasses.replace(
         record,
+        redrawings=tuple(dataclasses.replace(d, base_key=evil, driving_key=evil) for d in record.redrawings),
+        confident=ConfidentJoints({evil: 3}, {evil: 0.5}, {evil: 0.75}),
         title=evil,
         method=evil,
         notes=(evil,),
@@ -227,9 +247,10 @@ def test_page_in_a_browser(tmp_path):
     assert (np.abs(picture - [15, 123, 108]).max(-1) < 12).mean() > 0.005
 
 
-def test_page_fits_a_phone(tmp_path):
+@pytest.mark.parametrize("record", [synthetic_record(), reconstructed_record()], ids=["scored", "redrawn"])
+def test_page_fits_a_phone(tmp_path, record):
     page = tmp_path / "report.html"
-    write_report(synthetic_record(), page)
+    write_report(record, page)
     probe = page.read_text().replace(
         "</body>", "<script>document.title = 'wide ' + document.documentElement.scrollWidth</script></body>"
     )

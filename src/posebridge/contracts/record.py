@@ -66,6 +66,25 @@ class PseudoLabels:
     step: int
     coverage: float  # share of target joints that got one
     precision: float | None = None  # share of those within 0.05 of the image side; None without truth
+    ever_right: float | None = None  # share of target joints given a right one at least once so far; None without truth
+    overlap: float | None = None  # of the joints trusted by heat map or by anatomy, share trusted by both
+    wrong_again: float | None = None  # wrong ones of this checkpoint and the one before: intersection over union
+
+
+@dataclass(frozen=True)
+class ConfidentJoints:
+    """Joints whose pseudo-labels were trusted before reconstruction took part: share within 0.05 then, and at the end.
+
+    Table 3 (c) of Lin et al., NeurIPS 2023. A share of no joint is NaN.
+    """
+
+    count: Mapping[str, int]  # by group of joints
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+
+    def __post_init__(self):
+        if not self.count.keys() == self.before.keys() == self.after.keys():
+            raise ValueError("confident joints are counted and scored by different groups")
 
 
 @dataclass(frozen=True)
@@ -78,6 +97,42 @@ class GalleryFrame:
     uv_pred: np.ndarray  # (J, 2) pixels of this image; NaN where a joint is missing
     uv_truth: np.ndarray | None = None  # (J, 2)
     error_px: float | None = None  # mean over the frame's valid joints, in pixels of the scored image
+
+
+@dataclass(frozen=True)
+class Redrawing:
+    """A driving frame of a video, redrawn from a base frame of it through the pose."""
+
+    base_key: str
+    driving_key: str
+    base: np.ndarray  # (H, W, 3) uint8 RGB
+    driving: np.ndarray  # (H, W, 3) uint8
+    redrawn: np.ndarray  # (H, W, 3) uint8
+    regions: np.ndarray  # (J + 1, h, w) uint8: masks of the background and of the J bones, 255 for one
+    displacement_px: np.ndarray  # (h, w, 2) float: from a pixel of the driving frame to its place in the base frame
+    inpainting: np.ndarray  # (h, w) uint8: 255 taken from the base frame, 0 painted anew
+    uv_base: np.ndarray  # (J', 2) predicted joints of the base frame, pixels of the image; NaN where one is missing
+    uv_before: np.ndarray  # (J', 2) of the driving frame, as the network saw them before reconstruction took part
+    uv_after: np.ndarray  # (J', 2) and at the end
+    uv_truth: np.ndarray | None = None
+
+    def __post_init__(self):
+        image, grid = self.base.shape, self.inpainting.shape
+        if len(image) != 3 or len(grid) != 2:
+            raise ValueError(f"redrawing of {self.driving_key} has a base {image} and an inpainting map {grid}")
+        expected = {
+            **dict.fromkeys(("base", "driving", "redrawn"), (np.uint8, (*image[:2], 3))),
+            "regions": (np.uint8, (len(self.regions), *grid)),
+            "displacement_px": (np.floating, (*grid, 2)),
+            "inpainting": (np.uint8, grid),
+        }
+        for name, (kind, shape) in expected.items():
+            array = getattr(self, name)
+            if array.shape != shape or not np.issubdtype(array.dtype, kind):
+                raise ValueError(
+                    f"{name} of the redrawing of {self.driving_key} is {array.dtype} {array.shape}, "
+                    f"not {kind.__name__} {shape}"
+                )
 
 
 @dataclass(frozen=True)
@@ -140,6 +195,8 @@ class Record:
     notes: tuple[str, ...] = ()
     metric: Metric = "pck_005"  # by which the gap is told
     published: tuple[PublishedRow, ...] = ()  # of the same target and metric; rows of one table stand together
+    redrawings: tuple[Redrawing, ...] = ()
+    confident: ConfidentJoints | None = None
 
     def __post_init__(self):
         joints = range(len(self.joint_names))
@@ -149,6 +206,12 @@ class Record:
             for uv in (frame.uv_pred, frame.uv_truth):
                 if uv is not None and uv.shape != (len(joints), 2):
                     raise ValueError(f"joints of gallery frame {frame.key} have shape {uv.shape}")
+        for drawn in self.redrawings:
+            if len(drawn.regions) != len(self.bones) + 1:
+                raise ValueError(f"redrawing of {drawn.driving_key} has {len(drawn.regions)} regions")
+            for uv in (drawn.uv_base, drawn.uv_before, drawn.uv_after, drawn.uv_truth):
+                if uv is not None and uv.shape != (len(joints), 2):
+                    raise ValueError(f"joints of the redrawing of {drawn.driving_key} have shape {uv.shape}")
 
     @property
     def gap_closed(self) -> float | None:

@@ -19,7 +19,15 @@ from posebridge.errors import InputError
 
 FORMAT = 1
 JSON_NAME, ARRAYS_NAME = "record.json", "record.npz"
-_ARRAYS = ("image", "uv_pred", "uv_truth")  # of a gallery frame
+_FRAME_ARRAYS = ("image", "uv_pred", "uv_truth")
+_REDRAWING_ARRAYS = (
+    *("base", "driving", "redrawn", "regions", "displacement_px", "inpainting"),
+    *("uv_base", "uv_before", "uv_after", "uv_truth"),
+)
+_ARRAYS = {  # what lies in record.npz: field of the record -> (names there are prefix_name_index, arrays of an item)
+    "gallery": ("", _FRAME_ARRAYS),
+    "redrawings": ("redrawing_", _REDRAWING_ARRAYS),
+}
 
 
 def save_record(record: Record, folder: Path) -> None:
@@ -29,10 +37,11 @@ def save_record(record: Record, folder: Path) -> None:
     """
     numbers = asdict(record)
     arrays: dict[str, np.ndarray] = {}
-    for i, frame in enumerate(numbers["gallery"]):
-        for name in _ARRAYS:
-            if (array := frame.pop(name)) is not None:
-                arrays[f"{name}_{i}"] = array
+    for field, (prefix, names) in _ARRAYS.items():
+        for i, item in enumerate(numbers[field]):
+            for name in names:
+                if (array := item.pop(name)) is not None:
+                    arrays[f"{prefix}{name}_{i}"] = array
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     text = json.dumps({"format": FORMAT, **_without_nan(numbers)}, indent=1, ensure_ascii=False, allow_nan=False)
@@ -57,20 +66,28 @@ def load_record(folder: Path) -> Record:
     try:
         for i, frame in enumerate(numbers["gallery"]):
             frame.update(_frame_arrays(folder / ARRAYS_NAME, i))
+        for i, redrawing in enumerate(numbers.get("redrawings", ())):
+            redrawing.update(_item_arrays(folder / ARRAYS_NAME, "redrawings", i))
         return _build(Record, numbers)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is not a complete record ({error}): run the command again") from error
 
 
 def _frame_arrays(path: Path, index: int) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            frame = {name: archive[f"{name}_{index}"] for name in _ARRAYS if f"{name}_{index}" in archive}
-    except BROKEN_ARCHIVE as error:
-        raise InputError(f"{path} is missing or not readable (cut off, perhaps): run the command again") from error
+    frame = _item_arrays(path, "gallery", index)
     if frame["image"].ndim != 3 or frame["image"].shape[2] != 3 or frame["image"].dtype != np.uint8:
         raise ValueError(f"image {index} is {frame['image'].dtype} {frame['image'].shape}, not uint8 (H, W, 3)")
     return frame
+
+
+def _item_arrays(path: Path, field: str, index: int) -> dict[str, np.ndarray]:
+    prefix, names = _ARRAYS[field]
+    places = {name: f"{prefix}{name}_{index}" for name in names}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[place] for name, place in places.items() if place in archive}
+    except BROKEN_ARCHIVE as error:
+        raise InputError(f"{path} is missing or not readable (cut off, perhaps): run the command again") from error
 
 
 def _without_nan(value: Any) -> Any:

@@ -139,6 +139,15 @@ def pseudo_label_chart(points: Sequence[PseudoLabels]) -> Markup:
     return plot.canvas.markup(f"Pseudo-labels over training: {ends}")
 
 
+def share_chart(name: str, points: Series, steps: Sequence[float]) -> Markup:
+    """A share over training steps, on the whole axis from 0 to 1; ``steps`` are those that the axis has to hold."""
+    plot = _Plot(360, 210, _step_axis(steps, 46, 346), Axis(0, 1, 168, 14))
+    plot.grid("step", "", about=4)
+    plot.line(points, "plain")
+    plot.dots(points, "plain")
+    return plot.canvas.markup(f"{name} over steps, from {points[0][1]:.2f} to {points[-1][1]:.2f}")
+
+
 def checkpoint_chart(choice: CheckpointChoice) -> Markup:
     """The criterion over candidates, the one chosen, and the oracle's step for comparison."""
     points = [(candidate.step, candidate.score) for candidate in choice.candidates]

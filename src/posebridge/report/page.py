@@ -11,7 +11,10 @@ from posebridge.contracts.files import write_atomically
 from posebridge.contracts.record import ROLES, CheckpointChoice, GalleryFrame, Record, Role, Score
 from posebridge.report import figures
 from posebridge.report.beside import tables_beside
+from posebridge.report.confident import confident_chart, confident_rows
 from posebridge.report.gallery import overlay
+from posebridge.report.redrawing import redrawn_frames
+from posebridge.report.trust import trust_over_steps
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _KINDS = {
@@ -40,9 +43,10 @@ def render_report(record: Record) -> str:
     environment.filters["number"] = number
     environment.filters["duration"] = duration
     scores: dict[Role, Score] = {role: record.scores[role] for role in ROLES if role in record.scores}
+    trust = trust_over_steps(record.pseudo_labels)
     return environment.get_template("page.html.j2").render(
         record=record,
-        style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        style=_style(bool(record.redrawings or record.confident or trust)),
         labels=figures.LABELS,
         scores=scores,
         verdict=verdict(record),
@@ -54,6 +58,9 @@ def render_report(record: Record) -> str:
         precise=any(point.precision is not None for point in record.pseudo_labels),
         missing=[figures.LABELS[role] for role in ROLES if role not in scores],
         figures=_figures(record, scores),
+        trust=trust,
+        confident=list(confident_rows(record.confident)) if record.confident else [],
+        redrawn=redrawn_frames(record) if record.redrawings else None,
         learning=_learning(record),
         beside=tables_beside(record),
         gallery=_gallery(record),
@@ -61,6 +68,12 @@ def render_report(record: Record) -> str:
         oracle=_oracle_sentence(record.provenance.checkpoint),
         config=json.dumps(record.provenance.config, indent=2, ensure_ascii=False, default=str),
     )
+
+
+def _style(reconstruction: bool) -> str:
+    """The page's style sheet, and the one of the parts that only reconstruction has."""
+    names = ["style.css", "reconstruction.css"] if reconstruction else ["style.css"]
+    return "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names)
 
 
 def verdict(record: Record) -> str:
@@ -120,6 +133,8 @@ def _figures(record: Record, scores: dict[Role, Score]) -> dict[str, Markup]:
         charts["joints"] = figures.joint_bars(scores)
     if record.pseudo_labels:
         charts["pseudo"] = figures.pseudo_label_chart(record.pseudo_labels)
+    if record.confident:
+        charts["confident"] = confident_chart(record.confident)
     choice = record.provenance.checkpoint
     if choice is not None and len(choice.candidates) > 1:
         charts["checkpoint"] = figures.checkpoint_chart(choice)

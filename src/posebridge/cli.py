@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Protocol
 import tyro
 
 from posebridge.cli_runs import AdaptCommand, DemoCommand, RenderCommand, ResumeCommand
+from posebridge.cli_train import TrainCommand
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import ScoreOptions
 
@@ -165,6 +166,7 @@ COMMANDS: dict[str, type[Command]] = {
     "demo": DemoCommand,
     "render": RenderCommand,
     "adapt": AdaptCommand,
+    "train": TrainCommand,
     "predict": PredictCommand,
     "score": ScoreCommand,
     "resume": ResumeCommand,

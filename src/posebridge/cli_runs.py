@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from posebridge.cli_train import run_and_report
 from posebridge.errors import InputError
 from posebridge.training.options import Hardware
 
@@ -98,14 +99,20 @@ class RenderCommand:
 
 @dataclass(frozen=True)
 class AdaptCommand:
-    """From rendered hands to your own images or video, without a label of yours.
+    """From rendered hands or people to your own images or video, without a label of yours.
 
-    Trains a source model on rendered hands (or takes one with --source), adapts it to the target, predicts the
-    target's frames, and writes model, predictions and report into the run's folder.
+    Trains a source model on renders (or takes one with --source), adapts it to the target, predicts the target's
+    frames, and writes model, predictions and report into the run's folder.
     """
 
-    method: Annotated[tyro.conf.Positional[Literal["mean-teacher", "source-only"]], tyro.conf.arg(metavar="METHOD")]
-    """mean-teacher adapts; source-only stops before, to compare with."""
+    method: Annotated[
+        tyro.conf.Positional[
+            Literal["mean-teacher", "integrated-pseudo-labels", "geometric-reconstruction", "source-only"]
+        ],
+        tyro.conf.arg(metavar="METHOD"),
+    ]
+    """mean-teacher, integrated-pseudo-labels, or geometric-reconstruction, which redraws frames of a video from one
+    another; or source-only, which stops before adapting, to compare with."""
 
     target: Path
     """An image, a folder of images, a video, or a folder of videos."""
@@ -113,17 +120,28 @@ class AdaptCommand:
     out: Path
     """Folder of the run."""
 
+    subject: Literal["hand", "body"] = "hand"
+    """What is seen in each frame: one hand, or one person."""
+
     hand: Literal["left", "right", "annotated"] | None = None
-    """Which hand is seen; annotated takes it from the file of boxes. Without it: right hands."""
+    """Which hand is seen; annotated takes it from the file of boxes. Without it: right hands. Not for people."""
 
     boxes: Path | None = None
-    """Where the hand is in each frame, .json or .csv. Without it the whole image is the crop."""
+    """Where the subject is in each frame, .json or .csv. Without it the whole image is the crop, which suits hands that
+    fill it; people need boxes unless they fill the frame."""
 
     padding: float = 1.0
     """Side of the crop over the larger side of the box."""
 
     every: int = 1
-    """Of videos, use every n-th frame."""
+    """Of videos, use every n-th frame. Frames keep their numbers, by which --stride counts."""
+
+    sequence_by: Literal["folder", "name"] = "folder"
+    """What makes images a sequence, for pairs: their folder, or, as in walk_0012, the name before their number."""
+
+    stride: tuple[int, int] = (5, 15)
+    """Smallest and largest distance of the two frames of a pair, by the frames' numbers: with --every 5, the default
+    pairs frames that are 5, 10 or 15 apart. For geometric-reconstruction."""
 
     intrinsics: tuple[float, float, float, float] | None = None
     """fx fy cx cy in pixels of the files, for poses in metres."""
@@ -159,9 +177,11 @@ class AdaptCommand:
             self.hand,
             padding=self.padding,
             every=self.every,
+            sequence_by=self.sequence_by,
             intrinsics_px=self.intrinsics,
         )
-        config = AdaptConfig(self.method, target, source, self.domain, self.size, truth, self.seed)
+        what = (self.domain, self.size, truth, self.seed, self.subject, self.stride)
+        config = AdaptConfig(self.method, target, source, *what)
         record = run_adapt(config, self.out, self.hardware)
         write_report(record, self.out / "report.html")
         _tell(self.out)
@@ -181,18 +201,26 @@ class ResumeCommand:
         from posebridge.recipes.adapt import AdaptConfig, run_adapt
         from posebridge.recipes.demo import DemoConfig, run_demo
         from posebridge.recipes.synthshift import SynthShiftConfig, run_synthshift
+        from posebridge.recipes.transfer import TransferConfig
         from posebridge.report.page import write_report
         from posebridge.training.config_file import load_config
 
         if not self.run_folder.is_dir():
             raise InputError(f"{self.run_folder} is not a folder: give the folder of a run")
-        kinds = {"demo": SynthShiftConfig, "adapt": AdaptConfig, "synthshift": SynthShiftConfig}
+        kinds = {
+            "demo": SynthShiftConfig,
+            "adapt": AdaptConfig,
+            "synthshift": SynthShiftConfig,
+            "train": TransferConfig,
+        }
         kind, config = load_config(self.run_folder / "config.yaml", kinds)
         if kind == "demo":
             print(run_demo(DemoConfig(config.seed), self.run_folder, self.hardware))
         elif isinstance(config, AdaptConfig):
             write_report(run_adapt(config, self.run_folder, self.hardware), self.run_folder / "report.html")
             _tell(self.run_folder)
+        elif isinstance(config, TransferConfig):
+            run_and_report(config, self.run_folder, self.hardware)
         else:
             print(json.dumps(run_synthshift(config, self.run_folder, self.hardware).row()))
 

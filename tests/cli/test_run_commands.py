@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from PIL import Image
 
-from data.on_disk import truncate, write_image, write_video
+from data.filmed import film
+from data.on_disk import truncate, write_image, write_pictures, write_video
 from deployment.rigged import small_model
 from posebridge import cli
 from posebridge.contracts.keypoint_set import KeypointSet
@@ -60,7 +63,8 @@ def test_demo_ends_with_its_numbers_and_can_be_resumed(tmp_path, capsys):
     out = tmp_path / "demo"
     assert posebridge("demo", "--out", out, "--seed", 1) == 0
     first = json.loads(capsys.readouterr().out.splitlines()[-1])
-    shutil.rmtree(out / "stages" / "3-supervised-target")  # as if it had been stopped before
+    (stage,) = out.glob("stages/*-supervised-target")
+    shutil.rmtree(stage)  # as if it had been stopped before
     assert posebridge("resume", out) == 0
     again = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert list(again) == ["source_only", "adapted", "supervised_target", "gap_closed", "minutes"]
@@ -131,6 +135,9 @@ def bad(target, tmp_path):
         ("", "run", ("--hand", "annotated"), "which hand"),
         ("", "run", ("--domain", "moon"), "no domain 'moon'"),
         ("clip.mp4", "run", ("--every", "0"), "every"),
+        ("", "run", ("--subject", "body", "--hand", "left"), "people have both hands"),
+        ("", "run", ("--subject", "body", "--truth", "@truth.npz"), "21 joints without names"),
+        ("", "run", ("--stride", "9", "3"), "is not a range"),
     ],
 )
 def test_refusals_are_one_line(target, bad, place, out, flags, words, capsys):
@@ -142,6 +149,48 @@ def test_refusals_are_one_line(target, bad, place, out, flags, words, capsys):
     assert words in captured.err
     assert captured.out == ""
     assert not (bad / "run" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "flags", "words"),
+    [
+        (film(0, 1), (), "there is one frame; give videos"),
+        (film(0, 12), ("--every", "20", "--stride", "2", "5"), "there is one frame; give videos"),
+        (film(0, 8) + film(1, 8), ("--stride", "9", "12"), "the longest of 2 sequences has 8 frames after 1 cut; give"),
+    ],
+    ids=["one frame", "thinned", "cut"],
+)
+def test_videos_without_pairs_are_refused_before_anything_begins(tmp_path, pictures, flags, words, capsys):
+    write_pictures(tmp_path / "clip.mp4", pictures)
+    method = "geometric-reconstruction"
+    assert _adapt(tmp_path / "clip.mp4", tmp_path / "run", *flags, method=method) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: {tmp_path / 'clip.mp4'}: no two frames of one sequence are ")
+    assert captured.err.endswith("or adapt by integrated-pseudo-labels, which needs no pairs\n")
+    assert captured.err.count("\n") == 1
+    assert words in captured.err
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_geometric_reconstruction_of_images_by_name(adapted, tmp_path, capsys):
+    """Two films in one folder; every flag of pairs reaches the run, and a resumed run says the same again."""
+    for name, seed in (("walk", 0), ("wave", 1)):
+        for i, picture in enumerate(film(seed, 6)):
+            (tmp_path / "in").mkdir(exist_ok=True)
+            Image.fromarray(picture).save(tmp_path / "in" / f"{name}_{4 * i:03d}.png")
+    flags = ("--source", adapted[0], "--sequence-by", "name", "--stride", "4", "8")
+    out = tmp_path / "run"
+    assert _adapt(tmp_path / "in", out, *flags, method="geometric-reconstruction") == 0
+    assert capsys.readouterr().out.splitlines()[0] == f"Model: {out / 'model.safetensors'}"
+    config = yaml.safe_load((out / "config.yaml").read_text())["adapt"]
+    assert (config["stride"], config["target"]["sequence_by"], config["subject"]) == ([4, 8], "name", "hand")
+    assert {stage.name for stage in (out / "stages").iterdir()} == {"2-warm-start", "3-redrawer", "4-fine-tuning"}
+    before = _uv(out)
+    shutil.rmtree(out / "stages" / "4-fine-tuning")  # as if it had been stopped before
+    assert posebridge("resume", out) == 0
+    np.testing.assert_allclose(_uv(out), before, atol=1e-3)
+    assert "redrawn" in (out / "report.html").read_text()
 
 
 def test_a_run_of_another_config_is_left_alone(adapted, target, capsys):

@@ -1,5 +1,6 @@
 """Small sets on disk, written in the layouts of the public releases."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import av
@@ -28,4 +29,15 @@ def write_video(path: Path, frames: int = 12, width: int = 64, height: int = 48,
         for i in range(frames):
             image = np.full((height, width, 3), 10 + 15 * i, dtype=np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def write_pictures(path: Path, pictures: Sequence[np.ndarray]) -> None:
+    """A video of the given pictures (H, W, 3) with even sides, hardly compressed."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width = pictures[0].shape[:2]
+        stream.pix_fmt, stream.bit_rate = "yuv420p", 8_000_000
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
         container.mux(stream.encode())

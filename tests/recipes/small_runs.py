@@ -9,13 +9,18 @@ from PIL import Image
 
 from data.on_disk import truncate
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
-from posebridge.recipes import adapt, body_rgb, hand_depth, hand_rgb
+from posebridge.networks.redrawing import GeneratorConfig
+from posebridge.networks.warping import WarpingConfig
+from posebridge.recipes import body_rgb, hand_depth, hand_rgb
+from posebridge.recipes.adapt_sizes import BODY, HAND, AdaptSize
 from posebridge.recipes.track import TrackSize
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import STREET
 from posebridge.synthesis.stream import Samples
 from posebridge.training.options import Hardware
+from posebridge.training.redrawing import RedrawingConfig
 
 ONE_CPU = Hardware(accelerator="cpu", precision="32")
 CPU_FLAGS = ("--accelerator", "cpu", "--precision", "32")
@@ -24,6 +29,10 @@ PLACE = (10, 4)  # left upper corner of a 48 px render in its file
 FRAMES = 12
 
 _NETWORK = PoseResNetConfig(encoder="test_resnet", encoder_stride=16, decoder_channels=8)
+_REDRAWING = RedrawingConfig(
+    warping=WarpingConfig(HourglassConfig(blocks=2, channels=4, most_channels=8)),
+    generator=GeneratorConfig(channels=4, most_channels=8, residual_blocks=1),
+)
 
 
 def _source(config, steps):
@@ -34,15 +43,32 @@ def _mean_teacher(config, steps):
     return replace(_source(config, steps), selections=3)
 
 
-SMALL_ADAPT = replace(
-    adapt.SMALL,
-    size_px=SIDE,
-    source_samples=64,
-    replayed_samples=32,
-    network=_NETWORK,
-    source=_source(adapt.SMALL.source, 12),
-    mean_teacher=_mean_teacher(adapt.SMALL.mean_teacher, 9),
-)
+def _geometric(config, steps):
+    reconstruction = config.reconstruction
+    schedule = replace(reconstruction.schedule, steps=4)
+    warm_start = replace(reconstruction.warm_start, steps=4)
+    reconstruction = replace(
+        reconstruction, redrawing=_REDRAWING, schedule=schedule, warm_start=warm_start, batch_pairs=4
+    )
+    source = None if config.source is None else _source(config.source, 12)
+    return replace(_mean_teacher(config, steps), source=source, pretraining=None, reconstruction=reconstruction)
+
+
+def _adapt(size: AdaptSize) -> AdaptSize:
+    return replace(
+        size,
+        size_px=SIDE,
+        source_samples=64,
+        replayed_samples=32,
+        network=replace(_NETWORK, joints=size.network.joints),
+        source=_source(size.source, 12),
+        mean_teacher=_mean_teacher(size.mean_teacher, 9),
+        geometric_reconstruction=_geometric(size.geometric_reconstruction, 9),
+    )
+
+
+SMALL_HAND_ADAPT = _adapt(HAND.sizes["small"])
+SMALL_BODY_ADAPT = _adapt(BODY.sizes["small"])
 
 
 def _track(size: TrackSize) -> TrackSize:
@@ -56,6 +82,7 @@ def _track(size: TrackSize) -> TrackSize:
         source=_source(size.source, 12),
         supervised_target=_source(size.supervised_target, 6),
         mean_teacher=_mean_teacher(size.mean_teacher, 9),
+        geometric_reconstruction=size.geometric_reconstruction and _geometric(size.geometric_reconstruction, 9),
     )
 
 
@@ -66,7 +93,8 @@ SMALL_HAND_DEPTH = _track(hand_depth.SMALL)
 
 def shrink(monkeypatch) -> None:
     """The size ``small`` of every recipe becomes smaller still."""
-    monkeypatch.setitem(adapt.SIZES, "small", SMALL_ADAPT)
+    monkeypatch.setitem(HAND.sizes, "small", SMALL_HAND_ADAPT)
+    monkeypatch.setitem(BODY.sizes, "small", SMALL_BODY_ADAPT)
     monkeypatch.setitem(hand_rgb.HAND_RGB.sizes, "small", SMALL_HAND_RGB)
     monkeypatch.setitem(body_rgb.BODY_RGB.sizes, "small", SMALL_BODY_RGB)
     monkeypatch.setitem(hand_depth.HAND_DEPTH.sizes, "small", SMALL_HAND_DEPTH)

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from data.on_disk import truncate, write_image, write_video
 from deployment.rigged import SMALL, SPEC, small_model
+from posebridge import cli
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record_file import load_record
 from posebridge.data.target import TargetConfig
@@ -122,6 +124,22 @@ def test_a_second_call_trains_nothing(adapted, target, tmp_path):
     assert second.curves == first.curves
     assert set(first.curves) == {"1-source"}
     assert first.provenance.checkpoint is None
+
+
+def test_a_run_that_an_earlier_version_began_goes_on(target, tmp_path):
+    """Its config and recipe know nothing of subjects, strides and geometric reconstruction."""
+    run_adapt(_config(target.images), tmp_path / "run", ONE_CPU)
+    for name, added in (
+        ("config.yaml", {"adapt": ("subject", "stride")}),
+        ("recipe.yaml", {"recipe": ("geometric_reconstruction",)}),
+    ):
+        path = tmp_path / "run" / name
+        content = yaml.safe_load(path.read_text())
+        for kind, fields in added.items():
+            for field in fields:
+                del content[kind][field]
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+    assert cli.main(["resume", str(tmp_path / "run"), "--accelerator", "cpu", "--precision", "32"]) == 0
 
 
 def test_left_hands_are_mirrored_and_back(adapted, tmp_path):

@@ -74,6 +74,19 @@ class Camera:
         """The camera of the image after the pixel map ``T_new_old`` (a crop, flip, rotation or any affine map)."""
         return replace(self, K=(T_new_old.to(self.K)[:, :, :, None] * self.K[:, None]).sum(dim=2))
 
+    def unmirrored(self) -> "Camera":
+        """The cameras with which a mirror image shows the mirrored world: x is negated where ``K`` mirrors."""
+        a, b, c, d = self.K[:, :2, :2].flatten(1).unbind(1)
+        side = torch.where(a * d - b * c < 0, -1.0, 1.0).to(self.K)
+        K = self.K * torch.stack([side, torch.ones_like(side), torch.ones_like(side)], dim=-1)[:, None]
+        if self.distortion is None:
+            return Camera(K)
+        # k1 k2 p1 p2 k3: of these only p2 knows left from right.
+        return Camera(
+            K,
+            torch.cat([self.distortion[:, :3], side[:, None] * self.distortion[:, 3:4], self.distortion[:, 4:]], dim=1),
+        )
+
 
 def apply_affine(T: Float[Tensor, "B 3 3"], uv: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 2"]:
     """Apply homogeneous 2D maps with last row (0, 0, 1) to points.

@@ -48,6 +48,11 @@ class TargetFrames:
         """What was left out, and why."""
         return self.frames.skipped | self._without_box
 
+    @property
+    def single_files(self) -> bool:
+        """Whether each frame is an image of its own, so that neighbours need not follow one another."""
+        return isinstance(self.frames, ImageFolder)
+
     def __iter__(self) -> Iterator[UnlabelledBatch]:
         """Batches of one."""
         for _, batch in self.with_files():

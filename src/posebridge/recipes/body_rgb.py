@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
 from posebridge.evaluation.protocols import PCK_005_BODY
+from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.recipes import hand_rgb
 from posebridge.recipes.track import TrackPlan
@@ -16,12 +17,17 @@ _SMALL_GEOMETRY = GeometryConfig(
 )
 _FULL_GEOMETRY = GeometryConfig(rotation_deg=60.0, flip_probability=0.5)  # UniFrame, bodies
 
+_SMALL_SOURCE = replace(hand_rgb.SMALL.source, geometry=_SMALL_GEOMETRY)
+
 SMALL = replace(
     hand_rgb.SMALL,
     network=replace(hand_rgb.SMALL.network, joints=len(H36M17)),
-    source=replace(hand_rgb.SMALL.source, geometry=_SMALL_GEOMETRY),
+    source=_SMALL_SOURCE,
     supervised_target=replace(hand_rgb.SMALL.supervised_target, geometry=_SMALL_GEOMETRY),
     mean_teacher=replace(hand_rgb.SMALL.mean_teacher, geometry=_SMALL_GEOMETRY),
+    geometric_reconstruction=replace(
+        hand_rgb.SMALL_GEOMETRIC_RECONSTRUCTION, source=_SMALL_SOURCE, geometry=_SMALL_GEOMETRY
+    ),
 )
 
 FULL = replace(
@@ -30,6 +36,7 @@ FULL = replace(
     source=replace(hand_rgb.FULL.source, geometry=_FULL_GEOMETRY),
     supervised_target=replace(hand_rgb.FULL.supervised_target, geometry=_FULL_GEOMETRY),
     mean_teacher=MeanTeacherConfig(geometry=_FULL_GEOMETRY),
+    geometric_reconstruction=GeometricReconstructionConfig(geometry=_FULL_GEOMETRY),
 )
 
 BODY_RGB = TrackPlan(

@@ -4,14 +4,20 @@ from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
 from posebridge.evaluation.protocols import PCK_005
+from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig, ReconstructionConfig
 from posebridge.methods.mean_teacher import MeanTeacherConfig
+from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.networks.redrawing import GeneratorConfig
+from posebridge.networks.warping import WarpingConfig
 from posebridge.recipes.track import TrackPlan, TrackSize
 from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import STREET, STUDIO
 from posebridge.training.optimisers import Schedule
+from posebridge.training.perceptual_features import EncoderFeatures
+from posebridge.training.redrawing import RedrawingConfig
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import FourierStyle
 
@@ -23,6 +29,35 @@ _SMALL_SOURCE = SourceTrainingConfig(
     geometry=_SMALL_GEOMETRY,
     appearance=_SMALL_APPEARANCE,
     depth_weight=0.5,
+)
+
+_SMALL_FINE_TUNING = Schedule(
+    steps=300, learning_rate=5e-4, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0
+)
+
+SMALL_GEOMETRIC_RECONSTRUCTION = GeometricReconstructionConfig(
+    source=_SMALL_SOURCE,
+    pretraining=None,
+    style=FourierStyle(),
+    reconstruction=ReconstructionConfig(
+        redrawing=RedrawingConfig(
+            bone_sigma=0.8,  # a finger is three pixels wide at 64 px, and less than one on the grid
+            warping=WarpingConfig(HourglassConfig(blocks=3, channels=16, most_channels=128), mask_prior=1.0),
+            generator=GeneratorConfig(channels=16, residual_blocks=3),
+        ),
+        features=EncoderFeatures(),
+        schedule=replace(_SMALL_FINE_TUNING, learning_rate=1e-3),
+        warm_start=replace(_SMALL_FINE_TUNING, steps=200),
+    ),
+    schedule=_SMALL_FINE_TUNING,
+    batch_size=48,
+    geometry=_SMALL_GEOMETRY,
+    appearance=_SMALL_APPEARANCE,
+    average_decay=0.98,
+    kept_share=0.4,
+    heat_weight=1.0,
+    depth_weight=0.5,
+    pseudo_label_weight=1.0,
 )
 
 SMALL = TrackSize(
@@ -37,7 +72,7 @@ SMALL = TrackSize(
     supervised_target=replace(_SMALL_SOURCE, schedule=replace(_SMALL_SOURCE.schedule, steps=450, learning_rate=1e-3)),
     mean_teacher=MeanTeacherConfig(
         style=FourierStyle(),
-        schedule=Schedule(steps=300, learning_rate=5e-4, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0),
+        schedule=_SMALL_FINE_TUNING,
         batch_size=48,
         geometry=_SMALL_GEOMETRY,
         appearance=_SMALL_APPEARANCE,
@@ -46,6 +81,7 @@ SMALL = TrackSize(
         heat_weight=1.0,
         depth_weight=0.5,
     ),
+    geometric_reconstruction=SMALL_GEOMETRIC_RECONSTRUCTION,
 )
 
 FULL = TrackSize(
@@ -59,6 +95,7 @@ FULL = TrackSize(
     source=SourceTrainingConfig(),
     supervised_target=SourceTrainingConfig(schedule=Schedule(steps=10_000)),
     mean_teacher=MeanTeacherConfig(),
+    geometric_reconstruction=GeometricReconstructionConfig(),
 )
 
 HAND_RGB = TrackPlan(

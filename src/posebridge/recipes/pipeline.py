@@ -7,24 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.deployment.predictor import Predictor, file_pixels, predict_all
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
+from posebridge.recipes.truth_measure import TruthMeasure
 from posebridge.rendering.photometry import WEAK, AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
-from posebridge.training.pseudo_labels import ShowsPseudoLabels, look
+from posebridge.training.options import Hardware
 from posebridge.training.run import Run, SelectionPlan, StageReport
 from posebridge.training.selection import BoneStatistics, agreement
 from posebridge.training.stage import PoseStage, Stage
 
-_SELECTION_FRAMES = 256  # unlabelled target frames by which checkpoints are compared
+SELECTION_FRAMES = 256  # unlabelled target frames by which checkpoints are compared
 _PART = 64
-_WITHIN = 0.05  # of the image side
 
 
 @dataclass(frozen=True)
@@ -34,21 +33,23 @@ class Trained:
     network: PoseResNet
     reports: tuple[StageReport, ...]
     folders: tuple[Path, ...]
+    stages: tuple[Stage, ...] = ()
 
 
 def train(
     run: Run, first: int, stages: Iterable[tuple[Stage, SelectionPlan | None]], network: PoseResNet | None = None
 ) -> Trained:
     """Train stages in order, numbered from ``first``; without any, the network that was given is what they left."""
-    reports, folders = [], []
+    reports, folders, trained = [], [], []
     for number, (stage, selection) in enumerate(stages, first):
         reports.append(run.train(number, stage, selection))
         folders.append(run.stage_folder(number, stage.name))
+        trained.append(stage)
         if isinstance(stage, PoseStage):
             network = stage.result()
     if network is None:
         raise ValueError("no stage trained a pose network, and none was given")
-    return Trained(network.eval(), tuple(reports), tuple(folders))
+    return Trained(network.eval(), tuple(reports), tuple(folders), tuple(trained))
 
 
 def label_free_selection(
@@ -65,40 +66,30 @@ def label_free_selection(
     ``truth`` holds the same frames with labels, where there are any: it adds the precision of pseudo-labels and the
     oracle's number to the record, and has no way into the choice.
     """
-    step = max(1, len(target) // _SELECTION_FRAMES)
-    shown = torch.arange(0, len(target), step)[:_SELECTION_FRAMES]
+    step = max(1, len(target) // SELECTION_FRAMES)
+    shown = torch.arange(0, len(target), step)[:SELECTION_FRAMES]
     frames = target.take(shown)
     measured = None if truth is None else truth.take(shown)
 
     def score(network: PoseResNet) -> float:
         return agreement(network, maps, frames.to(_device(network)), skeleton, bones, appearance)
 
-    def measure(stage: PoseStage) -> dict[str, float]:
-        network, numbers = stage.result(), {}
-        if measured is not None:
-            numbers["oracle"] = _share_right(_positions(network, maps, measured), measured)
-        if isinstance(stage, ShowsPseudoLabels):
-            pseudo = stage.pseudo_labels(frames.to(_device(network)))
-            kept = pseudo.kept.cpu()
-            numbers["coverage"] = kept.float().mean().item()
-            if measured is not None:
-                numbers["precision"] = _share_right(pseudo.uv_px.cpu(), measured, kept)
-        return numbers
-
-    return SelectionPlan(score, measure, evaluations)
+    return SelectionPlan(score, TruthMeasure(maps, frames, measured), evaluations)
 
 
-def _positions(network: PoseResNet, maps: PoseMaps, batch: Observation) -> Tensor:
-    images = batch.rgb.to(_device(network))
-    return torch.cat([look(network, maps, part).uv_px for part in images.split(_PART)]).cpu()
+def network_maker(config: PoseResNetConfig, seed: int) -> Callable[[], PoseResNet]:
+    """Makes the same new network whenever it is called."""
+
+    def new_network() -> PoseResNet:
+        torch.manual_seed(seed)
+        return PoseResNet(config)
+
+    return new_network
 
 
-def _share_right(uv_px: Tensor, truth: LabelledBatch, among: Tensor | None = None) -> float:
-    assert truth.uv_px is not None
-    assert truth.valid is not None
-    right = (uv_px - truth.uv_px).norm(dim=-1) < _WITHIN * truth.rgb.shape[-1]
-    counted = truth.valid if among is None else truth.valid & among
-    return right[counted].float().mean().item()
+def prediction_device(hardware: Hardware) -> torch.device:
+    """Where to predict after a training on this hardware, which leaves its networks on the CPU."""
+    return torch.device("cuda" if hardware.accelerator != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _device(network: torch.nn.Module) -> torch.device:

@@ -31,6 +31,8 @@ from posebridge.training.config_file import to_plain
 from posebridge.training.run import StageReport, command_line, environment
 from posebridge.training.selection import CRITERION
 
+_OF_LABELS = ("precision", "ever_right", "overlap", "wrong_again")
+
 
 @dataclass(frozen=True)
 class Story:
@@ -134,7 +136,9 @@ def checkpoint_choice(report: StageReport) -> CheckpointChoice | None:
 def pseudo_label_history(report: StageReport) -> tuple[PseudoLabels, ...]:
     """Coverage and precision over the candidates of a stage."""
     return tuple(
-        PseudoLabels(int(c["step"]), c["coverage"], c.get("precision")) for c in report.candidates if "coverage" in c
+        PseudoLabels(int(c["step"]), c["coverage"], *(c.get(name) for name in _OF_LABELS))
+        for c in report.candidates
+        if "coverage" in c
     )
 
 

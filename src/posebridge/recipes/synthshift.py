@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,10 +12,13 @@ from torch import Tensor
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
+from posebridge.data.pairs import PairStream
 from posebridge.data.streams import HeldStream
 from posebridge.deployment.model_file import ModelSpec, save_model
 from posebridge.deployment.predictor import Predictor
+from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
+from posebridge.methods.geometric_reconstruction import GeometricReconstruction
 from posebridge.methods.mean_teacher import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTarget, SupervisedTargetConfig
@@ -25,7 +28,8 @@ from posebridge.recipes.hand_depth import HAND_DEPTH
 from posebridge.recipes.hand_rgb import HAND_RGB
 from posebridge.recipes.pipeline import Trained, label_free_selection, predict, rendering_progress, train, truth_of
 from posebridge.recipes.records import Story, gallery, make_record
-from posebridge.recipes.track import TrackData, TrackPlan, TrackRenderer, TrackSize
+from posebridge.recipes.redrawings import confident_joints, redrawings
+from posebridge.recipes.track import Footage, TrackData, TrackPlan, TrackRenderer, TrackSize
 from posebridge.representations.pose25d import reference_length
 from posebridge.synthesis.domains import Track
 from posebridge.training.context import Context
@@ -34,7 +38,11 @@ from posebridge.training.run import Run
 from posebridge.training.selection import BoneStatistics
 
 TRACKS: dict[Track, TrackPlan] = {plan.name: plan for plan in (HAND_RGB, BODY_RGB, HAND_DEPTH)}
+_EVIDENCE = 512  # target frames whose trusted joints are told of
 _SOURCE_STATISTICS = 2048  # source samples from which bone lengths are taken
+
+
+MethodName = Literal["mean_teacher", "integrated_pseudo_labels", "geometric_reconstruction"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +50,13 @@ class SynthShiftConfig:
     """One cell of the benchmark's table."""
 
     track: Track = "hand-rgb"
-    method: Literal["mean_teacher"] = "mean_teacher"
+    method: MethodName = "mean_teacher"
     size: Literal["small", "full"] = "small"
     seed: int = 0
+    footage: Footage = (
+        "stills"  # videos: for methods that need pairs of frames, and for others to be compared with them
+    )
+    bounds: Path | None = None  # folder where source model and upper bound lie or go, to be shared; None: in the run's
     sets: Path | None = None  # where rendered sets lie or go; None: rendered anew, in memory
 
 
@@ -77,10 +89,13 @@ def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, k
     started = monotonic()
     plan = TRACKS[config.track]
     size = plan.sizes[config.size]
+    method = _method(config, size)
     run = Run.create(folder, kind, config, hardware, size)
-    with rendering_progress(size.source_samples + size.target_samples + 2 * size.test_samples) as told:
-        data = TrackRenderer(plan, size, config.sets, told).data(config.seed)
-    trained = _train(run, plan, size, data, config.seed, hardware)
+    images = size.source_samples + size.target_samples * (1 + (config.footage == "videos")) + 2 * size.test_samples
+    with rendering_progress(images) as told:
+        data = TrackRenderer(plan, size, config.sets, told).data(config.seed, config.footage)
+    context = make_context(plan, size, data, config.seed, hardware)
+    trained = _train(run, config, size, method, data, context)
     predictors: dict[Role, Predictor] = {
         role: Predictor(spec_of(plan, size, data, role), left.network) for role, left in trained.items()
     }
@@ -103,27 +118,60 @@ def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, k
         metric=plan.metric,
     )
     frames = gallery(data.test_target, prediction, truth_of(data.test_target, plan.skeleton.joints))
-    record = make_record(story, trained, scores, frames)
+    record = replace(make_record(story, trained, scores, frames), **_evidence(plan, trained["adapted"], data, context))
     save_record(record, folder)
     minutes = sum(report.seconds for left in trained.values() for report in left.reports) / 60
     on_source = score(predictors["source_only"], data.test_source, plan, size)
     return Outcome(plan, record, on_source.number(plan.metric), minutes)
 
 
+def _evidence(plan: TrackPlan, adapted: Trained, data: TrackData, context: Context) -> dict[str, Any]:
+    """What reconstruction did, where it took part."""
+    labelled = data.target_labelled.all()
+    some = labelled.take(torch.arange(0, len(labelled), max(1, len(labelled) // _EVIDENCE))[:_EVIDENCE])
+    groups = plan.skeleton.group_indices()
+    return {
+        "redrawings": redrawings(adapted.stages, context, labelled),
+        "confident": confident_joints(adapted.stages, some.unlabelled(), some, groups),
+    }
+
+
+def _method(config: SynthShiftConfig, size: TrackSize) -> MeanTeacher | GeometricReconstruction:
+    """Raises ``InputError`` for a method that the track or its footage has no use for."""
+    if config.method == "mean_teacher":
+        return MeanTeacher(size.mean_teacher)
+    settings = size.geometric_reconstruction
+    if settings is None:
+        raise InputError(f"method {config.method} works on colour images, and track {config.track} has none")
+    if config.method == "integrated_pseudo_labels":
+        return GeometricReconstruction(settings.without_reconstruction())
+    if config.footage != "videos":
+        raise InputError(f"method {config.method} needs pairs of frames: give --footage videos")
+    return GeometricReconstruction(settings)
+
+
 def _train(
-    run: Run, plan: TrackPlan, size: TrackSize, data: TrackData, seed: int, hardware: Hardware
+    run: Run,
+    config: SynthShiftConfig,
+    size: TrackSize,
+    method: MeanTeacher | GeometricReconstruction,
+    data: TrackData,
+    context: Context,
 ) -> Mapping[Role, Trained]:
     """The three models; the second and the third start from the first."""
-    context = make_context(plan, size, data, seed, hardware)
-    source = train(run, 1, SourceOnly(SourceOnlyConfig(size.source)).stages(context))
+    bounds = run
+    if config.bounds is not None:
+        same = replace(config, method="mean_teacher", footage="stills", bounds=None)
+        bounds = Run.create(config.bounds, "bounds", same, run.hardware, size)
+    source = train(bounds, 1, SourceOnly(SourceOnlyConfig(size.source)).stages(context))
     onward = replace(context, source_network=source.network)
-    adapted = train(run, 2, MeanTeacher(size.mean_teacher).stages(onward))
 
     def labelled_stream(batch_size: int) -> HeldStream[LabelledBatch]:
-        return HeldStream(data.target_labelled, batch_size, seed)
+        return HeldStream(data.bound_labelled, batch_size, config.seed)
 
     supervised_config = SupervisedTargetConfig(size.source, size.supervised_target)
-    supervised = train(run, 3, SupervisedTarget(supervised_config, labelled_stream).stages(onward))
+    supervised = train(bounds, 2, SupervisedTarget(supervised_config, labelled_stream).stages(onward))
+    adapted = train(run, 3, method.stages(onward))
     return {"source_only": source, "adapted": adapted, "supervised_target": supervised}
 
 
@@ -140,6 +188,7 @@ def make_context(plan: TrackPlan, size: TrackSize, data: TrackData, seed: int, h
         skeleton=plan.skeleton,
         source=lambda batch_size: HeldStream(data.source, batch_size, seed),
         target=lambda batch_size: HeldStream(data.target, batch_size, seed + 1),
+        pairs=lambda count, config: PairStream(data.target, count, seed + 1, config),
         selection=label_free_selection(
             size.maps,
             plan.skeleton,

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import Metric
@@ -11,6 +12,7 @@ from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import Protocol
+from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.recipes.render import DEPTH_UNIT_MM, RenderConfig, open_samples, render_set
@@ -22,6 +24,7 @@ from posebridge.synthesis.domains import Domain, Track
 from posebridge.synthesis.stream import CHUNK
 from posebridge.training.source_training import SourceTrainingConfig
 
+Footage = Literal["stills", "videos"]  # what is adapted to: single images, or frames of videos
 _HELD_OUT = 1_000_003  # streams with seeds from here on are for scoring
 
 
@@ -39,6 +42,7 @@ class TrackSize:
     source: SourceTrainingConfig
     supervised_target: SourceTrainingConfig
     mean_teacher: MeanTeacherConfig
+    geometric_reconstruction: GeometricReconstructionConfig | None = None  # None where a track has no colour
     selection_appearance: AppearanceConfig = WEAK  # how views are re-coloured when checkpoints are compared
 
 
@@ -61,10 +65,15 @@ class TrackData:
     """The rendered sets of one seed. Labels of the target are here for measuring; methods get the streams."""
 
     source: Held[LabelledBatch]
-    target: Held[UnlabelledBatch]
-    target_labelled: Held[LabelledBatch]
+    target_labelled: Held[LabelledBatch]  # what is adapted to
+    bound_labelled: Held[LabelledBatch]  # what the upper bound learns from: single images, whatever is adapted to
     test_source: LabelledBatch
     test_target: LabelledBatch
+
+    @property
+    def target(self) -> Held[UnlabelledBatch]:
+        """What is adapted to, without its labels."""
+        return self.target_labelled.map(lambda batch: batch.unlabelled())
 
 
 @dataclass(frozen=True)
@@ -80,19 +89,23 @@ class TrackRenderer:
     sets: Path | None = None
     told: Callable[[int], None] = lambda count: None
 
-    def data(self, seed: int) -> TrackData:
-        """The sets of one seed: single scenes, of which the scored ones are the same for all seeds."""
+    def data(self, seed: int, footage: Footage = "stills") -> TrackData:
+        """The sets of one seed, of which the scored ones are the same for all seeds.
+
+        Raises ``InputError`` for videos of a track that has none.
+        """
         plan, size = self.plan, self.size
-        target = self._held(plan.target, size.target_samples, 2 * seed + 1)
+        videos = self.videos(seed) if footage == "videos" else None
+        stills = self._held(plan.target, size.target_samples, 2 * seed + 1)
         return TrackData(
             source=self._held(plan.source, size.source_samples, 2 * seed),
-            target=target.map(lambda batch: batch.unlabelled()),
-            target_labelled=target,
+            target_labelled=stills if videos is None else videos,
+            bound_labelled=stills,
             test_source=self._held(plan.source, size.test_samples, _HELD_OUT).all(),
             test_target=self._held(plan.target, size.test_samples, _HELD_OUT + 1).all(),
         )
 
-    def videos(self, seed: int) -> Held[UnlabelledBatch]:
+    def videos(self, seed: int) -> Held[LabelledBatch]:
         """As many frames of the target again, from cameras at rest: for methods that need pairs of frames.
 
         Raises ``InputError`` for a track without videos.
@@ -101,7 +114,7 @@ class TrackRenderer:
         if frames is None:
             raise InputError(f"track {self.plan.name} has no videos: methods that need pairs of frames can't run on it")
         whole = self.size.target_samples - self.size.target_samples % frames
-        return self._held(self.plan.target, whole, 2 * seed + 1, frames).map(lambda batch: batch.unlabelled())
+        return self._held(self.plan.target, whole, 2 * seed + 1, frames)
 
     def _held(self, setting: Domain, count: int, seed: int, frames: int | None = None) -> Held[LabelledBatch]:
         track = self.plan.name

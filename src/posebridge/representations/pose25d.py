@@ -150,19 +150,68 @@ def lift_weak_perspective(
     otherwise units of it. Not valid, yet finite, where the bone is seen end-on (less than a tenth of it across the
     view, or less than 0.01 px) and where inputs are not finite (zeros).
     """
-    n, m = skeleton.reference
-    finite = uv_px.isfinite().all(dim=(-2, -1)) & relative_depth.isfinite().all(dim=-1)
-    uv = uv_px.double().masked_fill(~finite[:, None, None], 0)
-    depth = relative_depth.double().masked_fill(~finite[:, None], 0)
-    across_px2 = (uv[:, n] - uv[:, m]).square().sum(-1)
-    across2 = 1 - (depth[:, n] - depth[:, m]).square()
-    least = _LEAST_FORESHORTENING**2
-    valid = finite & (across_px2 > _END_ON_PX) & (across2 > least)
-    px_per_bone = (across_px2.clamp_min(_END_ON_PX) / across2.clamp_min(least)).sqrt()
+    uv, depth, finite = _finite_pose(uv_px, relative_depth)
+    px_per_bone, seen = _weak_perspective_scale(uv, depth, skeleton)
     root = skeleton.root
     joints = torch.cat(
         [(uv - uv[:, [root]]) / px_per_bone[:, None, None], (depth - depth[:, [root]])[..., None]], dim=-1
     )
     if reference_length_m is not None:
         joints = joints * reference_length_m.double()[:, None, None]
-    return joints.to(uv_px.dtype), valid
+    return joints.to(uv_px.dtype), finite & seen
+
+
+def _finite_pose(
+    uv_px: Float[Tensor, "B J 2"], relative_depth: Float[Tensor, "B J"]
+) -> tuple[Float[Tensor, "B J 2"], Float[Tensor, "B J"], Bool[Tensor, "B"]]:
+    """In float64, zeros where a pose is not finite, and which are."""
+    finite = uv_px.isfinite().all(dim=(-2, -1)) & relative_depth.isfinite().all(dim=-1)
+    uv = uv_px.double().masked_fill(~finite[:, None, None], 0)
+    return uv, relative_depth.double().masked_fill(~finite[:, None], 0), finite
+
+
+def _weak_perspective_scale(
+    uv_px: Float[Tensor, "B J 2"], relative_depth: Float[Tensor, "B J"], skeleton: Skeleton
+) -> tuple[Float[Tensor, "B"], Bool[Tensor, "B"]]:
+    """Pixels per reference bone, and where the bone tells them."""
+    n, m = skeleton.reference
+    across_px2 = (uv_px[:, n] - uv_px[:, m]).square().sum(-1)
+    across2 = 1 - (relative_depth[:, n] - relative_depth[:, m]).square()
+    least = _LEAST_FORESHORTENING**2
+    seen = (across_px2 > _END_ON_PX) & (across2 > least)
+    return (across_px2.clamp_min(_END_ON_PX) / across2.clamp_min(least)).sqrt(), seen
+
+
+@dataclass(frozen=True)
+class Space:
+    """Poses lifted to space, in units of the reference bone, and the way back to their pixels.
+
+    Made by ``to_space``. Where the image is a mirror image (a left hand shown as a right one) so is the space: what is
+    shown as a right hand is one.
+    """
+
+    joints: Float[Tensor, "B J 3"]
+    valid: Bool[Tensor, "B"]
+    camera: Camera | None  # None: weak perspective
+    root_px: Float[Tensor, "B 2"]
+    px_per_bone: Float[Tensor, "B"]
+
+    def project(self, joints: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J 2"]:
+        """Pixels of other poses in the same space."""
+        if self.camera is not None:
+            return self.camera.project(joints)
+        return self.root_px[:, None] + self.px_per_bone[:, None, None] * joints[..., :2]
+
+
+def to_space(
+    uv_px: Float[Tensor, "B J 2"], relative_depth: Float[Tensor, "B J"], camera: Camera | None, skeleton: Skeleton
+) -> Space:
+    """The lift of Iqbal et al. through the camera, or by weak perspective where there is none."""
+    root_px = uv_px[:, skeleton.root]
+    if camera is None:
+        joints, valid = lift_weak_perspective(uv_px, relative_depth, skeleton)
+        scale, _ = _weak_perspective_scale(*_finite_pose(uv_px, relative_depth)[:2], skeleton)
+        return Space(joints, valid, None, root_px, scale.to(uv_px.dtype))
+    unmirrored = camera.unmirrored()
+    joints, valid = lift(uv_px, relative_depth, unmirrored, skeleton)
+    return Space(joints, valid, unmirrored, root_px, torch.ones_like(relative_depth[:, 0]))

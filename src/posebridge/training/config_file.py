@@ -29,6 +29,33 @@ def as_yaml(kind: str, config: Any) -> str:
     return yaml.safe_dump({kind: to_plain(config)}, sort_keys=False)
 
 
+def says_the_same(text: str, kind: str, config: Any) -> bool:
+    """Whether a file's text stands for this config; what a file of an earlier version lacks has its default."""
+    if text == as_yaml(kind, config):
+        return True
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return False
+    return isinstance(content, dict) and content.keys() == {kind} and _means(content[kind], config)
+
+
+def _means(plain: Any, value: Any) -> bool:
+    if not dataclasses.is_dataclass(value) or isinstance(value, type) or not isinstance(plain, dict):
+        return plain == to_plain(value)
+    known = {f.name: f for f in dataclasses.fields(value)}
+    return plain.keys() <= known.keys() and all(
+        _means(plain[name], getattr(value, name)) if name in plain else getattr(value, name) == _default(f)
+        for name, f in known.items()
+    )
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
 def load_config(path: Path, kinds: dict[str, type]) -> tuple[str, Any]:
     """The kind and the config of a file. Raises ``InputError`` where it isn't one of ``kinds`` or doesn't fit."""
     try:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.data.pairs import PairConfig
 from posebridge.data.streams import Stream
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.representations.pose_maps import PoseMaps
@@ -28,6 +29,8 @@ class Context:
     seed: int
     workers: int = 0
     source_network: PoseResNet | None = None  # trained already; its stage is then left out
+    # By how many pairs a batch has; raises ``InputError`` where the target has no pair of frames.
+    pairs: Callable[[int, PairConfig], Stream[UnlabelledBatch]] | None = None
 
     def stage_options(self, offset: int) -> dict[str, Any]:
         """Seed and workers of a stage; stages of one run draw different numbers."""

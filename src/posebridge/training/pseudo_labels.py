@@ -23,6 +23,9 @@ class PseudoLabels:
     relative_depth: Float[Tensor, "B J"]
     confidence: Float[Tensor, "B J"]
     kept: Bool[Tensor, "B J"]  # trusted
+    # Where there are two reasons for trust: who has which.
+    by_evidence: Bool[Tensor, "B J"] | None = None
+    by_anatomy: Bool[Tensor, "B J"] | None = None
 
     def seen_through(self, T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int]) -> "PseudoLabels":
         """The same joints in the pixels of a view; a view that mirrors turns left joints into right ones."""

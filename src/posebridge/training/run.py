@@ -27,11 +27,11 @@ from posebridge.errors import InputError
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.weights import load_weights, save_weights
 from posebridge.training.callbacks import Checkpoint, MetricsTable, Progress, WholeFiles
-from posebridge.training.config_file import as_yaml
+from posebridge.training.config_file import as_yaml, says_the_same
 from posebridge.training.interruption import StoppedError, StopRequest
 from posebridge.training.options import Hardware
-from posebridge.training.selection import Selection
-from posebridge.training.stage import PoseStage, Stage
+from posebridge.training.selection import Measure, Selection
+from posebridge.training.stage import Stage
 
 _PACKAGES = ("posebridge", "torch", "lightning", "timm", "warp-lang", "anny", "numpy")
 _ROWS = 200  # of a stage's table of metrics
@@ -42,7 +42,7 @@ class SelectionPlan:
     """How a stage's checkpoint is chosen; see ``training.selection``."""
 
     score: Callable[[PoseResNet], float]
-    measure: Callable[[PoseStage], dict[str, float]] | None = None
+    measure: Measure | None = None
     evaluations: int = 8
 
 
@@ -71,9 +71,9 @@ class Run:
 
         Raises ``InputError`` where the folder can't be written, or holds a run of another config or recipe.
         """
-        _settle(folder / "config.yaml", as_yaml(kind, config), "config")
+        _settle(folder / "config.yaml", kind, config, "config")
         if recipe is not None:
-            _settle(folder / "recipe.yaml", as_yaml("recipe", recipe), "version of its recipe")
+            _settle(folder / "recipe.yaml", "recipe", recipe, "version of its recipe")
         write_atomically(folder / "environment.json", json.dumps(environment(), indent=1).encode())
         return cls(folder, hardware)
 
@@ -183,11 +183,11 @@ def _trainer(hardware: Hardware, stage: Stage, callbacks: list[L.Callback]) -> L
     )
 
 
-def _settle(path: Path, text: str, what: str) -> None:
+def _settle(path: Path, kind: str, config: Any, what: str) -> None:
     """Write the file, or see that it says the same already."""
     if not path.exists():
-        write_atomically(path, text.encode())
-    elif path.read_text() != text:
+        write_atomically(path, as_yaml(kind, config).encode())
+    elif not says_the_same(path.read_text(), kind, config):
         raise InputError(f"{path.parent} holds a run of another {what}: choose another --out, or resume that run")
 
 

@@ -8,6 +8,7 @@ so a model that has collapsed to one pose, whatever it is shown, agrees nowhere,
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import lightning as L
 import torch
@@ -108,6 +109,22 @@ def _predict(network: PoseResNet, maps: PoseMaps, images: Tensor) -> tuple[Tenso
     return torch.cat(uv), torch.cat(depth)
 
 
+class Measure(Protocol):
+    """Numbers of a checkpoint beside its score, and what it remembers from one to the next."""
+
+    def __call__(self, stage: PoseStage) -> dict[str, float]:
+        """Of the stage as it stands."""
+        ...
+
+    def state_dict(self) -> dict:
+        """What the next checkpoint's numbers need of the ones before."""
+        ...
+
+    def load_state_dict(self, state: dict) -> None:
+        """The opposite."""
+        ...
+
+
 class Selection(L.Callback):
     """Scores the stage's network at even intervals and keeps the weights of the best, in the checkpoint too.
 
@@ -119,7 +136,7 @@ class Selection(L.Callback):
         self,
         evaluations: int,
         score: Callable[[PoseResNet], float],
-        measure: Callable[[PoseStage], dict[str, float]] | None = None,
+        measure: Measure | None = None,
     ):
         self.evaluations = evaluations
         self.score = score
@@ -160,12 +177,15 @@ class Selection(L.Callback):
 
     def state_dict(self) -> dict:
         """Kept in the checkpoint."""
-        return {"candidates": self.candidates, "best_weights": self.best_weights}
+        state = {"candidates": self.candidates, "best_weights": self.best_weights}
+        return state if self.measure is None else state | {"measure": self.measure.state_dict()}
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Restored from the checkpoint."""
         self.candidates = state_dict["candidates"]
         self.best_weights = state_dict["best_weights"]
+        if self.measure is not None:
+            self.measure.load_state_dict(state_dict["measure"])
 
 
 def _or_lowest(score: float) -> float:

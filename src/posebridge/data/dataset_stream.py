@@ -1,0 +1,205 @@
+"""Streams over datasets that are too large for memory: a batch's crops are read from disk when it is asked for.
+
+Stages ask in the data loader's workers, so that is where images are decoded. A frame that can't be read never stops a
+run: the one after it in the row stands in, and the file is noted, by whichever process met it, in a list on disk. A
+batch is so a function of its number and of what lies on disk.
+
+A stream of ``UnlabelledCrops`` gives ``UnlabelledBatch``; it never asks the reader for a label.
+"""
+
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from posebridge.contracts.batch import BatchT, LabelledBatch, Observation, concatenate
+from posebridge.data.datasets.hand_frames import HandFrames
+from posebridge.data.datasets.person_sequences import PersonSequences
+from posebridge.data.frame_views import NamedJoints
+from posebridge.data.frames import FrameSource, UnreadableFrameError
+from posebridge.data.pairs import FramePairs, PairConfig
+from posebridge.data.skipped_list import SkippedList
+from posebridge.errors import InputError
+
+_MOST_UNREADABLE = 100  # of one draw and those that should stand in for it, before the set is given up
+CropT = TypeVar("CropT", bound=Observation, covariant=True)
+
+
+class Crops(Protocol[CropT]):
+    """Crops by index, one a batch: ``LabelledCrops`` and ``UnlabelledCrops``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> CropT:
+        """Raises ``UnreadableFrameError`` where the frame's file is broken."""
+        ...
+
+
+class DatasetStream(Generic[BatchT]):
+    """Random permutations of the crops of a dataset, one after the other: the order of ``HeldStream``.
+
+    Where a frame can't be read, the next one of its permutation that can is drawn in its place.
+    """
+
+    def __init__(self, crops: Crops[BatchT], batch_size: int, seed: int, skipped: SkippedList):
+        self.crops = crops
+        self.batch_size = batch_size
+        self.seed = seed
+        self.skipped = skipped
+        self._epoch, self._order = -1, np.empty(0, dtype=np.int64)  # the permutation that was used last
+
+    def batch(self, number: int) -> BatchT:
+        """Batch ``number``. Raises ``InputError`` where 100 frames in a row, or all of them, can't be read."""
+        drawn = range(number * self.batch_size, (number + 1) * self.batch_size)
+        return concatenate([self._draw(n) for n in drawn])
+
+    def _draw(self, n: int) -> BatchT:
+        epoch, place = divmod(n, len(self.crops))
+        order = self._permutation(epoch)
+        tries = min(_MOST_UNREADABLE, len(order))
+        for i in range(tries):
+            crop = read_crop(self.crops, int(order[(place + i) % len(order)]), self.skipped)
+            if crop is not None:
+                return crop
+        raise _given_up(tries, "frames", self.skipped)
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        if epoch != self._epoch:
+            self._order = np.random.default_rng([self.seed, epoch]).permutation(len(self.crops))
+            self._epoch = epoch
+        return self._order
+
+
+class DatasetPairStream(Generic[BatchT]):
+    """Batches of pairs, as ``PairStream`` has them: the base frames first, then as many driving frames.
+
+    Where a frame of a pair can't be read, the next pair of the row is drawn in its place.
+    """
+
+    def __init__(self, crops: Crops[BatchT], pairs: FramePairs, batch_size: int, seed: int, skipped: SkippedList):
+        """``pairs`` are those of the crops' frames; ``batch_size`` counts pairs."""
+        self.crops = crops
+        self.pairs = pairs
+        self.batch_size = batch_size
+        self.seed = seed
+        self.skipped = skipped
+
+    def batch(self, number: int) -> BatchT:
+        """Batch ``number``, of 2 ``batch_size`` samples; ``split_pairs`` parts it. Raises as ``DatasetStream`` does."""
+        base, driving = self.pairs.draw(number, self.batch_size, self.seed)
+        read: list[tuple[BatchT, BatchT]] = []
+        for place, (b, d) in enumerate(zip(base.tolist(), driving.tolist(), strict=True)):
+            read.append(self._read(b, d) or self._stand_in(number * self.batch_size + place))
+        return concatenate([pair[0] for pair in read] + [pair[1] for pair in read])
+
+    def _stand_in(self, position: int) -> tuple[BatchT, BatchT]:
+        """The first pair after the one at ``position`` that can be read."""
+        for i in range(1, _MOST_UNREADABLE):
+            number, place = divmod(position + i, self.batch_size)
+            base, driving = self.pairs.draw(number, self.batch_size, self.seed)
+            if pair := self._read(int(base[place]), int(driving[place])):
+                return pair
+        raise _given_up(_MOST_UNREADABLE, "pairs", self.skipped)
+
+    def _read(self, base: int, driving: int) -> tuple[BatchT, BatchT] | None:
+        first = read_crop(self.crops, base, self.skipped)
+        second = None if first is None else read_crop(self.crops, driving, self.skipped)
+        return None if first is None or second is None else (first, second)
+
+
+def read_crop(crops: Crops[BatchT], index: int, skipped: SkippedList) -> BatchT | None:
+    """The crop, or None where it can't be read, which is then noted. Without mask and mesh.
+
+    Releases have those for some frames only, and a batch has a field for all of its frames or for none.
+    """
+    try:
+        crop = crops[index]
+    except UnreadableFrameError as error:
+        skipped.note(error.file, error.reason)
+        return None
+    return replace(crop, mask=None, vertices_m=None) if isinstance(crop, LabelledBatch) else crop
+
+
+def ordered_batches(
+    crops: Crops[BatchT], size: int, skipped: SkippedList, workers: int = 0
+) -> Iterator[tuple[list[int], BatchT]]:
+    """Every crop that can be read once, in order, ``size`` frames of the set a batch; the others are noted.
+
+    Batches come with the indices of their crops. Raises ``InputError`` where none can be read.
+    """
+    loader = DataLoader(
+        _Parts(crops, size, skipped), batch_size=None, num_workers=workers, worker_init_fn=_ignore_ctrl_c
+    )
+    read_any = False
+    for part in loader:
+        if isinstance(part, InputError):
+            raise part
+        if part is not None:
+            read_any = True
+            yield part
+    if not read_any:
+        raise _given_up(len(crops), "frames", skipped)
+
+
+class _Parts(Dataset["tuple[list[int], Observation] | InputError | None"]):
+    """Consecutive crops as batches, None where not one of them can be read.
+
+    An error is given back, not raised, for torch would put the traceback of the worker before its line.
+    """
+
+    def __init__(self, crops: Crops[Observation], size: int, skipped: SkippedList):
+        self.crops = crops
+        self.size = size
+        self.skipped = skipped
+
+    def __len__(self) -> int:
+        return -(-len(self.crops) // self.size)
+
+    def __getitem__(self, number: int) -> tuple[list[int], Observation] | InputError | None:
+        part = range(number * self.size, min((number + 1) * self.size, len(self.crops)))
+        try:
+            read = {i: crop for i in part if (crop := read_crop(self.crops, i, self.skipped)) is not None}
+        except InputError as error:
+            return error
+        return ([*read], concatenate([*read.values()])) if read else None
+
+
+def dataset_pairs(frames: FrameSource, config: PairConfig) -> FramePairs:
+    """The pairs of a reader's frames, found without opening an image: by sequence, number and view.
+
+    Raises ``InputError`` where no two frames fit, and ``TypeError`` for a reader that doesn't know its sequences.
+    """
+    if isinstance(frames, NamedJoints):
+        return dataset_pairs(frames.frames, config)
+    if isinstance(frames, PersonSequences):
+        counts = [len(sequence.numbers) for sequence in frames.sequences]
+        names = [sequence.name for sequence, count in zip(frames.sequences, counts, strict=True) for _ in range(count)]
+        numbers = np.concatenate([sequence.numbers for sequence in frames.sequences])
+        views = np.repeat([sequence.view for sequence in frames.sequences], counts)
+        return FramePairs(names, torch.from_numpy(numbers), torch.from_numpy(views), config)
+    if not isinstance(frames, HandFrames):
+        raise TypeError(f"{type(frames).__name__} doesn't tell its frames' sequences without reading images")
+    placed = [_place(frames, index) for index in range(len(frames))]
+    names, numbers, views = zip(*placed, strict=True)
+    return FramePairs(names, torch.tensor(numbers), torch.tensor(views), config)
+
+
+def _place(frames: HandFrames, index: int) -> tuple[str, int, int]:
+    try:
+        record = frames.record(index)
+    except UnreadableFrameError:  # noted when it is drawn
+        return f"alone: {index}", 0, 0
+    return record.sequence, record.frame, record.view
+
+
+def _given_up(count: int, what: str, skipped: SkippedList) -> InputError:
+    file, reason = next(reversed(skipped.read().items()))
+    return InputError(f"{count} {what} in a row can't be read, the last one because: {file}: {reason}")
+
+
+def _ignore_ctrl_c(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

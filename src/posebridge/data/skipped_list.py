@@ -1,0 +1,47 @@
+"""Files that could not be read, noted by any number of processes: a line of JSON each, in one file on disk."""
+
+import json
+import os
+from pathlib import Path
+
+from posebridge.errors import InputError
+
+
+class SkippedList:
+    """The list, which a run that is resumed goes on with; every process notes a file once."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._noted: set[str] = set()
+
+    def note(self, file: str, reason: str) -> None:
+        """Add a line. Raises ``InputError`` where the folder or the disk refuses."""
+        if file in self._noted:
+            return
+        self._noted.add(file)
+        line = json.dumps([file, reason], ensure_ascii=False) + "\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # One write at the end of the file: lines of several processes don't mix.
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                os.write(descriptor, line.encode())
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self.path}: {error.strerror}; free some space or choose another folder"
+            ) from error
+
+    def read(self) -> dict[str, str]:
+        """What was noted, by file, in the order of the first meeting; a line that a full disk cut off is left out."""
+        if not self.path.exists():
+            return {}
+        noted: dict[str, str] = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                file, reason = json.loads(line)
+            except ValueError:
+                continue
+            noted.setdefault(file, reason)
+        return noted

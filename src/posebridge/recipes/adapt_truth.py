@@ -1,0 +1,61 @@
+"""A user's labels of the target: for measuring, and for nothing else."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import torch
+
+from posebridge.cameras.crop import resize_map
+from posebridge.cameras.pinhole import apply_affine
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.errors import InputError
+from posebridge.skeletons.skeleton import Skeleton
+
+
+def crop_side(batch: UnlabelledBatch) -> float:
+    """The median side of the crops, in pixels of the files."""
+    assert batch.T_crop_file is not None
+    scale = torch.linalg.det(batch.T_crop_file[:, :2, :2]).abs().sqrt()
+    return batch.rgb.shape[-1] / scale.median().item()
+
+
+def in_crops(keypoints: KeypointSet, batch: UnlabelledBatch, side_px: float) -> KeypointSet:
+    """The keypoints of the batch's frames in pixels of their crops, each crop brought to ``side_px``.
+
+    Where crops are cut from larger images, fractions of the side and the border are then those of the crop.
+    Keypoints hold ``uv_px``; frames of the batch that they lack are left out.
+    """
+    assert keypoints.uv_px is not None
+    assert batch.T_crop_file is not None
+    row_of = {str(key): row for row, key in enumerate(keypoints.key)}
+    held = [i for i, key in enumerate(batch.key) if key in row_of]
+    rows = np.array([row_of[batch.key[i]] for i in held])
+    T = (resize_map(side_px / batch.rgb.shape[-1]).double() @ batch.T_crop_file[held].double()).numpy()
+    uv_px = np.einsum("nij,nkj->nki", T[:, :2, :2], keypoints.uv_px[rows]) + T[:, None, :2, 2]
+    return replace(keypoints.take(rows, np.arange(keypoints.n_joints)), uv_px=uv_px)
+
+
+def labels_for(batch: UnlabelledBatch, truth: KeypointSet, skeleton: Skeleton) -> LabelledBatch:
+    """The batch with labels in crop pixels. Frames that the truth lacks have no valid joint.
+
+    Raises ``InputError`` for a truth without places in the image, of other joints, or of other frames.
+    """
+    if truth.uv_px is None:
+        raise InputError("the truth has no uv_px: precision of pseudo-labels is measured in the image")
+    if truth.joint_names is None and truth.n_joints != len(skeleton):
+        raise InputError(f"the truth has {truth.n_joints} joints without names, {skeleton.name} has {len(skeleton)}")
+    order = skeleton.order_of(truth.joint_names or skeleton.joints)
+    row_of = {str(key): row for row, key in enumerate(truth.key)}
+    rows = np.array([row_of.get(key, -1) for key in batch.key])
+    if (rows < 0).all():
+        raise InputError(
+            f"the truth shares no key with the target (such as {batch.key[0]!r} and {str(truth.key[0])!r})"
+        )
+    uv_file = truth.uv_px[rows][:, order]
+    valid = truth.present("uv_px")[rows][:, order] & (rows >= 0)[:, None] & (order >= 0)
+    assert batch.T_crop_file is not None
+    uv_px = apply_affine(batch.T_crop_file, torch.from_numpy(np.where(valid[..., None], uv_file, 0)).float())
+    kept = torch.from_numpy(valid)
+    observed = {f.name: getattr(batch, f.name) for f in fields(UnlabelledBatch)}
+    return LabelledBatch(**observed, uv_px=uv_px, valid=kept, visible=kept)

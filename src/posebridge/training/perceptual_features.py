@@ -1,0 +1,60 @@
+"""Whose features a perceptual loss compares: a trained VGG-19's, or those of the pose network's own encoder."""
+
+import copy
+from dataclasses import dataclass
+from typing import Self
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from posebridge.losses.perceptual import perceptual_l1
+from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.vgg import NormalisedEncoder, VggConfig, VggEncoder
+
+# VGG-19 from relu1_1 to relu5_1.
+VGG19_RELU5 = VggConfig(widths=(64, 128, 256, 512, 512), depths=(2, 2, 4, 4, 1))
+
+
+@dataclass(frozen=True)
+class VggFeatures:
+    """Lin et al., NeurIPS 2023, Eq. 9; the layers and scales of articulated animation (Siarohin et al. 2021)."""
+
+    network: VggConfig = VGG19_RELU5
+    scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
+    relative: bool = False  # see ``losses.perceptual.perceptual_l1``
+
+
+@dataclass(frozen=True)
+class EncoderFeatures:
+    """Features of the source-trained pose encoder, frozen: where VGG's weights can't be had."""
+
+    levels: int = 3  # from the shallowest on
+    scales: tuple[float, ...] = (1.0, 0.5)
+    relative: bool = True
+
+
+class PerceptualLoss(nn.Module):
+    """Eq. 9 under frozen features."""
+
+    def __init__(self, config: VggFeatures | EncoderFeatures, network: PoseResNet):
+        """``network`` gives its encoder, as it is now, where the config asks for that."""
+        super().__init__()
+        self.config = config
+        self.encoder = (
+            VggEncoder(config.network)
+            if isinstance(config, VggFeatures)
+            else NormalisedEncoder(copy.deepcopy(network.encoder))
+        )
+        self.encoder.eval().requires_grad_(False)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
+        """One value a sample; images are RGB in [0, 1]."""
+        return perceptual_l1(self._features, image, target, self.config.scales, self.config.relative)
+
+    def train(self, mode: bool = True) -> Self:
+        """Stays in evaluation mode, whatever is asked: its batch statistics are those of the source."""
+        return super().train(False)
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        found = self.encoder(images)
+        return found if isinstance(self.config, VggFeatures) else found[: self.config.levels]

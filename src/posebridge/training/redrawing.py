@@ -1,0 +1,120 @@
+"""Redrawing a driving frame from a base frame through the pose (Lin et al., NeurIPS 2023, Sec. 3.3.2).
+
+Joints in, picture out, and all of it differentiable in the joints: bone maps (Eq. 6), their affine maps (Eq. 7), the
+displacement field (Eq. 8), the generator (Eq. 4).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from posebridge.cameras.crop import inverse_map, resize_map
+from posebridge.contracts.batch import Observation
+from posebridge.geometry.displacement import blend, expand
+from posebridge.networks.redrawing import Generator, GeneratorConfig, HeatmapGenerator
+from posebridge.networks.warping import Warping, WarpingConfig, WarpingEstimator
+from posebridge.representations.bone_maps import BoneMaps, bone_transforms, draw_bones
+from posebridge.representations.heatmaps import encode_gaussian, map_from_image
+from posebridge.skeletons.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class RedrawingConfig:
+    """Defaults are the paper's, for images of 256 px."""
+
+    guide: Literal["bones", "heatmaps"] = "bones"  # heatmaps: without the warp, the ablation L_heatmap of Table 3(a)
+    grid_stride: int = 4  # image pixels a pixel of bone maps, masks and displacement field: H / 4
+    bone_sigma: float = 1.5  # sigma of Eq. 6, in pixels of that grid; not given, chosen on studio renders
+    heat_sigma: float = 2.0  # of the heat maps that guide instead of bones, in pixels of that grid
+    warping: WarpingConfig = field(default_factory=WarpingConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """B driving frames, redrawn. What a guide by heat maps doesn't have is None."""
+
+    image: Float[Tensor, "B 3 H W"]
+    masks: Float[Tensor, "B R h w"] | None = None  # background, then the bones
+    field: Float[Tensor, "B h w 2"] | None = None  # places in the base image, in pixels of the field's grid
+    inpainting: Float[Tensor, "B 1 h w"] | None = None
+
+
+class Redrawer(nn.Module):
+    """Warping estimation and generation for the bones of a skeleton."""
+
+    def __init__(self, config: RedrawingConfig, skeleton: Skeleton):
+        super().__init__()
+        self.config = config
+        self.bones = skeleton.bones
+        if config.guide == "bones":
+            self.estimator = WarpingEstimator(config.warping, len(self.bones))
+            self.generator = Generator(config.generator)
+        else:
+            self.generator = HeatmapGenerator(config.generator, len(skeleton))
+
+    def forward(
+        self,
+        base: Float[Tensor, "B 3 H W"],
+        uv_base_px: Float[Tensor, "B K 2"],
+        uv_driving_px: Float[Tensor, "B K 2"],
+        T_base_driving: Float[Tensor, "B 3 3"],
+    ) -> Redrawn:
+        """The driving frame as the joints tell it; ``T_base_driving`` is where the background of the driving frame
+        lies in the base frame, both in pixels of the images, as ``still_background`` gives it.
+        """
+        size = base.shape[-2:]
+        height, width = (side // self.config.grid_stride for side in size)
+        joints = [map_from_image(uv, size, (height, width)) for uv in (uv_base_px, uv_driving_px)]
+        if isinstance(self.generator, HeatmapGenerator):
+            heat = [encode_gaussian(uv, height, width, self.config.heat_sigma)[0] for uv in joints]
+            return Redrawn(self.generator(base, *heat))
+        small = F.interpolate(base, (height, width), mode="area")
+        with torch.autocast(base.device.type, enabled=False):  # places need full precision, networks need not
+            bones = [draw_bones(uv, self.bones, height, width, self.config.bone_sigma) for uv in joints]
+        warping = self.estimator(small, *(drawn.maps for drawn in bones))
+        with torch.autocast(base.device.type, enabled=False):
+            T_grid = resize_map(width / size[1], height / size[0]).to(T_base_driving)
+            places = self._places(warping, bones, T_grid @ T_base_driving @ inverse_map(T_grid))
+        image = self.generator(base, places, warping.inpainting)
+        return Redrawn(image, warping.masks, places, warping.inpainting)
+
+    def _places(
+        self, warping: Warping, bones: Sequence[BoneMaps], T_base_driving: Float[Tensor, "B 3 3"]
+    ) -> Float[Tensor, "B h w 2"]:
+        """Eq. 8, in pixels of the grid."""
+        height, width = warping.masks.shape[-2:]
+        A, t = bone_transforms(*bones)  # Eq. 7
+        T = T_base_driving.to(A)  # the precision of places, whatever the networks' was
+        A_background, t_background = T[:, None, :2, :2], T[:, None, :2, 2]
+        if warping.background is not None:
+            A_background, t_background = _moved_by(warping.background.to(A), A_background, t_background, height, width)
+        coarse = expand(torch.cat([A_background, A], 1), torch.cat([t_background, t], 1), height, width)
+        return blend(warping.masks.to(A), coarse)
+
+
+def _moved_by(
+    delta: Float[Tensor, "B 2 3"], A: Float[Tensor, "B 1 2 2"], t: Float[Tensor, "B 1 2"], height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """A predicted motion of the background after the known one; ``delta`` takes the grid's sides as -1 to 1."""
+    half = delta.new_tensor([width / 2, height / 2])
+    centre = half - 0.5
+    linear = torch.eye(2).to(delta) + delta[:, None, :, :2] * half[:, None] / half
+    shift = delta[:, None, :, 2] * half + centre - (linear @ centre)
+    return linear @ A, (linear @ t[..., None])[..., 0] + shift
+
+
+def still_background(base: Observation, driving: Observation) -> Float[Tensor, "B 3 3"]:
+    """Where each pixel of the driving crops lies in the base crops if the camera stands still.
+
+    Crops that follow the subject move before a background at rest, and their maps from the file tell how.
+    """
+    if base.T_crop_file is None or driving.T_crop_file is None:
+        return torch.eye(3, device=base.rgb.device).repeat(len(base), 1, 1)
+    T = base.T_crop_file.double() @ inverse_map(driving.T_crop_file.double())
+    return T.to(base.rgb)

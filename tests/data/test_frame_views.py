@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from posebridge.data.frame_views import ChosenFrames, NamedJoints
+from posebridge.data.frames import FrameLabels, RawFrame
+from posebridge.skeletons.body import H36M17, MPII16, SMPL24
+
+
+class People:
+    """Frame i shows joint j at (j, i), one metre away; odd joints are hidden, frame 1 lacks joint 15."""
+
+    def __init__(self, skeleton, in_space: bool = True):
+        self.skeleton = skeleton
+        self.in_space = in_space
+        self.skipped = {"a": "torn"}
+
+    def __len__(self) -> int:
+        return 5
+
+    def __getitem__(self, index: int) -> RawFrame:
+        return RawFrame(np.zeros((2, 2, 3), np.uint8), str(index))
+
+    def labels(self, index: int) -> FrameLabels:
+        j = np.arange(len(self.skeleton))
+        uv = np.stack([j, np.full_like(j, index)], axis=1).astype(float)
+        valid = ~((j == 15) & (index == 1))
+        joints_m = np.stack([j, j, np.ones_like(j)], axis=1).astype(float)
+        return FrameLabels(uv, valid, valid & (j % 2 == 0), joints_m if self.in_space else None)
+
+
+def test_chosen_frames():
+    chosen = ChosenFrames(People(SMPL24), [4, 1, 1])
+    assert len(chosen) == 3
+    assert [chosen[i].key for i in range(3)] == ["4", "1", "1"]
+    assert chosen.labels(0).uv_px[0, 1] == 4
+    assert chosen.labels(2).uv_px[0, 1] == 1
+
+
+def test_joints_stand_for_others():
+    joint_of = {"head_top": "head", "upper_neck": "neck", "thorax": "spine3", "left_shoulder": "left_collar"}
+    named = NamedJoints(People(SMPL24), SMPL24, MPII16, joint_of)
+    assert len(named) == 5
+    assert named[3].key == "3"
+    assert named.skipped == {"a": "torn"}
+    labels = named.labels(0)
+    for joint, name in enumerate(MPII16.joints):
+        own = SMPL24.joints.index(joint_of.get(name, name))
+        assert labels.valid[joint]
+        assert labels.uv_px[joint].tolist() == [own, 0]
+        assert labels.joints_m[joint].tolist() == [own, own, 1]
+        assert labels.visible[joint] == (own % 2 == 0)
+    assert MPII16.joints.index("head_top") == named.labels(1).valid.tolist().index(False)  # SMPL's head is its joint 15
+    assert NamedJoints(People(SMPL24, False), SMPL24, MPII16, joint_of).labels(0).joints_m is None
+
+
+def test_what_a_set_lacks_is_not_valid():
+    named = NamedJoints(People(H36M17), H36M17, MPII16, {"head_top": "head"})
+    missing = [name for name, valid in zip(MPII16.joints, named.labels(0).valid, strict=True) if not valid]
+    assert missing == ["upper_neck"]
+    # By anatomy, Human3.6M's thorax would be MPII's too; by name as well.
+    assert named.labels(0).uv_px[MPII16.index("thorax"), 0] == H36M17.index("thorax")
+
+
+@pytest.mark.parametrize(
+    ("joint_of", "message"),
+    [
+        ({"head_top": "crown"}, "has crown where it is named"),
+        ({"crown": "head"}, "has crown where it is named"),
+        ({"head_top": "pelvis"}, "stands for two"),
+    ],
+)
+def test_wrong_names(joint_of, message):
+    with pytest.raises(ValueError, match=message):
+        NamedJoints(People(SMPL24), SMPL24, MPII16, joint_of)

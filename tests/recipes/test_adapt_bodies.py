@@ -1,0 +1,146 @@
+"""People are adapted to as hands are: their skeleton, their renders, no handedness; the model predicts."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+
+from data.on_disk import write_image, write_pictures
+from deployment.rigged import SMALL, SPEC, small_model
+from posebridge import cli
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.target import TargetConfig
+from posebridge.deployment.model_file import load_model
+from posebridge.errors import InputError
+from posebridge.recipes.adapt import AdaptConfig, run_adapt
+from posebridge.recipes.adapt_sizes import BODY, HAND
+from posebridge.skeletons.body import H36M17
+from posebridge.synthesis.body_domains import STUDIO_BODY
+from posebridge.synthesis.stream import VideoSamples
+from recipes.small_runs import ONE_CPU
+
+FRAMES, SIDE = 12, 48
+
+pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory):
+    """A video of a rendered person at the right of a wide picture, with boxes and labels in pixels of the file."""
+    folder = tmp_path_factory.mktemp("walk")
+    batch = VideoSamples(STUDIO_BODY, SIDE, 5, FRAMES).samples(0, FRAMES)
+    pictures = np.full((FRAMES, 64, 120, 3), 90, np.uint8)
+    pictures[:, 10 : 10 + SIDE, 66 : 66 + SIDE] = (batch.rgb.permute(0, 2, 3, 1) * 255).round().byte().numpy()
+    write_pictures(folder / "walk.mp4", pictures)
+    keys = [f"walk_{i:06d}" for i in range(FRAMES)]
+    rows = [f"{key},65.5,9.5,113.5,57.5\n" for key in keys]
+    (folder / "boxes.csv").write_text("key,x0,y0,x1,y1\n" + "".join(rows))
+    order = np.random.default_rng(0).permutation(17)
+    uv_px = batch.uv_px.numpy() + np.array([66, 10])
+    names = tuple(H36M17.joints[i] for i in order)
+    KeypointSet(np.array(keys), names, uv_px=uv_px[:, order]).save(folder / "truth.npz")
+    return folder
+
+
+def _config(folder, method, **options) -> AdaptConfig:
+    target = TargetConfig(folder / "walk.mp4", folder / "boxes.csv", padding=1.1)
+    return AdaptConfig(method, target, domain="studio", subject="body", **options)
+
+
+@pytest.fixture(scope="module")
+def walked(walk, tmp_path_factory):
+    """A run by geometric reconstruction, and its record. Not to be changed."""
+    from recipes.small_runs import shrink
+
+    folder = tmp_path_factory.mktemp("runs") / "body"
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        config = _config(walk, "geometric-reconstruction", truth=walk / "truth.npz", stride=(3, 6))
+        return folder, run_adapt(config, folder, ONE_CPU)
+
+
+def test_a_run_leaves_a_body_model(walked):
+    folder, record = walked
+    spec, network = load_model(folder)
+    assert (spec.skeleton, spec.network.joints, spec.method) == ("h36m17", 17, "geometric-reconstruction")
+    assert 0.15 < spec.reference_length_m < 0.45  # a chest's
+    assert network.config.joints == 17
+    assert record.joint_names == H36M17.joints
+    assert record.bones == H36M17.bones
+    assert set(record.groups) == set(H36M17.groups)
+    assert set(record.scores) == {"source_only", "adapted"}
+    assert record.scores["adapted"].n_frames == FRAMES
+    assert record.notes == ()  # one shot, from a camera at rest
+
+
+def test_scores_are_those_of_the_predictions(walked, walk):
+    """PCK@0.05 of a crop's side, which is the box's times the padding; the truth's joints are in another order."""
+    folder, record = walked
+    found, truth = KeypointSet.load(folder / "predictions.npz"), KeypointSet.load(walk / "truth.npz")
+    order = [truth.joint_names.index(joint) for joint in found.joint_names]
+    apart = np.linalg.norm(found.uv_px - truth.uv_px[:, order], axis=-1)
+    assert record.scores["adapted"].mean_error_px == pytest.approx(apart.mean(), rel=1e-4)
+    assert record.scores["adapted"].pck_005 == pytest.approx((apart < 0.05 * 48 * 1.1).mean(), abs=1e-6)
+
+
+def test_the_model_predicts_as_the_run_did(walked, walk, tmp_path):
+    folder, _ = walked
+    command = ["predict", folder, walk / "walk.mp4", "--boxes", walk / "boxes.csv", "--padding", "1.1"]
+    assert cli.main([*map(str, [*command, "--out", tmp_path / "out", "--device", "cpu"])]) == 0
+    again, before = (KeypointSet.load(place / "predictions.npz") for place in (tmp_path / "out", folder))
+    assert again.joint_names == H36M17.joints
+    np.testing.assert_allclose(again.uv_px, before.uv_px, atol=1e-2)
+    assert (tmp_path / "out" / "overlays" / "walk.mp4").is_file()
+
+
+def test_a_given_body_model_is_the_start(walked, walk, tmp_path):
+    record = run_adapt(_config(walk, "mean-teacher", source=walked[0]), tmp_path / "run", ONE_CPU)
+    assert list(record.curves) == ["2-mean-teacher"]
+    recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["recipe"]
+    assert recipe["mean_teacher"]["geometry"]["flip_probability"] == 0.5
+
+
+def test_people_and_hands_differ_in_joints_and_views():
+    for name in ("small", "full"):
+        hand, body = HAND.sizes[name], BODY.sizes[name]
+        assert (hand.network.joints, body.network.joints) == (21, 17)
+        for of_hands, of_people in (
+            (hand.source, body.source),
+            (hand.mean_teacher, body.mean_teacher),
+            (hand.geometric_reconstruction, body.geometric_reconstruction),
+        ):
+            assert of_hands.geometry.flip_probability == 0
+            assert of_people.geometry.flip_probability == 0.5
+            assert of_people.geometry.rotation_deg < of_hands.geometry.rotation_deg
+
+
+def _refused(config: AdaptConfig, folder) -> str:
+    with pytest.raises(InputError) as error:
+        run_adapt(config, folder, ONE_CPU)
+    assert not (folder / "config.yaml").exists()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_handedness_is_refused(walk, tmp_path):
+    config = _config(walk, "mean-teacher")
+    left = replace(config, target=replace(config.target, hand="left"))
+    assert "leave --hand out" in _refused(left, tmp_path / "run")
+    (tmp_path / "boxes.csv").write_text("key,x0,y0,x1,y1,hand\nwalk_000000,66,10,113,57,left\n")
+    told = replace(config, target=replace(config.target, boxes=tmp_path / "boxes.csv"))
+    assert "leave --hand out, and hand from the boxes" in _refused(told, tmp_path / "run")
+
+
+def test_models_and_truth_of_another_subject_are_refused(walk, tmp_path):
+    small_model(tmp_path / "hand")
+    line = _refused(_config(walk, "mean-teacher", source=tmp_path / "hand"), tmp_path / "run")
+    assert line.endswith("predicts hand21, and this run needs h36m17: give a model of the --subject")
+    small_model(tmp_path / "coco", replace(SPEC, skeleton="coco17", network=replace(SMALL, joints=17)))
+    assert "predicts coco17" in _refused(_config(walk, "mean-teacher", source=tmp_path / "coco"), tmp_path / "run")
+    KeypointSet(np.array(["walk_000000"]), uv_px=np.zeros((1, 21, 2))).save(tmp_path / "truth.npz")
+    line = _refused(_config(walk, "mean-teacher", truth=tmp_path / "truth.npz"), tmp_path / "run")
+    assert line == "the truth has 21 joints without names, h36m17 has 17"
+    write_image(tmp_path / "0.png")
+    hand = AdaptConfig("source-only", TargetConfig(tmp_path / "0.png"), source=tmp_path / "coco", domain="studio")
+    assert "this run needs hand21" in _refused(hand, tmp_path / "run")

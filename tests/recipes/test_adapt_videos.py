@@ -1,0 +1,141 @@
+"""Pairs of frames of a user's own video: what the run finds in it, says of it, and refuses."""
+
+import json
+
+import cv2
+import pytest
+import yaml
+
+from data.filmed import film
+from data.on_disk import write_image, write_pictures
+from posebridge.contracts.record_file import load_record
+from posebridge.data.pairs import PairConfig
+from posebridge.data.target import TargetConfig
+from posebridge.errors import InputError
+from posebridge.recipes.adapt import AdaptConfig, run_adapt
+from posebridge.recipes.adapt_sizes import SUBJECTS
+from recipes.small_runs import ONE_CPU
+
+pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
+
+
+def _config(path, method="geometric-reconstruction", stride=(5, 15), **target) -> AdaptConfig:
+    return AdaptConfig(method, TargetConfig(path, **target), domain="studio", stride=stride)
+
+
+def _recipe(folder) -> dict:
+    return yaml.safe_load((folder / "recipe.yaml").read_text())["recipe"]
+
+
+def test_a_video_with_a_cut_and_a_camera_that_moves(adapted, tmp_path, capsys):
+    """A given model spares the training of one; the run redraws pairs of each shot before a moving background."""
+    write_pictures(tmp_path / "clip.mp4", film(0, 16) + film(1, 16, pan_px=1.0))
+    config = AdaptConfig(
+        "geometric-reconstruction",
+        TargetConfig(tmp_path / "clip.mp4"),
+        source=adapted[0],
+        domain="studio",
+        stride=(4, 8),
+    )
+    record = run_adapt(config, tmp_path / "run", ONE_CPU)
+    cut, motion, done = record.notes
+    assert cut == "1 scene cut found, before clip_000016: no pair of frames lies across a cut"
+    assert motion.startswith("the camera moves in 1 of 2 sequences, by 3 % of the crop's side")
+    assert done == "redrawn frames therefore have a background that moves by a predicted affine map"
+    assert capsys.readouterr().out.splitlines() == [cut, motion, done]
+    assert load_record(tmp_path / "run").notes == record.notes
+    found = json.loads((tmp_path / "run" / "sequences.json").read_text())
+    assert found["scene_cuts_before"] == ["clip_000016"]
+    assert set(found["camera_motion"]) == {"clip#1", "clip#2"}
+    assert list(record.curves) == ["2-warm-start", "3-redrawer", "4-fine-tuning"]
+    assert record.curves["4-fine-tuning"]["reconstruction"][-1][1] > 0
+    assert record.method == "geometric-reconstruction"
+    reconstruction = _recipe(tmp_path / "run")["geometric_reconstruction"]["reconstruction"]
+    assert reconstruction["redrawing"]["warping"]["background"] == "affine"
+    assert reconstruction["pairs"]["stride"] == [4, 8]
+
+
+def test_a_camera_at_rest_and_files_by_name(adapted, tmp_path):
+    for i, picture in enumerate(film(3, 12)):
+        path = tmp_path / "all" / f"walk_{3 * i:03d}.png"
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), picture)
+    config = _config(tmp_path / "all", stride=(6, 9), sequence_by="name")
+    record = run_adapt(AdaptConfig(**{**vars(config), "source": adapted[0]}), tmp_path / "run", ONE_CPU)
+    assert record.notes == ()
+    reconstruction = _recipe(tmp_path / "run")["geometric_reconstruction"]["reconstruction"]
+    assert reconstruction["redrawing"]["warping"]["background"] == "static"
+
+
+def test_pseudo_labels_alone_need_no_pairs(adapted, target, tmp_path):
+    config = AdaptConfig("integrated-pseudo-labels", TargetConfig(target.images), source=adapted[0], domain="studio")
+    record = run_adapt(config, tmp_path / "run", ONE_CPU)
+    assert list(record.curves) == ["2-fine-tuning"]
+    assert record.notes == ()
+    assert not (tmp_path / "run" / "sequences.json").exists()
+    assert _recipe(tmp_path / "run")["geometric_reconstruction"]["reconstruction"] is None
+
+
+def _refused(config: AdaptConfig, folder) -> str:
+    """The one line; and nothing was rendered or begun."""
+    with pytest.raises(InputError) as error:
+        run_adapt(config, folder, ONE_CPU)
+    assert not (folder / "config.yaml").exists()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "options", "found"),
+    [
+        (film(0, 1), {}, "there is one frame"),
+        (film(0, 4), {}, "there are 4 frames"),
+        (film(0, 4) + film(1, 4) + film(2, 5), {}, "the longest of 3 sequences has 5 frames after 2 cuts"),
+        (film(0, 41), {"every": 20}, "there are 3 frames, every 20th one"),
+    ],
+    ids=["one frame", "short", "cuts", "thinned"],
+)
+def test_videos_without_pairs_are_refused_with_a_way_out(tmp_path, pictures, options, found):
+    write_pictures(tmp_path / "clip.mp4", pictures)
+    line = _refused(_config(tmp_path / "clip.mp4", **options), tmp_path / "run")
+    assert line == (
+        f"{tmp_path / 'clip.mp4'}: no two frames of one sequence are 5 to 15 frames apart: {found}; give videos, a "
+        "folder of images for each sequence or another --stride, or adapt by integrated-pseudo-labels, which needs "
+        "no pairs"
+    )
+
+
+def test_photos_are_refused_with_a_way_out(tmp_path):
+    write_image(tmp_path / "one.png")
+    assert "there is one frame" in _refused(_config(tmp_path / "one.png"), tmp_path / "run")
+    for seed in range(20):
+        path = tmp_path / "photos" / f"{seed:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), film(seed, 1)[0])
+    line = _refused(_config(tmp_path / "photos"), tmp_path / "run")
+    assert "the 20 photos don't follow one another" in line
+    assert "integrated-pseudo-labels" in line
+
+
+def test_a_stride_that_is_no_range(tmp_path):
+    write_pictures(tmp_path / "clip.mp4", film(0, 20))
+    assert "is not a range" in _refused(_config(tmp_path / "clip.mp4", stride=(8, 3)), tmp_path / "run")
+
+
+@pytest.mark.parametrize("subject", ["hand", "body"])
+def test_a_size_holds_what_its_method_needs(subject):
+    """What a run of another method was trained by isn't part of its recipe, so that it can be resumed."""
+    size, pairs = SUBJECTS[subject].sizes["small"], PairConfig((1, 2))
+    assert size.of("mean-teacher", pairs).geometric_reconstruction is None
+    assert size.of("source-only", pairs).geometric_reconstruction is None
+    assert size.of("integrated-pseudo-labels", pairs).geometric_reconstruction.reconstruction is None
+    assert size.of("geometric-reconstruction", pairs).geometric_reconstruction.reconstruction.pairs == pairs
+    still = size.of("integrated-pseudo-labels", pairs)
+    assert still.with_moving_background() == still
+
+
+def test_frames_are_not_looked_at_where_no_pair_is_needed(adapted, tmp_path):
+    """Unrelated photos and a cut are no matter to a mean teacher."""
+    write_pictures(tmp_path / "clip.mp4", film(0, 3) + film(1, 3))
+    config = AdaptConfig("source-only", TargetConfig(tmp_path / "clip.mp4"), source=adapted[0], domain="studio")
+    assert run_adapt(config, tmp_path / "run", ONE_CPU).notes == ()

@@ -1,0 +1,196 @@
+"""The datasets of the published transfers in a few frames, and the recipes at a size that trains in a second or two."""
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import test_mvhand, test_surreal, test_threedpw
+from data.hand_sets import hand_mm, ordered, pinhole
+from data.on_disk import write_image
+from data.test_human36m import CAMERAS, poses_mm, write_metadata
+from data.test_human36m import SIZE as HUMAN36M_PX
+from data.test_rhd import annotation, hand_xyz
+from posebridge.data.datasets.human36m import SUBJECTS
+from posebridge.data.datasets.mvhand import MVHand
+from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig, PretrainingConfig
+from posebridge.networks.hourglass import HourglassConfig
+from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.networks.redrawing import GeneratorConfig
+from posebridge.recipes.transfer import TransferConfig, TransferData, TransferPlan, TransferSize, open_transfer
+from posebridge.recipes.transfers import TRANSFERS
+from posebridge.skeletons.hand import HAND21
+
+FRAMES = 12  # of a video
+SIDE = 32
+STEPS = 2
+
+
+class Folders(NamedTuple):
+    source: Path
+    target: Path
+
+
+def write_sets(root: Path) -> dict[str, Folders]:
+    """Every dataset, and the two folders of each transfer."""
+    for write in (_write_rhd, _write_h3d, _write_mvhand, _write_surreal, _write_human36m, _write_threedpw):
+        write(root / write.__name__.removeprefix("_write_"))
+    return {
+        name: Folders(*(root / side for side in sides))
+        for name, sides in {
+            "rhd-to-h3d": ("rhd", "h3d"),
+            "rhd-to-mvhand": ("rhd", "mvhand"),
+            "surreal-to-human36m": ("surreal", "human36m"),
+            "surreal-to-3dpw": ("surreal", "threedpw"),
+        }.items()
+    }
+
+
+def tiny(name: str) -> TransferPlan:
+    """The transfer with a few steps of a network for images of 32 px."""
+    plan = TRANSFERS[name]
+    return replace(plan, sizes={"small": _tiny(plan.sizes["small"])})
+
+
+def _tiny(size: TransferSize) -> TransferSize:
+    return replace(
+        size,
+        size_px=SIDE,
+        network=PoseResNetConfig("test_resnet", encoder_stride=16, decoder_channels=8, joints=size.network.joints),
+        source=_brief(size.source),
+        supervised_target=_brief(size.supervised_target),
+        mean_teacher=replace(_brief(size.mean_teacher), selections=2),
+        geometric_reconstruction=_tiny_geometric(size.geometric_reconstruction),
+        source_clips=3,
+        test_frames=14,
+    )
+
+
+def _brief(config, **changes):
+    return replace(config, schedule=replace(config.schedule, steps=STEPS), batch_size=4, **changes)
+
+
+def _tiny_geometric(config: GeometricReconstructionConfig) -> GeometricReconstructionConfig:
+    reconstruction = config.reconstruction
+    assert reconstruction is not None
+    redrawing = replace(
+        reconstruction.redrawing,
+        warping=replace(
+            reconstruction.redrawing.warping, hourglass=HourglassConfig(blocks=2, channels=4, most_channels=8)
+        ),
+        generator=GeneratorConfig(channels=4, most_channels=8, residual_blocks=1),
+    )
+    return _brief(
+        config,
+        pretraining=_brief(PretrainingConfig()),
+        selections=2,
+        reconstruction=replace(
+            reconstruction,
+            redrawing=redrawing,
+            schedule=replace(reconstruction.schedule, steps=STEPS),
+            batch_pairs=2,
+            warm_start=replace(reconstruction.warm_start, steps=STEPS),
+        ),
+    )
+
+
+def _draw(file: Path, uv_px: np.ndarray, width: int, height: int) -> None:
+    """A picture of joints, whose colours are their own, on a ground of noise."""
+    image = np.random.default_rng(0).integers(60, 120, (height, width, 3), dtype=np.uint8)
+    colours = np.random.default_rng(1).integers(120, 256, (len(uv_px), 3))
+    for (u, v), colour in zip(uv_px.round().astype(int), colours, strict=True):
+        image[max(0, v - 3) : v + 4, max(0, u - 3) : u + 4] = colour
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(file)
+
+
+def _write_rhd(root: Path) -> None:
+    for split, count in (("training", 6), ("evaluation", 1)):
+        annotations = {}
+        for i in range(count):
+            annotations[i] = annotation(hand_xyz((-0.1, 0, 0.5), 2 * i), hand_xyz((0.1, 0, 0.5), 2 * i + 1))
+            _draw(root / split / "color" / f"{i:05d}.png", annotations[i]["uv_vis"][:, :2], 320, 320)
+        with (root / split / f"anno_{split}.pickle").open("wb") as file:
+            pickle.dump(annotations, file, protocol=2)
+
+
+def _write_h3d(root: Path) -> None:
+    K, samples = np.array([[900.0, 0, 130], [0, 880, 120], [0, 0, 1]]), []
+    for i in range(2 * FRAMES):
+        joints = ordered(hand_mm(i), HAND21.joints)
+        name = f"part1/camera_{i % 2}/{i:04d}.jpg"
+        _draw(root / name, pinhole(joints, K), 256, 256)
+        samples.append(
+            {
+                "name": name,
+                "without_object": 1,
+                "keypoint2d": pinhole(joints, K).tolist(),
+                "keypoint3d": joints.tolist(),
+                "intrinsic_matrix": K.tolist(),
+            }
+        )
+    (root / "annotation.json").write_text(json.dumps(samples))
+
+
+def _write_mvhand(root: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(test_mvhand, "FRAMES", 7)
+        for seed, person in enumerate(test_mvhand.PEOPLE):
+            test_mvhand.write_person(root / person, 10 * seed)
+    reader = MVHand(root, "all")
+    for i in range(len(reader)):
+        record = reader.record(i)
+        _draw(record.file, record.uv_px, 640, 480)
+
+
+def _write_surreal(root: Path) -> None:
+    for clip in range(4):
+        test_surreal.write_clip(root / "cmu/train/run0", f"01_0{clip}_c0001", 11)
+
+
+def _write_human36m(root: Path) -> None:
+    """Every fifth frame of a video, extracted."""
+    numbers = np.arange(1, 3 * FRAMES, 5)
+    root.mkdir(parents=True)
+    write_metadata(root)
+    for subject in (subject for part in SUBJECTS["protocol1"].values() for subject in part):
+        folder = root / f"S{subject}" / "Directions-1"
+        for camera in CAMERAS:
+            for number in numbers:
+                write_image(
+                    folder / "imageSequence" / camera / f"img_{number:06d}.jpg", HUMAN36M_PX, HUMAN36M_PX, number
+                )
+        with h5py.File(folder / "annot.h5", "w") as file:
+            file["pose/3d"] = np.concatenate([poses_mm(3 * FRAMES)[numbers - 1] for _ in CAMERAS])
+            file["frame"] = np.tile(numbers, len(CAMERAS))
+            file["camera"] = np.repeat([int(camera) for camera in CAMERAS], len(numbers))
+
+
+def _write_threedpw(root: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(test_threedpw, "FRAMES", FRAMES)
+        everyone = [np.ones(FRAMES, int)] * 2
+        for split in ("train", "test"):
+            test_threedpw.write(
+                root,
+                f"{split}_00",
+                split,
+                images=FRAMES,
+                campose_valid=everyone,
+                poses2d=[np.ones((FRAMES, 3, 18))] * 2,
+            )
+
+
+def config_of(sets: dict[str, Folders], name: str, method: str = "source-only", **changes) -> TransferConfig:
+    return replace(TransferConfig(name, *sets[name], method), **changes)
+
+
+def opened(sets: dict[str, Folders], name: str, **changes) -> TransferData:
+    plan = tiny(name)
+    return open_transfer(plan, config_of(sets, name, **changes), plan.sizes["small"])

@@ -6,19 +6,21 @@ python benchmarks/synthshift.py --track hand-rgb --methods source_only,mean_teac
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import tyro
 
 from posebridge.errors import InputError
-from posebridge.recipes.synthshift import SynthShiftConfig, run_synthshift
+from posebridge.recipes.synthshift import MethodName, SynthShiftConfig, run_synthshift
+from posebridge.recipes.track import Footage
 from posebridge.report.page import write_report
 from posebridge.synthesis.domains import Track
 from posebridge.training.options import Hardware
 
 COLUMNS = ("source_on_source", "source_only", "adapted", "supervised_target", "gap_closed", "minutes")
-METHODS = ("source_only", "mean_teacher")
+ADAPTING = get_args(MethodName)
+METHODS = ("source_only", *ADAPTING)
 Row = dict[str, float | str | int | None]
 
 
@@ -38,6 +40,12 @@ class Benchmark:
     seeds: int = 3
     """Number of seeds, from 0 on."""
 
+    footage: Footage = "stills"
+    """What is adapted to: single images, or videos, which geometric_reconstruction needs and others can be given."""
+
+    annotation_gap: float = 0.0
+    """Plant a gap between the conventions of source and target: see recipes/annotation_gap.py."""
+
     out: Path = Path("runs/synthshift")
     """Folder of the runs; finished stages there are not trained again."""
 
@@ -56,32 +64,42 @@ def run(config: Benchmark) -> list[Row]:
     methods = config.methods.split(",")
     if unknown := set(methods) - set(METHODS):
         raise InputError(f"unknown methods: {', '.join(sorted(unknown))}; choose from {', '.join(METHODS)}")
+    adapting = [method for method in ADAPTING if method in methods] or ["mean_teacher"]
     for seed in range(config.seeds):
-        folder = config.out / f"{config.track}-{config.size}-{seed}"
-        outcome = run_synthshift(
-            SynthShiftConfig(config.track, "mean_teacher", config.size, seed, config.sets), folder, config.hardware
-        )
-        write_report(outcome.record, folder / "report.html")
-        row = outcome.row()
-        if "source_only" in methods:
-            rows.append({**row, "method": "source_only", "adapted": row["source_only"], "gap_closed": 0.0})
-        if "mean_teacher" in methods:
-            rows.append(row)
-        if config.json is not None:
-            config.json.write_text(json.dumps(rows, indent=1))
+        cell = config.out / f"{config.track}-{config.size}-{config.footage}-{config.annotation_gap:g}-{seed}"
+        bounds = cell / "bounds" if len(adapting) > 1 else None
+        for method in adapting:
+            outcome = run_synthshift(_cell(config, method, seed, bounds), cell / method, config.hardware)
+            write_report(outcome.record, cell / method / "report.html")
+            row = outcome.row()
+            if "source_only" in methods and method == adapting[0]:
+                only = {"method": "source_only", "adapted": row["source_only"], "gap_closed": 0.0}
+                rows.append({**row, **only, **outcome.groups("source_only")})
+            if method in methods:
+                rows.append({**row, **outcome.groups("adapted")})
+            if config.json is not None:
+                config.json.write_text(json.dumps(rows, indent=1))
     return rows
+
+
+def _cell(config: Benchmark, method: MethodName, seed: int, bounds: Path | None) -> SynthShiftConfig:
+    return SynthShiftConfig(
+        config.track, method, config.size, seed, config.footage, config.annotation_gap, bounds, config.sets
+    )
 
 
 def table(rows: list[Row]) -> str:
     """Mean and standard error over seeds, as Markdown."""
-    lines = ["| method | seeds | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
+    groups = [name for name in rows[0] if name.startswith("PCK ")]
+    columns = [*COLUMNS, *groups]
+    lines = ["| method | seeds | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
     for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method]
         cells = []
-        for column in COLUMNS:
+        for column in columns:
             values = np.array([row[column] for row in own if row[column] is not None], dtype=float)
             error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-            digits = 3 if column == "gap_closed" or own[0]["metric"] == "pck_005" else 2
+            digits = 3 if column == "gap_closed" or column in groups or own[0]["metric"] == "pck_005" else 2
             cells.append(f"{values.mean():.{digits}f} ± {error:.{digits}f}" if len(values) else "-")
         lines.append(f"| {method} | {len(own)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -7,7 +7,7 @@ import yaml
 
 from posebridge.errors import InputError
 from posebridge.methods.source_only import SourceOnlyConfig
-from posebridge.training.config_file import as_yaml, from_plain, load_config, to_plain
+from posebridge.training.config_file import as_yaml, from_plain, load_config, says_the_same, to_plain
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,28 @@ def test_it_is_plain_yaml_in_the_order_of_the_fields():
 def test_a_methods_config_comes_back(tmp_path):
     config = SourceOnlyConfig()
     assert from_plain(SourceOnlyConfig, yaml.safe_load(yaml.safe_dump(to_plain(config)))) == config
+
+
+def test_a_file_of_an_earlier_version_says_the_same_where_what_it_lacks_has_its_default():
+    config = Outer("plain", Inner(0.25))
+    earlier = yaml.safe_load(as_yaml("outer", config))
+    for name in ("flag", "weights", "place"):
+        del earlier["outer"][name]
+    del earlier["outer"]["inner"]["sizes"]
+    text = yaml.safe_dump(earlier)
+    assert says_the_same(text, "outer", config)
+    for other in (
+        Outer("plain", Inner(0.5)),
+        Outer("plain", Inner(0.25), flag=True),
+        Outer("plain", Inner(0.25), weights={"x": 1.0}),
+        Outer("plain", Inner(0.25, sizes=(1,))),
+    ):
+        assert not says_the_same(text, "outer", other)
+    assert not says_the_same(text, "inner", config)
+    del earlier["outer"]["name"]  # which has no default
+    assert not says_the_same(yaml.safe_dump(earlier), "outer", config)
+    assert not says_the_same(as_yaml("outer", config) + "  colour: red\n", "outer", config)
+    assert not says_the_same("outer: [", "outer", config)
 
 
 @pytest.mark.parametrize(

@@ -97,11 +97,21 @@ class GeometricReconstructionConfig:
     selections: int = 8
 
     def without_reconstruction(self) -> "GeometricReconstructionConfig":
-        """Pseudo-labels alone, for as many steps."""
+        """Pseudo-labels alone, for as many steps, the rate falling where it fell."""
         if self.reconstruction is None:
             return self
-        steps = self.schedule.steps + self.reconstruction.warm_start.steps
-        return replace(self, reconstruction=None, schedule=replace(self.schedule, steps=steps))
+        warm, rest = self.reconstruction.warm_start.steps, self.schedule
+        steps = warm + rest.steps
+        drops = tuple((warm + drop * rest.steps) / steps for drop in rest.drops)
+        return replace(self, reconstruction=None, schedule=replace(rest, steps=steps, drops=drops))
+
+    def with_moving_background(self) -> "GeometricReconstructionConfig":
+        """For cameras that move: the background of redrawn frames goes by a predicted affine map."""
+        if self.reconstruction is None:
+            return self
+        redrawing = self.reconstruction.redrawing
+        redrawing = replace(redrawing, warping=replace(redrawing.warping, background="affine"))
+        return replace(self, reconstruction=replace(self.reconstruction, redrawing=redrawing))
 
 
 class GeometricReconstruction:
@@ -218,8 +228,9 @@ class RedrawerTraining(Stage):
         self.config = config
         self.maps = context.maps
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        self.redrawer = Redrawer(reconstruction.redrawing, context.skeleton)
+        torch.manual_seed(context.seed)  # of initial weights, the same whichever stages were trained or loaded before
         self.compare = PerceptualLoss(reconstruction.features, network)
+        self.redrawer = Redrawer(reconstruction.redrawing, context.skeleton)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """Eq. 9 with joints that don't move."""
@@ -287,6 +298,7 @@ class FineTuning(PoseStage):
         self.teaching = Teaching(config, context.maps, context.skeleton.mirror, stylist)
         self.integrated = IntegratedLabels.of(config.labels, context)
         self.redrawer = copy.deepcopy(redrawer)
+        torch.manual_seed(context.seed)  # of features that are not trained: those that the redrawer has learnt by
         self.compare = None if reconstruction is None else PerceptualLoss(reconstruction.features, network)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:

@@ -49,12 +49,7 @@ class AdaptSize:
     def with_moving_background(self) -> "AdaptSize":
         """The size for cameras that move: where frames are redrawn, their background goes by a predicted affine map."""
         whole = self.geometric_reconstruction
-        if whole is None or whole.reconstruction is None:
-            return self
-        redrawing = whole.reconstruction.redrawing
-        redrawing = replace(redrawing, warping=replace(redrawing.warping, background="affine"))
-        reconstruction = replace(whole.reconstruction, redrawing=redrawing)
-        return replace(self, geometric_reconstruction=replace(whole, reconstruction=reconstruction))
+        return self if whole is None else replace(self, geometric_reconstruction=whole.with_moving_background())
 
 
 @dataclass(frozen=True)

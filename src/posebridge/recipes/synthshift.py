@@ -23,6 +23,7 @@ from posebridge.methods.mean_teacher import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTarget, SupervisedTargetConfig
 from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.recipes.annotation_gap import gap_left, with_gap
 from posebridge.recipes.body_rgb import BODY_RGB
 from posebridge.recipes.hand_depth import HAND_DEPTH
 from posebridge.recipes.hand_rgb import HAND_RGB
@@ -56,6 +57,7 @@ class SynthShiftConfig:
     footage: Footage = (
         "stills"  # videos: for methods that need pairs of frames, and for others to be compared with them
     )
+    annotation_gap: float = 0.0  # share of the way that some of the source's joints are moved; see annotation_gap.py
     bounds: Path | None = None  # folder where source model and upper bound lie or go, to be shared; None: in the run's
     sets: Path | None = None  # where rendered sets lie or go; None: rendered anew, in memory
 
@@ -68,6 +70,7 @@ class Outcome:
     record: Record
     source_on_source: float
     training_minutes: float  # of all stages, over all the times that the run was resumed
+    gap_left: Mapping[Role, float] | None = None  # of a planted gap of annotation, see ``annotation_gap.gap_left``
 
     def row(self) -> dict[str, float | str | int | None]:
         """The row of the benchmark's table; the track's metric on held-out target images."""
@@ -81,7 +84,12 @@ class Outcome:
             "gap_closed": self.record.gap_closed,
             "minutes": self.training_minutes,
             "source_on_source": self.source_on_source,
+            **({f"gap_left_{role}": share for role, share in self.gap_left.items()} if self.gap_left else {}),
         }
+
+    def groups(self, role: Role) -> dict[str, float]:
+        """PCK@0.05 of a model by groups of joints."""
+        return {f"PCK {name}": share for name, share in self.record.scores[role].per_group_pck.items()}
 
 
 def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, kind: str = "synthshift") -> Outcome:
@@ -94,6 +102,9 @@ def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, k
     images = size.source_samples + size.target_samples * (1 + (config.footage == "videos")) + 2 * size.test_samples
     with rendering_progress(images) as told:
         data = TrackRenderer(plan, size, config.sets, told).data(config.seed, config.footage)
+    if config.annotation_gap:
+        gap = config.annotation_gap
+        data = replace(data, source=data.source.map(lambda batch: with_gap(batch, plan.skeleton, gap)))
     context = make_context(plan, size, data, config.seed, hardware)
     trained = _train(run, config, size, method, data, context)
     predictors: dict[Role, Predictor] = {
@@ -122,7 +133,16 @@ def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, k
     save_record(record, folder)
     minutes = sum(report.seconds for left in trained.values() for report in left.reports) / 60
     on_source = score(predictors["source_only"], data.test_source, plan, size)
-    return Outcome(plan, record, on_source.number(plan.metric), minutes)
+    gaps: dict[Role, float] | None = None
+    if config.annotation_gap:
+        gaps = {role: _gap_left(predictor, data, plan) for role, predictor in predictors.items()}
+    return Outcome(plan, record, on_source.number(plan.metric), minutes, gaps)
+
+
+def _gap_left(predictor: Predictor, data: TrackData, plan: TrackPlan) -> float:
+    found = predict(predictor, data.test_target).uv_px
+    assert found is not None
+    return gap_left(torch.from_numpy(found), data.test_target, plan.skeleton)
 
 
 def _evidence(plan: TrackPlan, adapted: Trained, data: TrackData, context: Context) -> dict[str, Any]:

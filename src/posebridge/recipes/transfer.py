@@ -61,12 +61,7 @@ class TransferSize:
     def geometric_of(self, method: TransferMethod) -> GeometricReconstructionConfig:
         """The config of geometric reconstruction; or of its pseudo-labels alone, for as many steps."""
         whole = self.geometric_reconstruction
-        if method != "integrated-pseudo-labels" or whole.reconstruction is None:
-            return whole
-        warm, rest = whole.reconstruction.warm_start.steps, whole.schedule
-        steps = warm + rest.steps
-        drops = tuple((warm + drop * rest.steps) / steps for drop in rest.drops)
-        return replace(whole, reconstruction=None, schedule=replace(rest, steps=steps, drops=drops))
+        return whole.without_reconstruction() if method == "integrated-pseudo-labels" else whole
 
     def vgg_of(self, method: TransferMethod) -> tuple[VggConfig, ...]:
         """The trained networks whose features a method needs beside its own."""

@@ -124,15 +124,10 @@ def _small(track: TrackSize) -> TransferSize:
 
 def _moving(sizes: Mapping[str, TransferSize]) -> dict[str, TransferSize]:
     """For targets whose background moves from frame to frame: its motion is predicted, by an affine map."""
-    return {name: replace(size, geometric_reconstruction=_with_motion(size)) for name, size in sizes.items()}
-
-
-def _with_motion(size: TransferSize) -> GeometricReconstructionConfig:
-    whole = size.geometric_reconstruction
-    assert whole.reconstruction is not None
-    redrawing = whole.reconstruction.redrawing
-    redrawing = replace(redrawing, warping=replace(redrawing.warping, background="affine"))
-    return replace(whole, reconstruction=replace(whole.reconstruction, redrawing=redrawing))
+    return {
+        name: replace(size, geometric_reconstruction=size.geometric_reconstruction.with_moving_background())
+        for name, size in sizes.items()
+    }
 
 
 _HAND_SIZES = {"small": _small(hand_rgb.SMALL), "full": _full(len(HAND21), HAND)}

@@ -16,7 +16,7 @@ import torch
 import tyro
 
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.streams import HeldStream
 from posebridge.data.target import TargetConfig, open_target
 from posebridge.deployment.model_file import ModelSpec

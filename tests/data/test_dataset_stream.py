@@ -16,7 +16,7 @@ from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences
 from posebridge.data.frame_views import NamedJoints
 from posebridge.data.frames import FrameLabels, RawFrame, UnreadableFrameError
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.pairs import FramePairs, PairConfig, PairStream, pairs_of, split_pairs
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.streams import HeldStream, StepBatches, step_loader

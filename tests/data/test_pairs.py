@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.pairs import FramePairs, PairConfig, PairStream, pairs_of, split_pairs
 from posebridge.errors import InputError
 

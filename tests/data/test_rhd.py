@@ -13,7 +13,7 @@ from posebridge.cameras.pinhole import apply_affine
 from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.rhd import RHD
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 

@@ -14,7 +14,7 @@ from posebridge.data.crops import CropConfig, crop_frame
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.video import Video
 from posebridge.data.frames import RawFrame
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.pairs import PairConfig, PairStream, split_pairs
 from posebridge.data.sequences import FrameWatch, Sequences
 from posebridge.synthesis.hand_domains import STUDIO

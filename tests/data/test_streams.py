@@ -1,13 +1,13 @@
-from itertools import islice
-
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.data.loaders import EndlessSampler, Held
+from posebridge.data.held import Held
 from posebridge.data.streams import HeldStream, RenderedStream, StepBatches, step_loader
+from posebridge.errors import InputError
 
 
 def held(count: int) -> Held[UnlabelledBatch]:
@@ -33,8 +33,9 @@ def test_a_batch_is_a_function_of_its_number(count, size, seed, asked):
 @given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 2**31))
 def test_batches_are_cut_from_permutations(count, size, seed):
     drawn = keys(HeldStream(held(count), size, seed), range(8))
-    expected = list(islice(EndlessSampler(count, seed), 8 * size))
-    assert drawn == expected
+    epochs = range(-(-8 * size // count))
+    expected = np.concatenate([np.random.default_rng([seed, epoch]).permutation(count) for epoch in epochs])
+    assert drawn == expected[: 8 * size].tolist()
     for start in range(0, len(drawn) - count + 1, count):
         assert sorted(drawn[start : start + count]) == list(range(count))
 
@@ -85,3 +86,17 @@ def test_ranks_share_the_batches_between_them():
     whole = sequence(0, 0, count=12)
     for rank in range(3):
         assert sequence(1, 0, count=3, rank=rank, ranks=3) == whole[3 + rank :: 3]
+
+
+class Broken:
+    """A stream whose disk has gone."""
+
+    def batch(self, number: int):
+        raise InputError(f"batch {number} is lost: plug the disk in again")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_a_worker_is_one_line(workers):
+    with pytest.raises(InputError) as caught:
+        next(iter(step_loader(StepBatches({"source": Broken()}, 7), workers)))
+    assert str(caught.value) == "batch 7 is lost: plug the disk in again"

@@ -9,7 +9,7 @@ import torch
 from data.on_disk import truncate, write_image, write_video
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.target import TargetConfig, open_target
 from posebridge.errors import InputError
 

@@ -7,7 +7,6 @@ batch is so a function of its number and of what lies on disk.
 A stream of ``UnlabelledCrops`` gives ``UnlabelledBatch``; it never asks the reader for a label.
 """
 
-import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
@@ -23,6 +22,7 @@ from posebridge.data.frame_views import NamedJoints
 from posebridge.data.frames import FrameSource, UnreadableFrameError
 from posebridge.data.pairs import FramePairs, PairConfig
 from posebridge.data.skipped_list import SkippedList
+from posebridge.data.streams import leave_ctrl_c_to_the_main_process
 from posebridge.errors import InputError
 
 _MOST_UNREADABLE = 100  # of one draw and those that should stand in for it, before the set is given up
@@ -132,7 +132,10 @@ def ordered_batches(
     Batches come with the indices of their crops. Raises ``InputError`` where none can be read.
     """
     loader = DataLoader(
-        _Parts(crops, size, skipped), batch_size=None, num_workers=workers, worker_init_fn=_ignore_ctrl_c
+        _Parts(crops, size, skipped),
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=leave_ctrl_c_to_the_main_process,
     )
     read_any = False
     for part in loader:
@@ -199,7 +202,3 @@ def _place(frames: HandFrames, index: int) -> tuple[str, int, int]:
 def _given_up(count: int, what: str, skipped: SkippedList) -> InputError:
     file, reason = next(reversed(skipped.read().items()))
     return InputError(f"{count} {what} in a row can't be read, the last one because: {file}: {reason}")
-
-
-def _ignore_ctrl_c(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from posebridge.contracts.batch import BatchT, Observation
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.errors import InputError
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from posebridge.contracts.batch import BatchT, UnlabelledBatch
 from posebridge.data.frames import RawFrame
 from posebridge.data.glimpse import Glimpse, camera_motion, difference, glimpse
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.pairs import PairConfig
 
 CAMERA_MOVES = 0.02  # of the crop's side between the frames of a pair: less passes for a camera at rest

@@ -10,7 +10,8 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from posebridge.contracts.batch import BatchT, LabelledBatch, Observation
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
+from posebridge.errors import InputError
 from posebridge.synthesis.stream import SampleStream
 
 StreamBatchT = TypeVar("StreamBatchT", bound=Observation, covariant=True)
@@ -78,16 +79,36 @@ class StepBatches(IterableDataset[tuple[int, dict[str, Any]]]):
             step += stride
 
 
+class _StepLoader(DataLoader[tuple[int, dict[str, Any]]]):
+    """A ``DataLoader`` whose workers' ``InputError`` stays one line: torch puts the worker's traceback before it."""
+
+    def __iter__(self) -> Any:
+        steps = super().__iter__()
+        while True:
+            try:
+                step = next(steps, None)
+            except InputError as error:
+                line = str(error).strip().splitlines()[-1].partition("Error: ")[2] or str(error)
+                # Frames in a traceback would keep the workers until a garbage collection, which then stalls for 5 s.
+                error.__traceback__ = None
+                del steps
+                raise InputError(line) from None
+            if step is None:
+                return
+            yield step
+
+
 def step_loader(batches: StepBatches, workers: int = 0) -> DataLoader[tuple[int, dict[str, Any]]]:
     """A loader that keeps the order of the steps for any number of workers."""
-    return DataLoader(
+    return _StepLoader(
         batches,
         batch_size=None,
         num_workers=workers,
         persistent_workers=workers > 0,
-        worker_init_fn=_leave_ctrl_c_to_the_main_process,
+        worker_init_fn=leave_ctrl_c_to_the_main_process,
     )
 
 
-def _leave_ctrl_c_to_the_main_process(_: int) -> None:
+def leave_ctrl_c_to_the_main_process(_: int) -> None:
+    """What a loader's worker does first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

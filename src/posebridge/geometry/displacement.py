@@ -56,4 +56,6 @@ def sample(features: Float[Tensor, "B C H W"], field: Float[Tensor, "B h w 2"]) 
     """
     # Both grids cover the same area, so a place's share of the side is the same on both.
     normalised = (2 * field + 1) / field.new_tensor([field.shape[2], field.shape[1]]) - 1
-    return F.grid_sample(features.to(field.dtype), normalised, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(
+        features.to(field.dtype), normalised, mode="bilinear", padding_mode="border", align_corners=False
+    )

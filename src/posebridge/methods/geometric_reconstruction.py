@@ -5,7 +5,7 @@ and one frame can be redrawn from the other; where they are wrong the redrawing 
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
+from posebridge.contracts.batch import BatchT, LabelledBatch, Observation, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig, draw_views, move
 from posebridge.data.occlude import OcclusionConfig, adaptive_occlusion
 from posebridge.data.pairs import PairConfig, split_pairs
@@ -59,6 +59,9 @@ class ReconstructionConfig:
     # The generator is trained on predicted joints before it may correct them; for how long is not given.
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=20_000, learning_rate=2e-4, decay="none"))
     batch_pairs: int = 16
+    # Half of these from videos of the source, with their true joints: not in the paper. From joints that are predicted,
+    # and often wrong, the redrawer learns to be content with wrong ones.
+    source_videos: bool = False
     # Fine-tuning by labels and pseudo-labels alone, before the loss joins; its share of the 80 epochs is not given.
     warm_start: Schedule = field(default_factory=lambda: Schedule(steps=10_000, learning_rate=1e-4, decay="none"))
     weight: float = 0.1  # lambda_r, Eq. 11
@@ -223,9 +226,15 @@ class RedrawerTraining(Stage):
         context: Context,
         network: PoseResNet,
     ):
-        pairs = pairs_of_target(context, reconstruction, reconstruction.batch_pairs)
-        super().__init__(reconstruction.schedule, {"pairs": pairs}, {"reconstruction": 1.0}, **context.stage_options(5))
+        streams = _redrawn_pairs(context, reconstruction)
+        super().__init__(
+            reconstruction.schedule,
+            streams,
+            {name.replace("pairs", "reconstruction"): 1.0 for name in streams},
+            **context.stage_options(5),
+        )
         self.config = config
+        self.mirror = context.skeleton.mirror
         self.maps = context.maps
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         torch.manual_seed(context.seed)  # of initial weights, the same whichever stages were trained or loaded before
@@ -233,12 +242,18 @@ class RedrawerTraining(Stage):
         self.redrawer = Redrawer(reconstruction.redrawing, context.skeleton)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
-        """Eq. 9 with joints that don't move."""
+        """Eq. 9 with joints that don't move: predicted ones, and true ones where the source has videos."""
         view = same_view(batches["pairs"], self.config.geometry, generator)
         with torch.no_grad():
             uv_px = soft_joints(self.network(view.rgb)[0].float(), self.maps, view.rgb.shape[-1])
+        seen = {"reconstruction": (view, uv_px)}
+        if "source_pairs" in batches:
+            known = same_view(batches["source_pairs"], self.config.geometry, generator, self.mirror)
+            assert isinstance(known, LabelledBatch)
+            assert known.uv_px is not None
+            seen["source_reconstruction"] = (known, known.uv_px)
         with self.trainer.precision_plugin.forward_context():
-            return {"reconstruction": redrawing_loss(self.redrawer, self.compare, view, uv_px)}
+            return {name: redrawing_loss(self.redrawer, self.compare, *pairs) for name, pairs in seen.items()}
 
     def trained(self):
         """Warping estimator and generator."""
@@ -377,7 +392,7 @@ def soft_joints(heat: Float[Tensor, "B K h w"], maps: PoseMaps, image_px: int) -
     return image_from_map(expectation(maps.probability(heat)), (image_px, image_px), heat.shape[-2:])
 
 
-def redraw_pairs(redrawer: Redrawer, view: UnlabelledBatch, uv_px: Float[Tensor, "B K 2"]) -> Redrawn:
+def redraw_pairs(redrawer: Redrawer, view: Observation, uv_px: Float[Tensor, "B K 2"]) -> Redrawn:
     """Driving frames redrawn from base frames; ``uv_px`` are the joints of the batch, bases first."""
     base, driving = split_pairs(view)
     uv_base, uv_driving = uv_px.chunk(2)
@@ -385,7 +400,7 @@ def redraw_pairs(redrawer: Redrawer, view: UnlabelledBatch, uv_px: Float[Tensor,
 
 
 def redrawing_loss(
-    redrawer: Redrawer, compare: PerceptualLoss, view: UnlabelledBatch, uv_px: Float[Tensor, "B K 2"]
+    redrawer: Redrawer, compare: PerceptualLoss, view: Observation, uv_px: Float[Tensor, "B K 2"]
 ) -> Float[Tensor, ""]:
     """Eq. 9: how far the redrawn driving frames are from the true ones."""
     _, driving = split_pairs(view)
@@ -397,10 +412,11 @@ def draw_same_views(pairs: Observation, geometry: GeometryConfig, generator: Gen
     return draw_views(geometry, len(pairs) // 2, pairs.rgb.shape[-1], generator, pairs.rgb.device).repeat(2, 1, 1)
 
 
-def same_view(pairs: Observation, geometry: GeometryConfig, generator: Generator) -> UnlabelledBatch:
-    """Pairs seen through one view each."""
-    assert isinstance(pairs, UnlabelledBatch)
-    return move(pairs, draw_same_views(pairs, geometry, generator))
+def same_view(
+    pairs: BatchT, geometry: GeometryConfig, generator: Generator, mirror: Sequence[int] | None = None
+) -> BatchT:
+    """Pairs seen through one view each; labels change sides by ``mirror`` where a view does."""
+    return move(pairs, draw_same_views(pairs, geometry, generator), mirror)
 
 
 def pairs_of_target(context: Context, reconstruction: ReconstructionConfig, count: int) -> Stream[UnlabelledBatch]:
@@ -408,6 +424,17 @@ def pairs_of_target(context: Context, reconstruction: ReconstructionConfig, coun
     if context.pairs is None:
         raise ValueError("reconstruction needs pairs of frames, and the context offers none")
     return context.pairs(count, reconstruction.pairs)
+
+
+def _redrawn_pairs(context: Context, reconstruction: ReconstructionConfig) -> dict[str, Stream[Observation]]:
+    """The target's pairs; with videos of the source half of each."""
+    if not reconstruction.source_videos:
+        return {"pairs": pairs_of_target(context, reconstruction, reconstruction.batch_pairs)}
+    if context.source_pairs is None:
+        raise ValueError("the redrawer is to learn from videos of the source, and the context offers none")
+    half = reconstruction.batch_pairs // 2
+    source = context.source_pairs(half, reconstruction.pairs)
+    return {"pairs": pairs_of_target(context, reconstruction, half), "source_pairs": source}
 
 
 def _term_weights(

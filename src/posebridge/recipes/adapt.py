@@ -12,7 +12,7 @@ from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.pairs import PairConfig
 from posebridge.data.streams import HeldStream
 from posebridge.data.target import TargetConfig

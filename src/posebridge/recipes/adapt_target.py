@@ -6,7 +6,7 @@ from pathlib import Path
 
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.files import write_atomically
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.pairs import PairConfig, PairStream, pairs_of
 from posebridge.data.sequences import FrameWatch, Sequences
 from posebridge.data.target import TargetConfig, open_target

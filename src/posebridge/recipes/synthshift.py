@@ -1,6 +1,6 @@
 """SynthShift, one seed of one track: source-only, adapted and target-supervised on the same held-out images."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -12,7 +12,7 @@ from torch import Tensor
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
-from posebridge.data.pairs import PairStream
+from posebridge.data.pairs import PairConfig, PairStream
 from posebridge.data.streams import HeldStream
 from posebridge.deployment.model_file import ModelSpec, save_model
 from posebridge.deployment.predictor import Predictor
@@ -99,7 +99,9 @@ def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, k
     size = plan.sizes[config.size]
     method = _method(config, size)
     run = Run.create(folder, kind, config, hardware, size)
-    images = size.source_samples + size.target_samples * (1 + (config.footage == "videos")) + 2 * size.test_samples
+    images = (
+        size.source_samples + size.target_samples * (3 if config.footage == "videos" else 1) + 2 * size.test_samples
+    )
     with rendering_progress(images) as told:
         data = TrackRenderer(plan, size, config.sets, told).data(config.seed, config.footage)
     if config.annotation_gap:
@@ -209,6 +211,7 @@ def make_context(plan: TrackPlan, size: TrackSize, data: TrackData, seed: int, h
         source=lambda batch_size: HeldStream(data.source, batch_size, seed),
         target=lambda batch_size: HeldStream(data.target, batch_size, seed + 1),
         pairs=lambda count, config: PairStream(data.target, count, seed + 1, config),
+        source_pairs=_source_pairs(data, seed),
         selection=label_free_selection(
             size.maps,
             plan.skeleton,
@@ -221,6 +224,11 @@ def make_context(plan: TrackPlan, size: TrackSize, data: TrackData, seed: int, h
         seed=seed,
         workers=hardware.workers,
     )
+
+
+def _source_pairs(data: TrackData, seed: int) -> Callable[[int, PairConfig], PairStream[LabelledBatch]] | None:
+    videos = data.source_videos
+    return None if videos is None else lambda count, config: PairStream(videos, count, seed, config)
 
 
 def spec_of(plan: TrackPlan, size: TrackSize, data: TrackData, role: Role) -> ModelSpec:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import Metric
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.errors import InputError
@@ -66,6 +66,7 @@ class TrackData:
 
     source: Held[LabelledBatch]
     target_labelled: Held[LabelledBatch]  # what is adapted to
+    source_videos: Held[LabelledBatch] | None  # where the target is videos
     bound_labelled: Held[LabelledBatch]  # what the upper bound learns from: single images, whatever is adapted to
     test_source: LabelledBatch
     test_target: LabelledBatch
@@ -100,6 +101,7 @@ class TrackRenderer:
         return TrackData(
             source=self._held(plan.source, size.source_samples, 2 * seed),
             target_labelled=stills if videos is None else videos,
+            source_videos=None if videos is None else self.source_videos(seed),
             bound_labelled=stills,
             test_source=self._held(plan.source, size.test_samples, _HELD_OUT).all(),
             test_target=self._held(plan.target, size.test_samples, _HELD_OUT + 1).all(),
@@ -110,11 +112,24 @@ class TrackRenderer:
 
         Raises ``InputError`` for a track without videos.
         """
+        return self._videos(self.plan.target, 2 * seed + 1, self._video_frames())
+
+    def source_videos(self, seed: int) -> Held[LabelledBatch]:
+        """The same of the source, with its labels: for methods that learn from pairs of it.
+
+        Raises ``InputError`` for a track without videos.
+        """
+        return self._videos(self.plan.source, 2 * seed, self._video_frames())
+
+    def _video_frames(self) -> int:
         frames = self.plan.video_frames
         if frames is None:
             raise InputError(f"track {self.plan.name} has no videos: methods that need pairs of frames can't run on it")
+        return frames
+
+    def _videos(self, setting: Domain, seed: int, frames: int) -> Held[LabelledBatch]:
         whole = self.size.target_samples - self.size.target_samples % frames
-        return self._held(self.plan.target, whole, 2 * seed + 1, frames)
+        return self._held(setting, whole, seed, frames)
 
     def _held(self, setting: Domain, count: int, seed: int, frames: int | None = None) -> Held[LabelledBatch]:
         track = self.plan.name

@@ -31,6 +31,7 @@ class Context:
     source_network: PoseResNet | None = None  # trained already; its stage is then left out
     # By how many pairs a batch has; raises ``InputError`` where the target has no pair of frames.
     pairs: Callable[[int, PairConfig], Stream[UnlabelledBatch]] | None = None
+    source_pairs: Callable[[int, PairConfig], Stream[LabelledBatch]] | None = None  # where the source has videos
 
     def stage_options(self, offset: int) -> dict[str, Any]:
         """Seed and workers of a stage; stages of one run draw different numbers."""

@@ -131,3 +131,37 @@ def test_from_focal_repeats_one_pinhole():
 def test_impossible_focal_lengths_are_refused(focal):
     with pytest.raises(InputError, match="intrinsics"):
         Camera.from_focal(*focal, 320, 240)
+
+
+@pytest.mark.parametrize("name", LENSES)
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_an_unmirrored_camera_shows_the_mirrored_world_the_same(name, mirrored):
+    """Pixels by OpenCV, of points whose x is negated where the image is a mirror image."""
+    xyz = torch.from_numpy(points(8))[None]
+    angle, side = 0.7, -1.0 if mirrored else 1.0
+    c, s = 0.4 * math.cos(angle), 0.4 * math.sin(angle)
+    T = torch.tensor([[[side * c, -s, 17.0], [side * s, c, -5.0], [0, 0, 1]]], dtype=torch.float64)
+    camera = Camera(intrinsics(), lens(name)).warped(T)
+    unmirrored = camera.unmirrored()
+    assert torch.linalg.det(unmirrored.K) > 0
+    assert (torch.linalg.det(camera.K) < 0) == mirrored
+    seen, _ = cv2.projectPoints(
+        xyz[0].numpy(), np.zeros(3), np.zeros(3), intrinsics()[0].numpy(), np.array(LENSES[name])
+    )
+    expected = cv2.transform(seen, T[0, :2].numpy())[:, 0]
+    world = xyz * torch.tensor([side, 1.0, 1.0])
+    np.testing.assert_allclose(unmirrored.project(world)[0].numpy(), expected, atol=1e-8)
+    torch.testing.assert_close(unmirrored.rays(camera.project(xyz)), world / xyz[..., 2:], atol=1e-6, rtol=0)
+
+
+def test_cameras_of_a_batch_are_unmirrored_one_by_one():
+    K = torch.cat([intrinsics(), intrinsics(fx=-600.0), intrinsics(fy=-610.0)])
+    unmirrored = Camera(K, lens("barrel", 3)).unmirrored()
+    assert unmirrored.K[:, 0, 0].tolist() == [600, 600, -600]
+    assert unmirrored.K[:, 0, 2].tolist() == [320] * 3
+    assert unmirrored.distortion is not None
+    torch.testing.assert_close(unmirrored.distortion[0], lens("barrel")[0])
+    assert unmirrored.distortion[1:, 3].tolist() == [0.002, 0.002]
+    twice = unmirrored.unmirrored()
+    assert torch.equal(twice.K, unmirrored.K)
+    assert Camera(K).unmirrored().distortion is None

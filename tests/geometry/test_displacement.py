@@ -51,7 +51,9 @@ def test_blending_weighs_places():
     masks = torch.cat([share, 1 - share], dim=1)
     expected = share[0, 0, :, :, None] * coarse[0, 0] + (1 - share[0, 0, :, :, None]) * coarse[0, 1]
     torch.testing.assert_close(blend(masks, coarse)[0], expected)
-    assert torch.equal(blend(masks.round(), coarse)[0], torch.where(share[0, 0, :, :, None] > 0.5, coarse[0, 0], coarse[0, 1]))
+    assert torch.equal(
+        blend(masks.round(), coarse)[0], torch.where(share[0, 0, :, :, None] > 0.5, coarse[0, 0], coarse[0, 1])
+    )
 
 
 def test_the_identity_samples_every_pixel_itself():
@@ -67,7 +69,9 @@ def test_sampling_against_scipy():
     field = 2 * field - 3  # some of it off the picture
     assert (field < 0).any()
     assert (field[..., 0] > 10).any()
-    places = (field + 0.5) * torch.tensor([11 / 5, 9 / 7], dtype=torch.float64) - 0.5  # of the field's grid in the picture
+    places = (field + 0.5) * torch.tensor(
+        [11 / 5, 9 / 7], dtype=torch.float64
+    ) - 0.5  # of the field's grid in the picture
     found = sample(picture, field)
     for b in range(2):
         for c in range(3):
@@ -142,7 +146,9 @@ def test_a_resized_affine_field_is_the_map_between_the_other_pixels():
     inner = (found - expected)[:, 2:-2, 2:-2]
     assert inner.abs().max() < 1e-6
     # Up and down by whole factors, and one is where one was, but for the border.
-    torch.testing.assert_close(resize_field(resize_field(affine_field(8, 8), 24, 24), 8, 8), affine_field(8, 8), atol=0.2, rtol=0)
+    torch.testing.assert_close(
+        resize_field(resize_field(affine_field(8, 8), 24, 24), 8, 8), affine_field(8, 8), atol=0.2, rtol=0
+    )
     same = affine_field(8, 8)
     assert resize_field(same, 8, 8) is same
 
@@ -163,6 +169,21 @@ def test_places_are_as_precise_as_the_field_not_the_features():
     found = sample(picture.bfloat16(), field)
     assert found.dtype == torch.float32
     assert (found - sample(picture, field)).abs().max() < 1 / 128
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_places_that_are_not_finite_are_seen_and_harm_nobody(value):
+    """Training that diverges is to be seen in its loss, not to end in a segmentation fault."""
+    picture, field = pictures(6, 8, 1).requires_grad_(), identity_field(6, 8, LIKE)[None].clone()
+    field[0, 2, 3, 1] = value
+    field.requires_grad_()
+    found = sample(picture, field)
+    assert found[0, :, 2, 3].isnan().all()
+    elsewhere = torch.ones(6, 8, dtype=torch.bool)
+    elsewhere[2, 3] = False
+    torch.testing.assert_close(found[..., elsewhere], picture[..., elsewhere])
+    for gradient in torch.autograd.grad(found.sum(), (picture, field)):
+        assert gradient.isfinite().all()
 
 
 def test_gradients_by_finite_differences():

@@ -139,7 +139,7 @@ def test_a_direction_without_length_tells_no_turn():
 
 
 def test_a_bone_seen_end_on_does_not_spin_the_map():
-    """The direction of a bone of a hundredth of a pixel is noise, and its slope would outweigh all others: 1 / length."""
+    """The direction of a bone of a hundredth of a pixel is noise; its slope, 1 / length, would outweigh all others."""
     moments = turned_and_stretched(0.4, 9.0, 2.0)
     direction = 5 * torch.tensor([math.cos(0.4), math.sin(0.4)]).double()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from networks.test_adain import TINY
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.streams import HeldStream
 from posebridge.draw import generator_for
 from posebridge.methods.mean_teacher import Adaptation, MeanTeacher, MeanTeacherConfig

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.streams import HeldStream
 from posebridge.methods.supervised_target import SupervisedTarget, SupervisedTargetConfig
 from posebridge.training.source_training import SourceTrainingConfig

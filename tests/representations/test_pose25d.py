@@ -14,6 +14,7 @@ from posebridge.representations.pose25d import (
     lift_weak_perspective,
     reference_length,
     relative_depth,
+    to_space,
 )
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
@@ -233,3 +234,77 @@ def test_decoding_reads_the_depth_where_the_heat_is():
     assert decoded.uv_map.tolist() == [[[5.0, 2.0]]]
     assert decoded.relative_depth.tolist() == [[21.0]]
     assert decoded.peak.tolist() == [[1.0]]
+
+
+LENS = [-0.2, 0.1, 1e-3, -2e-3, 0.01]
+
+
+def seen_hands(mirrored: bool, distorted: bool, seed: int = 8) -> tuple[torch.Tensor, Camera]:
+    """Hands of unit reference bone, and a camera of a turned and perhaps mirrored crop."""
+    joints = random_pose(seed, HAND21, 0.03, 0.4)
+    joints = joints[well_posed(joints, HAND21, 0.2)]
+    cam = camera(600, 0.4, mirrored, False, len(joints), joints.dtype)
+    lens = torch.tensor(LENS, dtype=joints.dtype).expand(len(joints), 5) if distorted else None
+    return joints / reference_length(joints, HAND21)[:, None, None], Camera(cam.K, lens)
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+@pytest.mark.parametrize("distorted", [True, False])
+def test_a_pose_in_space_goes_back_to_its_pixels(mirrored, distorted):
+    joints, cam = seen_hands(mirrored, distorted)
+    uv = cam.project(joints)
+    space = to_space(uv, relative_depth(joints, HAND21), cam, HAND21)
+    assert space.valid.all()
+    torch.testing.assert_close(space.project(space.joints), uv, atol=1e-5, rtol=0)
+    expected = joints * torch.tensor([-1.0, 1.0, 1.0]) if mirrored else joints
+    torch.testing.assert_close(space.joints, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("distorted", [True, False])
+def test_a_left_hand_shown_as_a_right_one_is_a_right_one(distorted):
+    """Against lifting the picture as it was taken: the same hand, mirrored at the camera's vertical plane."""
+    joints, cam = seen_hands(False, distorted)
+    uv, depth = cam.project(joints), relative_depth(joints, HAND21)
+    T_flip = torch.tensor([[[-1.0, 0, 255], [0, 1, 0], [0, 0, 1]]], dtype=uv.dtype)
+    shown = torch.stack([255 - uv[..., 0], uv[..., 1]], dim=-1)
+    plain, mirrored = to_space(uv, depth, cam, HAND21), to_space(shown, depth, cam.warped(T_flip), HAND21)
+    torch.testing.assert_close(mirrored.joints, plain.joints * torch.tensor([-1.0, 1.0, 1.0]), atol=1e-5, rtol=1e-5)
+    assert torch.equal(side_of_thumb(mirrored.joints), -side_of_thumb(plain.joints))
+    # Another pose is shown where the mirrored picture would show it.
+    moved = plain.joints + torch.tensor([0.1, -0.2, 0.3])
+    u, v = plain.project(moved).unbind(-1)
+    torch.testing.assert_close(
+        mirrored.project(moved * torch.tensor([-1.0, 1.0, 1.0])), torch.stack([255 - u, v], dim=-1), atol=1e-5, rtol=0
+    )
+
+
+def side_of_thumb(joints: torch.Tensor) -> torch.Tensor:
+    """The sign of a volume that changes in the mirror."""
+    edges = joints[:, [1, 5, 17]] - joints[:, [0]]
+    return torch.linalg.det(edges).sign()
+
+
+def test_weak_perspective_goes_back_to_its_pixels():
+    joints, cam = seen_hands(False, False)
+    n, m = HAND21.reference
+    across = (joints[:, n] - joints[:, m])[:, :2].norm(dim=-1) > 0.2
+    uv, depth = cam.project(joints)[across], relative_depth(joints, HAND21)[across]
+    space = to_space(uv, depth, None, HAND21)
+    assert space.valid.all()
+    assert space.camera is None
+    torch.testing.assert_close(space.project(space.joints), uv, atol=1e-5, rtol=0)
+    bone = space.joints[:, n] - space.joints[:, m]
+    torch.testing.assert_close(bone.norm(dim=-1), torch.ones(len(uv), dtype=uv.dtype))
+    # A step of one reference bone across the view is that many pixels.
+    step = space.project(space.joints + torch.tensor([0.0, 1.0, 5.0])) - uv
+    torch.testing.assert_close(step, torch.stack([0 * space.px_per_bone, space.px_per_bone], -1)[:, None].expand_as(uv))
+
+
+@pytest.mark.parametrize("name", list(unusual_inputs()))
+@pytest.mark.parametrize("perspective", [True, False])
+def test_degenerate_poses_in_space_are_flagged(name, perspective):
+    uv, depth = unusual_inputs()[name]
+    space = to_space(uv, depth, camera(600, 0, True, False, 1, torch.float32) if perspective else None, HAND21)
+    assert space.joints.isfinite().all()
+    if perspective or name != "behind the camera":
+        assert not space.valid.any()

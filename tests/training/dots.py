@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.augment import GeometryConfig
-from posebridge.data.loaders import Held
+from posebridge.data.held import Held
 from posebridge.data.occlude import OcclusionConfig
 from posebridge.data.streams import HeldStream
 from posebridge.methods.mean_teacher import Adaptation, MeanTeacherConfig

@@ -52,10 +52,13 @@ def resize_field(field: Float[Tensor, "B H W 2"], height: int, width: int) -> Fl
 def sample(features: Float[Tensor, "B C H W"], field: Float[Tensor, "B h w 2"]) -> Float[Tensor, "B C h w"]:
     """Features at the places of a field, whose grid may be of another resolution; the border continues outwards.
 
-    Computed in the precision of the field, which half precision would round to fractions of a pixel.
+    Computed in the precision of the field, which half precision would round to fractions of a pixel. NaN at places
+    that are not finite.
     """
     # Both grids cover the same area, so a place's share of the side is the same on both.
     normalised = (2 * field + 1) / field.new_tensor([field.shape[2], field.shape[1]]) - 1
-    return F.grid_sample(
-        features.to(field.dtype), normalised, mode="bilinear", padding_mode="border", align_corners=False
-    )
+    # A NaN would pick a pixel of the border, and on a CPU its gradient ends the process (PyTorch issue 24823).
+    known = normalised.isfinite().all(dim=-1)
+    values, places = features.to(field.dtype), torch.where(known[..., None], normalised, 0)
+    sampled = F.grid_sample(values, places, mode="bilinear", padding_mode="border", align_corners=False)
+    return torch.where(known[:, None], sampled, torch.nan)

@@ -56,6 +56,9 @@ class ReconstructionConfig:
     pairs: PairConfig = field(default_factory=PairConfig)
     redrawing: RedrawingConfig = field(default_factory=RedrawingConfig)
     features: VggFeatures | EncoderFeatures = field(default_factory=VggFeatures)
+    # Of the softmax of Eq. 5, where heat maps are distributions already; 1 is the paper's. The mean of a map with wide
+    # tails lies nearer to the middle than its peak, and the redrawing's error then sharpens maps instead of moving them.
+    joint_temperature: float = 1.0
     # The generator is trained on predicted joints before it may correct them; for how long is not given.
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=20_000, learning_rate=2e-4, decay="none"))
     batch_pairs: int = 16
@@ -129,7 +132,7 @@ class GeometricReconstruction:
         """The stages in order; each is made when the one before is done."""
         config, reconstruction = self.config, self.config.reconstruction
         if reconstruction is not None:
-            pairs_of_target(context, reconstruction, 1)  # refuses a target without pairs before anything is trained
+            _redrawn_pairs(context, reconstruction)  # refuses what has no pairs before anything is trained
         network = yield from self._source_network(context)
         stylist = yield from train_style(config.style, context)
         if config.pretraining is not None:
@@ -184,7 +187,7 @@ class Pretraining(PoseStage):
         self.temperature = pretraining.temperature
         self.maps = context.maps
         self.skeleton = context.skeleton
-        self.network = network.train()
+        self.network = network.train().requires_grad_(True)
         self.stylist = stylist
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
@@ -235,6 +238,7 @@ class RedrawerTraining(Stage):
         )
         self.config = config
         self.mirror = context.skeleton.mirror
+        self.temperature = reconstruction.joint_temperature
         self.maps = context.maps
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         torch.manual_seed(context.seed)  # of initial weights, the same whichever stages were trained or loaded before
@@ -243,10 +247,11 @@ class RedrawerTraining(Stage):
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """Eq. 9 with joints that don't move: predicted ones, and true ones where the source has videos."""
+        assert isinstance(batches["pairs"], UnlabelledBatch)
         view = same_view(batches["pairs"], self.config.geometry, generator)
         with torch.no_grad():
-            uv_px = soft_joints(self.network(view.rgb)[0].float(), self.maps, view.rgb.shape[-1])
-        seen = {"reconstruction": (view, uv_px)}
+            uv_px = soft_joints(self.network(view.rgb)[0].float(), self.maps, view.rgb.shape[-1], self.temperature)
+        seen: dict[str, tuple[Observation, Tensor]] = {"reconstruction": (view, uv_px)}
         if "source_pairs" in batches:
             known = same_view(batches["source_pairs"], self.config.geometry, generator, self.mirror)
             assert isinstance(known, LabelledBatch)
@@ -308,12 +313,13 @@ class FineTuning(PoseStage):
         self.phase = phase
         self.maps = context.maps
         self.skeleton = context.skeleton
-        self.student = copy.deepcopy(network).train()
+        self.student = copy.deepcopy(network).train().requires_grad_(True)
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
         self.teaching = Teaching(config, context.maps, context.skeleton.mirror, stylist)
         self.integrated = IntegratedLabels.of(config.labels, context)
         self.redrawer = copy.deepcopy(redrawer)
         torch.manual_seed(context.seed)  # of features that are not trained: those that the redrawer has learnt by
+        self.temperature = 1.0 if reconstruction is None else reconstruction.joint_temperature
         self.compare = None if reconstruction is None else PerceptualLoss(reconstruction.features, network)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
@@ -356,7 +362,7 @@ class FineTuning(PoseStage):
         """Eq. 9: the driving frame redrawn through the student's joints."""
         assert self.redrawer is not None
         assert self.compare is not None
-        uv_px = soft_joints(heat, self.maps, view.rgb.shape[-1])
+        uv_px = soft_joints(heat, self.maps, view.rgb.shape[-1], self.temperature)
         with self.trainer.precision_plugin.forward_context():
             return redrawing_loss(self.redrawer, self.compare, view, uv_px)
 
@@ -371,8 +377,9 @@ class FineTuning(PoseStage):
         update_average(self.teacher, self.student, self.config.average_decay)
 
     def trained(self):
-        """Student, warping estimator and generator."""
+        """Student, warping estimator and generator; the lengths of bones where they are learnt."""
         yield from self.student.parameters()
+        yield from self.integrated.parameters()
         if self.redrawer is not None:
             yield from self.redrawer.parameters()
 
@@ -387,9 +394,12 @@ class FineTuning(PoseStage):
         return lesson.taught()
 
 
-def soft_joints(heat: Float[Tensor, "B K h w"], maps: PoseMaps, image_px: int) -> Float[Tensor, "B K 2"]:
+def soft_joints(
+    heat: Float[Tensor, "B K h w"], maps: PoseMaps, image_px: int, temperature: float = 1.0
+) -> Float[Tensor, "B K 2"]:
     """Eq. 5: the mean place under each heat map, in pixels of the image; differentiable."""
-    return image_from_map(expectation(maps.probability(heat)), (image_px, image_px), heat.shape[-2:])
+    places = expectation(maps.probability(heat / temperature))
+    return image_from_map(places, (image_px, image_px), heat.shape[-2:])
 
 
 def redraw_pairs(redrawer: Redrawer, view: Observation, uv_px: Float[Tensor, "B K 2"]) -> Redrawn:

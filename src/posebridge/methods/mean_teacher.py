@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from torch import Generator
+from torch import Generator, Tensor
 
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig, move
 from posebridge.data.occlude import OcclusionConfig, adaptive_occlusion
+from posebridge.data.streams import Stream
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
@@ -25,6 +26,7 @@ from posebridge.training.stage import PoseStage, Stage, Terms
 from posebridge.training.style import AdaINStyle, FourierStyle, Stylist, restyle_some, train_style
 from posebridge.training.supervision import depth_term, heat_term, supervised_terms
 from posebridge.training.teaching import Teaching
+from posebridge.training.temporal import TemporalConsistency, temporal_term
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,9 @@ class MeanTeacherConfig:
     depth_weight: float = 0.05
     consistency_weight: float = 1.0
     depth_consistency_weight: float = 0.1
+    # What the frames of a video add without redrawing: the same heat maps for two frames that follow each other (Lin et
+    # al., NeurIPS 2023, Table 5a). None asks for no videos.
+    temporal: TemporalConsistency | None = None
     selections: int = 8  # how many checkpoints are compared
 
 
@@ -76,21 +81,24 @@ class Adaptation(PoseStage):
     def __init__(self, config: MeanTeacherConfig, context: Context, network: PoseResNet, stylist: Stylist | None):
         if context.target is None:
             raise ValueError("adaptation needs a target")
-        super().__init__(
-            config.schedule,
-            {"source": context.source(config.batch_size), "target": context.target(config.batch_size)},
-            {
-                "heat": config.heat_weight,
-                "depth": config.depth_weight,
-                "consistency": config.consistency_weight,
-                "depth_consistency": config.depth_consistency_weight,
-            },
-            **context.stage_options(3),
-        )
+        streams: dict[str, Stream[Observation]] = {
+            "source": context.source(config.batch_size),
+            "target": context.target(config.batch_size),
+        }
+        weights = {
+            "heat": config.heat_weight,
+            "depth": config.depth_weight,
+            "consistency": config.consistency_weight,
+            "depth_consistency": config.depth_consistency_weight,
+        }
+        if config.temporal is not None:
+            streams["neighbours"] = config.temporal.stream(context)
+            weights["temporal"] = config.temporal.weight
+        super().__init__(config.schedule, streams, weights, **context.stage_options(3))
         self.config = config
         self.maps = context.maps
         self.skeleton = context.skeleton
-        self.student = copy.deepcopy(network).train()
+        self.student = copy.deepcopy(network).train().requires_grad_(True)
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
         self.teaching = Teaching(config, context.maps, context.skeleton.mirror, stylist)
 
@@ -111,7 +119,12 @@ class Adaptation(PoseStage):
         kept = taught.kept.float()
         terms["consistency"] = heat_term(self.maps, heat, taught.uv_px, image.shape[-1], kept)
         terms["depth_consistency"] = depth_term(self.maps, (heat, depth), taught.relative_depth, kept)
+        if self.config.temporal is not None:
+            terms["temporal"] = temporal_term(self.maps, self._heat_of, batches["neighbours"], self.config, generator)
         return terms
+
+    def _heat_of(self, images: Tensor) -> Tensor:
+        return self.maps_of(self.student, images)[0]
 
     def optimizer_step(self, *args, **kwargs) -> None:
         """Called by the trainer: the student's step, and the teacher follows before anyone looks at either."""

@@ -41,7 +41,7 @@ def redrawings(stages: Sequence[Stage], context: Context, truth: LabelledBatch |
     pairs = pairs.to(next(after.parameters()).device)
     redrawer.to(pairs.rgb.device)
     with torch.no_grad():
-        redrawn = redraw_pairs(redrawer, pairs, _soft(after, context.maps, pairs))
+        redrawn = redraw_pairs(redrawer, pairs, _soft(after, context.maps, pairs, reconstruction.joint_temperature))
     uv_before, uv_after = (positions(network, context.maps, pairs) for network in (before, after))
     return _records(redrawn, pairs.to("cpu"), uv_before, uv_after, truth)
 
@@ -68,8 +68,8 @@ def confident_joints(
     return ConfidentJoints({name: int(known[:, joints].sum()) for name, joints in named.items()}, before, after)
 
 
-def _soft(network: PoseResNet, maps: PoseMaps, frames: UnlabelledBatch) -> Float[Tensor, "B K 2"]:
-    return soft_joints(network(frames.rgb)[0].float(), maps, frames.rgb.shape[-1])
+def _soft(network: PoseResNet, maps: PoseMaps, frames: UnlabelledBatch, temperature: float) -> Float[Tensor, "B K 2"]:
+    return soft_joints(network(frames.rgb)[0].float(), maps, frames.rgb.shape[-1], temperature)
 
 
 def _records(

@@ -92,11 +92,20 @@ class Outcome:
         return {f"PCK {name}": share for name, share in self.record.scores[role].per_group_pck.items()}
 
 
-def run_synthshift(config: SynthShiftConfig, folder: Path, hardware: Hardware, kind: str = "synthshift") -> Outcome:
-    """Train and score; leaves a run with ``model.safetensors``, ``record.json`` and all its stages."""
+def run_synthshift(
+    config: SynthShiftConfig,
+    folder: Path,
+    hardware: Hardware,
+    kind: str = "synthshift",
+    change: Callable[[TrackSize], TrackSize] = lambda size: size,
+) -> Outcome:
+    """Train and score; leaves a run with ``model.safetensors``, ``record.json`` and all its stages.
+
+    ``change`` makes another recipe of the size's, for ablations: not of what source model and upper bound depend on.
+    """
     started = monotonic()
     plan = TRACKS[config.track]
-    size = plan.sizes[config.size]
+    size = change(plan.sizes[config.size])
     method = _method(config, size)
     run = Run.create(folder, kind, config, hardware, size)
     images = (
@@ -184,7 +193,7 @@ def _train(
     bounds = run
     if config.bounds is not None:
         same = replace(config, method="mean_teacher", footage="stills", bounds=None)
-        bounds = Run.create(config.bounds, "bounds", same, run.hardware, size)
+        bounds = Run.create(config.bounds, "bounds", same, run.hardware, (size.source, size.supervised_target))
     source = train(bounds, 1, SourceOnly(SourceOnlyConfig(size.source)).stages(context))
     onward = replace(context, source_network=source.network)
 

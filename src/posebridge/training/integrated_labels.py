@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch
-from posebridge.geometry.joint_limits import JointLimits, correct
+from posebridge.errors import InputError
+from posebridge.geometry.joint_limits import JointLimits, correct, estimated_lengths
 from posebridge.losses.keypoints import coordinate_smooth_l1, weighted_mean
 from posebridge.representations.heatmaps import expectation, map_from_image
 from posebridge.representations.pose25d import relative_depth, to_space
@@ -27,6 +28,7 @@ from posebridge.training.pseudo_labels import PseudoLabels
 from posebridge.training.stage import MapPair, Terms
 from posebridge.training.supervision import depth_term, heat_term
 
+_ESTIMATE_DECAY = 0.98  # of the running estimate of bone lengths, a step
 _SOURCE_BATCHES, _SOURCE_BATCH = 8, 256  # source samples by which anatomy is known
 
 
@@ -40,7 +42,9 @@ class LabelIntegration:
     # gamma_3D, of the image's side: joints that correction moves by less are trusted. Not given; half of what PCK@0.05
     # calls right.
     least_move: float = 0.025
-    lengths: Literal["source", "estimated", "learnt"] = "source"  # template of the bones' lengths
+    # Template of the bones' lengths: the source's mean, a running estimate from the target's own poses, a parameter
+    # that is learnt with the network, or numbers that are known of the subject, in the order of the skeleton's bones.
+    lengths: Literal["source", "estimated", "learnt"] | tuple[float, ...] = "source"
     pose_weight: float = 0.1  # lambda_y, Eq. 3, on places in pixels of the heat map
     depth_weight: float = 0.1  # on depth, which has a unit of its own
 
@@ -75,6 +79,14 @@ class IntegratedLabels(nn.Module):
         self.maps = maps
         self.skeleton = skeleton
         self.limits = limits
+        lengths = limits.lengths if isinstance(config.lengths, str) else limits.lengths.new_tensor(config.lengths)
+        if lengths.shape != limits.lengths.shape or not (lengths > 0).all():
+            raise InputError(
+                f"lengths {config.lengths}: give {len(limits.lengths)} positive numbers, "
+                f"one for each bone of skeleton {skeleton.name}"
+            )
+        # A parameter and not a buffer only where it is learnt, but in the checkpoint either way.
+        self.log_lengths = nn.Parameter(lengths.log(), requires_grad=config.lengths == "learnt")
 
     @classmethod
     def of(cls, config: LabelIntegration, context: Context) -> "IntegratedLabels":
@@ -83,10 +95,10 @@ class IntegratedLabels(nn.Module):
         limits = JointLimits.of(source_poses(context), kinematics_of(skeleton), skeleton.reference)
         return cls(config, context.maps, skeleton, limits)
 
-    @torch.no_grad()
     def lesson(self, seen: PseudoLabels, camera: Camera | None, image_px: int, progress: float) -> Lesson:
         """Sec. 3.3.1; ``progress`` is the share of fine-tuning that is done."""
-        rectified = self.rectify(seen, camera, image_px)
+        with torch.set_grad_enabled(self.log_lengths.requires_grad and torch.is_grad_enabled()):
+            rectified = self.rectify(seen, camera, image_px)
         both = seen.kept | rectified.kept
         union = self.config.combination == "union" or (
             self.config.combination == "separate_then_union" and progress >= self.config.union_from
@@ -96,7 +108,12 @@ class IntegratedLabels(nn.Module):
     def rectify(self, seen: PseudoLabels, camera: Camera | None, image_px: int) -> PseudoLabels:
         """The poses as anatomy allows them; kept are joints that hardly moved in the image (M_3D)."""
         space = to_space(seen.uv_px, seen.relative_depth, camera, self.skeleton)
-        pose = correct(space.joints, self.limits.to(space.joints.device))
+        limits = self.limits.to(space.joints.device)
+        if self.config.lengths == "estimated" and self.training and space.valid.any():
+            with torch.no_grad():
+                estimate = estimated_lengths(space.joints[space.valid], limits).log()
+                self.log_lengths.lerp_(estimate, 1 - _ESTIMATE_DECAY)
+        pose = correct(space.joints, limits, self.log_lengths.exp())
         uv_px = space.project(pose)
         moved = (uv_px - seen.uv_px).norm(dim=-1) / image_px
         kept = (moved < self.config.least_move) & space.valid[:, None]  # False for NaN

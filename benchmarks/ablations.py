@@ -1,0 +1,163 @@
+"""Ablations of geometric reconstruction on SynthShift's videos, each row beside the same source model and bounds.
+
+python benchmarks/ablations.py --track body-rgb --study combinations --seeds 3 --json FILE
+
+Studies, with the tables of Lin et al., NeurIPS 2023: components (3a), combinations (B(a), supplement), strides (4),
+temporal (5a), lengths of bones.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+
+from posebridge.data.pairs import PairConfig
+from posebridge.errors import InputError
+from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
+from posebridge.recipes.synthshift import MethodName, SynthShiftConfig, run_synthshift
+from posebridge.recipes.track import TrackSize
+from posebridge.synthesis.domains import Track
+from posebridge.training.options import Hardware
+from posebridge.training.temporal import TemporalConsistency
+
+Study = Literal["components", "combinations", "strides", "temporal", "lengths"]
+Change = Callable[[TrackSize], TrackSize]
+PSEUDO, WHOLE, TEACHER = "integrated_pseudo_labels", "geometric_reconstruction", "mean_teacher"
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Run one study and print its table."""
+
+    track: Track = "body-rgb"
+    """Which track; hand-depth has no videos."""
+
+    study: Study = "components"
+    """What is varied."""
+
+    size: Literal["small", "full"] = "small"
+    """small runs on two CPU cores, full on a GPU."""
+
+    seeds: int = 3
+    """Number of seeds, from 0 on."""
+
+    out: Path = Path("runs/ablations")
+    """Folder of the runs; finished stages there are not trained again."""
+
+    sets: Path | None = None
+    """Folder where rendered sets are kept as shards, and read from; without it they are rendered in memory."""
+
+    json: Path | None = None
+    """Where the rows go."""
+
+    hardware: Hardware = field(default_factory=Hardware)
+
+
+def _geometric(**changes: Any) -> Change:
+    """A recipe with another geometric reconstruction."""
+
+    def change(size: TrackSize) -> TrackSize:
+        return replace(size, geometric_reconstruction=replace(_of(size), **changes))
+
+    return change
+
+
+def _labels(**changes: Any) -> Change:
+    return lambda size: _geometric(labels=replace(_of(size).labels, **changes))(size)
+
+
+def _reconstruction(**changes: Any) -> Change:
+    def change(size: TrackSize) -> TrackSize:
+        reconstruction = _of(size).reconstruction
+        assert reconstruction is not None
+        return _geometric(reconstruction=replace(reconstruction, **changes))(size)
+
+    return change
+
+
+def _guided_by_heat_maps(size: TrackSize) -> TrackSize:
+    reconstruction = _of(size).reconstruction
+    assert reconstruction is not None
+    return _reconstruction(redrawing=replace(reconstruction.redrawing, guide="heatmaps"))(size)
+
+
+def _temporal(size: TrackSize) -> TrackSize:
+    return replace(size, mean_teacher=replace(size.mean_teacher, temporal=TemporalConsistency()))
+
+
+def _of(size: TrackSize) -> GeometricReconstructionConfig:
+    if size.geometric_reconstruction is None:
+        raise InputError("this track has no geometric reconstruction: choose hand-rgb or body-rgb")
+    return size.geometric_reconstruction
+
+
+def _same(size: TrackSize) -> TrackSize:
+    return size
+
+
+STUDIES: Mapping[Study, Mapping[str, tuple[MethodName, Change]]] = {
+    "components": {
+        "mean teacher": (TEACHER, _same),
+        "UniFrame's pseudo-labels": (PSEUDO, _labels(combination="2d")),
+        "integrated pseudo-labels": (PSEUDO, _same),
+        "reconstruction from heat maps": (WHOLE, _guided_by_heat_maps),
+        "reconstruction alone": (WHOLE, _labels(combination="2d")),
+        "whole": (WHOLE, _same),
+    },
+    "combinations": {
+        name: (PSEUDO, _labels(combination=name)) for name in ("2d", "3d", "union", "separate", "separate_then_union")
+    },
+    "strides": {
+        f"{low} to {high}": (WHOLE, _reconstruction(pairs=PairConfig((low, high))))
+        for low, high in ((0, 5), (0, 15), (5, 15), (15, 23))
+    },
+    "temporal": {
+        "mean teacher": (TEACHER, _same),
+        "mean teacher, temporal consistency": (TEACHER, _temporal),
+        "geometric reconstruction": (WHOLE, _same),
+    },
+    "lengths": {name: (PSEUDO, _labels(lengths=name)) for name in ("source", "estimated", "learnt")},
+}
+
+
+def run(config: Ablation) -> list[dict[str, Any]]:
+    """All rows."""
+    rows: list[dict[str, Any]] = []
+    for seed in range(config.seeds):
+        cell = config.out / f"{config.track}-{config.size}-{seed}"
+        for name, (method, change) in STUDIES[config.study].items():
+            what = SynthShiftConfig(
+                config.track, method, config.size, seed, "videos", bounds=cell / "bounds", sets=config.sets
+            )
+            folder = cell / f"{config.study}-{name.replace(' ', '-').replace(',', '')}"
+            outcome = run_synthshift(what, folder, config.hardware, change=change)
+            rows.append({**outcome.row(), "variant": name, **outcome.groups("adapted")})
+            if config.json is not None:
+                config.json.write_text(json.dumps(rows, indent=1))
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Mean and standard error over seeds, as Markdown."""
+    columns = ["source_only", "adapted", "gap_closed", *(name for name in rows[0] if name.startswith("PCK "))]
+    lines = ["| variant | seeds | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == variant]
+        cells = []
+        for column in columns:
+            values = np.array([row[column] for row in own], dtype=float)
+            error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+            cells.append(f"{values.mean():.3f} ± {error:.3f}")
+        lines.append(f"| {variant} | {len(own)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    try:
+        print(table(run(tyro.cli(Ablation))))
+    except InputError as error:
+        raise SystemExit(f"ablations: {error}") from None

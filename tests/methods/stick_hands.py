@@ -1,0 +1,179 @@
+"""Geometric reconstruction of seconds: hands with rendered poses, drawn as coloured segments of 32 px."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from geometry.source_poses import source_poses
+from posebridge.cameras.pinhole import Camera
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.data.augment import GeometryConfig
+from posebridge.data.held import Held
+from posebridge.data.pairs import PairConfig, PairStream
+from posebridge.data.streams import HeldStream
+from posebridge.methods.geometric_reconstruction import (
+    GeometricReconstruction,
+    GeometricReconstructionConfig,
+    PretrainingConfig,
+    ReconstructionConfig,
+)
+from posebridge.networks.hourglass import HourglassConfig
+from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
+from posebridge.networks.redrawing import GeneratorConfig
+from posebridge.networks.warping import WarpingConfig
+from posebridge.skeletons.hand import HAND21
+from posebridge.training.context import Context
+from posebridge.training.optimisers import Schedule
+from posebridge.training.perceptual_features import EncoderFeatures
+from posebridge.training.redrawing import RedrawingConfig
+from posebridge.training.run import Run, SelectionPlan
+from posebridge.training.stage import Stage
+from posebridge.training.style import FourierStyle
+from training.dots import MAPS, ONE_CPU, PLAIN, UNMOVED
+from training.stick_figures import draw, texture
+
+SIDE, FRAMES = 32, 8
+FOCAL = 5.0 * SIDE * 0.4  # five hand widths away, hands fill most of the picture
+STEPS = 3
+SCHEDULE = Schedule(steps=STEPS, learning_rate=1e-3, decay="none")
+MILD = GeometryConfig(rotation_deg=20.0, shear_deg=5.0, translation=0.03, scale=(0.9, 1.1))
+REDRAWING = RedrawingConfig(
+    grid_stride=2,
+    bone_sigma=0.8,
+    warping=WarpingConfig(hourglass=HourglassConfig(blocks=2, channels=4, most_channels=8), mask_prior=2.0),
+    generator=GeneratorConfig(channels=4, most_channels=8, residual_blocks=1),
+)
+RECONSTRUCTION = ReconstructionConfig(
+    pairs=PairConfig((1, 4)),
+    redrawing=REDRAWING,
+    features=EncoderFeatures(levels=2),
+    schedule=SCHEDULE,
+    batch_pairs=2,
+    warm_start=SCHEDULE,
+)
+CONFIG = GeometricReconstructionConfig(
+    pretraining=PretrainingConfig(schedule=SCHEDULE, batch_size=4),
+    style=FourierStyle(),
+    reconstruction=RECONSTRUCTION,
+    schedule=replace(SCHEDULE, steps=2 * STEPS),
+    batch_size=4,
+    geometry=MILD,
+    appearance=PLAIN,
+    occlusion=UNMOVED,
+    average_decay=0.9,
+    selections=2,
+)
+ALONE = replace(CONFIG, reconstruction=None)
+
+
+def camera(count: int) -> Camera:
+    middle = (SIDE - 1) / 2
+    return Camera(torch.tensor([[FOCAL, 0, middle], [0, FOCAL, middle], [0, 0, 1]]).repeat(count, 1, 1))
+
+
+def before_the_camera(joints: Tensor) -> Tensor:
+    """Hands turned at random, each as large in the picture as the others."""
+    generator = torch.Generator().manual_seed(len(joints))
+    R, _ = torch.linalg.qr(torch.randn(len(joints), 3, 3, generator=generator))
+    joints = (joints - joints.mean(1, keepdim=True)) @ (R * torch.linalg.det(R)[:, None, None]).mT
+    joints = 0.1 * joints / joints.abs().amax((1, 2), keepdim=True)
+    return joints + torch.tensor([0.0, 0.0, 0.5])
+
+
+@lru_cache
+def labelled(count: int = 48) -> LabelledBatch:
+    """The source."""
+    joints_m = before_the_camera(source_poses(HAND21.name)[:count])
+    return pictures(joints_m, texture(count, SIDE, torch.Generator().manual_seed(1)))
+
+
+@lru_cache
+def filmed(videos: int = 3) -> LabelledBatch:
+    """The target, with its labels: hands that close before a ground of their own, brighter than the source's."""
+    poses = before_the_camera(source_poses(HAND21.name)[100 : 100 + 2 * videos])
+    share = torch.linspace(0, 0.6, FRAMES).view(1, -1, 1, 1)
+    joints_m = ((1 - share) * poses[:videos, None] + share * poses[videos:, None]).flatten(0, 1)
+    ground = texture(videos, SIDE, torch.Generator().manual_seed(2)).repeat_interleave(FRAMES, 0)
+    batch = pictures(joints_m, 0.6 * ground + 0.4)
+    return replace(
+        batch,
+        sequence=tuple(f"video-{i // FRAMES}" for i in range(len(batch))),
+        frame=torch.arange(len(batch)) % FRAMES,
+        T_crop_file=torch.eye(3).repeat(len(batch), 1, 1),
+    )
+
+
+def pictures(joints_m: Tensor, ground: Tensor) -> LabelledBatch:
+    count = len(joints_m)
+    uv_px = camera(count).project(joints_m)
+    present = torch.ones(count, len(HAND21), dtype=torch.bool)
+    return LabelledBatch(
+        image=draw(uv_px, HAND21, ground, 0.02),
+        key=tuple(str(i) for i in range(count)),
+        camera=camera(count),
+        uv_px=uv_px,
+        valid=present,
+        visible=present,
+        joints_m=joints_m,
+    )
+
+
+def network(seed: int = 0) -> PoseResNet:
+    config = PoseResNetConfig(encoder="test_resnet", encoder_stride=16, decoder_channels=8, joints=21, skips=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return PoseResNet(config)
+
+
+def context(frames: UnlabelledBatch | None = None, **changes) -> Context:
+    source, target = Held([labelled()]), Held([filmed().unlabelled() if frames is None else frames])
+    made = Context(
+        new_network=network,
+        maps=MAPS,
+        skeleton=HAND21,
+        source=lambda size: HeldStream(source, size, seed=3),
+        target=lambda size: HeldStream(target, size, seed=4),
+        selection=None,
+        seed=5,
+        pairs=lambda count, config: PairStream(target, count, 4, config),
+        source_pairs=lambda count, config: PairStream(Held([filmed()]), count, 6, config),
+    )
+    return replace(made, **changes)
+
+
+def plan() -> SelectionPlan:
+    """A choice by something that every step changes."""
+    return SelectionPlan(lambda network: float(next(network.parameters()).abs().sum()), evaluations=2)
+
+
+def train(
+    folder: Path,
+    config: GeometricReconstructionConfig = CONFIG,
+    watch: Callable[[Stage], object] = lambda stage: None,
+    **changes,
+) -> list[Stage]:
+    """All stages of the method, each watched before it trains."""
+    run, stages = Run(folder, ONE_CPU, checkpoint_seconds=0), []
+    for number, (stage, selection) in enumerate(GeometricReconstruction(config).stages(context(**changes)), 1):
+        watch(stage)
+        run.train(number, stage, selection)
+        stages.append(stage)
+    return stages
+
+
+def with_redrawing(**changes) -> GeometricReconstructionConfig:
+    """The method with another redrawer."""
+    return replace(CONFIG, reconstruction=replace(RECONSTRUCTION, redrawing=replace(REDRAWING, **changes)))
+
+
+def state(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def changed(module: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    """Parameters and statistics that are no longer what they were."""
+    return {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}

@@ -1,0 +1,220 @@
+"""The method's stages and what each starts from; the paper's numbers; and that a kill leaves no trace."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from methods.stick_hands import (
+    ALONE,
+    CONFIG,
+    RECONSTRUCTION,
+    SCHEDULE,
+    STEPS,
+    changed,
+    context,
+    filmed,
+    network,
+    plan,
+    state,
+    train,
+    with_redrawing,
+)
+from networks.test_adain import TINY
+from posebridge.data.pairs import PairConfig
+from posebridge.errors import InputError
+from posebridge.methods.geometric_reconstruction import (
+    GeometricReconstruction,
+    GeometricReconstructionConfig,
+)
+from posebridge.networks.vgg import NARROW_VGG
+from posebridge.networks.weights import read_weights
+from posebridge.training.source_training import SourceTrainingConfig
+from posebridge.training.stage import Stage
+from posebridge.training.style import AdaINStyle
+from training.dots import crash, disturb, files_of, finished
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+SOURCE = SourceTrainingConfig(schedule=SCHEDULE, batch_size=4)
+ADAIN = AdaINStyle(replace(NARROW_VGG, widths=(4, 6, 8)), TINY, replace(SCHEDULE, steps=2), batch_size=2)
+ORDERS = {
+    "the paper's": (replace(CONFIG, style=ADAIN), ["style", "pretraining", "warm-start", "redrawer", "fine-tuning"]),
+    "a style that needs no training": (CONFIG, ["pretraining", "warm-start", "redrawer", "fine-tuning"]),
+    "plain training first": (
+        replace(CONFIG, source=SOURCE, pretraining=None, style=None),
+        ["source", "warm-start", "redrawer", "fine-tuning"],
+    ),
+    "pseudo-labels alone": (ALONE, ["pretraining", "fine-tuning"]),
+    "guided by heat maps": (with_redrawing(guide="heatmaps"), ["pretraining", "warm-start", "redrawer", "fine-tuning"]),
+    "a background that moves": (
+        CONFIG.with_moving_background(),
+        ["pretraining", "warm-start", "redrawer", "fine-tuning"],
+    ),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_stages_in_order(order):
+    config, names = ORDERS[order]
+    assert [stage.name for stage, _ in GeometricReconstruction(config).stages(context())] == names
+
+
+def test_a_whole_run(tmp_path):
+    config, names = ORDERS["the paper's"]
+    stages = train(tmp_path, config, selection=plan())
+    assert [stage.name for stage in stages] == names
+    assert [path.name for path in sorted((tmp_path / "stages").iterdir())] == [
+        f"{number}-{name}" for number, name in enumerate(names, 1)
+    ]
+    for stage in stages:
+        assert stage.latest.keys() == {"loss", *stage.term_weights}
+        assert all(value.isfinite() for value in stage.latest.values())
+    kept = read_weights(tmp_path / "stages" / "5-fine-tuning" / "result.safetensors")
+    assert kept.keys() == network().state_dict().keys()
+
+
+def test_only_stages_that_adapt_are_chosen_from():
+    chosen = plan()
+    made = context(selection=chosen)
+    plans = {}
+    for stage, selection in GeometricReconstruction(CONFIG).stages(made):
+        plans[stage.name] = selection
+    assert plans == {"pretraining": None, "warm-start": chosen, "redrawer": None, "fine-tuning": chosen}
+
+
+def test_each_stage_starts_where_the_one_before_ended(tmp_path):
+    run = {}
+    for number, (stage, _) in enumerate(GeometricReconstruction(CONFIG).stages(context()), 1):
+        run[stage.name] = stage
+        if stage.name == "warm-start":
+            start = state(run["pretraining"].result())
+            assert not changed(stage.student, start)
+            assert not changed(stage.teacher, start)
+        if stage.name == "redrawer":
+            assert not changed(stage.network, state(run["warm-start"].result()))
+        if stage.name == "fine-tuning":
+            assert not changed(stage.student, state(run["warm-start"].result()))
+            assert not changed(stage.redrawer, state(run["redrawer"].result()))
+            assert stage.redrawer is not run["redrawer"].result()
+        before = parameters(stage)
+        finished(tmp_path / str(number), stage)
+        assert parameters(stage) != before, f"{stage.name} has not moved its network"
+
+
+def parameters(stage) -> list[float]:
+    """What an optimiser alone can move, unlike batch statistics."""
+    moved = stage.redrawer if stage.name == "redrawer" else getattr(stage, "student", None) or stage.network
+    return [value.double().sum().item() for value in moved.parameters()]
+
+
+def test_a_source_network_that_is_there_is_taken():
+    given = network(seed=7)
+    config = replace(CONFIG, source=SOURCE, pretraining=None)
+    first, _ = next(iter(GeometricReconstruction(config).stages(context(source_network=given))))
+    assert first.name == "warm-start"
+    assert not changed(first.student, state(given))
+    before = state(given)
+    pretraining, _ = next(iter(GeometricReconstruction(CONFIG).stages(context(source_network=given))))
+    assert pretraining.network is not given
+    assert not changed(pretraining.network, before)
+
+
+@pytest.mark.parametrize("missing", ["sequences", "pairs that are near enough"])
+def test_a_target_without_pairs_is_refused_before_anything_is_trained(missing):
+    frames = filmed().unlabelled()
+    frames = replace(frames, sequence=None) if missing == "sequences" else replace(frames, frame=100 * frames.frame)
+    called = []
+    made = context(frames, new_network=lambda: called.append(1))
+    with pytest.raises(InputError, match="give"):
+        next(iter(GeometricReconstruction(CONFIG).stages(made)))
+    assert not called
+    with pytest.raises(ValueError, match="pairs"):
+        next(iter(GeometricReconstruction(CONFIG).stages(context(pairs=None))))
+    filming = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, source_videos=True))
+    with pytest.raises(ValueError, match="videos of the source"):
+        next(iter(GeometricReconstruction(filming).stages(context(source_pairs=None))))
+    first, _ = next(iter(GeometricReconstruction(ALONE).stages(context(frames, pairs=None))))
+    assert first.name == "pretraining"
+
+
+def test_pseudo_labels_alone_train_as_long_and_their_rate_falls_where_it_fell():
+    """40 + 80 epochs of 500 steps; a tenth of the rate at epochs 60 and 75 of the 80."""
+    full = GeometricReconstructionConfig()
+    alone = full.without_reconstruction()
+    assert alone.reconstruction is None
+    assert alone.schedule.steps == 80 * 500
+    assert [round(drop * alone.schedule.steps) for drop in alone.schedule.drops] == [60 * 500, 75 * 500]
+    assert full.reconstruction is not None
+    warm = full.reconstruction.warm_start.steps
+    for step in range(0, 80 * 500, 500):
+        part = full.reconstruction.warm_start if step < warm else full.schedule
+        assert alone.schedule.rate_at(step) == pytest.approx(part.rate_at(step if step < warm else step - warm))
+    assert alone.without_reconstruction() is alone
+    assert alone.with_moving_background() is alone
+
+
+def test_the_defaults_are_the_papers():
+    config = GeometricReconstructionConfig()
+    assert config.pretraining is not None
+    assert config.reconstruction is not None
+    assert config.pretraining.schedule.steps == 40 * 500
+    assert (config.pretraining.batch_size, config.batch_size) == (64, 32)
+    assert config.pretraining.schedule.learning_rate == config.schedule.learning_rate == 1e-4
+    assert (config.pretraining.alignment_weight, config.pretraining.temperature) == (0.1, 0.5)
+    assert (config.reconstruction.weight, config.pseudo_label_weight, config.labels.pose_weight) == (0.1, 0.1, 0.1)
+    assert config.reconstruction.pairs == PairConfig((5, 15))
+    assert config.labels.combination == "separate_then_union"
+
+
+def collected(folder: Path) -> dict[str, tuple[bytes, str]]:
+    return {path.name: files_of(path) for path in sorted((folder / "stages").iterdir())}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> dict[str, tuple[bytes, str]]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("undisturbed")
+    train(folder)
+    torch.set_num_threads(threads)
+    return collected(folder)
+
+
+@pytest.mark.parametrize(("name", "step"), [("redrawer", 0), ("redrawer", 2), ("fine-tuning", 0)])
+def test_a_crash_leaves_no_trace(name, step, tmp_path, undisturbed):
+    def doom(stage: Stage) -> None:
+        if stage.name == name:
+            disturb(stage, {step: crash})
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        train(tmp_path, watch=doom)
+    torch.rand(5)  # a new process is elsewhere in its random numbers
+    begun = {}
+
+    def note(stage: Stage) -> None:
+        begun[stage.name] = disturb(stage, {})
+
+    train(tmp_path, watch=note)
+    order = ["pretraining", "warm-start", "redrawer", "fine-tuning"]
+    for stage in order[: order.index(name)]:
+        assert begun[stage] == []
+    assert begun[name][0] == step
+    assert collected(tmp_path) == undisturbed
+
+
+def test_a_kill_leaves_no_trace(tmp_path, undisturbed):
+    script = Path(__file__).parent / "killed_method.py"
+    done = subprocess.run([sys.executable, script, tmp_path, "fine-tuning", "3"], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    checkpoint = torch.load(tmp_path / "stages" / "4-fine-tuning" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 3
+    begun = {}
+    train(tmp_path, watch=lambda stage: begun.update({stage.name: disturb(stage, {})}))
+    assert begun["fine-tuning"] == list(range(3, 2 * STEPS))
+    assert collected(tmp_path) == undisturbed

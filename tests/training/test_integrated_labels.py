@@ -1,0 +1,210 @@
+"""Poses that anatomy allows are kept, joints that it forbids are not; and whose anatomy it is."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from geometry.source_poses import source_poses
+from posebridge.cameras.pinhole import Camera
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.errors import InputError
+from posebridge.geometry.joint_limits import JointLimits
+from posebridge.skeletons.body import H36M17
+from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.kinematics import kinematics_of
+from posebridge.training import integrated_labels
+from posebridge.training.integrated_labels import IntegratedLabels, LabelIntegration
+from posebridge.training.pseudo_labels import PseudoLabels
+from training.dots import context
+from training.seen_poses import (
+    SIDE,
+    TIP,
+    bent_backwards,
+    camera,
+    integrated,
+    seen_of,
+    true_poses,
+    with_lengths,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("skeleton", [HAND21, H36M17], ids=lambda skeleton: skeleton.name)
+@pytest.mark.parametrize("distorted", [False, True], ids=["pinhole", "lens"])
+def test_a_valid_pose_is_kept_whole(skeleton, distorted):
+    labels = integrated(skeleton, torch.float64)
+    joints = with_lengths(true_poses(skeleton), skeleton, labels.limits.lengths)
+    cameras = camera(len(joints), distorted=distorted)
+    seen = seen_of(joints, cameras, skeleton)
+    rectified = labels.rectify(seen, cameras, SIDE)
+    assert rectified.kept.all()
+    # New lengths of a palm or a trunk turn the root's axes a little, and a pose at its limits leaves them.
+    apart = (rectified.uv_px - seen.uv_px).norm(dim=-1)
+    whole = (apart < 1e-3).all(1)
+    assert whole.double().mean() > 0.85
+    torch.testing.assert_close(rectified.relative_depth[whole], seen.relative_depth[whole], atol=1e-3, rtol=0)
+    assert apart.max() < 0.5
+
+
+def test_left_hands_in_mirrored_crops_are_as_valid_as_right_ones():
+    """A left hand is the mirror image of a right one; its crop is mirrored, and shows a right hand."""
+    labels = integrated(dtype=torch.float64)
+    right = with_lengths(true_poses(HAND21), HAND21, labels.limits.lengths)
+    left = right * torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
+    seen = seen_of(left, camera(len(left), mirrored=True), HAND21)
+    rectified = labels.rectify(seen, camera(len(left), mirrored=True), SIDE)
+    assert rectified.kept.all()
+    assert ((rectified.uv_px - seen.uv_px).norm(dim=-1) < 1e-3).all(1).double().mean() > 0.85
+    # The same left hands in crops that nobody mirrored are no right hands, and their fingers bend the wrong way.
+    plain = labels.rectify(seen_of(left, camera(len(left)), HAND21), camera(len(left)), SIDE)
+    assert plain.kept.double().mean() < 0.9
+
+
+@pytest.mark.parametrize(("skeleton", "least"), [(HAND21, 0.99), (H36M17, 0.98)], ids=["hand21", "h36m17"])
+def test_true_poses_of_any_lengths_are_kept(skeleton, least):
+    joints = true_poses(skeleton)
+    rectified = integrated(skeleton, torch.float64).rectify(
+        seen_of(joints, camera(len(joints)), skeleton), camera(len(joints)), SIDE
+    )
+    assert rectified.kept.double().mean() > least
+
+
+def test_without_a_camera_most_of_a_true_pose_is_kept():
+    """Seen from five hand widths away, weak perspective costs some joints their trust."""
+    joints = true_poses(HAND21)
+    seen = seen_of(joints, camera(len(joints)), HAND21)
+    rectified = integrated(dtype=torch.float64).rectify(seen, None, SIDE)
+    assert 0.7 < rectified.kept.double().mean() < 1
+    assert torch.equal(rectified.uv_px[~rectified.kept], seen.uv_px[~rectified.kept])
+
+
+def test_a_fingertip_bent_backwards_is_not_trusted_and_all_others_are():
+    labels = integrated(dtype=torch.float64)
+    valid = with_lengths(true_poses(HAND21), HAND21, labels.limits.lengths)
+    joints, cameras = bent_backwards(valid), camera(len(valid))
+    bent = (cameras.project(joints) - cameras.project(valid))[:, TIP].norm(dim=-1)
+    seen = seen_of(joints, cameras, HAND21)
+    rectified = labels.rectify(seen, cameras, SIDE)
+    others = torch.arange(len(HAND21)) != TIP
+    assert rectified.kept[:, others].all()
+    # Where the picture shows it: a tip that bends along the line of sight hardly moves.
+    plain = bent > 4.0
+    assert plain.sum() > 10
+    assert not rectified.kept[plain, TIP].any()
+    assert torch.equal(rectified.uv_px[plain, TIP], seen.uv_px[plain, TIP])
+
+
+def test_the_threshold_is_a_share_of_the_image():
+    """Correction moves a joint by so many pixels; it is kept below that threshold only, whatever the image's size."""
+    joints = bent_backwards(true_poses(HAND21))
+    seen, cameras = seen_of(joints, camera(len(joints)), HAND21), camera(len(joints))
+    kept = [
+        integrated(dtype=torch.float64, least_move=share).rectify(seen, cameras, SIDE).kept.double().mean().item()
+        for share in (0.0, 0.01, 0.05, 1.0)
+    ]
+    assert kept[0] < kept[1] < kept[2] < kept[3] == 1
+    doubled = replace(seen, uv_px=2 * (seen.uv_px + 0.5) - 0.5)
+    twice = Camera(cameras.K.clone())
+    twice.K[:, :2] *= 2
+    twice.K[:, :2, 2] += 0.5
+    plain, large = (
+        integrated(dtype=torch.float64).rectify(*given) for given in ((seen, cameras, SIDE), (doubled, twice, 2 * SIDE))
+    )
+    assert torch.equal(plain.kept, large.kept)
+
+
+def test_poses_that_cannot_be_lifted_are_not_trusted():
+    joints = true_poses(HAND21)[:4]
+    seen, cameras = seen_of(joints, camera(4), HAND21), camera(4)
+    end_on = seen.uv_px.clone()
+    n, m = HAND21.reference
+    end_on[0, m] = end_on[0, n]
+    end_on[1] = math.nan
+    end_on[2] = 17.0
+    for given in (cameras, None):
+        rectified = integrated(dtype=torch.float64).rectify(replace(seen, uv_px=end_on), given, SIDE)
+        assert not rectified.kept[:3].any()
+        assert rectified.kept[3].any()
+        assert rectified.relative_depth.isfinite().all()
+
+
+def of_a_subject(labels: IntegratedLabels) -> tuple[Tensor, PseudoLabels, Camera]:
+    """Someone whose bones are up to a sixth longer or shorter than the source's: these lengths, and poses."""
+    own = labels.limits.lengths * torch.linspace(0.85, 1.15, 20, dtype=torch.float64)
+    own[HAND21.bones.index(HAND21.reference)] = 1.0
+    joints = with_lengths(true_poses(HAND21, 12), HAND21, own)
+    return own, seen_of(joints, camera(len(joints)), HAND21), camera(len(joints))
+
+
+def test_lengths_are_estimated_from_what_is_seen():
+    labels = integrated(dtype=torch.float64, lengths="estimated")
+    own, seen, cameras = of_a_subject(labels)
+    before = labels.rectify(seen, cameras, SIDE).kept
+    for _ in range(200):
+        labels.rectify(seen, cameras, SIDE)
+    torch.testing.assert_close(labels.log_lengths.exp(), own, rtol=0.01, atol=0)
+    assert labels.rectify(seen, cameras, SIDE).kept.double().mean() > before.double().mean()
+    settled = labels.log_lengths.clone()
+    labels.eval().rectify(replace(seen, uv_px=2 * seen.uv_px), cameras, SIDE)
+    assert torch.equal(labels.log_lengths, settled)
+    labels.train().rectify(replace(seen, uv_px=math.nan * seen.uv_px), cameras, SIDE)  # of which nothing can be told
+    assert torch.equal(labels.log_lengths, settled)
+
+
+def test_lengths_that_are_known_are_taken():
+    own, seen, cameras = of_a_subject(integrated(dtype=torch.float64))
+    labels = integrated(dtype=torch.float64, lengths=tuple(own.tolist()))
+    rectified = labels.rectify(seen, cameras, SIDE)
+    assert rectified.kept.all()
+    assert ((rectified.uv_px - seen.uv_px).norm(dim=-1) < 1e-3).all(1).double().mean() > 0.7
+    with pytest.raises(InputError, match="20 positive numbers"):
+        integrated(lengths=(1.0, 2.0))
+    with pytest.raises(InputError, match="20 positive numbers"):
+        integrated(lengths=(1.0,) * 19 + (0.0,))
+
+
+def test_lengths_that_are_learnt_move_towards_what_a_student_sees():
+    """A student that is right: what pulls at it pulls as much at the lengths."""
+    labels = integrated(dtype=torch.float64, lengths="learnt", least_move=1.0)
+    own, seen, cameras = of_a_subject(labels)
+    adam = torch.optim.Adam([p for p in labels.parameters() if p.requires_grad], lr=0.01)
+    apart = []
+    for _ in range(40):
+        lesson = labels.lesson(seen, cameras, SIDE, 0.0)
+        loss = (lesson.rectified.uv_px - seen.uv_px).square().mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        apart.append((labels.log_lengths.exp() / own - 1).abs().mean().item())
+    assert apart[-1] < 0.5 * apart[0]
+    assert not any(p.requires_grad for p in integrated().parameters())
+
+
+class Poses:
+    """A source of poses without pictures, the same at every number; some joints of the second have no label."""
+
+    def __init__(self, joints: Tensor | None):
+        self.joints = joints
+
+    def batch(self, number: int) -> LabelledBatch:
+        assert 0 <= number < 8
+        valid = torch.ones(4, 21, dtype=torch.bool)
+        valid[1, 3] = False
+        return LabelledBatch(None, ("a", "b", "c", "d"), joints_m=self.joints, valid=valid)
+
+
+def test_anatomy_is_learnt_from_whole_poses_of_the_source(monkeypatch):
+    joints = source_poses(HAND21.name)[:4]
+    made = context(skeleton=HAND21, source=lambda size: Poses(joints))
+    found = integrated_labels.source_poses(made)
+    assert torch.equal(found, joints[[0, 2, 3]].repeat(8, 1, 1))
+    of_context = IntegratedLabels.of(LabelIntegration(), made)
+    expected = JointLimits.of(found, kinematics_of(HAND21), HAND21.reference)
+    assert torch.equal(of_context.limits.lengths, expected.lengths)
+    assert of_context.skeleton is HAND21
+    with pytest.raises(ValueError, match="joints in space"):
+        integrated_labels.source_poses(context(skeleton=HAND21, source=lambda size: Poses(None)))

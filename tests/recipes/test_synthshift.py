@@ -71,11 +71,16 @@ def test_sets_from_disk_are_the_same(sets, track, tmp_path):
 
 @pytest.mark.parametrize("track", ["hand-rgb", "body-rgb"])
 def test_colour_tracks_have_videos_that_give_pairs(sets, track):
-    videos = TrackRenderer(TRACKS[track], SIZES[track]).videos(0).all()
-    assert type(videos) is UnlabelledBatch
+    renderer = TrackRenderer(TRACKS[track], SIZES[track])
+    videos = renderer.videos(0).all()
     assert Counter(videos.sequence) == dict.fromkeys(("street-1-000000", "street-1-000001"), 24)
     assert len(pairs_of(videos, PairConfig())) == 48
     assert sets[track].target.all().sequence is None
+    data = renderer.data(0, "videos")
+    assert type(data.target.all()) is UnlabelledBatch
+    assert data.target.all().key == videos.key
+    assert set(data.source_videos.all().key).isdisjoint(data.source.all().key)
+    assert data.bound_labelled.all().key == sets[track].target_labelled.all().key
 
 
 def test_the_depth_track_has_no_videos():
@@ -139,3 +144,35 @@ def test_the_record_s_gallery_is_of_the_test_set(runs, sets):
     for frame in runs["hand-rgb"][1].record.gallery:
         row = test.key.index(frame.key)
         np.testing.assert_allclose(frame.uv_truth, test.uv_px[row].numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("track", ["hand-rgb", "body-rgb"])
+def test_geometric_reconstruction(track, tmp_path, monkeypatch):
+    """Of videos, with bounds that are shared, and with the evidence of what it did."""
+    shrink(monkeypatch)
+    bounds = tmp_path / "bounds"
+    alone = SynthShiftConfig(track, "integrated_pseudo_labels", footage="videos", bounds=bounds)
+    whole = SynthShiftConfig(track, "geometric_reconstruction", footage="videos", bounds=bounds)
+    lone = run_synthshift(alone, tmp_path / "alone", ONE_CPU)
+    written = (bounds / "stages/1-source/result.safetensors").stat().st_mtime_ns
+    outcome = run_synthshift(whole, tmp_path / "whole", ONE_CPU)
+    assert (bounds / "stages/1-source/result.safetensors").stat().st_mtime_ns == written  # trained once
+    for role in ("source_only", "supervised_target"):
+        assert outcome.record.scores[role] == lone.record.scores[role]
+    stages = sorted(folder.name for folder in (tmp_path / "whole/stages").iterdir())
+    assert stages == ["3-warm-start", "4-redrawer", "5-fine-tuning"]
+    assert len(outcome.record.redrawings) == 6
+    assert outcome.record.confident is not None
+    assert outcome.record.confident.count["All"] > 0
+    assert lone.record.redrawings == ()
+    groups = TRACKS[track].skeleton.groups
+    assert outcome.groups("adapted").keys() >= {f"PCK {name}" for name in groups}
+
+
+def test_footage_that_a_method_can_not_use(tmp_path):
+    for config, message in (
+        (SynthShiftConfig(method="geometric_reconstruction"), "needs pairs of frames: give --footage videos"),
+        (SynthShiftConfig("hand-depth", "geometric_reconstruction"), "track hand-depth has none"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run_synthshift(config, tmp_path, ONE_CPU)

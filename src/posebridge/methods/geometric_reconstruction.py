@@ -57,7 +57,7 @@ class ReconstructionConfig:
     redrawing: RedrawingConfig = field(default_factory=RedrawingConfig)
     features: VggFeatures | EncoderFeatures = field(default_factory=VggFeatures)
     # Of the softmax of Eq. 5, where heat maps are distributions already; 1 is the paper's. The mean of a map with wide
-    # tails lies nearer to the middle than its peak, and the redrawing's error then sharpens maps instead of moving them.
+    # tails lies nearer to the middle than its peak, and the redrawing's error then sharpens maps, and moves them less.
     joint_temperature: float = 1.0
     # The generator is trained on predicted joints before it may correct them; for how long is not given.
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=20_000, learning_rate=2e-4, decay="none"))

@@ -106,13 +106,14 @@ def _in_the_manner_of(teacher: MeanTeacherConfig, source: SourceTrainingConfig) 
     """The benchmark's small geometric reconstruction, with views and a teacher as for photographs."""
     benchmark = hand_rgb.SMALL_GEOMETRIC_RECONSTRUCTION
     assert benchmark.reconstruction is not None
-    redrawing = replace(benchmark.reconstruction.redrawing, bone_sigma=1.2)  # its 0.8, of images half as large again
+    redrawing = replace(benchmark.reconstruction.redrawing, bone_sigma=1.8)  # its 1.2, of images half as large again
     return replace(
         benchmark,
         source=source,
         reconstruction=replace(
             benchmark.reconstruction,
             redrawing=redrawing,
+            source_videos=False,
             batch_pairs=teacher.batch_size // 2,
             warm_start=replace(teacher.schedule, steps=teacher.schedule.steps // 2),
         ),

@@ -107,6 +107,9 @@ def _full(joints: int, geometry: GeometryConfig) -> TransferSize:
 def _small(track: TrackSize) -> TransferSize:
     """What SynthShift's small tracks take: for two CPU cores and a first look, not for the papers' numbers."""
     assert track.geometric_reconstruction is not None
+    assert track.geometric_reconstruction.reconstruction is not None
+    # Of these sources only SURREAL has videos, and its readers give no pairs yet.
+    reconstruction = replace(track.geometric_reconstruction.reconstruction, source_videos=False)
     return TransferSize(
         name="small",
         size_px=track.size_px,
@@ -115,7 +118,7 @@ def _small(track: TrackSize) -> TransferSize:
         source=track.source,
         supervised_target=track.supervised_target,
         mean_teacher=track.mean_teacher,
-        geometric_reconstruction=track.geometric_reconstruction,
+        geometric_reconstruction=replace(track.geometric_reconstruction, reconstruction=reconstruction),
         source_clips=2_000,
         test_frames=1_000,
         space_mb=300,

@@ -1,0 +1,46 @@
+"""A planted annotation gap: where joints go, and how much of it a prediction has kept."""
+
+import pytest
+import torch
+
+from posebridge.errors import InputError
+from posebridge.recipes.annotation_gap import gap_joints, gap_left, with_gap
+from posebridge.skeletons.body import COCO17, H36M17
+from posebridge.skeletons.hand import HAND21
+from posebridge.synthesis.domains import domain
+from posebridge.synthesis.stream import Samples
+
+TRACKS = {HAND21.name: ("hand-rgb", HAND21), H36M17.name: ("body-rgb", H36M17)}
+
+
+@pytest.fixture(scope="module", params=TRACKS)
+def rendered(request):
+    track, skeleton = TRACKS[request.param]
+    return Samples(domain(track, "studio"), 48, seed=1).samples(0, 8), skeleton
+
+
+def test_joints_lie_on_the_way_and_their_pixels_follow(rendered):
+    batch, skeleton = rendered
+    moved = with_gap(batch, skeleton, 0.25)
+    for name, towards in ((skeleton.joints[j], skeleton.joints[t]) for j, t in zip(*gap_joints(skeleton), strict=True)):
+        j, t = skeleton.index(name), skeleton.index(towards)
+        torch.testing.assert_close(moved.joints_m[:, j], 0.75 * batch.joints_m[:, j] + 0.25 * batch.joints_m[:, t])
+        # A straight line in space is a straight line in the image.
+        a, b, p = (values - batch.uv_px[:, j] for values in (batch.uv_px[:, t], moved.uv_px[:, j], batch.uv_px[:, j]))
+        assert (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).abs().max() < 0.01 * (1 + a.norm(dim=-1).max())
+        assert (p == 0).all()
+    rest = [k for k in range(len(skeleton)) if k not in gap_joints(skeleton)[0]]
+    assert torch.equal(moved.uv_px[:, rest], batch.uv_px[:, rest])
+    assert torch.equal(moved.rgb, batch.rgb)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
+def test_what_is_left_is_what_was_planted(rendered, share):
+    batch, skeleton = rendered
+    kept = with_gap(batch, skeleton, share).uv_px
+    assert gap_left(kept, batch, skeleton) == pytest.approx(share, abs=0.02)  # but for perspective
+
+
+def test_no_gap_to_plant(rendered):
+    with pytest.raises(InputError, match="coco17 has no annotation gap"):
+        gap_joints(COCO17)

@@ -36,7 +36,7 @@ def test_the_folder_is_a_run(shown):
     names = ("config.yaml", "environment.json", "model.safetensors", "model.json", "predictions.npz", "record.json")
     assert all((folder / name).is_file() for name in names)
     stages = sorted(stage.name for stage in (folder / "stages").iterdir())
-    assert stages == ["1-source", "2-mean-teacher", "3-supervised-target"]
+    assert stages == ["1-source", "2-supervised-target", "3-mean-teacher"]
     assert "SynthShift" in (folder / "report.html").read_text()
 
 

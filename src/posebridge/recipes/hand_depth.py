@@ -32,6 +32,7 @@ SMALL = replace(
     maps=replace(hand_rgb.SMALL.maps, cube_m=_CUBE_M),
     source=replace(hand_rgb.SMALL.source, **_CHANGES),
     supervised_target=replace(hand_rgb.SMALL.supervised_target, **_CHANGES),
+    geometric_reconstruction=None,  # which redraws colours
     mean_teacher=replace(
         hand_rgb.SMALL.mean_teacher,
         style=None,  # a depth picture has no style to take over: its values are the geometry

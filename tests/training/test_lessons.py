@@ -64,10 +64,8 @@ def test_masks_of_table_b(combination, progress):
         assert torch.equal(lesson.heat, in_image | in_anatomy)
         assert torch.equal(lesson.pose, in_image | in_anatomy)
     else:
-        if combination != "3d":
-            assert torch.equal(lesson.heat, in_image)
-        if combination != "2d":
-            assert torch.equal(lesson.pose, in_anatomy)
+        assert torch.equal(lesson.heat, in_image & (combination != "3d"))
+        assert torch.equal(lesson.pose, in_anatomy & (combination != "2d"))
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0])

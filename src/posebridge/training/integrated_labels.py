@@ -103,7 +103,12 @@ class IntegratedLabels(nn.Module):
         union = self.config.combination == "union" or (
             self.config.combination == "separate_then_union" and progress >= self.config.union_from
         )
-        return Lesson(seen, rectified, *((both, both) if union else (seen.kept, rectified.kept)))
+        if union:
+            return Lesson(seen, rectified, both, both)
+        nobody = torch.zeros_like(both)
+        by_heat = nobody if self.config.combination == "3d" else seen.kept
+        by_pose = nobody if self.config.combination == "2d" else rectified.kept
+        return Lesson(seen, rectified, by_heat, by_pose)
 
     def rectify(self, seen: PseudoLabels, camera: Camera | None, image_px: int) -> PseudoLabels:
         """The poses as anatomy allows them; kept are joints that hardly moved in the image (M_3D)."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import tyro
 
+from over_seeds import seeds_table
 from posebridge.data.pairs import PairConfig
 from posebridge.errors import InputError
 from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
@@ -144,16 +144,7 @@ def run(config: Ablation) -> list[dict[str, Any]]:
 def table(rows: list[dict[str, Any]]) -> str:
     """Mean and standard error over seeds, as Markdown."""
     columns = ["source_only", "adapted", "gap_closed", *(name for name in rows[0] if name.startswith("PCK "))]
-    lines = ["| variant | seeds | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
-    for variant in dict.fromkeys(row["variant"] for row in rows):
-        own = [row for row in rows if row["variant"] == variant]
-        cells = []
-        for column in columns:
-            values = np.array([row[column] for row in own], dtype=float)
-            error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-            cells.append(f"{values.mean():.3f} ± {error:.3f}")
-        lines.append(f"| {variant} | {len(own)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    return seeds_table(rows, "variant", columns)
 
 
 if __name__ == "__main__":

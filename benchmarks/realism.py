@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 import tyro
 
 from posebridge.contracts.keypoint_set import KeypointSet
@@ -25,7 +24,7 @@ from posebridge.evaluation.evaluate import evaluate
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.recipes.hand_rgb import SMALL
-from posebridge.recipes.pipeline import predict, train
+from posebridge.recipes.pipeline import joints_of_source, network_maker, predict, train
 from posebridge.recipes.track import hold_renders
 from posebridge.representations.pose25d import reference_length
 from posebridge.skeletons.hand import HAND21
@@ -115,20 +114,14 @@ def run(config: Benchmark) -> list[dict[str, float | str | int]]:
 def train_on(domain: HandDomain, name: str, seed: int, config: Benchmark) -> tuple[PoseResNet, float]:
     """A source-only network, and the mean length of the reference bone in metres."""
     samples = hold_renders(Samples(domain, SMALL.size_px, seed).chunks(config.samples), SMALL.maps, lambda count: None)
-    joints_m = samples.part(slice(0, 2048)).joints_m
-    assert joints_m is not None
     schedule: Schedule = replace(SMALL.source.schedule, steps=config.steps)
     source = replace(SMALL.source, schedule=schedule)
-
-    def new_network() -> PoseResNet:
-        torch.manual_seed(seed)
-        return PoseResNet(SMALL.network)
 
     def stream(batch_size: int) -> HeldStream:
         return HeldStream(samples, batch_size, seed)
 
     context = Context(
-        new_network=new_network,
+        new_network=network_maker(SMALL.network, seed),
         maps=SMALL.maps,
         skeleton=HAND21,
         source=stream,
@@ -143,7 +136,7 @@ def train_on(domain: HandDomain, name: str, seed: int, config: Benchmark) -> tup
         1,
         SourceOnly(SourceOnlyConfig(source)).stages(context),
     )
-    return left.network, reference_length(joints_m, HAND21).mean().item()
+    return left.network, reference_length(joints_of_source(samples), HAND21).mean().item()
 
 
 def table(rows: list[dict[str, float | str | int]]) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
 import tyro
 
+from over_seeds import seeds_table
 from posebridge.errors import InputError
 from posebridge.recipes.synthshift import MethodName, SynthShiftConfig, run_synthshift
 from posebridge.recipes.track import Footage
@@ -92,17 +92,8 @@ def table(rows: list[Row]) -> str:
     """Mean and standard error over seeds, as Markdown."""
     groups = [name for name in rows[0] if name.startswith("PCK ")]
     columns = [*COLUMNS, *groups]
-    lines = ["| method | seeds | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
-    for method in dict.fromkeys(row["method"] for row in rows):
-        own = [row for row in rows if row["method"] == method]
-        cells = []
-        for column in columns:
-            values = np.array([row[column] for row in own if row[column] is not None], dtype=float)
-            error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-            digits = 3 if column == "gap_closed" or column in groups or own[0]["metric"] == "pck_005" else 2
-            cells.append(f"{values.mean():.{digits}f} ± {error:.{digits}f}" if len(values) else "-")
-        lines.append(f"| {method} | {len(own)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    shares = columns if rows[0]["metric"] == "pck_005" else [*groups, "gap_closed"]
+    return seeds_table(rows, "method", columns, lambda column: 3 if column in shares else 2)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ from posebridge.data.streams import HeldStream
 from posebridge.methods.geometric_reconstruction import (
     GeometricReconstruction,
     GeometricReconstructionConfig,
-    PretrainingConfig,
-    ReconstructionConfig,
 )
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
@@ -27,8 +25,10 @@ from posebridge.networks.redrawing import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.context import Context
+from posebridge.training.invariant_features import PretrainingConfig
 from posebridge.training.optimisers import Schedule
 from posebridge.training.perceptual_features import EncoderFeatures
+from posebridge.training.redrawer_training import ReconstructionConfig
 from posebridge.training.redrawing import RedrawingConfig
 from posebridge.training.run import Run, SelectionPlan
 from posebridge.training.stage import Stage

@@ -32,18 +32,20 @@ from posebridge.methods.geometric_reconstruction import (
     FineTuning,
     GeometricReconstructionConfig,
     Phase,
-    Pretraining,
+)
+from posebridge.networks.vgg import NARROW_VGG
+from posebridge.representations.heatmaps import encode_gaussian, map_from_image
+from posebridge.training.integrated_labels import LabelIntegration
+from posebridge.training.invariant_features import Pretraining
+from posebridge.training.perceptual_features import VggFeatures
+from posebridge.training.pseudo_labels import ShowsPseudoLabels
+from posebridge.training.redrawer_training import (
     RedrawerTraining,
     draw_same_views,
     redraw_pairs,
     same_view,
     soft_joints,
 )
-from posebridge.networks.vgg import NARROW_VGG
-from posebridge.representations.heatmaps import encode_gaussian, map_from_image
-from posebridge.training.integrated_labels import LabelIntegration
-from posebridge.training.perceptual_features import VggFeatures
-from posebridge.training.pseudo_labels import ShowsPseudoLabels
 from posebridge.training.stage import Stage
 from posebridge.training.style import FourierStyle
 from training.dots import MAPS, finished, with_trainer
@@ -60,7 +62,7 @@ def pretraining_stage(**changes) -> Pretraining:
 
 def redrawer_stage(config: GeometricReconstructionConfig = CONFIG) -> RedrawerTraining:
     assert config.reconstruction is not None
-    return RedrawerTraining(config, config.reconstruction, context(), network())
+    return RedrawerTraining(config.geometry, config.reconstruction, context(), network())
 
 
 def fine_tuning_stage(config: GeometricReconstructionConfig = CONFIG, phase: Phase | None = None) -> FineTuning:
@@ -159,7 +161,7 @@ def test_initial_weights_are_the_same_whatever_was_drawn_before():
     assert not changed(redrawer_stage(config).redrawer, state(one.redrawer))
     torch.rand(17)
     assert not changed(fine_tuning_stage(config).compare, state(one.compare))
-    other = RedrawerTraining(config, config.reconstruction, context(seed=6), network())
+    other = RedrawerTraining(config.geometry, config.reconstruction, context(seed=6), network())
     assert changed(other.redrawer, state(one.redrawer))
 
 

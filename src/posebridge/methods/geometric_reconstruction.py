@@ -5,7 +5,7 @@ and one frame can be redrawn from the other; where they are wrong the redrawing 
 """
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -13,65 +13,33 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from posebridge.contracts.batch import BatchT, LabelledBatch, Observation, UnlabelledBatch
-from posebridge.data.augment import GeometryConfig, draw_views, move
+from posebridge.contracts.batch import Observation, UnlabelledBatch
+from posebridge.data.augment import GeometryConfig, move
 from posebridge.data.occlude import OcclusionConfig, adaptive_occlusion
-from posebridge.data.pairs import PairConfig, split_pairs
-from posebridge.data.streams import Stream
-from posebridge.losses.contrastive import nt_xent
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
-from posebridge.representations.heatmaps import expectation, image_from_map
-from posebridge.representations.pose_maps import PoseMaps
 from posebridge.training.context import Context
 from posebridge.training.integrated_labels import IntegratedLabels, LabelIntegration
+from posebridge.training.invariant_features import Pretraining, PretrainingConfig
 from posebridge.training.optimisers import Schedule
-from posebridge.training.perceptual_features import EncoderFeatures, PerceptualLoss, VggFeatures
+from posebridge.training.perceptual_features import PerceptualLoss
 from posebridge.training.pseudo_labels import PseudoLabels, update_average
-from posebridge.training.redrawing import Redrawer, RedrawingConfig, Redrawn, still_background
+from posebridge.training.redrawer_training import (
+    ReconstructionConfig,
+    RedrawerTraining,
+    draw_same_views,
+    pairs_of_target,
+    redrawing_loss,
+    redrawn_pairs,
+    soft_joints,
+)
+from posebridge.training.redrawing import Redrawer
 from posebridge.training.run import SelectionPlan
 from posebridge.training.source_training import SourceTrainingConfig, augmented, train_source
-from posebridge.training.stage import MapPair, PoseStage, Stage, Terms
+from posebridge.training.stage import PoseStage, Stage, Terms
 from posebridge.training.style import AdaINStyle, FourierStyle, Stylist, restyle_some, train_style
 from posebridge.training.supervision import supervised_terms
 from posebridge.training.teaching import Teaching
-
-
-@dataclass(frozen=True)
-class PretrainingConfig:
-    """Sec. 3.2, Eq. 10: batches of 64 for 40 epochs of 500 steps."""
-
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=20_000, learning_rate=1e-4, decay="none"))
-    batch_size: int = 64
-    heat_weight: float = 1.0
-    depth_weight: float = 0.1  # lambda_d of Eq. 1; not given, as in source training
-    alignment_weight: float = 0.1  # lambda_a, Eq. 10
-    temperature: float = 0.5  # tau, Eq. 2
-
-
-@dataclass(frozen=True)
-class ReconstructionConfig:
-    """Sec. 3.3.2 and supplement A."""
-
-    pairs: PairConfig = field(default_factory=PairConfig)
-    redrawing: RedrawingConfig = field(default_factory=RedrawingConfig)
-    features: VggFeatures | EncoderFeatures = field(default_factory=VggFeatures)
-    # Of the softmax of Eq. 5, where heat maps are distributions already; 1 is the paper's. The mean of a map with wide
-    # tails lies nearer to the middle than its peak, and the redrawing's error then sharpens maps, and moves them less.
-    joint_temperature: float = 1.0
-    # The generator is trained on predicted joints before it may correct them; for how long is not given.
-    schedule: Schedule = field(default_factory=lambda: Schedule(steps=20_000, learning_rate=2e-4, decay="none"))
-    batch_pairs: int = 16
-    # Half of these from videos of the source, with their true joints: not in the paper. From joints that are predicted,
-    # and often wrong, the redrawer learns to be content with wrong ones.
-    source_videos: bool = False
-    # Fine-tuning by labels and pseudo-labels alone, before the loss joins; its share of the 80 epochs is not given.
-    warm_start: Schedule = field(default_factory=lambda: Schedule(steps=10_000, learning_rate=1e-4, decay="none"))
-    weight: float = 0.1  # lambda_r, Eq. 11
-
-    def warm_share(self, rest: Schedule) -> float:
-        """The share of fine-tuning that is over when the loss joins, the ``rest`` of it to come."""
-        return self.warm_start.steps / (self.warm_start.steps + rest.steps)
 
 
 @dataclass(frozen=True)
@@ -132,7 +100,7 @@ class GeometricReconstruction:
         """The stages in order; each is made when the one before is done."""
         config, reconstruction = self.config, self.config.reconstruction
         if reconstruction is not None:
-            _redrawn_pairs(context, reconstruction)  # refuses what has no pairs before anything is trained
+            redrawn_pairs(context, reconstruction)  # refuses what has no pairs before anything is trained
         network = yield from self._source_network(context)
         stylist = yield from train_style(config.style, context)
         if config.pretraining is not None:
@@ -146,7 +114,7 @@ class GeometricReconstruction:
         warm = FineTuning(config, phase, context, network, stylist)
         warm.name = "warm-start"
         yield warm, context.selection
-        drawing = RedrawerTraining(config, reconstruction, context, warm.result())
+        drawing = RedrawerTraining(config.geometry, reconstruction, context, warm.result())
         yield drawing, None
         phase = Phase(config.schedule, since=phase.until)
         yield FineTuning(config, phase, context, warm.result(), stylist, drawing.result()), context.selection
@@ -155,118 +123,6 @@ class GeometricReconstruction:
         if self.config.source is not None:
             return (yield from train_source(self.config.source, context))
         return context.source_network or context.new_network()
-
-
-class Pretraining(PoseStage):
-    """Sec. 3.2: labels of the source, and features that a change of style leaves alone."""
-
-    name = "pretraining"
-
-    def __init__(
-        self,
-        config: GeometricReconstructionConfig,
-        pretraining: PretrainingConfig,
-        context: Context,
-        network: PoseResNet,
-        stylist: Stylist | None,
-    ):
-        if context.target is None:
-            raise ValueError("pretraining needs the look of a target")
-        size = pretraining.batch_size
-        super().__init__(
-            pretraining.schedule,
-            {"source": context.source(size), "target": context.target(size)},
-            {
-                "heat": pretraining.heat_weight,
-                "depth": pretraining.depth_weight,
-                "alignment": pretraining.alignment_weight,
-            },
-            **context.stage_options(4),
-        )
-        self.config = config
-        self.temperature = pretraining.temperature
-        self.maps = context.maps
-        self.skeleton = context.skeleton
-        self.network = network.train().requires_grad_(True)
-        self.stylist = stylist
-
-    def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
-        """Eq. 10 on source images and the same images in the style of the target."""
-        source, target = batches["source"], batches["target"]
-        view = augmented(source, self.config, generator, self.skeleton.mirror)
-        styled = restyle_some(self.stylist, view.rgb, target.rgb, 1.0, generator)
-        features, maps = self._seen(torch.cat([view.rgb, styled]))
-        z, z_plus = features.chunk(2)
-        terms = supervised_terms(self.maps, maps, _twice(view), self.skeleton)  # Eq. 1, of both looks
-        return {**terms, "alignment": nt_xent(z, z_plus, self.temperature).mean()}  # Eq. 2
-
-    def _seen(self, images: Tensor) -> tuple[Float[Tensor, "B C"], MapPair]:
-        """The encoder's deepest features, averaged over the image, and the maps that are made of them."""
-        with self.trainer.precision_plugin.forward_context():
-            features = self.network.features(images)
-            heat, depth = self.network.decode(features)
-        return features[-1].float().mean((-2, -1)), (heat.float(), depth.float())
-
-    def result(self) -> PoseResNet:
-        """The pretrained network."""
-        return self.network
-
-
-def _twice(batch: LabelledBatch) -> LabelledBatch:
-    """The samples, then the same again."""
-    return batch.take(torch.arange(len(batch)).repeat(2))
-
-
-class RedrawerTraining(Stage):
-    """Sec. 3.3.2: the warping estimator and the generator learn to redraw from joints as the network predicts them."""
-
-    name = "redrawer"
-
-    def __init__(
-        self,
-        config: GeometricReconstructionConfig,
-        reconstruction: ReconstructionConfig,
-        context: Context,
-        network: PoseResNet,
-    ):
-        streams = _redrawn_pairs(context, reconstruction)
-        super().__init__(
-            reconstruction.schedule,
-            streams,
-            {name.replace("pairs", "reconstruction"): 1.0 for name in streams},
-            **context.stage_options(5),
-        )
-        self.config = config
-        self.mirror = context.skeleton.mirror
-        self.temperature = reconstruction.joint_temperature
-        self.maps = context.maps
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        torch.manual_seed(context.seed)  # of initial weights, the same whichever stages were trained or loaded before
-        self.compare = PerceptualLoss(reconstruction.features, network)
-        self.redrawer = Redrawer(reconstruction.redrawing, context.skeleton)
-
-    def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
-        """Eq. 9 with joints that don't move: predicted ones, and true ones where the source has videos."""
-        assert isinstance(batches["pairs"], UnlabelledBatch)
-        view = same_view(batches["pairs"], self.config.geometry, generator)
-        with torch.no_grad():
-            uv_px = soft_joints(self.network(view.rgb)[0].float(), self.maps, view.rgb.shape[-1], self.temperature)
-        seen: dict[str, tuple[Observation, Tensor]] = {"reconstruction": (view, uv_px)}
-        if "source_pairs" in batches:
-            known = same_view(batches["source_pairs"], self.config.geometry, generator, self.mirror)
-            assert isinstance(known, LabelledBatch)
-            assert known.uv_px is not None
-            seen["source_reconstruction"] = (known, known.uv_px)
-        with self.trainer.precision_plugin.forward_context():
-            return {name: redrawing_loss(self.redrawer, self.compare, *pairs) for name, pairs in seen.items()}
-
-    def trained(self):
-        """Warping estimator and generator."""
-        return self.redrawer.parameters()
-
-    def result(self) -> Redrawer:
-        """Warping estimator and generator."""
-        return self.redrawer
 
 
 @dataclass(frozen=True)
@@ -392,59 +248,6 @@ class FineTuning(PoseStage):
         seen = self.teaching.shown(self.teacher, frames)
         lesson = self.integrated.lesson(seen, frames.camera, frames.rgb.shape[-1], self._progress)
         return lesson.taught()
-
-
-def soft_joints(
-    heat: Float[Tensor, "B K h w"], maps: PoseMaps, image_px: int, temperature: float = 1.0
-) -> Float[Tensor, "B K 2"]:
-    """Eq. 5: the mean place under each heat map, in pixels of the image; differentiable."""
-    places = expectation(maps.probability(heat / temperature))
-    return image_from_map(places, (image_px, image_px), heat.shape[-2:])
-
-
-def redraw_pairs(redrawer: Redrawer, view: Observation, uv_px: Float[Tensor, "B K 2"]) -> Redrawn:
-    """Driving frames redrawn from base frames; ``uv_px`` are the joints of the batch, bases first."""
-    base, driving = split_pairs(view)
-    uv_base, uv_driving = uv_px.chunk(2)
-    return redrawer(base.rgb, uv_base, uv_driving, still_background(base, driving))
-
-
-def redrawing_loss(
-    redrawer: Redrawer, compare: PerceptualLoss, view: Observation, uv_px: Float[Tensor, "B K 2"]
-) -> Float[Tensor, ""]:
-    """Eq. 9: how far the redrawn driving frames are from the true ones."""
-    _, driving = split_pairs(view)
-    return compare(redraw_pairs(redrawer, view, uv_px).image, driving.rgb).float().mean()
-
-
-def draw_same_views(pairs: Observation, geometry: GeometryConfig, generator: Generator) -> Float[Tensor, "B 3 3"]:
-    """One view for both frames of each pair."""
-    return draw_views(geometry, len(pairs) // 2, pairs.rgb.shape[-1], generator, pairs.rgb.device).repeat(2, 1, 1)
-
-
-def same_view(
-    pairs: BatchT, geometry: GeometryConfig, generator: Generator, mirror: Sequence[int] | None = None
-) -> BatchT:
-    """Pairs seen through one view each; labels change sides by ``mirror`` where a view does."""
-    return move(pairs, draw_same_views(pairs, geometry, generator), mirror)
-
-
-def pairs_of_target(context: Context, reconstruction: ReconstructionConfig, count: int) -> Stream[UnlabelledBatch]:
-    """The target's pairs, ``count`` a batch. Raises ``InputError`` where it has none."""
-    if context.pairs is None:
-        raise ValueError("reconstruction needs pairs of frames, and the context offers none")
-    return context.pairs(count, reconstruction.pairs)
-
-
-def _redrawn_pairs(context: Context, reconstruction: ReconstructionConfig) -> dict[str, Stream[Observation]]:
-    """The target's pairs; with videos of the source half of each."""
-    if not reconstruction.source_videos:
-        return {"pairs": pairs_of_target(context, reconstruction, reconstruction.batch_pairs)}
-    if context.source_pairs is None:
-        raise ValueError("the redrawer is to learn from videos of the source, and the context offers none")
-    half = reconstruction.batch_pairs // 2
-    source = context.source_pairs(half, reconstruction.pairs)
-    return {"pairs": pairs_of_target(context, reconstruction, half), "source_pairs": source}
 
 
 def _term_weights(

@@ -6,8 +6,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from torch import Tensor
-
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
@@ -29,6 +27,7 @@ from posebridge.recipes.adapt_target import AdaptTarget, hold_target
 from posebridge.recipes.adapt_truth import crop_side, in_crops, labels_for
 from posebridge.recipes.pipeline import (
     Trained,
+    joints_of_source,
     label_free_selection,
     network_maker,
     predict,
@@ -47,7 +46,6 @@ from posebridge.training.run import Run, check_space
 from posebridge.training.selection import BoneStatistics
 from posebridge.training.stage import Stage
 
-_SOURCE_STATISTICS = 2048  # source samples from which bone lengths are taken
 _SPACE_MB = 300  # what a run of the small size leaves on disk, checkpoints included
 
 
@@ -92,7 +90,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     left = _train(run, config, size, context)
     final: Role = "adapted" if "adapted" in left else "source_only"
 
-    length_m = reference_length(_joints_m(source), skeleton).mean().item()
+    length_m = reference_length(joints_of_source(source), skeleton).mean().item()
     spec = ModelSpec(size.network, size.maps, skeleton.name, size.size_px, length_m, config.method)
     save_model(folder, spec, left[final].network)
     predictions: dict[Role, KeypointSet] = {
@@ -139,16 +137,9 @@ def _render(config: AdaptConfig, start: _Start) -> Held[LabelledBatch]:
         return hold_renders(samples.chunks(count), size.maps, told)
 
 
-def _joints_m(source: Held[LabelledBatch]) -> Tensor:
-    """Joints of source samples, from which lengths of bones are taken."""
-    joints_m = source.part(slice(0, _SOURCE_STATISTICS)).joints_m
-    assert joints_m is not None
-    return joints_m
-
-
 def _context(config: AdaptConfig, start: _Start, source: Held[LabelledBatch], hardware: Hardware) -> Context:
     size, skeleton, target, seed = start.size, start.track.skeleton, start.target, config.seed
-    bones = BoneStatistics.of(_joints_m(source), skeleton)
+    bones = BoneStatistics.of(joints_of_source(source), skeleton)
     selections = size.mean_teacher.selections
     return Context(
         new_network=network_maker(size.network, seed),

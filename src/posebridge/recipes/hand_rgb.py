@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
 from posebridge.evaluation.protocols import PCK_005
-from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig, ReconstructionConfig
+from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
@@ -17,6 +17,7 @@ from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import STREET, STUDIO
 from posebridge.training.optimisers import Schedule
 from posebridge.training.perceptual_features import EncoderFeatures
+from posebridge.training.redrawer_training import ReconstructionConfig
 from posebridge.training.redrawing import RedrawingConfig
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import FourierStyle

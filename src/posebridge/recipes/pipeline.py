@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from tqdm import tqdm
 
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.held import Held
 from posebridge.deployment.predictor import Predictor, file_pixels, predict_all
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.recipes.truth_measure import TruthMeasure
@@ -24,6 +27,7 @@ from posebridge.training.stage import PoseStage, Stage
 
 SELECTION_FRAMES = 256  # unlabelled target frames by which checkpoints are compared
 _PART = 64
+_SOURCE_STATISTICS = 2048
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,13 @@ def label_free_selection(
         return agreement(network, maps, frames.to(_device(network)), skeleton, bones, appearance)
 
     return SelectionPlan(score, TruthMeasure(maps, frames, measured), evaluations)
+
+
+def joints_of_source(source: Held[LabelledBatch]) -> Float[Tensor, "N J 3"]:
+    """Joints in space, in metres, of the first source samples: from these lengths of bones are taken."""
+    joints_m = source.names()[:_SOURCE_STATISTICS].joints_m
+    assert joints_m is not None
+    return joints_m
 
 
 def network_maker(config: PoseResNetConfig, seed: int) -> Callable[[], PoseResNet]:

@@ -7,7 +7,6 @@ from time import monotonic
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import Record, Role, Score
@@ -22,12 +21,20 @@ from posebridge.methods.geometric_reconstruction import GeometricReconstruction
 from posebridge.methods.mean_teacher import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTarget, SupervisedTargetConfig
-from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.recipes.annotation_gap import gap_left, with_gap
 from posebridge.recipes.body_rgb import BODY_RGB
 from posebridge.recipes.hand_depth import HAND_DEPTH
 from posebridge.recipes.hand_rgb import HAND_RGB
-from posebridge.recipes.pipeline import Trained, label_free_selection, predict, rendering_progress, train, truth_of
+from posebridge.recipes.pipeline import (
+    Trained,
+    joints_of_source,
+    label_free_selection,
+    network_maker,
+    predict,
+    rendering_progress,
+    train,
+    truth_of,
+)
 from posebridge.recipes.records import Story, gallery, make_record
 from posebridge.recipes.redrawings import confident_joints, redrawings
 from posebridge.recipes.track import Footage, TrackData, TrackPlan, TrackRenderer, TrackSize
@@ -40,7 +47,6 @@ from posebridge.training.selection import BoneStatistics
 
 TRACKS: dict[Track, TrackPlan] = {plan.name: plan for plan in (HAND_RGB, BODY_RGB, HAND_DEPTH)}
 _EVIDENCE = 512  # target frames whose trusted joints are told of
-_SOURCE_STATISTICS = 2048  # source samples from which bone lengths are taken
 
 
 MethodName = Literal["mean_teacher", "integrated_pseudo_labels", "geometric_reconstruction"]
@@ -209,12 +215,8 @@ def _train(
 def make_context(plan: TrackPlan, size: TrackSize, data: TrackData, seed: int, hardware: Hardware) -> Context:
     """The streams of one seed. The target's labels go to the measure that sits beside the label-free choice."""
 
-    def new_network() -> PoseResNet:
-        torch.manual_seed(seed)
-        return PoseResNet(size.network)
-
     return Context(
-        new_network=new_network,
+        new_network=network_maker(size.network, seed),
         maps=size.maps,
         skeleton=plan.skeleton,
         source=lambda batch_size: HeldStream(data.source, batch_size, seed),
@@ -224,7 +226,7 @@ def make_context(plan: TrackPlan, size: TrackSize, data: TrackData, seed: int, h
         selection=label_free_selection(
             size.maps,
             plan.skeleton,
-            BoneStatistics.of(_joints_m(data), plan.skeleton),
+            BoneStatistics.of(joints_of_source(data.source), plan.skeleton),
             data.target.all(),
             data.target_labelled.all(),
             size.mean_teacher.selections,
@@ -242,17 +244,10 @@ def _source_pairs(data: TrackData, seed: int) -> Callable[[int, PairConfig], Pai
 
 def spec_of(plan: TrackPlan, size: TrackSize, data: TrackData, role: Role) -> ModelSpec:
     """How to rebuild and read the network of a role."""
-    length_m = reference_length(_joints_m(data), plan.skeleton).mean().item()
+    length_m = reference_length(joints_of_source(data.source), plan.skeleton).mean().item()
     return ModelSpec(size.network, size.maps, plan.skeleton.name, size.size_px, length_m, role)
 
 
 def score(predictor: Predictor, batch: LabelledBatch, plan: TrackPlan, size: TrackSize) -> Score:
     """The track's metric and everything beside it, on held-out images."""
     return evaluate(predict(predictor, batch), truth_of(batch, plan.skeleton.joints), size.size_px, plan.protocol)
-
-
-def _joints_m(data: TrackData) -> Tensor:
-    """Joints of source samples, from which lengths of bones are taken."""
-    joints_m = data.source.part(slice(0, _SOURCE_STATISTICS)).joints_m
-    assert joints_m is not None
-    return joints_m

@@ -1,0 +1,89 @@
+"""Pretraining with features that a change of style leaves alone (Lin et al., NeurIPS 2023, Sec. 3.2, Eq. 1, 2, 10)."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from posebridge.contracts.batch import LabelledBatch, Observation
+from posebridge.losses.contrastive import nt_xent
+from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.training.context import Context
+from posebridge.training.optimisers import Schedule
+from posebridge.training.source_training import Augmentation, augmented
+from posebridge.training.stage import MapPair, PoseStage, Terms
+from posebridge.training.style import Stylist, restyle_some
+from posebridge.training.supervision import supervised_terms
+
+
+@dataclass(frozen=True)
+class PretrainingConfig:
+    """Sec. 3.2, Eq. 10: batches of 64 for 40 epochs of 500 steps."""
+
+    schedule: Schedule = field(default_factory=lambda: Schedule(steps=20_000, learning_rate=1e-4, decay="none"))
+    batch_size: int = 64
+    heat_weight: float = 1.0
+    depth_weight: float = 0.1  # lambda_d of Eq. 1; not given, as in source training
+    alignment_weight: float = 0.1  # lambda_a, Eq. 10
+    temperature: float = 0.5  # tau, Eq. 2
+
+
+class Pretraining(PoseStage):
+    """Sec. 3.2: labels of the source, and features that a change of style leaves alone."""
+
+    name = "pretraining"
+
+    def __init__(
+        self,
+        views: Augmentation,
+        config: PretrainingConfig,
+        context: Context,
+        network: PoseResNet,
+        stylist: Stylist | None,
+    ):
+        if context.target is None:
+            raise ValueError("pretraining needs the look of a target")
+        size = config.batch_size
+        super().__init__(
+            config.schedule,
+            {"source": context.source(size), "target": context.target(size)},
+            {
+                "heat": config.heat_weight,
+                "depth": config.depth_weight,
+                "alignment": config.alignment_weight,
+            },
+            **context.stage_options(4),
+        )
+        self.views = views
+        self.temperature = config.temperature
+        self.maps = context.maps
+        self.skeleton = context.skeleton
+        self.network = network.train().requires_grad_(True)
+        self.stylist = stylist
+
+    def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
+        """Eq. 10 on source images and the same images in the style of the target."""
+        source, target = batches["source"], batches["target"]
+        view = augmented(source, self.views, generator, self.skeleton.mirror)
+        styled = restyle_some(self.stylist, view.rgb, target.rgb, 1.0, generator)
+        features, maps = self._seen(torch.cat([view.rgb, styled]))
+        z, z_plus = features.chunk(2)
+        terms = supervised_terms(self.maps, maps, _twice(view), self.skeleton)  # Eq. 1, of both looks
+        return {**terms, "alignment": nt_xent(z, z_plus, self.temperature).mean()}  # Eq. 2
+
+    def _seen(self, images: Tensor) -> tuple[Float[Tensor, "B C"], MapPair]:
+        """The encoder's deepest features, averaged over the image, and the maps that are made of them."""
+        with self.trainer.precision_plugin.forward_context():
+            features = self.network.features(images)
+            heat, depth = self.network.decode(features)
+        return features[-1].float().mean((-2, -1)), (heat.float(), depth.float())
+
+    def result(self) -> PoseResNet:
+        """The pretrained network."""
+        return self.network
+
+
+def _twice(batch: LabelledBatch) -> LabelledBatch:
+    """The samples, then the same again."""
+    return batch.take(torch.arange(len(batch)).repeat(2))

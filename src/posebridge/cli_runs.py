@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from posebridge.cli_train import run_and_report
+from posebridge.cli_train import absolute_weights, run_and_report
 from posebridge.errors import InputError
 from posebridge.training.options import Hardware
 
@@ -161,6 +161,14 @@ class AdaptCommand:
     seed: int = 0
     """Seed of everything that is drawn."""
 
+    encoder_weights: str | None = None
+    """Where the encoder of a source model that is trained here starts: timm (downloads ImageNet weights), a file, or
+    none. Without it: none."""
+
+    vgg_weights: str | None = None
+    """Of the VGG-19 that style and redrawing need in size full: timm (downloads), a file, or none, which does without
+    (Fourier style, the pose network's own features). Without it: timm."""
+
     hardware: Hands = field(default_factory=Hardware)
 
     def run(self) -> None:
@@ -181,7 +189,8 @@ class AdaptCommand:
             intrinsics_px=self.intrinsics,
         )
         what = (self.domain, self.size, truth, self.seed, self.subject, self.stride)
-        config = AdaptConfig(self.method, target, source, *what)
+        weights = (absolute_weights(self.encoder_weights), absolute_weights(self.vgg_weights))
+        config = AdaptConfig(self.method, target, source, *what, *weights)
         record = run_adapt(config, self.out, self.hardware)
         write_report(record, self.out / "report.html")
         _tell(self.out)

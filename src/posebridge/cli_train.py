@@ -71,8 +71,8 @@ class TrainCommand:
             self.size,
             self.seed,
             self.hand,
-            _absolute(self.encoder_weights),
-            _absolute(self.vgg_weights),
+            absolute_weights(self.encoder_weights),
+            absolute_weights(self.vgg_weights),
         )
         run_and_report(config, self.out, self.hardware)
 
@@ -95,5 +95,6 @@ def run_and_report(config, folder: Path, hardware: Hardware) -> None:
     print(f"Report: {folder / 'report.html'}")
 
 
-def _absolute(weights: str | None) -> str | None:
+def absolute_weights(weights: str | None) -> str | None:
+    """A path as seen from anywhere; words for weights as they are."""
     return weights if weights in (None, "timm", "none") else str(Path(weights).absolute())

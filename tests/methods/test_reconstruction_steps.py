@@ -322,6 +322,34 @@ def test_fine_tuning_shows_what_it_teaches():
     assert shown.by_evidence.float().mean() == pytest.approx(0.5, abs=0.01)
 
 
+def test_looking_at_what_is_taught_changes_nothing():
+    """Nor the estimate of bone lengths, which moves while the stage trains."""
+    config = replace(ALONE, labels=LabelIntegration(lengths="estimated"))
+    stage = with_trainer(fine_tuning_stage(config))
+    before = state(stage)
+    stage.eval().pseudo_labels(filmed().unlabelled())
+    assert not changed(stage, before)
+    stage.train().terms(batches(stage), generator_for(0, 0))
+    assert "integrated.log_lengths" in changed(stage, before)
+
+
+def test_no_layer_runs_twice_on_the_same_images():
+    """The student sees source and target, the teacher the target; of a redrawn pair all is computed once."""
+    stage = with_trainer(fine_tuning_stage())
+    expected = {stage.student: 2, stage.teacher: 1, stage.redrawer: 1, stage.compare: 2 * 2}  # scales, images
+    runs = {run: dict.fromkeys(_layers(run), 0) for run in expected}
+    for counts in runs.values():
+        for layer in counts:
+            layer.register_forward_pre_hook(lambda layer, _, counts=counts: counts.update({layer: counts[layer] + 1}))
+    stage.terms(batches(stage), generator_for(0, 0))
+    for run, times in expected.items():
+        assert set(runs[run].values()) == {times}
+
+
+def _layers(module: torch.nn.Module) -> list[torch.nn.Module]:
+    return [layer for layer in module.modules() if next(layer.parameters(recurse=False), None) is not None]
+
+
 @pytest.mark.parametrize("combination", ["2d", "3d", "separate", "union"])
 def test_every_row_of_table_b_trains(combination):
     config = replace(ALONE, labels=LabelIntegration(combination=combination), kept_share=1.0)

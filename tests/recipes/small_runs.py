@@ -60,6 +60,7 @@ def _adapt(size: AdaptSize) -> AdaptSize:
         size_px=SIDE,
         source_samples=64,
         replayed_samples=32,
+        source_frames=24,
         network=replace(_NETWORK, joints=size.network.joints),
         source=_source(size.source, 12),
         mean_teacher=_mean_teacher(size.mean_teacher, 9),

@@ -1,6 +1,8 @@
 """Pairs of frames of a user's own video: what the run finds in it, says of it, and refuses."""
 
 import json
+from dataclasses import replace
+from typing import get_args
 
 import cv2
 import pytest
@@ -13,7 +15,7 @@ from posebridge.data.pairs import PairConfig
 from posebridge.data.target import TargetConfig
 from posebridge.errors import InputError
 from posebridge.recipes.adapt import AdaptConfig, run_adapt
-from posebridge.recipes.adapt_sizes import SUBJECTS
+from posebridge.recipes.adapt_sizes import SUBJECTS, AdaptMethod
 from recipes.small_runs import ONE_CPU
 
 pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
@@ -53,6 +55,8 @@ def test_a_video_with_a_cut_and_a_camera_that_moves(adapted, tmp_path, capsys):
     reconstruction = _recipe(tmp_path / "run")["geometric_reconstruction"]["reconstruction"]
     assert reconstruction["redrawing"]["warping"]["background"] == "affine"
     assert reconstruction["pairs"]["stride"] == [4, 8]
+    # The redrawer learns from videos of the source as well, whose hands have true joints.
+    assert record.curves["3-redrawer"]["source_reconstruction"][-1][1] > 0
 
 
 def test_a_camera_at_rest_and_files_by_name(adapted, tmp_path):
@@ -130,8 +134,33 @@ def test_a_size_holds_what_its_method_needs(subject):
     assert size.of("source-only", pairs).geometric_reconstruction is None
     assert size.of("integrated-pseudo-labels", pairs).geometric_reconstruction.reconstruction is None
     assert size.of("geometric-reconstruction", pairs).geometric_reconstruction.reconstruction.pairs == pairs
+    assert [size.of(method, pairs).needs_source_videos for method in get_args(AdaptMethod)].count(True) == 1
+    assert size.of("geometric-reconstruction", pairs).needs_source_videos
     still = size.of("integrated-pseudo-labels", pairs)
     assert still.with_moving_background() == still
+
+
+@pytest.mark.parametrize("method", ["mean-teacher", "integrated-pseudo-labels", "geometric-reconstruction"])
+def test_trained_features_that_are_not_there_are_told_of_at_once(method, tmp_path):
+    """Before anything is rendered; and a run can do without."""
+    write_pictures(tmp_path / "clip.mp4", film(0, 20))
+    config = AdaptConfig(
+        method, TargetConfig(tmp_path / "clip.mp4"), size="full", vgg_weights=str(tmp_path / "vgg.pth")
+    )
+    assert str(tmp_path / "vgg.pth") in _refused(config, tmp_path / "run")
+    full = SUBJECTS["hand"].sizes["full"]
+    assert full.of(method, PairConfig()).vggs_of(method)
+    assert full.with_weights(None, "none").of(method, PairConfig()).vggs_of(method) == ()
+    assert full.of("source-only", PairConfig()).vggs_of("source-only") == ()
+
+
+def test_weights_of_an_encoder_that_is_not_there_or_not_needed(adapted, tmp_path):
+    write_pictures(tmp_path / "clip.mp4", film(0, 20))
+    config = _config(tmp_path / "clip.mp4")
+    lost = replace(config, encoder_weights=str(tmp_path / "encoder.pth"))
+    assert str(tmp_path / "encoder.pth") in _refused(lost, tmp_path / "run")
+    both = replace(lost, source=adapted[0])
+    assert "brings its own encoder" in _refused(both, tmp_path / "run")
 
 
 def test_frames_are_not_looked_at_where_no_pair_is_needed(adapted, tmp_path):

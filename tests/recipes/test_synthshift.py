@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.pairs import PairConfig, pairs_of
@@ -167,6 +168,17 @@ def test_geometric_reconstruction(track, tmp_path, monkeypatch):
     assert lone.record.redrawings == ()
     groups = TRACKS[track].skeleton.groups
     assert outcome.groups("adapted").keys() >= {f"PCK {name}" for name in groups}
+
+
+def test_of_videos_a_mean_teacher_sees_as_much_as_the_others(tmp_path, monkeypatch):
+    shrink(monkeypatch)
+    outcome = run_synthshift(SynthShiftConfig(footage="videos"), tmp_path, ONE_CPU)
+    recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())["recipe"]
+    assert SMALL_HAND_RGB.geometric_reconstruction is not None
+    alone = SMALL_HAND_RGB.geometric_reconstruction.without_reconstruction()
+    assert recipe["mean_teacher"]["schedule"]["steps"] == alone.schedule.steps
+    assert recipe["mean_teacher"]["batch_size"] == alone.batch_size
+    assert outcome.record.provenance.checkpoint.candidates[-1].step == alone.schedule.steps
 
 
 def test_footage_that_a_method_can_not_use(tmp_path):

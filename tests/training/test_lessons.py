@@ -11,7 +11,7 @@ from posebridge.cameras.crop import flip_map
 from posebridge.cameras.pinhole import Camera
 from posebridge.data.augment import move_points
 from posebridge.losses.keypoints import combine
-from posebridge.representations.heatmaps import encode_gaussian, map_from_image
+from posebridge.representations.heatmaps import encode_gaussian, image_from_map, map_from_image
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
@@ -131,6 +131,21 @@ def test_terms_by_hand():
     assert terms["pseudo_depth"].item() == pytest.approx(0.25 - 0.05, rel=1e-3)
     entropy = math.log(2 * math.pi * math.e)  # of a Gaussian of 1 px
     assert terms["pseudo_heat"].item() == pytest.approx(entropy, abs=0.02)
+
+
+def test_places_are_read_at_the_temperature():
+    """Two peaks of 3 : 1 lie at 9 : 1 when read at a half."""
+    told = {}
+    for temperature in (1.0, 0.5):
+        labels, lesson = lesson_of(combination="3d", joint_temperature=temperature)
+        share = torch.full((*lesson.seen.uv_px.shape[:2], MAP, MAP), 1e-20)
+        share[..., MAP // 2, 4], share[..., MAP // 2, 12] = 0.25, 0.75
+        at_right = image_from_map(torch.tensor([12.0, float(MAP // 2)]), (SIDE, SIDE), (MAP, MAP))
+        rectified = replace(lesson.rectified, uv_px=at_right.expand_as(lesson.rectified.uv_px))
+        terms = labels.terms((share.log(), share), replace(lesson, rectified=rectified), STILL, SIDE)
+        told[temperature] = terms["pseudo_pose"].item()
+    assert told[1.0] == pytest.approx(0.25 * 8 - 0.5, rel=1e-4)
+    assert told[0.5] == pytest.approx(0.5 * (0.1 * 8) ** 2, rel=1e-4)
 
 
 def test_the_weights_are_the_papers():

@@ -6,6 +6,7 @@ from pickle import UnpicklingError
 from typing import Any, cast
 
 import timm
+import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from timm.models import FeatureInfo
@@ -63,6 +64,17 @@ class PoseResNet(nn.Module):
     def features(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B C h w"]]:
         """The encoder's features, shallow to deep. Images are RGB in [0, 1]."""
         return self.encoder((images - 0.45) / 0.25)
+
+    def shallow_encoder(self, levels: int) -> nn.Module:
+        """A copy of the encoder that ends at its first ``levels`` features."""
+        reductions = _feature_info(self.encoder).reduction()[:levels]
+        with torch.random.fork_rng(devices=[]):  # of initial weights that are overwritten at once
+            encoder = timm.create_model(
+                self.config.encoder, pretrained=False, features_only=True, out_indices=tuple(range(len(reductions)))
+            )
+        weights = self.encoder.state_dict()
+        encoder.load_state_dict({name: weights[name] for name in encoder.state_dict()})
+        return encoder.to(next(self.parameters()).device)
 
     def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K h w"]]:
         """Heat-map logits and depth maps from the encoder's features."""

@@ -11,7 +11,7 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
 from posebridge.data.held import Held
-from posebridge.data.pairs import PairConfig
+from posebridge.data.pairs import PairConfig, PairStream
 from posebridge.data.streams import HeldStream
 from posebridge.data.target import TargetConfig
 from posebridge.deployment.model_file import ModelSpec, load_model, save_model
@@ -22,6 +22,7 @@ from posebridge.methods.geometric_reconstruction import GeometricReconstruction
 from posebridge.methods.mean_teacher import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.vgg import VggEncoder
 from posebridge.recipes.adapt_sizes import SUBJECTS, AdaptMethod, AdaptSize
 from posebridge.recipes.adapt_target import AdaptTarget, hold_target
 from posebridge.recipes.adapt_truth import crop_side, in_crops, labels_for
@@ -39,7 +40,7 @@ from posebridge.recipes.redrawings import confident_joints, redrawings
 from posebridge.recipes.track import TrackPlan, hold_renders
 from posebridge.representations.pose25d import reference_length
 from posebridge.synthesis.domains import domain
-from posebridge.synthesis.stream import Samples
+from posebridge.synthesis.stream import Samples, VideoSamples
 from posebridge.training.context import Context
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, check_space
@@ -62,6 +63,8 @@ class AdaptConfig:
     seed: int = 0
     subject: Literal["hand", "body"] = "hand"
     stride: tuple[int, int] = (5, 15)  # of the frames of a pair, where the method redraws one from the other
+    encoder_weights: str | None = None  # "timm", a file or "none"; None: as the size has it
+    vgg_weights: str | None = None  # of the VGG behind style and redrawing, likewise
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,8 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     size, skeleton, whole = start.size, start.track.skeleton, start.whole
     run = Run.create(folder, "adapt", config, hardware, size)
     start.target.tell(folder)
-    source = _render(config, start)
-    context = _context(config, start, source, hardware)
+    source, videos = _render(config, start)
+    context = _context(config, start, source, videos, hardware)
     left = _train(run, config, size, context)
     final: Role = "adapted" if "adapted" in left else "source_only"
 
@@ -112,13 +115,15 @@ def _start(config: AdaptConfig) -> _Start:
     subject, pairs = SUBJECTS[config.subject], PairConfig(config.stride)
     skeleton = subject.track.skeleton
     domain(subject.track.name, config.domain)
-    size, network = subject.sizes[config.size].of(config.method, pairs), None
+    size, network = subject.sizes[config.size].with_weights(config.encoder_weights, config.vgg_weights), None
+    size = size.of(config.method, pairs)
     if config.source is not None:
         spec, network = load_model(config.source)
         if spec.skeleton != skeleton.name:
             wanted = f"this run needs {skeleton.name}: give a model of the --subject"
             raise InputError(f"{config.source} predicts {spec.skeleton}, and {wanted}")
         size = replace(size, size_px=spec.size_px, network=spec.network, maps=spec.maps)
+    _read_weights(size, config, network)
     truth = None if config.truth is None else KeypointSet.load(config.truth)
     needed = pairs if config.method == "geometric-reconstruction" else None
     target = hold_target(replace(config.target, size_px=size.size_px), skeleton, needed)
@@ -129,15 +134,37 @@ def _start(config: AdaptConfig) -> _Start:
     return _Start(subject.track, size, network, target, whole, truth, labelled)
 
 
-def _render(config: AdaptConfig, start: _Start) -> Held[LabelledBatch]:
-    size = start.size
+def _read_weights(size: AdaptSize, config: AdaptConfig, network: PoseResNet | None) -> None:
+    """Those that the run will need, once, before anything is rendered. Raises ``InputError`` where they can't be."""
+    if network is None:
+        PoseResNet(size.network)
+    elif config.encoder_weights is not None:
+        raise InputError(f"{config.source} brings its own encoder: leave --encoder-weights out")
+    for encoder in size.vggs_of(config.method):
+        VggEncoder(encoder)
+
+
+def _render(config: AdaptConfig, start: _Start) -> tuple[Held[LabelledBatch], Held[LabelledBatch] | None]:
+    """The source's images, and videos of it where the method learns from them."""
+    size, look, frames = start.size, domain(start.track.name, config.domain), start.track.video_frames
     count = size.source_samples if start.network is None else size.replayed_samples
-    samples = Samples(domain(start.track.name, config.domain), size.size_px, config.seed)
-    with rendering_progress(count) as told:
-        return hold_renders(samples.chunks(count), size.maps, told)
+    filmed = size.source_frames if size.needs_source_videos else 0
+    with rendering_progress(count + filmed) as told:
+        stills = hold_renders(Samples(look, size.size_px, config.seed).chunks(count), size.maps, told)
+        if filmed == 0:
+            return stills, None
+        assert frames is not None
+        videos = VideoSamples(look, size.size_px, config.seed, frames)
+        return stills, hold_renders(videos.chunks(filmed), size.maps, told)
 
 
-def _context(config: AdaptConfig, start: _Start, source: Held[LabelledBatch], hardware: Hardware) -> Context:
+def _context(
+    config: AdaptConfig,
+    start: _Start,
+    source: Held[LabelledBatch],
+    videos: Held[LabelledBatch] | None,
+    hardware: Hardware,
+) -> Context:
     size, skeleton, target, seed = start.size, start.track.skeleton, start.target, config.seed
     bones = BoneStatistics.of(joints_of_source(source), skeleton)
     selections = size.mean_teacher.selections
@@ -152,6 +179,8 @@ def _context(config: AdaptConfig, start: _Start, source: Held[LabelledBatch], ha
         workers=hardware.workers,
         source_network=start.network,
         pairs=None if target.sequences is None else lambda count, wanted: target.pairs(count, wanted, seed + 1),
+        # At the default stride: the user's one is about the speed of the target's motion.
+        source_pairs=None if videos is None else lambda count, _: PairStream(videos, count, seed, PairConfig()),
     )
 
 

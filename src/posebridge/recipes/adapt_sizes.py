@@ -9,10 +9,12 @@ from posebridge.data.pairs import PairConfig
 from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.networks.vgg import VggConfig
 from posebridge.recipes import hand_rgb
 from posebridge.recipes.body_rgb import BODY_RGB
 from posebridge.recipes.hand_rgb import HAND_RGB
 from posebridge.recipes.track import TrackPlan
+from posebridge.recipes.trained_features import vggs_of, with_vgg
 from posebridge.rendering.photometry import STRONG
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.training.optimisers import Schedule
@@ -30,6 +32,7 @@ class AdaptSize:
     size_px: int
     source_samples: int
     replayed_samples: int  # of the source, where its model is given
+    source_frames: int  # of its videos, where the method learns from them
     network: PoseResNetConfig
     maps: PoseMaps
     source: SourceTrainingConfig
@@ -45,6 +48,30 @@ class AdaptSize:
             return replace(self, geometric_reconstruction=whole.without_reconstruction())
         reconstruction = replace(whole.reconstruction, pairs=pairs)
         return replace(self, geometric_reconstruction=replace(whole, reconstruction=reconstruction))
+
+    @property
+    def needs_source_videos(self) -> bool:
+        """Whether a redrawer learns from videos of the source."""
+        geometric = self.geometric_reconstruction
+        return geometric is not None and geometric.reconstruction is not None and geometric.reconstruction.source_videos
+
+    def vggs_of(self, method: AdaptMethod) -> tuple[VggConfig, ...]:
+        """The trained networks whose features a method needs beside its own; of a size that is the method's."""
+        if self.geometric_reconstruction is not None:
+            return vggs_of(self.geometric_reconstruction)
+        return vggs_of(self.mean_teacher) if method == "mean-teacher" else ()
+
+    def with_weights(self, encoder: str | None, vgg: str | None) -> "AdaptSize":
+        """The size with weights from elsewhere: "timm", a file, or "none". None leaves them as they are."""
+        size = self if encoder is None else replace(self, network=replace(self.network, pretrained=encoder))
+        if vgg is None:
+            return size
+        geometric = size.geometric_reconstruction
+        return replace(
+            size,
+            mean_teacher=with_vgg(size.mean_teacher, vgg),
+            geometric_reconstruction=None if geometric is None else with_vgg(geometric, vgg),
+        )
 
     def with_moving_background(self) -> "AdaptSize":
         """The size for cameras that move: where frames are redrawn, their background goes by a predicted affine map."""
@@ -94,6 +121,7 @@ def _small(joints: int, geometry: GeometryConfig, target_rotation_deg: float) ->
         size_px=96,
         source_samples=30_000,
         replayed_samples=6_000,
+        source_frames=3_000,
         network=PoseResNetConfig(encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True, joints=joints),
         maps=PoseMaps("softmax", sigma=1.5),
         source=source,
@@ -113,7 +141,6 @@ def _in_the_manner_of(teacher: MeanTeacherConfig, source: SourceTrainingConfig) 
         reconstruction=replace(
             benchmark.reconstruction,
             redrawing=redrawing,
-            source_videos=False,
             batch_pairs=teacher.batch_size // 2,
             warm_start=replace(teacher.schedule, steps=teacher.schedule.steps // 2),
         ),
@@ -134,6 +161,7 @@ def _full(joints: int, geometry: GeometryConfig) -> AdaptSize:
         size_px=256,
         source_samples=60_000,
         replayed_samples=60_000,
+        source_frames=15_000,
         network=PoseResNetConfig(encoder="resnet101", joints=joints),
         maps=PoseMaps("peak", sigma=2.0),
         source=SourceTrainingConfig(geometry=geometry, appearance=_APPEARANCE),

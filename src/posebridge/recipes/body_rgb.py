@@ -18,6 +18,8 @@ _SMALL_GEOMETRY = GeometryConfig(
 _FULL_GEOMETRY = GeometryConfig(rotation_deg=60.0, flip_probability=0.5)  # UniFrame, bodies
 
 _SMALL_SOURCE = replace(hand_rgb.SMALL.source, geometry=_SMALL_GEOMETRY)
+_SMALL_RECONSTRUCTION = hand_rgb.SMALL_GEOMETRIC_RECONSTRUCTION.reconstruction
+assert _SMALL_RECONSTRUCTION is not None
 
 SMALL = replace(
     hand_rgb.SMALL,
@@ -26,7 +28,10 @@ SMALL = replace(
     supervised_target=replace(hand_rgb.SMALL.supervised_target, geometry=_SMALL_GEOMETRY),
     mean_teacher=replace(hand_rgb.SMALL.mean_teacher, geometry=_SMALL_GEOMETRY),
     geometric_reconstruction=replace(
-        hand_rgb.SMALL_GEOMETRIC_RECONSTRUCTION, source=_SMALL_SOURCE, geometry=_SMALL_GEOMETRY
+        hand_rgb.SMALL_GEOMETRIC_RECONSTRUCTION,
+        source=_SMALL_SOURCE,
+        reconstruction=replace(_SMALL_RECONSTRUCTION, weight=5.0),
+        geometry=_SMALL_GEOMETRY,
     ),
 )
 

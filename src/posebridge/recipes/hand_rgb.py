@@ -15,6 +15,7 @@ from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import STREET, STUDIO
+from posebridge.training.integrated_labels import LabelIntegration
 from posebridge.training.optimisers import Schedule
 from posebridge.training.perceptual_features import EncoderFeatures
 from posebridge.training.redrawer_training import ReconstructionConfig
@@ -55,6 +56,8 @@ SMALL_GEOMETRIC_RECONSTRUCTION = GeometricReconstructionConfig(
         warm_start=replace(_SMALL_FINE_TUNING, steps=250),
         weight=3.0,
     ),
+    # Evidence and anatomy agree on half of what they trust, and never on the four fifths at which the paper joins them.
+    labels=LabelIntegration(combination="separate", least_move=0.01, joint_temperature=0.5),
     schedule=replace(_SMALL_FINE_TUNING, steps=250),
     batch_size=32,
     geometry=_SMALL_GEOMETRY,

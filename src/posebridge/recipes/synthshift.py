@@ -112,6 +112,8 @@ def run_synthshift(
     started = monotonic()
     plan = TRACKS[config.track]
     size = change(plan.sizes[config.size])
+    if config.footage == "videos":
+        size = _at_equal_steps(size)
     method = _method(config, size)
     run = Run.create(folder, kind, config, hardware, size)
     images = (
@@ -171,6 +173,14 @@ def _evidence(plan: TrackPlan, adapted: Trained, data: TrackData, context: Conte
         "redrawings": redrawings(adapted.stages, context, labelled),
         "confident": confident_joints(adapted.stages, some.unlabelled(), some, groups),
     }
+
+
+def _at_equal_steps(size: TrackSize) -> TrackSize:
+    """With a mean teacher that sees as many frames in as many steps as the methods that it is compared with."""
+    if size.geometric_reconstruction is None:
+        return size
+    alone = size.geometric_reconstruction.without_reconstruction()
+    return replace(size, mean_teacher=replace(size.mean_teacher, schedule=alone.schedule, batch_size=alone.batch_size))
 
 
 def _method(config: SynthShiftConfig, size: TrackSize) -> MeanTeacher | GeometricReconstruction:

@@ -24,19 +24,16 @@ from posebridge.methods.geometric_reconstruction import GeometricReconstructionC
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.vgg import VggConfig
+from posebridge.recipes.trained_features import vggs_of, with_vgg
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
-from posebridge.training.perceptual_features import EncoderFeatures, VggFeatures
 from posebridge.training.source_training import SourceTrainingConfig
-from posebridge.training.style import AdaINStyle, FourierStyle
 
 TransferName = Literal["rhd-to-h3d", "rhd-to-mvhand", "surreal-to-human36m", "surreal-to-3dpw"]
 TransferMethod = Literal[
     "source-only", "mean-teacher", "integrated-pseudo-labels", "geometric-reconstruction", "supervised-target"
 ]
 Part = Literal["train", "test"]
-
-Style = AdaINStyle | FourierStyle | None
 
 _SOURCE_STATISTICS = 2048  # source frames from which bone lengths are taken
 _TEST_SEED = 42  # of the draw of test frames, where not all of them are scored
@@ -65,16 +62,10 @@ class TransferSize:
 
     def vgg_of(self, method: TransferMethod) -> tuple[VggConfig, ...]:
         """The trained networks whose features a method needs beside its own."""
-        geometric = self.geometric_of(method)
-        styles = {"mean-teacher": self.mean_teacher.style, "integrated-pseudo-labels": geometric.style}
-        styles["geometric-reconstruction"] = geometric.style
-        style, found = styles.get(method), []
-        if isinstance(style, AdaINStyle):
-            found.append(style.encoder)
-        if method == "geometric-reconstruction" and geometric.reconstruction is not None:
-            features = geometric.reconstruction.features
-            found += [features.network] if isinstance(features, VggFeatures) else []
-        return tuple(found)
+        if method == "mean-teacher":
+            return vggs_of(self.mean_teacher)
+        geometric = method in ("integrated-pseudo-labels", "geometric-reconstruction")
+        return vggs_of(self.geometric_of(method)) if geometric else ()
 
     def with_weights(self, encoder: str | None, vgg: str | None) -> "TransferSize":
         """The size with weights from elsewhere: "timm", a file, or "none". None leaves them as they are.
@@ -84,25 +75,11 @@ class TransferSize:
         size = self if encoder is None else replace(self, network=replace(self.network, pretrained=encoder))
         if vgg is None:
             return size
-        teacher, geometric = size.mean_teacher, size.geometric_reconstruction
-        reconstruction = geometric.reconstruction
-        if reconstruction is not None and isinstance(reconstruction.features, VggFeatures):
-            features = reconstruction.features
-            of_vgg = replace(features, network=replace(features.network, pretrained=vgg))
-            reconstruction = replace(reconstruction, features=EncoderFeatures() if vgg == "none" else of_vgg)
         return replace(
             size,
-            mean_teacher=replace(teacher, style=_style(teacher.style, vgg)),
-            geometric_reconstruction=replace(
-                geometric, style=_style(geometric.style, vgg), reconstruction=reconstruction
-            ),
+            mean_teacher=with_vgg(size.mean_teacher, vgg),
+            geometric_reconstruction=with_vgg(size.geometric_reconstruction, vgg),
         )
-
-
-def _style(style: Style, vgg: str) -> Style:
-    if not isinstance(style, AdaINStyle):
-        return style
-    return FourierStyle() if vgg == "none" else replace(style, encoder=replace(style.encoder, pretrained=vgg))
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class LabelIntegration:
     # Template of the bones' lengths: the source's mean, a running estimate from the target's own poses, a parameter
     # that is learnt with the network, or numbers that are known of the subject, in the order of the skeleton's bones.
     lengths: Literal["source", "estimated", "learnt"] | tuple[float, ...] = "source"
+    # Of the softmax by which the student's places are read; 1 is the paper's. See ``ReconstructionConfig``.
+    joint_temperature: float = 1.0
     pose_weight: float = 0.1  # lambda_y, Eq. 3, on places in pixels of the heat map
     depth_weight: float = 0.1  # on depth, which has a unit of its own
 
@@ -65,7 +67,8 @@ class Lesson:
 
     def taught(self) -> PseudoLabels:
         """One place a joint: where it was seen, or for a joint that only anatomy trusts where that puts it."""
-        uv_px = torch.where(self.heat[..., None], self.seen.uv_px, self.rectified.uv_px)
+        only_anatomy = self.pose & ~self.heat
+        uv_px = torch.where(only_anatomy[..., None], self.rectified.uv_px, self.seen.uv_px)
         trusted = {"by_evidence": self.seen.kept, "by_anatomy": self.rectified.kept}
         return replace(self.seen, uv_px=uv_px, kept=self.heat | self.pose, **trusted)
 
@@ -111,7 +114,10 @@ class IntegratedLabels(nn.Module):
         return Lesson(seen, rectified, by_heat, by_pose)
 
     def rectify(self, seen: PseudoLabels, camera: Camera | None, image_px: int) -> PseudoLabels:
-        """The poses as anatomy allows them; kept are joints that hardly moved in the image (M_3D)."""
+        """The poses as anatomy allows them; kept are joints that hardly moved in the image (M_3D).
+
+        A pose that can't be lifted to space stays where it was seen.
+        """
         space = to_space(seen.uv_px, seen.relative_depth, camera, self.skeleton)
         limits = self.limits.to(space.joints.device)
         if self.config.lengths == "estimated" and self.training and space.valid.any():
@@ -122,7 +128,8 @@ class IntegratedLabels(nn.Module):
         uv_px = space.project(pose)
         moved = (uv_px - seen.uv_px).norm(dim=-1) / image_px
         kept = (moved < self.config.least_move) & space.valid[:, None]  # False for NaN
-        uv_px = torch.where(kept[..., None], uv_px, seen.uv_px)
+        known = uv_px.isfinite().all(-1) & space.valid[:, None]
+        uv_px = torch.where(known[..., None], uv_px, seen.uv_px)
         return replace(seen, uv_px=uv_px, relative_depth=relative_depth(pose, self.skeleton), kept=kept)
 
     def terms(self, output: MapPair, lesson: Lesson, T_view: Tensor, image_px: int) -> Terms:
@@ -141,7 +148,8 @@ class IntegratedLabels(nn.Module):
             terms["pseudo_depth"] = depth_term(self.maps, output, shown.relative_depth, by_heat)
             return terms
         target = map_from_image(rectified.uv_px, (image_px, image_px), size)
-        distance = coordinate_smooth_l1(expectation(self.maps.probability(heat)), target)
+        places = expectation(self.maps.probability(heat / self.config.joint_temperature))
+        distance = coordinate_smooth_l1(places, target)
         terms["pseudo_pose"] = weighted_mean(distance, by_pose)
         terms["pseudo_depth"] = depth_term(self.maps, output, rectified.relative_depth, by_pose)
         return terms

@@ -1,6 +1,5 @@
 """Whose features a perceptual loss compares: a trained VGG-19's, or those of the pose network's own encoder."""
 
-import copy
 from dataclasses import dataclass
 from typing import Self
 
@@ -43,18 +42,14 @@ class PerceptualLoss(nn.Module):
         self.encoder = (
             VggEncoder(config.network)
             if isinstance(config, VggFeatures)
-            else NormalisedEncoder(copy.deepcopy(network.encoder))
+            else NormalisedEncoder(network.shallow_encoder(config.levels))
         )
         self.encoder.eval().requires_grad_(False)
 
     def forward(self, image: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
         """One value a sample; images are RGB in [0, 1]."""
-        return perceptual_l1(self._features, image, target, self.config.scales, self.config.relative)
+        return perceptual_l1(self.encoder, image, target, self.config.scales, self.config.relative)
 
     def train(self, mode: bool = True) -> Self:
         """Stays in evaluation mode, whatever is asked: its batch statistics are those of the source."""
         return super().train(False)
-
-    def _features(self, images: Tensor) -> list[Tensor]:
-        found = self.encoder(images)
-        return found if isinstance(self.config, VggFeatures) else found[: self.config.levels]

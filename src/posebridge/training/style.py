@@ -76,6 +76,7 @@ class StyleTraining(Stage):
             raise ValueError("style transfer needs a target")
         streams = {"source": context.source(config.batch_size), "target": context.target(config.batch_size)}
         super().__init__(config.schedule, streams, config.network.weights, **context.stage_options(2))
+        torch.manual_seed(context.seed)  # of initial weights
         self.transfer = StyleTransfer(VggEncoder(config.encoder), config.network)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:

@@ -1,0 +1,40 @@
+"""The VGG behind styles and redrawings of a method: where its weights come from, and doing without it."""
+
+from dataclasses import replace
+from typing import TypeVar
+
+from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
+from posebridge.methods.mean_teacher import MeanTeacherConfig
+from posebridge.networks.vgg import VggConfig
+from posebridge.training.perceptual_features import EncoderFeatures, VggFeatures
+from posebridge.training.style import AdaINStyle, FourierStyle
+
+Adapting = MeanTeacherConfig | GeometricReconstructionConfig
+AdaptingT = TypeVar("AdaptingT", MeanTeacherConfig, GeometricReconstructionConfig)
+
+
+def vggs_of(config: Adapting) -> tuple[VggConfig, ...]:
+    """The trained networks whose features a method needs beside its own."""
+    found = [config.style.encoder] if isinstance(config.style, AdaINStyle) else []
+    if isinstance(config, GeometricReconstructionConfig) and config.reconstruction is not None:
+        features = config.reconstruction.features
+        found += [features.network] if isinstance(features, VggFeatures) else []
+    return tuple(found)
+
+
+def with_vgg(config: AdaptingT, pretrained: str) -> AdaptingT:
+    """The method with weights from elsewhere: "timm", a file, or "none".
+
+    With "none" style goes by Fourier amplitudes, and redrawings are compared by the pose network's own features.
+    """
+    if isinstance(config.style, AdaINStyle):
+        style = replace(config.style, encoder=replace(config.style.encoder, pretrained=pretrained))
+        config = replace(config, style=FourierStyle() if pretrained == "none" else style)
+    if not isinstance(config, GeometricReconstructionConfig) or config.reconstruction is None:
+        return config
+    features = config.reconstruction.features
+    if not isinstance(features, VggFeatures):
+        return config
+    other = replace(features, network=replace(features.network, pretrained=pretrained))
+    reconstruction = replace(config.reconstruction, features=EncoderFeatures() if pretrained == "none" else other)
+    return replace(config, reconstruction=reconstruction)

@@ -17,7 +17,7 @@ from posebridge.errors import InputError
 from posebridge.networks.weights import read_weights
 
 _HUB_ID = "timm/vgg19.tv_in1k"
-_WAYS_OUT = "give a local weights file as pretrained, or use the Fourier style transfer, which needs no network"
+_WAYS_OUT = "give a local weights file (--vgg-weights FILE), or do without it (--vgg-weights none)"
 
 
 @dataclass(frozen=True)

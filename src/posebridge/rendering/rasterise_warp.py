@@ -3,20 +3,16 @@
 Same signature, same semantics and the same floating-point operations as the readable ``rasterise``.
 """
 
-import functools
-import os
 from collections.abc import Callable
 
 import torch
-import warp as wp
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from posebridge.geometry.warp_runtime import launch, numbers, start_warp, vectors
 from posebridge.rendering.raster import Raster
 from posebridge.rendering.rasterise import project, resolve
 from posebridge.rendering.rasterise_kernels import EMPTY, depth_test, resolve_hits
-
-wp.config.log_level = wp.LOG_WARNING  # no banner, no line for each compiled kernel
 
 
 def rasterise(
@@ -28,7 +24,7 @@ def rasterise(
     """
     if vertices_m.dtype != torch.float32 or K.dtype != torch.float32:
         raise TypeError(f"float32 is needed, got vertices of {vertices_m.dtype} and K of {K.dtype}")
-    _start_warp()
+    start_warp()
     differentiable = torch.is_grad_enabled() and (vertices_m.requires_grad or K.requires_grad)
     with torch.no_grad():
         screen = project(vertices_m, K)
@@ -36,22 +32,6 @@ def rasterise(
     if differentiable:
         return resolve(torch.where(keys == EMPTY, -1, keys & 0xFFFFFFFF), vertices_m, faces, K)
     return _resolve(screen, faces, keys)
-
-
-@functools.cache
-def _start_warp() -> None:
-    """Initialise Warp. Without a GPU its native code warns on stderr, past every setting; that line is dropped."""
-    if torch.cuda.is_available():
-        wp.init()
-        return
-    stderr = os.dup(2)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            wp.init()
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
 
 
 def _depth_test(screen: Tensor, faces: Tensor, height: int, width: int) -> Int[Tensor, "B H W"]:
@@ -71,9 +51,7 @@ def _resolve(screen: Tensor, faces: Tensor, keys: Tensor) -> Raster:
 
 
 def _launch(kernel: Callable[..., None], dim: tuple[int, ...], screen: Tensor, faces: Tensor, *arrays: Tensor) -> None:
-    """Run a kernel on torch's device and stream, without copies; arrays (..., 3) of floats become vectors."""
-    corners = faces.to(screen.device, torch.int32).contiguous()
-    inputs = [wp.from_torch(screen, dtype=wp.vec3), wp.from_torch(corners)]
-    inputs += [wp.from_torch(array, dtype=wp.vec3 if array.ndim == 4 else None) for array in arrays]
-    stream = wp.stream_from_torch(screen.device) if screen.is_cuda else None
-    wp.launch(kernel, dim=dim, inputs=inputs, device=inputs[0].device, stream=stream)
+    """Run a kernel on a batch of images; arrays (..., 3) of floats become vectors."""
+    corners = faces.to(screen.device, torch.int32)
+    inputs = [vectors(screen), numbers(corners), *(vectors(a) if a.ndim == 4 else numbers(a) for a in arrays)]
+    launch(kernel, dim, inputs, screen.device)

@@ -1,0 +1,63 @@
+"""The fast search for closest points: a tree of boxes a mesh, asked by a Warp kernel on CPU or CUDA.
+
+Same signature and semantics as the readable ``closest_point``, up to which of two equally near faces is told. Faces
+without area are passed over; where they belong to a surface, their neighbours are as near.
+"""
+
+# Kernels are written in Warp's dialect of Python, which a type checker for Python can't follow.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false
+# pyright: reportOperatorIssue=false, reportAssignmentType=false, reportGeneralTypeIssues=false
+
+import torch
+import warp as wp
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from posebridge.geometry.closest_point import ClosestPoints
+from posebridge.geometry.warp_runtime import launch, numbers, start_warp, vectors
+
+wp.set_module_options({"enable_backward": False})  # gradients come from ``ClosestPoints.on``
+
+_FAR = 1e10  # farther than any point
+
+
+@wp.kernel
+def _find(
+    meshes: wp.array[wp.uint64],
+    points: wp.array2d[wp.vec3],
+    far: float,
+    face_index: wp.array2d[wp.int64],
+    barycentric: wp.array2d[wp.vec3],
+):
+    image, number = wp.tid()
+    point = points[image, number]
+    if meshes[image] == wp.uint64(0) or not wp.isfinite(point):
+        return
+    found = wp.mesh_query_point_no_sign(meshes[image], point, far)
+    if found.result:
+        face_index[image, number] = wp.int64(found.face)
+        barycentric[image, number] = wp.vec3(found.u, found.v, 1.0 - found.u - found.v)
+
+
+@torch.no_grad()
+def closest_points(
+    points: Float[Tensor, "B P 3"], vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]
+) -> ClosestPoints:
+    """The nearest face of each point's mesh, and where on it; see the readable twin for what is promised.
+
+    Takes float32 only (raises ``TypeError`` otherwise). Memory is linear in points, vertices and faces.
+    """
+    if points.dtype != torch.float32 or vertices.dtype != torch.float32:
+        raise TypeError(f"float32 is needed, got points of {points.dtype} and vertices of {vertices.dtype}")
+    start_warp()
+    index = torch.full(points.shape[:2], -1, dtype=torch.int64, device=points.device)
+    barycentric = torch.zeros_like(points)
+    corners = numbers(faces.to(points.device, torch.int32).flatten())
+    finite = vertices.isfinite().flatten(1).all(1).tolist()
+    meshes = [  # kept until the kernel has run
+        wp.Mesh(vectors(mesh), corners) if usable else None for mesh, usable in zip(vertices, finite, strict=True)
+    ]
+    handles = wp.array([0 if mesh is None else mesh.id for mesh in meshes], dtype=wp.uint64, device=corners.device)
+    inputs = [handles, vectors(points), _FAR, numbers(index), vectors(barycentric)]
+    launch(_find, tuple(index.shape), inputs, points.device)
+    return ClosestPoints(index, barycentric)

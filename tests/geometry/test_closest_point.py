@@ -1,0 +1,168 @@
+"""Closest points: against trimesh, analytic answers, finite differences, and each twin against the other."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from torch import Tensor
+
+from posebridge.bodies.anny import hand
+from posebridge.geometry import closest_point, closest_point_warp
+from posebridge.geometry.closest_point import ClosestPoints
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+TWINS = pytest.mark.parametrize("twin", [closest_point, closest_point_warp], ids=["readable", "warp"])
+SQUARE = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]])  # in the plane z = 0
+HALVES = torch.tensor([[0, 1, 2], [0, 2, 3]])
+
+
+def scattered(vertices: Tensor, count: int, seed: int = 0) -> Tensor:
+    """Points around meshes, near to and far from them."""
+    generator = torch.Generator().manual_seed(seed)
+    low, high = vertices.amin(1, keepdim=True), vertices.amax(1, keepdim=True)
+    return (
+        low
+        + (high - low) * (1.6 * torch.rand(len(vertices), count, 3, generator=generator, dtype=vertices.dtype) - 0.3)
+    ).contiguous()
+
+
+def soup(faces: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Triangles anywhere."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(2, 3 * faces, 3, generator=generator), torch.arange(3 * faces).view(-1, 3)
+
+
+def distances(points: Tensor, found: ClosestPoints, vertices: Tensor, faces: Tensor) -> Tensor:
+    return (found.on(vertices, faces) - points).norm(dim=-1)
+
+
+@TWINS
+def test_against_trimesh(twin):
+    vertices, faces = soup(40, 1)
+    points = scattered(vertices, 200)
+    found = twin.closest_points(points, vertices, faces)
+    places = found.on(vertices, faces)
+    for i in range(2):
+        mesh = trimesh.Trimesh(vertices[i].numpy(), faces.numpy(), process=False)
+        expected, far, index = trimesh.proximity.closest_point_naive(mesh, points[i].numpy())
+        np.testing.assert_allclose(places[i].numpy(), expected, atol=2e-6)
+        np.testing.assert_allclose((places[i] - points[i]).norm(dim=-1).numpy(), far, atol=2e-6)
+        assert (found.face_index[i].numpy() == index).mean() > 0.99
+
+
+@TWINS
+@pytest.mark.parametrize(
+    ("point", "place"),
+    [
+        ((0.3, 0.2, 0.7), (0.3, 0.2, 0.0)),  # above a face
+        ((0.6, -2.0, 0.1), (0.6, 0.0, 0.0)),  # beside an edge
+        ((3.0, 4.0, 5.0), (1.0, 1.0, 0.0)),  # beyond a corner
+        ((-1.0, 0.5, 0.0), (0.0, 0.5, 0.0)),
+        ((0.25, 0.75, 0.0), (0.25, 0.75, 0.0)),  # on it
+        ((0.5, 0.5, -1.0), (0.5, 0.5, 0.0)),  # on the edge between two faces
+    ],
+)
+def test_a_square(twin, point, place):
+    points = torch.tensor([[point]])
+    found = twin.closest_points(points, SQUARE, HALVES)
+    torch.testing.assert_close(found.on(SQUARE, HALVES)[0, 0], torch.tensor(place), atol=1e-6, rtol=0)
+    assert found.barycentric.sum() == pytest.approx(1, abs=1e-6)
+    assert found.barycentric.min() >= -1e-6
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_twins_agree_on_hands(device):
+    rig = hand("right").rig
+    coefficients = torch.zeros(2, len(rig.vertex_basis_m))
+    vertices = rig.shaped(coefficients).vertices_m * torch.tensor([1.0, 1.3])[:, None, None]
+    points = scattered(vertices, 300)
+    slow = closest_point.closest_points(points, vertices, rig.faces)
+    fast = closest_point_warp.closest_points(points.to(device), vertices.to(device), rig.faces.to(device))
+    assert fast.face_index.dtype == slow.face_index.dtype == torch.int64
+    there = ClosestPoints(fast.face_index.cpu(), fast.barycentric.cpu())
+    far = [distances(points, found, vertices, rig.faces) for found in (slow, there)]
+    torch.testing.assert_close(far[0], far[1], atol=1e-6, rtol=1e-5)
+    assert (far[0] > 0.01).any()
+
+
+@TWINS
+def test_each_point_asks_its_own_mesh(twin):
+    vertices = torch.cat([SQUARE, SQUARE + torch.tensor([0.0, 0.0, 5.0])])
+    points = torch.tensor([[[0.5, 0.2, 4.9]], [[0.5, 0.2, 4.9]]])
+    far = distances(points, twin.closest_points(points, vertices, HALVES), vertices, HALVES)
+    torch.testing.assert_close(far[:, 0], torch.tensor([4.9, 0.1]))
+
+
+@TWINS
+def test_distances_have_the_gradients_of_finite_differences(twin):
+    """In float64, with the search done anew at each step."""
+    vertices, faces = soup(12, 3)
+    points = scattered(vertices, 25, seed=2)
+
+    def far(moved: Tensor) -> Tensor:
+        found = twin.closest_points(points, moved.float(), faces)
+        exact = ClosestPoints(found.face_index, weights(points.double(), moved, faces, found.face_index))
+        return distances(points.double(), exact, moved, faces).sum()
+
+    def weights(points: Tensor, moved: Tensor, faces: Tensor, index: Tensor) -> Tensor:
+        with torch.no_grad():
+            flat = torch.stack([moved[i, faces[index[i]]] for i in range(len(moved))])
+            return torch.stack(
+                [
+                    torch.stack(
+                        [
+                            closest_point.nearest_weights(p[None, None], c[None])[0, 0]
+                            for p, c in zip(ps, cs, strict=True)
+                        ]
+                    )
+                    for ps, cs in zip(points, flat, strict=True)
+                ]
+            )
+
+    moved = vertices.double().requires_grad_()
+    (gradient,) = torch.autograd.grad(far(moved), moved)
+    generator = torch.Generator().manual_seed(4)
+    for _ in range(5):
+        direction = torch.randn(vertices.shape, generator=generator, dtype=torch.float64)
+        with torch.no_grad():
+            slope = (far(moved + 1e-5 * direction) - far(moved - 1e-5 * direction)) / 2e-5
+        assert float((gradient * direction).sum()) == pytest.approx(float(slope), rel=1e-4)
+
+
+@TWINS
+def test_what_is_not_finite_has_no_closest_point(twin):
+    """And leaves no NaN in the gradients of what has one."""
+    vertices = SQUARE.repeat(3, 1, 1)
+    vertices[1, 2, 1] = math.nan
+    vertices.requires_grad_()
+    points = torch.rand(3, 4, 3, generator=torch.Generator().manual_seed(0))
+    points[0, 1, 2] = math.nan
+    points[2, 3, 0] = math.inf
+    found = twin.closest_points(points, vertices, HALVES)
+    expected = torch.ones(3, 4, dtype=torch.bool)
+    expected[0, 1] = expected[2, 3] = expected[1] = False
+    assert torch.equal(found.found, expected)
+    places = found.on(vertices, HALVES)
+    assert places.isfinite().all()
+    (places - points.nan_to_num(0, 0, 0))[found.found].norm(dim=-1).sum().backward()
+    assert vertices.grad is not None
+    assert vertices.grad.isfinite().all()
+    assert (vertices.grad[1] == 0).all()
+
+
+def test_faces_without_area():
+    """A segment, and a point, are met where they are nearest. (Warp passes over them to their neighbours.)"""
+    vertices = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 3, 0]]])
+    faces = torch.tensor([[0, 1, 2], [3, 3, 3]])
+    points = torch.tensor([[[1.3, 0.5, 0.0], [0.1, 2.9, 1.0], [-1.0, 0.0, 0.0]]])
+    found = closest_point.closest_points(points, vertices, faces)
+    expected = torch.tensor([[[1.3, 0, 0], [0, 3, 0], [0, 0, 0]]])
+    torch.testing.assert_close(found.on(vertices, faces), expected, atol=1e-6, rtol=0)
+
+
+def test_single_precision_only():
+    with pytest.raises(TypeError, match="float32"):
+        closest_point_warp.closest_points(SQUARE.double(), SQUARE, HALVES)

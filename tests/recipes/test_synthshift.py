@@ -10,6 +10,8 @@ import yaml
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.pairs import PairConfig, pairs_of
 from posebridge.errors import InputError
+from posebridge.recipes import synthshift
+from posebridge.recipes.annotation_gap import gap_left
 from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig, make_context, run_synthshift
 from posebridge.recipes.track import TrackRenderer
 from recipes.small_runs import ONE_CPU, SMALL_BODY_RGB, SMALL_HAND_DEPTH, SMALL_HAND_RGB, shrink
@@ -179,6 +181,24 @@ def test_of_videos_a_mean_teacher_sees_as_much_as_the_others(tmp_path, monkeypat
     assert recipe["mean_teacher"]["schedule"]["steps"] == alone.schedule.steps
     assert recipe["mean_teacher"]["batch_size"] == alone.batch_size
     assert outcome.record.provenance.checkpoint.candidates[-1].step == alone.schedule.steps
+
+
+def test_a_planted_gap_is_in_all_that_the_source_labels(tmp_path, monkeypatch):
+    shrink(monkeypatch)
+    made, used = synthshift.make_context, []
+    monkeypatch.setattr(synthshift, "make_context", lambda *given: used.append(given[2]) or made(*given))
+    config = SynthShiftConfig("body-rgb", "geometric_reconstruction", footage="videos", annotation_gap=0.35)
+    outcome = run_synthshift(config, tmp_path, ONE_CPU)
+    assert outcome.gap_left is not None
+    assert outcome.gap_left.keys() == set(ROLES)
+    plan = TRACKS["body-rgb"]
+    plain = TrackRenderer(plan, SMALL_BODY_RGB).data(0, "videos")
+    for name in ("source", "source_videos"):
+        labelled = getattr(used[0], name).all()
+        assert gap_left(labelled.uv_px, getattr(plain, name).all(), plan.skeleton) == pytest.approx(0.35, abs=0.02)
+    for name in ("target_labelled", "bound_labelled"):
+        assert torch.equal(getattr(used[0], name).all().uv_px, getattr(plain, name).all().uv_px)
+    assert torch.equal(used[0].test_target.uv_px, plain.test_target.uv_px)
 
 
 def test_footage_that_a_method_can_not_use(tmp_path):

@@ -122,8 +122,7 @@ def run_synthshift(
     with rendering_progress(images) as told:
         data = TrackRenderer(plan, size, config.sets, told).data(config.seed, config.footage)
     if config.annotation_gap:
-        gap = config.annotation_gap
-        data = replace(data, source=data.source.map(lambda batch: with_gap(batch, plan.skeleton, gap)))
+        data = _with_gap(data, plan, config.annotation_gap)
     context = make_context(plan, size, data, config.seed, hardware)
     trained = _train(run, config, size, method, data, context)
     predictors: dict[Role, Predictor] = {
@@ -156,6 +155,16 @@ def run_synthshift(
     if config.annotation_gap:
         gaps = {role: _gap_left(predictor, data, plan) for role, predictor in predictors.items()}
     return Outcome(plan, record, on_source.number(plan.metric), minutes, gaps)
+
+
+def _with_gap(data: TrackData, plan: TrackPlan, gap: float) -> TrackData:
+    """Everything that is labelled by the source's convention."""
+
+    def moved(batch: LabelledBatch) -> LabelledBatch:
+        return with_gap(batch, plan.skeleton, gap)
+
+    videos = data.source_videos
+    return replace(data, source=data.source.map(moved), source_videos=None if videos is None else videos.map(moved))
 
 
 def _gap_left(predictor: Predictor, data: TrackData, plan: TrackPlan) -> float:

@@ -1,5 +1,7 @@
 """A planted annotation gap: where joints go, and how much of it a prediction has kept."""
 
+import math
+
 import pytest
 import torch
 
@@ -39,6 +41,19 @@ def test_what_is_left_is_what_was_planted(rendered, share):
     batch, skeleton = rendered
     kept = with_gap(batch, skeleton, share).uv_px
     assert gap_left(kept, batch, skeleton) == pytest.approx(share, abs=0.02)  # but for perspective
+
+
+def test_joints_that_were_taken_for_others_tell_nothing_of_the_gap(rendered):
+    """Two thirds of the frames with the joints far on the other side of their neighbours, as when sides are swapped."""
+    batch, skeleton = rendered
+    joints, towards = gap_joints(skeleton)
+    kept = with_gap(batch, skeleton, 0.2).uv_px
+    swapped = torch.arange(len(kept)) % 3 > 0
+    rows = swapped.nonzero()
+    kept[rows, joints] = 2 * batch.uv_px[rows, towards] - batch.uv_px[rows, joints]
+    assert gap_left(kept, batch, skeleton) == pytest.approx(0.2, abs=0.02)
+    kept[:, joints] += 1000
+    assert math.isnan(gap_left(kept, batch, skeleton))
 
 
 def test_no_gap_to_plant(rendered):

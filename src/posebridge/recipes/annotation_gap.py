@@ -48,12 +48,16 @@ def gap_joints(skeleton: Skeleton) -> tuple[list[int], list[int]]:
 def gap_left(uv_px: Float[Tensor, "B J 2"], truth: LabelledBatch, skeleton: Skeleton) -> float:
     """Where the moved joints are seen, as a share of the way from their true place to the neighbour's; the median.
 
-    The planted share for a model that follows the source's convention, 0 for one that follows the target's. Bones
-    seen shorter than a twentieth of the image's side are left out, as their direction is mostly noise.
+    The planted share for a model that follows the source's convention, 0 for one that follows the target's. Left out
+    are bones seen shorter than a twentieth of the image's side, as their direction is mostly noise, and joints farther
+    from their true place than the bone is long, which were taken for others: a left shoulder that is found on the right
+    would count as a share of 2. NaN where nothing is left.
     """
     assert truth.uv_px is not None
     joints, towards = gap_joints(skeleton)
     way = truth.uv_px[:, towards] - truth.uv_px[:, joints]
     length2 = way.square().sum(-1)
-    shares = ((uv_px[:, joints] - truth.uv_px[:, joints]) * way).sum(-1) / length2.clamp_min(1e-6)
-    return shares[length2.sqrt() > truth.rgb.shape[-1] / 20].median().item()
+    off = uv_px[:, joints] - truth.uv_px[:, joints]
+    told = (length2.sqrt() > truth.rgb.shape[-1] / 20) & (off.square().sum(-1) < length2)
+    shares = (off * way).sum(-1) / length2.clamp_min(1e-6)
+    return shares[told].median().item()

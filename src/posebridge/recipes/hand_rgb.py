@@ -56,7 +56,7 @@ SMALL_GEOMETRIC_RECONSTRUCTION = GeometricReconstructionConfig(
         warm_start=replace(_SMALL_FINE_TUNING, steps=250),
         weight=3.0,
     ),
-    # Evidence and anatomy agree on a third of what they trust, and never on the four fifths at which the paper joins them.
+    # Evidence and anatomy agree on a third of what they trust, not on the four fifths at which the paper joins them.
     labels=LabelIntegration(combination="separate", least_move=0.01, joint_temperature=0.5),
     schedule=replace(_SMALL_FINE_TUNING, steps=250),
     batch_size=32,

@@ -6,22 +6,20 @@ Studies, with the tables of Lin et al., NeurIPS 2023: components (3a), combinati
 temporal (5a), lengths of bones.
 """
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 
-from over_seeds import seeds_table
+from over_seeds import OverSeeds, seeds_table
 from posebridge.data.pairs import PairConfig
 from posebridge.errors import InputError
 from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
 from posebridge.recipes.synthshift import MethodName, SynthShiftConfig, run_synthshift
 from posebridge.recipes.track import TrackSize
 from posebridge.synthesis.domains import Track
-from posebridge.training.options import Hardware
 from posebridge.training.temporal import TemporalConsistency
 
 Study = Literal["components", "combinations", "strides", "temporal", "lengths"]
@@ -30,7 +28,7 @@ PSEUDO, WHOLE, TEACHER = "integrated_pseudo_labels", "geometric_reconstruction",
 
 
 @dataclass(frozen=True)
-class Ablation:
+class Ablation(OverSeeds):
     """Run one study and print its table."""
 
     track: Track = "body-rgb"
@@ -39,22 +37,8 @@ class Ablation:
     study: Study = "components"
     """What is varied."""
 
-    size: Literal["small", "full"] = "small"
-    """small runs on two CPU cores, full on a GPU."""
-
-    seeds: int = 3
-    """Number of seeds, from 0 on."""
-
     out: Path = Path("runs/ablations")
     """Folder of the runs; finished stages there are not trained again."""
-
-    sets: Path | None = None
-    """Folder where rendered sets are kept as shards, and read from; without it they are rendered in memory."""
-
-    json: Path | None = None
-    """Where the rows go."""
-
-    hardware: Hardware = field(default_factory=Hardware)
 
 
 def _geometric(**changes: Any) -> Change:
@@ -136,8 +120,7 @@ def run(config: Ablation) -> list[dict[str, Any]]:
             folder = cell / f"{config.study}-{name.replace(' ', '-').replace(',', '')}"
             outcome = run_synthshift(what, folder, config.hardware, change=change)
             rows.append({**outcome.row(), "variant": name, **outcome.groups("adapted")})
-            if config.json is not None:
-                config.json.write_text(json.dumps(rows, indent=1))
+            config.keep(rows)
     return rows
 
 

@@ -10,6 +10,7 @@ something twice; one that is faster shares work.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -125,7 +126,7 @@ class Step:
 
         def teach():
             with torch.autocast(self.device.type, enabled=False):
-                look = lambda images: stage.maps_of(stage.teacher, images)  # noqa: E731
+                look = partial(stage.maps_of, stage.teacher)
                 return stage.teaching.teach(look, frames, source.rgb, generator_for(0, 0))
 
         taught = teach()

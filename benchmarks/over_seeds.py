@@ -1,9 +1,38 @@
-"""Tables over seeds, as Markdown: what the benchmarks share."""
+"""What SynthShift's benchmarks share: options of runs over seeds, rows in a file, tables as Markdown."""
 
+import json
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+
+from posebridge.training.options import Hardware
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """Options of every benchmark that trains the same on several seeds."""
+
+    size: Literal["small", "full"] = "small"
+    """small runs on two CPU cores, full on a GPU."""
+
+    seeds: int = 3
+    """Number of seeds, from 0 on."""
+
+    sets: Path | None = None
+    """Folder where rendered sets are kept as shards, and read from; without it they are rendered in memory."""
+
+    json: Path | None = None
+    """Where the rows go."""
+
+    hardware: Hardware = field(default_factory=Hardware)
+
+    def keep(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write the rows so far, if they are asked for."""
+        if self.json is not None:
+            self.json.write_text(json.dumps(rows, indent=1))
 
 
 def seeds_table(

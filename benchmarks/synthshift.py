@@ -3,20 +3,18 @@
 python benchmarks/synthshift.py --track hand-rgb --methods source_only,mean_teacher --size small --seeds 3 --json FILE
 """
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import tyro
 
-from over_seeds import seeds_table
+from over_seeds import OverSeeds, seeds_table
 from posebridge.errors import InputError
 from posebridge.recipes.synthshift import MethodName, SynthShiftConfig, run_synthshift
 from posebridge.recipes.track import Footage
 from posebridge.report.page import write_report
 from posebridge.synthesis.domains import Track
-from posebridge.training.options import Hardware
 
 COLUMNS = ("source_on_source", "source_only", "adapted", "supervised_target", "gap_closed", "minutes")
 ADAPTING = get_args(MethodName)
@@ -25,7 +23,7 @@ Row = dict[str, float | str | int | None]
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Benchmark(OverSeeds):
     """Run SynthShift and print its table."""
 
     track: Track = "hand-rgb"
@@ -33,12 +31,6 @@ class Benchmark:
 
     methods: str = "source_only,mean_teacher"
     """Methods, separated by commas. source_only is measured with every other one, from the same source model."""
-
-    size: Literal["small", "full"] = "small"
-    """small runs on two CPU cores, full on a GPU."""
-
-    seeds: int = 3
-    """Number of seeds, from 0 on."""
 
     footage: Footage = "stills"
     """What is adapted to: single images, or videos, which geometric_reconstruction needs and others can be given."""
@@ -48,14 +40,6 @@ class Benchmark:
 
     out: Path = Path("runs/synthshift")
     """Folder of the runs; finished stages there are not trained again."""
-
-    sets: Path | None = None
-    """Folder where rendered sets are kept as shards, and read from; without it they are rendered in memory."""
-
-    json: Path | None = None
-    """Where the rows go."""
-
-    hardware: Hardware = field(default_factory=Hardware)
 
 
 def run(config: Benchmark) -> list[Row]:
@@ -77,8 +61,7 @@ def run(config: Benchmark) -> list[Row]:
                 rows.append({**row, **only, **outcome.groups("source_only")})
             if method in methods:
                 rows.append({**row, **outcome.groups("adapted")})
-            if config.json is not None:
-                config.json.write_text(json.dumps(rows, indent=1))
+            config.keep(rows)
     return rows
 
 

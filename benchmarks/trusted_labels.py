@@ -77,8 +77,9 @@ def table(options: Options) -> str:
     for share in SHARES:
         kept = keep_most_confident(seen.confidence, share)
         lines.append(f"| evidence: the highest {share:.0%} of peaks | {cells(kept)} | | | | |")
+    limits = IntegratedLabels.of(LabelIntegration(), context).limits
     for move in MOVES:
-        integrated = IntegratedLabels.of(LabelIntegration(least_move=move), context).eval()
+        integrated = IntegratedLabels(LabelIntegration(least_move=move), size.maps, plan.skeleton, limits).eval()
         kept = integrated.rectify(seen, frames.camera, size.size_px).kept
         alone, both = kept & ~seen.kept, kept & seen.kept
         name = f"anatomy: moved by less than {move:.1%}"

@@ -31,6 +31,7 @@ from training.dots import (
     UNMOVED,
     VIEWS,
     Finder,
+    Sighted,
     adaptation_stage,
     centroids,
     context,
@@ -56,18 +57,6 @@ class Pupil(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         self.shown.append(images)
         return self.heat, 0 * self.heat
-
-
-class Sighted(Finder):
-    """Finds the dots, and remembers what it was shown."""
-
-    def __init__(self):
-        super().__init__()
-        self.shown: list[Tensor] = []
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        self.shown.append(images)
-        return super().forward(images)
 
 
 def batches() -> dict:

@@ -86,6 +86,18 @@ class Finder(nn.Module):
         return self.scale * heat.clamp_min(1e-20).log(), depth.expand_as(heat)
 
 
+class Sighted(Finder):
+    """Finds the dots, and remembers what it was shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        self.shown.append(images)
+        return super().forward(images)
+
+
 def centroids(images: Tensor) -> Tensor:
     """Where each channel is bright, (B, 3, 2) in pixels."""
     weight = (images / images.amax(dim=(-2, -1), keepdim=True)).pow(4)

@@ -10,21 +10,9 @@ from posebridge.draw import generator_for
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.training.pseudo_labels import PseudoLabels
 from posebridge.training.teaching import Teaching
-from training.dots import MAPS, PLAIN, SIDE, SKELETON, VIEWS, Finder, dots
+from training.dots import MAPS, PLAIN, SIDE, SKELETON, VIEWS, Sighted, dots
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-class Sighted(Finder):
-    """Finds the dots, and counts its looks."""
-
-    def __init__(self):
-        super().__init__()
-        self.shown: list[Tensor] = []
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        self.shown.append(images)
-        return super().forward(images)
 
 
 def teaching(stylist=None, geometry: GeometryConfig = VIEWS, **changes) -> Teaching:

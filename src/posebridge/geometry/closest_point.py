@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from posebridge.geometry.triangles import corners_of
+
 _TABLE_SIZE = 1 << 20  # largest table of points x faces held at once
 
 
@@ -30,10 +32,9 @@ class ClosestPoints:
         Their distances to the points have the right gradients, though faces and weights are held fixed: those are
         where the distance is smallest, so moving them changes nothing to first order.
         """
-        corner = faces[self.face_index.clamp_min(0)]
-        image = torch.arange(len(vertices), device=vertices.device)[:, None, None]
-        flat = (corner + image * vertices.shape[1]).flatten()
-        corners = vertices.flatten(0, 1).index_select(0, flat).view(*self.barycentric.shape, 3)
+        mesh = torch.arange(len(vertices), device=vertices.device)[:, None].expand_as(self.face_index)
+        corners = corners_of(vertices, faces, self.face_index.clamp_min(0).flatten(), mesh.flatten())
+        corners = corners.view(*self.barycentric.shape, 3)
         # A mesh that isn't finite has no say: its places would be NaN, and so would gradients of a masked loss.
         corners = torch.where(self.found[..., None, None], corners, 0)
         return (self.barycentric[..., None] * corners).sum(2)

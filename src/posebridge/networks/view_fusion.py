@@ -4,12 +4,11 @@ A node is a joint as one view has it. Nodes of a view talk along its bones, node
 to level of ``skeletons.clusters`` nodes are taken together, down to one a view; and on the way up they are told apart.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from posebridge.skeletons.clusters import Level, clusters
@@ -34,6 +33,13 @@ class Views:
     features: Float[Tensor, "B N J C"]  # pooled by each joint's weight map
     quality: Float[Tensor, "B N J"]  # the weight map's peak
     present: Bool[Tensor, "B N"]  # views that there are; the others pad the batch
+
+    def emptied(self) -> "Views":
+        """With zeros where there is no view. Padding may hold anything, and NaN times zero would be NaN."""
+        there = self.present[..., None, None]
+        values = (torch.where(there, value, 0) for value in (self.joints, self.features, self.quality[..., None]))
+        joints, features, quality = values
+        return Views(joints, features, quality[..., 0], self.present)
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,9 @@ class ViewFusion(nn.Module):
         """``features`` is the number of channels of what is seen."""
         super().__init__()
         self.config = config
-        self.levels = clusters(skeleton)
+        levels = clusters(skeleton)
+        for number, level in enumerate(levels[:-1]):
+            self.register_buffer(f"coarser_{number}", torch.tensor(level.coarser), persistent=False)
         width = config.width
         shared = width // 2 if config.visual else width
         self.position = nn.Linear(3, shared)
@@ -103,9 +111,9 @@ class ViewFusion(nn.Module):
         confident = config.confidence != "none"
         self.embedding = nn.Embedding(2 * (max(groups) + 1), width) if confident else None  # a slope and an offset each
         self.down = nn.ModuleList(
-            nn.ModuleList(GraphConvolution(level, width) for _ in range(config.layers)) for level in self.levels
+            nn.ModuleList(GraphConvolution(level, width) for _ in range(config.layers)) for level in levels
         )
-        self.up = nn.ModuleList(PerNode(len(level), 2 * width, width) for level in self.levels[:-1])
+        self.up = nn.ModuleList(PerNode(len(level), 2 * width, width) for level in levels[:-1])
         self.offset = nn.Linear(width, 3)
         self.judge = nn.Linear(width, 1)
         nn.init.zeros_(self.offset.weight)  # begins as the mean over views
@@ -119,45 +127,43 @@ class ViewFusion(nn.Module):
         """Raises ``ValueError`` for a sample without any view."""
         if not views.present.any(1).all():
             raise ValueError("a sample without any view can't be fused")
-        there = views.present[..., None, None]
-        # Padding may hold anything, and NaN times zero would be NaN, in gradients too.
-        joints = torch.where(there, views.joints, 0)
-        features, quality = torch.where(there, views.features, 0), torch.where(there[..., 0], views.quality, 0)
-        x, passed = self._nodes(joints, features, quality), []
-        for level, layers in zip(self.levels, self.down, strict=True):
+        there, views = views.present[..., None, None], views.emptied()
+        x, passed = self._nodes(views), []
+        for number, layers in enumerate(self.down):
             assert isinstance(layers, nn.ModuleList)
             for layer in layers:
                 x = layer(x, views.present)
             passed.append(x)
-            if level.coarser:
-                x = _pooled(x, level.coarser)
+            if number < len(self.up):
+                x = _pooled(x, self._coarser(number))
         count = there.sum(1).clamp_min(1)
         whole = ((passed[-1] * there).sum(1) / count)[:, 0]
-        for level, layer, beside in zip(self.levels[-2::-1], reversed(self.up), passed[-2::-1], strict=True):
-            x = layer(torch.cat([x[:, :, list(level.coarser)], beside], dim=-1)).relu()
-        refined = joints + self.offset(x)
+        for number in reversed(range(len(self.up))):
+            x = self.up[number](torch.cat([x[:, :, self._coarser(number)], passed[number]], dim=-1)).relu()
+        refined = views.joints + self.offset(x)
         judged = self.judge(x)[..., 0].masked_fill(~views.present[..., None], -torch.inf)
         quality = judged.softmax(1)
         return FusedViews((quality[..., None] * refined).sum(1), refined, quality, whole)
 
-    def _nodes(
-        self, joints: Float[Tensor, "B N J 3"], features: Float[Tensor, "B N J C"], quality: Float[Tensor, "B N J"]
-    ) -> Float[Tensor, "B N J Z"]:
-        parts = [self.position(joints)]
+    def _coarser(self, number: int) -> Int[Tensor, "n"]:
+        """To which nodes of the next level those of this one belong."""
+        return self.get_buffer(f"coarser_{number}")
+
+    def _nodes(self, views: Views) -> Float[Tensor, "B N J Z"]:
+        parts = [self.position(views.joints)]
         if self.visual is not None:
-            parts.append(self.visual(features))
+            parts.append(self.visual(views.features))
         nodes = torch.cat(parts, dim=-1)
         if self.embedding is None:
             return nodes
         slope, offset = self.embedding.weight.unflatten(0, (-1, 2))[self.group].unbind(1)
-        return nodes + quality[..., None] * slope + offset
+        return nodes + views.quality[..., None] * slope + offset
 
 
-def _pooled(x: Float[Tensor, "B N n Z"], coarser: Sequence[int]) -> Float[Tensor, "B N m Z"]:
+def _pooled(x: Float[Tensor, "B N n Z"], coarser: Int[Tensor, "n"]) -> Float[Tensor, "B N m Z"]:
     """Means of the nodes that are taken together."""
-    index = torch.tensor(coarser, device=x.device)
-    count = torch.bincount(index).to(x)[:, None]
-    sums = x.new_zeros(*x.shape[:2], len(count), x.shape[-1]).index_add(2, index, x)
+    count = torch.bincount(coarser).to(x)[:, None]
+    sums = x.new_zeros(*x.shape[:2], len(count), x.shape[-1]).index_add(2, coarser, x)
     return sums / count
 
 
@@ -173,15 +179,14 @@ def _groups(skeleton: Skeleton) -> tuple[int, ...]:
 
 def mean_of_views(views: Views) -> Float[Tensor, "B J 3"]:
     """Table 1, Average."""
-    there = views.present[..., None, None]
-    return torch.where(there, views.joints, 0).sum(1) / there.sum(1)
+    return views.emptied().joints.sum(1) / views.present[..., None, None].sum(1)
 
 
 def weighted_mean_of_views(views: Views) -> Float[Tensor, "B J 3"]:
     """Table 1, Weight: by the quality of each view's joint."""
-    weight = torch.where(views.present[..., None], views.quality, 0)
-    weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-12)
-    return (weight[..., None] * torch.where(views.present[..., None, None], views.joints, 0)).sum(1)
+    views = views.emptied()
+    weight = views.quality / views.quality.sum(1, keepdim=True).clamp_min(1e-12)
+    return (weight[..., None] * views.joints).sum(1)
 
 
 def median_of_views(views: Views) -> Float[Tensor, "B J 3"]:

@@ -14,7 +14,7 @@ from posebridge.recipes import hand_rgb
 from posebridge.recipes.body_rgb import BODY_RGB
 from posebridge.recipes.hand_rgb import HAND_RGB
 from posebridge.recipes.track import TrackPlan
-from posebridge.recipes.trained_features import vggs_of, with_vgg
+from posebridge.recipes.trained_features import vggs_of, with_weights
 from posebridge.rendering.photometry import STRONG
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.training.optimisers import Schedule
@@ -63,15 +63,7 @@ class AdaptSize:
 
     def with_weights(self, encoder: str | None, vgg: str | None) -> "AdaptSize":
         """The size with weights from elsewhere: "timm", a file, or "none". None leaves them as they are."""
-        size = self if encoder is None else replace(self, network=replace(self.network, pretrained=encoder))
-        if vgg is None:
-            return size
-        geometric = size.geometric_reconstruction
-        return replace(
-            size,
-            mean_teacher=with_vgg(size.mean_teacher, vgg),
-            geometric_reconstruction=None if geometric is None else with_vgg(geometric, vgg),
-        )
+        return with_weights(self, encoder, vgg)
 
     def with_moving_background(self) -> "AdaptSize":
         """The size for cameras that move: where frames are redrawn, their background goes by a predicted affine map."""

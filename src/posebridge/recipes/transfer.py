@@ -1,7 +1,7 @@
 """What a published transfer is: a labelled dataset, another one without labels, joints, a protocol, sizes."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,7 @@ from posebridge.methods.geometric_reconstruction import GeometricReconstructionC
 from posebridge.methods.mean_teacher import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.vgg import VggConfig
-from posebridge.recipes.trained_features import vggs_of, with_vgg
+from posebridge.recipes.trained_features import vggs_of, with_weights
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.source_training import SourceTrainingConfig
@@ -68,18 +68,8 @@ class TransferSize:
         return vggs_of(self.geometric_of(method)) if geometric else ()
 
     def with_weights(self, encoder: str | None, vgg: str | None) -> "TransferSize":
-        """The size with weights from elsewhere: "timm", a file, or "none". None leaves them as they are.
-
-        Without a VGG, style goes by Fourier amplitudes, and redrawings are compared by the pose network's features.
-        """
-        size = self if encoder is None else replace(self, network=replace(self.network, pretrained=encoder))
-        if vgg is None:
-            return size
-        return replace(
-            size,
-            mean_teacher=with_vgg(size.mean_teacher, vgg),
-            geometric_reconstruction=with_vgg(size.geometric_reconstruction, vgg),
-        )
+        """The size with weights from elsewhere: "timm", a file, or "none". None leaves them as they are."""
+        return with_weights(self, encoder, vgg)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Studies, with the tables of Lin et al., NeurIPS 2023: components (3a), combinati
 temporal (5a), lengths of bones.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,13 +18,15 @@ from over_seeds import OverSeeds, seeds_table
 from posebridge.data.pairs import PairConfig
 from posebridge.errors import InputError
 from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
-from posebridge.recipes.synthshift import MethodName, SynthShiftConfig, run_synthshift
+from posebridge.recipes.synthshift import TRACKS, MethodName, SynthShiftConfig, run_synthshift
 from posebridge.recipes.track import TrackSize
 from posebridge.synthesis.domains import Track
+from posebridge.training.invariant_features import PretrainingConfig
 from posebridge.training.temporal import TemporalConsistency
 
 Study = Literal["components", "combinations", "strides", "temporal", "lengths"]
 Change = Callable[[TrackSize], TrackSize]
+WORD = re.compile(r"\w+")
 PSEUDO, WHOLE, TEACHER = "integrated_pseudo_labels", "geometric_reconstruction", "mean_teacher"
 
 
@@ -63,6 +66,13 @@ def _reconstruction(**changes: Any) -> Change:
     return change
 
 
+def _pretrained(size: TrackSize) -> TrackSize:
+    """Eq. 10 between the benchmark's source model and fine-tuning, for as many steps as those of fine-tuning."""
+    config = _of(size)
+    schedule = config.without_reconstruction().schedule
+    return _geometric(pretraining=PretrainingConfig(schedule))(size)
+
+
 def _guided_by_heat_maps(size: TrackSize) -> TrackSize:
     reconstruction = _of(size).reconstruction
     assert reconstruction is not None
@@ -89,8 +99,10 @@ STUDIES: Mapping[Study, Mapping[str, tuple[MethodName, Change]]] = {
         "UniFrame's pseudo-labels": (PSEUDO, _labels(combination="2d")),
         "integrated pseudo-labels": (PSEUDO, _same),
         "reconstruction from heat maps": (WHOLE, _guided_by_heat_maps),
-        "reconstruction alone": (WHOLE, _labels(combination="2d")),
+        "UniFrame's and reconstruction": (WHOLE, _labels(combination="2d")),
         "whole": (WHOLE, _same),
+        "whole, redrawer from the target alone": (WHOLE, _reconstruction(source_videos=False)),
+        "whole, after pretraining": (WHOLE, _pretrained),
     },
     "combinations": {
         name: (PSEUDO, _labels(combination=name)) for name in ("2d", "3d", "union", "separate", "separate_then_union")
@@ -113,11 +125,13 @@ def run(config: Ablation) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for seed in range(config.seeds):
         cell = config.out / f"{config.track}-{config.size}-{seed}"
+        usual = TRACKS[config.track].sizes[config.size]
         for name, (method, change) in STUDIES[config.study].items():
             what = SynthShiftConfig(
                 config.track, method, config.size, seed, "videos", bounds=cell / "bounds", sets=config.sets
             )
-            folder = cell / f"{config.study}-{name.replace(' ', '-').replace(',', '')}"
+            # What several studies have in common is trained once.
+            folder = cell / (method if change(usual) == usual else f"{config.study}-{'-'.join(WORD.findall(name))}")
             outcome = run_synthshift(what, folder, config.hardware, change=change)
             rows.append({**outcome.row(), "variant": name, **outcome.groups("adapted")})
             config.keep(rows)

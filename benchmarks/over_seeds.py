@@ -45,7 +45,9 @@ def seeds_table(
         cells = []
         for column in columns:
             values = np.array([row[column] for row in own if row[column] is not None], dtype=float)
-            error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-            cells.append(f"{values.mean():.{digits(column)}f} ± {error:.{digits(column)}f}" if len(values) else "-")
+            cell = f"{values.mean():.{digits(column)}f}" if len(values) else "-"
+            if len(values) > 1:
+                cell += f" ± {values.std(ddof=1) / len(values) ** 0.5:.{digits(column)}f}"
+            cells.append(cell)
         lines.append(f"| {name} | {len(own)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -299,6 +299,17 @@ def test_mixed_precision_keeps_places():
     assert torch.equal(told.field, plain.field)
 
 
+@pytest.mark.parametrize("guide", ["bones", "heatmaps"])
+def test_mixed_precision_gives_pictures_that_can_be_compared(guide):
+    uv, base = figure()
+    made = redrawer(guide=guide)
+    with torch.autocast("cpu", torch.bfloat16):
+        image = made(base, uv, uv + 1, TO_BASE).image
+    assert image.dtype == base.dtype
+    smaller = F.interpolate(image, scale_factor=0.5, mode="bilinear", antialias=True)  # which knows no bfloat16
+    assert smaller.isfinite().all()
+
+
 def redrawing_loss(made: Redrawer, data: Pairs, uv_base: Tensor, uv_driving: Tensor) -> Tensor:
     image = made(data.base, uv_base, uv_driving, TO_BASE.repeat(len(uv_base), 1, 1)).image
     return perceptual_l1(lambda x: [x], image, data.driving, (1.0, 0.5, 0.25))

@@ -73,7 +73,7 @@ class Redrawer(nn.Module):
         joints = [map_from_image(uv, size, (height, width)) for uv in (uv_base_px, uv_driving_px)]
         if isinstance(self.generator, HeatmapGenerator):
             heat = [encode_gaussian(uv, height, width, self.config.heat_sigma)[0] for uv in joints]
-            return Redrawn(self.generator(base, *heat))
+            return Redrawn(self.generator(base, *heat).to(base.dtype))
         small = F.interpolate(base, (height, width), mode="area")
         with torch.autocast(base.device.type, enabled=False):  # places need full precision, networks need not
             bones = [draw_bones(uv, self.bones, height, width, self.config.bone_sigma) for uv in joints]
@@ -81,7 +81,7 @@ class Redrawer(nn.Module):
         with torch.autocast(base.device.type, enabled=False):
             T_grid = resize_map(width / size[1], height / size[0]).to(T_base_driving)
             places = self._places(warping, bones, T_grid @ T_base_driving @ inverse_map(T_grid))
-        image = self.generator(base, places, warping.inpainting)
+        image = self.generator(base, places, warping.inpainting).to(base.dtype)
         return Redrawn(image, warping.masks, places, warping.inpainting)
 
     def _places(

@@ -89,6 +89,16 @@ def test_twins_agree_on_hands(device):
 
 
 @TWINS
+def test_points_and_meshes_may_be_views_of_other_tensors(twin):
+    vertices, faces = soup(20, 3)
+    points = scattered(vertices, 50)
+    expected = twin.closest_points(points, vertices, faces)
+    found = twin.closest_points(points.mT.contiguous().mT, vertices.mT.contiguous().mT, faces)
+    assert torch.equal(found.face_index, expected.face_index)
+    assert torch.equal(found.barycentric, expected.barycentric)
+
+
+@TWINS
 def test_each_point_asks_its_own_mesh(twin):
     vertices = torch.cat([SQUARE, SQUARE + torch.tensor([0.0, 0.0, 5.0])])
     points = torch.tensor([[[0.5, 0.2, 4.9]], [[0.5, 0.2, 4.9]]])

@@ -51,7 +51,7 @@ def closest_points(
         raise TypeError(f"float32 is needed, got points of {points.dtype} and vertices of {vertices.dtype}")
     start_warp()
     index = torch.full(points.shape[:2], -1, dtype=torch.int64, device=points.device)
-    barycentric = torch.zeros_like(points)
+    barycentric = points.new_zeros(points.shape)  # not zeros_like, which takes over the strides of a view
     corners = numbers(faces.to(points.device, torch.int32).flatten())
     finite = vertices.isfinite().flatten(1).all(1).tolist()
     meshes = [  # kept until the kernel has run

@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from posebridge.errors import InputError
-from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig, create_encoder
+from posebridge.networks.encoder_decoder import create_encoder
+from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 
 SMALL = PoseResNetConfig(encoder="test_resnet", encoder_stride=16, decoder_channels=8, joints=5)
 

@@ -1,20 +1,11 @@
 """PoseResNet: an encoder, three deconvolutions, and 2K maps (Xiao et al. 2018, with Iqbal et al.'s depth maps)."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any, cast
 
-import timm
-import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from timm.models import FeatureInfo
 from torch import Tensor, nn
 
-from posebridge.errors import InputError
-
-_UNREADABLE = (UnpicklingError, SafetensorError)
+from posebridge.networks.encoder_decoder import EncoderDecoder
 
 
 @dataclass(frozen=True)
@@ -29,120 +20,25 @@ class PoseResNetConfig:
     skips: bool = False  # add the encoder's shallower features on the way up (helps small images)
 
 
-class PoseResNet(nn.Module):
+class PoseResNet(EncoderDecoder):
     """Images to K heat maps (logits) and K maps of relative depth.
 
     Decoding is ``representations.pose25d``'s affair.
     """
 
     def __init__(self, config: PoseResNetConfig):
-        super().__init__()
-        self.config = config
-        self.encoder = create_encoder(config.encoder, config.pretrained, config.encoder_stride)
-        info = _feature_info(self.encoder)
-        levels = {reduction: i for i, reduction in enumerate(info.reduction())}
-        channels = info.channels()
         width = config.decoder_channels
-        self.deconvolutions = nn.ModuleList()
-        self.laterals = nn.ModuleList()
-        inputs, stride = channels[-1], config.encoder_stride
-        for _ in range(3):
-            self.deconvolutions.append(_deconvolution(inputs, width))
-            inputs, stride = width, stride // 2
-            has_skip = config.skips and stride in levels
-            self.laterals.append(nn.Conv2d(channels[levels[stride]], width, 1) if has_skip else nn.Identity())
-        self.skip_levels = [levels.get(config.encoder_stride >> i, -1) if config.skips else -1 for i in (1, 2, 3)]
+        super().__init__(config.encoder, config.pretrained, config.encoder_stride, width, config.skips)
+        self.config = config
         self.head = nn.Conv2d(width, 2 * config.joints, 1)
         for parameter, deviation in zip(self.head.parameters(), (0.001, 0.0), strict=True):  # weight, bias
             nn.init.normal_(parameter, std=deviation)
 
-    @property
-    def map_stride(self) -> int:
-        """Image pixels a map pixel."""
-        return self.config.encoder_stride // 8
-
-    def features(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B C h w"]]:
-        """The encoder's features, shallow to deep. Images are RGB in [0, 1]."""
-        return self.encoder((images - 0.45) / 0.25)
-
-    def shallow_encoder(self, levels: int) -> nn.Module:
-        """A copy of the encoder that ends at its first ``levels`` features."""
-        reductions = _feature_info(self.encoder).reduction()[:levels]
-        with torch.random.fork_rng(devices=[]):  # of initial weights that are overwritten at once
-            encoder = timm.create_model(
-                self.config.encoder, pretrained=False, features_only=True, out_indices=tuple(range(len(reductions)))
-            )
-        weights = self.encoder.state_dict()
-        encoder.load_state_dict({name: weights[name] for name in encoder.state_dict()})
-        return encoder.to(next(self.parameters()).device)
-
     def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K h w"]]:
         """Heat-map logits and depth maps from the encoder's features."""
-        x = features[-1]
-        for deconvolution, lateral, level in zip(self.deconvolutions, self.laterals, self.skip_levels, strict=True):
-            x = deconvolution(x)
-            if level >= 0:
-                x = x + lateral(features[level])
-        heat, depth = self.head(x).chunk(2, dim=1)
+        heat, depth = self.head(self.upwards(features)).chunk(2, dim=1)
         return heat, depth
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K h w"]]:
         """Heat-map logits and depth maps."""
         return self.decode(self.features(images))
-
-
-def _deconvolution(inputs: int, outputs: int) -> nn.Sequential:
-    deconvolution = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
-    nn.init.kaiming_normal_(deconvolution.weight, mode="fan_in", nonlinearity="relu")
-    return nn.Sequential(deconvolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
-
-
-def _feature_info(encoder: nn.Module) -> FeatureInfo:
-    return cast(FeatureInfo, encoder.feature_info)
-
-
-def create_encoder(name: str, pretrained: str, stride: int) -> nn.Module:
-    """A timm encoder that ends at features of the given stride and returns all features, shallow to deep.
-
-    Raises ``InputError`` for an unknown name, a stride that it doesn't have, or weights that can't be had.
-    """
-    if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
-        raise InputError(f"timm has no model {name!r}" + (f"; near it: {near}" if near else ""))
-    reductions = _feature_info(timm.create_model(name, features_only=True, pretrained=False)).reduction()
-    if stride not in reductions or stride < 8:
-        usable = [reduction for reduction in reductions if reduction >= 8]
-        raise InputError(f"encoder {name} has no features of stride {stride} to make maps of: choose from {usable}")
-    options = {"features_only": True, "out_indices": tuple(range(reductions.index(stride) + 1))}
-    if pretrained == "none":
-        return timm.create_model(name, pretrained=False, **options)
-    if pretrained == "timm":
-        try:
-            return timm.create_model(name, pretrained=True, **options)
-        except (OSError, RuntimeError) as error:
-            raise InputError(
-                f"the weights of {name} could not be downloaded ({type(error).__name__}): "
-                "give a local file as pretrained, or pretrained=none to start from random weights"
-            ) from error
-    if not Path(pretrained).is_file():
-        raise InputError(f"pretrained={pretrained}: no such file; give 'none', 'timm' or a weights file")
-    return _encoder_from_file(name, pretrained, options)
-
-
-def _encoder_from_file(name: str, path: str, options: dict[str, Any]) -> nn.Module:
-    """timm skips what it doesn't find in a file, so what the encoder needs is looked for first."""
-    try:
-        there = {_flat(key) for key in timm.models.load_state_dict(path)}
-        needed = timm.create_model(name, pretrained=False, **options).state_dict()
-        missing = [key for key in needed if _flat(key) not in there and not key.endswith("num_batches_tracked")]
-        if missing:
-            raise InputError(f"pretrained={path} doesn't hold weights of {name} under timm's names: no {missing[0]}")
-        return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": path}, **options)
-    except (OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, *_UNREADABLE) as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
-        raise InputError(f"pretrained={path} can't be read as weights of {name}: {cause}") from error
-
-
-def _flat(key: str) -> str:
-    """A tensor's name, the same for a whole network and for its features, which timm may hang up one level higher."""
-    return key.replace(".", "_")

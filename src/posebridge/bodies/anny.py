@@ -41,6 +41,11 @@ class HandModel(AnnyModel):
     spread_axes: Float[Tensor, "N 3"]
     twist_axes: Float[Tensor, "N 3"]
 
+    def to(self, device: torch.device | str) -> "HandModel":
+        """The same hand on another device, but for Anny's own model behind it."""
+        axes = {name: getattr(self, name).to(device) for name in ("flexion_axes", "spread_axes", "twist_axes")}
+        return replace(self, rig=self.rig.to(device), **axes)
+
 
 @lru_cache(maxsize=2)
 def hand(side: Literal["left", "right"] = "right") -> HandModel:

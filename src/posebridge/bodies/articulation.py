@@ -83,7 +83,7 @@ def rest_angles(model: HandModel) -> tuple[Float[Tensor, "4 3"], Float[Tensor, "
     keypoints = (points[rig.keypoint_index] * rig.keypoint_weight[..., None]).sum(1)
     fingers = keypoints[5:].view(4, 4, 3)
     phalanges = fingers[:, 1:] - fingers[:, :-1]  # 4 fingers, 3 phalanges
-    palm = torch.stack([phalanges[:, 0, 0], phalanges[:, 0, 1], torch.zeros(4)], dim=-1)
+    palm = torch.stack([phalanges[:, 0, 0], phalanges[:, 0, 1], torch.zeros_like(phalanges[:, 0, 0])], dim=-1)
     chain = torch.cat([palm[:, None], phalanges], dim=1)
     before, after = chain[:, :-1], chain[:, 1:]
     axes = torch.stack(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from posebridge.representations.offset_maps import OffsetMaps, decode_offsets, encode_offsets, normalised_weights
+from posebridge.geometry.offset_maps import OffsetMaps, decode_offsets, encode_offsets, normalised_weights
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 REACH = 0.6

@@ -12,13 +12,14 @@ from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from posebridge.bodies.anny import hand
-from posebridge.bodies.articulation import pose_hand
+from posebridge.bodies.articulation import HandAngles, pose_hand
 from posebridge.cameras.cube import cube_crop_map
 from posebridge.cameras.multiview import CameraRig, look_at, on_sphere
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.draw import normal, uniform
 from posebridge.errors import InputError
+from posebridge.geometry.alignment import fit_similarity
 from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.synthesis.depth_clutter import ClutterDistribution, sample_before, sample_behind
 from posebridge.synthesis.depth_sensor import CLEAN, CONSUMER, DepthSensorConfig, sense_depth
@@ -130,6 +131,24 @@ def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, genera
         angles_rad=hands.angles_rad.repeat_interleave(views, 0),
         phenotypes=hands.phenotypes.repeat_interleave(views, 0),
     )
+
+
+def with_meshes(batch: LabelledBatch) -> LabelledBatch:
+    """Rendered hands with their vertices in the camera frame, made again from angles and phenotypes.
+
+    They take more memory than the pictures, so renders don't carry them. Raises ``ValueError`` for other samples.
+    """
+    if batch.angles_rad is None or batch.phenotypes is None or batch.joints_m is None:
+        raise ValueError("meshes are made of angles, phenotypes and joints: these samples are no renders of hands")
+    model = hand("right")
+    # The views of a set show one hand.
+    subjects, subject = torch.unique(torch.cat([batch.angles_rad, batch.phenotypes], 1), dim=0, return_inverse=True)
+    angles, phenotypes = subjects.split([batch.angles_rad.shape[1], batch.phenotypes.shape[1]], dim=1)
+    posed = pose_hand(model, HandAngles.from_stacked(angles), model.shape_coefficients(phenotypes))
+    vertices_m = posed.vertices_m()
+    joints_m = posed.keypoints_m(vertices_m)
+    placed = fit_similarity(joints_m[subject], batch.joints_m, with_scale=False)
+    return replace(batch, vertices_m=placed.apply(vertices_m[subject]))
 
 
 @dataclass(frozen=True)

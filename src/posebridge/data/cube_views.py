@@ -1,0 +1,147 @@
+"""Depth crops as views of one space: each has a cube of its own, and their cubes are tied to one another.
+
+The space of a view is that of its picture: origin at the cube's centre, unit half the cube's side, x to the right and y
+down in the picture, z away from the camera. A crop that was turned, scaled or mirrored has its intrinsics turned,
+scaled or mirrored, and they tell how its space lies in the camera's frame; so a turned crop is a turned hand, a larger
+crop a smaller cube, and what is found there goes back exactly.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from posebridge.cameras.crop import warp_images
+from posebridge.cameras.multiview import inverse_rigid, rigid, transform
+from posebridge.cameras.pinhole import Camera
+from posebridge.contracts.batch import Observation
+
+
+@dataclass(frozen=True)
+class CubeViews:
+    """B views, their depth included. Pixels of the depth are those of ``camera``."""
+
+    depth_m: Float[Tensor, "B H W"]  # 0 where the sensor gave none
+    camera: Camera
+    centre_m: Float[Tensor, "B 3"]  # camera frame
+    half_m: Float[Tensor, "B"]
+    T_world_cam: Float[Tensor, "B 4 4"]
+
+    @classmethod
+    def of(cls, batch: Observation, cube_m: float) -> Self:
+        """The crops of a batch, which without calibration have a world each.
+
+        Raises ``ValueError`` for a batch without depth, intrinsics or centres.
+        """
+        if batch.depth_m is None or batch.camera is None or batch.centre_m is None:
+            raise ValueError("views of cubes need depth, intrinsics and the cubes' centres")
+        own = torch.eye(4).to(batch.depth_m).expand(len(batch), 4, 4)
+        T_world_cam = own if batch.T_world_cam is None else batch.T_world_cam
+        half_m = batch.centre_m.new_full((len(batch),), cube_m / 2)
+        return cls(batch.depth_m, batch.camera, batch.centre_m, half_m, T_world_cam)
+
+    def __len__(self) -> int:
+        return len(self.depth_m)
+
+    @property
+    def axes(self) -> Float[Tensor, "B 3 3"]:
+        """Directions of the camera frame as directions of the picture: a turn about the optical axis, or a mirroring.
+
+        The orthogonal factor of the intrinsics' 2x2 part (polar decomposition, in closed form).
+        """
+        A = self.camera.K[:, :2, :2]
+        a, b, c, d = A.flatten(1).unbind(1)
+        cofactors = torch.stack([d, -c, -b, a], dim=1).unflatten(1, (2, 2))
+        sign = torch.linalg.det(A).sign()
+        whole = A + sign[:, None, None] * cofactors
+        turned = torch.eye(3).to(A).repeat(len(A), 1, 1)
+        turned[:, :2, :2] = whole / torch.linalg.det(whole).abs().sqrt()[:, None, None]
+        return turned
+
+    @property
+    def cube_to_camera(self) -> Float[Tensor, "B 4 4"]:
+        """From the view's space to its camera frame, in metres."""
+        return rigid(self.axes.transpose(1, 2) * self.half_m[:, None, None], self.centre_m)
+
+    @property
+    def cube_to_world(self) -> Float[Tensor, "B 4 4"]:
+        """From the view's space to the world that calibrated views share."""
+        return self.T_world_cam @ self.cube_to_camera
+
+    @property
+    def world_to_cube(self) -> Float[Tensor, "B 4 4"]:
+        """From the world to the view's space."""
+        R = self.axes / self.half_m[:, None, None]
+        return rigid(R, -(R @ self.centre_m[..., None])[..., 0]) @ inverse_rigid(self.T_world_cam)
+
+    def in_cubes(self, points_m: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
+        """Points of the camera frame in the view's space."""
+        return (points_m - self.centre_m[:, None]) @ self.axes.transpose(1, 2) / self.half_m[:, None, None]
+
+    def in_cameras(self, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
+        """The opposite: metres of the camera frame."""
+        return transform(self.cube_to_camera, points)
+
+    def picture(self) -> Float[Tensor, "B 1 H W"]:
+        """Depth in units of the cube: -1 its front, 1 its back and where nothing is known, as ``normalise_depth``."""
+        relative = ((self.depth_m - self.centre_m[:, 2, None, None]) / self.half_m[:, None, None]).clamp(-1, 1)
+        return torch.where(self.depth_m > 0, relative, 1.0)[:, None]
+
+    def foreground(self) -> Bool[Tensor, "B H W"]:
+        """Pixels that were measured between the cube's front and back."""
+        return (self.depth_m > 0) & (
+            (self.depth_m - self.centre_m[:, 2, None, None]).abs() < self.half_m[:, None, None]
+        )
+
+    def points(self, stride: int = 1) -> tuple[Float[Tensor, "B 3 h w"], Bool[Tensor, "B h w"]]:
+        """What every ``stride``-th pixel sees, in the view's space, and whether it is in the cube's depth at all."""
+        depth_m = self.depth_m[:, ::stride, ::stride]
+        height, width = depth_m.shape[-2:]
+        v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        uv_px = stride * torch.stack([u, v], dim=-1).reshape(1, -1, 2).to(depth_m)
+        rays = self.camera.rays(uv_px.expand(len(self), -1, -1))
+        seen = self.in_cubes(rays * depth_m.flatten(1)[..., None])
+        return seen.transpose(1, 2).unflatten(2, (height, width)), self.foreground()[:, ::stride, ::stride]
+
+    def moved(self, T_view_crop: Float[Tensor, "B 3 3"], shift: Float[Tensor, "B"] | None = None) -> "CubeViews":
+        """The views through pixel maps of turn, scale and shift; their cubes move along.
+
+        ``shift`` moves the cubes' centres along the optical axis, in halves of the cube. Depth is taken from the
+        nearest pixel, since a mean over an edge is no depth. Raises ``ValueError`` for a map that shears.
+        """
+        A = T_view_crop[:, :2, :2]
+        scale = torch.linalg.det(A).abs().sqrt()
+        if not torch.allclose(A @ A.transpose(1, 2), scale[:, None, None] ** 2 * torch.eye(2).to(A), atol=1e-4):
+            raise ValueError("a cube can't be sheared: views of it turn, scale, shift or mirror")
+        height, width = self.depth_m.shape[-2:]
+        depth_m = warp_images(
+            self.depth_m[:, None], T_view_crop, height, width, interpolation="nearest", antialias=False
+        )[:, 0]
+        camera = self.camera.warped(T_view_crop)
+        middle = depth_m.new_tensor([(width - 1) / 2, (height - 1) / 2]).expand(len(self), 1, 2)
+        z_m, half_m = self.centre_m[:, 2], self.half_m / scale
+        if shift is not None:
+            # The picture is the cube's cross-section at its centre, which is larger farther away.
+            farther = 1 + shift * half_m / z_m
+            z_m, half_m = z_m * farther, half_m * farther
+        centre_m = camera.rays(middle)[:, 0] * z_m[:, None]
+        return replace(self, depth_m=depth_m, camera=camera, centre_m=centre_m, half_m=half_m)
+
+    def with_depth(self, depth_m: Float[Tensor, "B H W"]) -> "CubeViews":
+        """The same views of other depth."""
+        return replace(self, depth_m=depth_m)
+
+    def to_candidates(self, sets: int, candidate: Int[Tensor, "S"]) -> Float[Tensor, "B 4 4"]:
+        """T_candidate_view of set-major views: from each one's space to that of one of its set, its ``candidate``."""
+        views = len(self) // sets
+        chosen = torch.arange(sets, device=candidate.device) * views + candidate
+        return self.world_to_cube[chosen].repeat_interleave(views, 0) @ self.cube_to_world
+
+    def take(self, index: Tensor) -> "CubeViews":
+        """The views at the given positions, in that order."""
+        lens = self.camera.distortion
+        camera = Camera(self.camera.K[index], None if lens is None else lens[index])
+        parts = (value[index] for value in (self.centre_m, self.half_m, self.T_world_cam))
+        return CubeViews(self.depth_m[index], camera, *parts)

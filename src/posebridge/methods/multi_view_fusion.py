@@ -1,0 +1,184 @@
+"""Depth without labels: every view explained by one hand (Ren et al., *Mining Multi-View Information*, CVPR 2022)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from posebridge.bodies.parametric_hand import HandMesh, pose_parameters
+from posebridge.cameras.multiview import transform
+from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
+from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.training.depth_training import (
+    DepthStage,
+    DepthTrainingConfig,
+    FusedInViews,
+    FusionTraining,
+    SingleViewTraining,
+    fused_terms,
+    mean_of_stacks,
+    model_terms,
+    pixel_terms,
+    prior_terms,
+    single_terms,
+    true_hand,
+)
+from posebridge.training.depth_views import DepthContext, DepthViewConfig, DrawnViews
+from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data_to_model, model_to_data
+from posebridge.training.optimisers import Schedule
+from posebridge.training.stage import Stage, Terms
+
+
+@dataclass(frozen=True)
+class FineTuningConfig:
+    """Stage 3. The paper gives neither steps nor weights; a weight of 0 leaves a term out (Table 2)."""
+
+    schedule: Schedule = field(
+        default_factory=lambda: Schedule(steps=20_000, learning_rate=3e-4, decay="cosine", warmup=0.02, clip_norm=5.0)
+    )
+    sets: int = 10  # of the target in a batch, and as many of the source
+    views: int = 3  # of a set; of a target of single views, pseudo views of each
+    single_view: bool = False  # pseudo multi-view: differently augmented samples of one picture are the views
+    augmentation: DepthViewConfig = field(default_factory=DepthViewConfig)
+    fitting: FittingConfig = field(default_factory=FittingConfig)
+    fitting_weight: float = 10.0  # w_sm: the views' own hands in their own views
+    cross_weight: float = 10.0  # w_cm: in the other views
+    distillation_weight: float = 1.0  # w_ms
+    prior_weight: float = 1.0  # w_prior
+    source_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class MultiViewFusionConfig:
+    """Stages of Sec. 3.4, without the translation of the source towards the target's look."""
+
+    single: DepthTrainingConfig = field(default_factory=DepthTrainingConfig)
+    fusion: DepthTrainingConfig = field(
+        default_factory=lambda: DepthTrainingConfig(
+            Schedule(steps=10_000, learning_rate=1e-3, decay="cosine", warmup=0.02, clip_norm=5.0)
+        )
+    )
+    fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
+
+
+class MultiViewFusion:
+    """Single views, fusion, fine-tuning."""
+
+    name = "multi-view-fusion"
+
+    def __init__(self, config: MultiViewFusionConfig):
+        self.config = config
+
+    def stages(self, context: DepthContext, trained: DepthHandModel | None = None) -> Iterator[Stage]:
+        """The stages in order, each made when the one before is done; with a model that is ``trained``, the last."""
+        model = trained
+        if model is None:
+            single = SingleViewTraining(self.config.single, context, context.new_model())
+            yield single
+            fusion = FusionTraining(self.config.fusion, context, single.result())
+            yield fusion
+            model = fusion.result()
+        yield FineTuning(self.config, context, model)
+
+
+class FineTuning(DepthStage):
+    """Stage 3: both networks explain the target's depth, and the single views learn from all of them together."""
+
+    name = "fine-tuning"
+
+    def __init__(self, config: MultiViewFusionConfig, context: DepthContext, model: DepthHandModel):
+        if context.target is None:
+            raise ValueError("fine-tuning needs a target")
+        own = config.fine_tuning
+        streams = {
+            "source": context.source(own.sets, config.single.views),
+            "target": context.target(own.sets, 1 if own.single_view else own.views),
+        }
+        super().__init__(own.schedule, streams, _weights(config), context, model, offset=3)
+        self.config, self.own = config, own
+
+    def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
+        """Eq. 4, and labels of the source beside it."""
+        source, target = batches["source"], batches["target"]
+        assert isinstance(source, LabelledBatch)
+        assert isinstance(target, UnlabelledBatch)
+        terms = {**self._source_terms(source, generator), **self._target_terms(target, generator)}
+        return {name: terms[name] for name in self.term_weights}
+
+    def _source_terms(self, batch: LabelledBatch, generator: Generator) -> Terms:
+        """As in the stages before, which keeps the self-supervised training stable."""
+        config = self.config.single
+        drawn = DrawnViews.of(batch, self.cube_m, config.augmentation, generator)
+        truth = true_hand(batch, drawn.whole)
+        stacks = self.see(drawn.shown)
+        found = [single_terms(self.hand, self.spheres, seen, truth, drawn.shown, config.beta) for seen in stacks]
+        fused = FusedInViews.of(self.model, self.hand, stacks[-1], drawn.whole, len(batch) // config.views, generator)
+        single, together = mean_of_stacks(found), fused_terms(self.spheres, fused, truth, config.beta)
+        return {**_named("source_", single), **_named("source_fused_", together)}
+
+    def _target_terms(self, batch: UnlabelledBatch, generator: Generator) -> Terms:
+        """Eq. 5 to 9."""
+        own, beta = self.own, self.config.single.beta
+        if own.single_view:
+            batch = batch.take(torch.arange(len(batch)).repeat_interleave(own.views))
+        drawn = DrawnViews.of(batch, self.cube_m, own.augmentation, generator)
+        sets, views = len(batch) // own.views, drawn.whole
+        evidence = DepthEvidence.of(views, own.fitting, generator)
+        stacks = self.see(drawn.shown)
+        fused = FusedInViews.of(self.model, self.hand, stacks[-1], views, sets, generator)
+        taught = HandMesh(fused.hand.vertices.detach(), fused.joints.detach())
+        other = _another_view(sets, own.views, generator).to(views.depth_m.device)
+        found: list[Terms] = []
+        for seen in stacks:
+            mesh = pose_parameters(self.hand, seen.model, views.half_m)
+            elsewhere = transform(views.world_to_cube[other] @ views.cube_to_world, mesh.vertices)
+            lesson = {**pixel_terms(seen, taught.joints, drawn.shown, beta), **model_terms(mesh, taught, beta)}
+            fitting = self._misfits({"fitting": (mesh.vertices, evidence), "cross": (elsewhere, evidence.take(other))})
+            found.append({**fitting, **_named("taught_", lesson), **prior_terms(self.spheres, mesh, seen.model)})
+        fitting = self._misfits({"fused_fitting": (fused.hand.vertices, evidence)})
+        prior = prior_terms(self.spheres, fused.hand, fused.told.model)
+        return {**mean_of_stacks(found), **fitting, **_named("fused_", prior)}
+
+    def _misfits(self, meshes: Mapping[str, tuple[Float[Tensor, "B V 3"], DepthEvidence]]) -> Terms:
+        """Eq. 5 and 6 together, the mean over views; of the terms that have a weight."""
+        terms: Terms = {}
+        for name, (vertices, evidence) in meshes.items():
+            if name in self.term_weights:
+                sides = (vertices, self.hand.faces(vertices.device), evidence, self.own.fitting)
+                terms[name] = (model_to_data(*sides) + data_to_model(*sides)).mean()
+        return terms
+
+
+def _weights(config: MultiViewFusionConfig) -> dict[str, float]:
+    """Of all terms, but for those that a weight of zero leaves out."""
+    own, labels = config.fine_tuning, config.single.weights
+    prior = {name: getattr(labels, name) * own.prior_weight for name in ("shape", "collision")}
+    weights = {
+        **{name: own.source_weight * value for name, value in labels.of_terms("source_").items()},
+        **{name: own.source_weight * value for name, value in labels.of_terms("source_fused_", ("maps",)).items()},
+        "fitting": own.fitting_weight,
+        "cross": own.cross_weight,
+        # The fused hand is compared with all views at once, so its fitting is both.
+        "fused_fitting": own.fitting_weight if own.cross_weight == 0 else own.cross_weight,
+        **{
+            name: own.distillation_weight * value
+            for name, value in labels.of_terms("taught_", ("shape", "collision")).items()
+        },
+        **prior,
+        **{f"fused_{name}": value for name, value in prior.items()},
+    }
+    return {name: value for name, value in weights.items() if value > 0}
+
+
+def _another_view(sets: int, views: int, generator: Generator) -> Tensor:
+    """For every sample of set-major views, another one of its set; itself where a set has one view."""
+    place = torch.arange(views).repeat(sets)
+    step = torch.randint(1, max(2, views), (sets * views,), generator=generator)
+    first = torch.arange(sets).repeat_interleave(views) * views
+    return first + (place + step) % views
+
+
+def _named(prefix: str, terms: Terms) -> Terms:
+    return {f"{prefix}{name}": value for name, value in terms.items()}

@@ -1,0 +1,158 @@
+"""A depth crop to joints, pixel by pixel, and to a hand model's parameters (Ren et al., CVPR 2022, Sec. 3.1)."""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from posebridge.bodies.parametric_hand import HandParameters
+from posebridge.geometry.offset_maps import OffsetMaps, decode_offsets, encode_offsets, normalised_weights
+from posebridge.networks.encoder_decoder import EncoderDecoder
+from posebridge.networks.hourglass import Hourglass, HourglassConfig
+
+
+@dataclass(frozen=True)
+class DepthHandConfig:
+    """Defaults are the paper's network: ResNet-18 at 128 px, maps of 64 px. Lengths are in halves of the cube."""
+
+    encoder: str = "resnet18"  # any timm model that has features_only
+    pretrained: str = "none"  # "none", "timm" (download), or the path of a local weights file
+    joints: int = 21
+    encoder_stride: int = 16  # of the deepest features in use; maps come out at an eighth of it
+    decoder_channels: int = 256
+    skips: bool = True
+    stacks: int = 1  # 2: a second stage that sees what the first has found
+    stack: HourglassConfig = field(default_factory=lambda: HourglassConfig(blocks=3, channels=64, most_channels=256))
+    pose_size: int = 22  # of the hand model
+    shape_size: int = 6
+    reach: float = 0.8  # d of Eq. 1
+    sharpness: float = 30.0  # by which weight maps are multiplied before their softmax
+
+
+@dataclass(frozen=True)
+class SeenHand:
+    """What one view tells, in the view's own space."""
+
+    maps: OffsetMaps
+    weights: Float[Tensor, "B J h w"]  # sum to one over the pixels of the hand
+    joints: Float[Tensor, "B J 3"]  # Eq. 3
+    model: HandParameters
+    features: Float[Tensor, "B C h w"]  # of the decoder
+    reach: float  # d of Eq. 1
+
+    @property
+    def quality(self) -> Float[Tensor, "B J"]:
+        """The weight map's peak (Sec. 3.2)."""
+        return self.weights.flatten(2).amax(-1)
+
+    def pooled_features(self) -> Float[Tensor, "B J C"]:
+        """What is seen around each joint: features under its weight map (Sec. 3.2)."""
+        return torch.einsum("bjhw,bchw->bjc", self.weights, self.features)
+
+
+class DepthHandNet(EncoderDecoder):
+    """Depth crops to ``SeenHand``, one for each stack."""
+
+    def __init__(self, config: DepthHandConfig):
+        width = config.decoder_channels
+        super().__init__(config.encoder, config.pretrained, config.encoder_stride, width, config.skips)
+        self.config = config
+        self.pixels = _PixelHead(width, config.joints)
+        self.whole = ModelHead(self.encoder_channels, config)
+        self.more = nn.ModuleList(_Stack(config) for _ in range(config.stacks - 1))
+
+    def forward(
+        self,
+        picture: Float[Tensor, "B 1 H W"],
+        points: Float[Tensor, "B 3 h w"],
+        surface: Bool[Tensor, "B h w"],
+    ) -> list[SeenHand]:
+        """``picture`` is in [-1, 1] as ``CubeViews.picture`` gives it, the rest as ``CubeViews.points`` does with the
+        network's ``map_stride``. The last of the stacks is the one that counts.
+        """
+        features = self.features((1 - picture.expand(-1, 3, -1, -1)) / 2)
+        x = self.upwards(features)
+        found = [self._read(self.pixels(x), self.whole(features[-1].mean((2, 3))), x, points, surface)]
+        for stack in self.more:
+            assert isinstance(stack, _Stack)
+            x, whole = stack(x, found[-1], points, surface)
+            found.append(self._read(stack.pixels(x), stack.whole(whole), x, points, surface))
+        return found
+
+    def _read(self, raw: Tensor, model: HandParameters, features: Tensor, points: Tensor, surface: Tensor) -> SeenHand:
+        """Maps and parameters in full precision; their networks may have had less."""
+        J = self.config.joints
+        heat, direction, weight = raw.float().split([J, 3 * J, J], dim=1)
+        maps = OffsetMaps(heat, direction.unflatten(1, (J, 3)))
+        with torch.autocast(raw.device.type, enabled=False):
+            weights = normalised_weights(self.config.sharpness * weight, surface)
+            joints = decode_offsets(points, maps, weights, self.config.reach)
+        return SeenHand(maps, weights, joints, model, features.float(), self.config.reach)
+
+
+class _PixelHead(nn.Conv2d):
+    """Distances, directions and weights of every joint at every pixel."""
+
+    def __init__(self, width: int, joints: int):
+        super().__init__(width, 5 * joints, 1)
+        nn.init.normal_(self.weight, std=0.001)
+        assert self.bias is not None
+        nn.init.zeros_(self.bias)
+
+
+class ModelHead(nn.Module):
+    """Features of the whole crop to a hand model; begins with the mean hand in the middle of the cube."""
+
+    def __init__(self, width: int, config: DepthHandConfig):
+        super().__init__()
+        self.sizes = (config.pose_size, config.shape_size, 6, 3)
+        self.layer = nn.Linear(width, sum(self.sizes))
+        nn.init.normal_(self.layer.weight, std=0.001)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(self, whole: Float[Tensor, "B C"]) -> HandParameters:
+        """In the view's space."""
+        pose, shape, turn, place = self.layer(whole).float().split(self.sizes, dim=-1)
+        upright = turn.new_tensor([1.0, 0.0, 0.0, 0.0, -1.0, 0.0])  # fingers up, palm to the camera
+        return HandParameters(pose, shape, rotation_from_columns(turn + upright), place)
+
+
+class _Stack(nn.Module):
+    """Looks again, at features and at what was found (after Ren et al., SRN, BMVC 2019)."""
+
+    def __init__(self, config: DepthHandConfig):
+        super().__init__()
+        width = config.decoder_channels
+        self.config = config
+        self.together = nn.Sequential(
+            nn.Conv2d(width + 9 * config.joints, config.stack.channels, 1, bias=False),
+            nn.BatchNorm2d(config.stack.channels),
+            nn.ReLU(inplace=True),
+        )
+        self.hourglass = Hourglass(config.stack, config.stack.channels)
+        self.back = nn.Conv2d(self.hourglass.outputs, width, 1)
+        self.pixels = _PixelHead(width, config.joints)
+        self.whole = ModelHead(width, config)
+
+    def forward(
+        self, x: Tensor, found: SeenHand, points: Tensor, surface: Tensor
+    ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B C"]]:
+        """Features, and those of the whole crop."""
+        again = encode_offsets(points, surface, found.joints, self.config.reach)  # what the joints imply
+        told = [x, found.maps.heat, found.maps.direction.flatten(1, 2), found.weights]
+        seen = torch.cat([*told, again.heat, again.direction.flatten(1, 2)], dim=1)
+        x = x + self.back(self.hourglass(self.together(seen.to(x))))
+        return x, x.mean((2, 3))
+
+
+def rotation_from_columns(six: Float[Tensor, "B 6"]) -> Float[Tensor, "B 3 3"]:
+    """A rotation by its first two columns, made orthonormal (Zhou et al., CVPR 2019).
+
+    Columns of no length, or along one another, give finite numbers and gradients, but no rotation.
+    """
+    first, second = six[:, :3], six[:, 3:]
+    x = first / first.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    across = second - (x * second).sum(-1, keepdim=True) * x
+    y = across / across.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-1)

@@ -1,0 +1,135 @@
+"""Fine-tuning on depth without labels: what each term may move, what its weights leave out, and that it helps."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from posebridge.draw import generator_for
+from posebridge.methods.multi_view_fusion import (
+    FineTuning,
+    FineTuningConfig,
+    MultiViewFusion,
+    MultiViewFusionConfig,
+    _another_view,
+)
+from posebridge.training.optimisers import Schedule
+from posebridge.training.run import Run
+from training.dots import ONE_CPU, with_trainer
+from training.hands import depth_context
+from training.test_depth_training import QUICK, STILL
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CONFIG = MultiViewFusionConfig(
+    single=QUICK,
+    fusion=QUICK,
+    fine_tuning=FineTuningConfig(
+        schedule=Schedule(steps=20, learning_rate=1e-3, decay="cosine", warmup=0.1, clip_norm=5.0),
+        sets=2,
+        augmentation=STILL,
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def context():
+    return depth_context()
+
+
+def tuning(context, **changes) -> FineTuning:
+    config = replace(CONFIG, fine_tuning=replace(CONFIG.fine_tuning, **changes))
+    return with_trainer(FineTuning(config, context, context.new_model()))
+
+
+def terms_of(stage: FineTuning, number: int = 0) -> dict[str, torch.Tensor]:
+    batches = {name: stream.batch(number) for name, stream in stage.streams.items()}
+    return stage.terms(batches, generator_for(1, number + 1))
+
+
+def moved(stage: FineTuning, *names: str) -> dict[str, bool]:
+    """Which of the networks some terms pull at."""
+    stage.zero_grad()
+    terms = terms_of(stage)
+    torch.stack([terms[name] for name in names]).sum().backward()
+    model = stage.model
+    parts = {"pixels": model.single.pixels, "whole": model.single.whole, "fusion": model.fusion.down}
+    parts["fused_hand"] = model.fused_hand
+    return {name: any(p.grad is not None and p.grad.any() for p in part.parameters()) for name, part in parts.items()}
+
+
+def test_what_is_taught_does_not_move_its_teacher(context):
+    stage = tuning(context)
+    found = moved(stage, "taught_joints", "taught_maps", "taught_model_joints", "taught_mesh")
+    assert found == {"pixels": True, "whole": True, "fusion": False, "fused_hand": False}
+
+
+def test_fitting_moves_hand_models(context):
+    stage = tuning(context)
+    assert moved(stage, "fitting") == {"pixels": False, "whole": True, "fusion": False, "fused_hand": False}
+    assert moved(stage, "cross") == {"pixels": False, "whole": True, "fusion": False, "fused_hand": False}
+    assert moved(stage, "fused_fitting")["fused_hand"]
+
+
+@pytest.mark.parametrize(
+    ("weight", "gone"),
+    [
+        ("fitting_weight", {"fitting"}),
+        ("cross_weight", {"cross"}),
+        ("distillation_weight", {"taught_joints", "taught_maps", "taught_model_joints", "taught_mesh"}),
+        ("prior_weight", {"shape", "collision", "fused_shape", "fused_collision"}),
+    ],
+)
+def test_a_weight_of_zero_leaves_a_term_out(context, weight, gone):
+    whole = set(terms_of(tuning(context)))
+    assert whole - set(terms_of(tuning(context, **{weight: 0.0}))) == gone
+
+
+def test_another_view_of_the_same_set():
+    other = _another_view(50, 3, generator_for(0, 1))
+    place = torch.arange(150)
+    assert (other // 3 == place // 3).all()
+    assert (other != place).all()
+    assert torch.equal(_another_view(4, 1, generator_for(0, 1)), torch.arange(4))
+
+
+def test_pseudo_views_are_of_one_picture(context):
+    """Differently turned samples of one picture: what a hand explains in one of them it explains in all."""
+    stage = tuning(context, single_view=True, augmentation=CONFIG.fine_tuning.augmentation)
+    assert len(stage.streams["target"].batch(0)) == 2
+    terms = terms_of(stage)
+    # Not augmented, the pseudo views are the same.
+    torch.testing.assert_close(terms["cross"], terms["fitting"], rtol=0.05, atol=0)
+
+
+def test_it_explains_the_target_better(context, tmp_path):
+    """All stages through a run; the misfit of the target's depth falls in the last."""
+    fitting = replace(CONFIG.fine_tuning, fitting_weight=300.0, cross_weight=300.0, source_weight=0.3)
+    method = MultiViewFusion(replace(CONFIG, fine_tuning=fitting))
+    run, names = Run(tmp_path, ONE_CPU), []
+    for number, stage in enumerate(method.stages(context), 1):
+        if stage.name == "fine-tuning":
+            before = terms_of(with_trainer(stage))
+        run.train(number, stage)
+        names.append(stage.name)
+    after = terms_of(with_trainer(stage))
+    assert names == ["single-view", "view-fusion", "fine-tuning"]
+    assert after["fitting"] < before["fitting"]
+    assert after["cross"] < before["cross"]
+
+
+def test_a_view_that_saw_nothing_is_no_evidence(context):
+    stage = tuning(context)
+    batches = {name: stream.batch(0) for name, stream in stage.streams.items()}
+    target = batches["target"]
+    empty = target.depth_m.clone()
+    empty[1] = 0
+    batches["target"] = replace(target, depth_m=empty)
+    loss = torch.stack(list(stage.terms(batches, generator_for(1, 1)).values())).sum()
+    loss.backward()
+    assert loss.isfinite()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in stage.model.parameters())
+
+
+def test_a_target_is_needed(context):
+    with pytest.raises(ValueError, match="target"):
+        FineTuning(CONFIG, replace(context, target=None), context.new_model())

@@ -1,0 +1,124 @@
+"""The networks of depth hands: shapes, where they begin, what they can't see, and how views are put together."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from posebridge.bodies.parametric_hand import AnnyHand, pose_parameters
+from posebridge.geometry.offset_maps import OffsetMaps, encode_offsets
+from posebridge.networks.depth_hand import DepthHandConfig, DepthHandNet, SeenHand, rotation_from_columns
+from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.networks.hourglass import HourglassConfig
+from posebridge.networks.view_fusion import ViewFusionConfig
+from posebridge.skeletons.hand import HAND21
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TINY = DepthHandConfig(
+    encoder="test_resnet",
+    decoder_channels=8,
+    stack=HourglassConfig(blocks=2, channels=8, most_channels=16),
+)
+SIDE = 32
+
+
+def crops(count: int = 2, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Pictures, points at half their resolution, and the surface: a tilted plane with a border."""
+    generator = torch.Generator().manual_seed(seed)
+    picture = 0.3 * torch.randn(count, 1, SIDE, SIDE, generator=generator)
+    axis = torch.linspace(-1, 1, SIDE // 2)
+    v, u = torch.meshgrid(axis, axis, indexing="ij")
+    points = torch.stack([u, v, 0.2 * u]).expand(count, -1, -1, -1)
+    return picture, points, ((u.abs() < 0.8) & (v.abs() < 0.8)).expand(count, -1, -1)
+
+
+def network(**changes) -> DepthHandNet:
+    torch.manual_seed(0)
+    return DepthHandNet(replace(TINY, **changes)).eval()
+
+
+@pytest.mark.parametrize("stacks", [1, 2])
+def test_every_stack_tells_of_a_hand(stacks):
+    found = network(stacks=stacks)(*crops())
+    assert len(found) == stacks
+    for seen in found:
+        assert seen.joints.shape == (2, 21, 3)
+        assert seen.maps.direction.shape == (2, 21, 3, 16, 16)
+        torch.testing.assert_close(seen.weights.flatten(2).sum(-1), torch.ones(2, 21))
+        assert seen.weights[:, :, 0].abs().max() == 0  # the border is not of the hand
+        torch.testing.assert_close(seen.quality, seen.weights.flatten(2).amax(-1))
+        torch.testing.assert_close(torch.linalg.det(seen.model.R), torch.ones(2))
+        assert seen.pooled_features().shape == (2, 21, 8)
+
+
+def test_it_begins_with_an_upright_hand_that_shows_its_palm():
+    seen = network()(*crops())[-1]
+    hand = pose_parameters(AnnyHand(), seen.model, torch.full((2,), 0.125))
+    fingers = hand.joints[:, 9] - hand.joints[:, 0]
+    assert (fingers[:, 1] < -0.5).all()  # y is down in the picture
+    assert (hand.joints[:, 5, 0] > hand.joints[:, 17, 0] + 0.2).all()  # a right hand's index is to the right then
+    assert hand.joints.mean((0, 1)).norm() < 0.1
+
+
+def test_the_word_of_perfect_maps_is_the_joint():
+    _, points, surface = crops()
+    joints = 0.3 * torch.randn(2, 21, 3, generator=torch.Generator().manual_seed(1))
+    maps = encode_offsets(points, surface, joints, reach=3.0)
+    made = network(reach=3.0)
+    weight = torch.zeros(2, 21, 16, 16)
+    raw = torch.cat([maps.heat, maps.direction.flatten(1, 2), weight], dim=1)
+    seen = made._read(raw, made.whole(torch.zeros(2, made.encoder_channels)), raw, points, surface)
+    torch.testing.assert_close(seen.joints, joints, atol=1e-5, rtol=0)
+
+
+def test_a_crop_without_a_surface_gives_finite_numbers_and_gradients():
+    picture, points, surface = crops()
+    made = network(stacks=2).train()
+    seen = made(picture, points, torch.zeros_like(surface))[-1]
+    assert torch.equal(seen.joints, torch.zeros(2, 21, 3))
+    (seen.joints.sum() + seen.features.sum() + seen.model.place.sum()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
+
+
+def test_mixed_precision_keeps_places():
+    made, batch = network(), crops()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = made(*batch)[-1]
+    assert found.joints.dtype == found.model.place.dtype == torch.float32
+    torch.testing.assert_close(found.joints, made(*batch)[-1].joints, atol=0.02, rtol=0)
+
+
+def test_rotations_by_columns():
+    six = torch.randn(50, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
+    R = rotation_from_columns(six)
+    torch.testing.assert_close(R @ R.mT, torch.eye(3, dtype=torch.float64).expand(50, 3, 3))
+    torch.testing.assert_close(torch.linalg.det(R), torch.ones(50, dtype=torch.float64))
+    torch.testing.assert_close(rotation_from_columns(R.mT[:, :2].flatten(1)), R)
+    assert torch.autograd.gradcheck(rotation_from_columns, six[:5].detach().requires_grad_())
+
+
+def told(joints: Tensor, seed: int = 3) -> SeenHand:
+    """What views would tell whose pixels say ``joints``."""
+    generator = torch.Generator().manual_seed(seed)
+    made = network()
+    maps = OffsetMaps(torch.zeros(len(joints), 21, 4, 4), torch.zeros(len(joints), 21, 3, 4, 4))
+    weights = torch.rand(len(joints), 21, 4, 4, generator=generator).flatten(2).softmax(-1).view(-1, 21, 4, 4)
+    features = torch.randn(len(joints), 8, 4, 4, generator=generator)
+    model = made.whole(torch.zeros(len(joints), made.encoder_channels))
+    return SeenHand(maps, weights, joints, model, features, 0.8)
+
+
+def test_views_are_fused_in_the_space_of_their_candidate():
+    """Views that agree on a hand give that hand, as long as the fusion has learnt nothing."""
+    torch.manual_seed(0)
+    model = DepthHandModel(TINY, ViewFusionConfig(width=16), HAND21).eval()
+    generator = torch.Generator().manual_seed(4)
+    hand = torch.randn(2, 1, 21, 3, generator=generator)
+    R = torch.linalg.qr(torch.randn(2, 3, 3, 3, generator=generator)).Q
+    T = torch.eye(4).repeat(2, 3, 1, 1)
+    T[..., :3, :3], T[..., :3, 3] = R, torch.randn(2, 3, 3, generator=generator)
+    seen = torch.linalg.solve(R[:, :, None], (hand - T[:, :, None, :3, 3])[..., None])[..., 0]
+    fused = model.fuse(told(seen.flatten(0, 1)), T.flatten(0, 1), sets=2)
+    torch.testing.assert_close(fused.views.joints, hand[:, 0], atol=1e-5, rtol=0)
+    assert fused.model.pose.shape == (2, 22)

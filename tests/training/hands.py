@@ -1,0 +1,58 @@
+"""Depth hands for tests: few, small, and a network that is quick."""
+
+from collections.abc import Callable
+
+import torch
+
+from posebridge.bodies.parametric_hand import AnnyHand
+from posebridge.data.held import Held
+from posebridge.data.sets import SetStream
+from posebridge.draw import generator_for
+from posebridge.networks.depth_hand import DepthHandConfig
+from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.networks.hourglass import HourglassConfig
+from posebridge.networks.view_fusion import ViewFusionConfig
+from posebridge.skeletons.hand import HAND21
+from posebridge.synthesis.depth_scene import (
+    DEPTH_STREET,
+    DEPTH_STUDIO,
+    DepthHandDomain,
+    render_depth_hands,
+    with_meshes,
+)
+from posebridge.training.depth_views import DepthContext
+
+SIDE, CUBE_M = 32, 0.25
+TINY = DepthHandConfig(
+    encoder="test_resnet", decoder_channels=16, stack=HourglassConfig(blocks=2, channels=8, most_channels=16)
+)
+
+
+def rendered(domain: DepthHandDomain, sets: int, seed: int):
+    """Sets of three views."""
+    return with_meshes(render_depth_hands(domain, sets, SIDE, generator_for(seed, 1)))
+
+
+def depth_context(sets: int = 6, network: DepthHandConfig = TINY) -> DepthContext:
+    """Studio hands with labels, street hands without."""
+    source = Held([rendered(DEPTH_STUDIO, sets, 1)])
+    target = Held([rendered(DEPTH_STREET, sets, 2).unlabelled()])
+    return DepthContext(
+        new_model=new_model(network),
+        hand=AnnyHand(),
+        skeleton=HAND21,
+        cube_m=CUBE_M,
+        source=lambda count, views: SetStream(source, count, 0, views),
+        target=lambda count, views: SetStream(target, count, 0, views),
+        seed=0,
+    )
+
+
+def new_model(network: DepthHandConfig = TINY) -> Callable[[], DepthHandModel]:
+    """Makes the same model whenever it is called."""
+
+    def make() -> DepthHandModel:
+        torch.manual_seed(0)
+        return DepthHandModel(network, ViewFusionConfig(width=16), HAND21)
+
+    return make

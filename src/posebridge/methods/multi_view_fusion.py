@@ -28,7 +28,7 @@ from posebridge.training.depth_training import (
 from posebridge.training.depth_views import DepthContext, DepthViewConfig, DrawnViews
 from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data_to_model, model_to_data
 from posebridge.training.optimisers import Schedule
-from posebridge.training.stage import Stage, Terms
+from posebridge.training.stage import Terms
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class MultiViewFusion:
     def __init__(self, config: MultiViewFusionConfig):
         self.config = config
 
-    def stages(self, context: DepthContext, trained: DepthHandModel | None = None) -> Iterator[Stage]:
+    def stages(self, context: DepthContext, trained: DepthHandModel | None = None) -> Iterator[DepthStage]:
         """The stages in order, each made when the one before is done; with a model that is ``trained``, the last."""
         model = trained
         if model is None:

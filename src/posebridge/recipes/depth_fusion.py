@@ -1,0 +1,189 @@
+"""Multi-view fusion on SynthShift's depth hands: from clean rendered depth to a sensor with holes and noise."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from posebridge.bodies.parametric_hand import AnnyHand
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.data.augment import GeometryConfig
+from posebridge.data.held import Held
+from posebridge.data.sets import SetStream
+from posebridge.methods.multi_view_fusion import FineTuningConfig, MultiViewFusion, MultiViewFusionConfig
+from posebridge.networks.depth_hand import DepthHandConfig
+from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.networks.view_fusion import ViewFusionConfig
+from posebridge.recipes.depth_fusion_measure import HandErrors, measure
+from posebridge.recipes.pipeline import rendering_progress
+from posebridge.recipes.render import RenderConfig, open_samples
+from posebridge.skeletons.hand import HAND21
+from posebridge.synthesis.depth_scene import DEPTH_STUDIO, with_meshes
+from posebridge.training.depth_training import DepthTrainingConfig, DepthWeights
+from posebridge.training.depth_views import DepthContext, DepthViewConfig
+from posebridge.training.optimisers import Schedule
+from posebridge.training.options import Hardware
+from posebridge.training.run import Run
+
+_HELD_OUT = 1_000_003  # streams with seeds from here on are for scoring
+
+
+@dataclass(frozen=True)
+class DepthFusionSize:
+    """How many hands, of three views each, how large a network, and how long it trains."""
+
+    name: str
+    size_px: int
+    source_sets: int
+    target_sets: int
+    test_sets: int
+    network: DepthHandConfig
+    method: MultiViewFusionConfig
+    fusion: ViewFusionConfig = field(default_factory=ViewFusionConfig)
+    views: int = 3
+
+
+_SMALL_SCHEDULE = Schedule(
+    steps=1_500, learning_rate=2e-3, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0
+)
+_SMALL_VIEWS = DepthViewConfig(
+    GeometryConfig(rotation_deg=45.0, shear_deg=0.0, translation=0.04, scale=(0.9, 1.1)), shift=0.04
+)
+_SMALL_TRAINING = DepthTrainingConfig(
+    _SMALL_SCHEDULE, sets=20, augmentation=_SMALL_VIEWS, weights=DepthWeights(maps=30.0)
+)
+
+SMALL = DepthFusionSize(
+    name="small",
+    size_px=64,
+    source_sets=3_200,
+    target_sets=1_280,
+    test_sets=384,
+    network=DepthHandConfig(decoder_channels=64),
+    method=MultiViewFusionConfig(
+        single=_SMALL_TRAINING,
+        fusion=replace(_SMALL_TRAINING, schedule=replace(_SMALL_SCHEDULE, steps=750)),
+        fine_tuning=FineTuningConfig(
+            schedule=replace(_SMALL_SCHEDULE, steps=400, learning_rate=5e-4), sets=10, augmentation=_SMALL_VIEWS
+        ),
+    ),
+)
+
+FULL = DepthFusionSize(
+    name="full",
+    size_px=128,
+    source_sets=20_000,
+    target_sets=6_000,
+    test_sets=3_200,
+    network=DepthHandConfig(),
+    method=MultiViewFusionConfig(),
+)
+
+SIZES: Mapping[str, DepthFusionSize] = {size.name: size for size in (SMALL, FULL)}
+
+
+@dataclass(frozen=True)
+class DepthFusionConfig:
+    """One seed."""
+
+    size: Literal["small", "full"] = "small"
+    seed: int = 0
+    target: Literal["street", "varied"] = "street"  # varied: for choosing anything that the target mustn't choose
+    pretrained: Path | None = None  # folder where stages 1 and 2 lie or go, to be shared; None: in the run's
+
+
+@dataclass(frozen=True)
+class DepthFusionData:
+    """Rendered sets. Labels of the target are here for measuring; the method gets streams without them."""
+
+    source: Held[LabelledBatch]
+    target_labelled: Held[LabelledBatch]
+    test_source: Held[LabelledBatch]
+    test_target: Held[LabelledBatch]
+
+    @cached_property
+    def target(self):
+        """What is adapted to, without its labels."""
+        return self.target_labelled.map(lambda batch: batch.unlabelled())
+
+
+def render_data(size: DepthFusionSize, config: DepthFusionConfig) -> DepthFusionData:
+    """Both domains; what is scored is the same for all seeds."""
+    counts = (size.source_sets, size.target_sets, size.test_sets, size.test_sets)
+    domains = ("studio", config.target, "studio", config.target)
+    seeds = (2 * config.seed, 2 * config.seed + 1, _HELD_OUT, _HELD_OUT + 1)
+    with rendering_progress(sum(counts) * size.views) as told:
+        parts = zip(counts, domains, seeds, strict=True)
+        return DepthFusionData(*(_held(size, name, count, seed, told) for count, name, seed in parts))
+
+
+def _held(size: DepthFusionSize, domain: str, sets: int, seed: int, told: Callable[[int], None]) -> Held[LabelledBatch]:
+    count = sets * size.views
+
+    def samples() -> Iterator[LabelledBatch]:
+        for chunk in open_samples(RenderConfig(domain, count, "hand-depth", size.size_px, seed)).chunks(count):
+            told(len(chunk))
+            yield replace(with_meshes(chunk), mask=None, visible=None)
+
+    return Held(samples())
+
+
+def context_of(size: DepthFusionSize, data: DepthFusionData, seed: int, hand: AnnyHand, workers: int) -> DepthContext:
+    """The streams of one seed."""
+
+    def new_model() -> DepthHandModel:
+        torch.manual_seed(seed)
+        return DepthHandModel(size.network, size.fusion, HAND21)
+
+    return DepthContext(
+        new_model=new_model,
+        hand=hand,
+        skeleton=HAND21,
+        cube_m=DEPTH_STUDIO.cube_m,
+        source=lambda sets, views: SetStream(data.source, sets, seed, views),
+        target=lambda sets, views: SetStream(data.target, sets, seed + 1, views),
+        seed=seed,
+        workers=workers,
+    )
+
+
+def run_depth_fusion(
+    config: DepthFusionConfig,
+    folder: Path,
+    hardware: Hardware,
+    change: Callable[[DepthFusionSize], DepthFusionSize] = lambda size: size,
+    data: DepthFusionData | None = None,
+) -> dict[str, HandErrors]:
+    """Train all stages; errors on held-out views after pretraining, on both domains, and after fine-tuning.
+
+    ``change`` makes another recipe of the size's fine-tuning, for ablations.
+    """
+    usual = SIZES[config.size]
+    size = change(usual)
+    run = Run.create(folder, "depth-fusion", config, hardware, size)
+    before = run
+    if config.pretrained is not None:
+        same = replace(config, pretrained=None)
+        before = Run.create(
+            config.pretrained,
+            "depth-fusion",
+            same,
+            hardware,
+            (size.network, size.fusion, size.method.single, size.method.fusion),
+        )
+    data = data or render_data(size, config)
+    hand = AnnyHand(size.network.shape_size)
+    context = context_of(size, data, config.seed, hand, hardware.workers)
+    measured: dict[str, HandErrors] = {}
+    for number, stage in enumerate(MultiViewFusion(size.method).stages(context), 1):
+        adapting = stage.name == "fine-tuning"
+        if adapting:
+            measured["pretrained, studio"] = measure(stage.result(), hand, data.test_source, context.cube_m, size.views)
+            measured["pretrained"] = measure(stage.result(), hand, data.test_target, context.cube_m, size.views)
+        (run if adapting else before).train(number, stage)
+        if adapting:
+            measured["fine-tuned"] = measure(stage.result(), hand, data.test_target, context.cube_m, size.views)
+    return measured

@@ -1,0 +1,99 @@
+"""How far depth hands are from the truth: of single views, and of several made one (Ren et al., CVPR 2022, Table 1)."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from posebridge.bodies.parametric_hand import ParametricHand, pose_parameters
+from posebridge.cameras.multiview import transform
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.data.cube_views import CubeViews
+from posebridge.data.held import Held
+from posebridge.draw import generator_for
+from posebridge.networks.depth_hand import SeenHand
+from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.networks.view_fusion import Views, mean_of_views, median_of_views, weighted_mean_of_views
+from posebridge.training.depth_training import true_hand
+from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data_to_model, model_to_data
+
+_SETS = 32  # measured at once
+RULES: dict[str, Callable[[Views], Tensor]] = {
+    "average": mean_of_views,
+    "weight": weighted_mean_of_views,
+    "median": median_of_views,
+}
+
+
+@dataclass(frozen=True)
+class HandErrors:
+    """Means over held-out hands in mm, nothing aligned."""
+
+    pixels_mm: float  # joints by the pixels' word (HPE), single views
+    model_mm: float  # joints of the hand model (HME), single views
+    mesh_mm: float  # its vertices
+    misfit_mm: float  # of its mesh to the depth, forth and back
+    fused_pixels_mm: float
+    fused_model_mm: float
+    fused_mesh_mm: float
+    rules_mm: dict[str, float]  # of joints by the pixels' word, put together by hand-made rules
+
+
+@torch.inference_mode()
+def measure(
+    model: DepthHandModel, hand: ParametricHand, held: Held[LabelledBatch], cube_m: float, views: int
+) -> HandErrors:
+    """On set-major samples, as they are, fused in the space of each set's first view."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    found: dict[str, list[Tensor]] = defaultdict(list)
+    for start in range(0, len(held), _SETS * views):
+        batch = held.part(slice(start, min(len(held), start + _SETS * views))).to(device)
+        for name, errors in _errors(model, hand, batch, cube_m, views).items():
+            found[name].append(errors.flatten().cpu())
+    model.train(training)
+    means = {name: torch.cat(errors).mean().item() for name, errors in found.items()}
+    rules = {name: means.pop(name) for name in RULES}
+    return HandErrors(**means, rules_mm=rules)
+
+
+def _errors(
+    model: DepthHandModel, hand: ParametricHand, batch: LabelledBatch, cube_m: float, views: int
+) -> dict[str, Tensor]:
+    crops, sets = CubeViews.of(batch, cube_m), len(batch) // views
+    truth, half_mm = true_hand(batch, crops), 500 * cube_m
+    network = model.single
+    seen = network(crops.picture(), *crops.points(network.map_stride))[-1]
+    own = pose_parameters(hand, seen.model, crops.half_m)
+    first = torch.zeros(sets, dtype=torch.long, device=crops.depth_m.device)
+    T_candidate_view = crops.to_candidates(sets, first)
+    fused = model.fuse(seen, T_candidate_view, sets)
+    fused_hand = pose_parameters(hand, fused.model, crops.half_m[::views])
+    together = views_of(seen, T_candidate_view, sets)
+
+    def away(found: Float[Tensor, "B N 3"], wanted: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N"]:
+        return half_mm * (found - wanted).norm(dim=-1)
+
+    fitting, faces = FittingConfig(), hand.faces(first.device)
+    evidence = DepthEvidence.of(crops, fitting, generator_for(0, 1))
+    sides = (own.vertices, faces, evidence, fitting)
+    return {
+        "pixels_mm": away(seen.joints, truth.joints),
+        "model_mm": away(own.joints, truth.joints),
+        "mesh_mm": away(own.vertices, truth.vertices),
+        "misfit_mm": half_mm * (model_to_data(*sides) + data_to_model(*sides)) / 2,
+        "fused_pixels_mm": away(fused.views.joints, truth.joints[::views]),
+        "fused_model_mm": away(fused_hand.joints, truth.joints[::views]),
+        "fused_mesh_mm": away(fused_hand.vertices, truth.vertices[::views]),
+        **{name: away(rule(together), truth.joints[::views]) for name, rule in RULES.items()},
+    }
+
+
+def views_of(seen: SeenHand, T_candidate_view: Float[Tensor, "B 4 4"], sets: int) -> Views:
+    """What the hand-made rules are given: joints and their quality."""
+    joints = transform(T_candidate_view, seen.joints).unflatten(0, (sets, -1))
+    present = torch.ones(joints.shape[:2], dtype=torch.bool, device=joints.device)
+    return Views(joints, joints.new_zeros(*joints.shape[:3], 0), seen.quality.unflatten(0, (sets, -1)), present)

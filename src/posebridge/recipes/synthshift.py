@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from posebridge.contracts.batch import LabelledBatch
+from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
 from posebridge.data.pairs import PairConfig, PairStream
@@ -76,7 +77,7 @@ class Outcome:
     record: Record
     source_on_source: float
     training_minutes: float  # of all stages, over all the times that the run was resumed
-    gap_left: Mapping[Role, float] | None = None  # of a planted gap of annotation, see ``annotation_gap.gap_left``
+    gap_left: Mapping[Role, float]  # of a gap of annotation, planted or not; see ``annotation_gap.gap_left``
 
     def row(self) -> dict[str, float | str | int | None]:
         """The row of the benchmark's table; the track's metric on held-out target images."""
@@ -90,7 +91,7 @@ class Outcome:
             "gap_closed": self.record.gap_closed,
             "minutes": self.training_minutes,
             "source_on_source": self.source_on_source,
-            **({f"gap_left_{role}": share for role, share in self.gap_left.items()} if self.gap_left else {}),
+            **{f"gap_left_{role}": share for role, share in self.gap_left.items()},
         }
 
     def groups(self, role: Role) -> dict[str, float]:
@@ -128,12 +129,14 @@ def run_synthshift(
     predictors: dict[Role, Predictor] = {
         role: Predictor(spec_of(plan, size, data, role), left.network) for role, left in trained.items()
     }
+    found: dict[Role, KeypointSet] = {
+        role: predict(predictor, data.test_target) for role, predictor in predictors.items()
+    }
     scores: dict[Role, Score] = {
-        role: score(predictor, data.test_target, plan, size) for role, predictor in predictors.items()
+        role: score(prediction, data.test_target, plan, size) for role, prediction in found.items()
     }
     save_model(folder, predictors["adapted"].spec, trained["adapted"].network)
-    prediction = predict(predictors["adapted"], data.test_target)
-    prediction.save(folder / "predictions.npz")
+    found["adapted"].save(folder / "predictions.npz")
     story = Story(
         title=f"SynthShift {plan.name}, {size.name}",
         method=config.method,
@@ -146,14 +149,12 @@ def run_synthshift(
         notes=("Source: labelled studio renders. Target: unlabelled street renders. Scored on held-out street ones.",),
         metric=plan.metric,
     )
-    frames = gallery(data.test_target, prediction, truth_of(data.test_target, plan.skeleton.joints))
+    frames = gallery(data.test_target, found["adapted"], truth_of(data.test_target, plan.skeleton.joints))
     record = replace(make_record(story, trained, scores, frames), **_evidence(plan, trained["adapted"], data, context))
     save_record(record, folder)
     minutes = sum(report.seconds for left in trained.values() for report in left.reports) / 60
-    on_source = score(predictors["source_only"], data.test_source, plan, size)
-    gaps: dict[Role, float] | None = None
-    if config.annotation_gap:
-        gaps = {role: _gap_left(predictor, data, plan) for role, predictor in predictors.items()}
+    on_source = score(predict(predictors["source_only"], data.test_source), data.test_source, plan, size)
+    gaps: dict[Role, float] = {role: _gap_left(prediction, data, plan) for role, prediction in found.items()}
     return Outcome(plan, record, on_source.number(plan.metric), minutes, gaps)
 
 
@@ -167,10 +168,9 @@ def _with_gap(data: TrackData, plan: TrackPlan, gap: float) -> TrackData:
     return replace(data, source=data.source.map(moved), source_videos=None if videos is None else videos.map(moved))
 
 
-def _gap_left(predictor: Predictor, data: TrackData, plan: TrackPlan) -> float:
-    found = predict(predictor, data.test_target).uv_px
-    assert found is not None
-    return gap_left(torch.from_numpy(found), data.test_target, plan.skeleton)
+def _gap_left(prediction: KeypointSet, data: TrackData, plan: TrackPlan) -> float:
+    assert prediction.uv_px is not None
+    return gap_left(torch.from_numpy(prediction.uv_px), data.test_target, plan.skeleton)
 
 
 def _evidence(plan: TrackPlan, adapted: Trained, data: TrackData, context: Context) -> dict[str, Any]:
@@ -267,6 +267,6 @@ def spec_of(plan: TrackPlan, size: TrackSize, data: TrackData, role: Role) -> Mo
     return ModelSpec(size.network, size.maps, plan.skeleton.name, size.size_px, length_m, role)
 
 
-def score(predictor: Predictor, batch: LabelledBatch, plan: TrackPlan, size: TrackSize) -> Score:
+def score(prediction: KeypointSet, batch: LabelledBatch, plan: TrackPlan, size: TrackSize) -> Score:
     """The track's metric and everything beside it, on held-out images."""
-    return evaluate(predict(predictor, batch), truth_of(batch, plan.skeleton.joints), size.size_px, plan.protocol)
+    return evaluate(prediction, truth_of(batch, plan.skeleton.joints), size.size_px, plan.protocol)

@@ -1,0 +1,91 @@
+"""Model to data and data to model, with their gradients, against the same losses by brute force.
+
+python benchmarks/depth_losses.py --hands 32 --size-px 128
+
+Brute force are the readable twins of rasteriser and closest points, which try every face at every pixel and point.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from unittest.mock import patch
+
+import torch
+import tyro
+from torch import Tensor
+
+from posebridge.bodies.anny import hand
+from posebridge.data.cube_views import CubeViews
+from posebridge.draw import generator_for
+from posebridge.geometry import closest_point
+from posebridge.rendering import rasterise
+from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands, with_meshes
+from posebridge.training import model_fitting
+from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data_to_model, model_to_data
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is timed."""
+
+    hands: int = 32
+    size_px: int = 128
+    repeats: int = 5
+    threads: int = 2
+    brute_force: bool = True
+    """Time the readable twins too, once: minutes."""
+
+    device: str = "cpu"
+
+
+def table(options: Options) -> str:
+    """Markdown."""
+    torch.set_num_threads(options.threads)
+    domain = DEPTH_STUDIO
+    sets = -(-options.hands // domain.rigs.views)
+    batch = with_meshes(render_depth_hands(domain, sets, options.size_px, generator_for(0, 1)))[: options.hands]
+    batch = batch.to(options.device)
+    views, config = CubeViews.of(batch, domain.cube_m), FittingConfig()
+    evidence = DepthEvidence.of(views, config, generator_for(0, 2))
+    assert batch.vertices_m is not None
+    shifted = views.in_cubes(batch.vertices_m) + torch.tensor([0.05, -0.03, 0.04], device=options.device)
+    faces = hand("right").rig.faces.to(options.device)
+
+    def step(*losses: Callable[..., Tensor]) -> Callable[[], None]:
+        def run() -> None:
+            vertices = shifted.clone().requires_grad_()
+            torch.stack([loss(vertices, faces, evidence, config).sum() for loss in losses]).sum().backward()
+            if options.device != "cpu":
+                torch.cuda.synchronize()
+
+        return run
+
+    lines = ["| | Warp, ms | brute force, ms | ratio |", "|---|---|---|---|"]
+    rows = {
+        "model to data": (model_to_data,),
+        "data to model": (data_to_model,),
+        "both": (model_to_data, data_to_model),
+    }
+    for name, losses in rows.items():
+        fast = min(_seconds(step(*losses)) for _ in range(options.repeats + 1))
+        if not options.brute_force:
+            lines.append(f"| {name} | {1000 * fast:.0f} | | |")
+            continue
+        with (
+            patch.object(model_fitting, "rasterise", rasterise.rasterise),
+            patch.object(model_fitting, "closest_points", closest_point.closest_points),
+        ):
+            slow = _seconds(step(*losses))
+        lines.append(f"| {name} | {1000 * fast:.0f} | {1000 * slow:.0f} | {slow / fast:.0f} |")
+    title = f"{options.hands} hands at {options.size_px} px, {config.points} points each, {options.threads} threads"
+    return f"{title}\n\n" + "\n".join(lines)
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    print(table(tyro.cli(Options)))

@@ -1,0 +1,88 @@
+"""The recipe of multi-view fusion at a size of seconds: what it measures, and what runs share."""
+
+from dataclasses import astuple, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from posebridge.bodies.parametric_hand import AnnyHand
+from posebridge.data.cube_views import CubeViews
+from posebridge.errors import InputError
+from posebridge.recipes import depth_fusion
+from posebridge.recipes.depth_fusion import SMALL, DepthFusionConfig, DepthFusionSize, render_data, run_depth_fusion
+from posebridge.recipes.depth_fusion_measure import RULES, HandErrors, measure
+from training.dots import ONE_CPU
+from training.hands import CUBE_M, TINY, new_model
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def quick(size: DepthFusionSize) -> DepthFusionSize:
+    def few(config, steps: int):
+        return replace(config, sets=2, schedule=replace(config.schedule, steps=steps))
+
+    method = size.method
+    method = replace(
+        method, single=few(method.single, 3), fusion=few(method.fusion, 2), fine_tuning=few(method.fine_tuning, 2)
+    )
+    return replace(size, size_px=32, source_sets=4, target_sets=4, test_sets=3, network=TINY, method=method)
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    monkeypatch.setattr(depth_fusion, "SIZES", {"small": quick(SMALL)})
+
+
+def numbers(errors: HandErrors) -> np.ndarray:
+    *plain, rules = astuple(errors)
+    assert rules.keys() == RULES.keys()
+    return np.array([*plain, *rules.values()])
+
+
+def test_errors_before_and_after(small, tmp_path):
+    measured = run_depth_fusion(DepthFusionConfig(), tmp_path, ONE_CPU)
+    assert [*measured] == ["pretrained, studio", "pretrained", "fine-tuned"]
+    assert all(np.isfinite(numbers(errors)).all() for errors in measured.values())
+    assert not np.array_equal(numbers(measured["pretrained"]), numbers(measured["fine-tuned"]))
+    stages = sorted(folder.name for folder in (tmp_path / "stages").iterdir())
+    assert stages == ["1-single-view", "2-view-fusion", "3-fine-tuning"]
+    again = run_depth_fusion(DepthFusionConfig(), tmp_path, ONE_CPU)  # loads them
+    np.testing.assert_allclose(numbers(again["fine-tuned"]), numbers(measured["fine-tuned"]), rtol=1e-4)
+
+
+def test_ablations_share_what_comes_before(small, tmp_path):
+    config = DepthFusionConfig(pretrained=tmp_path / "pretrained")
+
+    def without_fitting(size: DepthFusionSize) -> DepthFusionSize:
+        tuning = replace(size.method.fine_tuning, fitting_weight=0.0)
+        return replace(size, method=replace(size.method, fine_tuning=tuning))
+
+    whole = run_depth_fusion(config, tmp_path / "whole", ONE_CPU)
+    made = {path: path.stat().st_mtime_ns for path in Path(tmp_path / "pretrained").rglob("result.safetensors")}
+    other = run_depth_fusion(config, tmp_path / "other", ONE_CPU, without_fitting)
+    assert made == {path: path.stat().st_mtime_ns for path in made}
+    assert len(made) == 2
+    assert numbers(whole["pretrained"]) == pytest.approx(numbers(other["pretrained"]))
+    assert not np.array_equal(numbers(whole["fine-tuned"]), numbers(other["fine-tuned"]))
+    with pytest.raises(InputError, match="another version of its recipe"):
+        run_depth_fusion(config, tmp_path / "whole", ONE_CPU, without_fitting)
+
+
+def test_perfect_hands_have_no_error(small, monkeypatch):
+    """Views that say the truth; what is left is the hand model's own."""
+    data = render_data(quick(SMALL), DepthFusionConfig())
+    model, hand = new_model()(), AnnyHand()
+    made = model.single.forward
+
+    def told(picture, points, surface):
+        seen = made(picture, points, surface)[-1]
+        batch = data.test_target.part(slice(0, len(picture)))
+        return [replace(seen, joints=CubeViews.of(batch, CUBE_M).in_cubes(batch.joints_m))]
+
+    monkeypatch.setattr(model.single, "forward", told)
+    errors = measure(model, hand, data.test_target, CUBE_M, views=3)
+    assert errors.pixels_mm < 1e-3
+    assert max(errors.rules_mm.values()) < 0.05  # through the world and back
+    assert errors.fused_pixels_mm < 0.05
+    assert errors.model_mm > 1

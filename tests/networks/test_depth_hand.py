@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from posebridge.bodies.parametric_hand import AnnyHand, pose_parameters
 from posebridge.geometry.offset_maps import OffsetMaps, encode_offsets
@@ -52,8 +52,9 @@ def test_every_stack_tells_of_a_hand(stacks):
         assert seen.pooled_features().shape == (2, 21, 8)
 
 
-def test_it_begins_with_an_upright_hand_that_shows_its_palm():
-    seen = network()(*crops())[-1]
+@pytest.mark.parametrize("width", [None, 8])
+def test_it_begins_with_an_upright_hand_that_shows_its_palm(width):
+    seen = network(model_width=width)(*crops())[-1]
     hand = pose_parameters(AnnyHand(), seen.model, torch.full((2,), 0.125))
     fingers = hand.joints[:, 9] - hand.joints[:, 0]
     assert (fingers[:, 1] < -0.5).all()  # y is down in the picture
@@ -68,7 +69,7 @@ def test_the_word_of_perfect_maps_is_the_joint():
     made = network(reach=3.0)
     weight = torch.zeros(2, 21, 16, 16)
     raw = torch.cat([maps.heat, maps.direction.flatten(1, 2), weight], dim=1)
-    seen = made._read(raw, made.whole(torch.zeros(2, made.encoder_channels)), raw, points, surface)
+    seen = made._read(raw, made.whole, torch.zeros(2, made.encoder_channels), raw, points, surface)
     torch.testing.assert_close(seen.joints, joints, atol=1e-5, rtol=0)
 
 
@@ -98,6 +99,15 @@ def test_rotations_by_columns():
     assert torch.autograd.gradcheck(rotation_from_columns, six[:5].detach().requires_grad_())
 
 
+def test_hand_models_may_be_told_of_the_joints():
+    made, joints = network(model_width=8), torch.randn(2, 21, 3, generator=torch.Generator().manual_seed(5))
+    nn.init.normal_(made.whole.layer.weight)
+    whole = torch.zeros(2, made.encoder_channels)
+    there, elsewhere = (made.whole(whole, where.requires_grad_()) for where in (joints, joints + 0.1))
+    assert (there.pose - elsewhere.pose).abs().amax() > 1e-3
+    assert not torch.autograd.grad(there.pose.sum(), joints, allow_unused=True)[0]  # they learn from labels alone
+
+
 def told(joints: Tensor, seed: int = 3) -> SeenHand:
     """What views would tell whose pixels say ``joints``."""
     generator = torch.Generator().manual_seed(seed)
@@ -105,7 +115,7 @@ def told(joints: Tensor, seed: int = 3) -> SeenHand:
     maps = OffsetMaps(torch.zeros(len(joints), 21, 4, 4), torch.zeros(len(joints), 21, 3, 4, 4))
     weights = torch.rand(len(joints), 21, 4, 4, generator=generator).flatten(2).softmax(-1).view(-1, 21, 4, 4)
     features = torch.randn(len(joints), 8, 4, 4, generator=generator)
-    model = made.whole(torch.zeros(len(joints), made.encoder_channels))
+    model = made.whole(torch.zeros(len(joints), made.encoder_channels), joints)
     return SeenHand(maps, weights, joints, model, features, 0.8)
 
 

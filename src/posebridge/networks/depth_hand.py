@@ -26,6 +26,9 @@ class DepthHandConfig:
     stack: HourglassConfig = field(default_factory=lambda: HourglassConfig(blocks=3, channels=64, most_channels=256))
     pose_size: int = 22  # of the hand model
     shape_size: int = 6
+    # The hand model by one layer on the crop's features, as in the paper; or by two more of this width, that are also
+    # told where the pixels have the joints.
+    model_width: int | None = None
     reach: float = 0.8  # d of Eq. 1
     sharpness: float = 30.0  # by which weight maps are multiplied before their softmax
 
@@ -73,14 +76,16 @@ class DepthHandNet(EncoderDecoder):
         """
         features = self.features((1 - picture.expand(-1, 3, -1, -1)) / 2)
         x = self.upwards(features)
-        found = [self._read(self.pixels(x), self.whole(features[-1].mean((2, 3))), x, points, surface)]
+        found = [self._read(self.pixels(x), self.whole, features[-1].mean((2, 3)), x, points, surface)]
         for stack in self.more:
             assert isinstance(stack, _Stack)
             x, whole = stack(x, found[-1], points, surface)
-            found.append(self._read(stack.pixels(x), stack.whole(whole), x, points, surface))
+            found.append(self._read(stack.pixels(x), stack.whole, whole, x, points, surface))
         return found
 
-    def _read(self, raw: Tensor, model: HandParameters, features: Tensor, points: Tensor, surface: Tensor) -> SeenHand:
+    def _read(
+        self, raw: Tensor, head: "ModelHead", whole: Tensor, features: Tensor, points: Tensor, surface: Tensor
+    ) -> SeenHand:
         """Maps and parameters in full precision; their networks may have had less."""
         J = self.config.joints
         heat, direction, weight = raw.float().split([J, 3 * J, J], dim=1)
@@ -88,7 +93,7 @@ class DepthHandNet(EncoderDecoder):
         with torch.autocast(raw.device.type, enabled=False):
             weights = normalised_weights(self.config.sharpness * weight, surface)
             joints = decode_offsets(points, maps, weights, self.config.reach)
-        return SeenHand(maps, weights, joints, model, features.float(), self.config.reach)
+        return SeenHand(maps, weights, joints, head(whole, joints), features.float(), self.config.reach)
 
 
 class _PixelHead(nn.Conv2d):
@@ -102,18 +107,26 @@ class _PixelHead(nn.Conv2d):
 
 
 class ModelHead(nn.Module):
-    """Features of the whole crop to a hand model; begins with the mean hand in the middle of the cube."""
+    """Features of the whole hand to a hand model; begins with the mean hand in the middle of the cube."""
 
-    def __init__(self, width: int, config: DepthHandConfig):
+    def __init__(self, inputs: int, config: DepthHandConfig):
         super().__init__()
         self.sizes = (config.pose_size, config.shape_size, 6, 3)
-        self.layer = nn.Linear(width, sum(self.sizes))
+        width = config.model_width
+        self.told_joints = width is not None
+        self.hidden = nn.Identity()
+        if width is not None:
+            first = nn.Linear(inputs + 3 * config.joints, width)
+            self.hidden = nn.Sequential(first, nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.layer = nn.Linear(inputs if width is None else width, sum(self.sizes))
         nn.init.normal_(self.layer.weight, std=0.001)
         nn.init.zeros_(self.layer.bias)
 
-    def forward(self, whole: Float[Tensor, "B C"]) -> HandParameters:
-        """In the view's space."""
-        pose, shape, turn, place = self.layer(whole).float().split(self.sizes, dim=-1)
+    def forward(self, whole: Float[Tensor, "B C"], joints: Float[Tensor, "B J 3"]) -> HandParameters:
+        """In the space of the joints, which get no gradient from here."""
+        if self.told_joints:
+            whole = torch.cat([whole, joints.detach().flatten(1).to(whole)], dim=1)
+        pose, shape, turn, place = self.layer(self.hidden(whole)).float().split(self.sizes, dim=-1)
         upright = turn.new_tensor([1.0, 0.0, 0.0, 0.0, -1.0, 0.0])  # fingers up, palm to the camera
         return HandParameters(pose, shape, rotation_from_columns(turn + upright), place)
 

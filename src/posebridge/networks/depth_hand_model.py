@@ -36,4 +36,4 @@ class DepthHandModel(nn.Module):
         joints, features, quality = (value.unflatten(0, (sets, -1)) for value in told)
         present = torch.ones(joints.shape[:2], dtype=torch.bool, device=joints.device)
         fused = self.fusion(Views(joints, features, quality, present))
-        return FusedHand(fused, self.fused_hand(fused.whole))
+        return FusedHand(fused, self.fused_hand(fused.whole, fused.joints))

@@ -62,7 +62,7 @@ SMALL = DepthFusionSize(
     source_sets=3_200,
     target_sets=1_280,
     test_sets=384,
-    network=DepthHandConfig(decoder_channels=64),
+    network=DepthHandConfig(decoder_channels=64, model_width=256),
     method=MultiViewFusionConfig(
         single=_SMALL_TRAINING,
         fusion=replace(_SMALL_TRAINING, schedule=replace(_SMALL_SCHEDULE, steps=750)),

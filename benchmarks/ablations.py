@@ -3,7 +3,7 @@
 python benchmarks/ablations.py --track body-rgb --study combinations --seeds 3 --json FILE
 
 Studies, with the tables of Lin et al., NeurIPS 2023: components (3a), combinations (B(a), supplement), strides (4),
-temporal (5a), lengths of bones.
+temporal (5a), lengths of bones, masks.
 """
 
 import re
@@ -24,7 +24,7 @@ from posebridge.synthesis.domains import Track
 from posebridge.training.invariant_features import PretrainingConfig
 from posebridge.training.temporal import TemporalConsistency
 
-Study = Literal["components", "combinations", "strides", "temporal", "lengths"]
+Study = Literal["components", "combinations", "strides", "temporal", "lengths", "masks"]
 Change = Callable[[TrackSize], TrackSize]
 WORD = re.compile(r"\w+")
 PSEUDO, WHOLE, TEACHER = "integrated_pseudo_labels", "geometric_reconstruction", "mean_teacher"
@@ -39,6 +39,9 @@ class Ablation(OverSeeds):
 
     study: Study = "components"
     """What is varied."""
+
+    annotation_gap: float = 0.0
+    """Share of the way to a neighbour by which some joints of the source are moved; see recipes/annotation_gap.py."""
 
     out: Path = Path("runs/ablations")
     """Folder of the runs; finished stages there are not trained again."""
@@ -71,6 +74,19 @@ def _pretrained(size: TrackSize) -> TrackSize:
     config = _of(size)
     schedule = config.without_reconstruction().schedule
     return _geometric(pretraining=PretrainingConfig(schedule))(size)
+
+
+def _masks_of_bones(weight: float) -> Change:
+    """Masks that learn nothing, and so no convention of joints; lambda_r is the usual one times ``weight``."""
+
+    def change(size: TrackSize) -> TrackSize:
+        reconstruction = _of(size).reconstruction
+        assert reconstruction is not None
+        redrawing = reconstruction.redrawing
+        redrawing = replace(redrawing, warping=replace(redrawing.warping, learnt_masks=False))
+        return _reconstruction(redrawing=redrawing, weight=weight * reconstruction.weight)(size)
+
+    return change
 
 
 def _guided_by_heat_maps(size: TrackSize) -> TrackSize:
@@ -116,6 +132,12 @@ STUDIES: Mapping[Study, Mapping[str, tuple[MethodName, Change]]] = {
         "mean teacher, temporal consistency": (TEACHER, _temporal),
         "geometric reconstruction": (WHOLE, _same),
     },
+    "masks": {
+        "pseudo-labels alone": (PSEUDO, _same),
+        "learnt masks": (WHOLE, _same),
+        "masks of bones": (WHOLE, _masks_of_bones(1.0)),
+        "masks of bones, 3 lambda_r": (WHOLE, _masks_of_bones(3.0)),
+    },
     "lengths": {name: (PSEUDO, _labels(lengths=name)) for name in ("source", "estimated", "learnt")},
 }
 
@@ -124,11 +146,19 @@ def run(config: Ablation) -> list[dict[str, Any]]:
     """All rows."""
     rows: list[dict[str, Any]] = []
     for seed in range(config.seeds):
-        cell = config.out / f"{config.track}-{config.size}-{seed}"
+        gap = f"-{config.annotation_gap:g}" if config.annotation_gap else ""
+        cell = config.out / f"{config.track}-{config.size}{gap}-{seed}"
         usual = TRACKS[config.track].sizes[config.size]
         for name, (method, change) in STUDIES[config.study].items():
             what = SynthShiftConfig(
-                config.track, method, config.size, seed, "videos", bounds=cell / "bounds", sets=config.sets
+                config.track,
+                method,
+                config.size,
+                seed,
+                "videos",
+                config.annotation_gap,
+                bounds=cell / "bounds",
+                sets=config.sets,
             )
             # What several studies have in common is trained once.
             folder = cell / (method if change(usual) == usual else f"{config.study}-{'-'.join(WORD.findall(name))}")
@@ -140,7 +170,13 @@ def run(config: Ablation) -> list[dict[str, Any]]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Mean and standard error over seeds, as Markdown."""
-    columns = ["source_only", "adapted", "gap_closed", *(name for name in rows[0] if name.startswith("PCK "))]
+    columns = [
+        "source_only",
+        "adapted",
+        "gap_closed",
+        "gap_left_adapted",
+        *(name for name in rows[0] if name.startswith("PCK ")),
+    ]
     return seeds_table(rows, "variant", columns)
 
 

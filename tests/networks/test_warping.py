@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from posebridge.errors import InputError
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.warping import WarpingConfig, WarpingEstimator
 from posebridge.representations.bone_maps import draw_bones
@@ -62,6 +63,18 @@ def test_with_a_prior_regions_are_the_driving_frames_bones(power):
         atol=1e-3,
         rtol=0,
     )
+
+
+def test_masks_may_learn_nothing():
+    """They are the prior, whatever the images look like; what is painted anew is learnt all the same."""
+    made = estimator(learnt_masks=False, mask_prior=2.0)
+    base, *bones = inputs()
+    found, other = made(base, *bones), made(base.flip(-1), *bones)
+    torch.testing.assert_close(found.masks, estimator(mask_prior=2.0)(base, *bones).masks)
+    assert torch.equal(found.masks, other.masks)
+    assert not torch.equal(found.inpainting, other.inpainting)
+    with pytest.raises(InputError, match="need a prior"):
+        WarpingConfig(learnt_masks=False)
 
 
 def test_it_looks_at_the_base_image_and_both_poses():

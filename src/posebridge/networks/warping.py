@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from posebridge.errors import InputError
 from posebridge.networks.hourglass import Hourglass, HourglassConfig
 
 _FAINT = 1e-4  # bone maps fainter than this are one to the prior
@@ -24,7 +25,13 @@ class WarpingConfig:
     # How a region's mask starts: as the driving frame's bone map to this power, so that a few hundred steps are enough
     # on small images. 0: from nothing.
     mask_prior: float = 0.0
+    # False: masks are the prior, and can't make up for joints that are annotated in another place.
+    learnt_masks: bool = True
     background: Literal["static", "affine"] = "static"  # affine: of a camera that moves, predicted
+
+    def __post_init__(self):
+        if not self.learnt_masks and not self.mask_prior > 0:
+            raise InputError("masks that learn nothing need a prior: give mask_prior above 0, or learnt_masks=True")
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class WarpingEstimator(nn.Module):
         self.config = config
         self.hourglass = Hourglass(config.hourglass, 3 + 2 * bones)
         features = self.hourglass.outputs
-        self.masks = nn.Conv2d(features, bones + 1, 7, padding=3)
+        self.masks = nn.Conv2d(features, bones + 1, 7, padding=3) if config.learnt_masks else None
         self.inpainting = nn.Conv2d(features, 1, 7, padding=3)
         self.affine = nn.Linear(features, 6) if config.background == "affine" else None
         for layer in (self.masks, self.affine):  # masks begin as the prior has them, the background at rest
@@ -61,7 +68,10 @@ class WarpingEstimator(nn.Module):
     ) -> Warping:
         """Images are RGB in [0, 1] at the grid's size; bone maps are in (0, 1]."""
         features = self.hourglass(torch.cat([base - 0.5, bones_base, bones_driving], dim=1))
-        logits = self.masks(features)
+        if self.masks is None:
+            logits = torch.zeros_like(bones_driving[:, :1]).expand(-1, bones_driving.shape[1] + 1, -1, -1)
+        else:
+            logits = self.masks(features)
         if self.config.mask_prior:
             # Half-way up its bone's flank a region is as likely as the background.
             prior = self.config.mask_prior * (2 * bones_driving).clamp_min(_FAINT).log()

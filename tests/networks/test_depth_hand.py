@@ -116,7 +116,8 @@ def told(joints: Tensor, seed: int = 3) -> SeenHand:
     weights = torch.rand(len(joints), 21, 4, 4, generator=generator).flatten(2).softmax(-1).view(-1, 21, 4, 4)
     features = torch.randn(len(joints), 8, 4, 4, generator=generator)
     model = made.whole(torch.zeros(len(joints), made.encoder_channels), joints)
-    return SeenHand(maps, weights, joints, model, features, 0.8)
+    points, surface = torch.zeros(len(joints), 3, 4, 4), torch.ones(len(joints), 4, 4, dtype=torch.bool)
+    return SeenHand(maps, weights, joints, model, features, 0.8, points, surface)
 
 
 def test_views_are_fused_in_the_space_of_their_candidate():

@@ -35,15 +35,6 @@ class HandMesh:
     vertices: Float[Tensor, "B V 3"]
     joints: Float[Tensor, "B J 3"]
 
-    def moved(self, T: Float[Tensor, "B 4 4"]) -> "HandMesh":
-        """The same hands in another frame."""
-        turn, shift = T[:, :3, :3].transpose(1, 2), T[:, None, :3, 3]
-        return HandMesh(self.vertices @ turn + shift, self.joints @ turn + shift)
-
-    def detach(self) -> "HandMesh":
-        """Without gradients."""
-        return HandMesh(self.vertices.detach(), self.joints.detach())
-
 
 class ParametricHand(Protocol):
     """A hand model, differentiable in its parameters."""

@@ -42,7 +42,7 @@ def cube_crop_map(
 
 
 def normalise_depth(
-    depth_m: Float[Tensor, "B H W"], centre_m: Float[Tensor, "B 3"], cube_m: float
+    depth_m: Float[Tensor, "B H W"], centre_m: Float[Tensor, "B 3"], cube_m: float | Float[Tensor, "B 1 1"]
 ) -> Float[Tensor, "B H W"]:
     """(z - z0) / (cube / 2) in [-1, 1]; +1 where depth is missing (0) or beyond the cube, -1 in front of it."""
     relative = ((depth_m - centre_m[:, 2, None, None]) / (cube_m / 2)).clamp(-1, _BACK)
@@ -76,6 +76,8 @@ def inside_cube(points_m: Float[Tensor, "B N 3"], centre_m: Float[Tensor, "B 3"]
     return ((points_m - centre_m[:, None]).abs() <= cube_m / 2).all(dim=-1)
 
 
-def foreground(depth_m: Float[Tensor, "B H W"], centre_m: Float[Tensor, "B 3"], cube_m: float) -> Bool[Tensor, "B H W"]:
+def foreground(
+    depth_m: Float[Tensor, "B H W"], centre_m: Float[Tensor, "B 3"], cube_m: float | Float[Tensor, "B 1 1"]
+) -> Bool[Tensor, "B H W"]:
     """Which pixels were measured between the cube's front and back: the mask that belongs to ``normalise_depth``."""
     return (depth_m > 0) & ((depth_m - centre_m[:, 2, None, None]).abs() < cube_m / 2)

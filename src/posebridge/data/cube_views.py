@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from posebridge.cameras.crop import warp_images
+from posebridge.cameras.cube import foreground, normalise_depth
 from posebridge.cameras.multiview import inverse_rigid, rigid, transform
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import Observation
@@ -86,14 +87,11 @@ class CubeViews:
 
     def picture(self) -> Float[Tensor, "B 1 H W"]:
         """Depth in units of the cube: -1 its front, 1 its back and where nothing is known, as ``normalise_depth``."""
-        relative = ((self.depth_m - self.centre_m[:, 2, None, None]) / self.half_m[:, None, None]).clamp(-1, 1)
-        return torch.where(self.depth_m > 0, relative, 1.0)[:, None]
+        return normalise_depth(self.depth_m, self.centre_m, 2 * self.half_m[:, None, None])[:, None]
 
     def foreground(self) -> Bool[Tensor, "B H W"]:
         """Pixels that were measured between the cube's front and back."""
-        return (self.depth_m > 0) & (
-            (self.depth_m - self.centre_m[:, 2, None, None]).abs() < self.half_m[:, None, None]
-        )
+        return foreground(self.depth_m, self.centre_m, 2 * self.half_m[:, None, None])
 
     def points(self, stride: int = 1) -> tuple[Float[Tensor, "B 3 h w"], Bool[Tensor, "B h w"]]:
         """What every ``stride``-th pixel sees, in the view's space, and whether it is in the cube's depth at all."""

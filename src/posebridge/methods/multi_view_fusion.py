@@ -134,7 +134,7 @@ class FineTuning(DepthStage):
         for seen in stacks:
             mesh = pose_parameters(self.hand, seen.model, views.half_m)
             elsewhere = transform(views.world_to_cube[other] @ views.cube_to_world, mesh.vertices)
-            lesson = {**pixel_terms(seen, taught.joints, drawn.shown, beta), **model_terms(mesh, taught, beta)}
+            lesson = {**pixel_terms(seen, taught.joints, beta), **model_terms(mesh, taught, beta)}
             fitting = self._misfits({"fitting": (mesh.vertices, evidence), "cross": (elsewhere, evidence.take(other))})
             found.append({**fitting, **_named("taught_", lesson), **prior_terms(self.spheres, mesh, seen.model)})
         fitting = self._misfits({"fused_fitting": (fused.hand.vertices, evidence)})

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from posebridge.bodies.parametric_hand import HandParameters
 from posebridge.geometry.offset_maps import OffsetMaps, decode_offsets, encode_offsets, normalised_weights
 from posebridge.networks.encoder_decoder import EncoderDecoder
-from posebridge.networks.hourglass import Hourglass, HourglassConfig
+from posebridge.networks.hourglass import Hourglass, HourglassConfig, convolution
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class SeenHand:
     model: HandParameters
     features: Float[Tensor, "B C h w"]  # of the decoder
     reach: float  # d of Eq. 1
+    points: Float[Tensor, "B 3 h w"]  # what its pixels see,
+    surface: Bool[Tensor, "B h w"]  # and whether it is the hand
 
     @property
     def quality(self) -> Float[Tensor, "B J"]:
@@ -79,7 +81,7 @@ class DepthHandNet(EncoderDecoder):
         found = [self._read(self.pixels(x), self.whole, features[-1].mean((2, 3)), x, points, surface)]
         for stack in self.more:
             assert isinstance(stack, _Stack)
-            x, whole = stack(x, found[-1], points, surface)
+            x, whole = stack(x, found[-1])
             found.append(self._read(stack.pixels(x), stack.whole, whole, x, points, surface))
         return found
 
@@ -93,7 +95,9 @@ class DepthHandNet(EncoderDecoder):
         with torch.autocast(raw.device.type, enabled=False):
             weights = normalised_weights(self.config.sharpness * weight, surface)
             joints = decode_offsets(points, maps, weights, self.config.reach)
-        return SeenHand(maps, weights, joints, head(whole, joints), features.float(), self.config.reach)
+        return SeenHand(
+            maps, weights, joints, head(whole, joints), features.float(), self.config.reach, points, surface
+        )
 
 
 class _PixelHead(nn.Conv2d):
@@ -138,21 +142,15 @@ class _Stack(nn.Module):
         super().__init__()
         width = config.decoder_channels
         self.config = config
-        self.together = nn.Sequential(
-            nn.Conv2d(width + 9 * config.joints, config.stack.channels, 1, bias=False),
-            nn.BatchNorm2d(config.stack.channels),
-            nn.ReLU(inplace=True),
-        )
+        self.together = convolution(width + 9 * config.joints, config.stack.channels, size=1)
         self.hourglass = Hourglass(config.stack, config.stack.channels)
         self.back = nn.Conv2d(self.hourglass.outputs, width, 1)
         self.pixels = _PixelHead(width, config.joints)
         self.whole = ModelHead(width, config)
 
-    def forward(
-        self, x: Tensor, found: SeenHand, points: Tensor, surface: Tensor
-    ) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B C"]]:
+    def forward(self, x: Tensor, found: SeenHand) -> tuple[Float[Tensor, "B C h w"], Float[Tensor, "B C"]]:
         """Features, and those of the whole crop."""
-        again = encode_offsets(points, surface, found.joints, self.config.reach)  # what the joints imply
+        again = encode_offsets(found.points, found.surface, found.joints, found.reach)  # what the joints imply
         told = [x, found.maps.heat, found.maps.direction.flatten(1, 2), found.weights]
         seen = torch.cat([*told, again.heat, again.direction.flatten(1, 2)], dim=1)
         x = x + self.back(self.hourglass(self.together(seen.to(x))))

@@ -10,7 +10,6 @@ import torch
 
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import LabelledBatch
-from posebridge.data.augment import GeometryConfig
 from posebridge.data.held import Held
 from posebridge.data.sets import SetStream
 from posebridge.methods.multi_view_fusion import FineTuningConfig, MultiViewFusion, MultiViewFusionConfig
@@ -20,15 +19,14 @@ from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.recipes.depth_fusion_measure import HandErrors, measure
 from posebridge.recipes.pipeline import rendering_progress
 from posebridge.recipes.render import RenderConfig, open_samples
+from posebridge.recipes.track import HELD_OUT
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, with_meshes
 from posebridge.training.depth_training import DepthTrainingConfig, DepthWeights
-from posebridge.training.depth_views import DepthContext, DepthViewConfig
+from posebridge.training.depth_views import DepthContext
 from posebridge.training.optimisers import Schedule
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run
-
-_HELD_OUT = 1_000_003  # streams with seeds from here on are for scoring
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,7 @@ class DepthFusionSize:
 _SMALL_SCHEDULE = Schedule(
     steps=1_500, learning_rate=2e-3, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0
 )
-_SMALL_VIEWS = DepthViewConfig(
-    GeometryConfig(rotation_deg=45.0, shear_deg=0.0, translation=0.04, scale=(0.9, 1.1)), shift=0.04
-)
-_SMALL_TRAINING = DepthTrainingConfig(
-    _SMALL_SCHEDULE, sets=20, augmentation=_SMALL_VIEWS, weights=DepthWeights(maps=30.0)
-)
+_SMALL_TRAINING = DepthTrainingConfig(_SMALL_SCHEDULE, sets=20, weights=DepthWeights(maps=30.0))
 
 SMALL = DepthFusionSize(
     name="small",
@@ -66,9 +59,7 @@ SMALL = DepthFusionSize(
     method=MultiViewFusionConfig(
         single=_SMALL_TRAINING,
         fusion=replace(_SMALL_TRAINING, schedule=replace(_SMALL_SCHEDULE, steps=750)),
-        fine_tuning=FineTuningConfig(
-            schedule=replace(_SMALL_SCHEDULE, steps=400, learning_rate=5e-4), sets=10, augmentation=_SMALL_VIEWS
-        ),
+        fine_tuning=FineTuningConfig(schedule=replace(_SMALL_SCHEDULE, steps=400, learning_rate=5e-4), sets=10),
     ),
 )
 
@@ -114,7 +105,7 @@ def render_data(size: DepthFusionSize, config: DepthFusionConfig) -> DepthFusion
     """Both domains; what is scored is the same for all seeds."""
     counts = (size.source_sets, size.target_sets, size.test_sets, size.test_sets)
     domains = ("studio", config.target, "studio", config.target)
-    seeds = (2 * config.seed, 2 * config.seed + 1, _HELD_OUT, _HELD_OUT + 1)
+    seeds = (2 * config.seed, 2 * config.seed + 1, HELD_OUT, HELD_OUT + 1)
     with rendering_progress(sum(counts) * size.views) as told:
         parts = zip(counts, domains, seeds, strict=True)
         return DepthFusionData(*(_held(size, name, count, seed, told) for count, name, seed in parts))

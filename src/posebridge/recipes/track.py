@@ -25,7 +25,7 @@ from posebridge.synthesis.stream import CHUNK
 from posebridge.training.source_training import SourceTrainingConfig
 
 Footage = Literal["stills", "videos"]  # what is adapted to: single images, or frames of videos
-_HELD_OUT = 1_000_003  # streams with seeds from here on are for scoring
+HELD_OUT = 1_000_003  # streams with seeds from here on are for scoring
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class TrackRenderer:
             target_labelled=stills if videos is None else videos,
             source_videos=None if videos is None else self.source_videos(seed),
             bound_labelled=stills,
-            test_source=self._held(plan.source, size.test_samples, _HELD_OUT).all(),
-            test_target=self._held(plan.target, size.test_samples, _HELD_OUT + 1).all(),
+            test_source=self._held(plan.source, size.test_samples, HELD_OUT).all(),
+            test_target=self._held(plan.target, size.test_samples, HELD_OUT + 1).all(),
         )
 
     def videos(self, seed: int) -> Held[LabelledBatch]:

@@ -181,15 +181,14 @@ def single_terms(
 ) -> Terms:
     """Single views against hands that are known, or taken for known (Eq. 7 to 9), and the prior."""
     own = pose_parameters(hand, seen.model, views.half_m)
-    pixels, model = pixel_terms(seen, wanted.joints, views, beta), model_terms(own, wanted, beta)
+    pixels, model = pixel_terms(seen, wanted.joints, beta), model_terms(own, wanted, beta)
     return {**pixels, **model, **prior_terms(spheres, own, seen.model)}
 
 
-def pixel_terms(seen: SeenHand, joints: Float[Tensor, "B J 3"], views: CubeViews, beta: float) -> Terms:
+def pixel_terms(seen: SeenHand, joints: Float[Tensor, "B J 3"], beta: float) -> Terms:
     """Eq. 7 and 8; of the maps, the pixels of the hand."""
-    points, surface = views.points(views.depth_m.shape[-1] // seen.maps.heat.shape[-1])
-    maps = encode_offsets(points, surface, joints, seen.reach)
-    on_hand = surface.nonzero(as_tuple=True)
+    maps = encode_offsets(seen.points, seen.surface, joints, seen.reach)
+    on_hand = seen.surface.nonzero(as_tuple=True)
     both = ((seen.maps.heat[:, :, None], maps.heat[:, :, None]), (seen.maps.direction, maps.direction))
     differences = [_smooth_l1(_at(found, on_hand), _at(wanted, on_hand), beta) for found, wanted in both]
     return {"joints": _smooth_l1(seen.joints, joints, beta), "maps": torch.stack(differences).sum()}

@@ -4,17 +4,16 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
+from posebridge.rendering.photometry import erase
+
 
 def erased(
     depth_m: Float[Tensor, "B H W"], generator: Generator, share: float = 0.5, side: tuple[float, float] = (0.1, 0.3)
 ) -> Float[Tensor, "B H W"]:
     """Depth with one rectangle missing in a ``share`` of the pictures ; its sides are shares of theirs."""
-    B, height, width = depth_m.shape
-    draws = torch.rand(B, 5, generator=generator).to(depth_m)
+    draws = torch.rand(len(depth_m), 5, generator=generator)
     extent = side[0] + (side[1] - side[0]) * draws[:, :2]
-    corner = draws[:, 2:4] * (1 - extent)
-    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    place = torch.stack([(v + 0.5) / height, (u + 0.5) / width], dim=-1).to(depth_m)
-    low, high = corner[:, None, None], (corner + extent)[:, None, None]
-    gone = ((place >= low) & (place < high)).all(-1) & (draws[:, 4, None, None] < share)
-    return depth_m.masked_fill(gone, 0)
+    centre = draws[:, 2:4] * (1 - extent) + extent / 2
+    sides = extent * (draws[:, 4:] < share)
+    # Drawn by rows and columns; boxes are given by x and y.
+    return erase(depth_m[:, None], centre.flip(1), sides.flip(1), torch.zeros(len(depth_m), 1))[:, 0]

@@ -189,11 +189,11 @@ def sensor_noise(
 
 
 def erase(
-    images: Float[Tensor, "B 3 H W"],
+    images: Float[Tensor, "B C H W"],
     centre: Float[Tensor, "B 2"],
     sides: Float[Tensor, "B 2"],
-    colour: Float[Tensor, "B 3"],
-) -> Float[Tensor, "B 3 H W"]:
+    colour: Float[Tensor, "B C"],
+) -> Float[Tensor, "B C H W"]:
     """One box of one colour per image. ``centre`` and ``sides`` (x, y) are fractions of the image's sides."""
     height, width = images.shape[2:]
     x = (torch.arange(width, device=images.device) + 0.5) / width

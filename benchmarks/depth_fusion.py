@@ -17,7 +17,15 @@ from over_seeds import OverSeeds, seeds_table
 from posebridge.errors import InputError
 from posebridge.methods.multi_view_fusion import FineTuningConfig
 from posebridge.networks.view_fusion import ViewFusionConfig
-from posebridge.recipes.depth_fusion import SIZES, DepthFusionConfig, DepthFusionSize, render_data, run_depth_fusion
+from posebridge.recipes.depth_fusion import (
+    SIZES,
+    DepthFusionConfig,
+    DepthFusionSize,
+    compare_fusions,
+    render_data,
+    run_depth_fusion,
+)
+from posebridge.recipes.depth_fusion_measure import HandErrors
 
 Study = Literal["losses", "fusion", "views"]
 Change = Callable[[DepthFusionSize], DepthFusionSize]
@@ -46,31 +54,21 @@ def _tuned(**changes: Any) -> Change:
     return change
 
 
-def _fused(**changes: Any) -> Change:
-    """Another graph, and no fine-tuning: Table 1 is about pretrained models."""
-
-    def change(size: DepthFusionSize) -> DepthFusionSize:
-        still = _tuned(schedule=replace(size.method.fine_tuning.schedule, steps=0))(size)
-        return replace(still, fusion=replace(ViewFusionConfig(), **changes))
-
-    return change
-
-
-STUDIES: Mapping[Study, Mapping[str, Change]] = {
+FUSIONS: Mapping[str, ViewFusionConfig] = {
+    "joints": ViewFusionConfig(visual=False, confidence="none"),
+    "joints, features": ViewFusionConfig(confidence="none"),
+    "joints, features, confidence": ViewFusionConfig(confidence="shared"),
+    "joints, features, grouped confidence": ViewFusionConfig(),
+}
+STUDIES: Mapping[str, Mapping[str, Change]] = {
     "losses": {
+        "whole": _tuned(),
         "L_sm": _tuned(cross_weight=0.0, distillation_weight=0.0),
         "L_sm, L_cm": _tuned(distillation_weight=0.0),
         "L_sm, L_ms": _tuned(cross_weight=0.0),
-        "L_sm, L_cm, L_ms": _tuned(),
-        "without L_prior": _tuned(prior_weight=0.0),
+        "whole, without L_prior": _tuned(prior_weight=0.0),
     },
-    "fusion": {
-        "joints": _fused(visual=False, confidence="none"),
-        "joints, features": _fused(confidence="none"),
-        "joints, features, confidence": _fused(confidence="shared"),
-        "joints, features, grouped confidence": _fused(),
-    },
-    "views": {"three views": _tuned(), "one view": _tuned(single_view=True)},
+    "views": {"whole": _tuned(), "one view": _tuned(single_view=True)},
 }
 
 
@@ -81,15 +79,21 @@ def run(config: DepthFusion) -> list[dict[str, Any]]:
         cell = config.out / f"{config.target}-{config.size}-{seed}"
         base = DepthFusionConfig(config.size, seed, config.target)
         data = render_data(SIZES[config.size], base)
-        for name, change in STUDIES[config.study].items():
-            shared = cell / (f"pretrained-{name}" if config.study == "fusion" else "pretrained")
-            what = replace(base, pretrained=shared)
-            found = run_depth_fusion(what, cell / f"{config.study}-{name}", config.hardware, change, data)
-            for phase, errors in found.items():
-                values = asdict(errors)
-                rows.append({"seed": seed, "variant": f"{name}: {phase}", **values.pop("rules_mm"), **values})
+        shared = replace(base, pretrained=config.out / f"pretrained-{config.size}-{seed}")
+        if config.study == "fusion":
+            found = compare_fusions(shared, cell / "fusion", config.hardware, FUSIONS, data)
+            rows += [_row(seed, name, errors) for name, errors in found.items()]
+            config.keep(rows)
+        for name, change in STUDIES.get(config.study, {}).items():
+            found = run_depth_fusion(shared, cell / name, config.hardware, change, data)
+            rows += [_row(seed, f"{name}: {phase}", errors) for phase, errors in found.items()]
             config.keep(rows)
     return rows
+
+
+def _row(seed: int, variant: str, errors: HandErrors) -> dict[str, Any]:
+    values = asdict(errors)
+    return {"seed": seed, "variant": variant, **values.pop("rules_mm"), **values}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

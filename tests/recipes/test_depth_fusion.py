@@ -9,8 +9,16 @@ import pytest
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.data.cube_views import CubeViews
 from posebridge.errors import InputError
+from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.recipes import depth_fusion
-from posebridge.recipes.depth_fusion import SMALL, DepthFusionConfig, DepthFusionSize, render_data, run_depth_fusion
+from posebridge.recipes.depth_fusion import (
+    SMALL,
+    DepthFusionConfig,
+    DepthFusionSize,
+    compare_fusions,
+    render_data,
+    run_depth_fusion,
+)
 from posebridge.recipes.depth_fusion_measure import RULES, HandErrors, measure
 from training.dots import ONE_CPU
 from training.hands import CUBE_M, TINY, new_model
@@ -86,3 +94,18 @@ def test_perfect_hands_have_no_error(small, monkeypatch):
     assert max(errors.rules_mm.values()) < 0.05  # through the world and back
     assert errors.fused_pixels_mm < 0.05
     assert errors.model_mm > 1
+
+
+def test_fusions_share_the_network_of_single_views(small, tmp_path):
+    config = DepthFusionConfig(pretrained=tmp_path / "pretrained")
+    data = render_data(quick(SMALL), config)
+    fusions = {"joints": ViewFusionConfig(visual=False, confidence="none"), "all": ViewFusionConfig()}
+    measured = compare_fusions(config, tmp_path / "fusion", ONE_CPU, fusions, data)
+    assert [*measured] == ["joints, studio", "joints, street", "all, studio", "all, street"]
+    joints, everything = measured["joints, street"], measured["all, street"]
+    assert joints.pixels_mm == everything.pixels_mm
+    assert joints.rules_mm == everything.rules_mm
+    assert joints.fused_pixels_mm != everything.fused_pixels_mm
+    run_depth_fusion(config, tmp_path / "whole", ONE_CPU, data=data)  # goes on from the same network
+    with pytest.raises(ValueError, match="give the folder"):
+        compare_fusions(DepthFusionConfig(), tmp_path / "fusion", ONE_CPU, fusions, data)

@@ -22,7 +22,7 @@ from posebridge.recipes.render import RenderConfig, open_samples
 from posebridge.recipes.track import HELD_OUT
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, with_meshes
-from posebridge.training.depth_training import DepthTrainingConfig, DepthWeights
+from posebridge.training.depth_training import DepthTrainingConfig, DepthWeights, FusionTraining, SingleViewTraining
 from posebridge.training.depth_views import DepthContext
 from posebridge.training.optimisers import Schedule
 from posebridge.training.options import Hardware
@@ -155,16 +155,7 @@ def run_depth_fusion(
     usual = SIZES[config.size]
     size = change(usual)
     run = Run.create(folder, "depth-fusion", config, hardware, size)
-    before = run
-    if config.pretrained is not None:
-        same = replace(config, pretrained=None)
-        before = Run.create(
-            config.pretrained,
-            "depth-fusion",
-            same,
-            hardware,
-            (size.network, size.fusion, size.method.single, size.method.fusion),
-        )
+    before = run if config.pretrained is None else _pretraining(config, config.pretrained, hardware)
     data = data or render_data(size, config)
     hand = AnnyHand(size.network.shape_size)
     context = context_of(size, data, config.seed, hand, hardware.workers)
@@ -178,3 +169,42 @@ def run_depth_fusion(
         if adapting:
             measured["fine-tuned"] = measure(stage.result(), hand, data.test_target, context.cube_m, size.views)
     return measured
+
+
+def compare_fusions(
+    config: DepthFusionConfig,
+    folder: Path,
+    hardware: Hardware,
+    fusions: Mapping[str, ViewFusionConfig],
+    data: DepthFusionData,
+) -> dict[str, HandErrors]:
+    """Other networks that fuse what one network of single views has seen; errors on both domains, without fine-tuning.
+
+    Raises ``ValueError`` where ``config`` doesn't say where the network of single views lies or goes.
+    """
+    if config.pretrained is None:
+        raise ValueError("fusions are compared on one network of single views: give the folder `pretrained`")
+    size = SIZES[config.size]
+    before = _pretraining(config, config.pretrained, hardware)
+    hand = AnnyHand(size.network.shape_size)
+    context = context_of(size, data, config.seed, hand, hardware.workers)
+    single = SingleViewTraining(size.method.single, context, context.new_model())
+    before.train(1, single)
+    measured: dict[str, HandErrors] = {}
+    for name, fusion in fusions.items():
+        other = replace(size, fusion=fusion)
+        model = context_of(other, data, config.seed, hand, hardware.workers).new_model()
+        model.single = single.result().single
+        stage = FusionTraining(size.method.fusion, context, model)
+        run = before if other == size else Run.create(folder / name, "depth-fusion", config, hardware, other)
+        run.train(2, stage)
+        for domain, held in (("studio", data.test_source), (config.target, data.test_target)):
+            measured[f"{name}, {domain}"] = measure(stage.result(), hand, held, context.cube_m, size.views)
+    return measured
+
+
+def _pretraining(config: DepthFusionConfig, folder: Path, hardware: Hardware) -> Run:
+    """The run that holds stages 1 and 2, which no target has a part in."""
+    size = SIZES[config.size]
+    recipe = (size.network, size.fusion, size.method.single, size.method.fusion)
+    return Run.create(folder, "depth-fusion", DepthFusionConfig(config.size, config.seed), hardware, recipe)

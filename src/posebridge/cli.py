@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Protocol
 
 import tyro
 
+from posebridge.cli_depth import DepthOptions, refuse_flags
 from posebridge.cli_runs import AdaptCommand, DemoCommand, RenderCommand, ResumeCommand
 from posebridge.cli_train import TrainCommand
 from posebridge.errors import InputError
@@ -79,7 +80,7 @@ class ReportCommand:
 
 @dataclass(frozen=True)
 class PredictCommand:
-    """Find the joints in images or videos, in pixels of the files as they lie on disk.
+    """Find the joints in images or videos, in pixels of the files as they lie on disk; of depth, the mesh too.
 
     Writes predictions.npz (key, joint_names, uv_px, xyz_mm, confidence), the skeletons drawn over the frames, and
     skipped.json, the list of what could not be read. An earlier outcome in the same folder is replaced.
@@ -89,7 +90,8 @@ class PredictCommand:
     """A run's folder, or a model's."""
 
     input: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="INPUT")]
-    """An image, a video, or a folder of either."""
+    """An image, a video, or a folder of either. For a model of depth: a folder of 16-bit pictures, an .npz with depth_m
+    and K, or a folder with cameras.json and a folder of pictures a camera."""
 
     out: Path
     """Folder for the outcome."""
@@ -106,7 +108,15 @@ class PredictCommand:
 
     intrinsics: tuple[float, float, float, float] | None = None
     """fx fy cx cy in pixels of the files: joints in space then come out in the camera's frame, not relative to the
-    root."""
+    root. Pictures of depth need it."""
+
+    depth: Annotated[DepthOptions, tyro.conf.arg(name="")] = field(default_factory=DepthOptions)
+
+    follow: bool = False
+    """Of depth: the frames are a stream of one camera, and the hand is looked for where it was in the frame before."""
+
+    meshes: Literal["npz", "ply", "none"] = "npz"
+    """Of depth: meshes.npz, or meshes/KEY.ply a frame for any 3D viewer."""
 
     every: int = 1
     """Of videos, each n-th frame only."""
@@ -128,6 +138,13 @@ class PredictCommand:
 
     def run(self) -> None:
         """Predict, and say what was written and what was skipped."""
+        from posebridge.deployment.description import kind_of_model
+
+        if kind_of_model(self.model) == "depth-hand":
+            self._predict_depth()
+            return
+        self.depth.refuse("a model of multi-view-fusion")
+        refuse_flags(self, ("follow", "meshes"), "it is for models of multi-view-fusion, and this one reads colour")
         from posebridge.data.target import TargetConfig
         from posebridge.deployment.predict_files import PredictConfig, predict_files
         from posebridge.distribute import Workers
@@ -143,6 +160,16 @@ class PredictCommand:
         workers = Workers(self.workers, self.ray)
         config = PredictConfig(self.model, target, self.out, self.overlays, self.batch_size, self.device, workers)
         print(predict_files(config))
+
+    def _predict_depth(self) -> None:
+        from posebridge.deployment.predict_depth import PredictDepthConfig, predict_depth_files
+
+        refuse_flags(self, ("boxes", "padding", "every", "workers", "ray"), "this model reads depth")
+        if self.hand == "annotated":
+            raise InputError("--hand annotated needs boxes, which depth doesn't take: give left or right")
+        target = self.depth.target(self.input, self.intrinsics, self.hand)
+        how = (self.meshes, self.follow, self.overlays, self.batch_size, self.device)
+        print(predict_depth_files(PredictDepthConfig(self.model, target, self.out, *how)))
 
 
 @dataclass(frozen=True)

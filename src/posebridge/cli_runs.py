@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from posebridge.cli_depth import DepthOptions, refuse_flags
 from posebridge.cli_train import absolute_weights, run_and_report
 from posebridge.errors import InputError
 from posebridge.training.options import Hardware
@@ -107,15 +108,22 @@ class AdaptCommand:
 
     method: Annotated[
         tyro.conf.Positional[
-            Literal["mean-teacher", "integrated-pseudo-labels", "geometric-reconstruction", "source-only"]
+            Literal[
+                "mean-teacher",
+                "integrated-pseudo-labels",
+                "geometric-reconstruction",
+                "multi-view-fusion",
+                "source-only",
+            ]
         ],
         tyro.conf.arg(metavar="METHOD"),
     ]
     """mean-teacher, integrated-pseudo-labels, or geometric-reconstruction, which redraws frames of a video from one
-    another; or source-only, which stops before adapting, to compare with."""
+    another; multi-view-fusion for depth; or source-only, which stops before adapting, to compare with."""
 
     target: Path
-    """An image, a folder of images, a video, or a folder of videos."""
+    """An image, a folder of images, a video, or a folder of videos. For multi-view-fusion, depth: a folder of 16-bit
+    pictures, an .npz with depth_m and K, or a folder with cameras.json and a folder of pictures a camera."""
 
     out: Path
     """Folder of the run."""
@@ -144,7 +152,9 @@ class AdaptCommand:
     pairs frames that are 5, 10 or 15 apart. For geometric-reconstruction."""
 
     intrinsics: tuple[float, float, float, float] | None = None
-    """fx fy cx cy in pixels of the files, for poses in metres."""
+    """fx fy cx cy in pixels of the files, for poses in metres; pictures of depth need it."""
+
+    depth: Annotated[DepthOptions, tyro.conf.arg(name="")] = field(default_factory=DepthOptions)
 
     source: Path | None = None
     """A trained model (a run or its folder) to start from, instead of training one."""
@@ -173,6 +183,10 @@ class AdaptCommand:
 
     def run(self) -> None:
         """Adapt and report."""
+        if self.method == "multi-view-fusion":
+            self._adapt_depth()
+            return
+        self.depth.refuse("multi-view-fusion")
         from posebridge.data.target import TargetConfig
         from posebridge.recipes.adapt import AdaptConfig, run_adapt
         from posebridge.report.page import write_report
@@ -195,6 +209,20 @@ class AdaptCommand:
         write_report(record, self.out / "report.html")
         _tell(self.out)
 
+    def _adapt_depth(self) -> None:
+        from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
+        from posebridge.report.page import write_report
+
+        colour = ("boxes", "padding", "every", "sequence_by", "stride", "encoder_weights", "vgg_weights")
+        refuse_flags(self, (*colour, "subject"), "multi-view-fusion reads depth of one hand")
+        if self.hand == "annotated":
+            raise InputError("--hand annotated needs boxes, which depth doesn't take: give left or right")
+        source, truth = (path and path.absolute() for path in (self.source, self.truth))
+        target = self.depth.target(self.target, self.intrinsics, self.hand)
+        config = AdaptDepthConfig(target, source, self.domain, self.size, truth, self.seed)
+        write_report(run_adapt_depth(config, self.out, self.hardware), self.out / "report.html")
+        tell_depth(self.out)
+
 
 @dataclass(frozen=True)
 class ResumeCommand:
@@ -208,6 +236,7 @@ class ResumeCommand:
     def run(self) -> None:
         """Read the run's config and run it again; finished stages are loaded."""
         from posebridge.recipes.adapt import AdaptConfig, run_adapt
+        from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
         from posebridge.recipes.demo import DemoConfig, run_demo
         from posebridge.recipes.synthshift import SynthShiftConfig, run_synthshift
         from posebridge.recipes.transfer import TransferConfig
@@ -219,6 +248,7 @@ class ResumeCommand:
         kinds = {
             "demo": SynthShiftConfig,
             "adapt": AdaptConfig,
+            "adapt-depth": AdaptDepthConfig,
             "synthshift": SynthShiftConfig,
             "train": TransferConfig,
         }
@@ -228,10 +258,19 @@ class ResumeCommand:
         elif isinstance(config, AdaptConfig):
             write_report(run_adapt(config, self.run_folder, self.hardware), self.run_folder / "report.html")
             _tell(self.run_folder)
+        elif isinstance(config, AdaptDepthConfig):
+            write_report(run_adapt_depth(config, self.run_folder, self.hardware), self.run_folder / "report.html")
+            tell_depth(self.run_folder)
         elif isinstance(config, TransferConfig):
             run_and_report(config, self.run_folder, self.hardware)
         else:
             print(json.dumps(run_synthshift(config, self.run_folder, self.hardware).row()))
+
+
+def tell_depth(folder: Path) -> None:
+    """Say what a run on depth has left."""
+    _tell(folder)
+    print(f"Meshes: {folder / 'meshes.npz'}")
 
 
 def _tell(folder: Path) -> None:

@@ -136,6 +136,28 @@ class Redrawing:
 
 
 @dataclass(frozen=True)
+class DepthFit:
+    """How well one model's hands explain the depth of a target, over its frames."""
+
+    frames: int
+    apart_mm: float  # of the mesh along the ray where both are: the median over frames of each one's median
+    worst_apart_mm: float  # nine frames of ten are better
+    explained: float  # share of what was measured in the cube that is within a centimetre of the mesh; the mean
+    of_two_minds_mm: float  # mean distance of the joints that the pixels tell from those of the mesh
+
+
+@dataclass(frozen=True)
+class DepthHandPicture:
+    """A depth frame with its hand before adaptation and after: depth with joints, mesh, and both from the side."""
+
+    key: str
+    before: np.ndarray  # (H, W, 3) uint8 RGB
+    after: np.ndarray  # (H, W, 3) uint8
+    apart_before_mm: float
+    apart_after_mm: float
+
+
+@dataclass(frozen=True)
 class Skipped:
     """A file that could not be used."""
 
@@ -197,6 +219,8 @@ class Record:
     published: tuple[PublishedRow, ...] = ()  # of the same target and metric; rows of one table stand together
     redrawings: tuple[Redrawing, ...] = ()
     confident: ConfidentJoints | None = None
+    depth_fits: Mapping[Role, DepthFit] = field(default_factory=dict)
+    depth_hands: tuple[DepthHandPicture, ...] = ()
 
     def __post_init__(self):
         joints = range(len(self.joint_names))

@@ -27,6 +27,7 @@ _REDRAWING_ARRAYS = (
 _ARRAYS = {  # what lies in record.npz: field of the record -> (names there are prefix_name_index, arrays of an item)
     "gallery": ("", _FRAME_ARRAYS),
     "redrawings": ("redrawing_", _REDRAWING_ARRAYS),
+    "depth_hands": ("depth_hand_", ("before", "after")),
 }
 
 
@@ -66,8 +67,9 @@ def load_record(folder: Path) -> Record:
     try:
         for i, frame in enumerate(numbers["gallery"]):
             frame.update(_frame_arrays(folder / ARRAYS_NAME, i))
-        for i, redrawing in enumerate(numbers.get("redrawings", ())):
-            redrawing.update(_item_arrays(folder / ARRAYS_NAME, "redrawings", i))
+        for field in ("redrawings", "depth_hands"):
+            for i, item in enumerate(numbers.get(field, ())):
+                item.update(_item_arrays(folder / ARRAYS_NAME, field, i))
         return _build(Record, numbers)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is not a complete record ({error}): run the command again") from error

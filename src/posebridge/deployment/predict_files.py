@@ -94,7 +94,7 @@ class BatchPredictor:
 
     @cached_property
     def _placed(self) -> Predictor:
-        return replace(self.predictor, network=self.predictor.network.to(_device(self.device)))
+        return replace(self.predictor, network=self.predictor.network.to(usable_device(self.device)))
 
     def __call__(self, batch: UnlabelledBatch) -> KeypointSet:
         """Predictions in pixels of the files. Raises ``InputError`` where this process lacks the device."""
@@ -114,13 +114,13 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     away = config.workers.elsewhere
     device = "cpu" if away and config.device == "auto" else config.device
     if config.workers.ray is None:
-        _device(device)
+        usable_device(device)
     spec, network = load_model(config.model)
     predictor = Predictor(spec, network)
     target = open_target(replace(config.target, size_px=spec.size_px))
     if target.crop.hand is not None and skeleton_of(spec).mirror_of:
         raise InputError(f"the model predicts bodies ({spec.skeleton}): leave --hand out, and hand from the boxes")
-    _check_out(config)
+    check_writable(config.out, config.target.path, draws=config.overlays != 0)
 
     overlays = _overlays(config, predictor, target.frames)
     parts: list[KeypointSet] = []
@@ -221,7 +221,8 @@ def _progress(frames: FrameStream, every: int) -> AbstractContextManager[tqdm]:
     return tqdm(total=total, desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True)
 
 
-def _device(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
+    """A device by its name; "auto" is a GPU where there is one. Raises ``InputError`` for one that isn't there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -233,15 +234,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _check_out(config: PredictConfig) -> None:
+def check_writable(out: Path, source: Path, draws: bool) -> None:
     """Find out before the work that the folder can't be written, or that overlays would become input next time."""
-    source, out = config.target.path.resolve(), config.out.resolve()
-    if config.overlays != 0 and source.is_dir() and out.is_relative_to(source):
-        raise InputError(
-            f"{config.out} lies in {config.target.path}, where overlays would pass for input: choose another"
-        )
+    if draws and source.resolve().is_dir() and out.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"{out} lies in {source}, where overlays would pass for input: choose another")
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
-        raise InputError(f"cannot write into {config.out}: {error.strerror}; choose another folder") from error
+        raise InputError(f"cannot write into {out}: {error.strerror}; choose another folder") from error

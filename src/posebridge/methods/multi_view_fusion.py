@@ -71,16 +71,23 @@ class MultiViewFusion:
     def __init__(self, config: MultiViewFusionConfig):
         self.config = config
 
-    def stages(self, context: DepthContext, trained: DepthHandModel | None = None) -> Iterator[DepthStage]:
-        """The stages in order, each made when the one before is done; with a model that is ``trained``, the last."""
-        model = trained
-        if model is None:
-            single = SingleViewTraining(self.config.single, context, context.new_model())
-            yield single
-            fusion = FusionTraining(self.config.fusion, context, single.result())
-            yield fusion
-            model = fusion.result()
-        yield FineTuning(self.config, context, model)
+    def stages(self, context: DepthContext) -> Iterator[DepthStage]:
+        """The stages in order, each made when the one before is done."""
+        model = context.new_model()
+        for stage in self.pretraining(context):
+            yield stage
+            model = stage.result()
+        yield self.fine_tuning(context, model)
+
+    def pretraining(self, context: DepthContext) -> Iterator[DepthStage]:
+        """The stages that learn from the source alone."""
+        single = SingleViewTraining(self.config.single, context, context.new_model())
+        yield single
+        yield FusionTraining(self.config.fusion, context, single.result())
+
+    def fine_tuning(self, context: DepthContext, model: DepthHandModel) -> "FineTuning":
+        """The stage that adapts a trained model to the context's target."""
+        return FineTuning(self.config, context, model)
 
 
 class FineTuning(DepthStage):

@@ -1,9 +1,9 @@
 """A depth crop to joints, pixel by pixel, and to a hand model's parameters (Ren et al., CVPR 2022, Sec. 3.1)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from posebridge.bodies.parametric_hand import HandParameters
@@ -50,6 +50,17 @@ class SeenHand:
     def quality(self) -> Float[Tensor, "B J"]:
         """The weight map's peak (Sec. 3.2)."""
         return self.weights.flatten(2).amax(-1)
+
+    def confidence(self) -> Float[Tensor, "B J"]:
+        """How near to each joint the pixels are whose word counts: 1 where they lie on it, 0 at ``reach``."""
+        return (self.weights * self.maps.heat).sum((2, 3)).clamp(0, 1)
+
+    def take(self, index: Int[Tensor, "n"]) -> "SeenHand":
+        """The views at the given positions, in that order."""
+        maps = OffsetMaps(self.maps.heat[index], self.maps.direction[index])
+        hand = HandParameters(*(getattr(self.model, f.name)[index] for f in fields(HandParameters)))
+        seen = (self.weights[index], self.joints[index], hand, self.features[index])
+        return SeenHand(maps, *seen, self.reach, self.points[index], self.surface[index])
 
     def pooled_features(self) -> Float[Tensor, "B J C"]:
         """What is seen around each joint: features under its weight map (Sec. 3.2)."""

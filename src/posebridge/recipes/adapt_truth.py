@@ -17,7 +17,13 @@ def crop_side(batch: UnlabelledBatch) -> float:
     """The median side of the crops, in pixels of the files."""
     assert batch.T_crop_file is not None
     scale = torch.linalg.det(batch.T_crop_file[:, :2, :2]).abs().sqrt()
-    return batch.rgb.shape[-1] / scale.median().item()
+    return _crop_px(batch) / scale.median().item()
+
+
+def _crop_px(batch: UnlabelledBatch) -> int:
+    pixels = batch.image if batch.image is not None else batch.depth_m
+    assert pixels is not None
+    return pixels.shape[-1]
 
 
 def in_crops(keypoints: KeypointSet, batch: UnlabelledBatch, side_px: float) -> KeypointSet:
@@ -31,7 +37,7 @@ def in_crops(keypoints: KeypointSet, batch: UnlabelledBatch, side_px: float) -> 
     row_of = {str(key): row for row, key in enumerate(keypoints.key)}
     held = [i for i, key in enumerate(batch.key) if key in row_of]
     rows = np.array([row_of[batch.key[i]] for i in held])
-    T = (resize_map(side_px / batch.rgb.shape[-1]).double() @ batch.T_crop_file[held].double()).numpy()
+    T = (resize_map(side_px / _crop_px(batch)).double() @ batch.T_crop_file[held].double()).numpy()
     uv_px = np.einsum("nij,nkj->nki", T[:, :2, :2], keypoints.uv_px[rows]) + T[:, None, :2, 2]
     return replace(keypoints.take(rows, np.arange(keypoints.n_joints)), uv_px=uv_px)
 

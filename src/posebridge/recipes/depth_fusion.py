@@ -43,6 +43,11 @@ class DepthFusionSize:
     fusion: ViewFusionConfig = field(default_factory=ViewFusionConfig)
     views: int = 3
 
+    @property
+    def cube_m(self) -> float:
+        """Side of the cubes that renders come in, whatever their look."""
+        return DEPTH_STUDIO.cube_m
+
 
 _SMALL_SCHEDULE = Schedule(
     steps=1_500, learning_rate=2e-3, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0
@@ -108,10 +113,13 @@ def render_data(size: DepthFusionSize, config: DepthFusionConfig) -> DepthFusion
     seeds = (2 * config.seed, 2 * config.seed + 1, HELD_OUT, HELD_OUT + 1)
     with rendering_progress(sum(counts) * size.views) as told:
         parts = zip(counts, domains, seeds, strict=True)
-        return DepthFusionData(*(_held(size, name, count, seed, told) for count, name, seed in parts))
+        return DepthFusionData(*(hold_hands(size, name, count, seed, told) for count, name, seed in parts))
 
 
-def _held(size: DepthFusionSize, domain: str, sets: int, seed: int, told: Callable[[int], None]) -> Held[LabelledBatch]:
+def hold_hands(
+    size: DepthFusionSize, domain: str, sets: int, seed: int, told: Callable[[int], None]
+) -> Held[LabelledBatch]:
+    """Rendered sets with meshes, in memory; ``told`` hears of every chunk's number of views."""
     count = sets * size.views
 
     def samples() -> Iterator[LabelledBatch]:
@@ -133,7 +141,7 @@ def context_of(size: DepthFusionSize, data: DepthFusionData, seed: int, hand: An
         new_model=new_model,
         hand=hand,
         skeleton=HAND21,
-        cube_m=DEPTH_STUDIO.cube_m,
+        cube_m=size.cube_m,
         source=lambda sets, views: SetStream(data.source, sets, seed, views),
         target=lambda sets, views: SetStream(data.target, sets, seed + 1, views),
         seed=seed,

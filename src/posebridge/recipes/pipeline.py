@@ -31,12 +31,18 @@ _SOURCE_STATISTICS = 2048
 
 
 @dataclass(frozen=True)
-class Trained:
+class History:
+    """What the stages of a method tell."""
+
+    reports: tuple[StageReport, ...]
+    folders: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Trained(History):
     """What the stages of a method left."""
 
     network: PoseResNet
-    reports: tuple[StageReport, ...]
-    folders: tuple[Path, ...]
     stages: tuple[Stage, ...] = ()
 
 
@@ -53,7 +59,7 @@ def train(
             network = stage.result()
     if network is None:
         raise ValueError("no stage trained a pose network, and none was given")
-    return Trained(network.eval(), tuple(reports), tuple(folders), tuple(trained))
+    return Trained(tuple(reports), tuple(folders), network.eval(), tuple(trained))
 
 
 def label_free_selection(

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any, Literal
 
 import numpy as np
+from torch import Tensor
 
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
@@ -25,7 +26,8 @@ from posebridge.contracts.record import (
 )
 from posebridge.evaluation.evaluate import frame_errors_px, pick_frames
 from posebridge.evaluation.matching import match
-from posebridge.recipes.pipeline import Trained
+from posebridge.recipes.pipeline import History
+from posebridge.representations.depth_image import depth_image
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.config_file import to_plain
 from posebridge.training.run import StageReport, command_line, environment
@@ -51,7 +53,7 @@ class Story:
 
 
 def make_record(
-    story: Story, left: Mapping[Role, Trained], scores: Mapping[Role, Score], frames: tuple[GalleryFrame, ...]
+    story: Story, left: Mapping[Role, History], scores: Mapping[Role, Score], frames: tuple[GalleryFrame, ...]
 ) -> Record:
     """The record of a run; the checkpoint told of is the adapted model's, or the only one there is."""
     reports = left["adapted" if "adapted" in left else "source_only"].reports
@@ -79,22 +81,34 @@ def make_record(
     )
 
 
-def gallery(batch: Observation, prediction: KeypointSet, truth: KeypointSet | None) -> tuple[GalleryFrame, ...]:
-    """Frames to look at: best, median and worst where there is truth, else evenly chosen ones. In crop pixels."""
+def gallery(
+    batch: Observation, prediction: KeypointSet, truth: KeypointSet | None, cube_m: float | None = None
+) -> tuple[GalleryFrame, ...]:
+    """Frames to look at: best, median and worst where there is truth, else evenly chosen ones. In crop pixels.
+
+    ``cube_m`` is the side of a depth crop's cube.
+    """
     position = {key: i for i, key in enumerate(batch.key)}
     errors = {} if truth is None else frame_errors_px(prediction, truth)
     chosen: list[tuple[str, Literal["best", "median", "worst", "sample"]]] = [*pick_frames(errors)] if errors else []
     if not chosen:
         chosen = [(key, "sample") for key in batch.key[:: max(1, len(batch) // 12)][:12]]
     true = {} if truth is None else _true_joints(prediction, truth)
+    pictures = batch.rgb if cube_m is None else _closeness(batch, cube_m)
     frames = []
     for key, kind in chosen:
         i = position[key]
-        image = (batch.rgb[i].clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
+        image = (pictures[i].clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
         T = None if batch.T_crop_file is None else batch.T_crop_file[i].double().numpy()
         uv_truth = _into_crop(true[key], T) if key in true else None
         frames.append(GalleryFrame(key, kind, image, _into_crop(_row(prediction, key), T), uv_truth, errors.get(key)))
     return tuple(frames)
+
+
+def _closeness(batch: Observation, cube_m: float) -> Tensor:
+    assert batch.depth_m is not None
+    assert batch.centre_m is not None
+    return depth_image(batch.depth_m, batch.centre_m, cube_m)
 
 
 def _true_joints(prediction: KeypointSet, truth: KeypointSet) -> dict[str, np.ndarray]:

@@ -2,15 +2,19 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from posebridge.data.datasets.depth_png import natural_key, read_depth_png
-from posebridge.data.datasets.hand_centres import HandCentres
+from posebridge.data.datasets.depth_png import natural_key, read_depth_png, read_depth_two_bytes
+from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.frames import IndexedFrames, RawFrame, Side
 from posebridge.errors import InputError
+
+Encoding = Literal["16-bit", "two-bytes"]  # of NYU, with its high byte in green and its low one in blue
+_READERS = {"16-bit": read_depth_png, "two-bytes": read_depth_two_bytes}
 
 
 class DepthFolder(IndexedFrames):
@@ -21,17 +25,17 @@ class DepthFolder(IndexedFrames):
         path: str | Path,
         K: np.ndarray,
         unit_m: float = 1e-3,
-        centres: Path | None = None,
+        centres: CentreSource = "blob",
         blob: BlobConfig | None = None,
         hand: Side | None = None,
+        encoding: Encoding = "16-bit",
     ):
         """``K`` (3, 3): intrinsics of the pictures' pixels. ``unit_m``: metres that are one step of a picture.
 
-        ``centres``: a file of centres as in ``HandCentres``, in the camera frame; None: the nearest ``blob``.
+        ``centres``: see ``HandCentres``; a file is in the camera frame.
         Raises ``InputError`` for an empty folder, intrinsics that are no camera's, and a unit of zero or less.
         """
-        if np.shape(K) != (3, 3) or not np.isfinite(K).all() or np.linalg.det(K[:2, :2]) == 0:
-            raise InputError(f"{path}: intrinsics {np.asarray(K).tolist()} are no 3x3 matrix of a camera")
+        check_pinhole(K, str(path))
         if not (np.isfinite(unit_m) and unit_m > 0):
             raise InputError(f"{path}: a unit of {unit_m} m; give the metres that one step of a picture stands for")
         images = ImageFolder(path)
@@ -42,18 +46,19 @@ class DepthFolder(IndexedFrames):
         self._K = np.asarray(K, dtype=np.float64)
         self._unit_m = unit_m
         self._hand: Side | None = hand
-        root = images.path if images.path.is_dir() else images.path.parent
-        folders = [file.parent.relative_to(root) for file in self.files]
+        self._read = _READERS[encoding]
+        self.root = images.path if images.path.is_dir() else images.path.parent
+        folders = [file.parent.relative_to(self.root) for file in self.files]
         self._sequences = ["" if folder == Path() else folder.as_posix() for folder in folders]
         self._numbers = _numbers_within(self._sequences)
-        self._centres = HandCentres(centres or "blob", self._K, len(self.files), labels=None, blob=blob)
+        self._centres = HandCentres(centres, self._K, len(self.files), labels=None, blob=blob)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> RawFrame:
         """The frame; raises ``UnreadableFrameError`` where its file is broken or shows nothing near the camera."""
-        depth_m = read_depth_png(self.files[index], self._unit_m)
+        depth_m = self._read(self.files[index], self._unit_m)
         return RawFrame(
             image=None,
             key=self.keys[index],
@@ -64,6 +69,12 @@ class DepthFolder(IndexedFrames):
             depth_m=depth_m,
             centre_m=self._centres.of(index, index, self.files[index], depth_m),
         )
+
+
+def check_pinhole(K: np.ndarray, where: str) -> None:
+    """Raise ``InputError`` unless these are a camera's intrinsics (3, 3); mirrored axes are allowed."""
+    if np.shape(K) != (3, 3) or not np.isfinite(K).all() or np.linalg.det(K[:2, :2]) == 0:
+        raise InputError(f"{where}: intrinsics {np.asarray(K).tolist()} are no 3x3 matrix of a camera")
 
 
 def _numbers_within(sequences: list[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Depth frames as pictures with one channel of 16 bits, and the order of numbered files."""
+"""Depth frames as pictures: one channel of 16 bits, or two of 8 as NYU has them; and the order of numbered files."""
 
 import re
 import struct
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from posebridge.data.frames import UnreadableFrameError
+from posebridge.data.frames import UnreadableFrameError, read_image
 
 _MODES = ("I;16", "I;16B", "I;16L", "I")  # Pillow's names of 16-bit grey, by byte order and version
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -33,6 +33,17 @@ def read_depth_png(path: Path, unit_m: float) -> np.ndarray:
     except _DECODING_ERRORS as error:
         raise UnreadableFrameError(path, " ".join(str(error).split()) or type(error).__name__) from None
     return steps.astype(np.float32) * np.float32(unit_m)
+
+
+def read_depth_two_bytes(path: Path, unit_m: float) -> np.ndarray:
+    """(H, W) float32 metres from a colour picture whose blue channel counts steps and green one 256 of them.
+
+    Raises ``UnreadableFrameError`` for a missing, broken or truncated file, and for a grey one.
+    """
+    _, green, blue = np.moveaxis(read_image(path).astype(np.float32), -1, 0)
+    if np.array_equal(green, blue):
+        raise UnreadableFrameError(path, "a grey picture; depth in two bytes has one in green and one in blue")
+    return (blue + 256 * green) * np.float32(unit_m)
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:

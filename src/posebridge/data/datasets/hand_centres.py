@@ -10,7 +10,7 @@ from posebridge.data.depth_centre import BlobConfig, depth_centre
 from posebridge.data.frames import FrameLabels, UnreadableFrameError
 from posebridge.errors import InputError
 
-CentreSource = Literal["blob", "labels"] | Path
+CentreSource = Literal["blob", "labels", "none"] | Path  # none: whoever cuts the frames finds the hand
 
 _MM = 1e-3
 _NEAR_M, _FAR_M = 0.05, 3.0  # where a hand's centre may be
@@ -20,9 +20,9 @@ class HandCentres:
     """Centres of a reader's frames.
 
     ``"blob"`` needs nothing but depth. ``"labels"`` is the mean of the labelled joints: a label, however coarse, so it
-    is never taken unless asked for. A file has a line ``x y z`` in millimetres for each frame of the release's list,
-    in the axes of the release, or ``invalid``: the form in which refined centres circulate (Moon et al., *V2V-PoseNet*,
-    CVPR 2018).
+    is never taken unless asked for. ``"none"`` gives none. A file has a line ``x y z`` in millimetres for each frame
+    of the release's list, in the axes of the release, or ``invalid``: the form in which refined centres circulate (Moon
+    et al., *V2V-PoseNet*, CVPR 2018).
     """
 
     def __init__(
@@ -44,13 +44,15 @@ class HandCentres:
         self._K = K
         self._labels = labels
         self._blob = blob
-        self._by_row = None if source in ("blob", "labels") else _read_centres(Path(source), rows, axes)
+        self._by_row = None if source in ("blob", "labels", "none") else _read_centres(Path(source), rows, axes)
 
-    def of(self, index: int, row: int, file: Path, depth_m: np.ndarray) -> np.ndarray:
+    def of(self, index: int, row: int, file: Path, depth_m: np.ndarray) -> np.ndarray | None:
         """(3,) metres in the camera frame. ``index``: of the reader, ``row``: of the release's list, both from 0.
 
         Raises ``UnreadableFrameError`` for a frame without blob, labelled joint or valid line.
         """
+        if self._source == "none":
+            return None
         if self._by_row is not None:
             centre_m = self._by_row[row]
             if not np.isfinite(centre_m).all():

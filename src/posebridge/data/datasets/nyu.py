@@ -19,9 +19,10 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from posebridge.data.datasets.depth_png import read_depth_two_bytes
 from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
 from posebridge.data.datasets.hand_joints import hand_labels, plausible_hands
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, read_image
+from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
 from posebridge.errors import InputError
 from posebridge.skeletons.depth_hands import NYU14
 
@@ -30,7 +31,7 @@ EVALUATED = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)  # of the 36, i
 
 _ANNOTATED = 36
 _AXES = (1, -1, 1)  # the release's y points up
-_MM = np.float32(1e-3)
+_MM = 1e-3
 _MAT_ERRORS = (ValueError, TypeError, KeyError, IndexError, OSError, EOFError, MatReadError, struct.error, zlib.error)
 
 
@@ -70,8 +71,7 @@ class NYU(IndexedFrames):
         """The frame; raises ``UnreadableFrameError`` where its file is broken or it has no centre."""
         number = self._numbers[index]
         file = self._file(number)
-        _, green, blue = np.moveaxis(read_image(file).astype(np.float32), -1, 0)
-        depth_m = (blue + 256 * green) * _MM
+        depth_m = read_depth_two_bytes(file, _MM)
         return RawFrame(
             image=None,
             key=file.stem,
@@ -104,7 +104,7 @@ class NYU(IndexedFrames):
         path = self.folder / "joint_data.mat"
         uvd, xyz = _read_joint_data(path)
         uvd, xyz = (array[self.view - 1][:, EVALUATED].astype(np.float32) for array in (uvd, xyz))
-        return uvd[..., :2], plausible_hands(path, xyz * _MM * np.array(_AXES, np.float32), self.skipped)
+        return uvd[..., :2], plausible_hands(path, xyz * np.float32(_MM) * np.array(_AXES, np.float32), self.skipped)
 
 
 def _read_joint_data(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,106 @@
+"""Depth frames in one ``.npz``: what a program has recorded, without a picture format in between.
+
+``depth_m`` (N, H, W) metres or ``depth_mm`` millimetres, 0 where the sensor gave none; ``K`` (3, 3) or (N, 3, 3).
+It may hold ``key`` (N,) texts, ``sequence`` (N,) texts, ``frame`` and ``view`` (N,) whole numbers, ``T_world_cam``
+(N, 4, 4) of calibrated views, metres, and ``centre_m`` (N, 3), the middle of each hand's cube in the camera frame.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from posebridge.contracts.files import BROKEN_ARCHIVE
+from posebridge.data.datasets.annotations import is_rigid
+from posebridge.data.datasets.depth_folder import check_pinhole
+from posebridge.data.depth_centre import BlobConfig, depth_centre
+from posebridge.data.frames import IndexedFrames, RawFrame, Side, UnreadableFrameError
+from posebridge.errors import InputError
+
+_SHAPES = {"key": (), "sequence": (), "frame": (), "view": (), "T_world_cam": (4, 4), "centre_m": (3,)}  # after N
+
+
+class DepthArchive(IndexedFrames):
+    """Frames of a file. Without keys they are called by their number, as in ``clip-00012``."""
+
+    def __init__(
+        self,
+        path: Path,
+        centres: Literal["blob", "none"] = "blob",
+        blob: BlobConfig | None = None,
+        hand: Side | None = None,
+    ):
+        """``centres``: of hands whose ``centre_m`` the file doesn't hold.
+
+        Runs nothing in the file. Raises ``InputError`` for one that is broken or lacks depth or intrinsics."""
+        arrays = _read(path)
+        given = [name for name in ("depth_m", "depth_mm") if name in arrays]
+        if len(given) != 1 or arrays[given[0]].ndim != 3 or arrays[given[0]].dtype.kind not in "fiu":
+            raise InputError(f"{path}: it needs one array depth_m or depth_mm (N, H, W); it holds {', '.join(arrays)}")
+        self._depth, self._unit_m = arrays[given[0]], np.float32(1 if given[0] == "depth_m" else 1e-3)
+        count = len(self._depth)
+        if "K" not in arrays or arrays["K"].shape not in ((3, 3), (count, 3, 3)):
+            raise InputError(f"{path}: it needs the intrinsics K, (3, 3) or ({count}, 3, 3)")
+        self._K = np.broadcast_to(arrays["K"].astype(np.float64), (count, 3, 3))
+        for K in self._K if arrays["K"].ndim == 3 else self._K[:1]:
+            check_pinhole(K, str(path))
+        for name, shape in _SHAPES.items():
+            if name in arrays and arrays[name].shape != (count, *shape):
+                raise InputError(f"{path}: {name} is {arrays[name].shape}, not {(count, *shape)}")
+        self.path, self.skipped = path, {}
+        self._arrays, self._centres, self._blob = arrays, centres, blob
+        self._hand: Side | None = hand
+        width = len(str(max(count - 1, 0)))
+        keys = arrays.get("key", np.array([f"{path.stem}-{i:0{width}d}" for i in range(count)]))
+        self.keys = [str(key) for key in keys]
+        if len(set(self.keys)) < count:
+            raise InputError(f"{path}: some keys are there more than once; each names one frame")
+        poses = arrays.get("T_world_cam")
+        if poses is not None and not is_rigid(poses.astype(np.float64)).all():
+            raise InputError(f"{path}: some T_world_cam are no rotation and translation in metres; calibrate again")
+
+    def __len__(self) -> int:
+        return len(self._depth)
+
+    def __getitem__(self, index: int) -> RawFrame:
+        """The frame; raises ``UnreadableFrameError`` where nothing is near the camera."""
+        depth_m = self._depth[index].astype(np.float32) * self._unit_m
+        depth_m = np.where(np.isfinite(depth_m), depth_m, 0)
+        own = {name: array[index] for name, array in self._arrays.items() if name in _SHAPES}
+        return RawFrame(
+            image=None,
+            key=self.keys[index],
+            sequence=str(own.get("sequence", self.path.stem)),
+            frame=int(own.get("frame", index)),
+            view=int(own.get("view", 0)),
+            K=self._K[index],
+            hand=self._hand,
+            depth_m=depth_m,
+            T_world_cam=own["T_world_cam"].astype(np.float64) if "T_world_cam" in own else None,
+            centre_m=self._centre(index, depth_m, own.get("centre_m")),
+        )
+
+    def _centre(self, index: int, depth_m: np.ndarray, given_m: np.ndarray | None) -> np.ndarray | None:
+        if given_m is not None:
+            if not np.isfinite(given_m).all() or given_m[2] <= 0:
+                raise UnreadableFrameError(
+                    self.keys[index], f"its centre_m {given_m.tolist()} is not before the camera"
+                )
+            return given_m.astype(np.float64)
+        if self._centres == "none":
+            return None
+        try:
+            return depth_centre(depth_m, self._K[index], self._blob)
+        except InputError as error:
+            raise UnreadableFrameError(self.keys[index], str(error)) from None
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise InputError(f"{path} holds a single array: give an .npz with depth_m (N, H, W) and K")
+        with archive:
+            return {name: archive[name] for name in ("depth_m", "depth_mm", "K", *_SHAPES) if name in archive}
+    except BROKEN_ARCHIVE as error:
+        raise InputError(f"{path} is not a readable .npz file of plain arrays ({error})") from None

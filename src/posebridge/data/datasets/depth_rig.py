@@ -1,0 +1,96 @@
+"""Calibrated depth cameras: a folder of depth pictures each, and ``cameras.json`` beside them.
+
+``cameras.json`` has an entry a folder: ``{"left": {"intrinsics": [fx, fy, cx, cy], "T_world_cam": [[...], ...]}}``,
+intrinsics in pixels, the camera's pose (4, 4) in a world that all share, in metres. Pictures of one moment have the
+same name in each folder.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from posebridge.data.datasets.annotations import is_rigid
+from posebridge.data.datasets.depth_folder import DepthFolder, Encoding
+from posebridge.data.datasets.depth_png import natural_key
+from posebridge.data.depth_centre import BlobConfig
+from posebridge.data.frames import IndexedFrames, RawFrame, Side
+from posebridge.errors import InputError
+
+CAMERAS = "cameras.json"
+
+
+class DepthRig(IndexedFrames):
+    """One frame a picture, moment by moment: key ``camera/name``, frame the moment's number, view the camera's."""
+
+    def __init__(
+        self,
+        path: Path,
+        unit_m: float = 1e-3,
+        centres: Literal["blob", "none"] = "blob",
+        blob: BlobConfig | None = None,
+        hand: Side | None = None,
+        encoding: Encoding = "16-bit",
+    ):
+        """Raises ``InputError`` for a calibration that is missing, broken or singular, and for cameras without pictures
+        of one moment.
+        """
+        self.skipped: dict[str, str] = {}
+        self.cameras = _read_cameras(path / CAMERAS)
+        self._folders = [
+            DepthFolder(path / name, K, unit_m, centres, blob, hand, encoding) for name, (K, _) in self.cameras.items()
+        ]
+        moments = sorted({moment for folder in self._folders for moment in _moments(folder)}, key=natural_key)
+        self._number = {moment: i for i, moment in enumerate(moments)}
+        seen = [set(_moments(folder)) for folder in self._folders]
+        if len(seen) > 1 and not any(sum(moment in own for own in seen) > 1 for moment in moments):
+            names = ", ".join(f"{name}/{_moments(f)[0]}" for name, f in zip(self.cameras, self._folders, strict=True))
+            raise InputError(
+                f"{path}: no moment was seen by two cameras ({names}): pictures of one moment need the same name"
+            )
+        places = [(view, i) for view, folder in enumerate(self._folders) for i in range(len(folder))]
+        self._places = sorted(places, key=lambda place: (self._moment(*place), place[0]))
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> RawFrame:
+        """The frame; raises ``UnreadableFrameError`` where its file is broken or shows nothing near the camera."""
+        view, i = self._places[index]
+        folder, (name, (_, T_world_cam)) = self._folders[view], list(self.cameras.items())[view]
+        key, frame = f"{name}/{_moments(folder)[i]}", self._moment(view, i)
+        return replace(folder[i], key=key, frame=frame, view=view, T_world_cam=T_world_cam)
+
+    def _moment(self, view: int, i: int) -> int:
+        return self._number[_moments(self._folders[view])[i]]
+
+
+def _moments(folder: DepthFolder) -> list[str]:
+    """What a camera's pictures are called, those below its folder with their path."""
+    return [file.relative_to(folder.root).with_suffix("").as_posix() for file in folder.files]
+
+
+def _read_cameras(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """K (3, 3) and T_world_cam (4, 4) by the name of the camera's folder."""
+    example = '{"left": {"intrinsics": [fx, fy, cx, cy], "T_world_cam": [[...], [...], [...], [...]]}}'
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or not content:
+            raise ValueError("no cameras")
+        return {name: _camera(name, entry) for name, entry in content.items()}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a calibration ({error!r}); it looks like {example}") from None
+
+
+def _camera(name: str, entry: dict) -> tuple[np.ndarray, np.ndarray]:
+    fx, fy, cx, cy = (float(number) for number in entry["intrinsics"])
+    T_world_cam = np.array(entry["T_world_cam"], dtype=np.float64)
+    if T_world_cam.shape != (4, 4) or not is_rigid(T_world_cam):
+        raise InputError(
+            f"T_world_cam of {name} is no rotation and translation in metres: {T_world_cam.tolist()}; calibrate again"
+        )
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), T_world_cam

@@ -1,0 +1,155 @@
+"""From a depth hand model to hands in metres: of each crop by itself, or of all views of a moment together."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from posebridge.bodies.parametric_hand import AnnyHand, HandMesh, pose_parameters
+from posebridge.cameras.multiview import transform
+from posebridge.contracts.batch import Observation
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.cube_views import CubeViews
+from posebridge.data.sets import sets_of
+from posebridge.deployment.model_file import DepthHandSpec, skeleton_of
+from posebridge.deployment.predictor import file_pixels
+from posebridge.networks.depth_hand import SeenHand
+from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.rendering.rasterise_warp import rasterise
+
+NEAR_M = 0.01  # a mesh explains what was measured so near to it, along the ray
+
+
+@dataclass(frozen=True)
+class DepthHands:
+    """B hands in the camera frames of their crops, in metres."""
+
+    joints_m: Float[Tensor, "B J 3"]  # by the pixels' word, which is the more exact one
+    confidence: Float[Tensor, "B J"]  # in [0, 1]
+    model_joints_m: Float[Tensor, "B J 3"]  # of the mesh
+    vertices_m: Float[Tensor, "B V 3"]
+    apart_m: Float[Tensor, "B"]  # median difference of the two depths where both are in the cube; NaN where nowhere
+    explained: Float[Tensor, "B"]  # share of what was measured in the cube that is within a centimetre of the mesh
+
+
+@dataclass(frozen=True)
+class DepthHandPredictor:
+    """A model with all that is needed to read it."""
+
+    spec: DepthHandSpec
+    model: DepthHandModel
+
+    @cached_property
+    def hand(self) -> AnnyHand:
+        """The hand whose parameters the model gives."""
+        return AnnyHand(self.spec.network.shape_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @torch.inference_mode()
+    def __call__(self, batch: Observation, fused: bool = True) -> DepthHands:
+        """Hands of a batch of crops. Calibrated views of one moment give one hand, unless they are not to be ``fused``.
+
+        Raises ``ValueError`` for a batch without depth, intrinsics or centres.
+        """
+        views = CubeViews.of(batch, self.spec.cube_m)
+        network = self.model.single
+        seen = network(views.picture(), *views.points(network.map_stride))[-1]
+        mesh = pose_parameters(self.hand, seen.model, views.half_m)
+        joints = seen.joints
+        if fused and batch.T_world_cam is not None:
+            joints, mesh = self._together(batch, views, seen, mesh)
+        vertices_m = views.in_cameras(mesh.vertices)
+        fit = beside_depth(views, vertices_m, self.hand.faces(views.depth_m.device))
+        model_joints_m = views.in_cameras(mesh.joints)
+        return DepthHands(views.in_cameras(joints), seen.confidence(), model_joints_m, vertices_m, *fit)
+
+    def _together(
+        self, batch: Observation, views: CubeViews, seen: SeenHand, mesh: HandMesh
+    ) -> tuple[Float[Tensor, "B J 3"], HandMesh]:
+        """Joints and meshes with those of moments that several views saw replaced by one hand, in each view's space."""
+        moments = defaultdict[int, list[Tensor]](list)
+        for own in sets_of(batch):
+            moments[len(own)].append(own)
+        joints, vertices, model_joints = seen.joints.clone(), mesh.vertices.clone(), mesh.joints.clone()
+        for count, members in moments.items():
+            if count == 1:
+                continue
+            index = torch.cat(members).to(joints.device)
+            told = views.take(index)
+            first = torch.zeros(len(members), dtype=torch.long, device=joints.device)
+            T_candidate_view = told.to_candidates(len(members), first)
+            found = self.model.fuse(seen.take(index), T_candidate_view, len(members))
+            one = pose_parameters(self.hand, found.model, told.half_m[::count])
+            back = torch.linalg.inv(T_candidate_view)
+            for place, points in ((joints, found.views.joints), (vertices, one.vertices), (model_joints, one.joints)):
+                place[index] = transform(back, points.repeat_interleave(count, 0))
+        return joints, HandMesh(vertices, model_joints)
+
+
+def beside_depth(
+    views: CubeViews, vertices_m: Float[Tensor, "B V 3"], faces: Tensor
+) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
+    """Of meshes in the camera frames: ``apart_m`` and ``explained`` of ``DepthHands``."""
+    height, width = views.depth_m.shape[-2:]
+    raster = rasterise(vertices_m, faces, views.camera.K, height, width)
+    measured = views.foreground()
+    apart_m = torch.where(raster.mask & measured, (raster.depth_m - views.depth_m).abs(), torch.nan).flatten(1)
+    explained = (apart_m < NEAR_M).sum(1) / measured.flatten(1).sum(1).clamp_min(1)
+    return apart_m.nanmedian(1).values, explained
+
+
+def keypoints_of(predictor: DepthHandPredictor, batch: Observation, hands: DepthHands) -> KeypointSet:
+    """The joints, in pixels of the files as they lie on disk and in millimetres of the camera frame."""
+    assert batch.camera is not None
+    uv_px = batch.camera.project(hands.joints_m.cpu())
+    return KeypointSet(
+        key=np.array(batch.key),
+        joint_names=skeleton_of(predictor.spec).joints,
+        uv_px=file_pixels(uv_px, batch.T_crop_file).numpy(),
+        xyz_mm=1000 * hands.joints_m.cpu().numpy(),
+        confidence=hands.confidence.cpu().numpy(),
+    )
+
+
+@dataclass(frozen=True)
+class MeshSet:
+    """Meshes of many frames, camera frame."""
+
+    key: np.ndarray  # (N,)
+    vertices_mm: np.ndarray  # (N, V, 3) float32
+    joints_mm: np.ndarray  # (N, J, 3) float32, of the mesh
+    apart_mm: np.ndarray  # (N,) median distance to the measured depth along the ray
+    faces: np.ndarray  # (F, 3) corners of each face, counter-clockwise as seen from outside
+
+    @classmethod
+    def of(cls, predictor: DepthHandPredictor, batch: Observation, hands: DepthHands) -> "MeshSet":
+        """Of one batch."""
+        arrays = (hands.vertices_m, hands.model_joints_m, hands.apart_m)
+        vertices_mm, joints_mm, apart_mm = (1000 * array.cpu().numpy() for array in arrays)
+        faces = predictor.hand.faces(torch.device("cpu")).numpy()
+        # Left hands are right ones of a mirrored crop: seen from outside, their corners run the other way.
+        faces = faces[:, ::-1].copy() if _mirrored(batch) else faces
+        return cls(np.array(batch.key), vertices_mm, joints_mm, apart_mm, faces)
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
+def join_meshes(parts: Sequence[MeshSet]) -> MeshSet:
+    """The meshes of one predictor for several batches as one set."""
+    names = ("key", "vertices_mm", "joints_mm", "apart_mm")
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return MeshSet(**arrays, faces=parts[0].faces)
+
+
+def _mirrored(batch: Observation) -> bool:
+    return batch.T_crop_file is not None and bool((torch.linalg.det(batch.T_crop_file[:, :2, :2]) < 0).all())

@@ -1,0 +1,41 @@
+"""Predicted meshes on disk: one ``meshes.npz``, or a ``.ply`` a frame that any 3D viewer opens."""
+
+import io
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from posebridge.contracts.files import write_atomically
+from posebridge.deployment.depth_predictor import MeshSet
+
+MeshFormat = Literal["npz", "ply", "none"]
+MESHES = "meshes.npz"
+
+
+def save_meshes(meshes: MeshSet, folder: Path, form: MeshFormat) -> Path | None:
+    """``meshes.npz`` with key (N,), vertices_mm (N, V, 3), joints_mm (N, J, 3), apart_mm (N,) and faces (F, 3); or
+    ``meshes/<key>.ply``. Camera frame: x right, y down, z forward. Raises ``InputError`` where the disk refuses.
+    """
+    if form == "npz":
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, allow_pickle=False, **vars(meshes))
+        write_atomically(folder / MESHES, buffer.getvalue())
+        return folder / MESHES
+    if form == "ply":
+        for key, vertices_mm in zip(meshes.key, meshes.vertices_mm, strict=True):
+            write_atomically(folder / "meshes" / f"{key}.ply", ply(vertices_mm, meshes.faces))
+        return folder / "meshes"
+    return None
+
+
+def ply(vertices_mm: np.ndarray, faces: np.ndarray) -> bytes:
+    """A mesh in the binary little-endian form of the Polygon File Format; ``vertices_mm`` (V, 3), ``faces`` (F, 3)."""
+    header = [
+        *("ply", "format binary_little_endian 1.0", "comment millimetres in the camera frame"),
+        *(f"element vertex {len(vertices_mm)}", "property float x", "property float y", "property float z"),
+        *(f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", ""),
+    ]
+    rows = np.empty(len(faces), dtype=[("corners", "u1"), ("of", "<i4", 3)])
+    rows["corners"], rows["of"] = 3, faces
+    return "\n".join(header).encode() + vertices_mm.astype("<f4").tobytes() + rows.tobytes()

@@ -1,0 +1,147 @@
+"""From a depth hand model and depth files to joints, meshes and pictures of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from posebridge.contracts.batch import UnlabelledBatch, concatenate
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.crops import CubeCropConfig
+from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, blob_of, open_depth
+from posebridge.data.frames import UnreadableFrameError
+from posebridge.deployment.depth_overlay import DepthOverlays
+from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, MeshSet, join_meshes, keypoints_of
+from posebridge.deployment.hand_tracking import HandTracker
+from posebridge.deployment.mesh_files import MeshFormat, save_meshes
+from posebridge.deployment.model_file import load_depth_hand, skeleton_of
+from posebridge.deployment.predict_files import (
+    OVERLAYS,
+    PARTIAL,
+    PREDICTIONS,
+    PredictedFiles,
+    check_writable,
+    list_skipped,
+    usable_device,
+)
+from posebridge.deployment.predictor import join
+from posebridge.errors import InputError
+
+
+@dataclass(frozen=True)
+class PredictDepthConfig:
+    """What to predict."""
+
+    model: Path
+    target: DepthTargetConfig
+    out: Path
+    meshes: MeshFormat = "npz"
+    follow: bool = False  # frames are a stream: each cube sits where the hand was in the frame before
+    overlays: int | None = None  # frames drawn at most; None: all
+    batch_size: int = 16
+    device: str = "auto"
+
+    def __post_init__(self):
+        if self.batch_size < 1:
+            raise InputError(f"batch size {self.batch_size} is impossible: give 1 or more")
+        if self.overlays is not None and self.overlays < 0:
+            raise InputError(f"{self.overlays} overlays are impossible: give 0 for none, or more")
+
+
+@dataclass
+class _Left:
+    """What was predicted so far."""
+
+    keypoints: list[KeypointSet] = field(default_factory=list)
+    meshes: list[MeshSet] = field(default_factory=list)
+
+
+def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
+    """Predict every depth frame that can be read and write the outcome into ``config.out``, replacing an earlier one.
+
+    Calibrated views of one moment are predicted together, unless the hand is followed, which one camera does.
+    Should it be interrupted or fail, the joints until then are left in ``predictions.partial.npz``.
+    Raises ``InputError`` for a bad model, target, device or output folder, and where nothing can be read.
+    """
+    device = usable_device(config.device)
+    spec, model = load_depth_hand(config.model)
+    predictor = DepthHandPredictor(spec, model.to(device))
+    crop = CubeCropConfig(spec.size_px, spec.cube_m, config.target.hand)
+    check_writable(config.out, config.target.path, draws=config.overlays != 0)
+    skipped: dict[str, str] = {}
+    found = _followed(config, predictor, crop, skipped) if config.follow else _each(config, predictor, crop, skipped)
+    faces = predictor.hand.faces(torch.device("cpu"))
+    overlays = DepthOverlays(config.out / OVERLAYS, faces, skeleton_of(spec), spec.cube_m, config.overlays)
+    left = _Left()
+    try:
+        with tqdm(desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True) as bar:
+            for crops, hands in found:
+                left.keypoints.append(keypoints_of(predictor, crops, hands))
+                if config.meshes != "none":
+                    left.meshes.append(MeshSet.of(predictor, crops, hands))
+                overlays.add(crops, hands)
+                bar.update(len(crops))
+        return _save(config, left, skipped, overlays.drawn)
+    except BaseException:
+        if left.keypoints:
+            join(left.keypoints).save(config.out / PARTIAL)
+        raise
+
+
+def _each(
+    config: PredictDepthConfig, predictor: DepthHandPredictor, crop: CubeCropConfig, skipped: dict[str, str]
+) -> Iterator[tuple[UnlabelledBatch, DepthHands]]:
+    """Batch by batch; all views of a moment are in one batch."""
+    frames = open_depth(config.target)
+    crops = DepthCrops(frames, crop)
+    for batch in _batches(crops, config.batch_size):
+        yield batch, predictor(batch.to(predictor.device))
+    skipped |= crops.skipped
+
+
+def _batches(crops: DepthCrops, size: int) -> Iterator[UnlabelledBatch]:
+    """``size`` crops at a time, more where a moment has more views left. A reader gives a moment's views together."""
+    waiting: list[UnlabelledBatch] = []
+    for crop in crops:
+        if len(waiting) >= size and _moment(crop) != _moment(waiting[-1]):
+            yield concatenate(waiting)
+            waiting = []
+        waiting.append(crop)
+    if waiting:
+        yield concatenate(waiting)
+
+
+def _moment(crop: UnlabelledBatch) -> tuple[str, int]:
+    assert crop.sequence is not None
+    assert crop.frame is not None
+    return crop.sequence[0], int(crop.frame)
+
+
+def _followed(
+    config: PredictDepthConfig, predictor: DepthHandPredictor, crop: CubeCropConfig, skipped: dict[str, str]
+) -> Iterator[tuple[UnlabelledBatch, DepthHands]]:
+    """Frame by frame."""
+    frames = open_depth(config.target, centres="none")
+    track = HandTracker(predictor, crop, blob_of(config.target))
+    for frame in frames:
+        try:
+            tracked = track(frame)
+        except UnreadableFrameError as error:
+            skipped[error.file] = error.reason
+            continue
+        yield tracked.crop, tracked.hands
+    skipped |= frames.skipped
+
+
+def _save(config: PredictDepthConfig, left: _Left, skipped: dict[str, str], drawn: int) -> PredictedFiles:
+    frames = sum(map(len, left.keypoints))
+    listed = list_skipped(config.out, frames, skipped)
+    if not frames:
+        raise InputError(f"{config.target.path}: no frame was left to predict; {listed} says why")
+    join(left.keypoints).save(config.out / PREDICTIONS)
+    if left.meshes:
+        save_meshes(join_meshes(left.meshes), config.out, config.meshes)
+    (config.out / PARTIAL).unlink(missing_ok=True)
+    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn)

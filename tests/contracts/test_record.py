@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from posebridge.contracts.record import ConfidentJoints, Record, Redrawing
+from posebridge.contracts.record import ConfidentJoints, DepthHandPicture, Record, Redrawing
 from posebridge.contracts.record_file import load_record, save_record
 from posebridge.errors import InputError
-from report.synthetic_record import reconstructed_record, redrawing, score, synthetic_record
+from report.synthetic_record import depth_record, reconstructed_record, redrawing, score, synthetic_record
 
 
 @pytest.mark.parametrize("with_truth", [True, False])
@@ -33,6 +33,19 @@ def test_survives_saving_and_loading(tmp_path, make, with_truth):
     assert (record.confident is None) == (again.confident is None)
     if record.confident is not None and again.confident is not None:
         np.testing.assert_equal(dataclasses.asdict(again.confident), dataclasses.asdict(record.confident))
+
+
+def test_hands_of_depth_survive_saving_and_loading(tmp_path):
+    record = depth_record()
+    save_record(record, tmp_path)
+    again = load_record(tmp_path)
+    assert again.depth_fits == record.depth_fits
+    for ours, theirs in zip(record.depth_hands, again.depth_hands, strict=True):
+        for field in dataclasses.fields(DepthHandPicture):
+            np.testing.assert_array_equal(getattr(ours, field.name), getattr(theirs, field.name), err_msg=field.name)
+    (tmp_path / "record.npz").unlink()
+    with pytest.raises(InputError, match="missing or not readable"):
+        load_record(tmp_path)
 
 
 def test_a_record_from_before_there_were_published_rows(tmp_path):

@@ -8,6 +8,8 @@ from posebridge.contracts.record import (
     Candidate,
     CheckpointChoice,
     ConfidentJoints,
+    DepthFit,
+    DepthHandPicture,
     GalleryFrame,
     Provenance,
     PseudoLabels,
@@ -215,6 +217,25 @@ def redrawing(
         uv_before=uv_before,
         uv_after=uv_truth + rng.normal(0, 0.3, (21, 2)),
         uv_truth=uv_truth if with_truth else None,
+    )
+
+
+def depth_record() -> Record:
+    """A run on depth, without labels of the target."""
+    rng = np.random.default_rng(4)
+
+    def picture(index: int, before_mm: float, after_mm: float) -> DepthHandPicture:
+        strips = (rng.integers(0, 255, (32, 96, 3), dtype=np.uint8) for _ in range(2))
+        return DepthHandPicture(f"frame-{index}", *strips, before_mm, after_mm)
+
+    return dataclasses.replace(
+        synthetic_record(False),
+        method="multi-view-fusion",
+        depth_fits={
+            "source_only": DepthFit(19, 11.25, 30.5, 0.412, 24.0),
+            "adapted": DepthFit(19, 4.5, 9.75, 0.733, 8.0),
+        },
+        depth_hands=(picture(0, 12.0, 4.0), picture(1, float("nan"), 5.5)),
     )
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from posebridge.contracts.record import ConfidentJoints, GalleryFrame, Provenance, Record, Skipped
 from posebridge.errors import InputError
 from posebridge.report.page import duration, render_report, verdict, write_report
-from report.synthetic_record import reconstructed_record, score, synthetic_record
+from report.synthetic_record import depth_record, reconstructed_record, score, synthetic_record
 
 VOID = {"meta", "line", "path", "rect", "circle", "image", "br", "link", "img"}
 
@@ -89,6 +89,27 @@ def test_what_reconstruction_leaves_stands_on_its_pages_only():
     before, after = (page.split("<body>")[1].splitlines() for page in (render_report(synthetic_record()), full))
     lines = iter(after)
     assert all(line in lines for line in before if line)
+
+
+def test_hands_beside_their_depth():
+    page = render_report(depth_record())
+    assert "<h2>Depth explained" in page
+    assert "<h2>Depth explained" not in render_report(synthetic_record())
+    assert "73% of the measured surface to a centimetre, and 41% before adaptation" in page
+    assert "4.5 mm from it, 11.2 mm before" in page
+    cells = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td>(.*?)</td>", page.split('id="depth-fit"')[1])]
+    assert cells[:8] == ["41.2%", "73.3%", "11.2", "4.5", "30.5", "9.8", "24.0", "8.0"]
+    assert "before adaptation, n/a mm" in page
+    assert page.count("joints over the depth, the mesh, and both from the side") == 4
+
+
+def test_a_verdict_in_millimetres():
+    scores = {
+        role: dataclasses.replace(score(0.5, 5.0), mean_error_mm=mm)
+        for role, mm in (("source_only", 31.26), ("adapted", 22.1))
+    }
+    told = verdict(dataclasses.replace(minimal(), scores=scores, metric="mean_error_mm"))
+    assert "changed the mean error from 31.3 to 22.1 mm" in told
 
 
 def rows_of(page: str, table: int) -> list[list[str]]:

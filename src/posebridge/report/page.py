@@ -12,6 +12,7 @@ from posebridge.contracts.record import ROLES, CheckpointChoice, GalleryFrame, R
 from posebridge.report import figures
 from posebridge.report.beside import tables_beside
 from posebridge.report.confident import confident_chart, confident_rows
+from posebridge.report.depth_hands import depth_strips, depth_verdict
 from posebridge.report.gallery import overlay
 from posebridge.report.redrawing import redrawn_frames
 from posebridge.report.trust import trust_over_steps
@@ -60,6 +61,7 @@ def render_report(record: Record) -> str:
         figures=_figures(record, scores),
         trust=trust,
         confident=list(confident_rows(record.confident)) if record.confident else [],
+        depth_strips=depth_strips(record.depth_hands),
         redrawn=redrawn_frames(record) if record.redrawings else None,
         learning=_learning(record),
         beside=tables_beside(record),
@@ -80,7 +82,9 @@ def verdict(record: Record) -> str:
     """What the numbers say, in one sentence."""
     scores, gap = record.scores, record.gap_closed
     if not scores:
-        return "No labels of the target were given, so nothing on this page is a score; look at the frames below."
+        nothing = "No labels of the target were given, so nothing on this page is a score"
+        explained = depth_verdict(record.depth_fits)
+        return f"{nothing}. {explained}" if explained else f"{nothing}; look at the frames below."
     if gap is not None and gap < 0:
         return (
             "Adaptation made the model worse on the target than training on synthetic images alone: it moved away from "
@@ -92,14 +96,18 @@ def verdict(record: Record) -> str:
             "alone and training on the target's own labels."
         )
     if "source_only" in scores and "adapted" in scores:
-        points = 100 * (scores["adapted"].pck_005 - scores["source_only"].pck_005)
+        before, after = scores["source_only"], scores["adapted"]
+        points = 100 * (after.pck_005 - before.pck_005)
+        change = f"PCK@0.05 by {points:+.1f} points"
+        if record.metric == "mean_error_mm":
+            change = f"the mean error from {number(before.mean_error_mm)} to {number(after.mean_error_mm)} mm"
         why = (
             "training on the target's labels does no better than synthetic images here"
             if "supervised_target" in scores
             else "no model was trained on the target's labels"
         )
         return (
-            f"Adapting without one label changed PCK@0.05 by {points:+.1f} points. "
+            f"Adapting without one label changed {change}. "
             f"There is no gap to relate it to: {why}."
         )
     return "Too few of the three models were scored to speak of a gap."

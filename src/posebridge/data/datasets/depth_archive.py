@@ -41,7 +41,7 @@ class DepthArchive(IndexedFrames):
         count = len(self._depth)
         if "K" not in arrays or arrays["K"].shape not in ((3, 3), (count, 3, 3)):
             raise InputError(f"{path}: it needs the intrinsics K, (3, 3) or ({count}, 3, 3)")
-        self._K = np.broadcast_to(arrays["K"].astype(np.float64), (count, 3, 3))
+        self._K = np.array(np.broadcast_to(arrays["K"].astype(np.float64), (count, 3, 3)))
         for K in self._K if arrays["K"].ndim == 3 else self._K[:1]:
             check_pinhole(K, str(path))
         for name, shape in _SHAPES.items():

@@ -1,0 +1,161 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from data.rendered_depth import UNIT_M, hands, write_archive, write_depth, write_rig
+from posebridge.cameras.multiview import transform
+from posebridge.contracts.batch import concatenate
+from posebridge.data.crops import CubeCropConfig
+from posebridge.data.datasets.depth_archive import DepthArchive
+from posebridge.data.datasets.depth_rig import DepthRig
+from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, open_depth
+from posebridge.data.sets import sets_of
+from posebridge.errors import InputError
+
+CROP = CubeCropConfig(64)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return hands()
+
+
+def crops_of(config: DepthTargetConfig):
+    crops = DepthCrops(open_depth(config), CROP)
+    return concatenate(list(crops)), crops.skipped
+
+
+def assert_same_place(found, wanted, tolerance_m: float = 0.04):
+    """Cubes of all views of a moment sit at one place of the world, which is the hand's; each sees its own side."""
+    world = transform(found.T_world_cam, found.centre_m[:, None])[:, 0]
+    for own in sets_of(found):
+        assert (world[own] - world[own].mean(0)).norm(dim=1).max() < tolerance_m
+    joints = transform(wanted.T_world_cam, wanted.joints_m).mean(1)
+    assert (world[:3] - joints[:3]).norm(dim=1).max() < 0.05
+
+
+def test_an_archive_of_calibrated_views(batch, tmp_path):
+    found, skipped = crops_of(DepthTargetConfig(write_archive(tmp_path / "clip.npz", batch)))
+    assert skipped == {}
+    assert found.key == tuple(f"clip-{i}" for i in range(6))
+    assert [own.tolist() for own in sets_of(found)] == [[0, 1, 2], [3, 4, 5]]
+    assert_same_place(found, batch)
+
+
+def test_an_archive_says_what_it_knows(batch, tmp_path):
+    depth_mm = (1000 * batch.depth_m[:2].numpy()).round().astype(np.uint16)
+    names = {"depth_m": None, "sequence": None, "frame": None, "view": None, "T_world_cam": None}
+    centre_m = batch.centre_m[:2].numpy()
+    one_camera = batch.camera.K[0].numpy()
+    file = write_archive(tmp_path / "a.npz", batch, **names, depth_mm=depth_mm, K=one_camera, centre_m=centre_m)
+    frames = list(DepthArchive(file))
+    np.testing.assert_allclose(frames[0].depth_m, batch.depth_m[0], atol=6e-4)
+    np.testing.assert_allclose(frames[1].centre_m, centre_m[1])
+    assert [(f.key, f.sequence, f.frame, f.view, f.T_world_cam) for f in frames] == [
+        ("a-0", "a", 0, 0, None),
+        ("a-1", "a", 1, 0, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth_m": None}, "one array depth_m or depth_mm"),
+        ({"depth_m": np.zeros((2, 3))}, "one array depth_m or depth_mm"),
+        ({"K": None}, "needs the intrinsics K"),
+        ({"K": np.zeros((6, 3, 3))}, "no 3x3 matrix of a camera"),
+        ({"T_world_cam": np.zeros((6, 4, 4))}, "no rotation and translation"),
+        ({"T_world_cam": np.eye(4)}, r"T_world_cam is \(4, 4\), not \(6, 4, 4\)"),
+        ({"key": np.array(["a"] * 6)}, "more than once"),
+        ({"key": np.array([{}] * 6)}, "not a readable .npz"),
+    ],
+)
+def test_archives_that_are_none(batch, tmp_path, changes, message):
+    file = write_archive(tmp_path / "clip.npz", batch, **changes)
+    with pytest.raises(InputError, match=message):
+        open_depth(DepthTargetConfig(file))
+
+
+def test_cameras_that_stand_round_a_hand(batch, tmp_path):
+    folder = write_rig(tmp_path / "rig", batch)
+    found, skipped = crops_of(DepthTargetConfig(folder, unit_mm=1000 * UNIT_M))
+    assert skipped == {}
+    # 7 comes before 12, as people count.
+    assert found.key == ("left/7", "middle/7", "right/7", "left/12", "middle/12", "right/12")
+    assert [own.tolist() for own in sets_of(found)] == [[0, 1, 2], [3, 4, 5]]
+    assert_same_place(found, batch)
+
+
+def change_cameras(folder, change):
+    content = json.loads((folder / "cameras.json").read_text())
+    change(content)
+    (folder / "cameras.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content["left"].pop("T_world_cam"), "not a calibration"),
+        (lambda content: content["left"].update(T_world_cam=np.zeros((4, 4)).tolist()), "T_world_cam of left is no"),
+        (lambda content: content["left"].update(T_world_cam=np.diag([1, 1, -1, 1]).tolist()), "T_world_cam of left"),
+        (lambda content: content["left"].update(intrinsics=[0, 0, 0, 0]), "no 3x3 matrix"),
+        (lambda content: content["left"].update(intrinsics=[1, 2]), "not a calibration"),
+        (lambda content: content.update(behind=content["left"]), "behind"),
+        (lambda content: content.clear(), "not a calibration"),
+    ],
+)
+def test_calibrations_that_are_none(batch, tmp_path, change, message):
+    folder = write_rig(tmp_path / "rig", batch)
+    change_cameras(folder, change)
+    with pytest.raises(InputError, match=message):
+        open_depth(DepthTargetConfig(folder, unit_mm=1000 * UNIT_M))
+
+
+def test_views_of_different_times(batch, tmp_path):
+    folder = write_rig(tmp_path / "rig", batch)
+    for name in ("middle", "right"):
+        for file in list((folder / name).iterdir()):
+            file.rename(file.with_name(f"{name}-{file.name}"))
+    with pytest.raises(InputError, match="no moment was seen by two cameras"):
+        DepthRig(folder, UNIT_M)
+
+
+def test_a_cube_without_a_hand_is_left_out(batch, tmp_path):
+    (tmp_path / "d").mkdir()
+    for i in range(2):
+        write_depth(tmp_path / "d" / f"{i}.png", batch.depth_m[0].numpy())
+    K = batch.camera.K[0]
+    centre = 1000 * batch.centre_m[0]
+    told = " ".join(f"{x:.1f}" for x in centre.tolist())
+    (tmp_path / "centres.txt").write_text(f"{told}\n0 0 2500\n")
+    pixels = tuple(x.item() for x in (K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
+    config = DepthTargetConfig(tmp_path / "d", pixels, 1000 * UNIT_M, centres=tmp_path / "centres.txt")
+    found, skipped = crops_of(config)
+    assert found.key == ("0",)
+    assert "no surface of a hand's size" in skipped["1"]
+    (tmp_path / "centres.txt").write_text("0 0 2500\n0 0 2500\n")
+    with pytest.raises(InputError, match="no frame shows a hand in its cube; 0: its cube holds no surface"):
+        list(DepthCrops(open_depth(config), CROP))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (DepthTargetConfig, "needs its camera's intrinsics"),
+        (lambda path: DepthTargetConfig(path, (1.0, 1.0, 0.0, 0.0), reach_m=(1.0, 0.5)), "two rising distances"),
+        (lambda path: DepthTargetConfig(path / "a.npz", (1.0, 1.0, 0.0, 0.0)), "leave --intrinsics and --centres out"),
+        (lambda path: DepthTargetConfig(path / "a.npz"), "no such file"),
+    ],
+)
+def test_targets_that_are_none(tmp_path, config, message):
+    with pytest.raises(InputError, match=message):
+        open_depth(config(tmp_path))
+
+
+def test_depth_is_whole_where_no_centre_is_asked_for(batch, tmp_path):
+    file = write_archive(tmp_path / "clip.npz", batch)
+    frame = open_depth(DepthTargetConfig(file), centres="none")[0]
+    assert frame.centre_m is None
+    assert torch.equal(torch.from_numpy(frame.depth_m), batch.depth_m[0])

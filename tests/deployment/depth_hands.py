@@ -1,0 +1,42 @@
+"""Depth hand models for tests: one of random weights, and a stand-in that is told the truth."""
+
+from pathlib import Path
+
+import torch
+
+from posebridge.bodies.parametric_hand import AnnyHand
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.data.cube_views import CubeViews
+from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, beside_depth
+from posebridge.deployment.model_file import DepthHandSpec, save_depth_hand
+from posebridge.networks.view_fusion import ViewFusionConfig
+from training.hands import CUBE_M, TINY, new_model
+
+SPEC = DepthHandSpec(TINY, ViewFusionConfig(width=16), size_px=32, cube_m=CUBE_M)
+
+
+def predictor() -> DepthHandPredictor:
+    """Random weights, far enough from zero that hands differ."""
+    model = new_model()().eval()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for head in (model.single.whole, model.fused_hand):
+            head.layer.weight.add_(0.05 * torch.randn(head.layer.weight.shape, generator=generator))
+        model.single.pixels.weight.add_(0.1 * torch.randn(model.single.pixels.weight.shape, generator=generator))
+    return DepthHandPredictor(SPEC, model)
+
+
+def save_small(folder: Path) -> DepthHandPredictor:
+    """The same, saved."""
+    found = predictor()
+    save_depth_hand(folder, found.spec, found.model)
+    return found
+
+
+def true_hands(batch: LabelledBatch) -> DepthHands:
+    """What a perfect model would say of rendered hands."""
+    views = CubeViews.of(batch, CUBE_M)
+    faces = AnnyHand().faces(torch.device("cpu"))
+    sure = torch.ones(batch.joints_m.shape[:2])
+    fit = beside_depth(views, batch.vertices_m, faces)
+    return DepthHands(batch.joints_m, sure, batch.joints_m, batch.vertices_m, *fit)

@@ -1,0 +1,151 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import trimesh
+from torch.nn import functional as F
+
+from data.rendered_depth import SIDE, hands
+from deployment.depth_hands import SPEC, predictor, save_small, true_hands
+from posebridge.cameras.crop import flip_map
+from posebridge.cameras.multiview import transform
+from posebridge.cameras.pinhole import Camera
+from posebridge.data.cube_views import CubeViews
+from posebridge.deployment.depth_overlay import hand_panels
+from posebridge.deployment.depth_predictor import MeshSet, beside_depth, join_meshes, keypoints_of
+from posebridge.deployment.description import kind_of_model
+from posebridge.deployment.mesh_files import ply, save_meshes
+from posebridge.deployment.model_file import load_depth_hand, load_model
+from posebridge.errors import InputError
+from posebridge.skeletons.hand import HAND21
+from training.hands import CUBE_M
+
+MIRROR = torch.tensor([-1.0, 1, 1])
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return hands()
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return predictor()
+
+
+def left_of(batch):
+    """Left hands, the mirror images of the right ones, as a reader cuts them: mirrored once more."""
+    K = batch.camera.K * torch.tensor([[-1.0, 1, 1], [1, 1, 1], [1, 1, 1]])
+    T = flip_map(batch.depth_m.shape[-1]).expand(len(batch), 3, 3)
+    return replace(batch, camera=Camera(K), T_crop_file=T, centre_m=batch.centre_m * MIRROR)
+
+
+def test_a_true_mesh_explains_its_depth(batch):
+    views, faces = CubeViews.of(batch, CUBE_M), predictor().hand.faces(torch.device("cpu"))
+    apart_m, explained = beside_depth(views, batch.vertices_m, faces)
+    assert apart_m.max() < 5e-4
+    assert explained.min() > 0.97
+    behind = batch.vertices_m * (1 + 0.02 / batch.centre_m[:, None, 2:])  # 2 cm along the rays
+    apart_m, explained = beside_depth(views, behind, faces)
+    np.testing.assert_allclose(apart_m, 0.02, atol=3e-3)
+    assert explained.max() < 0.1
+    beside = batch.vertices_m + torch.tensor([1.0, 0, 0])
+    apart_m, explained = beside_depth(views, beside, faces)
+    assert apart_m.isnan().all()
+    assert explained.max() == 0
+
+
+def test_hands_are_in_metres_of_their_cameras(batch, ours):
+    hands = ours(batch, fused=False)
+    # Whatever a network says, it says of its cube.
+    for points in (hands.joints_m, hands.model_joints_m):
+        assert ((points - batch.centre_m[:, None]).norm(dim=-1) < CUBE_M).all()
+    assert (hands.model_joints_m.mean(1) - hands.vertices_m.mean(1)).norm(dim=1).max() < 0.06
+    keypoints = keypoints_of(ours, batch, hands)
+    np.testing.assert_allclose(keypoints.xyz_mm, 1000 * hands.joints_m, rtol=1e-5)
+    rays = torch.einsum("bij,bnj->bni", batch.camera.K, hands.joints_m)
+    np.testing.assert_allclose(keypoints.uv_px, rays[..., :2] / rays[..., 2:], atol=1e-3)
+    assert ((keypoints.confidence >= 0) & (keypoints.confidence <= 1)).all()
+
+
+def test_a_left_hand_is_a_right_one_in_the_mirror(batch, ours):
+    right, left = ours(batch, fused=False), ours(left_of(batch), fused=False)
+    for name in ("joints_m", "model_joints_m", "vertices_m"):
+        np.testing.assert_allclose(getattr(left, name), getattr(right, name) * MIRROR, atol=1e-5)
+    np.testing.assert_allclose(left.apart_m, right.apart_m, atol=1e-4)
+    uv_right, uv_left = (keypoints_of(ours, b, h).uv_px for b, h in ((batch, right), (left_of(batch), left)))
+    np.testing.assert_allclose(uv_left[..., 0], SIDE - 1 - uv_right[..., 0], atol=1e-2)
+    np.testing.assert_allclose(uv_left[..., 1], uv_right[..., 1], atol=1e-2)
+
+
+def test_views_of_a_moment_have_one_hand(batch, ours):
+    apart, together = (ours(batch, fused=fused) for fused in (False, True))
+
+    def spread(points_m):
+        world = transform(batch.T_world_cam, points_m).unflatten(0, (2, 3))
+        return (world - world.mean(1, keepdim=True)).norm(dim=-1).amax((1, 2))
+
+    for name in ("joints_m", "vertices_m"):
+        assert spread(getattr(apart, name)).min() > 1e-2
+        assert spread(getattr(together, name)).max() < 1e-5
+
+
+def test_a_view_alone_is_left_as_it_is(batch, ours):
+    """One moment of three views and one of one, mixed in a batch."""
+    some = batch.take(torch.tensor([4, 0, 2, 1]))
+    found, whole = ours(some), ours(batch[:3])
+    np.testing.assert_allclose(found.joints_m[[1, 3, 2]], whole.joints_m, atol=1e-5)
+    np.testing.assert_allclose(found.joints_m[0], ours(batch[4:5], fused=False).joints_m[0], atol=1e-5)
+
+
+def test_files_of_meshes(batch, ours, tmp_path):
+    meshes = MeshSet.of(ours, batch, true_hands(batch))
+    joined = join_meshes([meshes, meshes])
+    assert len(joined) == 2 * len(batch)
+    saved = np.load(save_meshes(meshes, tmp_path, "npz"))
+    np.testing.assert_allclose(saved["vertices_mm"], 1000 * batch.vertices_m, rtol=1e-6)
+    assert save_meshes(meshes, tmp_path, "none") is None
+    folder = save_meshes(meshes, tmp_path, "ply")
+    read = trimesh.load(folder / f"{batch.key[2]}.ply", process=False)
+    np.testing.assert_allclose(read.vertices, meshes.vertices_mm[2], rtol=1e-6)
+    np.testing.assert_array_equal(read.faces, meshes.faces)
+
+
+def test_faces_look_outwards_of_either_hand(batch, ours):
+    right = MeshSet.of(ours, batch, true_hands(batch))
+    left = MeshSet.of(ours, left_of(batch), replace(true_hands(batch), vertices_m=batch.vertices_m * MIRROR))
+    for meshes in (right, left):
+        a, b, c = (meshes.vertices_mm[0][meshes.faces[:, i]] for i in range(3))
+        outwards = np.einsum("fc,fc->f", np.cross(b - a, c - a), (a + b + c) / 3 - meshes.vertices_mm[0].mean(0))
+        assert (outwards > 0).mean() > 0.7
+    assert ply(right.vertices_mm[0], right.faces) != ply(right.vertices_mm[0], left.faces)
+
+
+def test_panels_show_the_hand_where_it_is(batch, ours):
+    true = true_hands(batch)
+    drawn = hand_panels(batch, true, 0, ours.hand.faces(torch.device("cpu")), HAND21, CUBE_M)
+    assert drawn.shape == (320, 960, 3)
+    depth, mesh, side = np.split(drawn.astype(int), 3, axis=1)
+    true_mask = F.interpolate(batch.mask[:1, None].float(), (320, 320))[0, 0].numpy() > 0.5
+    shown = mesh.sum(-1) > 150
+    assert (shown & true_mask).sum() / (shown | true_mask).sum() > 0.9
+    assert (depth.max(-1) != depth.min(-1)).sum() > 1_000  # colours of the skeleton over grey
+    # From the side: some points lie off the mesh, for the sensor saw one side of it, but next to it.
+    measured = (side == (90, 220, 255)).all(-1)
+    hand = cv2.dilate(((side.sum(-1) > 150) & ~measured).astype(np.uint8), np.ones((9, 9))) > 0
+    assert measured.sum() > 300
+    assert hand[measured].mean() > 0.9
+
+
+def test_a_saved_model_is_the_same(batch, tmp_path):
+    saved = save_small(tmp_path)
+    spec, model = load_depth_hand(tmp_path)
+    assert spec == SPEC
+    assert kind_of_model(tmp_path) == "depth-hand"
+    again = replace(saved, model=model)
+    assert torch.equal(saved(batch).vertices_m, again(batch).vertices_m)
+    with pytest.raises(InputError, match="a model of kind depth-hand, and one of kind pose is needed"):
+        load_model(tmp_path)

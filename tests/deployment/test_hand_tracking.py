@@ -1,0 +1,98 @@
+"""A hand is followed by what was found of it, with a stand-in that finds the middle of what it is shown."""
+
+import numpy as np
+import pytest
+import torch
+
+from data.depth_on_disk import depth_picture_m, hand_places
+from posebridge.data.crops import CubeCropConfig
+from posebridge.data.cube_views import CubeViews
+from posebridge.data.frames import RawFrame, UnreadableFrameError
+from posebridge.deployment.depth_predictor import DepthHands
+from posebridge.deployment.hand_tracking import HandTracker
+
+K = np.array([[300.0, 0, 159.5], [0, 300.0, 119.5], [0, 0, 1]])
+CUBE_M = 0.25
+
+
+class MiddleFinder:
+    """Joints where the nearest ten centimetres of surface have their middle. ``apart_m`` is told from outside."""
+
+    device = torch.device("cpu")
+    apart_m = 0.0
+
+    def __call__(self, batch, fused):
+        assert not fused
+        views = CubeViews.of(batch, CUBE_M)
+        points, seen = views.points()
+        points_m = views.in_cameras(points[0][:, seen[0]].T[None])[0]
+        points_m = points_m[points_m[:, 2] < points_m[:, 2].min() + 0.1]
+        joints_m = points_m.mean(0).expand(1, 21, 3)
+        one = torch.ones(1)
+        return DepthHands(joints_m, one[:, None], joints_m, joints_m, self.apart_m * one, one)
+
+
+def frame_of(places, sequence="a", more=None) -> RawFrame:
+    depth_m = depth_picture_m(places, K, 320, 240)
+    if more is not None:
+        nearer = depth_picture_m(more, K, 320, 240)
+        depth_m = np.where(nearer > 0, nearer, depth_m)
+    return RawFrame(None, "key", sequence, K=K, depth_m=depth_m)
+
+
+def middle(places) -> np.ndarray:
+    return np.mean([place for name, place in places.items() if name[-1] in "1234t" and "_m" not in name], axis=0)
+
+
+@pytest.fixture
+def track() -> HandTracker:
+    return HandTracker(MiddleFinder(), CubeCropConfig(48, CUBE_M))
+
+
+def test_a_hand_is_followed_past_a_nearer_one(track):
+    far, near = hand_places((-0.08, 0.0, 0.7)), hand_places((0.2, 0.0, 0.5))
+    first = track(frame_of(far))
+    assert first.found_anew
+    for step in range(4):
+        moved = hand_places((-0.08 + 0.02 * step, 0.01 * step, 0.7))
+        found = track(frame_of(moved, more=near))
+        assert not found.found_anew
+        centre_m = found.hands.joints_m[0, 0].numpy()
+        assert np.linalg.norm(centre_m - middle(moved)) < 0.05
+    # Without a word on where it was, the nearer one is taken.
+    anew = track(frame_of(far, sequence="b", more=near))
+    assert anew.found_anew
+    assert anew.hands.joints_m[0, 0, 2] < 0.6
+
+
+def test_the_second_look_is_where_the_first_found_the_joints(track):
+    places = hand_places((0.05, 0.02, 0.6))
+    found = track(frame_of(places))
+    blob = HandTracker(MiddleFinder(), CubeCropConfig(48, CUBE_M))
+    blob.config = type(blob.config)(looks=1)
+    first = blob(frame_of(places))
+    np.testing.assert_allclose(found.crop.centre_m[0], first.hands.joints_m[0, 0], atol=1e-6)
+
+
+def test_a_lost_hand_is_looked_for(track):
+    track(frame_of(hand_places((-0.1, 0.0, 0.7))))
+    jumped = track(frame_of(hand_places((0.25, 0.05, 0.5))))
+    assert jumped.found_anew
+    track.predictor.apart_m = 0.03  # what is found no longer fits
+    assert track(frame_of(hand_places((0.25, 0.05, 0.5)))).found_anew
+
+
+def test_an_empty_frame_loses_it(track):
+    track(frame_of(hand_places()))
+    with pytest.raises(UnreadableFrameError, match="no depth at all"):
+        track(RawFrame(None, "key", "a", K=K, depth_m=np.zeros((240, 320), np.float32)))
+    assert track(frame_of(hand_places())).found_anew
+
+
+def test_each_camera_has_a_hand_of_its_own(track):
+    left, right = hand_places((-0.15, 0.0, 0.6)), hand_places((0.15, 0.0, 0.6))
+    views = [frame_of(left), RawFrame(None, "key", "a", view=1, K=K, depth_m=frame_of(right).depth_m)]
+    for _ in range(2):
+        found = [track(view) for view in views]
+    assert [each.found_anew for each in found] == [False, False]
+    assert found[0].hands.joints_m[0, 0, 0] < 0 < found[1].hands.joints_m[0, 0, 0]

@@ -1,0 +1,120 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from data.rendered_depth import SIDE, UNIT_M, hands, write_archive, write_rig
+from deployment.depth_hands import save_small
+from deployment.rigged import small_model
+from posebridge import cli
+from posebridge.cameras.multiview import transform
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.depth_target import DepthTargetConfig
+from posebridge.deployment import predict_depth
+from posebridge.deployment.predict_depth import PredictDepthConfig, predict_depth_files
+from posebridge.errors import InputError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return hands()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    save_small(folder)
+    return folder
+
+
+def test_everything_that_is_written(batch, model, tmp_path):
+    file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=None)
+    done = predict_depth_files(PredictDepthConfig(model, DepthTargetConfig(file), tmp_path / "out", overlays=2))
+    found = KeypointSet.load(done.predictions)
+    assert found.key.tolist() == [f"clip-{i}" for i in range(6)]
+    assert done.frames == 6
+    meshes = np.load(tmp_path / "out" / "meshes.npz")
+    assert meshes["vertices_mm"].shape[0] == 6
+    assert meshes["key"].tolist() == found.key.tolist()
+    # Of one hand: the mesh's joints lie among its vertices, the pixels' ones in the cube of a quarter metre.
+    assert np.linalg.norm(meshes["joints_mm"].mean(1) - meshes["vertices_mm"].mean(1), axis=1).max() < 60
+    assert np.abs(found.xyz_mm - meshes["joints_mm"].mean(1, keepdims=True)).max() < 300
+    assert sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir()) == ["clip-0.jpg", "clip-1.jpg"]
+    assert json.loads((tmp_path / "out" / "skipped.json").read_text()) == {"used": 6, "skipped": 0, "reasons": {}}
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 100])
+def test_views_of_a_moment_stay_together_whatever_the_batch(batch, model, tmp_path, size):
+    folder = write_rig(tmp_path / "rig", batch)
+    target = DepthTargetConfig(folder, unit_mm=1000 * UNIT_M)
+    done = predict_depth_files(PredictDepthConfig(model, target, tmp_path / "out", "none", False, 0, size))
+    found = KeypointSet.load(done.predictions)
+    T = batch.T_world_cam[:3].repeat(2, 1, 1)
+    world = transform(T, torch.from_numpy(found.xyz_mm) / 1000).unflatten(0, (2, 3))
+    assert (world - world[:, :1]).norm(dim=-1).max() < 1e-5
+    assert not (tmp_path / "out" / "meshes.npz").exists()
+
+
+def test_as_typed(batch, model, tmp_path, capsys):
+    file = write_archive(tmp_path / "clip.npz", batch)
+    out = tmp_path / "out"
+    assert cli.main(["predict", str(model), str(file), "--out", str(out), "--meshes", "ply", "--follow"]) == 0
+    assert "6 frames in" in capsys.readouterr().out
+    assert len(list((out / "meshes").glob("*.ply"))) == 6
+    assert len(list((out / "overlays").glob("*.jpg"))) == 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--padding", "2"], "leave --padding out: this model reads depth"),
+        (["--hand", "annotated"], "give left or right"),
+        (["--batch-size", "0"], "batch size 0 is impossible"),
+        (["--intrinsics", "1", "1", "0", "0"], "leave --intrinsics and --centres out"),
+        (["--device", "cuda:77"], "device cuda:77 can't be used"),
+    ],
+)
+def test_words_that_do_not_fit(batch, model, tmp_path, capsys, flags, message):
+    file = write_archive(tmp_path / "clip.npz", batch)
+    assert cli.main(["predict", str(model), str(file), "--out", str(tmp_path / "out"), *flags]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_models_of_colour_refuse_words_on_depth(tmp_path, capsys):
+    small_model(tmp_path / "m")
+    for flags in (["--follow"], ["--meshes", "ply"], ["--depth-unit-mm", "0.1"]):
+        assert cli.main(["predict", str(tmp_path / "m"), str(tmp_path), "--out", str(tmp_path / "out"), *flags]) == 2
+        assert f"leave {flags[0]} out" in capsys.readouterr().err
+
+
+def test_frames_without_a_hand_are_listed(batch, model, tmp_path):
+    depth_m = batch.depth_m.numpy().copy()
+    depth_m[2] = 0
+    file = write_archive(tmp_path / "clip.npz", batch, depth_m=depth_m, T_world_cam=None)
+    for follow in (False, True):
+        config = PredictDepthConfig(model, DepthTargetConfig(file), tmp_path / "out", follow=follow, overlays=0)
+        done = predict_depth_files(config)
+        assert done.frames == 5
+        assert done.skipped == {"clip-2": "the frame has no depth at all"}
+    file = write_archive(tmp_path / "none.npz", batch, depth_m=np.zeros((6, SIDE, SIDE), np.float32))
+    for follow in (False, True):
+        with pytest.raises(InputError, match=r"no depth at all|no frame was left"):
+            predict_depth_files(replace(config, target=DepthTargetConfig(file), follow=follow))
+
+
+def test_what_was_found_before_a_stop_is_kept(batch, model, tmp_path, monkeypatch):
+    file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=None)
+
+    def stop(self, crops, hands):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predict_depth.DepthOverlays, "add", stop)
+    with pytest.raises(KeyboardInterrupt):
+        predict_depth_files(PredictDepthConfig(model, DepthTargetConfig(file), tmp_path / "out", batch_size=2))
+    partial = KeypointSet.load(tmp_path / "out" / "predictions.partial.npz")
+    assert len(partial) == 3  # the views of the first moment
+    assert not (tmp_path / "out" / "predictions.npz").exists()

@@ -1,0 +1,154 @@
+"""The main job on depth, at a size of seconds."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from data.rendered_depth import UNIT_M, hands, truth_of, write_archive, write_rig
+from posebridge import cli
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.record_file import load_record
+from posebridge.data.depth_target import DepthTargetConfig
+from posebridge.deployment.model_file import load_depth_hand
+from posebridge.errors import InputError
+from posebridge.recipes import adapt_depth, depth_fusion
+from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
+from posebridge.recipes.depth_fusion import SMALL
+from posebridge.training.run import Run
+from recipes.test_depth_fusion import quick
+from training.dots import ONE_CPU
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = ("--accelerator", "cpu", "--precision", "32")
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return hands(3)
+
+
+@pytest.fixture
+def small(monkeypatch) -> None:
+    sizes = {"small": quick(SMALL)}
+    monkeypatch.setattr(depth_fusion, "SIZES", sizes)
+    monkeypatch.setattr(adapt_depth, "SIZES", sizes)
+
+
+def one_camera(folder, batch, **changes):
+    return write_archive(folder / "clip.npz", batch, T_world_cam=None, **changes)
+
+
+def test_from_one_camera_with_a_truth_to_measure_by(small, batch, tmp_path):
+    file = one_camera(tmp_path, batch)
+    truth = truth_of(batch, [f"clip-{i}" for i in range(9)])
+    truth.save(tmp_path / "truth.npz")
+    out = tmp_path / "run"
+    record = run_adapt_depth(
+        AdaptDepthConfig(DepthTargetConfig(file), domain="studio", truth=tmp_path / "truth.npz"), out, ONE_CPU
+    )
+    found, meshes = KeypointSet.load(out / "predictions.npz"), np.load(out / "meshes.npz")
+    errors = np.linalg.norm(found.xyz_mm - truth.xyz_mm, axis=-1)
+    assert record.scores["adapted"].mean_error_mm == pytest.approx(errors.mean(), rel=1e-4)
+    apart = np.linalg.norm(found.xyz_mm - meshes["joints_mm"], axis=-1).mean()
+    assert record.depth_fits["adapted"].of_two_minds_mm == pytest.approx(apart, rel=1e-3)
+    assert record.depth_fits["adapted"].apart_mm == pytest.approx(np.nanmedian(meshes["apart_mm"]), rel=1e-3)
+    assert record.scores["source_only"].mean_error_mm != record.scores["adapted"].mean_error_mm
+    assert len(record.depth_hands) == 6
+    assert "one camera" in record.notes[0]
+    assert [*record.curves] == ["1-single-view", "2-view-fusion", "3-fine-tuning"]
+    spec, _ = load_depth_hand(out)
+    assert (spec.method, spec.size_px) == ("multi-view-fusion", 32)
+    assert load_record(out).depth_fits == record.depth_fits
+
+
+def test_done_is_done(small, batch, tmp_path, monkeypatch):
+    config = AdaptDepthConfig(DepthTargetConfig(one_camera(tmp_path, batch)), domain="studio")
+    first = run_adapt_depth(config, tmp_path / "run", ONE_CPU)
+
+    def trains(*_):
+        raise AssertionError("a stage that is done was trained again")
+
+    monkeypatch.setattr(Run, "_fit", trains)
+    again = run_adapt_depth(config, tmp_path / "run", ONE_CPU)
+    assert again.depth_fits == first.depth_fits
+    with pytest.raises(InputError, match="a run of another config"):
+        run_adapt_depth(replace(config, seed=1), tmp_path / "run", ONE_CPU)
+
+
+def test_several_cameras_and_a_model_to_start_from(small, batch, tmp_path):
+    first = AdaptDepthConfig(DepthTargetConfig(one_camera(tmp_path, batch)), domain="studio")
+    run_adapt_depth(first, tmp_path / "first", ONE_CPU)
+    folder = write_rig(tmp_path / "rig", batch)
+    config = AdaptDepthConfig(DepthTargetConfig(folder, unit_mm=1000 * UNIT_M), tmp_path / "first", "studio")
+    record = run_adapt_depth(config, tmp_path / "second", ONE_CPU)
+    assert [*record.curves] == ["1-fine-tuning"]
+    assert "3 views of each explain one another" in record.notes[0]
+    assert record.scores == {}
+    settled = (tmp_path / "second" / "recipe.yaml").read_text()
+    assert "single_view: false" in settled
+    _, before = load_depth_hand(tmp_path / "first")
+    _, after = load_depth_hand(tmp_path / "second")
+    moved = [not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
+    assert any(moved)
+
+
+def test_the_target_is_cut_around_what_the_model_sees(small, batch, tmp_path):
+    target = DepthTargetConfig(one_camera(tmp_path, batch))
+    by_blob = adapt_depth.hold_target(target, quick(SMALL), None)
+    run_adapt_depth(AdaptDepthConfig(target, domain="studio"), tmp_path / "run", ONE_CPU)
+    spec, model = load_depth_hand(tmp_path / "run")
+    predictor = adapt_depth.DepthHandPredictor(spec, model)
+    by_joints = adapt_depth.hold_target(target, quick(SMALL), predictor)
+    assert by_joints.held.names().key == by_blob.held.names().key
+    found = predictor(by_blob.held.all(), fused=False).joints_m.mean(1)
+    np.testing.assert_allclose(by_joints.held.names().centre_m, found, atol=5e-3)
+
+
+def test_as_typed_and_resumed(small, batch, tmp_path, capsys):
+    depth_m = batch.depth_m.numpy().copy()
+    depth_m[4] = 0
+    file, out = one_camera(tmp_path, batch, depth_m=depth_m), tmp_path / "run"
+    typed = ["adapt", "multi-view-fusion", "--target", str(file), "--out", str(out), "--domain", "studio", *CPU]
+    assert cli.main(typed) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"1 frames could not be used; they are listed in {out / 'skipped.json'}"
+    assert printed[-1] == f"Meshes: {out / 'meshes.npz'}"
+    assert json.loads((out / "skipped.json").read_text())["reasons"] == {"clip-4": "the frame has no depth at all"}
+    page = (out / "report.html").read_text()
+    assert "Depth explained" in page
+    assert "clip-4" in page
+    (out / "report.html").unlink()
+    assert cli.main(["resume", str(out), *CPU]) == 0
+    assert (out / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--subject", "body"], "leave --subject out: multi-view-fusion reads depth of one hand"),
+        (["--boxes", "b.json"], "leave --boxes out"),
+        (["--stride", "1", "2"], "leave --stride out"),
+        (["--hand", "annotated"], "give left or right"),
+        (["--domain", "moon"], "moon is no look of depth: choose studio, street, varied"),
+        (["--source", "nowhere"], "nowhere: no such file or folder"),
+        (["--truth", "nowhere.npz"], "nowhere.npz does not exist"),
+        (["--reach-m", "2", "1"], "two rising distances"),
+        (["--reach-m", "2", "3"], "check its unit, or give another range"),
+    ],
+)
+def test_words_that_do_not_fit(small, batch, tmp_path, capsys, flags, message):
+    file = one_camera(tmp_path, batch)
+    typed = ["adapt", "multi-view-fusion", "--target", str(file), "--out", str(tmp_path / "run"), *flags, *CPU]
+    assert cli.main(typed) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "stages").exists()
+
+
+def test_methods_of_colour_refuse_words_on_depth(tmp_path, capsys):
+    typed = ["adapt", "mean-teacher", "--target", str(tmp_path), "--out", str(tmp_path / "run")]
+    for flags in (["--depth-unit-mm", "0.1"], ["--centres", "c.txt"], ["--reach-m", "0", "1"]):
+        assert cli.main([*typed, *flags]) == 2
+        assert f"leave {flags[0]} out: it is for depth" in capsys.readouterr().err

@@ -106,10 +106,7 @@ def verdict(record: Record) -> str:
             if "supervised_target" in scores
             else "no model was trained on the target's labels"
         )
-        return (
-            f"Adapting without one label changed {change}. "
-            f"There is no gap to relate it to: {why}."
-        )
+        return f"Adapting without one label changed {change}. There is no gap to relate it to: {why}."
     return "Too few of the three models were scored to speak of a gap."
 
 

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from posebridge.bodies.parametric_hand import HandMesh, pose_parameters
 from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
+from posebridge.data.augment import GeometryConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.training.depth_training import (
     DepthStage,
@@ -30,6 +31,10 @@ from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Terms
 
+PSEUDO_VIEWS = DepthViewConfig(
+    GeometryConfig(rotation_deg=180.0, shear_deg=0.0, translation=0.08, scale=(0.8, 1.2)), shift=0.08
+)
+
 
 @dataclass(frozen=True)
 class FineTuningConfig:
@@ -42,6 +47,7 @@ class FineTuningConfig:
     views: int = 3  # of a set; of a target of single views, pseudo views of each
     single_view: bool = False  # pseudo multi-view: differently augmented samples of one picture are the views
     augmentation: DepthViewConfig = field(default_factory=DepthViewConfig)
+    pseudo_augmentation: DepthViewConfig = PSEUDO_VIEWS  # of single views' copies; the paper: stronger
     fitting: FittingConfig = field(default_factory=FittingConfig)
     fitting_weight: float = 10.0  # w_sm: the views' own hands in their own views
     cross_weight: float = 10.0  # w_cm: in the other views
@@ -130,7 +136,8 @@ class FineTuning(DepthStage):
         own, beta = self.own, self.config.single.beta
         if own.single_view:
             batch = batch.take(torch.arange(len(batch)).repeat_interleave(own.views))
-        drawn = DrawnViews.of(batch, self.cube_m, own.augmentation, generator)
+        augmentation = own.pseudo_augmentation if own.single_view else own.augmentation
+        drawn = DrawnViews.of(batch, self.cube_m, augmentation, generator)
         sets, views = len(batch) // own.views, drawn.whole
         evidence = DepthEvidence.of(views, own.fitting, generator)
         stacks = self.see(drawn.shown)

@@ -1,0 +1,163 @@
+"""Multi-view fusion on any target: a source that is rendered, stages that are trained, hands that are found."""
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from posebridge.bodies.parametric_hand import AnnyHand
+from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
+from posebridge.contracts.record import DepthFit, DepthHandPicture
+from posebridge.data.held import Held
+from posebridge.data.sets import SetStream, sets_of
+from posebridge.deployment.depth_overlay import hand_panels
+from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands
+from posebridge.deployment.model_file import DepthHandSpec
+from posebridge.methods.multi_view_fusion import MultiViewFusion
+from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.recipes.depth_fusion import DepthFusionSize, hold_hands
+from posebridge.recipes.pipeline import History, parts, rendering_progress
+from posebridge.skeletons.hand import HAND21
+from posebridge.training.depth_training import DepthStage
+from posebridge.training.depth_views import DepthContext
+from posebridge.training.options import Hardware
+from posebridge.training.run import Run, StageReport
+
+METHOD = "multi-view-fusion"
+_VIEWS = 3  # of a set, drawn from those that a moment has; of one camera, copies of its picture
+_PICTURES = 6  # frames that the report shows in space
+
+
+class DepthAdaptation:
+    """The stages of a run, one after the other. The source is rendered when it is first needed."""
+
+    def __init__(
+        self,
+        run: Run,
+        size: DepthFusionSize,
+        domain: str,
+        seed: int,
+        hardware: Hardware,
+        trained: DepthHandModel | None = None,
+    ):
+        """With a model that is ``trained``, the source only keeps it in place, and there is less of it."""
+        self.run, self.size, self.domain, self.seed, self.hardware = run, size, domain, seed, hardware
+        self.method = MultiViewFusion(size.method)
+        self._trained = trained
+        self._sets = size.source_sets if trained is None else size.target_sets
+        self._reports: list[StageReport] = []
+        self._folders: list[Path] = []
+
+    @cached_property
+    def source(self) -> Held[LabelledBatch]:
+        """Rendered hands with labels."""
+        with rendering_progress(self._sets * self.size.views) as told:
+            return hold_hands(self.size, self.domain, self._sets, self.seed, told)
+
+    @cached_property
+    def _context(self) -> DepthContext:
+        def new_model() -> DepthHandModel:
+            torch.manual_seed(self.seed)
+            return DepthHandModel(self.size.network, self.size.fusion, HAND21)
+
+        return DepthContext(
+            new_model=new_model,
+            hand=AnnyHand(self.size.network.shape_size),
+            skeleton=HAND21,
+            cube_m=self.size.cube_m,
+            source=lambda sets, views: SetStream(self.source, sets, self.seed, views),
+            target=None,
+            seed=self.seed,
+            workers=self.hardware.workers,
+        )
+
+    def pretrained(self) -> DepthHandModel:
+        """The model after the stages that learn from the source alone, or the one that was given."""
+        if self._trained is None:
+            for stage in self.method.pretraining(self._context):
+                self._train(stage)
+                self._trained = stage.result()
+        assert self._trained is not None
+        return self._trained.eval()
+
+    def adapted(self, target: Held[UnlabelledBatch]) -> DepthHandModel:
+        """The model after fine-tuning; the one before is changed."""
+        stream = replace(self._context, target=lambda sets, views: SetStream(target, sets, self.seed + 1, views))
+        stage = self.method.fine_tuning(stream, self.pretrained())
+        self._train(stage)
+        return stage.result().eval()
+
+    def _train(self, stage: DepthStage) -> None:
+        number = len(self._reports) + 1
+        self._reports.append(self.run.train(number, stage))
+        self._folders.append(self.run.stage_folder(number, stage.name))
+
+    def history(self) -> History:
+        """What the stages told so far."""
+        return History(tuple(self._reports), tuple(self._folders))
+
+    def predictor(self, model: DepthHandModel) -> DepthHandPredictor:
+        """A model of this run with all that is needed to read it."""
+        size = self.size
+        return DepthHandPredictor(
+            DepthHandSpec(size.network, size.fusion, HAND21.name, size.size_px, size.cube_m, METHOD), model
+        )
+
+
+def views_of_target(frames: Observation) -> int:
+    """How many calibrated cameras saw one moment, at most; 1 where there is no calibration."""
+    return 1 if frames.T_world_cam is None else max(map(len, sets_of(frames)))
+
+
+def for_views(size: DepthFusionSize, views: int) -> DepthFusionSize:
+    """Fine-tuning by as many views as a moment has, but three at most; by copies of its picture, where it has one."""
+    tuning = replace(size.method.fine_tuning, views=min(_VIEWS, views) if views > 1 else _VIEWS, single_view=views == 1)
+    return replace(size, method=replace(size.method, fine_tuning=tuning))
+
+
+def note_on_views(size: DepthFusionSize) -> str:
+    """How views were come by, in a sentence."""
+    tuning = size.method.fine_tuning
+    if tuning.single_view:
+        return "each moment was seen by one camera: turned, scaled and shifted copies of its picture stood in for views"
+    return f"moments were seen by calibrated cameras: {tuning.views} views of each explain one another"
+
+
+def hands_of(predictor: DepthHandPredictor, whole: UnlabelledBatch) -> DepthHands:
+    """Of all frames, each by itself: what a user's single camera will give."""
+    found = [predictor(part.to(predictor.device), fused=False) for part in parts(whole)]
+    return DepthHands(*(torch.cat([vars(hands)[name] for hands in found]).cpu() for name in vars(found[0])))
+
+
+def depth_fit(hands: DepthHands) -> DepthFit:
+    """How well the hands explain the depth that they were found in."""
+    apart_mm = 1000 * hands.apart_m[hands.apart_m.isfinite()]
+    nothing = apart_mm.numel() == 0
+    minds_mm = 1000 * (hands.joints_m - hands.model_joints_m).norm(dim=-1).mean()
+    return DepthFit(
+        frames=len(hands.apart_m),
+        apart_mm=float("nan") if nothing else apart_mm.median().item(),
+        worst_apart_mm=float("nan") if nothing else apart_mm.quantile(0.9).item(),
+        explained=hands.explained.mean().item(),
+        of_two_minds_mm=minds_mm.item(),
+    )
+
+
+def pictures_of(
+    predictor: DepthHandPredictor, whole: UnlabelledBatch, before: DepthHands, after: DepthHands
+) -> tuple[DepthHandPicture, ...]:
+    """Evenly chosen frames."""
+    faces = predictor.hand.faces(torch.device("cpu"))
+    chosen = torch.linspace(0, len(whole) - 1, min(_PICTURES, len(whole))).round().int().tolist()
+
+    def drawn(hands: DepthHands, i: int):
+        return hand_panels(whole, hands, i, faces, HAND21, predictor.spec.cube_m)
+
+    def apart_mm(hands: DepthHands, i: int) -> float:
+        return 1000 * hands.apart_m[i].item()
+
+    return tuple(
+        DepthHandPicture(whole.key[i], drawn(before, i), drawn(after, i), apart_mm(before, i), apart_mm(after, i))
+        for i in chosen
+    )

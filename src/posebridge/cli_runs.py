@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from posebridge.cli_depth import DepthOptions, refuse_flags
-from posebridge.cli_train import absolute_weights, run_and_report
+from posebridge.cli_train import absolute_weights, run_and_report, run_depth_and_report
 from posebridge.errors import InputError
 from posebridge.training.options import Hardware
 
@@ -238,6 +238,7 @@ class ResumeCommand:
         from posebridge.recipes.adapt import AdaptConfig, run_adapt
         from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
         from posebridge.recipes.demo import DemoConfig, run_demo
+        from posebridge.recipes.depth_transfers import DepthTransferConfig
         from posebridge.recipes.synthshift import SynthShiftConfig, run_synthshift
         from posebridge.recipes.transfer import TransferConfig
         from posebridge.report.page import write_report
@@ -251,6 +252,7 @@ class ResumeCommand:
             "adapt-depth": AdaptDepthConfig,
             "synthshift": SynthShiftConfig,
             "train": TransferConfig,
+            "depth-transfer": DepthTransferConfig,
         }
         kind, config = load_config(self.run_folder / "config.yaml", kinds)
         if kind == "demo":
@@ -261,6 +263,8 @@ class ResumeCommand:
         elif isinstance(config, AdaptDepthConfig):
             write_report(run_adapt_depth(config, self.run_folder, self.hardware), self.run_folder / "report.html")
             tell_depth(self.run_folder)
+        elif isinstance(config, DepthTransferConfig):
+            run_depth_and_report(config, self.run_folder, self.hardware)
         elif isinstance(config, TransferConfig):
             run_and_report(config, self.run_folder, self.hardware)
         else:

@@ -6,11 +6,27 @@ from typing import Annotated, Literal
 
 import tyro
 
+from posebridge.cli_depth import refuse_flags
+from posebridge.errors import InputError
 from posebridge.training.options import Hardware
 
-Recipe = Literal["rhd-to-h3d", "rhd-to-mvhand", "surreal-to-human36m", "surreal-to-3dpw"]
+DepthRecipe = Literal["renders-to-nyu", "renders-to-icvl", "renders-to-msra"]
+Recipe = Literal[
+    "rhd-to-h3d",
+    "rhd-to-mvhand",
+    "surreal-to-human36m",
+    "surreal-to-3dpw",
+    "renders-to-nyu",
+    "renders-to-icvl",
+    "renders-to-msra",
+]
 Method = Literal[
-    "geometric-reconstruction", "integrated-pseudo-labels", "mean-teacher", "source-only", "supervised-target"
+    "geometric-reconstruction",
+    "integrated-pseudo-labels",
+    "mean-teacher",
+    "multi-view-fusion",
+    "source-only",
+    "supervised-target",
 ]
 
 
@@ -24,10 +40,8 @@ class TrainCommand:
     """
 
     recipe: Annotated[tyro.conf.Positional[Recipe], tyro.conf.arg(metavar="RECIPE")]
-    """The transfer: rhd-to-h3d, rhd-to-mvhand, surreal-to-human36m or surreal-to-3dpw."""
-
-    source: Path
-    """Folder of the labelled dataset, as it was released."""
+    """The transfer: rhd-to-h3d, rhd-to-mvhand, surreal-to-human36m or surreal-to-3dpw; of depth, from hands that are
+    rendered: renders-to-nyu, renders-to-icvl or renders-to-msra."""
 
     target: Path
     """Folder of the real dataset, as it was released."""
@@ -35,8 +49,12 @@ class TrainCommand:
     out: Path
     """Folder of the run; one that was stopped there goes on."""
 
-    method: Method = "geometric-reconstruction"
-    """integrated-pseudo-labels is geometric-reconstruction without the reconstruction; source-only stops before any
+    source: Path | None = None
+    """Folder of the labelled dataset, as it was released. Depth has none: its source is rendered."""
+
+    method: Method | None = None
+    """Without it: geometric-reconstruction, and for depth multi-view-fusion, the only one that it has.
+    integrated-pseudo-labels is geometric-reconstruction without the reconstruction; source-only stops before any
     adaptation; supervised-target reads the target's training labels, as the upper bound to measure by."""
 
     size: Literal["small", "full"] = "small"
@@ -56,10 +74,29 @@ class TrainCommand:
     """Of the VGG-19 that style and redrawing need in size full: timm (downloads), a file, or none, which does without
     (Fourier style, the pose network's own features). Without it: timm."""
 
+    views: Literal[1, 3] = 1
+    """Of NYU: adapt to its three views, which are calibrated by their annotations, or to the frontal one alone."""
+
+    held_out: int = 0
+    """Of MSRA: the subject, 0 to 8, that is scored and that nothing is learnt from."""
+
+    centres: Path | None = None
+    """Of depth: a folder with train.txt and test.txt, a line x y z in mm for each frame in the release's axes. Without
+    it hands are looked for as what is nearest to the camera."""
+
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = field(default_factory=Hardware)
 
     def run(self) -> None:
         """Train, score and report."""
+        if self.recipe in ("renders-to-nyu", "renders-to-icvl", "renders-to-msra"):
+            self._train_on_depth(self.recipe)
+            return
+        refuse_flags(self, ("views", "held_out", "centres"), f"it is for depth, which {self.recipe} doesn't read")
+        if self.source is None:
+            raise InputError(f"{self.recipe} needs --source, the folder of its labelled dataset")
+        method = self.method or "geometric-reconstruction"
+        if method == "multi-view-fusion":
+            raise InputError(f"multi-view-fusion reads depth, and {self.recipe} is of colour: choose another --method")
         from posebridge.recipes.transfer import TransferConfig
 
         config = TransferConfig(
@@ -67,7 +104,7 @@ class TrainCommand:
             # Absolute, so that the run can be resumed from anywhere.
             self.source.absolute(),
             self.target.absolute(),
-            self.method,
+            method,
             self.size,
             self.seed,
             self.hand,
@@ -75,6 +112,31 @@ class TrainCommand:
             absolute_weights(self.vgg_weights),
         )
         run_and_report(config, self.out, self.hardware)
+
+    def _train_on_depth(self, recipe: DepthRecipe) -> None:
+        from posebridge.recipes.depth_transfers import DepthTransferConfig
+
+        why = f"{recipe} is of depth, from hands that are rendered"
+        refuse_flags(self, ("source", "hand", "encoder_weights", "vgg_weights"), why)
+        if self.method not in (None, "multi-view-fusion"):
+            raise InputError(f"{recipe} is adapted by multi-view-fusion: leave --method out")
+        centres = self.centres and self.centres.absolute()
+        what = (self.size, self.seed, self.views, self.held_out, centres)
+        run_depth_and_report(DepthTransferConfig(recipe, self.target.absolute(), *what), self.out, self.hardware)
+
+
+def run_depth_and_report(config, folder: Path, hardware: Hardware) -> None:
+    """Run a ``DepthTransferConfig``, write the report, and say what there is."""
+    from posebridge.recipes.depth_transfers import BENCHMARKS, run_depth_transfer
+    from posebridge.report.page import write_report
+
+    record = run_depth_transfer(config, folder, hardware)
+    write_report(record, folder / "report.html")
+    for role, score in record.scores.items():
+        name, below = role.replace("_", " "), 100 * score.success_rates["20"]
+        told = f"{score.mean_error_mm:.1f} mm, {below:.1f} % of frames below 20 mm"
+        print(f"{name}: {told}, on {score.n_frames} frames of {BENCHMARKS[config.recipe].name}")
+    _tell(folder)
 
 
 def run_and_report(config, folder: Path, hardware: Hardware) -> None:
@@ -90,6 +152,10 @@ def run_and_report(config, folder: Path, hardware: Hardware) -> None:
         space = "" if score.mean_error_mm is None else f", {score.mean_error_mm:.1f} mm"
         name = role.replace("_", " ")
         print(f"{name}: PCK@0.05 {100 * score.pck_005:.1f} %{space} on {score.n_frames} frames of {plan.target.name}")
+    _tell(folder)
+
+
+def _tell(folder: Path) -> None:
     print(f"Model: {folder / 'model.safetensors'}")
     print(f"Predictions: {folder / 'predictions.npz'}")
     print(f"Report: {folder / 'report.html'}")

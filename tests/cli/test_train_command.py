@@ -8,7 +8,7 @@ import pytest
 
 from posebridge import cli, cli_train
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.recipes import transfer
+from posebridge.recipes import depth_transfers, transfer
 from posebridge.recipes.transfers import TRANSFERS
 from posebridge.training import integrated_labels
 from recipes.small_runs import CPU_FLAGS
@@ -36,8 +36,11 @@ def train(folders, out, *flags, recipe: str = "rhd-to-h3d") -> int:
 
 
 def test_names_of_recipes_and_methods():
-    assert {*typing.get_args(cli_train.Recipe)} == {*typing.get_args(transfer.TransferName)} == {*TRANSFERS}
-    assert {*typing.get_args(cli_train.Method)} == {*typing.get_args(transfer.TransferMethod)}
+    colour, depth = {*typing.get_args(transfer.TransferName)}, {*typing.get_args(depth_transfers.DepthRecipe)}
+    assert (colour, depth) == ({*TRANSFERS}, {*depth_transfers.BENCHMARKS})
+    assert {*typing.get_args(cli_train.Recipe)} == colour | depth
+    assert {*typing.get_args(cli_train.DepthRecipe)} == depth
+    assert {*typing.get_args(cli_train.Method)} == {*typing.get_args(transfer.TransferMethod), "multi-view-fusion"}
 
 
 def test_train_tells_its_numbers_and_can_be_resumed(sets, tmp_path, capsys, monkeypatch):

@@ -18,9 +18,9 @@ SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "hand_depth_n
 FX, FY, CX, CY = 588.03, -587.07, 320.0, 240.0  # as the release has them
 
 
-def write_nyu(root: Path, frames: int = 3, scale: float = 1.0) -> np.ndarray:
-    """A test split of three views; the release's ``joint_xyz`` (3, N, 36, 3), y up, in millimetres."""
-    folder = root / "test"
+def write_nyu(root: Path, frames: int = 3, scale: float = 1.0, split: str = "test") -> np.ndarray:
+    """A split of three views; the release's ``joint_xyz`` (3, N, 36, 3), y up, in millimetres."""
+    folder = root / split
     folder.mkdir(parents=True)
     xyz = np.random.default_rng(0).uniform(650, 750, (3, frames, 36, 3))
     for view in range(3):

@@ -7,6 +7,7 @@ import torch
 from data.depth_on_disk import depth_picture_m, hand_places
 from posebridge.data.crops import CubeCropConfig
 from posebridge.data.cube_views import CubeViews
+from posebridge.data.depth_centre import depth_centre
 from posebridge.data.frames import RawFrame, UnreadableFrameError
 from posebridge.deployment.depth_predictor import DepthHands
 from posebridge.deployment.hand_tracking import HandTracker
@@ -21,6 +22,9 @@ class MiddleFinder:
     device = torch.device("cpu")
     apart_m = 0.0
 
+    def __init__(self, explained=(1.0,)):
+        self.explained = [*explained]  # one look after the other, the last one for ever
+
     def __call__(self, batch, fused):
         assert not fused
         views = CubeViews.of(batch, CUBE_M)
@@ -29,7 +33,8 @@ class MiddleFinder:
         points_m = points_m[points_m[:, 2] < points_m[:, 2].min() + 0.1]
         joints_m = points_m.mean(0).expand(1, 21, 3)
         one = torch.ones(1)
-        return DepthHands(joints_m, one[:, None], joints_m, joints_m, self.apart_m * one, one)
+        explained = self.explained.pop(0) if len(self.explained) > 1 else self.explained[0]
+        return DepthHands(joints_m, one[:, None], joints_m, joints_m, self.apart_m * one, explained * one)
 
 
 def frame_of(places, sequence="a", more=None) -> RawFrame:
@@ -72,6 +77,15 @@ def test_the_second_look_is_where_the_first_found_the_joints(track):
     blob.config = type(blob.config)(looks=1)
     first = blob(frame_of(places))
     np.testing.assert_allclose(found.crop.centre_m[0], first.hands.joints_m[0, 0], atol=1e-6)
+
+
+def test_the_look_that_explains_more_counts():
+    places = hand_places((0.05, 0.02, 0.6))
+    first, second = (HandTracker(MiddleFinder(told), CubeCropConfig(48, CUBE_M)) for told in ((0.9, 0.2), (0.2, 0.9)))
+    frame = frame_of(places)
+    by_blob, by_joints = (tracker.find(frame).crop.centre_m[0].numpy() for tracker in (first, second))
+    np.testing.assert_allclose(by_blob, depth_centre(frame.depth_m, K), atol=1e-6)
+    assert np.linalg.norm(by_joints - by_blob) > 1e-3
 
 
 def test_a_lost_hand_is_looked_for(track):

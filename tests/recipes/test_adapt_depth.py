@@ -101,10 +101,15 @@ def test_the_target_is_cut_around_what_the_model_sees(small, batch, tmp_path):
     run_adapt_depth(AdaptDepthConfig(target, domain="studio"), tmp_path / "run", ONE_CPU)
     spec, model = load_depth_hand(tmp_path / "run")
     predictor = adapt_depth.DepthHandPredictor(spec, model)
-    by_joints = adapt_depth.hold_target(target, quick(SMALL), predictor)
-    assert by_joints.held.names().key == by_blob.held.names().key
-    found = predictor(by_blob.held.all(), fused=False).joints_m.mean(1)
-    np.testing.assert_allclose(by_joints.held.names().centre_m, found, atol=5e-3)
+    chosen = adapt_depth.hold_target(target, quick(SMALL), predictor)
+    assert chosen.held.names().key == by_blob.held.names().key
+    first = predictor(by_blob.held.all(), fused=False)
+    centre_m, blob_m, joints_m = chosen.held.names().centre_m, by_blob.held.names().centre_m, first.joints_m.mean(1)
+    stayed, moved = ((centre_m - place).norm(dim=1) < 1e-3 for place in (blob_m, joints_m))
+    assert (stayed | moved).all()
+    assert moved.any()
+    explained = predictor(chosen.held.all(), fused=False).explained
+    assert (explained >= first.explained - 1e-3).all()
 
 
 def test_as_typed_and_resumed(small, batch, tmp_path, capsys):

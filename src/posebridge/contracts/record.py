@@ -32,6 +32,7 @@ class Score:
     mean_error_mm: float | None = None  # None where prediction or truth has no joints in space
     median_error_mm: float | None = None
     pa_mean_error_mm: float | None = None  # after a similarity alignment of every frame
+    success_rates: Mapping[str, float] = field(default_factory=dict)  # mm -> share of frames whose worst joint is below
 
     def number(self, metric: Metric) -> float:
         """The number of a metric; NaN where it could not be measured."""

@@ -54,9 +54,13 @@ class HandTracker:
             followed = self._look(frame, last_m)
             if followed is not None and followed[1].apart_m.item() < self.config.lost_m:
                 return self._keep(frame, TrackedHand(*followed, found_anew=False))
-        return self._keep(frame, self._find(frame))
+        return self._keep(frame, self.find(frame))
 
-    def _find(self, frame: RawFrame) -> TrackedHand:
+    def find(self, frame: RawFrame) -> TrackedHand:
+        """The hand of a frame that follows no other. Raises ``UnreadableFrameError`` where none is found.
+
+        Of several looks the one counts in which the mesh explains most of what was measured.
+        """
         assert frame.depth_m is not None
         assert frame.K is not None
         centre_m = frame.centre_m
@@ -70,7 +74,9 @@ class HandTracker:
             again = self._look(frame, centre_m)
             if again is None:
                 break
-            seen, centre_m = again, _middle(again[1])
+            if seen is None or again[1].explained.item() >= seen[1].explained.item():
+                seen = again
+            centre_m = _middle(again[1])
         if seen is None:
             raise UnreadableFrameError(frame.key, "its cube holds no surface of a hand's size")
         return TrackedHand(*seen, found_anew=True)

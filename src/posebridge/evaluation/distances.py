@@ -12,7 +12,7 @@ from posebridge.errors import InputError
 from posebridge.evaluation.matching import Matched
 from posebridge.evaluation.protocols import Alignment
 from posebridge.geometry.alignment import align_similarity
-from posebridge.metrics.joints import joint_errors
+from posebridge.metrics.joints import joint_errors, success_rate
 
 Intrinsics = tuple[float, float, float, float]
 
@@ -147,3 +147,9 @@ def _unprojected(keypoints: KeypointSet, K: np.ndarray) -> tuple[np.ndarray, np.
     rays = (uvd[..., :2] - K[:, None, 2:]) / K[:, None, :2]
     depth_mm = uvd[..., 2:]
     return np.concatenate([rays * depth_mm, depth_mm], -1), keypoints.present("uvd") & (uvd[..., 2] > 0)
+
+
+def success_rates(space: Distances, thresholds_mm: tuple[float, ...]) -> dict[str, float]:
+    """By threshold, as text: the share of frames whose largest error is below it."""
+    rates = success_rate(space.errors, space.counted, thresholds_mm).tolist()
+    return {f"{mm:g}": rate for mm, rate in zip(thresholds_mm, rates, strict=True)}

@@ -1,7 +1,7 @@
 """Predictions and truth to the numbers of a report."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ import torch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Score
 from posebridge.errors import InputError
-from posebridge.evaluation.distances import Points, image_distances, space_distances, space_points
+from posebridge.evaluation.distances import Points, image_distances, space_distances, space_points, success_rates
 from posebridge.evaluation.matching import Matched, match
 from posebridge.evaluation.protocols import PCK_005, Protocol
 from posebridge.geometry.alignment import align_similarity
@@ -55,7 +55,7 @@ def evaluate(prediction: KeypointSet, truth: KeypointSet, image_side_px: float, 
     )
 
 
-def _in_space(points: Points | None, matched: Matched, protocol: Protocol) -> dict[str, float]:
+def _in_space(points: Points | None, matched: Matched, protocol: Protocol) -> dict[str, Any]:
     """The numbers in mm, where both sets have joints in space."""
     if points is None:
         return {}
@@ -66,6 +66,7 @@ def _in_space(points: Points | None, matched: Matched, protocol: Protocol) -> di
         "mean_error_mm": masked_mean(space.errors, space.measured).item(),
         "median_error_mm": masked_median(space.errors, space.measured).item(),
         "pa_mean_error_mm": masked_mean(procrustes.errors, procrustes.measured).item(),
+        "success_rates": success_rates(space, protocol.success_mm),
     }
 
 

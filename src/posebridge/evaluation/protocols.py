@@ -24,6 +24,7 @@ class Protocol:
     alignment: Alignment = "root-scale"  # of joints in space: what a single RGB image can't know is taken from truth
     root: str = HAND21.joints[HAND21.root]
     reference_bone: tuple[str, str] = HAND21.reference_bone
+    success_mm: tuple[float, ...] = (20.0, 40.0, 80.0)  # a frame is a success where its largest error is below
 
 
 # The 2D protocol of the adaptation tables (RegDA, UniFrame): half of a tenth of the heat map's side, which is 0.05 of

@@ -7,10 +7,10 @@ from typing import Any
 
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.errors import InputError
-from posebridge.evaluation.distances import Distances, image_distances, space_distances, space_points
+from posebridge.evaluation.distances import Distances, image_distances, space_distances, space_points, success_rates
 from posebridge.evaluation.matching import Matched, match
 from posebridge.evaluation.protocols import ScoreOptions
-from posebridge.metrics.joints import auc, masked_mean, masked_median, pck, success_rate
+from posebridge.metrics.joints import auc, masked_mean, masked_median, pck
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def score_files(predictions: Path, truth: Path, options: ScoreOptions) -> Scores
         auc=space and Auc(auc(space.errors, space.counted, options.auc_mm).item(), *options.auc_mm),
         mean_error_px=image and masked_mean(image.errors, image.measured).item(),
         pck={label: value.item() for label, value in _pck(space, image, options).items()},
-        success_rate_max=space and _success(space, options),
+        success_rate_max=space and success_rates(space, options.success_mm),
         per_joint=_per_joint(matched, space, image, options),
     )
 
@@ -91,11 +91,6 @@ def _pck(space: Distances | None, image: Distances | None, options: ScoreOptions
         for fraction in options.pck_fraction:
             shares[f"{fraction:g}"] = pck(image.errors, image.counted, fraction * options.image_size, dim)
     return shares
-
-
-def _success(space: Distances, options: ScoreOptions) -> dict[str, float]:
-    rates = success_rate(space.errors, space.counted, options.success_mm).tolist()
-    return {f"{mm:g}": rate for mm, rate in zip(options.success_mm, rates, strict=True)}
 
 
 def _per_joint(

@@ -20,10 +20,7 @@ from posebridge.deployment.mesh_files import save_meshes
 from posebridge.deployment.model_file import load_depth_hand, save_depth_hand
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.errors import InputError
-from posebridge.evaluation.evaluate import evaluate
-from posebridge.evaluation.protocols import DEPTH
 from posebridge.networks.depth_hand_model import DepthHandModel
-from posebridge.recipes.adapt_truth import crop_side, in_crops
 from posebridge.recipes.depth_adaptation import (
     METHOD,
     DepthAdaptation,
@@ -32,6 +29,7 @@ from posebridge.recipes.depth_adaptation import (
     hands_of,
     note_on_views,
     pictures_of,
+    score_hands,
     views_of_target,
 )
 from posebridge.recipes.depth_fusion import SIZES, DepthFusionSize
@@ -89,7 +87,7 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     save_meshes(MeshSet.of(predictor, whole, after), folder, "npz")
     scores: dict[Role, Score] = {}
     if truth is not None:
-        scores = {role: _score(keypoints, truth, whole) for role, keypoints in found.items()}
+        scores = {role: score_hands(keypoints, truth, whole) for role, keypoints in found.items()}
     story = Story(
         title=f"{config.target.path.name}, from {config.domain} renders",
         method=METHOD,
@@ -129,7 +127,7 @@ def _start(config: AdaptDepthConfig) -> tuple[DepthFusionSize, DepthHandModel | 
 
 
 def hold_target(config: DepthTargetConfig, size: DepthFusionSize, predictor: DepthHandPredictor | None) -> DepthTarget:
-    """The frames, cut around the nearest blob; with a ``predictor``, around the joints that it finds there.
+    """The frames, cut around the nearest blob; with a ``predictor``, where it finds that its hand explains more.
 
     Centres that the user gives stay. Raises ``InputError`` for what can't be read, and where no frame shows a hand.
     """
@@ -139,14 +137,15 @@ def hold_target(config: DepthTargetConfig, size: DepthFusionSize, predictor: Dep
         return DepthTarget(Held(crops), crops.skipped)
     frames = open_depth(config, centres="none")
     lost: dict[str, str] = {}
-    held = Held(_followed(frames, HandTracker(predictor, crop, blob_of(config)), lost))
+    held = Held(_found(frames, HandTracker(predictor, crop, blob_of(config)), lost))
     return DepthTarget(held, frames.skipped | lost)
 
 
-def _followed(frames: IndexedFrames, track: HandTracker, lost: dict[str, str]) -> Iterator[UnlabelledBatch]:
+def _found(frames: IndexedFrames, tracker: HandTracker, lost: dict[str, str]) -> Iterator[UnlabelledBatch]:
+    """Each frame for itself: those of a target may be far apart."""
     for frame in frames:
         try:
-            yield track(frame).crop.to("cpu")
+            yield tracker.find(frame).crop.to("cpu")
         except UnreadableFrameError as error:
             lost[error.file] = error.reason
 
@@ -155,17 +154,3 @@ def _tell(folder: Path, target: DepthTarget) -> None:
     if target.skipped:
         listed = list_skipped(folder, len(target.held), target.skipped)
         print(f"{len(target.skipped)} frames could not be used; they are listed in {listed}")
-
-
-def _score(found: KeypointSet, truth: KeypointSet, whole: UnlabelledBatch) -> Score:
-    side_px = crop_side(whole)
-    return evaluate(in_crops(found, whole, side_px), in_crops(_with_pixels(truth), whole, side_px), side_px, DEPTH)
-
-
-def _with_pixels(truth: KeypointSet) -> KeypointSet:
-    """With places in the image, which labels of depth have beside their depth."""
-    if truth.uv_px is None and truth.uvd is not None:
-        return replace(truth, uv_px=truth.uvd[..., :2])
-    if truth.uv_px is None:
-        raise InputError("the truth has no uv_px and no uvd: give one of them beside xyz_mm")
-    return truth

@@ -8,14 +8,19 @@ import torch
 
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
-from posebridge.contracts.record import DepthFit, DepthHandPicture
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.record import DepthFit, DepthHandPicture, Score
 from posebridge.data.held import Held
 from posebridge.data.sets import SetStream, sets_of
 from posebridge.deployment.depth_overlay import hand_panels
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands
 from posebridge.deployment.model_file import DepthHandSpec
+from posebridge.errors import InputError
+from posebridge.evaluation.evaluate import evaluate
+from posebridge.evaluation.protocols import DEPTH
 from posebridge.methods.multi_view_fusion import MultiViewFusion
 from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.recipes.adapt_truth import crop_side, in_crops
 from posebridge.recipes.depth_fusion import DepthFusionSize, hold_hands
 from posebridge.recipes.pipeline import History, parts, rendering_progress
 from posebridge.skeletons.hand import HAND21
@@ -161,3 +166,18 @@ def pictures_of(
         DepthHandPicture(whole.key[i], drawn(before, i), drawn(after, i), apart_mm(before, i), apart_mm(after, i))
         for i in chosen
     )
+
+
+def score_hands(found: KeypointSet, truth: KeypointSet, whole: UnlabelledBatch) -> Score:
+    """By the protocol of depth, nothing aligned; in the image, by crops that are brought to the median one's side."""
+    side_px = crop_side(whole)
+    return evaluate(in_crops(found, whole, side_px), in_crops(_with_pixels(truth), whole, side_px), side_px, DEPTH)
+
+
+def _with_pixels(truth: KeypointSet) -> KeypointSet:
+    """With places in the image, which labels of depth have beside their depth."""
+    if truth.uv_px is None and truth.uvd is not None:
+        return replace(truth, uv_px=truth.uvd[..., :2])
+    if truth.uv_px is None:
+        raise InputError("the truth has no uv_px and no uvd: give one of them beside xyz_mm")
+    return truth

@@ -57,19 +57,19 @@ class NYU(IndexedFrames):
         self.view = view
         self.skipped: dict[str, str] = {}
         named = (re.fullmatch(rf"depth_{view}_(\d{{7}})\.png", file.name) for file in self.folder.glob("depth_*.png"))
-        self._numbers = sorted(int(match[1]) for match in named if match)
-        if not self._numbers:
+        self.numbers = sorted(int(match[1]) for match in named if match)
+        if not self.numbers:
             raise InputError(f"{self.folder}: no depth_{view}_0000001.png and so on; give the root of the release")
-        for gap in sorted(set(range(1, self._numbers[-1])) - set(self._numbers)):
+        for gap in sorted(set(range(1, self.numbers[-1])) - set(self.numbers)):
             self.skipped[str(self._file(gap))] = "the file is missing"
-        self._centres = HandCentres(centres, NYU_K, self._numbers[-1], self.labels, _AXES)
+        self._centres = HandCentres(centres, NYU_K, self.numbers[-1], self.labels, _AXES)
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self.numbers)
 
     def __getitem__(self, index: int) -> RawFrame:
         """The frame; raises ``UnreadableFrameError`` where its file is broken or it has no centre."""
-        number = self._numbers[index]
+        number = self.numbers[index]
         file = self._file(number)
         depth_m = read_depth_two_bytes(file, _MM)
         return RawFrame(
@@ -90,7 +90,7 @@ class NYU(IndexedFrames):
         Raises ``InputError`` where that file is missing, damaged or of another shape.
         """
         uv_px, joints_m = self._annotations
-        row = self._numbers[index] - 1
+        row = self.numbers[index] - 1
         if row >= len(joints_m):
             uv_px, joints_m, row = np.full((1, len(NYU14), 2), np.nan), np.full((1, len(NYU14), 3), np.nan), 0
         return hand_labels(joints_m[row], NYU_K, NYU14.joints, NYU14, uv_px[row])

@@ -1,0 +1,238 @@
+"""Rendered hands to NYU, ICVL and MSRA, whose labels no stage sees (Ren et al., CVPR 2022, Table 4)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Literal, Protocol
+
+import numpy as np
+
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch, concatenate
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.record import Record, Role, Score
+from posebridge.contracts.record_file import save_record
+from posebridge.data.crops import CubeCropConfig, crop_cube, crop_cube_labelled
+from posebridge.data.datasets.hand_centres import CentreSource
+from posebridge.data.datasets.icvl import ICVL
+from posebridge.data.datasets.msra import MSRA
+from posebridge.data.datasets.nyu import NYU
+from posebridge.data.datasets.nyu_views import NYUViews
+from posebridge.data.depth_target import LEAST_AREA_M2, area_in_cube_m2
+from posebridge.data.frames import LabelledFrames, RawFrame, UnreadableFrameError
+from posebridge.data.held import Held
+from posebridge.deployment.depth_predictor import DepthHands, keypoints_of
+from posebridge.deployment.model_file import save_depth_hand
+from posebridge.deployment.predict_files import list_skipped
+from posebridge.errors import InputError
+from posebridge.evaluation.published import find
+from posebridge.recipes.depth_adaptation import (
+    METHOD,
+    DepthAdaptation,
+    depth_fit,
+    for_views,
+    hands_of,
+    note_on_views,
+    pictures_of,
+    score_hands,
+)
+from posebridge.recipes.depth_fusion import SIZES
+from posebridge.recipes.pipeline import truth_of
+from posebridge.recipes.records import Story, gallery, make_record
+from posebridge.skeletons.depth_hands import ICVL16, NYU14
+from posebridge.skeletons.hand import FINGERS, HAND21
+from posebridge.skeletons.skeleton import Skeleton
+from posebridge.training.options import Hardware
+from posebridge.training.run import Run, check_space
+
+DepthRecipe = Literal["renders-to-nyu", "renders-to-icvl", "renders-to-msra"]
+Part = Literal["train", "test"]
+_SPACE_MB = 500
+_TRAINED_ON = {"small": 1_280, "full": 24_000}  # moments of the target, evenly chosen; they are held in memory
+_SCORED: Mapping[str, int | None] = {"small": 1_000, "full": None}  # frames of the test split; None: all
+
+
+@dataclass(frozen=True)
+class DepthTransferConfig:
+    """A run on one of the benchmarks."""
+
+    recipe: DepthRecipe
+    target: Path
+    size: Literal["small", "full"] = "small"
+    seed: int = 0
+    views: Literal[1, 3] = 1  # NYU alone has three
+    held_out: int = 0  # MSRA's subject that is scored, and that nothing is learnt from
+    centres: Path | None = None  # folder of train.txt and test.txt, see ``HandCentres``; None: the nearest blob
+
+
+class _Reader(Protocol):
+    def __call__(self, config: DepthTransferConfig, part: Part, centres: CentreSource) -> LabelledFrames: ...
+
+
+@dataclass(frozen=True)
+class DepthBenchmark:
+    """One of the datasets."""
+
+    name: str
+    holds: str  # what lies in its folder
+    read: _Reader
+    skeleton: Skeleton
+    # Joints that count, and those of HAND21 whose mean stands for each.
+    scored: Mapping[str, tuple[str, ...]]
+    hand: Literal["left", "right"]
+
+
+def _nyu(config: DepthTransferConfig, part: Part, centres: CentreSource) -> LabelledFrames:
+    if config.views == 3 and part == "train":
+        if centres != "blob":
+            raise InputError("centres of a file are those of view 1: leave --centres out, or take --views 1")
+        return NYUViews(config.target, part)
+    return NYU(config.target, part, centres=centres)
+
+
+def _icvl(config: DepthTransferConfig, part: Part, centres: CentreSource) -> LabelledFrames:
+    return ICVL(config.target, part, centres=centres)
+
+
+def _msra(config: DepthTransferConfig, part: Part, centres: CentreSource) -> LabelledFrames:
+    return MSRA(config.target, part, config.held_out, centres)
+
+
+# Sec. 4.1: without NYU's two wrists and palm, and without the palms of ICVL and MSRA.
+_OF_NYU = {joint: (joint,) for joint in NYU14.joints if joint in HAND21.joints}
+_OF_ICVL = {
+    f"{finger}_{part}": (f"{finger}_{i}", f"{finger}_{i + 1}")
+    for finger in FINGERS
+    for i, part in enumerate(("root", "mid", "tip"), 1)
+}
+_OF_MSRA = {joint: (joint,) for joint in HAND21.joints if joint != "wrist"}
+
+BENCHMARKS: Mapping[DepthRecipe, DepthBenchmark] = {
+    "renders-to-nyu": DepthBenchmark("NYU", "train/ and test/", _nyu, NYU14, _OF_NYU, "right"),
+    "renders-to-icvl": DepthBenchmark("ICVL", "Training/ and Testing/", _icvl, ICVL16, _OF_ICVL, "left"),
+    "renders-to-msra": DepthBenchmark("MSRA", "P0/ to P8/", _msra, HAND21, _OF_MSRA, "right"),
+}
+
+
+def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hardware) -> Record:
+    """Train, adapt, score on the test split; leave model, predictions and record. Raises ``InputError`` at once."""
+    started = monotonic()
+    check_space(folder, _SPACE_MB)
+    plan = BENCHMARKS[config.recipe]
+    if config.views == 3 and config.recipe != "renders-to-nyu":
+        raise InputError(f"{plan.name} has one view: leave --views out")
+    size = for_views(SIZES[config.size], config.views)
+    crop = CubeCropConfig(size.size_px, size.cube_m, plan.hand)
+    skipped: dict[str, str] = {}
+    target = Held(batch for _, batch in cubes(_chosen(plan, config, "train"), crop, skipped))
+    test = concatenate(list(labelled_cubes(_chosen(plan, config, "test"), crop, skipped)))
+    run = Run.create(folder, "depth-transfer", config, hardware, size)
+    if skipped:
+        listed = list_skipped(folder, len(target) + len(test), skipped)
+        print(f"{len(skipped)} frames could not be used; they are listed in {listed}")
+    adaptation = DepthAdaptation(run, size, "varied", config.seed, hardware)
+    whole = test.unlabelled()
+    predictor = adaptation.predictor(adaptation.pretrained())
+    before = hands_of(predictor, whole)
+    predictor = adaptation.predictor(adaptation.adapted(target))
+    after = hands_of(predictor, whole)
+
+    save_depth_hand(folder, predictor.spec, predictor.model)
+    left: dict[Role, DepthHands] = {"source_only": before, "adapted": after}
+    truth = truth_of(test, plan.skeleton.joints)
+    shown = truth if {*plan.skeleton.joints} & {*HAND21.joints} else None
+    found: dict[Role, KeypointSet] = {role: keypoints_of(predictor, whole, hands) for role, hands in left.items()}
+    found["adapted"].save(folder / "predictions.npz")
+    scores: dict[Role, Score] = {
+        role: score_hands(in_joints_of(plan, keypoints), truth, whole) for role, keypoints in found.items()
+    }
+    of_mesh = replace(found["adapted"], xyz_mm=1000 * after.model_joints_m.numpy())
+    by_mesh = score_hands(in_joints_of(plan, of_mesh), truth, whole)
+    story = Story(
+        title=f"renders to {plan.name}, {config.size}",
+        method=METHOD,
+        skeleton=HAND21,
+        config=config,
+        recipe=size,
+        seed=config.seed,
+        started=started,
+        skipped=skipped,
+        notes=(
+            note_on_views(size),
+            f"Unlabelled: {len(target)} pictures. Scored: {len(test)}, by {len(plan.scored)} joints, nothing aligned.",
+            f"joints of the mesh instead of the pixels': {by_mesh.mean_error_mm:.1f} mm",
+        ),
+        metric="mean_error_mm",
+    )
+    record = make_record(
+        story,
+        {"adapted": adaptation.history()},
+        scores,
+        gallery(whole, found["adapted"], shown, size.cube_m),
+    )
+    record = replace(
+        record,
+        depth_fits={role: depth_fit(hands) for role, hands in left.items()},
+        depth_hands=pictures_of(predictor, whole, before, after),
+        published=find(plan.name, "mean joint error", "rendered MANO"),
+    )
+    save_record(record, folder)
+    return record
+
+
+def _chosen(plan: DepthBenchmark, config: DepthTransferConfig, part: Part) -> "Chosen":
+    """A part of the dataset, thinned evenly to the size's number of moments."""
+    if not config.target.is_dir():
+        raise InputError(f"{config.target} is no folder: give the one of {plan.name}, which holds {plan.holds}")
+    centres: CentreSource = "blob" if config.centres is None else config.centres / f"{part}.txt"
+    frames = plan.read(config, part, centres)
+    views = config.views if part == "train" else 1
+    most = _TRAINED_ON[config.size] if part == "train" else _SCORED[config.size]
+    moments = len(frames) // views
+    kept = np.linspace(0, moments - 1, moments if most is None else min(most, moments)).round().astype(int)
+    return Chosen(frames, (views * kept[:, None] + np.arange(views)).ravel().tolist())
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some frames of a reader."""
+
+    frames: LabelledFrames
+    positions: list[int]
+
+
+def cubes(
+    chosen: Chosen, crop: CubeCropConfig, skipped: dict[str, str]
+) -> Iterator[tuple[tuple[int, RawFrame], UnlabelledBatch]]:
+    """Batches of one, with the frames and their positions; no label is looked at.
+
+    What can't be read or shows no hand goes to ``skipped``.
+    """
+    for i in chosen.positions:
+        try:
+            frame = chosen.frames[i]
+        except UnreadableFrameError as error:
+            skipped[error.file] = error.reason
+            continue
+        batch = crop_cube(frame, crop)
+        if area_in_cube_m2(batch, crop.cube_m) < LEAST_AREA_M2:
+            skipped[frame.key] = "its cube holds no surface of a hand's size"
+            continue
+        yield (i, frame), batch
+
+
+def labelled_cubes(chosen: Chosen, crop: CubeCropConfig, skipped: dict[str, str]) -> Iterator[LabelledBatch]:
+    """The same with labels, to measure by."""
+    for (i, frame), _ in cubes(chosen, crop, skipped):
+        yield crop_cube_labelled(frame, chosen.frames.labels(i), crop)
+
+
+def in_joints_of(plan: DepthBenchmark, found: KeypointSet) -> KeypointSet:
+    """Hands of ``HAND21`` by the joints that a benchmark scores."""
+    assert found.xyz_mm is not None
+    assert found.uv_px is not None
+    members = [[HAND21.joints.index(joint) for joint in joints] for joints in plan.scored.values()]
+    xyz_mm, uv_px = (
+        np.stack([array[:, joints].mean(1) for joints in members], axis=1) for array in (found.xyz_mm, found.uv_px)
+    )
+    return KeypointSet(found.key, tuple(plan.scored), uv_px=uv_px, xyz_mm=xyz_mm)

@@ -27,7 +27,7 @@ from posebridge.recipes.depth_fusion import (
 )
 from posebridge.recipes.depth_fusion_measure import HandErrors
 
-Study = Literal["losses", "fusion", "views"]
+Study = Literal["losses", "fusion", "views", "translation"]
 Change = Callable[[DepthFusionSize], DepthFusionSize]
 
 
@@ -36,11 +36,14 @@ class DepthFusion(OverSeeds):
     """Run one study and print its table."""
 
     study: Study = "losses"
-    """What is varied: terms of the loss (Table 2), what nodes of the graph hold (Table 1), or how many views there are
-    (Table 3)."""
+    """What is varied: terms of the loss (Table 2), what nodes of the graph hold (Table 1), how many views there are, or
+    whether renders are given the target's look (Table 3)."""
 
     target: Literal["street", "varied"] = "street"
     """What is adapted to and scored."""
+
+    steps: int | None = None
+    """Of fine-tuning; without it as many as the size has."""
 
     out: Path = Path("runs/depth_fusion")
     """Folder of the runs; finished stages there are not trained again."""
@@ -69,6 +72,7 @@ STUDIES: Mapping[str, Mapping[str, Change]] = {
         "whole, without L_prior": _tuned(prior_weight=0.0),
     },
     "views": {"whole": _tuned(), "one view": _tuned(single_view=True)},
+    "translation": {"whole": _tuned(), "translated source": DepthFusionSize.translating},
 }
 
 
@@ -76,7 +80,8 @@ def run(config: DepthFusion) -> list[dict[str, Any]]:
     """All rows."""
     rows: list[dict[str, Any]] = []
     for seed in range(config.seeds):
-        cell = config.out / f"{config.target}-{config.size}-{seed}"
+        length = "" if config.steps is None else f"-{config.steps}"
+        cell = config.out / f"{config.target}-{config.size}-{seed}{length}"
         base = DepthFusionConfig(config.size, seed, config.target)
         data = render_data(SIZES[config.size], base)
         shared = replace(base, pretrained=config.out / f"pretrained-{config.size}-{seed}")
@@ -85,10 +90,21 @@ def run(config: DepthFusion) -> list[dict[str, Any]]:
             rows += [_row(seed, name, errors) for name, errors in found.items()]
             config.keep(rows)
         for name, change in STUDIES.get(config.study, {}).items():
-            found = run_depth_fusion(shared, cell / name, config.hardware, change, data)
+            found = run_depth_fusion(shared, cell / name, config.hardware, _for_steps(config.steps, change), data)
             rows += [_row(seed, f"{name}: {phase}", errors) for phase, errors in found.items()]
             config.keep(rows)
     return rows
+
+
+def _for_steps(steps: int | None, change: Change) -> Change:
+    if steps is None:
+        return change
+
+    def changed(size: DepthFusionSize) -> DepthFusionSize:
+        size = change(size)
+        return _tuned(schedule=replace(size.method.fine_tuning.schedule, steps=steps))(size)
+
+    return changed
 
 
 def _row(seed: int, variant: str, errors: HandErrors) -> dict[str, Any]:

@@ -156,6 +156,9 @@ class AdaptCommand:
 
     depth: Annotated[DepthOptions, tyro.conf.arg(name="")] = field(default_factory=DepthOptions)
 
+    translate: bool = False
+    """Of depth: give renders the target's look first, by a CycleGAN that is trained on both."""
+
     source: Path | None = None
     """A trained model (a run or its folder) to start from, instead of training one."""
 
@@ -187,6 +190,7 @@ class AdaptCommand:
             self._adapt_depth()
             return
         self.depth.refuse("multi-view-fusion")
+        refuse_flags(self, ("translate",), "it is for depth, which multi-view-fusion reads")
         from posebridge.data.target import TargetConfig
         from posebridge.recipes.adapt import AdaptConfig, run_adapt
         from posebridge.report.page import write_report
@@ -219,7 +223,7 @@ class AdaptCommand:
             raise InputError("--hand annotated needs boxes, which depth doesn't take: give left or right")
         source, truth = (path and path.absolute() for path in (self.source, self.truth))
         target = self.depth.target(self.target, self.intrinsics, self.hand)
-        config = AdaptDepthConfig(target, source, self.domain, self.size, truth, self.seed)
+        config = AdaptDepthConfig(target, source, self.domain, self.size, truth, self.seed, self.translate)
         write_report(run_adapt_depth(config, self.out, self.hardware), self.out / "report.html")
         tell_depth(self.out)
 

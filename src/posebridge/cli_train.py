@@ -84,6 +84,9 @@ class TrainCommand:
     """Of depth: a folder with train.txt and test.txt, a line x y z in mm for each frame in the release's axes. Without
     it hands are looked for as what is nearest to the camera."""
 
+    translate: bool = False
+    """Of depth: give renders the target's look first, by a CycleGAN that is trained on both."""
+
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = field(default_factory=Hardware)
 
     def run(self) -> None:
@@ -91,7 +94,9 @@ class TrainCommand:
         if self.recipe in ("renders-to-nyu", "renders-to-icvl", "renders-to-msra"):
             self._train_on_depth(self.recipe)
             return
-        refuse_flags(self, ("views", "held_out", "centres"), f"it is for depth, which {self.recipe} doesn't read")
+        refuse_flags(
+            self, ("views", "held_out", "centres", "translate"), f"it is for depth, which {self.recipe} doesn't read"
+        )
         if self.source is None:
             raise InputError(f"{self.recipe} needs --source, the folder of its labelled dataset")
         method = self.method or "geometric-reconstruction"
@@ -121,7 +126,7 @@ class TrainCommand:
         if self.method not in (None, "multi-view-fusion"):
             raise InputError(f"{recipe} is adapted by multi-view-fusion: leave --method out")
         centres = self.centres and self.centres.absolute()
-        what = (self.size, self.seed, self.views, self.held_out, centres)
+        what = (self.size, self.seed, self.views, self.held_out, centres, self.translate)
         run_depth_and_report(DepthTransferConfig(recipe, self.target.absolute(), *what), self.out, self.hardware)
 
 

@@ -112,6 +112,16 @@ def test_the_target_is_cut_around_what_the_model_sees(small, batch, tmp_path):
     assert (explained >= first.explained - 1e-3).all()
 
 
+def test_renders_in_the_look_of_the_target(small, batch, tmp_path):
+    config = AdaptDepthConfig(DepthTargetConfig(one_camera(tmp_path, batch)), domain="studio", translate=True)
+    record = run_adapt_depth(config, tmp_path / "run", ONE_CPU)
+    assert [*record.curves] == ["1-translation", "2-single-view", "3-view-fusion", "4-fine-tuning"]
+    plain = run_adapt_depth(replace(config, translate=False), tmp_path / "plain", ONE_CPU)
+    assert plain.curves["1-single-view"] != record.curves["2-single-view"]
+    again = run_adapt_depth(config, tmp_path / "run", ONE_CPU)
+    assert again.depth_fits == record.depth_fits
+
+
 def test_as_typed_and_resumed(small, batch, tmp_path, capsys):
     depth_m = batch.depth_m.numpy().copy()
     depth_m[4] = 0

@@ -9,6 +9,7 @@ import pytest
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.data.cube_views import CubeViews
 from posebridge.errors import InputError
+from posebridge.networks.translation import TranslatorConfig
 from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.recipes import depth_fusion
 from posebridge.recipes.depth_fusion import (
@@ -34,7 +35,18 @@ def quick(size: DepthFusionSize) -> DepthFusionSize:
     method = replace(
         method, single=few(method.single, 3), fusion=few(method.fusion, 2), fine_tuning=few(method.fine_tuning, 2)
     )
-    return replace(size, size_px=32, source_sets=4, target_sets=4, test_sets=3, network=TINY, method=method)
+    networks = TranslatorConfig(channels=4, blocks=1, judge_channels=4, judge_halvings=2)
+    translation = replace(size.translation, networks=networks, schedule=replace(size.translation.schedule, steps=6))
+    return replace(
+        size,
+        size_px=32,
+        source_sets=4,
+        target_sets=4,
+        test_sets=3,
+        network=TINY,
+        method=method,
+        translation=translation,
+    )
 
 
 @pytest.fixture
@@ -75,6 +87,15 @@ def test_ablations_share_what_comes_before(small, tmp_path):
     assert not np.array_equal(numbers(whole["fine-tuned"]), numbers(other["fine-tuned"]))
     with pytest.raises(InputError, match="another version of its recipe"):
         run_depth_fusion(config, tmp_path / "whole", ONE_CPU, without_fitting)
+
+
+def test_a_translated_source_is_a_run_of_its_own(small, tmp_path):
+    """The target has a part in it from the start, so nothing is shared."""
+    config = DepthFusionConfig(pretrained=tmp_path / "pretrained")
+    measured = run_depth_fusion(config, tmp_path / "run", ONE_CPU, DepthFusionSize.translating)
+    assert [*measured] == ["pretrained, studio", "pretrained", "fine-tuned"]
+    assert not (tmp_path / "pretrained").exists()
+    assert (tmp_path / "run" / "stages" / "1-translation" / "stage.json").exists()
 
 
 def test_perfect_hands_have_no_error(small, monkeypatch):

@@ -6,7 +6,6 @@ import torch
 
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.data.held import Held
-from posebridge.data.sets import SetStream
 from posebridge.draw import generator_for
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
@@ -42,8 +41,8 @@ def depth_context(sets: int = 6, network: DepthHandConfig = TINY) -> DepthContex
         hand=AnnyHand(),
         skeleton=HAND21,
         cube_m=CUBE_M,
-        source=lambda count, views: SetStream(source, count, 0, views),
-        target=lambda count, views: SetStream(target, count, 0, views),
+        source=source,
+        target=target,
         seed=0,
     )
 

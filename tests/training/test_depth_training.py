@@ -44,7 +44,7 @@ def gradients(module: torch.nn.Module) -> list[Tensor]:
 
 def test_labels_are_met_where_the_pixels_say_them(context):
     """Through every turn of a view: maps made of its true joints give the joints again."""
-    batch = context.source(2, 3).batch(0)
+    batch = context.source_stream(2, 3).batch(0)
     drawn = DrawnViews.of(batch, CUBE_M, DepthViewConfig(), generator_for(3, 1))
     truth = true_hand(batch, drawn.whole)
     points, surface = drawn.shown.points(2)
@@ -54,7 +54,7 @@ def test_labels_are_met_where_the_pixels_say_them(context):
 
 
 def test_what_is_erased_is_shown_to_the_network_alone(context):
-    batch = context.source(2, 3).batch(0)
+    batch = context.source_stream(2, 3).batch(0)
     drawn = DrawnViews.of(batch, CUBE_M, replace(STILL, erased_share=1.0), generator_for(3, 1))
     assert torch.equal(drawn.whole.depth_m, batch.depth_m)
     missing = (drawn.shown.depth_m == 0) & (batch.depth_m > 0)
@@ -98,13 +98,13 @@ def test_fusion_learns_and_single_views_stand_still(context, tmp_path):
 
 
 def test_meshes_are_needed(context):
-    batch = replace(context.source(2, 3).batch(0), vertices_m=None)
+    batch = replace(context.source_stream(2, 3).batch(0), vertices_m=None)
     with pytest.raises(ValueError, match="joints and meshes"):
         true_hand(batch, CubeViews.of(batch, CUBE_M))
 
 
 def test_true_hands_lie_in_their_views(context):
-    batch = context.source(2, 3).batch(0)
+    batch = context.source_stream(2, 3).batch(0)
     truth = true_hand(batch, CubeViews.of(batch, CUBE_M))
     assert isinstance(truth, HandMesh)
     assert torch.cdist(truth.joints, truth.vertices).amin(2).max() < 0.2  # no joint is far from the skin

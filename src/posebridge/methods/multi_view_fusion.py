@@ -1,7 +1,7 @@
 """Depth without labels: every view explained by one hand (Ren et al., *Mining Multi-View Information*, CVPR 2022)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,7 @@ from posebridge.training.depth_training import (
     single_terms,
     true_hand,
 )
+from posebridge.training.depth_translation import Translation, TranslationConfig, translated
 from posebridge.training.depth_views import DepthContext, DepthViewConfig, DrawnViews
 from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data_to_model, model_to_data
 from posebridge.training.optimisers import Schedule
@@ -58,8 +59,9 @@ class FineTuningConfig:
 
 @dataclass(frozen=True)
 class MultiViewFusionConfig:
-    """Stages of Sec. 3.4, without the translation of the source towards the target's look."""
+    """Stages of Sec. 3.4. Without a ``translation`` the source keeps its own look."""
 
+    translation: TranslationConfig | None = None
     single: DepthTrainingConfig = field(default_factory=DepthTrainingConfig)
     fusion: DepthTrainingConfig = field(
         default_factory=lambda: DepthTrainingConfig(
@@ -70,23 +72,37 @@ class MultiViewFusionConfig:
 
 
 class MultiViewFusion:
-    """Single views, fusion, fine-tuning."""
+    """Translation where it is wanted, single views, fusion, fine-tuning."""
 
     name = "multi-view-fusion"
 
     def __init__(self, config: MultiViewFusionConfig):
         self.config = config
 
-    def stages(self, context: DepthContext) -> Iterator[DepthStage]:
+    def stages(self, context: DepthContext) -> Iterator[DepthStage | Translation]:
         """The stages in order, each made when the one before is done."""
+        translation = self.translation(context)
+        if translation is not None:
+            yield translation
+            context = self.looking_alike(context, translation)
         model = context.new_model()
         for stage in self.pretraining(context):
             yield stage
             model = stage.result()
         yield self.fine_tuning(context, model)
 
+    def translation(self, context: DepthContext) -> Translation | None:
+        """The stage that gives the source the target's look, where it is wanted."""
+        return None if self.config.translation is None else Translation(self.config.translation, context)
+
+    def looking_alike(self, context: DepthContext, translation: Translation) -> DepthContext:
+        """The context whose source has, in part, the target's look."""
+        assert self.config.translation is not None
+        source = translated(context.source, translation.result(), self.config.translation, context.cube_m, context.seed)
+        return replace(context, source=source)
+
     def pretraining(self, context: DepthContext) -> Iterator[DepthStage]:
-        """The stages that learn from the source alone."""
+        """The stages that learn from the labels of the source."""
         single = SingleViewTraining(self.config.single, context, context.new_model())
         yield single
         yield FusionTraining(self.config.fusion, context, single.result())
@@ -102,12 +118,10 @@ class FineTuning(DepthStage):
     name = "fine-tuning"
 
     def __init__(self, config: MultiViewFusionConfig, context: DepthContext, model: DepthHandModel):
-        if context.target is None:
-            raise ValueError("fine-tuning needs a target")
         own = config.fine_tuning
         streams = {
-            "source": context.source(own.sets, config.single.views),
-            "target": context.target(own.sets, 1 if own.single_view else own.views),
+            "source": context.source_stream(own.sets, config.single.views),
+            "target": context.target_stream(own.sets, 1 if own.single_view else own.views),
         }
         super().__init__(own.schedule, streams, _weights(config), context, model, offset=3)
         self.config, self.own = config, own

@@ -52,6 +52,7 @@ class AdaptDepthConfig:
     size: Literal["small", "full"] = "small"
     truth: Path | None = None  # for measuring alone
     seed: int = 0
+    translate: bool = False  # renders to the target's look, before anything learns from them
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,14 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     started = monotonic()
     check_space(folder, _SPACE_MB)
     size, given = _start(config)
+    size = size.translating() if config.translate else size
     truth = None if config.truth is None else KeypointSet.load(config.truth)
     # Whether the frames can be used at all is told before anything is rendered; they are cut again by the model.
-    size = for_views(size, views_of_target(hold_target(config.target, size, None).held.names()))
+    target = hold_target(config.target, size, None)
+    size = for_views(size, views_of_target(target.held.names()))
     run = Run.create(folder, "adapt-depth", config, hardware, size)
     adaptation = DepthAdaptation(run, size, config.domain, config.seed, hardware, given)
-    predictor = adaptation.predictor(adaptation.pretrained())
+    predictor = adaptation.predictor(adaptation.pretrained(target.held))
     target = hold_target(config.target, size, predictor)
     _tell(folder, target)
     whole = target.held.all()

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from posebridge.bodies.parametric_hand import AnnyHand
-from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
+from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import DepthFit, DepthHandPicture, Score
 from posebridge.data.held import Held
-from posebridge.data.sets import SetStream, sets_of
+from posebridge.data.sets import sets_of
 from posebridge.deployment.depth_overlay import hand_panels
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands
 from posebridge.deployment.model_file import DepthHandSpec
@@ -25,6 +25,7 @@ from posebridge.recipes.depth_fusion import DepthFusionSize, hold_hands
 from posebridge.recipes.pipeline import History, parts, rendering_progress
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.depth_training import DepthStage
+from posebridge.training.depth_translation import Translation
 from posebridge.training.depth_views import DepthContext
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, StageReport
@@ -55,13 +56,10 @@ class DepthAdaptation:
         self._folders: list[Path] = []
 
     @cached_property
-    def source(self) -> Held[LabelledBatch]:
-        """Rendered hands with labels."""
-        with rendering_progress(self._sets * self.size.views) as told:
-            return hold_hands(self.size, self.domain, self._sets, self.seed, told)
-
-    @cached_property
     def _context(self) -> DepthContext:
+        with rendering_progress(self._sets * self.size.views) as told:
+            source = hold_hands(self.size, self.domain, self._sets, self.seed, told)
+
         def new_model() -> DepthHandModel:
             torch.manual_seed(self.seed)
             return DepthHandModel(self.size.network, self.size.fusion, HAND21)
@@ -71,14 +69,21 @@ class DepthAdaptation:
             hand=AnnyHand(self.size.network.shape_size),
             skeleton=HAND21,
             cube_m=self.size.cube_m,
-            source=lambda sets, views: SetStream(self.source, sets, self.seed, views),
+            source=source,
             target=None,
             seed=self.seed,
             workers=self.hardware.workers,
         )
 
-    def pretrained(self) -> DepthHandModel:
-        """The model after the stages that learn from the source alone, or the one that was given."""
+    def pretrained(self, target: Held[UnlabelledBatch]) -> DepthHandModel:
+        """The model after the stages that learn from labels, or the one that was given.
+
+        Of the target they are shown the look at most, where the source is translated to it.
+        """
+        translation = self.method.translation(replace(self._context, target=target))
+        if translation is not None:
+            self._train(translation)
+            self._context = self.method.looking_alike(self._context, translation)
         if self._trained is None:
             for stage in self.method.pretraining(self._context):
                 self._train(stage)
@@ -87,13 +92,14 @@ class DepthAdaptation:
         return self._trained.eval()
 
     def adapted(self, target: Held[UnlabelledBatch]) -> DepthHandModel:
-        """The model after fine-tuning; the one before is changed."""
-        stream = replace(self._context, target=lambda sets, views: SetStream(target, sets, self.seed + 1, views))
-        stage = self.method.fine_tuning(stream, self.pretrained())
+        """The model after fine-tuning; the one that was pretrained is changed. Raises ``ValueError`` without one."""
+        if self._trained is None:
+            raise ValueError("there is no model to adapt: call pretrained first")
+        stage = self.method.fine_tuning(replace(self._context, target=target), self._trained)
         self._train(stage)
         return stage.result().eval()
 
-    def _train(self, stage: DepthStage) -> None:
+    def _train(self, stage: DepthStage | Translation) -> None:
         number = len(self._reports) + 1
         self._reports.append(self.run.train(number, stage))
         self._folders.append(self.run.stage_folder(number, stage.name))

@@ -11,10 +11,10 @@ import torch
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.held import Held
-from posebridge.data.sets import SetStream
-from posebridge.methods.multi_view_fusion import FineTuningConfig, MultiViewFusion, MultiViewFusionConfig
+from posebridge.methods.multi_view_fusion import FineTuning, FineTuningConfig, MultiViewFusion, MultiViewFusionConfig
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.networks.translation import TranslatorConfig
 from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.recipes.depth_fusion_measure import HandErrors, measure
 from posebridge.recipes.pipeline import rendering_progress
@@ -23,6 +23,7 @@ from posebridge.recipes.track import HELD_OUT
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, with_meshes
 from posebridge.training.depth_training import DepthTrainingConfig, DepthWeights, FusionTraining, SingleViewTraining
+from posebridge.training.depth_translation import TranslationConfig
 from posebridge.training.depth_views import DepthContext
 from posebridge.training.optimisers import Schedule
 from posebridge.training.options import Hardware
@@ -31,7 +32,10 @@ from posebridge.training.run import Run
 
 @dataclass(frozen=True)
 class DepthFusionSize:
-    """How many hands, of three views each, how large a network, and how long it trains."""
+    """How many hands, of three views each, how large a network, and how long it trains.
+
+    ``translation`` gives renders the target's look, for runs that want it.
+    """
 
     name: str
     size_px: int
@@ -41,7 +45,12 @@ class DepthFusionSize:
     network: DepthHandConfig
     method: MultiViewFusionConfig
     fusion: ViewFusionConfig = field(default_factory=ViewFusionConfig)
+    translation: TranslationConfig = field(default_factory=TranslationConfig)
     views: int = 3
+
+    def translating(self) -> "DepthFusionSize":
+        """The size with the translation of its source."""
+        return replace(self, method=replace(self.method, translation=self.translation))
 
     @property
     def cube_m(self) -> float:
@@ -64,7 +73,12 @@ SMALL = DepthFusionSize(
     method=MultiViewFusionConfig(
         single=_SMALL_TRAINING,
         fusion=replace(_SMALL_TRAINING, schedule=replace(_SMALL_SCHEDULE, steps=750)),
-        fine_tuning=FineTuningConfig(schedule=replace(_SMALL_SCHEDULE, steps=400, learning_rate=5e-4), sets=10),
+        fine_tuning=FineTuningConfig(schedule=replace(_SMALL_SCHEDULE, steps=1_200, learning_rate=5e-4), sets=10),
+    ),
+    translation=TranslationConfig(
+        schedule=Schedule(steps=1_500, learning_rate=4e-4, decay="cosine", warmup=0.03, momentum=0.5),
+        networks=TranslatorConfig(channels=16, blocks=4, judge_channels=32, judge_halvings=2),
+        pictures=8,
     ),
 )
 
@@ -142,8 +156,8 @@ def context_of(size: DepthFusionSize, data: DepthFusionData, seed: int, hand: An
         hand=hand,
         skeleton=HAND21,
         cube_m=size.cube_m,
-        source=lambda sets, views: SetStream(data.source, sets, seed, views),
-        target=lambda sets, views: SetStream(data.target, sets, seed + 1, views),
+        source=data.source,
+        target=data.target,
         seed=seed,
         workers=workers,
     )
@@ -163,19 +177,21 @@ def run_depth_fusion(
     usual = SIZES[config.size]
     size = change(usual)
     run = Run.create(folder, "depth-fusion", config, hardware, size)
-    before = run if config.pretrained is None else _pretraining(config, config.pretrained, hardware)
+    before = run
+    if config.pretrained is not None and size.method.translation is None:  # by which the target has a part in it
+        before = _pretraining(config, config.pretrained, hardware)
     data = data or render_data(size, config)
     hand = AnnyHand(size.network.shape_size)
     context = context_of(size, data, config.seed, hand, hardware.workers)
     measured: dict[str, HandErrors] = {}
     for number, stage in enumerate(MultiViewFusion(size.method).stages(context), 1):
-        adapting = stage.name == "fine-tuning"
-        if adapting:
-            measured["pretrained, studio"] = measure(stage.result(), hand, data.test_source, context.cube_m, size.views)
-            measured["pretrained"] = measure(stage.result(), hand, data.test_target, context.cube_m, size.views)
-        (run if adapting else before).train(number, stage)
-        if adapting:
-            measured["fine-tuned"] = measure(stage.result(), hand, data.test_target, context.cube_m, size.views)
+        if not isinstance(stage, FineTuning):
+            before.train(number, stage)
+            continue
+        measured["pretrained, studio"] = measure(stage.result(), hand, data.test_source, context.cube_m, size.views)
+        measured["pretrained"] = measure(stage.result(), hand, data.test_target, context.cube_m, size.views)
+        run.train(number, stage)
+        measured["fine-tuned"] = measure(stage.result(), hand, data.test_target, context.cube_m, size.views)
     return measured
 
 

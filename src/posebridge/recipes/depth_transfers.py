@@ -63,6 +63,7 @@ class DepthTransferConfig:
     views: Literal[1, 3] = 1  # NYU alone has three
     held_out: int = 0  # MSRA's subject that is scored, and that nothing is learnt from
     centres: Path | None = None  # folder of train.txt and test.txt, see ``HandCentres``; None: the nearest blob
+    translate: bool = False  # renders to the target's look, before anything learns from them
 
 
 class _Reader(Protocol):
@@ -122,6 +123,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     if config.views == 3 and config.recipe != "renders-to-nyu":
         raise InputError(f"{plan.name} has one view: leave --views out")
     size = for_views(SIZES[config.size], config.views)
+    size = size.translating() if config.translate else size
     crop = CubeCropConfig(size.size_px, size.cube_m, plan.hand)
     skipped: dict[str, str] = {}
     target = Held(batch for _, batch in cubes(_chosen(plan, config, "train"), crop, skipped))
@@ -132,7 +134,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
         print(f"{len(skipped)} frames could not be used; they are listed in {listed}")
     adaptation = DepthAdaptation(run, size, "varied", config.seed, hardware)
     whole = test.unlabelled()
-    predictor = adaptation.predictor(adaptation.pretrained())
+    predictor = adaptation.predictor(adaptation.pretrained(target))
     before = hands_of(predictor, whole)
     predictor = adaptation.predictor(adaptation.adapted(target))
     after = hands_of(predictor, whole)

@@ -86,7 +86,7 @@ class SingleViewTraining(DepthStage):
     name = "single-view"
 
     def __init__(self, config: DepthTrainingConfig, context: DepthContext, model: DepthHandModel):
-        streams = {"source": context.source(config.sets, config.views)}
+        streams = {"source": context.source_stream(config.sets, config.views)}
         super().__init__(config.schedule, streams, config.weights.of_terms(), context, model, offset=1)
         self.config = config
 
@@ -113,7 +113,7 @@ class FusionTraining(DepthStage):
     name = "view-fusion"
 
     def __init__(self, config: DepthTrainingConfig, context: DepthContext, model: DepthHandModel):
-        streams = {"source": context.source(config.sets, config.views)}
+        streams = {"source": context.source_stream(config.sets, config.views)}
         weights = config.weights.of_terms(without=("maps",))
         super().__init__(config.schedule, streams, weights, context, model, offset=2)
         self.config = config

@@ -12,6 +12,8 @@ from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBat
 from posebridge.data.augment import GeometryConfig, draw_views
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.erase import erased
+from posebridge.data.held import Held
+from posebridge.data.sets import SetStream
 from posebridge.data.streams import Stream
 from posebridge.draw import uniform
 from posebridge.networks.depth_hand_model import DepthHandModel
@@ -33,17 +35,27 @@ class DepthViewConfig:
 class DepthContext:
     """A labelled source and an unlabelled target of depth crops in sets of views, and the model to be trained.
 
-    Streams are made by (sets a batch, views a set). The source's meshes are those of ``hand``.
+    The source's meshes are those of ``hand``.
     """
 
     new_model: Callable[[], DepthHandModel]
     hand: ParametricHand
     skeleton: Skeleton
     cube_m: float
-    source: Callable[[int, int], Stream[LabelledBatch]]
-    target: Callable[[int, int], Stream[UnlabelledBatch]] | None
+    source: Held[LabelledBatch]
+    target: Held[UnlabelledBatch] | None
     seed: int
     workers: int = 0
+
+    def source_stream(self, sets: int, views: int) -> Stream[LabelledBatch]:
+        """Batches of ``sets`` sets of so many views each."""
+        return SetStream(self.source, sets, self.seed, views)
+
+    def target_stream(self, sets: int, views: int) -> Stream[UnlabelledBatch]:
+        """Likewise. Raises ``ValueError`` for a context without a target."""
+        if self.target is None:
+            raise ValueError("this stage needs a target")
+        return SetStream(self.target, sets, self.seed + 1, views)
 
 
 @dataclass(frozen=True)

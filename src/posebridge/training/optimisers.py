@@ -22,6 +22,7 @@ class Schedule:
     warmup: float = 0.0  # share of the stage over which the rate rises from zero
     weight_decay: float = 0.0
     clip_norm: float = 0.0  # of the gradient; 0 for none
+    momentum: float = 0.9  # of the gradient's mean, beta 1
 
     def rate_at(self, step: int) -> float:
         """The factor on the learning rate before step ``step``."""
@@ -40,6 +41,7 @@ def optimiser(parameters: Iterable[nn.Parameter], schedule: Schedule) -> tuple[O
         [p for p in parameters if p.requires_grad],
         lr=schedule.learning_rate,
         weight_decay=schedule.weight_decay,
+        betas=(schedule.momentum, 0.999),
         foreach=True,
     )
     return adam, LambdaLR(adam, schedule.rate_at)

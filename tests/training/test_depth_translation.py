@@ -1,0 +1,109 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from posebridge.data.cube_views import CubeViews
+from posebridge.networks.translation import Judge, Translator, TranslatorConfig
+from posebridge.training.depth_translation import Translation, TranslationConfig, translated
+from posebridge.training.depth_views import DepthViewConfig
+from posebridge.training.optimisers import Schedule
+from posebridge.training.run import Run
+from training.dots import ONE_CPU
+from training.hands import CUBE_M, depth_context
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+NETWORKS = TranslatorConfig(channels=8, blocks=2, judge_channels=8, judge_halvings=2)
+STILL = DepthViewConfig(
+    replace(DepthViewConfig().geometry, rotation_deg=0.0, translation=0.0, scale=(1.0, 1.0)), 0.0, 0.0
+)
+
+
+def config(steps: int) -> TranslationConfig:
+    return TranslationConfig(Schedule(steps, 2e-3, "none", momentum=0.5), NETWORKS, augmentation=STILL)
+
+
+def trained(context, tmp_path, steps: int) -> Translation:
+    stage = Translation(config(steps), context)
+    Run(tmp_path, ONE_CPU).train(1, stage)
+    return stage
+
+
+def picture(shape=(2, 1, 32, 32)):
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def test_a_new_translator_leaves_pictures_as_they_are():
+    assert torch.equal(Translator(NETWORKS)(picture()), picture())
+    assert Judge(NETWORKS)(picture()).shape[1] == 1
+
+
+def test_each_side_learns_from_its_own_terms(tmp_path):
+    stage = trained(depth_context(), tmp_path, 1)  # gives it a trainer
+    batches = {name: stream.batch(0) for name, stream in stage.streams.items()}
+    terms = stage.terms(batches, torch.Generator().manual_seed(0))
+    translators = [*stage.to_target.parameters(), *stage.to_source.parameters()]
+    judges = [*stage.of_target.parameters(), *stage.of_source.parameters()]
+
+    def moved(name, parameters):
+        found = torch.autograd.grad(terms[name], parameters, retain_graph=True, allow_unused=True)
+        return sum(float(g.abs().sum()) for g in found if g is not None)
+
+    assert moved("fooling", translators) > 0
+    assert moved("fooling", judges) == 0
+    assert moved("judging", judges) > 0
+    assert moved("judging", translators) == 0
+    # Nothing is translated yet: what comes back is what was sent, and what should stay has stayed.
+    fresh = Translation(config(1), depth_context())
+    fresh._trainer = stage._trainer
+    start = fresh.terms(batches, torch.Generator().manual_seed(0))
+    assert start["cycle"] == 0
+    assert start["identity"] == 0
+
+
+def test_the_look_of_the_target_is_taken_over(tmp_path):
+    """A target whose sensor misses bands of the picture: so do translated pictures, and they miss little else."""
+    context = depth_context(sets=8)
+    depth_m = context.source.names().depth_m
+    missed = torch.arange(depth_m.shape[-1]) % 8 < 4
+    target = context.source.map(lambda batch: replace(batch, depth_m=depth_m.masked_fill(missed, 0)).unlabelled())
+    loose = replace(config(250), cycle_weight=3.0, identity_weight=1.0)
+    loose = replace(loose, schedule=replace(loose.schedule, learning_rate=5e-3))
+    stage = Translation(loose, replace(context, target=target))
+    Run(tmp_path, ONE_CPU).train(1, stage)
+    found = translated(context.source, stage.result(), replace(stage.config, share=1.0), CUBE_M, 0).names().depth_m
+    surface = CubeViews.of(context.source.names(), CUBE_M).foreground()
+    gone = (found == 0) & surface
+    in_bands, beside = (gone[..., where].sum() / surface[..., where].sum() for where in (missed, ~missed))
+    assert in_bands > 0.15
+    assert beside < in_bands / 2.5
+
+
+def test_labels_and_the_other_share_stay():
+    context = depth_context()
+    translator = Translator(NETWORKS)
+    with torch.no_grad():
+        translator.last.bias.add_(0.2)  # everything a tenth of the cube further
+    source, half = context.source, replace(config(1), share=0.5)
+    found = translated(source, translator, half, CUBE_M, 3)
+    again = translated(source, translator, half, CUBE_M, 3)
+    other = translated(source, translator, half, CUBE_M, 4)
+    before, after = source.names(), found.names()
+    assert torch.equal(after.depth_m, again.names().depth_m)
+    assert not torch.equal(after.depth_m, other.names().depth_m)
+    for name in ("joints_m", "vertices_m", "centre_m", "T_world_cam"):
+        assert torch.equal(getattr(before, name), getattr(after, name))
+    changed = (before.depth_m != after.depth_m).flatten(1).any(1)
+    assert 0 < changed.sum() < len(before)
+    i = int(changed.nonzero()[0])
+    seen = CubeViews.of(before, CUBE_M).foreground()[i] & (after.depth_m[i] > 0)
+    inside = (before.depth_m[i] - before.centre_m[i, 2]).abs() < 0.09
+    np.testing.assert_allclose((after.depth_m - before.depth_m)[i][seen & inside], 0.2 * CUBE_M / 2, atol=1e-5)
+    # What lies at the back of the cube, or beyond, is no surface.
+    assert (after.depth_m[i][before.depth_m[i] == 0] == 0).all()
+
+
+def test_a_context_without_a_target():
+    with pytest.raises(ValueError, match="needs a target"):
+        Translation(config(1), replace(depth_context(), target=None))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import tyro
 
 from posebridge.cli_depth import DepthOptions, refuse_flags
-from posebridge.cli_train import absolute_weights, run_and_report, run_depth_and_report
+from posebridge.cli_train import absolute_weights, run_and_report, run_depth_and_report, tell_files
 from posebridge.errors import InputError
 from posebridge.training.options import Hardware
 
@@ -211,7 +211,7 @@ class AdaptCommand:
         config = AdaptConfig(self.method, target, source, *what, *weights)
         record = run_adapt(config, self.out, self.hardware)
         write_report(record, self.out / "report.html")
-        _tell(self.out)
+        tell_files(self.out)
 
     def _adapt_depth(self) -> None:
         from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
@@ -263,7 +263,7 @@ class ResumeCommand:
             print(run_demo(DemoConfig(config.seed), self.run_folder, self.hardware))
         elif isinstance(config, AdaptConfig):
             write_report(run_adapt(config, self.run_folder, self.hardware), self.run_folder / "report.html")
-            _tell(self.run_folder)
+            tell_files(self.run_folder)
         elif isinstance(config, AdaptDepthConfig):
             write_report(run_adapt_depth(config, self.run_folder, self.hardware), self.run_folder / "report.html")
             tell_depth(self.run_folder)
@@ -277,11 +277,5 @@ class ResumeCommand:
 
 def tell_depth(folder: Path) -> None:
     """Say what a run on depth has left."""
-    _tell(folder)
+    tell_files(folder)
     print(f"Meshes: {folder / 'meshes.npz'}")
-
-
-def _tell(folder: Path) -> None:
-    print(f"Model: {folder / 'model.safetensors'}")
-    print(f"Predictions: {folder / 'predictions.npz'}")
-    print(f"Report: {folder / 'report.html'}")

@@ -141,7 +141,7 @@ def run_depth_and_report(config, folder: Path, hardware: Hardware) -> None:
         name, below = role.replace("_", " "), 100 * score.success_rates["20"]
         told = f"{score.mean_error_mm:.1f} mm, {below:.1f} % of frames below 20 mm"
         print(f"{name}: {told}, on {score.n_frames} frames of {BENCHMARKS[config.recipe].name}")
-    _tell(folder)
+    tell_files(folder)
 
 
 def run_and_report(config, folder: Path, hardware: Hardware) -> None:
@@ -157,10 +157,11 @@ def run_and_report(config, folder: Path, hardware: Hardware) -> None:
         space = "" if score.mean_error_mm is None else f", {score.mean_error_mm:.1f} mm"
         name = role.replace("_", " ")
         print(f"{name}: PCK@0.05 {100 * score.pck_005:.1f} %{space} on {score.n_frames} frames of {plan.target.name}")
-    _tell(folder)
+    tell_files(folder)
 
 
-def _tell(folder: Path) -> None:
+def tell_files(folder: Path) -> None:
+    """Say where a run's outcome is."""
     print(f"Model: {folder / 'model.safetensors'}")
     print(f"Predictions: {folder / 'predictions.npz'}")
     print(f"Report: {folder / 'report.html'}")

@@ -4,26 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.depth_on_disk import assert_joints_on_the_blob, depth_picture_m, hand_places
+from data.depth_on_disk import assert_joints_on_the_blob, hand_places
+from data.depth_releases import write_icvl_frame
 from data.on_disk import truncate
-from posebridge.data.datasets.icvl import ICVL, ICVL_K
+from posebridge.data.datasets.icvl import ICVL
 from posebridge.errors import InputError
 from posebridge.skeletons.depth_hands import ICVL16
 
 BENCHMARK = Path(__file__).resolve().parents[3] / "shared" / "data" / "depth_benchmark_icvl"
-
-
-def write_frame(depth: Path, name: str, seed: int) -> str:
-    """The picture, and the line of the list that belongs to it."""
-    places = hand_places((0.002 * seed, 0.001 * seed, 0.35 + 0.01 * seed))
-    file = depth / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    mm = np.rint(depth_picture_m(places, ICVL_K, 320, 240) * 1000).astype(np.uint16)
-    Image.fromarray(mm).save(file)
-    joints = np.stack([places[joint] for joint in ICVL16.joints])
-    uv = (joints @ ICVL_K.T)[:, :2] / joints[:, 2:]
-    numbers = np.concatenate([uv, joints[:, 2:] * 1000], axis=1).ravel()
-    return f"{name} " + " ".join(f"{number:.4f}" for number in numbers) + " \n"
 
 
 @pytest.fixture
@@ -31,7 +19,7 @@ def root(tmp_path):
     """Two test sequences, the first of more than ten frames, listed in an order of their own."""
     for sequence, count in ((1, 11), (2, 2)):
         names = [f"test_seq_{sequence}/image_{i}.png" for i in range(count)]
-        lines = [write_frame(tmp_path / "Testing" / "Depth", name, seed) for seed, name in enumerate(names)]
+        lines = [write_icvl_frame(tmp_path / "Testing" / "Depth", name, seed) for seed, name in enumerate(names)]
         (tmp_path / "Testing" / f"test_seq_{sequence}.txt").write_text("".join(reversed(lines)))
     return tmp_path
 
@@ -71,7 +59,7 @@ def test_unlabelled_use_needs_no_list_and_counts_as_people_do(root):
 def test_training_pictures_that_were_turned_are_left_out(tmp_path):
     names = ["201403121135/image_0000.png", "22-5/201403121135/image_0000.png", "-45/201403121135/image_0001.png"]
     depth = tmp_path / "Training" / "Depth"
-    lines = [write_frame(depth, name, seed) for seed, name in enumerate(names)]
+    lines = [write_icvl_frame(depth, name, seed) for seed, name in enumerate(names)]
     (tmp_path / "Training" / "labels.txt").write_text("".join([lines[1], lines[0], lines[2]]))
     upright = ICVL(tmp_path, "train")
     assert [frame.key for frame in upright] == ["201403121135/image_0000"]
@@ -132,8 +120,8 @@ def test_published_labels_parse(tmp_path):
     names = (formats / "icvl_test_list_first300.txt").read_text().split()
     numbers = (formats / "icvl_test_groundtruth_label_first300.txt").read_text().splitlines()
     testing = tmp_path / "Testing"
-    write_frame(testing / "Depth", names[0], 0)
-    write_frame(testing / "Depth", names[7], 1)
+    write_icvl_frame(testing / "Depth", names[0], 0)
+    write_icvl_frame(testing / "Depth", names[7], 1)
     lines = [f"{name} {line}" for name, line in zip(names, numbers, strict=True)]
     (testing / "test_seq_1.txt").write_text("\n".join(lines))
     icvl = ICVL(tmp_path)

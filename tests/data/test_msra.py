@@ -3,38 +3,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.depth_on_disk import assert_joints_on_the_blob, depth_picture_m, hand_places
+from data.depth_on_disk import assert_joints_on_the_blob, hand_places
+from data.depth_releases import MSRA_ORDER, write_msra_sequence
 from data.on_disk import truncate
-from posebridge.data.datasets.msra import MSRA, MSRA_K, read_joint_file
+from posebridge.data.datasets.msra import MSRA, read_joint_file
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import FINGERS, HAND21
 
 JOINT_FILE = (
     Path(__file__).resolve().parents[3] / "shared/data/depth_benchmark_icvl/text_format/msra14_one_subject_joint.txt"
 )
-ORDER = ["wrist", *(f"{finger}_{i}" for finger in ("index", "middle", "ring", "pinky", "thumb") for i in (1, 2, 3, 4))]
-
-
-def write_sequence(folder: Path, frames: int, scale: float = 1.0) -> None:
-    folder.mkdir(parents=True)
-    lines = [f"{frames}"]
-    for number in range(frames):
-        places = hand_places((0.002 * number, 0.001 * number, 0.35))
-        mm = depth_picture_m(places, MSRA_K, 320, 240) * 1000
-        rows, columns = np.nonzero(mm)
-        box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        header = np.array([320, 240, *box], "<i4")
-        body = mm[box[1] : box[3], box[0] : box[2]].astype("<f4")
-        (folder / f"{number:06d}_depth.bin").write_bytes(header.tobytes() + body.tobytes())
-        joints = np.stack([places[name] for name in ORDER]) * [1000, -1000, -1000] * scale
-        lines.append(" ".join(f"{value:.4f}" for value in joints.ravel()))
-    (folder / "joint.txt").write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture
 def root(tmp_path):
     for subject, gesture, frames in ((0, "1", 3), (0, "TIP", 2), (2, "Y", 1)):
-        write_sequence(tmp_path / f"P{subject}" / gesture, frames)
+        write_msra_sequence(tmp_path / f"P{subject}" / gesture, frames)
     return tmp_path
 
 
@@ -127,7 +111,7 @@ def test_bad_annotations(root, text, message):
 
 
 def test_a_hand_of_the_wrong_unit(tmp_path):
-    write_sequence(tmp_path / "P0" / "1", 2, scale=100)
+    write_msra_sequence(tmp_path / "P0" / "1", 2, scale=100)
     with pytest.raises(InputError, match=r"joint\.txt: hands of 2\d\.?\d* m .*in millimetres"):
         MSRA(tmp_path).labels(0)
 
@@ -143,7 +127,7 @@ def test_a_published_joint_file():
     skipped = {}
     joints_m = read_joint_file(JOINT_FILE, skipped)
     assert (len(joints_m), skipped) == (400, {})
-    by_name = {name: joints_m[:, i] for i, name in enumerate(ORDER)}
+    by_name = {name: joints_m[:, i] for i, name in enumerate(MSRA_ORDER)}
     assert (joints_m[..., 2] > 0.1).all()
 
     def length(start: str, end: str) -> float:

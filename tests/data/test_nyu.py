@@ -3,40 +3,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from scipy.io import savemat
 
-from data.depth_on_disk import assert_joints_on_the_blob, depth_picture_m, hand_places
+from data.depth_on_disk import assert_joints_on_the_blob
+from data.depth_releases import CX, CY, FX, FY, write_nyu
 from data.on_disk import truncate
 from posebridge.cameras.cube import foreground, inside_cube
 from posebridge.data.crops import CropConfig, CubeCropConfig, LabelledCrops, UnlabelledCrops
-from posebridge.data.datasets.nyu import EVALUATED, NYU, NYU_K
+from posebridge.data.datasets.nyu import EVALUATED, NYU
 from posebridge.errors import InputError
 from posebridge.skeletons.depth_hands import NYU14
 
 SAMPLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "hand_depth_nyu_frame"
-FX, FY, CX, CY = 588.03, -587.07, 320.0, 240.0  # as the release has them
-
-
-def write_nyu(root: Path, frames: int = 3, scale: float = 1.0, split: str = "test") -> np.ndarray:
-    """A split of three views; the release's ``joint_xyz`` (3, N, 36, 3), y up, in millimetres."""
-    folder = root / split
-    folder.mkdir(parents=True)
-    xyz = np.random.default_rng(0).uniform(650, 750, (3, frames, 36, 3))
-    for view in range(3):
-        for frame in range(frames):
-            places = hand_places((0.03 * view, 0.02 * frame, 0.6))
-            for number, joint in zip(EVALUATED, NYU14.joints, strict=True):
-                xyz[view, frame, number] = places[joint] * [1000, -1000, 1000]
-            mm = np.rint(depth_picture_m(places, NYU_K, 640, 480) * 1000).astype(int)
-            mm[mm == 0] = 2001
-            rgb = np.stack([np.zeros_like(mm), mm // 256, mm % 256], axis=-1).astype(np.uint8)
-            Image.fromarray(rgb).save(folder / f"depth_{view + 1}_{frame + 1:07d}.png")
-    xyz *= scale
-    x, y, z = np.moveaxis(xyz, -1, 0)
-    uvd = np.stack([CX + FX * x / z, CY + FY * y / z, z], axis=-1)
-    savemat(folder / "joint_data.mat", {"joint_uvd": uvd, "joint_xyz": xyz, "joint_names": np.zeros((1, 36))})
-    return xyz
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.io import loadmat, savemat
 
-from data.test_nyu import write_nyu
+from data.depth_releases import write_nyu
 from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import concatenate
 from posebridge.data.crops import CubeCropConfig, LabelledCrops

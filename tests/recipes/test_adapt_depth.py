@@ -18,7 +18,7 @@ from posebridge.recipes import adapt_depth, depth_fusion
 from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
 from posebridge.recipes.depth_fusion import SMALL
 from posebridge.training.run import Run
-from recipes.test_depth_fusion import quick
+from recipes.small_depth import quick
 from training.dots import ONE_CPU
 
 pytestmark = pytest.mark.usefixtures("one_thread")

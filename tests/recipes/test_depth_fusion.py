@@ -9,7 +9,6 @@ import pytest
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.data.cube_views import CubeViews
 from posebridge.errors import InputError
-from posebridge.networks.translation import TranslatorConfig
 from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.recipes import depth_fusion
 from posebridge.recipes.depth_fusion import (
@@ -21,32 +20,11 @@ from posebridge.recipes.depth_fusion import (
     run_depth_fusion,
 )
 from posebridge.recipes.depth_fusion_measure import RULES, HandErrors, measure
+from recipes.small_depth import quick
 from training.dots import ONE_CPU
-from training.hands import CUBE_M, TINY, new_model
+from training.hands import CUBE_M, new_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def quick(size: DepthFusionSize) -> DepthFusionSize:
-    def few(config, steps: int):
-        return replace(config, sets=2, schedule=replace(config.schedule, steps=steps))
-
-    method = size.method
-    method = replace(
-        method, single=few(method.single, 3), fusion=few(method.fusion, 2), fine_tuning=few(method.fine_tuning, 2)
-    )
-    networks = TranslatorConfig(channels=4, blocks=1, judge_channels=4, judge_halvings=2)
-    translation = replace(size.translation, networks=networks, schedule=replace(size.translation.schedule, steps=6))
-    return replace(
-        size,
-        size_px=32,
-        source_sets=4,
-        target_sets=4,
-        test_sets=3,
-        network=TINY,
-        method=method,
-        translation=translation,
-    )
 
 
 @pytest.fixture

@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.test_icvl import write_frame
-from data.test_msra import write_sequence
-from data.test_nyu import write_nyu
+from data.depth_releases import write_icvl_frame, write_msra_sequence, write_nyu
 from posebridge import cli
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.datasets.icvl import ICVL
@@ -17,7 +15,7 @@ from posebridge.recipes import depth_fusion, depth_transfers
 from posebridge.recipes.depth_fusion import SMALL
 from posebridge.recipes.depth_transfers import BENCHMARKS, DepthTransferConfig, in_joints_of, run_depth_transfer
 from posebridge.skeletons.hand import HAND21
-from recipes.test_depth_fusion import quick
+from recipes.small_depth import quick
 from training.dots import ONE_CPU
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -29,7 +27,7 @@ def write_icvl(root: Path) -> None:
     parts += [("Testing", f"test_seq_{i}.txt", f"test_seq_{i}", 3 - i) for i in (1, 2)]
     for folder, listed, sequence, count in parts:
         names = [f"{sequence}/image_{i}.png" for i in range(count)]
-        lines = [write_frame(root / folder / "Depth", name, seed) for seed, name in enumerate(names)]
+        lines = [write_icvl_frame(root / folder / "Depth", name, seed) for seed, name in enumerate(names)]
         (root / folder / listed).write_text("".join(lines))
 
 
@@ -42,7 +40,7 @@ def write(recipe: str, root: Path) -> Path:
         write_icvl(root)
     else:
         for subject in range(3):
-            write_sequence(root / f"P{subject}" / "1", 3)
+            write_msra_sequence(root / f"P{subject}" / "1", 3)
     return root
 
 

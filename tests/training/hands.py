@@ -39,7 +39,6 @@ def depth_context(sets: int = 6, network: DepthHandConfig = TINY) -> DepthContex
     return DepthContext(
         new_model=new_model(network),
         hand=AnnyHand(),
-        skeleton=HAND21,
         cube_m=CUBE_M,
         source=source,
         target=target,

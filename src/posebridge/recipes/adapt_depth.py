@@ -24,16 +24,15 @@ from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.recipes.depth_adaptation import (
     METHOD,
     DepthAdaptation,
-    depth_fit,
+    depth_record,
     for_views,
     hands_of,
     note_on_views,
-    pictures_of,
     score_hands,
     views_of_target,
 )
 from posebridge.recipes.depth_fusion import SIZES, DepthFusionSize
-from posebridge.recipes.records import Story, gallery, make_record
+from posebridge.recipes.records import Story
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DEPTH_DOMAINS
 from posebridge.training.options import Hardware
@@ -103,12 +102,7 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
         notes=(note_on_views(size),),
         metric="mean_error_mm",
     )
-    frames = gallery(whole, found["adapted"], truth, size.cube_m)
-    record = replace(
-        make_record(story, {"adapted": adaptation.history()}, scores, frames),
-        depth_fits={role: depth_fit(hands) for role, hands in left.items()},
-        depth_hands=pictures_of(predictor, whole, before, after),
-    )
+    record = depth_record(story, adaptation.history(), predictor, whole, left, scores, truth)
     save_record(record, folder)
     return record
 

@@ -1,5 +1,6 @@
 """Multi-view fusion on any target: a source that is rendered, stages that are trained, hands that are found."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -9,11 +10,11 @@ import torch
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.contracts.record import DepthFit, DepthHandPicture, Score
+from posebridge.contracts.record import DepthFit, DepthHandPicture, Record, Role, Score
 from posebridge.data.held import Held
 from posebridge.data.sets import sets_of
 from posebridge.deployment.depth_overlay import hand_panels
-from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands
+from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, keypoints_of
 from posebridge.deployment.model_file import DepthHandSpec
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
@@ -23,6 +24,7 @@ from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.recipes.adapt_truth import crop_side, in_crops
 from posebridge.recipes.depth_fusion import DepthFusionSize, hold_hands
 from posebridge.recipes.pipeline import History, parts, rendering_progress
+from posebridge.recipes.records import Story, gallery, make_record
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.depth_training import DepthStage
 from posebridge.training.depth_translation import Translation
@@ -67,7 +69,6 @@ class DepthAdaptation:
         return DepthContext(
             new_model=new_model,
             hand=AnnyHand(self.size.network.shape_size),
-            skeleton=HAND21,
             cube_m=self.size.cube_m,
             source=source,
             target=None,
@@ -152,6 +153,24 @@ def depth_fit(hands: DepthHands) -> DepthFit:
         worst_apart_mm=float("nan") if nothing else apart_mm.quantile(0.9).item(),
         explained=hands.explained.mean().item(),
         of_two_minds_mm=minds_mm.item(),
+    )
+
+
+def depth_record(
+    story: Story,
+    history: History,
+    predictor: DepthHandPredictor,
+    whole: UnlabelledBatch,
+    hands: Mapping[Role, DepthHands],
+    scores: Mapping[Role, Score],
+    truth: KeypointSet | None,
+) -> Record:
+    """The record of a run; ``hands`` are those of the source's model and of the adapted one, ``truth`` is drawn."""
+    frames = gallery(whole, keypoints_of(predictor, whole, hands["adapted"]), truth, predictor.spec.cube_m)
+    return replace(
+        make_record(story, {"adapted": history}, scores, frames),
+        depth_fits={role: depth_fit(found) for role, found in hands.items()},
+        depth_hands=pictures_of(predictor, whole, hands["source_only"], hands["adapted"]),
     )
 
 

@@ -154,7 +154,6 @@ def context_of(size: DepthFusionSize, data: DepthFusionData, seed: int, hand: An
     return DepthContext(
         new_model=new_model,
         hand=hand,
-        skeleton=HAND21,
         cube_m=size.cube_m,
         source=data.source,
         target=data.target,

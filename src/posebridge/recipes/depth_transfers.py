@@ -29,16 +29,15 @@ from posebridge.evaluation.published import find
 from posebridge.recipes.depth_adaptation import (
     METHOD,
     DepthAdaptation,
-    depth_fit,
+    depth_record,
     for_views,
     hands_of,
     note_on_views,
-    pictures_of,
     score_hands,
 )
 from posebridge.recipes.depth_fusion import SIZES
 from posebridge.recipes.pipeline import truth_of
-from posebridge.recipes.records import Story, gallery, make_record
+from posebridge.recipes.records import Story
 from posebridge.skeletons.depth_hands import ICVL16, NYU14
 from posebridge.skeletons.hand import FINGERS, HAND21
 from posebridge.skeletons.skeleton import Skeleton
@@ -166,18 +165,8 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
         ),
         metric="mean_error_mm",
     )
-    record = make_record(
-        story,
-        {"adapted": adaptation.history()},
-        scores,
-        gallery(whole, found["adapted"], shown, size.cube_m),
-    )
-    record = replace(
-        record,
-        depth_fits={role: depth_fit(hands) for role, hands in left.items()},
-        depth_hands=pictures_of(predictor, whole, before, after),
-        published=find(plan.name, "mean joint error", "rendered MANO"),
-    )
+    record = depth_record(story, adaptation.history(), predictor, whole, left, scores, shown)
+    record = replace(record, published=find(plan.name, "mean joint error", "rendered MANO"))
     save_record(record, folder)
     return record
 

@@ -17,7 +17,6 @@ from posebridge.data.sets import SetStream
 from posebridge.data.streams import Stream
 from posebridge.draw import uniform
 from posebridge.networks.depth_hand_model import DepthHandModel
-from posebridge.skeletons.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,6 @@ class DepthContext:
 
     new_model: Callable[[], DepthHandModel]
     hand: ParametricHand
-    skeleton: Skeleton
     cube_m: float
     source: Held[LabelledBatch]
     target: Held[UnlabelledBatch] | None

@@ -1,5 +1,7 @@
 """A hand is followed by what was found of it, with a stand-in that finds the middle of what it is shown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -86,6 +88,15 @@ def test_the_look_that_explains_more_counts():
     by_blob, by_joints = (tracker.find(frame).crop.centre_m[0].numpy() for tracker in (first, second))
     np.testing.assert_allclose(by_blob, depth_centre(frame.depth_m, K), atol=1e-6)
     assert np.linalg.norm(by_joints - by_blob) > 1e-3
+
+
+def test_a_place_that_is_given_stays(track):
+    far, near = hand_places((-0.08, 0.0, 0.7)), hand_places((0.2, 0.0, 0.5))
+    frame = replace(frame_of(far, more=near), centre_m=middle(far))
+    for _ in range(2):
+        found = track(frame)
+        np.testing.assert_allclose(found.crop.centre_m[0], middle(far), atol=1e-6)
+        assert found.found_anew
 
 
 def test_a_lost_hand_is_looked_for(track):

@@ -50,7 +50,7 @@ class HandTracker:
     def __call__(self, frame: RawFrame) -> TrackedHand:
         """The frame's hand. Raises ``UnreadableFrameError`` where no hand is found, and then starts anew."""
         last_m = self._last.pop((frame.sequence, frame.view), None)
-        if last_m is not None:
+        if last_m is not None and frame.centre_m is None:
             followed = self._look(frame, last_m)
             if followed is not None and followed[1].apart_m.item() < self.config.lost_m:
                 return self._keep(frame, TrackedHand(*followed, found_anew=False))
@@ -59,7 +59,8 @@ class HandTracker:
     def find(self, frame: RawFrame) -> TrackedHand:
         """The hand of a frame that follows no other. Raises ``UnreadableFrameError`` where none is found.
 
-        Of several looks the one counts in which the mesh explains most of what was measured.
+        Of several looks the one counts in which the mesh explains most of what was measured. A frame that says where its
+        hand is has one look, there.
         """
         assert frame.depth_m is not None
         assert frame.K is not None
@@ -69,8 +70,8 @@ class HandTracker:
                 centre_m = depth_centre(frame.depth_m, frame.K, self.blob)
         except InputError as error:
             raise UnreadableFrameError(frame.key, str(error)) from None
-        seen = None
-        for _ in range(self.config.looks):
+        seen, looks = None, self.config.looks if frame.centre_m is None else 1
+        for _ in range(looks):
             again = self._look(frame, centre_m)
             if again is None:
                 break

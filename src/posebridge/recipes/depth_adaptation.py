@@ -23,7 +23,7 @@ from posebridge.methods.multi_view_fusion import MultiViewFusion
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.recipes.adapt_truth import crop_side, in_crops
 from posebridge.recipes.depth_fusion import DepthFusionSize, hold_hands
-from posebridge.recipes.pipeline import History, parts, rendering_progress
+from posebridge.recipes.pipeline import History, parts, prediction_device, rendering_progress
 from posebridge.recipes.records import Story, gallery, make_record
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.depth_training import DepthStage
@@ -112,9 +112,8 @@ class DepthAdaptation:
     def predictor(self, model: DepthHandModel) -> DepthHandPredictor:
         """A model of this run with all that is needed to read it."""
         size = self.size
-        return DepthHandPredictor(
-            DepthHandSpec(size.network, size.fusion, HAND21.name, size.size_px, size.cube_m, METHOD), model
-        )
+        spec = DepthHandSpec(size.network, size.fusion, HAND21.name, size.size_px, size.cube_m, METHOD)
+        return DepthHandPredictor(spec, model.to(prediction_device(self.hardware)))
 
 
 def views_of_target(frames: Observation) -> int:

@@ -59,8 +59,8 @@ class HandTracker:
     def find(self, frame: RawFrame) -> TrackedHand:
         """The hand of a frame that follows no other. Raises ``UnreadableFrameError`` where none is found.
 
-        Of several looks the one counts in which the mesh explains most of what was measured. A frame that says where its
-        hand is has one look, there.
+        Of several looks the one counts in which the mesh explains most of what was measured. Where the frame says where
+        its hand is, there is one look, and it is there.
         """
         assert frame.depth_m is not None
         assert frame.K is not None

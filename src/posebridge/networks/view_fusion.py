@@ -110,6 +110,8 @@ class ViewFusion(nn.Module):
         self.register_buffer("group", torch.tensor(groups), persistent=False)
         confident = config.confidence != "none"
         self.embedding = nn.Embedding(2 * (max(groups) + 1), width) if confident else None  # a slope and an offset each
+        if self.embedding is not None:
+            nn.init.normal_(self.embedding.weight, std=0.02)  # not to drown where the joints are and what is seen there
         self.down = nn.ModuleList(
             nn.ModuleList(GraphConvolution(level, width) for _ in range(config.layers)) for level in levels
         )

@@ -51,6 +51,20 @@ def taken(views: Views, order: Tensor) -> Views:
     return Views(*(value[:, order] for value in vars(views).values()))
 
 
+@pytest.mark.parametrize("confidence", ["shared", "grouped"])
+def test_what_is_seen_is_not_drowned_by_how_sure_it_is(confidence):
+    """In a new network, confidence from none to full says less than a joint that is a tenth of the cube elsewhere."""
+    torch.manual_seed(0)
+    views, joints_only = some_views(), replace(CONFIGS[0], width=64)
+    with_it = ViewFusion(replace(joints_only, confidence=confidence), HAND21, CHANNELS)
+
+    def heard(**changes: Tensor) -> Tensor:
+        return (with_it(replace(views, **changes)).whole - with_it(views).whole).norm(dim=-1)
+
+    moved = heard(joints=views.joints + 0.2)
+    assert (heard(quality=1 - views.quality) < moved).all()
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=["joints", "features", "confidence", "grouped"])
 def test_it_begins_as_the_mean(config):
     views = some_views()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from posebridge.bodies.parametric_hand import AnnyHand, pose_parameters
 from posebridge.geometry.offset_maps import OffsetMaps, encode_offsets
-from posebridge.networks.depth_hand import DepthHandConfig, DepthHandNet, SeenHand, rotation_from_columns
+from posebridge.networks.depth_hand import DepthHandConfig, DepthHandNet, SeenHand, bounded, rotation_from_columns
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.view_fusion import ViewFusionConfig
@@ -133,3 +133,18 @@ def test_views_are_fused_in_the_space_of_their_candidate():
     fused = model.fuse(told(seen.flatten(0, 1)), T.flatten(0, 1), sets=2)
     torch.testing.assert_close(fused.views.joints, hand[:, 0], atol=1e-5, rtol=0)
     assert fused.model.pose.shape == (2, 22)
+
+
+def test_shapes_are_those_of_people():
+    shape = torch.linspace(-80, 80, 4001, dtype=torch.float64)[None].requires_grad_()
+    found = bounded(shape)
+    inside = shape.abs() <= 2
+    assert torch.equal(found[inside], shape[inside])
+    assert (found.abs() <= 3).all()
+    assert torch.equal(found.sign(), shape.sign())
+    near = torch.linspace(-4, 4, 100, dtype=torch.float64)[None].requires_grad_()
+    assert (bounded(near).diff() > 0).all()
+    assert torch.autograd.gradcheck(bounded, near)
+    # Where it begins to bend, its slope is still one.
+    kink = torch.tensor([[2.0 + 1e-9]], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.grad(bounded(kink).sum(), kink)[0].item() == pytest.approx(1.0)

@@ -143,7 +143,7 @@ class ModelHead(nn.Module):
             whole = torch.cat([whole, joints.detach().flatten(1).to(whole)], dim=1)
         pose, shape, turn, place = self.layer(self.hidden(whole)).float().split(self.sizes, dim=-1)
         upright = turn.new_tensor([1.0, 0.0, 0.0, 0.0, -1.0, 0.0])  # fingers up, palm to the camera
-        return HandParameters(pose, shape, rotation_from_columns(turn + upright), place)
+        return HandParameters(pose, bounded(shape), rotation_from_columns(turn + upright), place)
 
 
 class _Stack(nn.Module):
@@ -166,6 +166,16 @@ class _Stack(nn.Module):
         seen = torch.cat([*told, again.heat, again.direction.flatten(1, 2)], dim=1)
         x = x + self.back(self.hourglass(self.together(seen.to(x))))
         return x, x.mean((2, 3))
+
+
+def bounded(shape: Float[Tensor, "B S"], free: float = 2.0, most: float = 3.0) -> Float[Tensor, "B S"]:
+    """As it is up to ``free`` standard deviations, and smoothly on to ``most`` of them, which it never reaches.
+
+    Without a bound fine-tuning can run away: a giant's skin is near to whatever was measured.
+    """
+    beyond = (shape.abs() - free).clamp_min(0)
+    room = most - free
+    return shape.clamp(-free, free) + shape.sign() * room * (beyond / room).tanh()
 
 
 def rotation_from_columns(six: Float[Tensor, "B 6"]) -> Float[Tensor, "B 3 3"]:

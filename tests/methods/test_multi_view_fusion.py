@@ -63,6 +63,16 @@ def test_what_is_taught_does_not_move_its_teacher(context):
     assert found == {"pixels": True, "whole": True, "fusion": False, "fused_hand": False}
 
 
+def test_a_teacher_astray_is_not_followed_far(context):
+    """All views together have the joints ten metres away; what is taught of it ends a little beyond the cube."""
+    stage = tuning(context)
+    calm = terms_of(stage)["taught_joints"].item()
+    with torch.no_grad():
+        stage.model.fusion.offset.bias.fill_(80.0)
+    astray = terms_of(stage)["taught_joints"].item()
+    assert calm < astray < 2.5
+
+
 def test_fitting_moves_hand_models(context):
     stage = tuning(context)
     assert moved(stage, "fitting") == {"pixels": False, "whole": True, "fusion": False, "fused_hand": False}

@@ -144,7 +144,7 @@ class DepthFit:
     apart_mm: float  # of the mesh along the ray where both are: the median over frames of each one's median
     worst_apart_mm: float  # nine frames of ten are better
     explained: float  # share of what was measured in the cube that is within a centimetre of the mesh; the mean
-    of_two_minds_mm: float  # mean distance of the joints that the pixels tell from those of the mesh
+    of_two_minds_mm: float  # of the joints that the pixels tell from those of the mesh: the median of frames' means
 
 
 @dataclass(frozen=True)

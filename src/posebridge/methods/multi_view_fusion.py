@@ -32,6 +32,7 @@ from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Terms
 
+_FARTHEST = 1.5  # of what is taught, from the cube's centre along each axis, in halves of the cube
 PSEUDO_VIEWS = DepthViewConfig(
     GeometryConfig(rotation_deg=180.0, shear_deg=0.0, translation=0.08, scale=(0.8, 1.2)), shift=0.08
 )
@@ -156,7 +157,10 @@ class FineTuning(DepthStage):
         evidence = DepthEvidence.of(views, own.fitting, generator)
         stacks = self.see(drawn.shown)
         fused = FusedInViews.of(self.model, self.hand, stacks[-1], views, sets, generator)
-        taught = HandMesh(fused.hand.vertices.detach(), fused.joints.detach())
+        # Where there is no hand to see, lessons of one's own making would run away: they end a little beyond the cube.
+        taught = HandMesh(
+            *(points.detach().clamp(-_FARTHEST, _FARTHEST) for points in (fused.hand.vertices, fused.joints))
+        )
         other = _another_view(sets, own.views, generator).to(views.depth_m.device)
         found: list[Terms] = []
         for seen in stacks:

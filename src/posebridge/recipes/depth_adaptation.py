@@ -145,7 +145,7 @@ def depth_fit(hands: DepthHands) -> DepthFit:
     """How well the hands explain the depth that they were found in."""
     apart_mm = 1000 * hands.apart_m[hands.apart_m.isfinite()]
     nothing = apart_mm.numel() == 0
-    minds_mm = 1000 * (hands.joints_m - hands.model_joints_m).norm(dim=-1).mean()
+    minds_mm = 1000 * (hands.joints_m - hands.model_joints_m).norm(dim=-1).mean(1).median()
     return DepthFit(
         frames=len(hands.apart_m),
         apart_mm=float("nan") if nothing else apart_mm.median().item(),

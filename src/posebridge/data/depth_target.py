@@ -7,17 +7,15 @@ from typing import Literal
 
 import numpy as np
 
-from posebridge.cameras.cube import foreground
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.crops import CubeCropConfig, crop_cube
 from posebridge.data.datasets.depth_archive import DepthArchive
 from posebridge.data.datasets.depth_folder import DepthFolder, Encoding
 from posebridge.data.datasets.depth_rig import CAMERAS, DepthRig
 from posebridge.data.depth_centre import BlobConfig
+from posebridge.data.filled_cubes import EMPTY, holds_hand
 from posebridge.data.frames import IndexedFrames, RawFrame
 from posebridge.errors import InputError
-
-LEAST_AREA_M2 = 10e-4  # of a hand in its cube, at the centre's depth; a finger seen along covers 3 cm2
 
 
 @dataclass(frozen=True)
@@ -92,19 +90,11 @@ class DepthCrops:
         left = False
         for frame in self.frames:
             batch = crop_cube(frame, self.crop)
-            if area_in_cube_m2(batch, self.crop.cube_m) < LEAST_AREA_M2:
-                self._empty[frame.key] = "its cube holds no surface of a hand's size: check unit, centre and intrinsics"
+            if not holds_hand(batch, self.crop.cube_m):
+                self._empty[frame.key] = f"{EMPTY}: check unit, centre and intrinsics"
                 continue
             left = True
             yield frame, batch
         if not left:
             key, why = next(iter(self._empty.items()))
             raise InputError(f"no frame shows a hand in its cube; {key}: {why}")
-
-
-def area_in_cube_m2(batch: UnlabelledBatch, cube_m: float) -> float:
-    """Surface that was measured in the cube of a batch of one, as seen from the camera, at the centre's depth."""
-    assert batch.depth_m is not None
-    assert batch.centre_m is not None
-    seen = foreground(batch.depth_m, batch.centre_m, cube_m)
-    return seen.float().mean().item() * cube_m**2

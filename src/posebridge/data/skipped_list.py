@@ -6,6 +6,8 @@ from pathlib import Path
 
 from posebridge.errors import InputError
 
+UNREADABLE = "unreadable.jsonl"  # in a run's folder: what was met while training and predicting
+
 
 class SkippedList:
     """The list, which a run that is resumed goes on with; every process notes a file once."""

@@ -7,7 +7,7 @@ import numpy as np
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.crops import CubeCropConfig, crop_cube
 from posebridge.data.depth_centre import BlobConfig, depth_centre
-from posebridge.data.depth_target import LEAST_AREA_M2, area_in_cube_m2
+from posebridge.data.filled_cubes import EMPTY, holds_hand
 from posebridge.data.frames import RawFrame, UnreadableFrameError
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands
 from posebridge.errors import InputError
@@ -79,7 +79,7 @@ class HandTracker:
                 seen = again
             centre_m = _middle(again[1])
         if seen is None:
-            raise UnreadableFrameError(frame.key, "its cube holds no surface of a hand's size")
+            raise UnreadableFrameError(frame.key, EMPTY)
         return TrackedHand(*seen, found_anew=True)
 
     def _look(self, frame: RawFrame, centre_m: np.ndarray) -> tuple[UnlabelledBatch, DepthHands] | None:
@@ -87,7 +87,7 @@ class HandTracker:
         if not (np.isfinite(centre_m).all() and centre_m[2] > 0):
             return None
         crop = crop_cube(replace(frame, centre_m=centre_m), self.crop)
-        if area_in_cube_m2(crop, self.crop.cube_m) < LEAST_AREA_M2:
+        if not holds_hand(crop, self.crop.cube_m):
             return None
         return crop, self.predictor(crop.to(self.predictor.device), fused=False)
 

@@ -14,19 +14,18 @@ from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, blob_of, open_depth
 from posebridge.data.frames import IndexedFrames, UnreadableFrameError
 from posebridge.data.held import Held
-from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, MeshSet, keypoints_of
+from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshSet
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.mesh_files import save_meshes
-from posebridge.deployment.model_file import load_depth_hand, save_depth_hand
+from posebridge.deployment.model_file import load_depth_hand
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.errors import InputError
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.recipes.depth_adaptation import (
     METHOD,
     DepthAdaptation,
-    depth_record,
+    adapt_hands,
     for_views,
-    hands_of,
     note_on_views,
     score_hands,
     views_of_target,
@@ -78,18 +77,12 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     target = hold_target(config.target, size, predictor)
     _tell(folder, target)
     whole = target.held.all()
-    before = hands_of(predictor, whole)
-    predictor = adaptation.predictor(adaptation.adapted(target.held))
-    after = hands_of(predictor, whole)
-
-    save_depth_hand(folder, predictor.spec, predictor.model)
-    left: dict[Role, DepthHands] = {"source_only": before, "adapted": after}
-    found: dict[Role, KeypointSet] = {role: keypoints_of(predictor, whole, hands) for role, hands in left.items()}
-    found["adapted"].save(folder / "predictions.npz")
-    save_meshes(MeshSet.of(predictor, whole, after), folder, "npz")
+    found = adapt_hands(adaptation, predictor, target.held, whole)
+    found.save(folder)
+    save_meshes(MeshSet.of(found.predictor, whole, found.hands["adapted"]), folder, "npz")
     scores: dict[Role, Score] = {}
     if truth is not None:
-        scores = {role: score_hands(keypoints, truth, whole) for role, keypoints in found.items()}
+        scores = {role: score_hands(keypoints, truth, whole) for role, keypoints in found.keypoints.items()}
     story = Story(
         title=f"{config.target.path.name}, from {config.domain} renders",
         method=METHOD,
@@ -102,7 +95,7 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
         notes=(note_on_views(size),),
         metric="mean_error_mm",
     )
-    record = depth_record(story, adaptation.history(), predictor, whole, left, scores, truth)
+    record = found.record(story, adaptation.history(), scores, truth)
     save_record(record, folder)
     return record
 

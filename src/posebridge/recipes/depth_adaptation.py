@@ -1,7 +1,7 @@
 """Multi-view fusion on any target: a source that is rendered, stages that are trained, hands that are found."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from posebridge.data.held import Held
 from posebridge.data.sets import sets_of
 from posebridge.deployment.depth_overlay import hand_panels
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, keypoints_of
-from posebridge.deployment.model_file import DepthHandSpec
+from posebridge.deployment.model_file import DepthHandSpec, save_depth_hand
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.evaluation.protocols import DEPTH
@@ -116,6 +116,44 @@ class DepthAdaptation:
         return DepthHandPredictor(spec, model.to(prediction_device(self.hardware)))
 
 
+@dataclass(frozen=True)
+class FoundHands:
+    """Hands of the same frames by the source's model and by the adapted one, which is the predictor's."""
+
+    predictor: DepthHandPredictor
+    whole: UnlabelledBatch
+    hands: Mapping[Role, DepthHands]
+
+    @cached_property
+    def keypoints(self) -> Mapping[Role, KeypointSet]:
+        """Joints by the pixels' word."""
+        return {role: keypoints_of(self.predictor, self.whole, hands) for role, hands in self.hands.items()}
+
+    def save(self, folder: Path) -> None:
+        """The adapted model, and what it says of the frames."""
+        save_depth_hand(folder, self.predictor.spec, self.predictor.model)
+        self.keypoints["adapted"].save(folder / "predictions.npz")
+
+    def record(self, story: Story, history: History, scores: Mapping[Role, Score], truth: KeypointSet | None) -> Record:
+        """The record of the run; ``truth`` is drawn."""
+        before, after = self.hands["source_only"], self.hands["adapted"]
+        frames = gallery(self.whole, self.keypoints["adapted"], truth, self.predictor.spec.cube_m)
+        return replace(
+            make_record(story, {"adapted": history}, scores, frames),
+            depth_fits={role: depth_fit(hands) for role, hands in self.hands.items()},
+            depth_hands=pictures_of(self.predictor, self.whole, before, after),
+        )
+
+
+def adapt_hands(
+    adaptation: DepthAdaptation, pretrained: DepthHandPredictor, target: Held[UnlabelledBatch], whole: UnlabelledBatch
+) -> FoundHands:
+    """Adapt to ``target`` and find the hands of ``whole``, before and after."""
+    before = hands_of(pretrained, whole)
+    predictor = adaptation.predictor(adaptation.adapted(target))
+    return FoundHands(predictor, whole, {"source_only": before, "adapted": hands_of(predictor, whole)})
+
+
 def views_of_target(frames: Observation) -> int:
     """How many calibrated cameras saw one moment, at most; 1 where there is no calibration."""
     return 1 if frames.T_world_cam is None else max(map(len, sets_of(frames)))
@@ -152,24 +190,6 @@ def depth_fit(hands: DepthHands) -> DepthFit:
         worst_apart_mm=float("nan") if nothing else apart_mm.quantile(0.9).item(),
         explained=hands.explained.mean().item(),
         of_two_minds_mm=minds_mm.item(),
-    )
-
-
-def depth_record(
-    story: Story,
-    history: History,
-    predictor: DepthHandPredictor,
-    whole: UnlabelledBatch,
-    hands: Mapping[Role, DepthHands],
-    scores: Mapping[Role, Score],
-    truth: KeypointSet | None,
-) -> Record:
-    """The record of a run; ``hands`` are those of the source's model and of the adapted one, ``truth`` is drawn."""
-    frames = gallery(whole, keypoints_of(predictor, whole, hands["adapted"]), truth, predictor.spec.cube_m)
-    return replace(
-        make_record(story, {"adapted": history}, scores, frames),
-        depth_fits={role: depth_fit(found) for role, found in hands.items()},
-        depth_hands=pictures_of(predictor, whole, hands["source_only"], hands["adapted"]),
     )
 
 

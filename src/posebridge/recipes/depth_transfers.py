@@ -8,30 +8,30 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch, concatenate
+from posebridge.contracts.batch import BatchT, concatenate
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
-from posebridge.data.crops import CubeCropConfig, crop_cube, crop_cube_labelled
+from posebridge.data.crops import CubeCropConfig, LabelledCrops, UnlabelledCrops
+from posebridge.data.dataset_stream import Crops, ordered_batches
 from posebridge.data.datasets.hand_centres import CentreSource
 from posebridge.data.datasets.icvl import ICVL
 from posebridge.data.datasets.msra import MSRA
 from posebridge.data.datasets.nyu import NYU
 from posebridge.data.datasets.nyu_views import NYUViews
-from posebridge.data.depth_target import LEAST_AREA_M2, area_in_cube_m2
-from posebridge.data.frames import LabelledFrames, RawFrame, UnreadableFrameError
+from posebridge.data.filled_cubes import FilledCubes
+from posebridge.data.frame_views import ChosenFrames
+from posebridge.data.frames import LabelledFrames
 from posebridge.data.held import Held
-from posebridge.deployment.depth_predictor import DepthHands, keypoints_of
-from posebridge.deployment.model_file import save_depth_hand
+from posebridge.data.skipped_list import UNREADABLE, SkippedList
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.errors import InputError
 from posebridge.evaluation.published import find
 from posebridge.recipes.depth_adaptation import (
     METHOD,
     DepthAdaptation,
-    depth_record,
+    adapt_hands,
     for_views,
-    hands_of,
     note_on_views,
     score_hands,
 )
@@ -47,6 +47,7 @@ from posebridge.training.run import Run, check_space
 DepthRecipe = Literal["renders-to-nyu", "renders-to-icvl", "renders-to-msra"]
 Part = Literal["train", "test"]
 _SPACE_MB = 500
+_READ_AT_ONCE = 64
 _TRAINED_ON = {"small": 1_280, "full": 24_000}  # moments of the target, evenly chosen; they are held in memory
 _SCORED: Mapping[str, int | None] = {"small": 1_000, "full": None}  # frames of the test split; None: all
 
@@ -124,31 +125,31 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     size = for_views(SIZES[config.size], config.views)
     size = size.translating() if config.translate else size
     crop = CubeCropConfig(size.size_px, size.cube_m, plan.hand)
-    skipped: dict[str, str] = {}
-    target = Held(batch for _, batch in cubes(_chosen(plan, config, "train"), crop, skipped))
-    test = concatenate(list(labelled_cubes(_chosen(plan, config, "test"), crop, skipped)))
+    # One frame is broken, another shows no hand: they are noted and left out.
+    noted = SkippedList(folder / UNREADABLE)
+
+    def filled(crops: Crops[BatchT]) -> Iterator[BatchT]:
+        cubes = FilledCubes(crops, size.cube_m)
+        return (batch for _, batch in ordered_batches(cubes, _READ_AT_ONCE, noted, hardware.workers))
+
+    target = Held(filled(UnlabelledCrops(_chosen(plan, config, "train"), crop)))
+    test = concatenate([*filled(LabelledCrops(_chosen(plan, config, "test"), crop))])
     run = Run.create(folder, "depth-transfer", config, hardware, size)
-    if skipped:
+    if skipped := noted.read():
         listed = list_skipped(folder, len(target) + len(test), skipped)
         print(f"{len(skipped)} frames could not be used; they are listed in {listed}")
     adaptation = DepthAdaptation(run, size, "varied", config.seed, hardware)
-    whole = test.unlabelled()
     predictor = adaptation.predictor(adaptation.pretrained(target))
-    before = hands_of(predictor, whole)
-    predictor = adaptation.predictor(adaptation.adapted(target))
-    after = hands_of(predictor, whole)
-
-    save_depth_hand(folder, predictor.spec, predictor.model)
-    left: dict[Role, DepthHands] = {"source_only": before, "adapted": after}
+    found = adapt_hands(adaptation, predictor, target, test.unlabelled())
+    found.save(folder)
     truth = truth_of(test, plan.skeleton.joints)
     shown = truth if {*plan.skeleton.joints} & {*HAND21.joints} else None
-    found: dict[Role, KeypointSet] = {role: keypoints_of(predictor, whole, hands) for role, hands in left.items()}
-    found["adapted"].save(folder / "predictions.npz")
-    scores: dict[Role, Score] = {
-        role: score_hands(in_joints_of(plan, keypoints), truth, whole) for role, keypoints in found.items()
-    }
-    of_mesh = replace(found["adapted"], xyz_mm=1000 * after.model_joints_m.numpy())
-    by_mesh = score_hands(in_joints_of(plan, of_mesh), truth, whole)
+
+    def score(keypoints: KeypointSet) -> Score:
+        return score_hands(in_joints_of(plan, keypoints), truth, found.whole)
+
+    of_mesh = 1000 * found.hands["adapted"].model_joints_m.numpy()
+    by_mesh = score(replace(found.keypoints["adapted"], xyz_mm=of_mesh))
     story = Story(
         title=f"renders to {plan.name}, {config.size}",
         method=METHOD,
@@ -165,13 +166,14 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
         ),
         metric="mean_error_mm",
     )
-    record = depth_record(story, adaptation.history(), predictor, whole, left, scores, shown)
+    scores: dict[Role, Score] = {role: score(keypoints) for role, keypoints in found.keypoints.items()}
+    record = found.record(story, adaptation.history(), scores, shown)
     record = replace(record, published=find(plan.name, "mean joint error", "rendered MANO"))
     save_record(record, folder)
     return record
 
 
-def _chosen(plan: DepthBenchmark, config: DepthTransferConfig, part: Part) -> "Chosen":
+def _chosen(plan: DepthBenchmark, config: DepthTransferConfig, part: Part) -> ChosenFrames:
     """A part of the dataset, thinned evenly to the size's number of moments."""
     if not config.target.is_dir():
         raise InputError(f"{config.target} is no folder: give the one of {plan.name}, which holds {plan.holds}")
@@ -181,41 +183,7 @@ def _chosen(plan: DepthBenchmark, config: DepthTransferConfig, part: Part) -> "C
     most = _TRAINED_ON[config.size] if part == "train" else _SCORED[config.size]
     moments = len(frames) // views
     kept = np.linspace(0, moments - 1, moments if most is None else min(most, moments)).round().astype(int)
-    return Chosen(frames, (views * kept[:, None] + np.arange(views)).ravel().tolist())
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Some frames of a reader."""
-
-    frames: LabelledFrames
-    positions: list[int]
-
-
-def cubes(
-    chosen: Chosen, crop: CubeCropConfig, skipped: dict[str, str]
-) -> Iterator[tuple[tuple[int, RawFrame], UnlabelledBatch]]:
-    """Batches of one, with the frames and their positions; no label is looked at.
-
-    What can't be read or shows no hand goes to ``skipped``.
-    """
-    for i in chosen.positions:
-        try:
-            frame = chosen.frames[i]
-        except UnreadableFrameError as error:
-            skipped[error.file] = error.reason
-            continue
-        batch = crop_cube(frame, crop)
-        if area_in_cube_m2(batch, crop.cube_m) < LEAST_AREA_M2:
-            skipped[frame.key] = "its cube holds no surface of a hand's size"
-            continue
-        yield (i, frame), batch
-
-
-def labelled_cubes(chosen: Chosen, crop: CubeCropConfig, skipped: dict[str, str]) -> Iterator[LabelledBatch]:
-    """The same with labels, to measure by."""
-    for (i, frame), _ in cubes(chosen, crop, skipped):
-        yield crop_cube_labelled(frame, chosen.frames.labels(i), crop)
+    return ChosenFrames(frames, (views * kept[:, None] + np.arange(views)).ravel())
 
 
 def in_joints_of(plan: DepthBenchmark, found: KeypointSet) -> KeypointSet:

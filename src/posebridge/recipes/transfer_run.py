@@ -15,7 +15,7 @@ from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
 from posebridge.data.dataset_stream import DatasetPairStream, DatasetStream, dataset_pairs
 from posebridge.data.pairs import FramePairs, PairConfig
-from posebridge.data.skipped_list import SkippedList
+from posebridge.data.skipped_list import UNREADABLE, SkippedList
 from posebridge.data.streams import Stream
 from posebridge.deployment.model_file import ModelSpec, save_model
 from posebridge.deployment.predict_files import list_skipped
@@ -54,7 +54,6 @@ from posebridge.training.run import Run, check_space
 from posebridge.training.selection import BoneStatistics
 from posebridge.training.stage import Stage
 
-UNREADABLE = "unreadable.jsonl"  # in a run's folder: what was met while training and predicting
 _SHOWN_PAIRS = 16  # at most
 _ROLE_OF: dict[TransferMethod, Role] = {"source-only": "source_only", "supervised-target": "supervised_target"}
 

@@ -118,6 +118,10 @@ class PredictCommand:
     meshes: Literal["npz", "ply", "none"] = "npz"
     """Of depth: meshes.npz, or meshes/KEY.ply a frame for any 3D viewer."""
 
+    view_3d: bool = False
+    """Of depth: hands.rrd besides, with what was measured, mesh and joints in space over time. Needs the extra
+    posebridge[view]; rerun hands.rrd plays it."""
+
     every: int = 1
     """Of videos, each n-th frame only."""
 
@@ -144,7 +148,9 @@ class PredictCommand:
             self._predict_depth()
             return
         self.depth.refuse("a model of multi-view-fusion")
-        refuse_flags(self, ("follow", "meshes"), "it is for models of multi-view-fusion, and this one reads colour")
+        refuse_flags(
+            self, ("follow", "meshes", "view_3d"), "it is for models of multi-view-fusion, and this one reads colour"
+        )
         from posebridge.data.target import TargetConfig
         from posebridge.deployment.predict_files import PredictConfig, predict_files
         from posebridge.distribute import Workers
@@ -168,7 +174,7 @@ class PredictCommand:
         if self.hand == "annotated":
             raise InputError("--hand annotated needs boxes, which depth doesn't take: give left or right")
         target = self.depth.target(self.input, self.intrinsics, self.hand)
-        how = (self.meshes, self.follow, self.overlays, self.batch_size, self.device)
+        how = (self.meshes, self.follow, self.overlays, self.view_3d, self.batch_size, self.device)
         print(predict_depth_files(PredictDepthConfig(self.model, target, self.out, *how)))
 
 

@@ -6,9 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from posebridge.bodies.parametric_hand import AnnyHand, pose_parameters
+from posebridge.bodies.parametric_hand import AnnyHand, HandMesh, HandParameters, pose_parameters
 from posebridge.geometry.offset_maps import OffsetMaps, encode_offsets
-from posebridge.networks.depth_hand import DepthHandConfig, DepthHandNet, SeenHand, bounded, rotation_from_columns
+from posebridge.networks.depth_hand import (
+    DepthHandConfig,
+    DepthHandNet,
+    ModelHead,
+    SeenHand,
+    bounded,
+    palm_frame,
+    rotation_from_columns,
+)
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.view_fusion import ViewFusionConfig
@@ -52,14 +60,54 @@ def test_every_stack_tells_of_a_hand(stacks):
         assert seen.pooled_features().shape == (2, 21, 8)
 
 
-@pytest.mark.parametrize("width", [None, 8])
-def test_it_begins_with_an_upright_hand_that_shows_its_palm(width):
-    seen = network(model_width=width)(*crops())[-1]
+def test_a_head_of_one_layer_begins_with_an_upright_hand_that_shows_its_palm():
+    seen = network(model_width=None)(*crops())[-1]
     hand = pose_parameters(AnnyHand(), seen.model, torch.full((2,), 0.125))
     fingers = hand.joints[:, 9] - hand.joints[:, 0]
     assert (fingers[:, 1] < -0.5).all()  # y is down in the picture
     assert (hand.joints[:, 5, 0] > hand.joints[:, 17, 0] + 0.2).all()  # a right hand's index is to the right then
     assert hand.joints.mean((0, 1)).norm() < 0.1
+
+
+def posed_hands() -> HandMesh:
+    """Hands of the model itself, anywhere in the cube, all fingers relaxed."""
+    g = torch.Generator().manual_seed(2)
+    turn = rotation_from_columns(torch.randn(3, 6, generator=g))
+    place = 0.3 * torch.randn(3, 3, generator=g)
+    relaxed = HandParameters(torch.zeros(3, 22), torch.zeros(3, 6), turn, place)
+    return pose_parameters(AnnyHand(), relaxed, torch.full((3,), 0.125))
+
+
+def test_a_head_that_is_told_the_joints_begins_with_a_hand_that_lies_on_them():
+    wanted = posed_hands()
+    head = ModelHead(8, DepthHandConfig(model_width=16))
+    found = pose_parameters(AnnyHand(), head(torch.zeros(3, 8), wanted.joints), torch.full((3,), 0.125))
+    assert (found.joints - wanted.joints).norm(dim=-1).max() < 0.08  # a centimetre: the palm's frame leans by 5 degrees
+
+
+def test_what_a_head_says_turns_and_moves_with_the_joints_that_it_is_told():
+    """But for what it makes of turn and place themselves."""
+    wanted = posed_hands()
+    head = ModelHead(8, DepthHandConfig(model_width=16))
+    with torch.no_grad():
+        head.layer.weight.normal_(generator=torch.Generator().manual_seed(0))
+        head.get_parameter("hidden.0.weight")[:, -12:] = 0  # deaf to turn and place
+    found = head(torch.zeros(3, 8), wanted.joints)
+    torch.testing.assert_close(found.pose, found.pose[:1].expand(3, -1), atol=1e-4, rtol=1e-4)
+    R, middle = palm_frame(wanted.joints), wanted.joints.mean(1)
+    turned, shift = R.transpose(1, 2) @ found.R, found.place - middle
+    torch.testing.assert_close(turned, turned[:1].expand(3, -1, -1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(shift, shift[:1].expand(3, -1), atol=1e-4, rtol=1e-4)
+
+
+def test_a_head_can_only_be_told_of_the_joints_that_it_knows():
+    with pytest.raises(ValueError, match="model_width needs the joints of hand21"):
+        ModelHead(8, DepthHandConfig(joints=14, model_width=16))
+
+
+def test_joints_that_coincide_have_an_upright_frame():
+    R = palm_frame(torch.zeros(2, 21, 3))
+    torch.testing.assert_close(R, torch.diag(torch.tensor([1.0, -1.0, -1.0])).expand(2, 3, 3))
 
 
 def test_the_word_of_perfect_maps_is_the_joint():

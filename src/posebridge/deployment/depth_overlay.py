@@ -48,7 +48,7 @@ def hand_panels(
 
     aside = _seen_from_the_side(crop.centre_m[0])[None]
     side = _shaded(transform(aside, vertices_m), faces, K)
-    measured = transform(aside, _measured_points(crop, cube_m)[None])[0]
+    measured = transform(aside, measured_points(crop, cube_m)[None])[0]
     at = (measured[:, :2] / measured[:, 2:] @ K[0, :2, :2].T + K[0, :2, 2]).round().long()
     inside = ((at >= 0) & (at < _SIDE_PX)).all(1)
     side[at[inside, 1], at[inside, 0]] = _MEASURED
@@ -90,7 +90,7 @@ def _seen_from_the_side(centre_m: Float[Tensor, "3"]) -> Float[Tensor, "4 4"]:
     return T
 
 
-def _measured_points(crop: UnlabelledBatch, cube_m: float) -> Float[Tensor, "n 3"]:
+def measured_points(crop: UnlabelledBatch, cube_m: float) -> Float[Tensor, "n 3"]:
     """What the sensor saw in the cube, camera frame."""
     assert crop.camera is not None
     assert crop.depth_m is not None

@@ -1,6 +1,7 @@
 """From a depth hand model and depth files to joints, meshes and pictures of them."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from posebridge.deployment.predict_files import (
     usable_device,
 )
 from posebridge.deployment.predictor import join
+from posebridge.deployment.space_view import RECORDING, SpaceView
 from posebridge.errors import InputError
 
 
@@ -40,6 +42,7 @@ class PredictDepthConfig:
     meshes: MeshFormat = "npz"
     follow: bool = False  # frames are a stream: each cube sits where the hand was in the frame before
     overlays: int | None = None  # frames drawn at most; None: all
+    view_3d: bool = False  # hands.rrd besides, for the Rerun viewer
     batch_size: int = 16
     device: str = "auto"
 
@@ -75,13 +78,17 @@ def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
     faces = predictor.hand.faces(torch.device("cpu"))
     overlays = DepthOverlays(config.out / OVERLAYS, faces, skeleton_of(spec), spec.cube_m, config.overlays)
     left = _Left()
+    space = SpaceView(config.out / RECORDING, faces, skeleton_of(spec), spec.cube_m) if config.view_3d else None
     try:
-        with tqdm(desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True) as bar:
+        progress = tqdm(desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True)
+        with space or nullcontext(), progress as bar:
             for crops, hands in found:
                 left.keypoints.append(keypoints_of(predictor, crops, hands))
                 if config.meshes != "none":
                     left.meshes.append(MeshSet.of(predictor, crops, hands))
                 overlays.add(crops, hands)
+                if space is not None:
+                    space.add(crops, hands)
                 bar.update(len(crops))
         return _save(config, left, skipped, overlays.drawn)
     except BaseException:

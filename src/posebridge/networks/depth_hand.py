@@ -10,6 +10,11 @@ from posebridge.bodies.parametric_hand import HandParameters
 from posebridge.geometry.offset_maps import OffsetMaps, decode_offsets, encode_offsets, normalised_weights
 from posebridge.networks.encoder_decoder import EncoderDecoder
 from posebridge.networks.hourglass import Hourglass, HourglassConfig, convolution
+from posebridge.skeletons.hand import HAND21
+
+_UPRIGHT = torch.diag(torch.tensor([1.0, -1.0, -1.0]))  # fingers up, palm to the camera
+_PALM = [HAND21.index(joint) for joint in ("wrist", "index_1", "pinky_1")]
+_LEAST = 1e-6  # length of what has a direction
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,8 @@ class DepthHandConfig:
     pose_size: int = 22  # of the hand model
     shape_size: int = 6
     # The hand model by one layer on the crop's features, as in the paper; or by two more of this width, that are also
-    # told where the pixels have the joints.
+    # told where the pixels have the joints, as the palm sees them: how fingers are bent is then said apart from how the
+    # hand is turned.
     model_width: int | None = None
     reach: float = 0.8  # d of Eq. 1
     sharpness: float = 30.0  # by which weight maps are multiplied before their softmax
@@ -122,28 +128,38 @@ class _PixelHead(nn.Conv2d):
 
 
 class ModelHead(nn.Module):
-    """Features of the whole hand to a hand model; begins with the mean hand in the middle of the cube."""
+    """Features of the whole hand to a hand model; begins with the mean hand, in the middle of the cube or where it is
+    told that the joints are.
+    """
 
     def __init__(self, inputs: int, config: DepthHandConfig):
         super().__init__()
         self.sizes = (config.pose_size, config.shape_size, 6, 3)
-        width = config.model_width
-        self.told_joints = width is not None
+        self.told_joints = config.model_width is not None
         self.hidden = nn.Identity()
-        if width is not None:
-            first = nn.Linear(inputs + 3 * config.joints, width)
-            self.hidden = nn.Sequential(first, nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-        self.layer = nn.Linear(inputs if width is None else width, sum(self.sizes))
+        if config.model_width is not None:
+            if config.joints != len(HAND21):
+                raise ValueError(f"model_width needs the joints of {HAND21.name}, and these are {config.joints}")
+            inputs, width = inputs + 3 * config.joints + 9 + 3, config.model_width
+            self.hidden = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+            inputs = width
+        self.layer = nn.Linear(inputs, sum(self.sizes))
         nn.init.normal_(self.layer.weight, std=0.001)
         nn.init.zeros_(self.layer.bias)
 
     def forward(self, whole: Float[Tensor, "B C"], joints: Float[Tensor, "B J 3"]) -> HandParameters:
         """In the space of the joints, which get no gradient from here."""
+        R, middle = _UPRIGHT.to(joints), joints.new_zeros(3)
         if self.told_joints:
-            whole = torch.cat([whole, joints.detach().flatten(1).to(whole)], dim=1)
-        pose, shape, turn, place = self.layer(self.hidden(whole)).float().split(self.sizes, dim=-1)
-        upright = turn.new_tensor([1.0, 0.0, 0.0, 0.0, -1.0, 0.0])  # fingers up, palm to the camera
-        return HandParameters(pose, bounded(shape), rotation_from_columns(turn + upright), place)
+            joints = joints.detach()
+            R, middle = palm_frame(joints), joints.mean(1)
+            with torch.autocast(joints.device.type, enabled=False):
+                told = ((joints - middle[:, None]) @ R).flatten(1), R.flatten(1), middle
+            whole = torch.cat([whole, *(value.to(whole) for value in told)], dim=1)
+        pose, shape, turn, shift = self.layer(self.hidden(whole)).float().split(self.sizes, dim=-1)
+        turned = rotation_from_columns(turn + turn.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
+        with torch.autocast(joints.device.type, enabled=False):
+            return HandParameters(pose, bounded(shape), R @ turned, middle + shift)
 
 
 class _Stack(nn.Module):
@@ -178,13 +194,28 @@ def bounded(shape: Float[Tensor, "B S"], free: float = 2.0, most: float = 3.0) -
     return shape.clamp(-free, free) + shape.sign() * room * (beyond / room).tanh()
 
 
+def palm_frame(joints: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B 3 3"]:
+    """Axes of right hands (``HAND21``) as columns: x to the index's knuckle, y to the fingers, z out of the palm.
+
+    Upright where joints coincide.
+    """
+    wrist, first, last = (joints[:, joint] for joint in _PALM)
+    along, across = (first + last) / 2 - wrist, first - last
+    y = along / along.norm(dim=-1, keepdim=True).clamp_min(_LEAST)
+    x = across - (y * across).sum(-1, keepdim=True) * y
+    x = x / x.norm(dim=-1, keepdim=True).clamp_min(_LEAST)
+    R = torch.stack([x, y, torch.linalg.cross(x, y)], dim=-1)
+    seen = torch.linalg.det(R)[:, None, None] > 0.5  # else 0, for want of a length
+    return torch.where(seen, R, _UPRIGHT.to(R))
+
+
 def rotation_from_columns(six: Float[Tensor, "B 6"]) -> Float[Tensor, "B 3 3"]:
     """A rotation by its first two columns, made orthonormal (Zhou et al., CVPR 2019).
 
     Columns of no length, or along one another, give finite numbers and gradients, but no rotation.
     """
     first, second = six[:, :3], six[:, 3:]
-    x = first / first.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    x = first / first.norm(dim=-1, keepdim=True).clamp_min(_LEAST)
     across = second - (x * second).sum(-1, keepdim=True) * x
-    y = across / across.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+    y = across / across.norm(dim=-1, keepdim=True).clamp_min(_LEAST)
     return torch.stack([x, y, torch.linalg.cross(x, y)], dim=-1)

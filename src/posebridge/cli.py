@@ -171,10 +171,16 @@ class PredictCommand:
         from posebridge.deployment.predict_depth import PredictDepthConfig, predict_depth_files
 
         refuse_flags(self, ("boxes", "padding", "every", "workers", "ray"), "this model reads depth")
-        if self.hand == "annotated":
-            raise InputError("--hand annotated needs boxes, which depth doesn't take: give left or right")
         target = self.depth.target(self.input, self.intrinsics, self.hand)
-        how = (self.meshes, self.follow, self.overlays, self.view_3d, self.batch_size, self.device)
+        how = (
+            self.meshes,
+            self.follow,
+            self.overlays,
+            self.depth.mano_file,
+            self.view_3d,
+            self.batch_size,
+            self.device,
+        )
         print(predict_depth_files(PredictDepthConfig(self.model, target, self.out, *how)))
 
 

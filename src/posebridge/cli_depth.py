@@ -27,15 +27,32 @@ class DepthOptions:
     reach_m: tuple[float, float] = (0.1, 1.5)
     """Of depth: from where to where, in metres from the camera, a hand is looked for."""
 
+    mano: Path | None = None
+    """Of depth: MANO_RIGHT.pkl, or an .npz of its arrays, to find MANO's hands instead of Anny's. A model that was
+    trained with it needs it ever after; nothing of it is stored."""
+
     def target(
-        self, path: Path, intrinsics: tuple[float, float, float, float] | None, hand: Literal["left", "right"] | None
+        self,
+        path: Path,
+        intrinsics: tuple[float, float, float, float] | None,
+        hand: Literal["left", "right", "annotated"] | None,
     ) -> "DepthTargetConfig":
-        """Where the depth lies. Absolute, so that a run can be resumed from anywhere."""
+        """Where the depth lies. Absolute, so that a run can be resumed from anywhere.
+
+        Raises ``InputError`` for hands that a file of boxes should tell of.
+        """
         from posebridge.data.depth_target import DepthTargetConfig
 
+        if hand == "annotated":
+            raise InputError("--hand annotated needs boxes, which depth doesn't take: give left or right")
         centres = self.centres and self.centres.absolute()
         what = (self.depth_unit_mm, self.depth_encoding, centres, self.reach_m)
         return DepthTargetConfig(path.absolute(), intrinsics, *what, hand or "right")
+
+    @property
+    def mano_file(self) -> Path | None:
+        """The file of MANO's hand, absolute."""
+        return self.mano and self.mano.absolute()
 
     def refuse(self, needs: str) -> None:
         """Raise ``InputError`` where a flag of depth was given to what reads colour."""

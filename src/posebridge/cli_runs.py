@@ -80,6 +80,9 @@ class RenderCommand:
     """What one step of the 16-bit depth images stands for: 0.1 for hands, 0.2 for people, where nothing is given.
     The reach is 65535 such steps, 6.55 m for hands."""
 
+    mano: Path | None = None
+    """Of track hand-depth: MANO_RIGHT.pkl, or an .npz of its arrays, to show MANO's hands instead of Anny's."""
+
     workers: int = 1
     """Processes of this machine that share the work, one thread each; 1 is this one alone."""
 
@@ -95,7 +98,9 @@ class RenderCommand:
         unit_mm = DEPTH_UNIT_MM[self.track] if self.depth_unit_mm is None else self.depth_unit_mm
         coding = ImageCoding(self.format, self.quality, unit_mm)
         what = (self.domain, self.count, self.track, self.size_px, self.seed, self.frames)
-        print(render_set(RenderConfig(*what, self.shard_size, coding), self.out, Workers(self.workers, self.ray)))
+        mano = self.mano and self.mano.absolute()
+        config = RenderConfig(*what, self.shard_size, coding, mano)
+        print(render_set(config, self.out, Workers(self.workers, self.ray)))
 
 
 @dataclass(frozen=True)
@@ -219,11 +224,10 @@ class AdaptCommand:
 
         colour = ("boxes", "padding", "every", "sequence_by", "stride", "encoder_weights", "vgg_weights")
         refuse_flags(self, (*colour, "subject"), "multi-view-fusion reads depth of one hand")
-        if self.hand == "annotated":
-            raise InputError("--hand annotated needs boxes, which depth doesn't take: give left or right")
         source, truth = (path and path.absolute() for path in (self.source, self.truth))
         target = self.depth.target(self.target, self.intrinsics, self.hand)
-        config = AdaptDepthConfig(target, source, self.domain, self.size, truth, self.seed, self.translate)
+        how = (self.domain, self.size, truth, self.seed, self.depth.mano_file, self.translate)
+        config = AdaptDepthConfig(target, source, *how)
         write_report(run_adapt_depth(config, self.out, self.hardware), self.out / "report.html")
         tell_depth(self.out)
 

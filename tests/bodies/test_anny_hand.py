@@ -9,7 +9,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from bodies.anny_oracle import anny_vertices, phenotypes, random_rotations
-from posebridge.bodies.anny import HandModel, hand
+from posebridge.bodies.anny import AnnyHandModel, hand
 from posebridge.bodies.anny_body import body
 from posebridge.bodies.rig import PosedRig
 from posebridge.geometry.alignment import fit_similarity
@@ -18,14 +18,14 @@ from posebridge.skeletons.hand import FINGERS, HAND21
 SIDES = ("left", "right")
 
 
-def _rest(model: HandModel, subjects: torch.Tensor) -> PosedRig:
+def _rest(model: AnnyHandModel, subjects: torch.Tensor) -> PosedRig:
     rig = model.rig
     identity = torch.eye(3).expand(len(subjects), len(rig.bones), 3, 3)
     return rig.shaped(model.shape_coefficients(subjects)).posed(identity)
 
 
 @lru_cache(maxsize=1)
-def _right() -> tuple[HandModel, int]:
+def _right() -> tuple[AnnyHandModel, int]:
     """The right hand and the number of vertices that are Anny's (the forearm's come after them)."""
     model = hand("right")
     return model, len(model.phenotype_model.template_vertices)
@@ -106,7 +106,7 @@ def test_the_frame_is_as_described(side: str) -> None:
     assert thumb[2] > 0.005  # the thumb lies before the palm
 
 
-def _keypoints(model: HandModel) -> torch.Tensor:
+def _keypoints(model: AnnyHandModel) -> torch.Tensor:
     posed = model.rig.shaped(torch.zeros(1, len(model.rig.vertex_basis_m))).posed(
         torch.eye(3).expand(1, len(model.rig.bones), 3, 3)
     )

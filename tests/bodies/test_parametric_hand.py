@@ -7,7 +7,7 @@ from torch import Tensor
 from posebridge.bodies.anny import hand
 from posebridge.bodies.anny_loading import PHENOTYPES
 from posebridge.bodies.articulation import HandAngles, pose_hand
-from posebridge.bodies.parametric_hand import AnnyHand, HandParameters, pose_parameters, with_principal_shapes
+from posebridge.bodies.parametric_hand import AnnyHand, HandParameters, pose_parameters
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -65,7 +65,7 @@ def test_poses_are_angles_from_a_relaxed_hand(model):
 
 def test_the_shapes_do_not_hang_on_the_sample_size():
     """Six components hold what 56 coefficients can do: with more of them nothing is left to be explained."""
-    few, many = (with_principal_shapes(hand("right"), count) for count in (6, 12))
+    few, many = (hand("right").with_population_shapes(count) for count in (6, 12))
     torch.testing.assert_close(few.vertex_basis_m, many.vertex_basis_m[:6])
     assert many.vertex_basis_m[6:].norm(dim=-1).mean() < 1e-4
 

@@ -7,48 +7,48 @@ and its skinning there. ``python -m posebridge.bodies.anny`` builds the model ah
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.anny_loading import AnnyModel, load_anny, mean_adult, rig_in_frame
+from posebridge.bodies.anny_loading import PHENOTYPES, coefficients_of, load_anny, mean_adult, rig_in_frame
+from posebridge.bodies.hand_model import HandModel, unit, with_forearm, with_principal_shapes
 from posebridge.bodies.rig import Rig
+from posebridge.draw import generator_for
 from posebridge.skeletons.hand import FINGERS, HAND21
 
 # Proximal phalanx over the rest of the finger, index to pinky; from the mean phalanx lengths of adult hands
 # (Buryanov & Kotiuk 2010, Table 1, soft tissue of the tip included in the distal phalanx).
 _PROXIMAL_RATIO = (0.946, 0.936, 0.882, 0.866)
 _TIP_VERTICES = 6  # the finger tip is the mean of this many most distal vertices
-_FOREARM_RINGS = 10
-_FOREARM_LENGTH = 2.4  # in lengths of the middle metacarpal
-_FOREARM_GROWTH = 1.45  # width at the far end over width at the wrist
+_SHAPE_SAMPLES = 1_000  # subjects by which principal shapes are found
 
 
 @dataclass(frozen=True)
-class HandModel(AnnyModel):
-    """A hand in its own frame: origin at the wrist, y to the middle knuckle, z out of the palm, metres.
+class AnnyHandModel(HandModel):
+    """Anny's hand, whose shapes are its phenotypes."""
 
-    x points to the thumb for a right hand and away from it for a left one. A bone's axes are unit
-    vectors of the rest pose: a positive rotation about ``flexion_axes`` closes the finger, about ``spread_axes``
-    moves it towards the thumb side (the thumb itself: out of the palm), about ``twist_axes`` rolls it about its
-    length.
-    """
+    phenotype_model: Any  # anny.Anny
+    adult_coefficients: Float[Tensor, "S"]  # of the mean adult, which is the rig's zero
 
-    side: Literal["left", "right"]
-    flexion_axes: Float[Tensor, "N 3"]
-    spread_axes: Float[Tensor, "N 3"]
-    twist_axes: Float[Tensor, "N 3"]
+    def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
+        """Coefficients of the rig's basis for ``PHENOTYPES`` in [0, 1]."""
+        return coefficients_of(self.phenotype_model, self.adult_coefficients, phenotypes)
 
-    def to(self, device: torch.device | str) -> "HandModel":
-        """The same hand on another device, but for Anny's own model behind it."""
-        axes = {name: getattr(self, name).to(device) for name in ("flexion_axes", "spread_axes", "twist_axes")}
-        return replace(self, rig=self.rig.to(device), **axes)
+    def with_population_shapes(self, count: int) -> Rig:
+        """Principal components of phenotypes that are uniform in [0.4, 1] for age and in [0, 1] for the others:
+        children of ten to the old. Two explain 99.9% of the variance, most of it is size.
+        """
+        phenotypes = torch.rand(_SHAPE_SAMPLES, len(PHENOTYPES), generator=generator_for(0, 0))
+        age = PHENOTYPES.index("age")
+        phenotypes[:, age] = 0.4 + 0.6 * phenotypes[:, age]
+        return with_principal_shapes(self.rig, self.shape_coefficients(phenotypes), count)
 
 
 @lru_cache(maxsize=2)
-def hand(side: Literal["left", "right"] = "right") -> HandModel:
+def hand(side: Literal["left", "right"] = "right") -> AnnyHandModel:
     """The hand model of one side, with 21 keypoints (``skeletons.hand.HAND21``) and a length of forearm."""
     if side == "left":
         right = hand("right")
@@ -64,20 +64,20 @@ def hand(side: Literal["left", "right"] = "right") -> HandModel:
     model = load_anny("hand", "anny-hand.R-blender", "hand.R")
     rig, axes = _canonical(model)
     rig = _with_keypoints(_move_knuckles(rig))
-    rig, axes = _with_forearm(rig, axes)
+    rig, axes = with_forearm(rig, axes)
     flexion, along, spread = axes[:, :, 0], axes[:, :, 1], -axes[:, :, 2]
     for f in range(2, 6):  # fingers spread in the plane of the palm
         spread[rig.bones.index(f"finger{f}-1")] = torch.tensor([0.0, 0.0, -1.0])
-    return HandModel(rig, model, mean_adult(model)[0].float(), "right", flexion, spread, along)
+    return AnnyHandModel(rig, "right", flexion, spread, along, model, mean_adult(model)[0].float())
 
 
 def _canonical(model) -> tuple[Rig, Float[Tensor, "N 3 3"]]:
     """The mean adult's hand in its own frame, and each bone's axes as columns (flexion, along, out of the palm)."""
     rest = model.get_rest_model(mean_adult(model))
     at = dict(zip(model.bone_labels, rest["rest_bone_heads"][0], strict=True))
-    y = _unit(at["finger3-1.R"] - at["wrist.R"])
+    y = unit(at["finger3-1.R"] - at["wrist.R"])
     palm = torch.linalg.cross(at["finger2-1.R"] - at["wrist.R"], at["finger5-1.R"] - at["wrist.R"])
-    x = _unit(torch.linalg.cross(y, palm))
+    x = unit(torch.linalg.cross(y, palm))
     R = torch.stack([x, y, torch.linalg.cross(x, y)])  # hand frame <- Anny's world
     rig = rig_in_frame(model, R, "wrist.R")
     rig = replace(rig, bones=tuple(bone.removesuffix(".R") for bone in rig.bones))
@@ -103,7 +103,7 @@ def _move_knuckles(rig: Rig) -> Rig:
         share = missing / torch.linalg.norm(rig.heads_m[carpal] - rig.heads_m[web])
         heads[web] = torch.lerp(rig.heads_m[web], rig.heads_m[carpal], share)
         basis[:, web] = torch.lerp(rig.head_basis_m[:, web], rig.head_basis_m[:, carpal], share)
-        affinity[:, f] = _beyond_knuckle(rig.vertices_m, heads[web], _unit(pip - heads[web]))
+        affinity[:, f] = _beyond_knuckle(rig.vertices_m, heads[web], unit(pip - heads[web]))
     return replace(rig, heads_m=heads, head_basis_m=basis, weights=_hand_over(rig.weights, affinity, index))
 
 
@@ -133,7 +133,7 @@ def _tip_vertices(rig: Rig) -> Float[Tensor, "5 k"]:
     rows = []
     for f in range(1, 6):
         last, before = rig.bones.index(f"finger{f}-3"), rig.bones.index(f"finger{f}-2")
-        along = _unit(rig.heads_m[last] - rig.heads_m[before])
+        along = unit(rig.heads_m[last] - rig.heads_m[before])
         reach = torch.where(rig.weights[:, last] > 0.5, (rig.vertices_m - rig.heads_m[last]) @ along, -torch.inf)
         rows.append(reach.topk(_TIP_VERTICES).indices)
     return torch.stack(rows)
@@ -152,71 +152,6 @@ def _with_keypoints(rig: Rig) -> Rig:
         weight[HAND21.index(f"{finger}_4")] = 1 / _TIP_VERTICES
     index[HAND21.index("wrist"), 0] = rig.bones.index("wrist")
     return replace(rig, joints=HAND21.joints, keypoint_index=index, keypoint_weight=weight)
-
-
-def _with_forearm(rig: Rig, axes: Tensor) -> tuple[Rig, Tensor]:
-    """Extend the open rim of the mesh by rings to a forearm with a bone of its own, hinged at the wrist.
-
-    Every new vertex is a fixed linear function of the rim and of two bone heads, so the forearm follows the shape.
-    """
-    rim = _rim(rig.faces, len(rig.vertices_m))
-    knuckle = rig.bones.index("finger3-1")
-    steps = torch.arange(1, _FOREARM_RINGS + 1) / _FOREARM_RINGS
-    growth = 1 + (_FOREARM_GROWTH - 1) * torch.sin(0.5 * torch.pi * steps)
-
-    def extended(vertices: Tensor, heads: Tensor) -> Tensor:  # ... V 3, ... N 3
-        loop = vertices[..., rim, :]
-        centre = loop.mean(-2, keepdim=True)
-        back = -_FOREARM_LENGTH * heads[..., knuckle, :][..., None, :]  # the wrist is the origin
-        rings = [centre + g * (loop - centre) + s * back for g, s in zip(growth, steps, strict=True)]
-        return torch.cat([vertices, *rings], dim=-2)
-
-    V, n = len(rig.vertices_m), len(rim)
-    start = torch.cat([rim, V + torch.arange(_FOREARM_RINGS * n)]).view(_FOREARM_RINGS + 1, n)
-    a, b = start[:-1], start[1:]
-    faces = torch.stack([torch.stack([a, b, b.roll(-1, 1)], -1), torch.stack([a, b.roll(-1, 1), a.roll(-1, 1)], -1)])
-    weights = torch.zeros(V + _FOREARM_RINGS * n, len(rig.bones) + 1)
-    weights[:V, :-1] = rig.weights
-    weights[V:, -1] = 1.0
-    # The wrist bends over about two centimetres of skin.
-    t = ((0.012 - rig.vertices_m[:, 1]) / 0.03).clamp(0, 1)
-    share = (t * t * (3 - 2 * t))[:, None]
-    weights[:V, :-1] *= 1 - share
-    weights[:V, -1] = share[:, 0]
-    wrist = rig.bones.index("wrist")
-    grown = replace(
-        rig,
-        bones=(*rig.bones, "forearm"),
-        parents=(*rig.parents, wrist),
-        faces=torch.cat([rig.faces, faces.reshape(-1, 3)]),
-        vertices_m=extended(rig.vertices_m, rig.heads_m),
-        vertex_basis_m=extended(rig.vertex_basis_m, rig.head_basis_m),
-        heads_m=torch.cat([rig.heads_m, rig.heads_m[wrist : wrist + 1]]),
-        head_basis_m=torch.cat([rig.head_basis_m, rig.head_basis_m[:, wrist : wrist + 1]], dim=1),
-        weights=weights,
-        # Keypoint indices count the heads first, and there is one head more now.
-        keypoint_index=rig.keypoint_index + (rig.keypoint_index >= len(rig.bones)).long(),
-    )
-    forearm_axes = torch.eye(3)[None]
-    return grown, torch.cat([axes, forearm_axes])
-
-
-def _rim(faces: Tensor, vertex_count: int) -> Tensor:
-    """The vertices of the mesh's one open edge loop, in the order in which the faces run along it."""
-    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    code = edges[:, 0] * vertex_count + edges[:, 1]
-    open_edges = edges[~torch.isin(code, edges[:, 1] * vertex_count + edges[:, 0])].tolist()
-    following = dict(open_edges)
-    loop = [open_edges[0][0]]
-    while (vertex := following[loop[-1]]) != loop[0]:
-        loop.append(vertex)
-    if len(loop) != len(open_edges):
-        raise ValueError(f"the hand mesh should have one open loop of {len(open_edges)} edges, found {len(loop)}")
-    return torch.tensor(loop)
-
-
-def _unit(vector: Tensor) -> Tensor:
-    return vector / torch.linalg.norm(vector, dim=-1, keepdim=True)
 
 
 if __name__ == "__main__":

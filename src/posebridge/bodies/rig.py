@@ -1,7 +1,8 @@
 """A skinned mesh in three stages: shaped, posed, and as vertices and keypoints.
 
 Shape is linear (blend shapes of vertices and of bone heads), pose is one rotation a bone about its head, skinning is
-linear blend skinning. Rotations are expressed in the axes of the rest pose, so a bone's identity is the rest pose.
+linear blend skinning, before which a rig may correct its vertices by the pose (MANO, SMPL). Rotations are expressed in
+the axes of the rest pose, so a bone's identity is the rest pose.
 """
 
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ class Rig:
     joints: tuple[str, ...]
     keypoint_index: Int[Tensor, "J k"]  # into the bones' heads followed by the vertices
     keypoint_weight: Float[Tensor, "J k"]
+    # Of vertices, for each element of R - 1 of each bone but the root, row by row.
+    pose_basis_m: Float[Tensor, "P V 3"] | None = None
 
     def shaped(self, coefficients: Float[Tensor, "B S"]) -> "ShapedRig":
         """Rest vertices and heads of B subjects."""
@@ -35,6 +38,13 @@ class Rig:
         V = self.vertices_m.shape[0]
         offsets = flat.view(-1, V + len(self.bones), 3)
         return ShapedRig(self, self.vertices_m + offsets[:, :V], self.heads_m + offsets[:, V:])
+
+    def keypoints_of(
+        self, heads_m: Float[Tensor, "B N 3"], vertices_m: Float[Tensor, "B V 3"]
+    ) -> Float[Tensor, "B J 3"]:
+        """The skeleton's joints, from the bones' heads and the vertices of whatever pose."""
+        points = torch.cat([heads_m, vertices_m], dim=1)
+        return (points[:, self.keypoint_index] * self.keypoint_weight[..., None]).sum(2)
 
     @cached_property
     def _flat_basis(self) -> Float[Tensor, "S M"]:
@@ -67,8 +77,14 @@ class Rig:
     def mirrored(self) -> "Rig":
         """The mirror image in the plane x = 0, with outward faces."""
         flip = self.vertices_m.new_tensor([-1.0, 1.0, 1.0])
+        pose_basis_m = self.pose_basis_m
+        if pose_basis_m is not None:
+            # An element of a mirrored rotation changes its sign where one of its two axes is x.
+            sign = torch.outer(flip, flip).flatten().repeat(len(pose_basis_m) // 9)
+            pose_basis_m = sign[:, None, None] * pose_basis_m * flip
         return replace(
             self,
+            pose_basis_m=pose_basis_m,
             faces=self.faces.flip(-1),
             vertices_m=self.vertices_m * flip,
             vertex_basis_m=self.vertex_basis_m * flip,
@@ -91,6 +107,10 @@ class ShapedRig:
     vertices_m: Float[Tensor, "B V 3"]
     heads_m: Float[Tensor, "B N 3"]
 
+    def keypoints_m(self) -> Float[Tensor, "B J 3"]:
+        """The skeleton's joints in the rest pose."""
+        return self.rig.keypoints_of(self.heads_m, self.vertices_m)
+
     def posed(self, rotations: Float[Tensor, "B N 3 3"]) -> "PosedRig":
         """Rotate every bone, with all that hangs on it, about its head; root first."""
         rig = self.rig
@@ -102,7 +122,17 @@ class ShapedRig:
             heads.append(heads[-1][:, above] + _rotate(R_above, bone[:, bones]))
             R_world.append(R_above @ rotations[:, bones])
         order = torch.cat([bones for bones, _ in rig.levels]).argsort()
-        return PosedRig(self, torch.cat(R_world, dim=1)[:, order], torch.cat(heads, dim=1)[:, order])
+        return PosedRig(
+            self._corrected(rotations), torch.cat(R_world, dim=1)[:, order], torch.cat(heads, dim=1)[:, order]
+        )
+
+    def _corrected(self, rotations: Float[Tensor, "B N 3 3"]) -> "ShapedRig":
+        """With the vertices that are skinned in this pose."""
+        if self.rig.pose_basis_m is None:
+            return self
+        turned = (rotations[:, 1:] - torch.eye(3).to(rotations)).flatten(1)
+        offsets = turned @ self.rig.pose_basis_m.flatten(1)
+        return replace(self, vertices_m=self.vertices_m + offsets.view_as(self.vertices_m))
 
 
 @dataclass(frozen=True)
@@ -123,9 +153,7 @@ class PosedRig:
 
     def keypoints_m(self, vertices_m: Float[Tensor, "B V 3"]) -> Float[Tensor, "B J 3"]:
         """The skeleton's joints, from the bones' heads and the given skinned vertices."""
-        rig = self.shaped.rig
-        points = torch.cat([self.heads_m, vertices_m], dim=1)
-        return (points[:, rig.keypoint_index] * rig.keypoint_weight[..., None]).sum(2)
+        return self.shaped.rig.keypoints_of(self.heads_m, vertices_m)
 
 
 def _rotate(R: Float[Tensor, "*n 3 3"], points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:

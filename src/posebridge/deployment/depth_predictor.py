@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.parametric_hand import AnnyHand, HandMesh, pose_parameters
+from posebridge.bodies.parametric_hand import HandMesh, RiggedHand, parametric_hand, pose_parameters
 from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
@@ -18,6 +19,7 @@ from posebridge.data.cube_views import CubeViews
 from posebridge.data.sets import sets_of
 from posebridge.deployment.model_file import DepthHandSpec, skeleton_of
 from posebridge.deployment.predictor import file_pixels
+from posebridge.errors import InputError
 from posebridge.networks.depth_hand import SeenHand
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.rendering.rasterise_warp import rasterise
@@ -43,11 +45,19 @@ class DepthHandPredictor:
 
     spec: DepthHandSpec
     model: DepthHandModel
+    mano: Path | None = None  # MANO's file, for a model of that hand
+
+    def __post_init__(self):
+        """Raises ``InputError`` where the model's hand needs a file that isn't given, or the other way about."""
+        if self.spec.hand == "mano" and self.mano is None:
+            raise InputError("this model gives MANO's hands: give --mano MANO_RIGHT.pkl")
+        if self.spec.hand == "anny" and self.mano is not None:
+            raise InputError("this model gives Anny's hands: leave --mano out")
 
     @cached_property
-    def hand(self) -> AnnyHand:
+    def hand(self) -> RiggedHand:
         """The hand whose parameters the model gives."""
-        return AnnyHand(self.spec.network.shape_size)
+        return parametric_hand(self.mano, self.spec.network.shape_size)
 
     @property
     def device(self) -> torch.device:

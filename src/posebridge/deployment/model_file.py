@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from posebridge.deployment.description import DESCRIPTION, WEIGHTS, read_description, write_description
 from posebridge.errors import InputError
@@ -15,6 +16,7 @@ from posebridge.skeletons.body import BODIES
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
 
+HandName = Literal["anny", "mano"]
 SKELETONS = {HAND21.name: HAND21, **BODIES}
 
 
@@ -40,6 +42,7 @@ class DepthHandSpec:
     size_px: int = 128
     cube_m: float = 0.25
     method: str = "multi-view-fusion"
+    hand: HandName = "anny"  # whose parameters it gives; MANO's file is the user's and no part of the model's
 
 
 def skeleton_of(spec: ModelSpec | DepthHandSpec) -> Skeleton:

@@ -42,6 +42,7 @@ class PredictDepthConfig:
     meshes: MeshFormat = "npz"
     follow: bool = False  # frames are a stream: each cube sits where the hand was in the frame before
     overlays: int | None = None  # frames drawn at most; None: all
+    mano: Path | None = None  # MANO's file, for a model of that hand
     view_3d: bool = False  # hands.rrd besides, for the Rerun viewer
     batch_size: int = 16
     device: str = "auto"
@@ -70,7 +71,7 @@ def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
     """
     device = usable_device(config.device)
     spec, model = load_depth_hand(config.model)
-    predictor = DepthHandPredictor(spec, model.to(device))
+    predictor = DepthHandPredictor(spec, model.to(device), config.mano)
     crop = CubeCropConfig(spec.size_px, spec.cube_m, config.target.hand)
     check_writable(config.out, config.target.path, draws=config.overlays != 0)
     skipped: dict[str, str] = {}

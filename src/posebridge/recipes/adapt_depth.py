@@ -17,7 +17,7 @@ from posebridge.data.held import Held
 from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshSet
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.mesh_files import save_meshes
-from posebridge.deployment.model_file import load_depth_hand
+from posebridge.deployment.model_file import HandName, load_depth_hand
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.errors import InputError
 from posebridge.networks.depth_hand_model import DepthHandModel
@@ -50,6 +50,7 @@ class AdaptDepthConfig:
     size: Literal["small", "full"] = "small"
     truth: Path | None = None  # for measuring alone
     seed: int = 0
+    mano: Path | None = None  # MANO's file, whose hand is rendered and found; None: Anny's
     translate: bool = False  # renders to the target's look, before anything learns from them
 
 
@@ -72,7 +73,7 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     target = hold_target(config.target, size, None)
     size = for_views(size, views_of_target(target.held.names()))
     run = Run.create(folder, "adapt-depth", config, hardware, size)
-    adaptation = DepthAdaptation(run, size, config.domain, config.seed, hardware, given)
+    adaptation = DepthAdaptation(run, size, config.domain, config.seed, hardware, given, config.mano)
     predictor = adaptation.predictor(adaptation.pretrained(target.held))
     target = hold_target(config.target, size, predictor)
     _tell(folder, target)
@@ -110,6 +111,9 @@ def _start(config: AdaptDepthConfig) -> tuple[DepthFusionSize, DepthHandModel | 
     spec, model = load_depth_hand(config.source)
     if spec.skeleton != HAND21.name:
         raise InputError(f"{config.source} predicts {spec.skeleton}, and this run needs {HAND21.name}")
+    hand: HandName = "anny" if config.mano is None else "mano"
+    if spec.hand != hand:
+        raise InputError(f"{config.source} gives hands of {spec.hand}, and this run's are those of {hand}")
     if spec.cube_m != size.cube_m:
         cubes = f"cubes of {1000 * spec.cube_m:g} mm, and renders come in {1000 * size.cube_m:g}"
         raise InputError(f"{config.source} reads {cubes}: give a model that was trained on them")

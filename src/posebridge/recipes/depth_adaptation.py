@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from posebridge.bodies.parametric_hand import AnnyHand
+from posebridge.bodies.parametric_hand import parametric_hand
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import DepthFit, DepthHandPicture, Record, Role, Score
@@ -15,7 +15,7 @@ from posebridge.data.held import Held
 from posebridge.data.sets import sets_of
 from posebridge.deployment.depth_overlay import hand_panels
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, keypoints_of
-from posebridge.deployment.model_file import DepthHandSpec, save_depth_hand
+from posebridge.deployment.model_file import DepthHandSpec, HandName, save_depth_hand
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.evaluation.protocols import DEPTH
@@ -48,8 +48,13 @@ class DepthAdaptation:
         seed: int,
         hardware: Hardware,
         trained: DepthHandModel | None = None,
+        mano: Path | None = None,
     ):
-        """With a model that is ``trained``, the source only keeps it in place, and there is less of it."""
+        """With a model that is ``trained``, the source only keeps it in place, and there is less of it.
+
+        ``mano`` is the file of the hand that is rendered and found; without it, it is Anny's.
+        """
+        self.mano = mano
         self.run, self.size, self.domain, self.seed, self.hardware = run, size, domain, seed, hardware
         self.method = MultiViewFusion(size.method)
         self._trained = trained
@@ -60,7 +65,7 @@ class DepthAdaptation:
     @cached_property
     def _context(self) -> DepthContext:
         with rendering_progress(self._sets * self.size.views) as told:
-            source = hold_hands(self.size, self.domain, self._sets, self.seed, told)
+            source = hold_hands(self.size, self.domain, self._sets, self.seed, told, self.mano)
 
         def new_model() -> DepthHandModel:
             torch.manual_seed(self.seed)
@@ -68,7 +73,7 @@ class DepthAdaptation:
 
         return DepthContext(
             new_model=new_model,
-            hand=AnnyHand(self.size.network.shape_size),
+            hand=parametric_hand(self.mano, self.size.network.shape_size),
             cube_m=self.size.cube_m,
             source=source,
             target=None,
@@ -112,8 +117,9 @@ class DepthAdaptation:
     def predictor(self, model: DepthHandModel) -> DepthHandPredictor:
         """A model of this run with all that is needed to read it."""
         size = self.size
-        spec = DepthHandSpec(size.network, size.fusion, HAND21.name, size.size_px, size.cube_m, METHOD)
-        return DepthHandPredictor(spec, model.to(prediction_device(self.hardware)))
+        hand: HandName = "anny" if self.mano is None else "mano"
+        spec = DepthHandSpec(size.network, size.fusion, HAND21.name, size.size_px, size.cube_m, METHOD, hand)
+        return DepthHandPredictor(spec, model.to(prediction_device(self.hardware)), self.mano)
 
 
 @dataclass(frozen=True)

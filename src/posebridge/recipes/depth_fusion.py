@@ -73,7 +73,7 @@ SMALL = DepthFusionSize(
     method=MultiViewFusionConfig(
         single=_SMALL_TRAINING,
         fusion=replace(_SMALL_TRAINING, schedule=replace(_SMALL_SCHEDULE, steps=750)),
-        fine_tuning=FineTuningConfig(schedule=replace(_SMALL_SCHEDULE, steps=1_200, learning_rate=5e-4), sets=10),
+        fine_tuning=FineTuningConfig(schedule=replace(_SMALL_SCHEDULE, steps=1_200), sets=10),
     ),
     translation=TranslationConfig(
         schedule=Schedule(steps=1_500, learning_rate=4e-4, decay="cosine", warmup=0.03, momentum=0.5),
@@ -131,15 +131,21 @@ def render_data(size: DepthFusionSize, config: DepthFusionConfig) -> DepthFusion
 
 
 def hold_hands(
-    size: DepthFusionSize, domain: str, sets: int, seed: int, told: Callable[[int], None]
+    size: DepthFusionSize,
+    domain: str,
+    sets: int,
+    seed: int,
+    told: Callable[[int], None],
+    mano: Path | None = None,
 ) -> Held[LabelledBatch]:
     """Rendered sets with meshes, in memory; ``told`` hears of every chunk's number of views."""
     count = sets * size.views
+    config = RenderConfig(domain, count, "hand-depth", size.size_px, seed, mano=mano)
 
     def samples() -> Iterator[LabelledBatch]:
-        for chunk in open_samples(RenderConfig(domain, count, "hand-depth", size.size_px, seed)).chunks(count):
+        for chunk in open_samples(config).chunks(count):
             told(len(chunk))
-            yield replace(with_meshes(chunk), mask=None, visible=None)
+            yield replace(with_meshes(chunk, mano), mask=None, visible=None)
 
     return Held(samples())
 

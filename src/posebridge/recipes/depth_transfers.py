@@ -63,6 +63,7 @@ class DepthTransferConfig:
     views: Literal[1, 3] = 1  # NYU alone has three
     held_out: int = 0  # MSRA's subject that is scored, and that nothing is learnt from
     centres: Path | None = None  # folder of train.txt and test.txt, see ``HandCentres``; None: the nearest blob
+    mano: Path | None = None  # MANO's file, whose hand is rendered and found; None: Anny's
     translate: bool = False  # renders to the target's look, before anything learns from them
 
 
@@ -138,7 +139,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     if skipped := noted.read():
         listed = list_skipped(folder, len(target) + len(test), skipped)
         print(f"{len(skipped)} frames could not be used; they are listed in {listed}")
-    adaptation = DepthAdaptation(run, size, "varied", config.seed, hardware)
+    adaptation = DepthAdaptation(run, size, "varied", config.seed, hardware, mano=config.mano)
     predictor = adaptation.predictor(adaptation.pretrained(target))
     found = adapt_hands(adaptation, predictor, target, test.unlabelled())
     found.save(folder)

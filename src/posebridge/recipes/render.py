@@ -4,7 +4,7 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class RenderConfig:
     frames: int | None = None  # length of videos; None: single images
     shard_length: int = 1024  # samples of a shard; rounded up to whole chunks
     coding: ImageCoding = field(default_factory=ImageCoding)
+    mano: Path | None = None  # of track hand-depth: MANO's file, whose hand is shown instead of Anny's
 
     def __post_init__(self):
         if self.count < 1:
@@ -119,6 +120,10 @@ def describe(config: RenderConfig) -> SetIndex:
 def open_samples(config: RenderConfig) -> SampleStream:
     """What is rendered. Raises ``InputError`` for a domain that isn't there, and for what it doesn't show."""
     chosen = domain(config.track, config.domain)
+    if config.mano is not None:
+        if not isinstance(chosen, DepthHandDomain):
+            raise InputError(f"track {config.track} shows Anny's hands and bodies: leave MANO out, or take hand-depth")
+        chosen = replace(chosen, mano=config.mano)
     if config.count % views_of(chosen):
         raise InputError(f"{config.count} images are no whole sets of {views_of(chosen)} views: give a multiple")
     if config.frames is not None:

@@ -6,13 +6,15 @@ Ren et al. (CVPR 2022, Sec. 4): three views of one hand, crops of a 250 mm cube,
 """
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from posebridge.bodies.anny import hand
 from posebridge.bodies.articulation import HandAngles, pose_hand
+from posebridge.bodies.hand_model import HandModel
+from posebridge.bodies.mano import hand_model
 from posebridge.cameras.cube import cube_crop_map
 from posebridge.cameras.multiview import CameraRig, look_at, on_sphere
 from posebridge.cameras.pinhole import Camera
@@ -64,6 +66,12 @@ class DepthHandDomain:
     centre_jitter_m: float = 0.01  # deviation, in each coordinate, of the cube's centre from the joints' mean
     clutter: ClutterDistribution = field(default_factory=ClutterDistribution)
     sensor: DepthSensorConfig = CLEAN
+    mano: Path | None = None  # the file of the hand that is shown; None: Anny's
+
+    @property
+    def hand(self) -> HandModel:
+        """The hand that is shown."""
+        return hand_model(self.mano)
 
 
 DEPTH_STUDIO = DepthHandDomain(
@@ -133,14 +141,14 @@ def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, genera
     )
 
 
-def with_meshes(batch: LabelledBatch) -> LabelledBatch:
+def with_meshes(batch: LabelledBatch, mano: Path | None = None) -> LabelledBatch:
     """Rendered hands with their vertices in the camera frame, made again from angles and phenotypes.
 
     They take more memory than the pictures, so renders don't carry them. Raises ``ValueError`` for other samples.
     """
     if batch.angles_rad is None or batch.phenotypes is None or batch.joints_m is None:
         raise ValueError("meshes are made of angles, phenotypes and joints: these samples are no renders of hands")
-    model = hand("right")
+    model = hand_model(mano)
     # The views of a set show one hand.
     subjects, subject = torch.unique(torch.cat([batch.angles_rad, batch.phenotypes], 1), dim=0, return_inverse=True)
     angles, phenotypes = subjects.split([batch.angles_rad.shape[1], batch.phenotypes.shape[1]], dim=1)
@@ -162,7 +170,7 @@ class _PlacedHands:
 
 
 def _place_hands(domain: DepthHandDomain, count: int, generator: Generator) -> _PlacedHands:
-    model = hand("right")
+    model = domain.hand
     angles = sample_hand_poses(domain.poses, count, generator)
     phenotypes = sample_phenotypes(domain.shapes, count, generator)
     posed = pose_hand(model, angles, model.shape_coefficients(phenotypes))
@@ -193,7 +201,7 @@ def _render(
     domain: DepthHandDomain, hands: _PlacedHands, crops: CameraRig, size_px: int, generator: Generator
 ) -> tuple[Float[Tensor, "n H W"], Bool[Tensor, "n H W"]]:
     """True depth of the nearest surface in every view, and where it is the hand's."""
-    faces, K = hand("right").rig.faces, crops.cameras().K
+    faces, K = domain.hand.rig.faces, crops.cameras().K
     hand_m = rasterise(crops.to_views(hands.vertices_m).flatten(0, 1), faces, K, size_px, size_px).depth_m
     depth_m = torch.where(hand_m > 0, hand_m, torch.inf).unflatten(0, (-1, crops.views))
     depth_m = sample_behind(domain.clutter, hands.vertices_m, generator).before(depth_m, crops)

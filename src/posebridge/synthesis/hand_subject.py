@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from posebridge.bodies.anny import HandModel, hand
+from posebridge.bodies.anny import hand
 from posebridge.bodies.articulation import HandAngles, pose_hand
+from posebridge.bodies.hand_model import HandModel
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.appearance import Skin, sample_skins
 from posebridge.synthesis.hand_domains import HandDomain

@@ -18,8 +18,8 @@ from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix
 from posebridge.data.datasets.hand_annotations import JOINTS, Part, check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.frames import RawFrame, read_image
-from posebridge.data.pickles import load_arrays
 from posebridge.errors import InputError
+from posebridge.pickles import load_arrays
 from posebridge.skeletons.orders import ORDERS
 
 SEQUENCES = ("7-14-1-2", "9-10-1-2", "9-17-1-2", "9-25-1-2")

@@ -13,8 +13,8 @@ import numpy as np
 
 from posebridge.data.datasets.hand_annotations import check_hand_scale, checked_camera
 from posebridge.data.frames import SIDES, FrameLabels, IndexedFrames, RawFrame, Side, read_image
-from posebridge.data.pickles import load_arrays
 from posebridge.errors import InputError
+from posebridge.pickles import load_arrays
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from posebridge.data.datasets.annotations import check_person_size, checked_intrinsics, is_rigid, numbers
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
-from posebridge.data.pickles import load_arrays
 from posebridge.errors import InputError
+from posebridge.pickles import load_arrays
 from posebridge.skeletons.body import SMPL24
 from posebridge.skeletons.orders import ORDERS
 from posebridge.skeletons.skeleton import Skeleton

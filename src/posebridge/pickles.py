@@ -98,17 +98,53 @@ _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
+class SetAside:
+    """An object of a class that isn't called: what the pickle says of it, by the names of its attributes.
+
+    Values of classes that keep no dictionary are under ``state``.
+    """
+
+    kind: str  # module and class
+
+    def __init__(self):
+        self.content: dict[str, Any] = {}
+
+    def __setstate__(self, state: Any) -> None:
+        self.content = state if isinstance(state, dict) else {"state": state}
+
+
+def _reconstructor(kind: type, _base: object, _state: object) -> SetAside:
+    if not (isinstance(kind, type) and issubclass(kind, SetAside)):
+        raise _RefusedError("copyreg._reconstructor")
+    return kind()
+
+
 class _ArrayUnpickler(pickle._Unpickler):
     """On the unpickler in Python, for the one in C reserves 8 bytes for every number that a memo's index could be: one
     damaged byte can cost it 30 GB.
     """
 
+    def __init__(self, file: io.BytesIO, set_aside: tuple[str, ...]):
+        super().__init__(file, encoding="latin1")
+        self.set_aside = set_aside
+
     def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] in self.set_aside:
+            return type("SetAsideObject", (SetAside,), {"kind": f"{module}.{name}"})
+        if self.set_aside and (module, name) in _RECONSTRUCTION:
+            return _RECONSTRUCTION[module, name]
         if stand_in := _STAND_INS.get((module, name)):
             return stand_in
         if (module, name) not in _ADMITTED:
             raise _RefusedError(f"{module}.{name}")
         return super().find_class(module, name)
+
+
+# How old protocols write an object of a class of Python's: made without a call of its own, then given its state.
+_RECONSTRUCTION = {
+    **{(module, "_reconstructor"): _reconstructor for module in ("copy_reg", "copyreg")},
+    **{(module, "object"): object for module in ("builtins", "__builtin__")},
+}
 
 
 def _with_arrays(value: Any) -> Any:
@@ -119,6 +155,9 @@ def _with_arrays(value: Any) -> Any:
         return value.value
     if isinstance(value, _Dtype):
         return value.dtype
+    if isinstance(value, SetAside):
+        value.content = _with_arrays(value.content)
+        return value
     if isinstance(value, dict):
         return type(value)((key, _with_arrays(item)) for key, item in value.items())
     if isinstance(value, list | tuple):
@@ -126,16 +165,17 @@ def _with_arrays(value: Any) -> Any:
     return value
 
 
-def load_arrays(path: str | Path) -> Any:
+def load_arrays(path: str | Path, set_aside: tuple[str, ...] = ()) -> Any:
     """The content of a pickle of arrays and plain containers, of Python 2 or 3, numpy 1 or 2.
 
+    Objects of the packages in ``set_aside`` come as ``SetAside``; nothing of those packages is imported or called.
     Raises ``InputError`` for a missing or damaged file and for a pickle that wants any other class or function.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
             content = io.BytesIO(file.read())
-        return _with_arrays(_ArrayUnpickler(content, encoding="latin1").load())
+        return _with_arrays(_ArrayUnpickler(content, set_aside).load())
     except _RefusedError as error:
         raise InputError(
             f"{path}: the pickle wants {_one_line(error)}, which is refused: give plain arrays of numbers"

@@ -7,8 +7,8 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from posebridge.data.pickles import load_arrays
 from posebridge.errors import InputError
+from posebridge.pickles import load_arrays
 
 CONTENT = {
     0: {"xyz": np.arange(6.0).reshape(2, 3), "n": np.float32(3.5), "name": "a", "tuple": (1, [2, None, True])},

@@ -1,0 +1,141 @@
+"""What hands have in common, whosever mesh they are: axes of their joints, shapes of a population, a forearm."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from posebridge.bodies.rig import Rig
+
+_FOREARM_RINGS = 10
+_FOREARM_LENGTH = 2.4  # in lengths of the middle metacarpal
+_FOREARM_GROWTH = 1.45  # width at the far end over width at the wrist
+
+
+@dataclass(frozen=True)
+class HandModel(ABC):
+    """A hand in its own frame: origin at the wrist, y to the middle knuckle, z out of the palm, metres.
+
+    x points to the thumb for a right hand and away from it for a left one. Bones are called ``wrist``, ``forearm``, and
+    ``finger1-1`` (the thumb's first) to ``finger5-3``; there may be others. A bone's axes are unit vectors of the rest
+    pose: a positive rotation about ``flexion_axes`` closes the finger, about ``spread_axes`` moves it towards the thumb
+    side (the thumb itself: out of the palm), about ``twist_axes`` rolls it about its length.
+    """
+
+    rig: Rig
+    side: Literal["left", "right"]
+    flexion_axes: Float[Tensor, "N 3"]
+    spread_axes: Float[Tensor, "N 3"]
+    twist_axes: Float[Tensor, "N 3"]
+
+    @abstractmethod
+    def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
+        """Coefficients of the rig's basis for Anny's ``PHENOTYPES`` in [0, 1]."""
+
+    @abstractmethod
+    def with_population_shapes(self, count: int) -> Rig:
+        """The rig with ``count`` shapes of a population: zero is its mean, one a standard deviation of each."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same hand on another device, but for the models behind it."""
+        axes = {name: getattr(self, name).to(device) for name in ("flexion_axes", "spread_axes", "twist_axes")}
+        return replace(self, rig=self.rig.to(device), **axes)
+
+
+def with_principal_shapes(rig: Rig, coefficients: Float[Tensor, "n S"], count: int) -> Rig:
+    """The rig with principal components of n subjects' shapes for a basis.
+
+    Zero is their mean, one a standard deviation.
+    """
+    mean = coefficients.mean(0)
+    shapes = torch.cat([rig.vertex_basis_m, rig.head_basis_m], dim=1)  # S, V + N, 3
+    flat = (coefficients - mean) @ shapes.flatten(1)
+    _, singular, components = torch.linalg.svd(flat, full_matrices=False)
+    # The sign is free: more of a component makes the hand larger.
+    rest = torch.cat([rig.vertices_m, rig.heads_m])
+    larger = (components.unflatten(1, (-1, 3)) * rest).sum((1, 2)).sign()
+    basis = (larger * singular / len(flat) ** 0.5)[:count, None, None] * components[:count].unflatten(1, (-1, 3))
+    middle = torch.einsum("s,svc->vc", mean, shapes)
+    V = len(rig.vertices_m)
+    return replace(
+        rig,
+        vertices_m=rig.vertices_m + middle[:V],
+        vertex_basis_m=basis[:, :V],
+        heads_m=rig.heads_m + middle[V:],
+        head_basis_m=basis[:, V:],
+    )
+
+
+def with_forearm(rig: Rig, axes: Tensor) -> tuple[Rig, Tensor]:
+    """Extend the open rim of the mesh by rings to a forearm with a bone of its own, hinged at the wrist.
+
+    Every new vertex is a fixed linear function of the rim and of two bone heads, so the forearm follows the shape.
+    """
+    rim = _rim(rig.faces, len(rig.vertices_m))
+    knuckle = rig.bones.index("finger3-1")
+    steps = torch.arange(1, _FOREARM_RINGS + 1) / _FOREARM_RINGS
+    growth = 1 + (_FOREARM_GROWTH - 1) * torch.sin(0.5 * torch.pi * steps)
+
+    def extended(vertices: Tensor, heads: Tensor) -> Tensor:  # ... V 3, ... N 3
+        loop = vertices[..., rim, :]
+        centre = loop.mean(-2, keepdim=True)
+        back = -_FOREARM_LENGTH * heads[..., knuckle, :][..., None, :]  # the wrist is the origin
+        rings = [centre + g * (loop - centre) + s * back for g, s in zip(growth, steps, strict=True)]
+        return torch.cat([vertices, *rings], dim=-2)
+
+    V, n = len(rig.vertices_m), len(rim)
+    start = torch.cat([rim, V + torch.arange(_FOREARM_RINGS * n)]).view(_FOREARM_RINGS + 1, n)
+    a, b = start[:-1], start[1:]
+    faces = torch.stack([torch.stack([a, b, b.roll(-1, 1)], -1), torch.stack([a, b.roll(-1, 1), a.roll(-1, 1)], -1)])
+    weights = torch.zeros(V + _FOREARM_RINGS * n, len(rig.bones) + 1)
+    weights[:V, :-1] = rig.weights
+    weights[V:, -1] = 1.0
+    # The wrist bends over about two centimetres of skin.
+    t = ((0.012 - rig.vertices_m[:, 1]) / 0.03).clamp(0, 1)
+    share = (t * t * (3 - 2 * t))[:, None]
+    weights[:V, :-1] *= 1 - share
+    weights[:V, -1] = share[:, 0]
+    wrist = rig.bones.index("wrist")
+    grown = replace(
+        rig,
+        bones=(*rig.bones, "forearm"),
+        parents=(*rig.parents, wrist),
+        faces=torch.cat([rig.faces, faces.reshape(-1, 3)]),
+        vertices_m=extended(rig.vertices_m, rig.heads_m),
+        vertex_basis_m=extended(rig.vertex_basis_m, rig.head_basis_m),
+        heads_m=torch.cat([rig.heads_m, rig.heads_m[wrist : wrist + 1]]),
+        head_basis_m=torch.cat([rig.head_basis_m, rig.head_basis_m[:, wrist : wrist + 1]], dim=1),
+        weights=weights,
+        pose_basis_m=None if rig.pose_basis_m is None else _padded(rig.pose_basis_m, 9, _FOREARM_RINGS * n),
+        # Keypoint indices count the heads first, and there is one head more now.
+        keypoint_index=rig.keypoint_index + (rig.keypoint_index >= len(rig.bones)).long(),
+    )
+    forearm_axes = torch.eye(3)[None]
+    return grown, torch.cat([axes, forearm_axes])
+
+
+def _rim(faces: Tensor, vertex_count: int) -> Tensor:
+    """The vertices of the mesh's one open edge loop, in the order in which the faces run along it."""
+    edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    code = edges[:, 0] * vertex_count + edges[:, 1]
+    open_edges = edges[~torch.isin(code, edges[:, 1] * vertex_count + edges[:, 0])].tolist()
+    following = dict(open_edges)
+    loop = [open_edges[0][0]]
+    while (vertex := following[loop[-1]]) != loop[0]:
+        loop.append(vertex)
+    if len(loop) != len(open_edges):
+        raise ValueError(f"the hand mesh should have one open loop of {len(open_edges)} edges, found {len(loop)}")
+    return torch.tensor(loop)
+
+
+def _padded(basis: Float[Tensor, "P V 3"], rows: int, vertices: int) -> Float[Tensor, "P2 V2 3"]:
+    """With zeros for so many more rows and vertices."""
+    return torch.nn.functional.pad(basis, (0, 0, 0, vertices, 0, rows))
+
+
+def unit(vector: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+    """The direction of each vector."""
+    return vector / torch.linalg.norm(vector, dim=-1, keepdim=True)

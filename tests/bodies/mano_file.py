@@ -1,0 +1,69 @@
+"""Files in MANO's layout. Numbers are made up: the joints lie as a hand's do, the surface is a bag around them."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from posebridge.bodies.anny import hand
+
+# MANO's order of joints, by the names of Anny's bones.
+ORDER = ("wrist", *(f"finger{f}-{k}" for f in (2, 3, 5, 4, 1) for k in (1, 2, 3)))
+PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
+TIPS = {1: 744, 2: 333, 3: 444, 4: 555, 5: 672}
+AROUND, RINGS = 24, 32
+
+
+def mano_arrays(seed: int = 0, shapes: int = 10) -> dict[str, np.ndarray]:
+    """What a MANO file has, double precision, in a frame that is turned and shifted against Anny's."""
+    rng = np.random.default_rng(seed)
+    anny = hand("right")
+    rest = anny.rig.shaped(torch.zeros(1, len(anny.rig.vertex_basis_m)))
+    heads = {name: rest.heads_m[0, i].double().numpy() for i, name in enumerate(anny.rig.bones)}
+    keypoints = rest.keypoints_m()[0].double().numpy()
+    joints = np.stack([heads[name] for name in ORDER])
+    vertices = _bag()
+    for finger, vertex in TIPS.items():
+        vertices[vertex] = keypoints[4 * finger]
+    weights = np.exp(-80 * np.linalg.norm(vertices[:, None] - joints, axis=-1))
+    R, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    R, shift = R * np.linalg.det(R), 0.1 * rng.normal(size=3)
+    to_file = lambda points: points @ R.T + shift  # noqa: E731
+    regressor = np.linalg.lstsq(np.c_[vertices, np.ones(778)].T, np.c_[joints, np.ones(16)].T, rcond=None)[0].T
+    # The first shape is size, the others are anything.
+    shapedirs = 0.001 * rng.normal(size=(778, 3, shapes))
+    shapedirs[:, :, 0] = 0.05 * vertices @ R.T
+    return {
+        "v_template": to_file(vertices),
+        "shapedirs": shapedirs,
+        "posedirs": 0.003 * rng.normal(size=(778, 3, 135)),
+        "J_regressor": regressor,
+        "weights": weights / weights.sum(1, keepdims=True),
+        "f": _faces(),
+        "kintree_table": np.array([[2**32 - 1, *PARENTS[1:]], range(16)], dtype=np.int64),
+    }
+
+
+def _bag() -> np.ndarray:
+    """Rings from the wrist to beyond the fingers, and one vertex that closes them there."""
+    turn = 2 * np.pi * np.arange(AROUND) / AROUND
+    rings = []
+    for t in np.linspace(0, 1, RINGS):
+        width = 0.028 + 0.02 * np.sin(np.pi * t)
+        rings.append(np.stack([width * np.cos(turn), np.full(AROUND, 0.2 * t - 0.01), 0.4 * width * np.sin(turn)], 1))
+    rest = np.tile([[0.0, 0.195, 0.0]], (778 - AROUND * RINGS, 1))
+    return np.concatenate([*rings, rest])
+
+
+def _faces() -> np.ndarray:
+    ring = np.arange(AROUND * RINGS).reshape(RINGS, AROUND)
+    a, b = ring[:-1], ring[1:]
+    sides = [np.stack([a, np.roll(a, -1, 1), b], -1), np.stack([np.roll(a, -1, 1), np.roll(b, -1, 1), b], -1)]
+    cap = np.stack([ring[-1], np.roll(ring[-1], -1), np.full(AROUND, AROUND * RINGS)], -1)
+    return np.concatenate([*(side.reshape(-1, 3) for side in sides), cap])[:, ::-1].astype(np.uint32)
+
+
+def write_mano(path: Path, seed: int = 0, **changes: np.ndarray) -> Path:
+    """As an ``.npz``."""
+    np.savez(path, **{**mano_arrays(seed), **changes})
+    return path

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from bodies.mano_file import write_mano
 from data.rendered_depth import UNIT_M, hands, truth_of, write_archive, write_rig
 from posebridge import cli
+from posebridge.bodies.mano import mano_hand
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record_file import load_record
 from posebridge.data.depth_target import DepthTargetConfig
@@ -167,3 +169,23 @@ def test_methods_of_colour_refuse_words_on_depth(tmp_path, capsys):
     for flags in (["--depth-unit-mm", "0.1"], ["--centres", "c.txt"], ["--reach-m", "0", "1"]):
         assert cli.main([*typed, *flags]) == 2
         assert f"leave {flags[0]} out: it is for depth" in capsys.readouterr().err
+
+
+def test_manos_hand_from_its_file_to_the_predictions(small, batch, tmp_path, capsys):
+    file, mano = one_camera(tmp_path, batch), write_mano(tmp_path / "mano.npz")
+    out = tmp_path / "run"
+    typed = ["adapt", "multi-view-fusion", "--target", str(file), "--out", str(out), "--domain", "studio", *CPU]
+    assert cli.main([*typed, "--mano", str(mano)]) == 0
+    vertices = len(mano_hand(mano).rig.vertices_m)
+    assert np.load(out / "meshes.npz")["vertices_mm"].shape == (9, vertices, 3)
+    assert b"mano" not in (out / "model.safetensors").read_bytes()[:20_000].lower()
+    again = ["predict", str(out), str(file), "--out", str(tmp_path / "found"), "--overlays", "0"]
+    assert cli.main(again) == 2
+    assert "this model gives MANO's hands: give --mano MANO_RIGHT.pkl" in capsys.readouterr().err
+    assert cli.main([*again, "--mano", str(mano)]) == 0
+    found = np.load(tmp_path / "found" / "meshes.npz")
+    assert found["vertices_mm"].shape == (9, vertices, 3)
+    # A model of another hand is no start.
+    other = ["--source", str(out), "--out", str(tmp_path / "other")]
+    assert cli.main([*typed, *other]) == 2
+    assert "gives hands of mano, and this run's are those of anny" in capsys.readouterr().err

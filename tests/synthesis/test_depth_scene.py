@@ -7,13 +7,17 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
+from bodies.mano_file import write_mano
 from posebridge.bodies.anny import hand
 from posebridge.bodies.articulation import HandAngles, pose_hand
+from posebridge.bodies.mano import mano_hand
 from posebridge.cameras.cube import normalise_depth
 from posebridge.cameras.multiview import CameraRig
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
+from posebridge.recipes.render import RenderConfig, open_samples
+from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_clutter import ClutterDistribution
 from posebridge.synthesis.depth_scene import (
@@ -23,6 +27,7 @@ from posebridge.synthesis.depth_scene import (
     RigDistribution,
     render_depth_hands,
     sample_rigs,
+    with_meshes,
 )
 from posebridge.synthesis.depth_sensor import CLEAN
 from posebridge.synthesis.hand_poses import PoseDistribution
@@ -262,3 +267,24 @@ def test_synthshift_is_frozen(domain):
     normalised = normalise_depth(batch.depth_m, batch.centre_m, domain.cube_m).mean((1, 2))
     torch.testing.assert_close(normalised, torch.tensor(depths), atol=0.005, rtol=0)
     torch.testing.assert_close(batch.uv_px.mean((0, 1)), torch.tensor(middle), atol=0.05, rtol=0)
+
+
+def test_manos_hand_is_shown_where_its_mesh_is(tmp_path):
+    mano = write_mano(tmp_path / "mano.npz")
+    batch = _render(replace(DEPTH_STUDIO, mano=mano), sets=2)
+    meshes = with_meshes(batch, mano)
+    rig = mano_hand(mano).rig
+    assert meshes.vertices_m.shape[1] == len(rig.vertices_m)
+    raster = rasterise(meshes.vertices_m, rig.faces, batch.camera.K, SIZE, SIZE)
+    assert (raster.mask | ~batch.mask).all()
+    off_m = (raster.depth_m - batch.depth_m)[batch.mask].abs()
+    assert off_m.median() < 1e-4
+    # Of a real subject's size, though the file's mean hand is another one's.
+    palm_m = (batch.joints_m[:, HAND21.index("middle_1")] - batch.joints_m[:, 0]).norm(dim=-1)
+    assert palm_m.min() > 0.07
+    assert palm_m.max() < 0.12
+
+
+def test_colour_has_no_mano(tmp_path):
+    with pytest.raises(InputError, match="leave MANO out, or take hand-depth"):
+        open_samples(RenderConfig("studio", 3, mano=write_mano(tmp_path / "mano.npz")))

@@ -6,6 +6,7 @@ same name in each folder.
 """
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -42,11 +43,11 @@ class DepthRig(IndexedFrames):
         self._folders = [
             DepthFolder(path / name, K, unit_m, centres, blob, hand, encoding) for name, (K, _) in self.cameras.items()
         ]
-        moments = sorted({moment for folder in self._folders for moment in _moments(folder)}, key=natural_key)
-        self._number = {moment: i for i, moment in enumerate(moments)}
-        seen = [set(_moments(folder)) for folder in self._folders]
-        if len(seen) > 1 and not any(sum(moment in own for own in seen) > 1 for moment in moments):
-            names = ", ".join(f"{name}/{_moments(f)[0]}" for name, f in zip(self.cameras, self._folders, strict=True))
+        self._moments = [_moments(folder) for folder in self._folders]
+        seen = Counter(moment for own in self._moments for moment in own)
+        self._number = {moment: i for i, moment in enumerate(sorted(seen, key=natural_key))}
+        if len(self._moments) > 1 and max(seen.values()) == 1:
+            names = ", ".join(f"{name}/{own[0]}" for name, own in zip(self.cameras, self._moments, strict=True))
             raise InputError(
                 f"{path}: no moment was seen by two cameras ({names}): pictures of one moment need the same name"
             )
@@ -60,11 +61,11 @@ class DepthRig(IndexedFrames):
         """The frame; raises ``UnreadableFrameError`` where its file is broken or shows nothing near the camera."""
         view, i = self._places[index]
         folder, (name, (_, T_world_cam)) = self._folders[view], list(self.cameras.items())[view]
-        key, frame = f"{name}/{_moments(folder)[i]}", self._moment(view, i)
-        return replace(folder[i], key=key, frame=frame, view=view, T_world_cam=T_world_cam)
+        key = f"{name}/{self._moments[view][i]}"
+        return replace(folder[i], key=key, frame=self._moment(view, i), view=view, T_world_cam=T_world_cam)
 
     def _moment(self, view: int, i: int) -> int:
-        return self._number[_moments(self._folders[view])[i]]
+        return self._number[self._moments[view][i]]
 
 
 def _moments(folder: DepthFolder) -> list[str]:

@@ -84,6 +84,9 @@ class TrainCommand:
     """Of depth: a folder with train.txt and test.txt, a line x y z in mm for each frame in the release's axes. Without
     it hands are looked for as what is nearest to the camera."""
 
+    frames: Literal["train", "test", "both"] = "train"
+    """Of depth: the split whose frames are adapted to, without their labels. The test split is what is scored."""
+
     mano: Path | None = None
     """Of depth: MANO_RIGHT.pkl, or an .npz of its arrays, to render and find MANO's hands instead of Anny's."""
 
@@ -99,7 +102,7 @@ class TrainCommand:
             return
         refuse_flags(
             self,
-            ("views", "held_out", "centres", "mano", "translate"),
+            ("views", "held_out", "centres", "frames", "mano", "translate"),
             f"it is for depth, which {self.recipe} doesn't read",
         )
         if self.source is None:
@@ -131,7 +134,7 @@ class TrainCommand:
         if self.method not in (None, "multi-view-fusion"):
             raise InputError(f"{recipe} is adapted by multi-view-fusion: leave --method out")
         centres, mano = (path and path.absolute() for path in (self.centres, self.mano))
-        what = (self.size, self.seed, self.views, self.held_out, centres, mano, self.translate)
+        what = (self.size, self.seed, self.views, self.held_out, centres, self.frames, mano, self.translate)
         run_depth_and_report(DepthTransferConfig(recipe, self.target.absolute(), *what), self.out, self.hardware)
 
 

@@ -78,6 +78,15 @@ def test_scored_by_the_joints_that_count(recipe, tmp_path):
     assert any(row.method == "Ours-HPE" or "HPE" in row.method for row in record.published)
 
 
+@pytest.mark.parametrize(("frames", "views", "count"), [("test", 1, 3), ("both", 1, 7), ("both", 3, 21)])
+def test_frames_that_are_adapted_to(frames, views, count, tmp_path):
+    root = write("renders-to-nyu", tmp_path / "set")
+    config = DepthTransferConfig("renders-to-nyu", root, frames=frames, views=views)
+    record = run_depth_transfer(config, tmp_path / "run", ONE_CPU)
+    where = {"test": "the test split", "both": "both splits"}[frames]
+    assert record.notes[1].startswith(f"Unlabelled: {count} pictures of {where}. Scored: 3")
+
+
 def test_joints_of_icvl_are_middles_of_bones():
     xyz_mm = np.random.default_rng(0).normal(size=(2, 21, 3))
     hands = KeypointSet(np.array(["a", "b"]), HAND21.joints, uv_px=xyz_mm[..., :2], xyz_mm=xyz_mm)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Literal, Protocol
@@ -46,8 +47,11 @@ from posebridge.training.run import Run, check_space
 
 DepthRecipe = Literal["renders-to-nyu", "renders-to-icvl", "renders-to-msra"]
 Part = Literal["train", "test"]
+Frames = Literal["train", "test", "both"]
 _SPACE_MB = 500
 _READ_AT_ONCE = 64
+_PARTS: Mapping[Frames, tuple[Part, ...]] = {"train": ("train",), "test": ("test",), "both": ("train", "test")}
+_TOLD: Mapping[Frames, str] = {"train": "the training split", "test": "the test split", "both": "both splits"}
 _TRAINED_ON = {"small": 1_280, "full": 24_000}  # moments of the target, evenly chosen; they are held in memory
 _SCORED: Mapping[str, int | None] = {"small": 1_000, "full": None}  # frames of the test split; None: all
 
@@ -63,12 +67,15 @@ class DepthTransferConfig:
     views: Literal[1, 3] = 1  # NYU alone has three
     held_out: int = 0  # MSRA's subject that is scored, and that nothing is learnt from
     centres: Path | None = None  # folder of train.txt and test.txt, see ``HandCentres``; None: the nearest blob
+    frames: Frames = "train"  # that are adapted to, without their labels (Table 3); scored are those of the test split
     mano: Path | None = None  # MANO's file, whose hand is rendered and found; None: Anny's
     translate: bool = False  # renders to the target's look, before anything learns from them
 
 
 class _Reader(Protocol):
-    def __call__(self, config: DepthTransferConfig, part: Part, centres: CentreSource) -> LabelledFrames: ...
+    def __call__(
+        self, config: DepthTransferConfig, part: Part, views: int, centres: CentreSource, /
+    ) -> LabelledFrames: ...
 
 
 @dataclass(frozen=True)
@@ -84,19 +91,19 @@ class DepthBenchmark:
     hand: Literal["left", "right"]
 
 
-def _nyu(config: DepthTransferConfig, part: Part, centres: CentreSource) -> LabelledFrames:
-    if config.views == 3 and part == "train":
+def _nyu(config: DepthTransferConfig, part: Part, views: int, centres: CentreSource) -> LabelledFrames:
+    if views == 3:
         if centres != "blob":
             raise InputError("centres of a file are those of view 1: leave --centres out, or take --views 1")
         return NYUViews(config.target, part)
     return NYU(config.target, part, centres=centres)
 
 
-def _icvl(config: DepthTransferConfig, part: Part, centres: CentreSource) -> LabelledFrames:
+def _icvl(config: DepthTransferConfig, part: Part, _views: int, centres: CentreSource) -> LabelledFrames:
     return ICVL(config.target, part, centres=centres)
 
 
-def _msra(config: DepthTransferConfig, part: Part, centres: CentreSource) -> LabelledFrames:
+def _msra(config: DepthTransferConfig, part: Part, _views: int, centres: CentreSource) -> LabelledFrames:
     return MSRA(config.target, part, config.held_out, centres)
 
 
@@ -133,8 +140,10 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
         cubes = FilledCubes(crops, size.cube_m)
         return (batch for _, batch in ordered_batches(cubes, _READ_AT_ONCE, noted, hardware.workers))
 
-    target = Held(filled(UnlabelledCrops(_chosen(plan, config, "train"), crop)))
-    test = concatenate([*filled(LabelledCrops(_chosen(plan, config, "test"), crop))])
+    adapted_to = [_chosen(plan, config, part, config.views, _TRAINED_ON[config.size]) for part in _PARTS[config.frames]]
+    target = Held(chain.from_iterable(filled(UnlabelledCrops(frames, crop)) for frames in adapted_to))
+    scored = _chosen(plan, config, "test", 1, _SCORED[config.size])
+    test = concatenate([*filled(LabelledCrops(scored, crop))])
     run = Run.create(folder, "depth-transfer", config, hardware, size)
     if skipped := noted.read():
         listed = list_skipped(folder, len(target) + len(test), skipped)
@@ -162,7 +171,8 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
         skipped=skipped,
         notes=(
             note_on_views(size),
-            f"Unlabelled: {len(target)} pictures. Scored: {len(test)}, by {len(plan.scored)} joints, nothing aligned.",
+            f"Unlabelled: {len(target)} pictures of {_TOLD[config.frames]}. "
+            f"Scored: {len(test)}, by {len(plan.scored)} joints, nothing aligned.",
             f"joints of the mesh instead of the pixels': {by_mesh.mean_error_mm:.1f} mm",
         ),
         metric="mean_error_mm",
@@ -174,14 +184,14 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     return record
 
 
-def _chosen(plan: DepthBenchmark, config: DepthTransferConfig, part: Part) -> ChosenFrames:
-    """A part of the dataset, thinned evenly to the size's number of moments."""
+def _chosen(
+    plan: DepthBenchmark, config: DepthTransferConfig, part: Part, views: int, most: int | None
+) -> ChosenFrames:
+    """A part of the dataset, thinned evenly to so many moments."""
     if not config.target.is_dir():
         raise InputError(f"{config.target} is no folder: give the one of {plan.name}, which holds {plan.holds}")
     centres: CentreSource = "blob" if config.centres is None else config.centres / f"{part}.txt"
-    frames = plan.read(config, part, centres)
-    views = config.views if part == "train" else 1
-    most = _TRAINED_ON[config.size] if part == "train" else _SCORED[config.size]
+    frames = plan.read(config, part, views, centres)
     moments = len(frames) // views
     kept = np.linspace(0, moments - 1, moments if most is None else min(most, moments)).round().astype(int)
     return ChosenFrames(frames, (views * kept[:, None] + np.arange(views)).ravel())

@@ -70,6 +70,8 @@ STUDIES: Mapping[str, Mapping[str, Change]] = {
         "L_sm, L_cm": _tuned(distillation_weight=0.0),
         "L_sm, L_ms": _tuned(cross_weight=0.0),
         "whole, without L_prior": _tuned(prior_weight=0.0),
+        # Longer training on the source, which every row has had.
+        "source alone": _tuned(fitting_weight=0.0, cross_weight=0.0, distillation_weight=0.0, prior_weight=0.0),
     },
     "views": {"whole": _tuned(), "one view": _tuned(single_view=True)},
     "translation": {"whole": _tuned(), "translated source": DepthFusionSize.translating},

@@ -20,6 +20,7 @@ from posebridge.skeletons.skeleton import Skeleton
 RECORDING = "hands.rrd"
 _SKIN = (232, 190, 172)
 _MEASURED = (90, 220, 255)
+_BACKGROUND = (28, 30, 36)
 _BONE_M, _JOINT_M, _POINT_M = 0.0015, 0.003, 0.0006  # radii
 _CAMERA_M = 0.05  # from a camera to where its picture is drawn
 
@@ -39,8 +40,11 @@ class SpaceView:
         self._cameras: set[str] = set()
         self._colours = np.array([colour_of(joint) for joint in skeleton.joints], dtype=np.uint8)
         self._recording = self._rerun.RecordingStream("posebridge")
+        rrb = self._rerun.blueprint
         try:
-            self._recording.save(path)
+            self._recording.save(
+                path, rrb.Blueprint(rrb.Spatial3DView(origin="/", background=_BACKGROUND), collapse_panels=True)
+            )
         except (OSError, RuntimeError) as error:
             raise InputError(f"cannot write {path}: {error}; choose another folder") from error
         # Cameras look along z, with y down.
@@ -111,6 +115,6 @@ def _import_rerun() -> Any:
     if importlib.util.find_spec("rerun") is None:
         raise InputError("Rerun, which makes the 3D view, is not installed: pip install 'posebridge[view]'")
     os.environ.setdefault("RERUN_ANALYTICS_ENABLED", "0")
-    import rerun
+    import rerun.blueprint
 
     return rerun

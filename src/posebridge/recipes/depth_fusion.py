@@ -88,7 +88,7 @@ FULL = DepthFusionSize(
     source_sets=20_000,
     target_sets=6_000,
     test_sets=3_200,
-    network=DepthHandConfig(),
+    network=DepthHandConfig(model_width=512),
     method=MultiViewFusionConfig(),
 )
 

@@ -172,16 +172,9 @@ class PredictCommand:
 
         refuse_flags(self, ("boxes", "padding", "every", "workers", "ray"), "this model reads depth")
         target = self.depth.target(self.input, self.intrinsics, self.hand)
-        how = (
-            self.meshes,
-            self.follow,
-            self.overlays,
-            self.depth.mano_file,
-            self.view_3d,
-            self.batch_size,
-            self.device,
-        )
-        print(predict_depth_files(PredictDepthConfig(self.model, target, self.out, *how)))
+        how = (self.meshes, self.follow, self.overlays, self.batch_size, self.device)
+        what = (self.depth.mano_file, self.view_3d)
+        print(predict_depth_files(PredictDepthConfig(self.model, target, self.out, *how, *what)))
 
 
 @dataclass(frozen=True)

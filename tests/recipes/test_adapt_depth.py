@@ -18,6 +18,7 @@ from posebridge.deployment.model_file import load_depth_hand
 from posebridge.errors import InputError
 from posebridge.recipes import adapt_depth, depth_fusion
 from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
+from posebridge.recipes.depth_adaptation import for_target
 from posebridge.recipes.depth_fusion import SMALL
 from posebridge.training.run import Run
 from recipes.small_depth import quick
@@ -64,6 +65,18 @@ def test_from_one_camera_with_a_truth_to_measure_by(small, batch, tmp_path):
     spec, _ = load_depth_hand(out)
     assert (spec.method, spec.size_px) == ("multi-view-fusion", 32)
     assert load_record(out).depth_fits == record.depth_fits
+
+
+@pytest.mark.parametrize(("calibrated", "sets", "steps"), [(False, 9, 135), (True, 3, 45), (False, 900, 1200)])
+def test_few_moments_are_not_learnt_from_for_long(batch, calibrated, sets, steps):
+    """A moment is drawn 150 times at most, ten at a step."""
+    frames = batch.unlabelled().take(torch.arange(sets if not calibrated else 9) % 9)
+    frames = frames if calibrated else replace(frames, T_world_cam=None)
+    size = for_target(SMALL, frames)
+    tuning = size.method.fine_tuning
+    assert tuning.schedule.steps == steps
+    assert (tuning.views, tuning.single_view) == (3, not calibrated)
+    assert size.method.single == SMALL.method.single
 
 
 def test_done_is_done(small, batch, tmp_path, monkeypatch):

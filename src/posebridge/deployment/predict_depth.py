@@ -42,10 +42,10 @@ class PredictDepthConfig:
     meshes: MeshFormat = "npz"
     follow: bool = False  # frames are a stream: each cube sits where the hand was in the frame before
     overlays: int | None = None  # frames drawn at most; None: all
-    mano: Path | None = None  # MANO's file, for a model of that hand
-    view_3d: bool = False  # hands.rrd besides, for the Rerun viewer
     batch_size: int = 16
     device: str = "auto"
+    mano: Path | None = None  # MANO's file, for a model of that hand
+    view_3d: bool = False  # hands.rrd besides, for the Rerun viewer
 
     def __post_init__(self):
         if self.batch_size < 1:

@@ -25,10 +25,9 @@ from posebridge.recipes.depth_adaptation import (
     METHOD,
     DepthAdaptation,
     adapt_hands,
-    for_views,
+    for_target,
     note_on_views,
     score_hands,
-    views_of_target,
 )
 from posebridge.recipes.depth_fusion import SIZES, DepthFusionSize
 from posebridge.recipes.records import Story
@@ -71,7 +70,7 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     truth = None if config.truth is None else KeypointSet.load(config.truth)
     # Whether the frames can be used at all is told before anything is rendered; they are cut again by the model.
     target = hold_target(config.target, size, None)
-    size = for_views(size, views_of_target(target.held.names()))
+    size = for_target(size, target.held.names())
     run = Run.create(folder, "adapt-depth", config, hardware, size)
     adaptation = DepthAdaptation(run, size, config.domain, config.seed, hardware, given, config.mano)
     predictor = adaptation.predictor(adaptation.pretrained(target.held))

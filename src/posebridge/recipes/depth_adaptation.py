@@ -34,6 +34,7 @@ from posebridge.training.run import Run, StageReport
 
 METHOD = "multi-view-fusion"
 _VIEWS = 3  # of a set, drawn from those that a moment has; of one camera, copies of its picture
+_MOST_DRAWS = 150  # of one moment in fine-tuning
 _PICTURES = 6  # frames that the report shows in space
 
 
@@ -160,14 +161,23 @@ def adapt_hands(
     return FoundHands(predictor, whole, {"source_only": before, "adapted": hands_of(predictor, whole)})
 
 
-def views_of_target(frames: Observation) -> int:
+def _views_of(frames: Observation) -> int:
     """How many calibrated cameras saw one moment, at most; 1 where there is no calibration."""
     return 1 if frames.T_world_cam is None else max(map(len, sets_of(frames)))
 
 
-def for_views(size: DepthFusionSize, views: int) -> DepthFusionSize:
-    """Fine-tuning by as many views as a moment has, but three at most; by copies of its picture, where it has one."""
-    tuning = replace(size.method.fine_tuning, views=min(_VIEWS, views) if views > 1 else _VIEWS, single_view=views == 1)
+def for_target(size: DepthFusionSize, frames: Observation) -> DepthFusionSize:
+    """Fine-tuning by as many views as a moment has, but three at most; by copies of its picture, where it has one.
+
+    With few moments it is shorter: networks that teach themselves on the same ones for too long drift away from them.
+    """
+    usual, views = size.method.fine_tuning, _views_of(frames)
+    moments = len(frames) if views == 1 else len(sets_of(frames))
+    steps = min(usual.schedule.steps, -(-_MOST_DRAWS * moments // usual.sets))
+    schedule = replace(usual.schedule, steps=steps)
+    tuning = replace(
+        usual, schedule=schedule, views=min(_VIEWS, views) if views > 1 else _VIEWS, single_view=views == 1
+    )
     return replace(size, method=replace(size.method, fine_tuning=tuning))
 
 

@@ -32,7 +32,7 @@ from posebridge.recipes.depth_adaptation import (
     METHOD,
     DepthAdaptation,
     adapt_hands,
-    for_views,
+    for_target,
     note_on_views,
     score_hands,
 )
@@ -130,7 +130,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     plan = BENCHMARKS[config.recipe]
     if config.views == 3 and config.recipe != "renders-to-nyu":
         raise InputError(f"{plan.name} has one view: leave --views out")
-    size = for_views(SIZES[config.size], config.views)
+    size = SIZES[config.size]
     size = size.translating() if config.translate else size
     crop = CubeCropConfig(size.size_px, size.cube_m, plan.hand)
     # One frame is broken, another shows no hand: they are noted and left out.
@@ -144,6 +144,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     target = Held(chain.from_iterable(filled(UnlabelledCrops(frames, crop)) for frames in adapted_to))
     scored = _chosen(plan, config, "test", 1, _SCORED[config.size])
     test = concatenate([*filled(LabelledCrops(scored, crop))])
+    size = for_target(size, target.names())
     run = Run.create(folder, "depth-transfer", config, hardware, size)
     if skipped := noted.read():
         listed = list_skipped(folder, len(target) + len(test), skipped)

@@ -28,13 +28,12 @@ def mano_arrays(seed: int = 0, shapes: int = 10) -> dict[str, np.ndarray]:
     weights = np.exp(-80 * np.linalg.norm(vertices[:, None] - joints, axis=-1))
     R, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     R, shift = R * np.linalg.det(R), 0.1 * rng.normal(size=3)
-    to_file = lambda points: points @ R.T + shift  # noqa: E731
     regressor = np.linalg.lstsq(np.c_[vertices, np.ones(778)].T, np.c_[joints, np.ones(16)].T, rcond=None)[0].T
     # The first shape is size, the others are anything.
     shapedirs = 0.001 * rng.normal(size=(778, 3, shapes))
     shapedirs[:, :, 0] = 0.05 * vertices @ R.T
     return {
-        "v_template": to_file(vertices),
+        "v_template": vertices @ R.T + shift,
         "shapedirs": shapedirs,
         "posedirs": 0.003 * rng.normal(size=(778, 3, 135)),
         "J_regressor": regressor,

@@ -201,9 +201,7 @@ def palm_frame(joints: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B 3 3"]:
     """
     wrist, first, last = (joints[:, joint] for joint in _PALM)
     along, across = (first + last) / 2 - wrist, first - last
-    y = along / along.norm(dim=-1, keepdim=True).clamp_min(_LEAST)
-    x = across - (y * across).sum(-1, keepdim=True) * y
-    x = x / x.norm(dim=-1, keepdim=True).clamp_min(_LEAST)
+    y, x, _ = rotation_from_columns(torch.cat([along, across], dim=1)).unbind(-1)
     R = torch.stack([x, y, torch.linalg.cross(x, y)], dim=-1)
     seen = torch.linalg.det(R)[:, None, None] > 0.5  # else 0, for want of a length
     return torch.where(seen, R, _UPRIGHT.to(R))

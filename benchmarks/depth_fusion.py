@@ -1,13 +1,14 @@
-"""Multi-view fusion on SynthShift's depth hands: how views are fused (Table 1), and what each loss is worth (Table 2).
+"""Multi-view fusion on SynthShift's depth hands: how views are fused (Table 1), what each loss is worth (Table 2), and
+which data are trained on (Table 3).
 
 python benchmarks/depth_fusion.py --study losses --seeds 3 --json FILE
 
 Tables of Ren et al., CVPR 2022. All rows of a seed start from the same pretrained model. Errors are in mm, on held-out
-street hands, nothing aligned.
+hands of the target, nothing aligned.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +22,15 @@ from posebridge.recipes.depth_fusion import (
     SIZES,
     DepthFusionConfig,
     DepthFusionSize,
+    DepthTarget,
+    UnlabelledFrames,
     compare_fusions,
     render_data,
     run_depth_fusion,
 )
 from posebridge.recipes.depth_fusion_measure import HandErrors
 
-Study = Literal["losses", "fusion", "views", "translation"]
+Study = Literal["losses", "fusion", "views", "frames", "stacks", "translation"]
 Change = Callable[[DepthFusionSize], DepthFusionSize]
 
 
@@ -36,10 +39,11 @@ class DepthFusion(OverSeeds):
     """Run one study and print its table."""
 
     study: Study = "losses"
-    """What is varied: terms of the loss (Table 2), what nodes of the graph hold (Table 1), how many views there are, or
-    whether renders are given the target's look (Table 3)."""
+    """What is varied: terms of the loss (Table 2), what nodes of the graph hold (Table 1), how many views there are,
+    which frames are adapted to or whether renders are given the target's look (Table 3), or how many networks of single
+    views are stacked."""
 
-    target: Literal["street", "varied"] = "street"
+    target: DepthTarget = "street"
     """What is adapted to and scored."""
 
     steps: int | None = None
@@ -57,24 +61,48 @@ def _tuned(**changes: Any) -> Change:
     return change
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A row: what it makes of the size's recipe, and the frames that it is adapted to."""
+
+    change: Change = field(default_factory=_tuned)
+    frames: UnlabelledFrames = "train"
+
+
+def _two_stacks(size: DepthFusionSize) -> DepthFusionSize:
+    return replace(size, network=replace(size.network, stacks=2))
+
+
 FUSIONS: Mapping[str, ViewFusionConfig] = {
     "joints": ViewFusionConfig(visual=False, confidence="none"),
     "joints, features": ViewFusionConfig(confidence="none"),
     "joints, features, confidence": ViewFusionConfig(confidence="shared"),
     "joints, features, grouped confidence": ViewFusionConfig(),
 }
-STUDIES: Mapping[str, Mapping[str, Change]] = {
+_ONE_VIEW = _tuned(single_view=True)
+STUDIES: Mapping[str, Mapping[str, Variant]] = {
     "losses": {
-        "whole": _tuned(),
-        "L_sm": _tuned(cross_weight=0.0, distillation_weight=0.0),
-        "L_sm, L_cm": _tuned(distillation_weight=0.0),
-        "L_sm, L_ms": _tuned(cross_weight=0.0),
-        "whole, without L_prior": _tuned(prior_weight=0.0),
+        "whole": Variant(),
+        "L_sm": Variant(_tuned(cross_weight=0.0, distillation_weight=0.0)),
+        "L_sm, L_cm": Variant(_tuned(distillation_weight=0.0)),
+        "L_sm, L_ms": Variant(_tuned(cross_weight=0.0)),
+        "whole, without L_prior": Variant(_tuned(prior_weight=0.0)),
         # Longer training on the source, which every row has had.
-        "source alone": _tuned(fitting_weight=0.0, cross_weight=0.0, distillation_weight=0.0, prior_weight=0.0),
+        "source alone": Variant(
+            _tuned(fitting_weight=0.0, cross_weight=0.0, distillation_weight=0.0, prior_weight=0.0)
+        ),
     },
-    "views": {"whole": _tuned(), "one view": _tuned(single_view=True)},
-    "translation": {"whole": _tuned(), "translated source": DepthFusionSize.translating},
+    "views": {"whole": Variant(), "one view": Variant(_ONE_VIEW)},
+    "frames": {
+        "whole": Variant(),
+        "scored frames": Variant(frames="test"),
+        "all frames": Variant(frames="both"),
+        "one view": Variant(_ONE_VIEW),
+        "one view, scored frames": Variant(_ONE_VIEW, "test"),
+        "one view, all frames": Variant(_ONE_VIEW, "both"),
+    },
+    "stacks": {"whole": Variant(), "two stacks": Variant(_two_stacks)},
+    "translation": {"whole": Variant(), "translated source": Variant(DepthFusionSize.translating)},
 }
 
 
@@ -91,8 +119,9 @@ def run(config: DepthFusion) -> list[dict[str, Any]]:
             found = compare_fusions(shared, cell / "fusion", config.hardware, FUSIONS, data)
             rows += [_row(seed, name, errors) for name, errors in found.items()]
             config.keep(rows)
-        for name, change in STUDIES.get(config.study, {}).items():
-            found = run_depth_fusion(shared, cell / name, config.hardware, _for_steps(config.steps, change), data)
+        for name, variant in STUDIES.get(config.study, {}).items():
+            own, change = replace(shared, frames=variant.frames), _for_steps(config.steps, variant.change)
+            found = run_depth_fusion(own, cell / name, config.hardware, change, data)
             rows += [_row(seed, f"{name}: {phase}", errors) for phase, errors in found.items()]
             config.keep(rows)
     return rows

@@ -47,7 +47,7 @@ class RenderCommand:
     """
 
     domain: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DOMAIN")]
-    """Look of the set: studio, street or varied."""
+    """Look of the set: studio, street or varied; of depth also bare, the street without clutter."""
 
     count: int
     """Images that the set shall have."""

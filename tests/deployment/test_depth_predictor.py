@@ -61,9 +61,9 @@ def test_a_true_mesh_explains_its_depth(batch):
 def test_hands_are_in_metres_of_their_cameras(batch, ours):
     hands = ours(batch, fused=False)
     # Whatever a network says, it says of its cube.
-    for points in (hands.joints_m, hands.model_joints_m):
+    for points in (hands.joints_m, hands.pixel_joints_m):
         assert ((points - batch.centre_m[:, None]).norm(dim=-1) < CUBE_M).all()
-    assert (hands.model_joints_m.mean(1) - hands.vertices_m.mean(1)).norm(dim=1).max() < 0.06
+    assert (hands.joints_m.mean(1) - hands.vertices_m.mean(1)).norm(dim=1).max() < 0.06
     keypoints = keypoints_of(ours, batch, hands)
     np.testing.assert_allclose(keypoints.xyz_mm, 1000 * hands.joints_m, rtol=1e-5)
     rays = torch.einsum("bij,bnj->bni", batch.camera.K, hands.joints_m)
@@ -73,7 +73,7 @@ def test_hands_are_in_metres_of_their_cameras(batch, ours):
 
 def test_a_left_hand_is_a_right_one_in_the_mirror(batch, ours):
     right, left = ours(batch, fused=False), ours(left_of(batch), fused=False)
-    for name in ("joints_m", "model_joints_m", "vertices_m"):
+    for name in ("joints_m", "pixel_joints_m", "vertices_m"):
         np.testing.assert_allclose(getattr(left, name), getattr(right, name) * MIRROR, atol=1e-5)
     np.testing.assert_allclose(left.apart_m, right.apart_m, atol=1e-4)
     uv_right, uv_left = (keypoints_of(ours, b, h).uv_px for b, h in ((batch, right), (left_of(batch), left)))
@@ -88,7 +88,7 @@ def test_views_of_a_moment_have_one_hand(batch, ours):
         world = transform(batch.T_world_cam, points_m).unflatten(0, (2, 3))
         return (world - world.mean(1, keepdim=True)).norm(dim=-1).amax((1, 2))
 
-    for name in ("joints_m", "vertices_m"):
+    for name in ("joints_m", "pixel_joints_m", "vertices_m"):
         assert spread(getattr(apart, name)).min() > 1e-2
         assert spread(getattr(together, name)).max() < 1e-5
 

@@ -55,7 +55,7 @@ def test_from_one_camera_with_a_truth_to_measure_by(small, batch, tmp_path):
     found, meshes = KeypointSet.load(out / "predictions.npz"), np.load(out / "meshes.npz")
     errors = np.linalg.norm(found.xyz_mm - truth.xyz_mm, axis=-1)
     assert record.scores["adapted"].mean_error_mm == pytest.approx(errors.mean(), rel=1e-4)
-    apart = np.median(np.linalg.norm(found.xyz_mm - meshes["joints_mm"], axis=-1).mean(1))
+    apart = np.median(np.linalg.norm(found.xyz_mm - meshes["pixel_joints_mm"], axis=-1).mean(1))
     assert record.depth_fits["adapted"].of_two_minds_mm == pytest.approx(apart, rel=1e-3)
     assert record.depth_fits["adapted"].apart_mm == pytest.approx(np.nanmedian(meshes["apart_mm"]), rel=1e-3)
     assert record.scores["source_only"].mean_error_mm != record.scores["adapted"].mean_error_mm
@@ -162,7 +162,7 @@ def test_as_typed_and_resumed(small, batch, tmp_path, capsys):
         (["--boxes", "b.json"], "leave --boxes out"),
         (["--stride", "1", "2"], "leave --stride out"),
         (["--hand", "annotated"], "give left or right"),
-        (["--domain", "moon"], "moon is no look of depth: choose studio, street, varied"),
+        (["--domain", "moon"], "moon is no look of depth: choose studio, street, bare, varied"),
         (["--source", "nowhere"], "nowhere: no such file or folder"),
         (["--truth", "nowhere.npz"], "nowhere.npz does not exist"),
         (["--reach-m", "2", "1"], "two rising distances"),

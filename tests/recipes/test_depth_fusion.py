@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from posebridge.bodies.parametric_hand import AnnyHand
+from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
+from posebridge.data.sets import sets_of
 from posebridge.errors import InputError
 from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.recipes import depth_fusion
@@ -74,6 +77,31 @@ def test_a_translated_source_is_a_run_of_its_own(small, tmp_path):
     assert [*measured] == ["pretrained, studio", "pretrained", "fine-tuned"]
     assert not (tmp_path / "pretrained").exists()
     assert (tmp_path / "run" / "stages" / "1-translation" / "stage.json").exists()
+
+
+def test_two_stacks_are_a_run_of_their_own(small, tmp_path):
+    config = DepthFusionConfig(pretrained=tmp_path / "pretrained")
+    measured = run_depth_fusion(
+        config, tmp_path / "run", ONE_CPU, lambda size: replace(size, network=replace(size.network, stacks=2))
+    )
+    assert np.isfinite(numbers(measured["fine-tuned"])).all()
+    assert not (tmp_path / "pretrained").exists()
+
+
+def test_which_frames_are_adapted_to(small, tmp_path):
+    config = DepthFusionConfig(pretrained=tmp_path / "pretrained")
+    data = render_data(quick(SMALL), config)
+    train, test, both = (data.target(frames) for frames in ("train", "test", "both"))
+    assert torch.equal(test.all().depth_m, data.test_target.all().depth_m)
+    assert torch.equal(both.all().depth_m, torch.cat([train.all().depth_m, test.all().depth_m]))
+    assert len(sets_of(both.names())) == len(sets_of(train.names())) + len(sets_of(test.names()))
+    assert not isinstance(both.names(), LabelledBatch)
+    found = [
+        run_depth_fusion(replace(config, frames=frames), tmp_path / frames, ONE_CPU, data=data)
+        for frames in ("train", "test")
+    ]
+    assert found[0]["pretrained"] == found[1]["pretrained"]
+    assert found[0]["fine-tuned"] != found[1]["fine-tuned"]
 
 
 def test_perfect_hands_have_no_error(small, monkeypatch):

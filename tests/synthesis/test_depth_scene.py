@@ -21,6 +21,7 @@ from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_clutter import ClutterDistribution
 from posebridge.synthesis.depth_scene import (
+    DEPTH_BARE,
     DEPTH_STREET,
     DEPTH_STUDIO,
     DepthHandDomain,
@@ -168,6 +169,15 @@ def test_no_view_sees_a_surface_before_what_another_view_sees(cluttered):
                 assert (behind < -0.004).float().mean() < 0.02  # outlines, rounded to pixels
                 agreeing += int((behind.abs() < 0.004).sum()) * (a != b)
     assert agreeing > 5000
+
+
+def test_the_bare_look_is_the_street_with_nothing_but_hands(street):
+    bare = _render(DEPTH_BARE)
+    torch.testing.assert_close(bare.joints_m, street.joints_m)
+    near = torch.nn.functional.max_pool2d(bare.mask[:, None].float(), 5, 1, 2)[:, 0] > 0  # the sensor's ragged outline
+    assert not ((bare.depth_m > 0) & ~near).any()
+    assert ((street.depth_m > 0) & ~near).flatten(1).any(1).float().mean() > 0.3
+    assert 0.02 < ((bare.depth_m == 0) & bare.mask).sum() / bare.mask.sum() < 0.5  # and its holes
 
 
 def test_masks_are_what_is_seen_of_the_hand(cluttered):

@@ -31,9 +31,9 @@ NEAR_M = 0.01  # a mesh explains what was measured so near to it, along the ray
 class DepthHands:
     """B hands in the camera frames of their crops, in metres."""
 
-    joints_m: Float[Tensor, "B J 3"]  # by the pixels' word, which is the more exact one
+    joints_m: Float[Tensor, "B J 3"]  # of the mesh
     confidence: Float[Tensor, "B J"]  # in [0, 1]
-    model_joints_m: Float[Tensor, "B J 3"]  # of the mesh
+    pixel_joints_m: Float[Tensor, "B J 3"]  # by the pixels' word, which no anatomy binds
     vertices_m: Float[Tensor, "B V 3"]
     apart_m: Float[Tensor, "B"]  # median difference of the two depths where both are in the cube; NaN where nowhere
     explained: Float[Tensor, "B"]  # share of what was measured in the cube that is within a centimetre of the mesh
@@ -74,22 +74,24 @@ class DepthHandPredictor:
         network = self.model.single
         seen = network(views.picture(), *views.points(network.map_stride))[-1]
         mesh = pose_parameters(self.hand, seen.model, views.half_m)
-        joints = seen.joints
+        pixel_joints = seen.joints
         if fused and batch.T_world_cam is not None:
-            joints, mesh = self._together(batch, views, seen, mesh)
+            pixel_joints, mesh = self._together(batch, views, seen, mesh)
         vertices_m = views.in_cameras(mesh.vertices)
         fit = beside_depth(views, vertices_m, self.hand.faces(views.depth_m.device))
-        model_joints_m = views.in_cameras(mesh.joints)
-        return DepthHands(views.in_cameras(joints), seen.confidence(), model_joints_m, vertices_m, *fit)
+        joints_m, pixel_joints_m = views.in_cameras(mesh.joints), views.in_cameras(pixel_joints)
+        return DepthHands(joints_m, seen.confidence(), pixel_joints_m, vertices_m, *fit)
 
     def _together(
         self, batch: Observation, views: CubeViews, seen: SeenHand, mesh: HandMesh
     ) -> tuple[Float[Tensor, "B J 3"], HandMesh]:
-        """Joints and meshes with those of moments that several views saw replaced by one hand, in each view's space."""
+        """The pixels' joints and meshes, those of moments that several views saw replaced by one hand, in each view's
+        space.
+        """
         moments = defaultdict[int, list[Tensor]](list)
         for own in sets_of(batch):
             moments[len(own)].append(own)
-        joints, vertices, model_joints = seen.joints.clone(), mesh.vertices.clone(), mesh.joints.clone()
+        pixel_joints, vertices, joints = seen.joints.clone(), mesh.vertices.clone(), mesh.joints.clone()
         for count, members in moments.items():
             if count == 1:
                 continue
@@ -100,9 +102,9 @@ class DepthHandPredictor:
             found = self.model.fuse(seen.take(index), T_candidate_view, len(members))
             one = pose_parameters(self.hand, found.model, told.half_m[::count])
             back = torch.linalg.inv(T_candidate_view)
-            for place, points in ((joints, found.views.joints), (vertices, one.vertices), (model_joints, one.joints)):
+            for place, points in ((pixel_joints, found.views.joints), (vertices, one.vertices), (joints, one.joints)):
                 place[index] = transform(back, points.repeat_interleave(count, 0))
-        return joints, HandMesh(vertices, model_joints)
+        return pixel_joints, HandMesh(vertices, joints)
 
 
 def beside_depth(
@@ -118,7 +120,7 @@ def beside_depth(
 
 
 def keypoints_of(predictor: DepthHandPredictor, batch: Observation, hands: DepthHands) -> KeypointSet:
-    """The joints, in pixels of the files as they lie on disk and in millimetres of the camera frame."""
+    """The mesh's joints, in pixels of the files as they lie on disk and in millimetres of the camera frame."""
     assert batch.camera is not None
     uv_px = batch.camera.project(hands.joints_m.cpu())
     return KeypointSet(
@@ -136,19 +138,19 @@ class MeshSet:
 
     key: np.ndarray  # (N,)
     vertices_mm: np.ndarray  # (N, V, 3) float32
-    joints_mm: np.ndarray  # (N, J, 3) float32, of the mesh
+    pixel_joints_mm: np.ndarray  # (N, J, 3) float32: the joints as the pixels tell them, apart from the mesh
     apart_mm: np.ndarray  # (N,) median distance to the measured depth along the ray
     faces: np.ndarray  # (F, 3) corners of each face, counter-clockwise as seen from outside
 
     @classmethod
     def of(cls, predictor: DepthHandPredictor, batch: Observation, hands: DepthHands) -> "MeshSet":
         """Of one batch."""
-        arrays = (hands.vertices_m, hands.model_joints_m, hands.apart_m)
-        vertices_mm, joints_mm, apart_mm = (1000 * array.cpu().numpy() for array in arrays)
+        arrays = (hands.vertices_m, hands.pixel_joints_m, hands.apart_m)
+        vertices_mm, pixel_joints_mm, apart_mm = (1000 * array.cpu().numpy() for array in arrays)
         faces = predictor.hand.faces(torch.device("cpu")).numpy()
         # Left hands are right ones of a mirrored crop: seen from outside, their corners run the other way.
         faces = faces[:, ::-1].copy() if _mirrored(batch) else faces
-        return cls(np.array(batch.key), vertices_mm, joints_mm, apart_mm, faces)
+        return cls(np.array(batch.key), vertices_mm, pixel_joints_mm, apart_mm, faces)
 
     def __len__(self) -> int:
         return len(self.key)
@@ -156,7 +158,7 @@ class MeshSet:
 
 def join_meshes(parts: Sequence[MeshSet]) -> MeshSet:
     """The meshes of one predictor for several batches as one set."""
-    names = ("key", "vertices_mm", "joints_mm", "apart_mm")
+    names = ("key", "vertices_mm", "pixel_joints_mm", "apart_mm")
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return MeshSet(**arrays, faces=parts[0].faces)
 

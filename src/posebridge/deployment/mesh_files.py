@@ -14,7 +14,8 @@ MESHES = "meshes.npz"
 
 
 def save_meshes(meshes: MeshSet, folder: Path, form: MeshFormat) -> Path | None:
-    """``meshes.npz`` with key (N,), vertices_mm (N, V, 3), joints_mm (N, J, 3), apart_mm (N,) and faces (F, 3); or
+    """``meshes.npz`` with key (N,), vertices_mm (N, V, 3), pixel_joints_mm (N, J, 3), apart_mm (N,) and faces
+    (F, 3); or
     ``meshes/<key>.ply``. Camera frame: x right, y down, z forward. Raises ``InputError`` where the disk refuses.
     """
     if form == "npz":

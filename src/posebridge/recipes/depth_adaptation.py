@@ -133,7 +133,7 @@ class FoundHands:
 
     @cached_property
     def keypoints(self) -> Mapping[Role, KeypointSet]:
-        """Joints by the pixels' word."""
+        """Joints of the meshes."""
         return {role: keypoints_of(self.predictor, self.whole, hands) for role, hands in self.hands.items()}
 
     def save(self, folder: Path) -> None:
@@ -199,7 +199,7 @@ def depth_fit(hands: DepthHands) -> DepthFit:
     """How well the hands explain the depth that they were found in."""
     apart_mm = 1000 * hands.apart_m[hands.apart_m.isfinite()]
     nothing = apart_mm.numel() == 0
-    minds_mm = 1000 * (hands.joints_m - hands.model_joints_m).norm(dim=-1).mean(1).median()
+    minds_mm = 1000 * (hands.pixel_joints_m - hands.joints_m).norm(dim=-1).mean(1).median()
     return DepthFit(
         frames=len(hands.apart_m),
         apart_mm=float("nan") if nothing else apart_mm.median().item(),

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import torch
 
 from posebridge.bodies.parametric_hand import AnnyHand
-from posebridge.contracts.batch import LabelledBatch
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.held import Held
 from posebridge.methods.multi_view_fusion import FineTuning, FineTuningConfig, MultiViewFusion, MultiViewFusionConfig
 from posebridge.networks.depth_hand import DepthHandConfig
@@ -28,6 +27,11 @@ from posebridge.training.depth_views import DepthContext
 from posebridge.training.optimisers import Schedule
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run
+
+# bare: nothing but the hand is in the cube; varied: for choosing anything that the target mustn't choose.
+DepthTarget = Literal["street", "bare", "varied"]
+# Which of a target's frames are adapted to, without their labels (Table 3): others than are scored, these, or all.
+UnlabelledFrames = Literal["train", "test", "both"]
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,9 @@ class DepthFusionConfig:
 
     size: Literal["small", "full"] = "small"
     seed: int = 0
-    target: Literal["street", "varied"] = "street"  # varied: for choosing anything that the target mustn't choose
+    target: DepthTarget = "street"
     pretrained: Path | None = None  # folder where stages 1 and 2 lie or go, to be shared; None: in the run's
+    frames: UnlabelledFrames = "train"
 
 
 @dataclass(frozen=True)
@@ -114,10 +119,23 @@ class DepthFusionData:
     test_source: Held[LabelledBatch]
     test_target: Held[LabelledBatch]
 
-    @cached_property
-    def target(self):
+    def target(self, frames: UnlabelledFrames = "train") -> Held[UnlabelledBatch]:
         """What is adapted to, without its labels."""
-        return self.target_labelled.map(lambda batch: batch.unlabelled())
+        train = self.target_labelled.map(lambda batch: batch.unlabelled())
+        test = self.test_target.map(_apart)
+        match frames:
+            case "train":
+                return train
+            case "test":
+                return test
+            case "both":
+                return Held([train.all(), test.all()])
+
+
+def _apart(test: LabelledBatch) -> UnlabelledBatch:
+    """Without labels, and its sets numbered apart from those of the target's other frames."""
+    assert test.sequence is not None
+    return replace(test.unlabelled(), sequence=tuple(f"test-{name}" for name in test.sequence))
 
 
 def render_data(size: DepthFusionSize, config: DepthFusionConfig) -> DepthFusionData:
@@ -150,11 +168,13 @@ def hold_hands(
     return Held(samples())
 
 
-def context_of(size: DepthFusionSize, data: DepthFusionData, seed: int, hand: AnnyHand, workers: int) -> DepthContext:
+def context_of(
+    size: DepthFusionSize, data: DepthFusionData, config: DepthFusionConfig, hand: AnnyHand, workers: int
+) -> DepthContext:
     """The streams of one seed."""
 
     def new_model() -> DepthHandModel:
-        torch.manual_seed(seed)
+        torch.manual_seed(config.seed)
         return DepthHandModel(size.network, size.fusion, HAND21)
 
     return DepthContext(
@@ -162,8 +182,8 @@ def context_of(size: DepthFusionSize, data: DepthFusionData, seed: int, hand: An
         hand=hand,
         cube_m=size.cube_m,
         source=data.source,
-        target=data.target,
-        seed=seed,
+        target=data.target(config.frames),
+        seed=config.seed,
         workers=workers,
     )
 
@@ -183,11 +203,11 @@ def run_depth_fusion(
     size = change(usual)
     run = Run.create(folder, "depth-fusion", config, hardware, size)
     before = run
-    if config.pretrained is not None and size.method.translation is None:  # by which the target has a part in it
+    if config.pretrained is not None and _pretrained_by(size) == _pretrained_by(usual):
         before = _pretraining(config, config.pretrained, hardware)
     data = data or render_data(size, config)
     hand = AnnyHand(size.network.shape_size)
-    context = context_of(size, data, config.seed, hand, hardware.workers)
+    context = context_of(size, data, config, hand, hardware.workers)
     measured: dict[str, HandErrors] = {}
     for number, stage in enumerate(MultiViewFusion(size.method).stages(context), 1):
         if not isinstance(stage, FineTuning):
@@ -216,13 +236,13 @@ def compare_fusions(
     size = SIZES[config.size]
     before = _pretraining(config, config.pretrained, hardware)
     hand = AnnyHand(size.network.shape_size)
-    context = context_of(size, data, config.seed, hand, hardware.workers)
+    context = context_of(size, data, config, hand, hardware.workers)
     single = SingleViewTraining(size.method.single, context, context.new_model())
     before.train(1, single)
     measured: dict[str, HandErrors] = {}
     for name, fusion in fusions.items():
         other = replace(size, fusion=fusion)
-        model = context_of(other, data, config.seed, hand, hardware.workers).new_model()
+        model = context_of(other, data, config, hand, hardware.workers).new_model()
         model.single = single.result().single
         stage = FusionTraining(size.method.fusion, context, model)
         run = before if other == size else Run.create(folder / name, "depth-fusion", config, hardware, other)
@@ -234,6 +254,10 @@ def compare_fusions(
 
 def _pretraining(config: DepthFusionConfig, folder: Path, hardware: Hardware) -> Run:
     """The run that holds stages 1 and 2, which no target has a part in."""
-    size = SIZES[config.size]
-    recipe = (size.network, size.fusion, size.method.single, size.method.fusion)
-    return Run.create(folder, "depth-fusion", DepthFusionConfig(config.size, config.seed), hardware, recipe)
+    *recipe, _ = _pretrained_by(SIZES[config.size])
+    return Run.create(folder, "depth-fusion", DepthFusionConfig(config.size, config.seed), hardware, tuple(recipe))
+
+
+def _pretrained_by(size: DepthFusionSize) -> tuple[object, ...]:
+    """All that stages 1 and 2 depend on; with a translation the target has a part in them."""
+    return (size.network, size.fusion, size.method.single, size.method.fusion, size.method.translation)

@@ -36,7 +36,7 @@ from posebridge.recipes.depth_adaptation import (
     note_on_views,
     score_hands,
 )
-from posebridge.recipes.depth_fusion import SIZES
+from posebridge.recipes.depth_fusion import SIZES, UnlabelledFrames
 from posebridge.recipes.pipeline import truth_of
 from posebridge.recipes.records import Story
 from posebridge.skeletons.depth_hands import ICVL16, NYU14
@@ -47,11 +47,14 @@ from posebridge.training.run import Run, check_space
 
 DepthRecipe = Literal["renders-to-nyu", "renders-to-icvl", "renders-to-msra"]
 Part = Literal["train", "test"]
-Frames = Literal["train", "test", "both"]
 _SPACE_MB = 500
 _READ_AT_ONCE = 64
-_PARTS: Mapping[Frames, tuple[Part, ...]] = {"train": ("train",), "test": ("test",), "both": ("train", "test")}
-_TOLD: Mapping[Frames, str] = {"train": "the training split", "test": "the test split", "both": "both splits"}
+_PARTS: Mapping[UnlabelledFrames, tuple[Part, ...]] = {
+    "train": ("train",),
+    "test": ("test",),
+    "both": ("train", "test"),
+}
+_TOLD: Mapping[UnlabelledFrames, str] = {"train": "the training split", "test": "the test split", "both": "both splits"}
 _TRAINED_ON = {"small": 1_280, "full": 24_000}  # moments of the target, evenly chosen; they are held in memory
 _SCORED: Mapping[str, int | None] = {"small": 1_000, "full": None}  # frames of the test split; None: all
 
@@ -67,7 +70,7 @@ class DepthTransferConfig:
     views: Literal[1, 3] = 1  # NYU alone has three
     held_out: int = 0  # MSRA's subject that is scored, and that nothing is learnt from
     centres: Path | None = None  # folder of train.txt and test.txt, see ``HandCentres``; None: the nearest blob
-    frames: Frames = "train"  # that are adapted to, without their labels (Table 3); scored are those of the test split
+    frames: UnlabelledFrames = "train"  # scored are those of the test split
     mano: Path | None = None  # MANO's file, whose hand is rendered and found; None: Anny's
     translate: bool = False  # renders to the target's look, before anything learns from them
 
@@ -159,8 +162,8 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     def score(keypoints: KeypointSet) -> Score:
         return score_hands(in_joints_of(plan, keypoints), truth, found.whole)
 
-    of_mesh = 1000 * found.hands["adapted"].model_joints_m.numpy()
-    by_mesh = score(replace(found.keypoints["adapted"], xyz_mm=of_mesh))
+    of_pixels = 1000 * found.hands["adapted"].pixel_joints_m.numpy()
+    by_pixels = score(replace(found.keypoints["adapted"], xyz_mm=of_pixels))
     story = Story(
         title=f"renders to {plan.name}, {config.size}",
         method=METHOD,
@@ -174,7 +177,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
             note_on_views(size),
             f"Unlabelled: {len(target)} pictures of {_TOLD[config.frames]}. "
             f"Scored: {len(test)}, by {len(plan.scored)} joints, nothing aligned.",
-            f"joints of the mesh instead of the pixels': {by_mesh.mean_error_mm:.1f} mm",
+            f"joints that the pixels tell, instead of the mesh's: {by_pixels.mean_error_mm:.1f} mm",
         ),
         metric="mean_error_mm",
     )

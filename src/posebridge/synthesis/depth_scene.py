@@ -1,8 +1,9 @@
 """Labelled depth pictures of right hands, seen by calibrated rigs: each hand by every camera at the same moment.
 
 ``DEPTH_STUDIO`` and ``DEPTH_STREET`` are the two sides of SynthShift's depth track and are frozen: a changed domain is
-a new benchmark. ``DEPTH_VARIED`` is what a model for real sensors should be trained on. The setting follows the data of
-Ren et al. (CVPR 2022, Sec. 4): three views of one hand, crops of a 250 mm cube, a rendered source.
+a new benchmark. ``DEPTH_BARE`` is the street with nothing but the hand in the cube, as NYU's hands stand before a far
+wall. ``DEPTH_VARIED`` is what a model for real sensors should be trained on. The setting follows the data of Ren et al.
+(CVPR 2022, Sec. 4): three views of one hand, crops of a 250 mm cube, a rendered source.
 """
 
 from dataclasses import dataclass, field, replace
@@ -92,6 +93,8 @@ DEPTH_STREET = DepthHandDomain(
     sensor=CONSUMER,
 )
 
+DEPTH_BARE = replace(DEPTH_STREET, name="bare", clutter=ClutterDistribution())
+
 DEPTH_VARIED = replace(
     DEPTH_STREET,
     name="varied",
@@ -99,7 +102,7 @@ DEPTH_VARIED = replace(
     rigs=replace(DEPTH_STREET.rigs, distance_m=(0.35, 1.2)),
 )
 
-DEPTH_DOMAINS = {domain.name: domain for domain in (DEPTH_STUDIO, DEPTH_STREET, DEPTH_VARIED)}
+DEPTH_DOMAINS = {domain.name: domain for domain in (DEPTH_STUDIO, DEPTH_STREET, DEPTH_BARE, DEPTH_VARIED)}
 
 
 def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, generator: Generator) -> LabelledBatch:

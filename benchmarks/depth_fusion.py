@@ -69,10 +69,6 @@ class Variant:
     frames: UnlabelledFrames = "train"
 
 
-def _two_stacks(size: DepthFusionSize) -> DepthFusionSize:
-    return replace(size, network=replace(size.network, stacks=2))
-
-
 FUSIONS: Mapping[str, ViewFusionConfig] = {
     "joints": ViewFusionConfig(visual=False, confidence="none"),
     "joints, features": ViewFusionConfig(confidence="none"),
@@ -101,7 +97,7 @@ STUDIES: Mapping[str, Mapping[str, Variant]] = {
         "one view, scored frames": Variant(_ONE_VIEW, "test"),
         "one view, all frames": Variant(_ONE_VIEW, "both"),
     },
-    "stacks": {"whole": Variant(), "two stacks": Variant(_two_stacks)},
+    "stacks": {"whole": Variant(), "two stacks": Variant(lambda size: size.stacked(2))},
     "translation": {"whole": Variant(), "translated source": Variant(DepthFusionSize.translating)},
 }
 

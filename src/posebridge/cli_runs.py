@@ -164,6 +164,9 @@ class AdaptCommand:
     translate: bool = False
     """Of depth: give renders the target's look first, by a CycleGAN that is trained on both."""
 
+    stacks: Literal[1, 2] = 1
+    """Of depth: networks of single views, the second of which sees what the first has found; takes longer."""
+
     source: Path | None = None
     """A trained model (a run or its folder) to start from, instead of training one."""
 
@@ -195,7 +198,7 @@ class AdaptCommand:
             self._adapt_depth()
             return
         self.depth.refuse("multi-view-fusion")
-        refuse_flags(self, ("translate",), "it is for depth, which multi-view-fusion reads")
+        refuse_flags(self, ("translate", "stacks"), "it is for depth, which multi-view-fusion reads")
         from posebridge.data.target import TargetConfig
         from posebridge.recipes.adapt import AdaptConfig, run_adapt
         from posebridge.report.page import write_report
@@ -226,7 +229,7 @@ class AdaptCommand:
         refuse_flags(self, (*colour, "subject"), "multi-view-fusion reads depth of one hand")
         source, truth = (path and path.absolute() for path in (self.source, self.truth))
         target = self.depth.target(self.target, self.intrinsics, self.hand)
-        how = (self.domain, self.size, truth, self.seed, self.depth.mano_file, self.translate)
+        how = (self.domain, self.size, truth, self.seed, self.depth.mano_file, self.translate, self.stacks)
         config = AdaptDepthConfig(target, source, *how)
         write_report(run_adapt_depth(config, self.out, self.hardware), self.out / "report.html")
         tell_depth(self.out)

@@ -93,6 +93,9 @@ class TrainCommand:
     translate: bool = False
     """Of depth: give renders the target's look first, by a CycleGAN that is trained on both."""
 
+    stacks: Literal[1, 2] = 1
+    """Of depth: networks of single views, the second of which sees what the first has found; takes longer."""
+
     hardware: Annotated[Hardware, tyro.conf.arg(name="")] = field(default_factory=Hardware)
 
     def run(self) -> None:
@@ -102,7 +105,7 @@ class TrainCommand:
             return
         refuse_flags(
             self,
-            ("views", "held_out", "centres", "frames", "mano", "translate"),
+            ("views", "held_out", "centres", "frames", "mano", "translate", "stacks"),
             f"it is for depth, which {self.recipe} doesn't read",
         )
         if self.source is None:
@@ -134,7 +137,8 @@ class TrainCommand:
         if self.method not in (None, "multi-view-fusion"):
             raise InputError(f"{recipe} is adapted by multi-view-fusion: leave --method out")
         centres, mano = (path and path.absolute() for path in (self.centres, self.mano))
-        what = (self.size, self.seed, self.views, self.held_out, centres, self.frames, mano, self.translate)
+        data = (self.size, self.seed, self.views, self.held_out, centres, self.frames, mano)
+        what = (*data, self.translate, self.stacks)
         run_depth_and_report(DepthTransferConfig(recipe, self.target.absolute(), *what), self.out, self.hardware)
 
 

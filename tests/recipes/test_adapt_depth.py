@@ -155,6 +155,17 @@ def test_as_typed_and_resumed(small, batch, tmp_path, capsys):
     assert (out / "report.html").exists()
 
 
+def test_two_stacks_are_trained_and_fine_tuned_again(small, batch, tmp_path):
+    config = AdaptDepthConfig(DepthTargetConfig(one_camera(tmp_path, batch)), domain="studio", stacks=2)
+    run_adapt_depth(config, tmp_path / "run", ONE_CPU)
+    assert load_depth_hand(tmp_path / "run")[0].network.stacks == 2
+    further = replace(config, source=tmp_path / "run", stacks=1)
+    run_adapt_depth(further, tmp_path / "further", ONE_CPU)
+    assert load_depth_hand(tmp_path / "further")[0].network.stacks == 2
+    with pytest.raises(InputError, match="leave --stacks out"):
+        run_adapt_depth(replace(further, stacks=2), tmp_path / "no", ONE_CPU)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -98,7 +98,7 @@ def test_joints_of_icvl_are_middles_of_bones():
 
 def test_three_views_of_nyu_as_typed_and_resumed(tmp_path, capsys):
     root, out = write("renders-to-nyu", tmp_path / "set"), tmp_path / "run"
-    typed = ["train", "renders-to-nyu", "--target", str(root), "--out", str(out), "--views", "3", *CPU]
+    typed = ["train", "renders-to-nyu", "--target", str(root), "--out", str(out), "--views", "3", "--stacks", "2", *CPU]
     assert cli.main(typed) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("source only: ")
@@ -121,6 +121,7 @@ def test_three_views_of_nyu_as_typed_and_resumed(tmp_path, capsys):
         ("renders-to-nyu", ["--target", "nowhere"], "nowhere is no folder: give the one of NYU"),
         ("rhd-to-h3d", [], "rhd-to-h3d needs --source"),
         ("rhd-to-h3d", ["--source", ".", "--views", "3"], "leave --views out: it is for depth"),
+        ("rhd-to-h3d", ["--source", ".", "--stacks", "2"], "leave --stacks out: it is for depth"),
         ("rhd-to-h3d", ["--source", ".", "--method", "multi-view-fusion"], "multi-view-fusion reads depth"),
     ],
 )

@@ -51,6 +51,7 @@ class AdaptDepthConfig:
     seed: int = 0
     mano: Path | None = None  # MANO's file, whose hand is rendered and found; None: Anny's
     translate: bool = False  # renders to the target's look, before anything learns from them
+    stacks: Literal[1, 2] = 1  # of a model that is trained here
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ def _start(config: AdaptDepthConfig) -> tuple[DepthFusionSize, DepthHandModel | 
         raise InputError(f"{config.domain} is no look of depth: choose {', '.join(DEPTH_DOMAINS)}")
     size = SIZES[config.size]
     if config.source is None:
-        return size, None
+        return size.stacked(config.stacks), None
+    if config.stacks != 1:
+        raise InputError(f"leave --stacks out: {config.source} is trained already, with stacks of its own")
     spec, model = load_depth_hand(config.source)
     if spec.skeleton != HAND21.name:
         raise InputError(f"{config.source} predicts {spec.skeleton}, and this run needs {HAND21.name}")

@@ -56,6 +56,10 @@ class DepthFusionSize:
         """The size with the translation of its source."""
         return replace(self, method=replace(self.method, translation=self.translation))
 
+    def stacked(self, stacks: int) -> "DepthFusionSize":
+        """The size with so many networks of single views, each of which sees what the one before has found."""
+        return replace(self, network=replace(self.network, stacks=stacks))
+
     @property
     def cube_m(self) -> float:
         """Side of the cubes that renders come in, whatever their look."""

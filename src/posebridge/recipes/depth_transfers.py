@@ -73,6 +73,7 @@ class DepthTransferConfig:
     frames: UnlabelledFrames = "train"  # scored are those of the test split
     mano: Path | None = None  # MANO's file, whose hand is rendered and found; None: Anny's
     translate: bool = False  # renders to the target's look, before anything learns from them
+    stacks: Literal[1, 2] = 1
 
 
 class _Reader(Protocol):
@@ -133,7 +134,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     plan = BENCHMARKS[config.recipe]
     if config.views == 3 and config.recipe != "renders-to-nyu":
         raise InputError(f"{plan.name} has one view: leave --views out")
-    size = SIZES[config.size]
+    size = SIZES[config.size].stacked(config.stacks)
     size = size.translating() if config.translate else size
     crop = CubeCropConfig(size.size_px, size.cube_m, plan.hand)
     # One frame is broken, another shows no hand: they are noted and left out.

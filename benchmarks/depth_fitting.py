@@ -19,6 +19,7 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
 from posebridge.geometry.alignment import fit_similarity
 from posebridge.networks.depth_hand import rotation_from_columns
 from posebridge.networks.depth_hand_model import DepthHandModel
@@ -27,7 +28,6 @@ from posebridge.recipes.depth_fusion import SMALL, hold_hands
 from posebridge.recipes.track import HELD_OUT
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.depth_training import true_hand
-from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data_to_model, model_to_data
 
 _ASTRAY_DEG = 45.0
 _PRIORS = {"shape": 0.01, "pose": 0.003}  # of squares, shape's from the mean and pose's from where it began
@@ -69,7 +69,7 @@ def table(options: Options) -> str:
 
 def fitted(model: DepthHandModel, hand: AnnyHand, batch: LabelledBatch, options: Options) -> tuple[float, ...]:
     """Share of hands that begin turned wrongly; joint error and misfit in mm before and after; the truth's misfit."""
-    views, config, half_mm = CubeViews.of(batch, SMALL.cube_m), FittingConfig(), 500 * SMALL.cube_m
+    views, config, half_mm = CubeViews.of(batch, SMALL.cube_m), EvidenceConfig(), 500 * SMALL.cube_m
     truth, faces = true_hand(batch, views), hand.faces(torch.device("cpu"))
     evidence = DepthEvidence.of(views, config, generator_for(0, 1))
     with torch.no_grad():

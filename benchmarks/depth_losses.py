@@ -17,11 +17,11 @@ from torch import Tensor
 from posebridge.bodies.anny import hand
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
 from posebridge.geometry import closest_point
 from posebridge.rendering import rasterise
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands, with_meshes
 from posebridge.training import model_fitting
-from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data_to_model, model_to_data
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def table(options: Options) -> str:
     sets = -(-options.hands // domain.rigs.views)
     batch = with_meshes(render_depth_hands(domain, sets, options.size_px, generator_for(0, 1)))[: options.hands]
     batch = batch.to(options.device)
-    views, config = CubeViews.of(batch, domain.cube_m), FittingConfig()
+    views, config = CubeViews.of(batch, domain.cube_m), EvidenceConfig()
     evidence = DepthEvidence.of(views, config, generator_for(0, 2))
     assert batch.vertices_m is not None
     shifted = views.in_cubes(batch.vertices_m) + torch.tensor([0.05, -0.03, 0.04], device=options.device)

@@ -69,9 +69,20 @@ def test_as_typed(batch, model, tmp_path, capsys):
     assert len(list((out / "overlays").glob("*.jpg"))) == 6
 
 
+def test_hands_are_fitted_as_typed(batch, model, tmp_path):
+    file = write_archive(tmp_path / "clip.npz", batch)
+    found = []
+    for name, flags in (("told", []), ("fitted", ["--fit-steps", "3"])):
+        typed = ["predict", str(model), str(file), "--out", str(tmp_path / name), "--overlays", "0", *flags]
+        assert cli.main(typed) == 0
+        found.append(KeypointSet.load(tmp_path / name / "predictions.npz").xyz_mm)
+    assert 1 < np.linalg.norm(found[1] - found[0], axis=-1).mean() < 100
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--fit-steps", "-1"], "-1 steps of fitting are impossible"),
         (["--padding", "2"], "leave --padding out: this model reads depth"),
         (["--hand", "annotated"], "give left or right"),
         (["--batch-size", "0"], "batch size 0 is impossible"),
@@ -87,7 +98,7 @@ def test_words_that_do_not_fit(batch, model, tmp_path, capsys, flags, message):
 
 def test_models_of_colour_refuse_words_on_depth(tmp_path, capsys):
     small_model(tmp_path / "m")
-    for flags in (["--follow"], ["--meshes", "ply"], ["--depth-unit-mm", "0.1"]):
+    for flags in (["--follow"], ["--meshes", "ply"], ["--depth-unit-mm", "0.1"], ["--fit-steps", "9"]):
         assert cli.main(["predict", str(tmp_path / "m"), str(tmp_path), "--out", str(tmp_path / "out"), *flags]) == 2
         assert f"leave {flags[0]} out" in capsys.readouterr().err
 

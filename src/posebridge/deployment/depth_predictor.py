@@ -19,7 +19,10 @@ from posebridge.data.cube_views import CubeViews
 from posebridge.data.sets import sets_of
 from posebridge.deployment.model_file import DepthHandSpec, skeleton_of
 from posebridge.deployment.predictor import file_pixels
+from posebridge.draw import generator_for
 from posebridge.errors import InputError
+from posebridge.fitting.depth_misfit import DepthEvidence
+from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
 from posebridge.networks.depth_hand import SeenHand
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.rendering.rasterise_warp import rasterise
@@ -46,6 +49,7 @@ class DepthHandPredictor:
     spec: DepthHandSpec
     model: DepthHandModel
     mano: Path | None = None  # MANO's file, for a model of that hand
+    fitting: HandFittingConfig | None = None  # how hands are moved on to explain their depth; None: they stay
 
     def __post_init__(self):
         """Raises ``InputError`` where the model's hand needs a file that isn't given, or the other way about."""
@@ -64,7 +68,7 @@ class DepthHandPredictor:
         """Where the model is."""
         return next(self.model.parameters()).device
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, batch: Observation, fused: bool = True) -> DepthHands:
         """Hands of a batch of crops. Calibrated views of one moment give one hand, unless they are not to be ``fused``.
 
@@ -73,38 +77,47 @@ class DepthHandPredictor:
         views = CubeViews.of(batch, self.spec.cube_m)
         network = self.model.single
         seen = network(views.picture(), *views.points(network.map_stride))[-1]
-        mesh = pose_parameters(self.hand, seen.model, views.half_m)
-        pixel_joints = seen.joints
-        if fused and batch.T_world_cam is not None:
-            pixel_joints, mesh = self._together(batch, views, seen, mesh)
+        pixel_joints, mesh = self._told(batch, views, seen, fused and batch.T_world_cam is not None)
         vertices_m = views.in_cameras(mesh.vertices)
         fit = beside_depth(views, vertices_m, self.hand.faces(views.depth_m.device))
         joints_m, pixel_joints_m = views.in_cameras(mesh.joints), views.in_cameras(pixel_joints)
         return DepthHands(joints_m, seen.confidence(), pixel_joints_m, vertices_m, *fit)
 
-    def _together(
-        self, batch: Observation, views: CubeViews, seen: SeenHand, mesh: HandMesh
+    def _told(
+        self, batch: Observation, views: CubeViews, seen: SeenHand, fused: bool
     ) -> tuple[Float[Tensor, "B J 3"], HandMesh]:
-        """The pixels' joints and meshes, those of moments that several views saw replaced by one hand, in each view's
-        space.
-        """
+        """The pixels' joints and meshes in each view's space; of moments that several views saw, of one hand."""
         moments = defaultdict[int, list[Tensor]](list)
-        for own in sets_of(batch):
+        for own in sets_of(batch) if fused else torch.arange(len(batch)).split(1):
             moments[len(own)].append(own)
-        pixel_joints, vertices, joints = seen.joints.clone(), mesh.vertices.clone(), mesh.joints.clone()
-        for count, members in moments.items():
-            if count == 1:
-                continue
-            index = torch.cat(members).to(joints.device)
-            told = views.take(index)
-            first = torch.zeros(len(members), dtype=torch.long, device=joints.device)
-            T_candidate_view = told.to_candidates(len(members), first)
-            found = self.model.fuse(seen.take(index), T_candidate_view, len(members))
-            one = pose_parameters(self.hand, found.model, told.half_m[::count])
-            back = torch.linalg.inv(T_candidate_view)
-            for place, points in ((pixel_joints, found.views.joints), (vertices, one.vertices), (joints, one.joints)):
-                place[index] = transform(back, points.repeat_interleave(count, 0))
-        return pixel_joints, HandMesh(vertices, joints)
+        parts: list[tuple[Tensor, Tensor, HandMesh]] = []
+        for members in moments.values():
+            index = torch.cat(members).to(seen.joints.device)
+            parts.append((index, *self._of_moments(views.take(index), seen.take(index), len(members))))
+        back = torch.cat([index for index, _, _ in parts]).argsort()
+        joints, meshes = [joints for _, joints, _ in parts], [mesh for _, _, mesh in parts]
+        vertices, own_joints = (torch.cat([getattr(mesh, name) for mesh in meshes]) for name in ("vertices", "joints"))
+        return torch.cat(joints)[back], HandMesh(vertices[back], own_joints[back])
+
+    def _of_moments(self, views: CubeViews, seen: SeenHand, moments: int) -> tuple[Float[Tensor, "B J 3"], HandMesh]:
+        """Likewise, of moments that were all seen by as many views."""
+        count = len(views) // moments
+        half_m, parameters, joints = views.half_m[::count], seen.model, seen.joints
+        T_view_hand = torch.eye(4).to(half_m).expand(len(views), 4, 4)
+        if count > 1:
+            first = torch.zeros(moments, dtype=torch.long, device=half_m.device)
+            T_candidate_view = views.to_candidates(moments, first)
+            found = self.model.fuse(seen, T_candidate_view, moments)
+            T_view_hand, parameters = torch.linalg.inv(T_candidate_view), found.model
+            joints = transform(T_view_hand, found.views.joints.repeat_interleave(count, 0))
+        if self.fitting is not None:
+            evidence = DepthEvidence.of(views, self.fitting.evidence, generator_for(0, 1))
+            parameters = fit_hands(self.hand, parameters, half_m, T_view_hand, evidence, self.fitting)
+        one = pose_parameters(self.hand, parameters, half_m)
+        vertices, own_joints = (
+            transform(T_view_hand, points.repeat_interleave(count, 0)) for points in (one.vertices, one.joints)
+        )
+        return joints, HandMesh(vertices, own_joints)
 
 
 def beside_depth(

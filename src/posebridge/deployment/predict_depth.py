@@ -30,6 +30,7 @@ from posebridge.deployment.predict_files import (
 from posebridge.deployment.predictor import join
 from posebridge.deployment.space_view import RECORDING, SpaceView
 from posebridge.errors import InputError
+from posebridge.fitting.hand_fitting import HandFittingConfig
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class PredictDepthConfig:
     device: str = "auto"
     mano: Path | None = None  # MANO's file, for a model of that hand
     view_3d: bool = False  # hands.rrd besides, for the Rerun viewer
+    fitting: HandFittingConfig | None = None  # how hands are moved on to explain their depth; None: they stay
 
     def __post_init__(self):
         if self.batch_size < 1:
@@ -71,7 +73,7 @@ def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
     """
     device = usable_device(config.device)
     spec, model = load_depth_hand(config.model)
-    predictor = DepthHandPredictor(spec, model.to(device), config.mano)
+    predictor = DepthHandPredictor(spec, model.to(device), config.mano, config.fitting)
     crop = CubeCropConfig(spec.size_px, spec.cube_m, config.target.hand)
     check_writable(config.out, config.target.path, draws=config.overlays != 0)
     skipped: dict[str, str] = {}

@@ -11,6 +11,8 @@ from posebridge.bodies.parametric_hand import HandMesh, pose_parameters
 from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
+from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.training.depth_training import (
     DepthStage,
@@ -28,7 +30,6 @@ from posebridge.training.depth_training import (
 )
 from posebridge.training.depth_translation import Translation, TranslationConfig, translated
 from posebridge.training.depth_views import DepthContext, DepthViewConfig, DrawnViews
-from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data_to_model, model_to_data
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Terms
 
@@ -50,12 +51,13 @@ class FineTuningConfig:
     single_view: bool = False  # pseudo multi-view: differently augmented samples of one picture are the views
     augmentation: DepthViewConfig = field(default_factory=DepthViewConfig)
     pseudo_augmentation: DepthViewConfig = PSEUDO_VIEWS  # of single views' copies; the paper: stronger
-    fitting: FittingConfig = field(default_factory=FittingConfig)
+    fitting: EvidenceConfig = field(default_factory=EvidenceConfig)
     fitting_weight: float = 10.0  # w_sm: the views' own hands in their own views
     cross_weight: float = 10.0  # w_cm: in the other views
     distillation_weight: float = 1.0  # w_ms
     prior_weight: float = 1.0  # w_prior
     source_weight: float = 1.0
+    teacher: HandFittingConfig | None = None  # fused hands are fitted to their views before they teach
 
 
 @dataclass(frozen=True)
@@ -158,8 +160,11 @@ class FineTuning(DepthStage):
         stacks = self.see(drawn.shown)
         fused = FusedInViews.of(self.model, self.hand, stacks[-1], views, sets, generator)
         # Where there is no hand to see, lessons of one's own making would run away: they end a little beyond the cube.
+        teacher = HandMesh(fused.hand.vertices, fused.joints)
+        if own.teacher is not None:
+            teacher = fused.fitted(self.hand, evidence, own.teacher)
         taught = HandMesh(
-            *(points.detach().clamp(-_FARTHEST, _FARTHEST) for points in (fused.hand.vertices, fused.joints))
+            *(points.detach().clamp(-_FARTHEST, _FARTHEST) for points in (teacher.vertices, teacher.joints))
         )
         other = _another_view(sets, own.views, generator).to(views.depth_m.device)
         found: list[Terms] = []
@@ -171,7 +176,10 @@ class FineTuning(DepthStage):
             found.append({**fitting, **_named("taught_", lesson), **prior_terms(self.spheres, mesh, seen.model)})
         fitting = self._misfits({"fused_fitting": (fused.hand.vertices, evidence)})
         prior = prior_terms(self.spheres, fused.hand, fused.told.model)
-        return {**mean_of_stacks(found), **fitting, **_named("fused_", prior)}
+        terms = {**mean_of_stacks(found), **fitting, **_named("fused_", prior)}
+        if own.teacher is None:  # fused hands have nothing to learn from themselves
+            return terms
+        return {**terms, **_named("fused_taught_", fused_terms(self.spheres, fused, taught, beta))}
 
     def _misfits(self, meshes: Mapping[str, tuple[Float[Tensor, "B V 3"], DepthEvidence]]) -> Terms:
         """Eq. 5 and 6 together, the mean over views; of the terms that have a weight."""
@@ -201,6 +209,9 @@ def _weights(config: MultiViewFusionConfig) -> dict[str, float]:
         **prior,
         **{f"fused_{name}": value for name, value in prior.items()},
     }
+    if own.teacher is not None:
+        lessons = labels.of_terms("fused_taught_", ("maps", "shape", "collision"))
+        weights |= {name: own.distillation_weight * value for name, value in lessons.items()}
     return {name: value for name, value in weights.items() if value > 0}
 
 

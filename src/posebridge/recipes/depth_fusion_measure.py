@@ -14,11 +14,11 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.held import Held
 from posebridge.draw import generator_for
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
 from posebridge.networks.depth_hand import SeenHand
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.view_fusion import Views, mean_of_views, median_of_views, weighted_mean_of_views
 from posebridge.training.depth_training import true_hand
-from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data_to_model, model_to_data
 
 _SETS = 32  # measured at once
 RULES: dict[str, Callable[[Views], Tensor]] = {
@@ -77,7 +77,7 @@ def _errors(
     def away(found: Float[Tensor, "B N 3"], wanted: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N"]:
         return half_mm * (found - wanted).norm(dim=-1)
 
-    fitting, faces = FittingConfig(), hand.faces(first.device)
+    fitting, faces = EvidenceConfig(), hand.faces(first.device)
     evidence = DepthEvidence.of(crops, fitting, generator_for(0, 1))
     sides = (own.vertices, faces, evidence, fitting)
     return {

@@ -13,6 +13,8 @@ from posebridge.bodies.parametric_hand import HandMesh, HandParameters, Parametr
 from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.streams import Stream
+from posebridge.fitting.depth_misfit import DepthEvidence
+from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
 from posebridge.geometry.offset_maps import encode_offsets
 from posebridge.networks.depth_hand import SeenHand
 from posebridge.networks.depth_hand_model import DepthHandModel, FusedHand
@@ -142,6 +144,8 @@ class FusedInViews:
     told: FusedHand
     joints: Float[Tensor, "B J 3"]  # of the pixels' word
     hand: HandMesh
+    half_m: Float[Tensor, "S"]  # unit of the spaces in which they were told
+    T_view_candidate: Float[Tensor, "B 4 4"]  # from there to the views
 
     @classmethod
     def of(
@@ -161,7 +165,13 @@ class FusedInViews:
         half_m = views.half_m.view(sets, count).gather(1, candidate[:, None])[:, 0]
         own, back = pose_parameters(hand, told.model, half_m), torch.linalg.inv(T_candidate_view)
         mesh = HandMesh(in_views(own.vertices, back), in_views(own.joints, back))
-        return cls(told, in_views(told.views.joints, back), mesh)
+        return cls(told, in_views(told.views.joints, back), mesh, half_m, back)
+
+    def fitted(self, hand: ParametricHand, seen: DepthEvidence, config: HandFittingConfig) -> HandMesh:
+        """The hands when they have been moved to explain what all their views saw, in these; without gradients."""
+        moved = fit_hands(hand, self.told.model, self.half_m, self.T_view_candidate, seen, config)
+        own = pose_parameters(hand, moved, self.half_m)
+        return HandMesh(in_views(own.vertices, self.T_view_candidate), in_views(own.joints, self.T_view_candidate))
 
 
 def true_hand(batch: LabelledBatch, views: CubeViews) -> HandMesh:

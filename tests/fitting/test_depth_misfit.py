@@ -10,13 +10,13 @@ from posebridge.bodies.anny import hand
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
 from posebridge.synthesis.depth_clutter import ClutterDistribution
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands, with_meshes
-from posebridge.training.model_fitting import DepthEvidence, FittingConfig, data_to_model, model_to_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE, CUBE_M = 64, 0.25
-CONFIG = FittingConfig()
+CONFIG = EvidenceConfig()
 CLEAN = replace(DEPTH_STUDIO, clutter=ClutterDistribution(behind_share=0.0, before_share=0.0))
 
 
@@ -30,7 +30,7 @@ def faces() -> Tensor:
     return hand("right").rig.faces
 
 
-def evidence(batch: LabelledBatch, config: FittingConfig = CONFIG) -> DepthEvidence:
+def evidence(batch: LabelledBatch, config: EvidenceConfig = CONFIG) -> DepthEvidence:
     return DepthEvidence.of(CubeViews.of(batch, CUBE_M), config, generator_for(2, 1))
 
 

@@ -19,7 +19,7 @@ _TINY = 1e-12  # under a square root, whose slope is infinite at zero
 
 
 @dataclass(frozen=True)
-class FittingConfig:
+class EvidenceConfig:
     """What counts as evidence. The paper gives no numbers; these were chosen on studio renders."""
 
     points: int = 512  # of each view, drawn anew at every step, for data to model
@@ -39,7 +39,7 @@ class DepthEvidence:
     blind: Bool[Tensor, "B"]  # views that see no surface: they have no say
 
     @classmethod
-    def of(cls, views: CubeViews, config: FittingConfig, generator: Generator) -> "DepthEvidence":
+    def of(cls, views: CubeViews, config: EvidenceConfig, generator: Generator) -> "DepthEvidence":
         """Draws the points. Draws are made on the CPU, so that they are the same on every device."""
         points, surface = views.points()
         near = F.max_pool2d(surface[:, None].float(), 2 * config.hole_px + 1, 1, config.hole_px)[:, 0] > 0
@@ -58,7 +58,7 @@ class DepthEvidence:
 
 
 def model_to_data(
-    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], seen: DepthEvidence, config: FittingConfig
+    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], seen: DepthEvidence, config: EvidenceConfig
 ) -> Float[Tensor, "B"]:
     """Eq. 5: how far the mesh, as the view would see it, lies from what the view saw; the mean over its pixels.
 
@@ -82,7 +82,7 @@ def model_to_data(
 
 
 def data_to_model(
-    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], seen: DepthEvidence, config: FittingConfig
+    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], seen: DepthEvidence, config: EvidenceConfig
 ) -> Float[Tensor, "B"]:
     """Eq. 6: the mean distance from what the view saw to the mesh."""
     nearest = closest_points(seen.drawn, vertices.detach(), faces)
@@ -94,7 +94,7 @@ def _to_nearest(
     material: Float[Tensor, "B H W 3"],
     outside: Bool[Tensor, "B H W"],
     drawn: Float[Tensor, "B P 3"],
-    config: FittingConfig,
+    config: EvidenceConfig,
 ) -> Float[Tensor, "B"]:
     """The sum over pixels outside of the distances from their points to the nearest drawn one."""
     flat = outside.flatten(1)

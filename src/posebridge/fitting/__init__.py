@@ -1,0 +1,1 @@
+"""Hand models against what depth cameras saw."""

@@ -1,0 +1,80 @@
+"""Hands that are moved until they explain the depth they were seen in: Eq. 5 and 6 of Ren et al. (CVPR 2022) descended
+hand by hand, from where a network has them.
+"""
+
+from dataclasses import dataclass, field
+from math import cos, pi
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from posebridge.bodies.parametric_hand import HandParameters, ParametricHand, pose_parameters
+from posebridge.cameras.multiview import transform
+from posebridge.errors import InputError
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
+from posebridge.networks.depth_hand import rotation_from_columns
+
+
+@dataclass(frozen=True)
+class HandFittingConfig:
+    """Adam, its rate falling to zero. Numbers were chosen on renders of the look ``varied``."""
+
+    steps: int = 40
+    learning_rate: float = 0.04  # radians of angles, deviations of shapes, halves of the cube
+    evidence: EvidenceConfig = field(default_factory=lambda: EvidenceConfig(most=0.15))
+    shape_weight: float = 0.01  # of the sum of squared deviations
+    pose_weight: float = 0.003  # of the sum of squared angles by which the pose has moved
+
+    def __post_init__(self):
+        """Raises ``InputError`` for less than one step."""
+        if self.steps < 1:
+            raise InputError(f"{self.steps} steps of fitting are impossible: give 1 or more")
+
+
+def fit_hands(
+    hand: ParametricHand,
+    start: HandParameters,
+    half_m: Float[Tensor, "B"],
+    T_view_hand: Float[Tensor, "B*V 4 4"],
+    seen: DepthEvidence,
+    config: HandFittingConfig,
+) -> HandParameters:
+    """B hands, each fitted to all of its V views at once; hand-major, as ``seen``.
+
+    ``start`` and the outcome are in spaces of unit ``half_m``, from which ``T_view_hand`` leads to those of the views.
+    A hand that would explain its views no better than before stays as it was, and so does one that no view sees.
+    """
+    count, views = len(half_m), len(T_view_hand) // len(half_m)
+    start = HandParameters(*(value.detach() for value in vars(start).values()))
+    faces, evidence = hand.faces(half_m.device), config.evidence
+    says = (~seen.blind).to(half_m).unflatten(0, (count, views))
+
+    def misfit(parameters: HandParameters) -> Float[Tensor, "B"]:
+        vertices = pose_parameters(hand, parameters, half_m).vertices
+        there = transform(T_view_hand, vertices.repeat_interleave(views, 0))
+        apart = model_to_data(there, faces, seen, evidence) + data_to_model(there, faces, seen, evidence)
+        return (apart.unflatten(0, (count, views)) * says).sum(1) / says.sum(1).clamp_min(1)
+
+    with torch.enable_grad():
+        upright = start.place.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).expand(count, 6)
+        pose, shape, turn, place = (
+            value.clone().requires_grad_() for value in (start.pose, start.shape, upright, start.place)
+        )
+        adam = torch.optim.Adam([pose, shape, turn, place], lr=config.learning_rate)
+        for step in range(config.steps):
+            adam.param_groups[0]["lr"] = config.learning_rate * (1 + cos(pi * step / config.steps)) / 2
+            moved = HandParameters(pose, shape, start.R @ rotation_from_columns(turn), place)
+            prior = config.shape_weight * shape.square().sum() + config.pose_weight * (pose - start.pose).square().sum()
+            adam.zero_grad()
+            (misfit(moved).sum() + prior).backward()
+            adam.step()
+    with torch.no_grad():
+        moved = HandParameters(pose.detach(), shape.detach(), start.R @ rotation_from_columns(turn), place.detach())
+        better = misfit(moved) < misfit(start)
+        return HandParameters(
+            *(
+                torch.where(better.view(-1, *[1] * (old.ndim - 1)), new, old)
+                for old, new in zip(vars(start).values(), vars(moved).values(), strict=True)
+            )
+        )

@@ -1,0 +1,113 @@
+"""Hands that are moved to explain their depth: known hands come back, and none explains less than before."""
+
+import pytest
+import roma
+import torch
+
+from posebridge.bodies.parametric_hand import AnnyHand, HandParameters, pose_parameters
+from posebridge.cameras.multiview import transform
+from posebridge.data.cube_views import CubeViews
+from posebridge.draw import generator_for
+from posebridge.errors import InputError
+from posebridge.fitting.depth_misfit import DepthEvidence, data_to_model, model_to_data
+from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
+from posebridge.rendering.rasterise_warp import rasterise
+from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SETS, VIEWS, CUBE_M = 4, 3, 0.25
+HALF_MM = 500 * CUBE_M
+CONFIG = HandFittingConfig(steps=100)
+
+
+@pytest.fixture(scope="module")
+def hand() -> AnnyHand:
+    return AnnyHand()
+
+
+def parameters(hand: AnnyHand, away: float) -> HandParameters:
+    """The same hands whatever ``away``, which says how far from them: about 15 mm at 1."""
+    g = generator_for(4, 1)
+    pose = 0.25 * torch.randn(SETS, hand.pose_size, generator=g)
+    shape = 0.5 * torch.randn(SETS, hand.shape_size, generator=g)
+    place = 0.1 * torch.randn(SETS, 3, generator=g)
+    moved = [torch.randn(SETS, size, generator=g) for size in (hand.pose_size, hand.shape_size, 3, 3)]
+    R = roma.rotvec_to_rotmat(away * 0.15 * moved[2])
+    return HandParameters(
+        pose + away * 0.12 * moved[0], shape + away * 0.3 * moved[1], R, place + away * 0.04 * moved[3]
+    )
+
+
+@pytest.fixture(scope="module")
+def scene(hand):
+    """Views that saw the hands, those of each set at once, and the way to them from the space of its first view."""
+    batch = render_depth_hands(DEPTH_STUDIO, SETS, 64, generator_for(1, 1))
+    views = CubeViews.of(batch, CUBE_M)
+    back = torch.linalg.inv(views.to_candidates(SETS, torch.zeros(SETS, dtype=torch.long)))
+    mesh = pose_parameters(hand, parameters(hand, 0.0), views.half_m[::VIEWS])
+    vertices_m = views.in_cameras(transform(back, mesh.vertices.repeat_interleave(VIEWS, 0)))
+    raster = rasterise(vertices_m, hand.faces(torch.device("cpu")), views.camera.K, 64, 64)
+    views = views.with_depth(torch.where(raster.mask, raster.depth_m, 0))
+    return views, back
+
+
+def evidence(views: CubeViews) -> DepthEvidence:
+    return DepthEvidence.of(views, CONFIG.evidence, generator_for(2, 1))
+
+
+def errors_mm(hand: AnnyHand, found: HandParameters, half_m) -> torch.Tensor:
+    true, own = (pose_parameters(hand, hands, half_m).joints for hands in (parameters(hand, 0.0), found))
+    return HALF_MM * (true - own).norm(dim=-1).mean(1)
+
+
+def test_known_hands_come_back_and_sooner_where_more_views_see_them(hand, scene):
+    views, back = scene
+    half_m, start = views.half_m[::VIEWS], parameters(hand, 1.0)
+    together = fit_hands(hand, start, half_m, back, evidence(views), CONFIG)
+    first = views.take(torch.arange(0, SETS * VIEWS, VIEWS))
+    alone = fit_hands(hand, start, half_m, torch.eye(4).expand(SETS, 4, 4), evidence(first), CONFIG)
+    before, by_one, by_three = (errors_mm(hand, found, half_m) for found in (start, alone, together))
+    assert before.min() > 8
+    assert (by_three < 0.5 * before).all()
+    assert by_three.mean() < 2.5
+    assert by_three.mean() < by_one.mean() < before.mean()
+    torch.testing.assert_close(together.R @ together.R.mT, torch.eye(3).expand(SETS, 3, 3), atol=1e-5, rtol=0)
+    assert not any(value.requires_grad for value in vars(together).values())
+
+
+def test_no_hand_explains_less_than_before(hand, scene):
+    """Not even after one giant step, from hands that are right."""
+    views, back = scene
+    half_m, seen, faces = views.half_m[::VIEWS], evidence(views), hand.faces(torch.device("cpu"))
+    start = parameters(hand, 0.0)
+    rash = HandFittingConfig(steps=1, learning_rate=1.0)
+    found = fit_hands(hand, start, half_m, back, seen, rash)
+    for name, value in vars(found).items():
+        assert torch.equal(value, getattr(start, name))
+
+    def misfit(hands: HandParameters) -> torch.Tensor:
+        there = transform(back, pose_parameters(hand, hands, half_m).vertices.repeat_interleave(VIEWS, 0))
+        both = [side(there, faces, seen, CONFIG.evidence) for side in (model_to_data, data_to_model)]
+        return torch.stack(both).sum(0).unflatten(0, (SETS, VIEWS)).mean(1)
+
+    far = parameters(hand, 3.0)
+    assert (misfit(fit_hands(hand, far, half_m, back, seen, HandFittingConfig(steps=5))) <= misfit(far)).all()
+
+
+def test_views_without_depth_have_no_say(hand, scene):
+    views, back = scene
+    half_m, start = views.half_m[::VIEWS], parameters(hand, 1.0)
+    depth_m = views.depth_m.clone()
+    depth_m[:VIEWS] = 0  # nobody sees the first hand
+    depth_m[VIEWS] = 0  # and one view of the second sees nothing
+    found = fit_hands(hand, start, half_m, back, evidence(views.with_depth(depth_m)), HandFittingConfig(steps=10))
+    for name, value in vars(found).items():
+        assert torch.equal(value[0], getattr(start, name)[0])
+        assert value.isfinite().all()
+    fitted, before = errors_mm(hand, found, half_m), errors_mm(hand, start, half_m)
+    assert (fitted[1:] < before[1:]).all()
+
+
+def test_no_step_is_no_fitting():
+    with pytest.raises(InputError, match="0 steps of fitting are impossible"):
+        HandFittingConfig(steps=0)

@@ -61,6 +61,11 @@ def _tuned(**changes: Any) -> Change:
     return change
 
 
+def _paper(**changes: Any) -> Change:
+    """The paper's losses as they are: fused hands teach as they were told."""
+    return _tuned(teacher=None, **changes)
+
+
 @dataclass(frozen=True)
 class Variant:
     """A row: what it makes of the size's recipe, and the frames that it is adapted to."""
@@ -78,15 +83,16 @@ FUSIONS: Mapping[str, ViewFusionConfig] = {
 _ONE_VIEW = _tuned(single_view=True)
 STUDIES: Mapping[str, Mapping[str, Variant]] = {
     "losses": {
-        "whole": Variant(),
-        "L_sm": Variant(_tuned(cross_weight=0.0, distillation_weight=0.0)),
-        "L_sm, L_cm": Variant(_tuned(distillation_weight=0.0)),
-        "L_sm, L_ms": Variant(_tuned(cross_weight=0.0)),
-        "whole, without L_prior": Variant(_tuned(prior_weight=0.0)),
+        "whole": Variant(_paper()),
+        "L_sm": Variant(_paper(cross_weight=0.0, distillation_weight=0.0)),
+        "L_sm, L_cm": Variant(_paper(distillation_weight=0.0)),
+        "L_sm, L_ms": Variant(_paper(cross_weight=0.0)),
+        "whole, without L_prior": Variant(_paper(prior_weight=0.0)),
         # Longer training on the source, which every row has had.
         "source alone": Variant(
-            _tuned(fitting_weight=0.0, cross_weight=0.0, distillation_weight=0.0, prior_weight=0.0)
+            _paper(fitting_weight=0.0, cross_weight=0.0, distillation_weight=0.0, prior_weight=0.0)
         ),
+        "whole, fitted teacher": Variant(),
     },
     "views": {"whole": Variant(), "one view": Variant(_ONE_VIEW)},
     "frames": {

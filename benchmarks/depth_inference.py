@@ -22,6 +22,7 @@ from posebridge.data.frames import RawFrame
 from posebridge.deployment.depth_predictor import DepthHandPredictor, beside_depth
 from posebridge.deployment.model_file import DepthHandSpec
 from posebridge.draw import generator_for
+from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.recipes.depth_fusion import FULL, SMALL
@@ -58,10 +59,11 @@ def table(options: Options) -> str:
     return "\n".join(lines)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _parts(frame: RawFrame, predictor: DepthHandPredictor, options: Options) -> dict[str, float]:
     crop = CubeCropConfig(predictor.spec.size_px, predictor.spec.cube_m)
     batch = crop_cube(frame, crop).to(options.device)
+    fitting = replace(predictor, fitting=HandFittingConfig())
     views, network = CubeViews.of(batch, crop.cube_m), predictor.model.single
     seen = network(views.picture(), *views.points(network.map_stride))[-1]
     mesh = pose_parameters(predictor.hand, seen.model, views.half_m)
@@ -76,6 +78,9 @@ def _parts(frame: RawFrame, predictor: DepthHandPredictor, options: Options) -> 
         "mesh": lambda: pose_parameters(predictor.hand, seen.model, views.half_m),
         "mesh beside the depth": lambda: beside_depth(views, views.in_cameras(mesh.vertices), faces),
         "all but looking for it": lambda: predictor(crop_cube(frame, crop).to(options.device), fused=False),
+        f"the same, fitted by {HandFittingConfig.steps} steps": lambda: fitting(
+            crop_cube(frame, crop).to(options.device), fused=False
+        ),
     }
     return {part: _milliseconds(do, options) for part, do in found.items()}
 

@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
+from posebridge.fitting.depth_misfit import DepthEvidence, data_to_model, model_to_data
+from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.methods.multi_view_fusion import (
     FineTuning,
     FineTuningConfig,
@@ -13,6 +16,7 @@ from posebridge.methods.multi_view_fusion import (
     MultiViewFusionConfig,
     _another_view,
 )
+from posebridge.training.depth_training import FusedInViews
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
 from training.dots import ONE_CPU, with_trainer
@@ -71,6 +75,37 @@ def test_a_teacher_astray_is_not_followed_far(context):
         stage.model.fusion.offset.bias.fill_(80.0)
     astray = terms_of(stage)["taught_joints"].item()
     assert calm < astray < 2.5
+
+
+def test_a_fitted_teacher_teaches_the_fused_hand_as_well(context):
+    plain, stage = tuning(context), tuning(context, teacher=HandFittingConfig(steps=4))
+    before, after = terms_of(plain), terms_of(stage)
+    assert {*after} - {*before} == {"fused_taught_joints", "fused_taught_model_joints", "fused_taught_mesh"}
+    torch.testing.assert_close(after["fitting"], before["fitting"])
+    assert after["taught_mesh"] != before["taught_mesh"]
+    assert all(value.isfinite() for value in after.values())
+    found = moved(stage, "fused_taught_mesh")
+    assert found["fused_hand"]
+    assert not found["whole"]
+
+
+def test_fitted_fused_hands_explain_their_views_better(context):
+    stage, config = tuning(context), HandFittingConfig(steps=6)
+    batch = stage.streams["target"].batch(0)
+    views = CubeViews.of(batch, stage.cube_m)
+    with torch.no_grad():
+        seen = stage.see(views)[-1]
+        fused = FusedInViews.of(stage.model, stage.hand, seen, views, len(batch) // 3, generator_for(3, 1))
+    evidence = DepthEvidence.of(views, config.evidence, generator_for(4, 1))
+    fitted, faces = fused.fitted(stage.hand, evidence, config), stage.hand.faces(torch.device("cpu"))
+    sides = [
+        sum(side(mesh.vertices, faces, evidence, config.evidence) for side in (model_to_data, data_to_model))
+        for mesh in (fused.hand, fitted)
+    ]
+    before, after = (side.unflatten(0, (-1, 3)).mean(1) for side in sides)
+    assert (after <= before + 1e-6).all()
+    assert after.mean() < 0.95 * before.mean()
+    assert not fitted.vertices.requires_grad
 
 
 def test_fitting_moves_hand_models(context):

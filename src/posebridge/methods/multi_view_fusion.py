@@ -51,7 +51,7 @@ class FineTuningConfig:
     single_view: bool = False  # pseudo multi-view: differently augmented samples of one picture are the views
     augmentation: DepthViewConfig = field(default_factory=DepthViewConfig)
     pseudo_augmentation: DepthViewConfig = PSEUDO_VIEWS  # of single views' copies; the paper: stronger
-    fitting: EvidenceConfig = field(default_factory=EvidenceConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     fitting_weight: float = 10.0  # w_sm: the views' own hands in their own views
     cross_weight: float = 10.0  # w_cm: in the other views
     distillation_weight: float = 1.0  # w_ms
@@ -156,7 +156,7 @@ class FineTuning(DepthStage):
         augmentation = own.pseudo_augmentation if own.single_view else own.augmentation
         drawn = DrawnViews.of(batch, self.cube_m, augmentation, generator)
         sets, views = len(batch) // own.views, drawn.whole
-        evidence = DepthEvidence.of(views, own.fitting, generator)
+        evidence = DepthEvidence.of(views, own.evidence, generator)
         stacks = self.see(drawn.shown)
         fused = FusedInViews.of(self.model, self.hand, stacks[-1], views, sets, generator)
         # Where there is no hand to see, lessons of one's own making would run away: they end a little beyond the cube.
@@ -186,7 +186,7 @@ class FineTuning(DepthStage):
         terms: Terms = {}
         for name, (vertices, evidence) in meshes.items():
             if name in self.term_weights:
-                sides = (vertices, self.hand.faces(vertices.device), evidence, self.own.fitting)
+                sides = (vertices, self.hand.faces(vertices.device), evidence, self.own.evidence)
                 terms[name] = (model_to_data(*sides) + data_to_model(*sides)).mean()
         return terms
 

@@ -31,6 +31,7 @@ CONFIG = MultiViewFusionConfig(
         schedule=Schedule(steps=20, learning_rate=1e-3, decay="cosine", warmup=0.1, clip_norm=5.0),
         sets=2,
         augmentation=STILL,
+        teacher=None,
     ),
 )
 

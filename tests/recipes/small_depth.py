@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.networks.translation import TranslatorConfig
 from posebridge.recipes.depth_fusion import DepthFusionSize
 from training.hands import TINY
@@ -12,9 +13,8 @@ def quick(size: DepthFusionSize) -> DepthFusionSize:
         return replace(config, sets=2, schedule=replace(config.schedule, steps=steps))
 
     method = size.method
-    method = replace(
-        method, single=few(method.single, 3), fusion=few(method.fusion, 2), fine_tuning=few(method.fine_tuning, 2)
-    )
+    tuning = replace(few(method.fine_tuning, 2), teacher=HandFittingConfig(steps=2))
+    method = replace(method, single=few(method.single, 3), fusion=few(method.fusion, 2), fine_tuning=tuning)
     networks = TranslatorConfig(channels=4, blocks=1, judge_channels=4, judge_halvings=2)
     translation = replace(size.translation, networks=networks, schedule=replace(size.translation.schedule, steps=6))
     return replace(

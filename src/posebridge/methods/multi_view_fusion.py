@@ -57,7 +57,8 @@ class FineTuningConfig:
     distillation_weight: float = 1.0  # w_ms
     prior_weight: float = 1.0  # w_prior
     source_weight: float = 1.0
-    teacher: HandFittingConfig | None = None  # fused hands are fitted to their views before they teach
+    # Fused hands are fitted to their views before they teach; None: they teach what they were told, as in the paper.
+    teacher: HandFittingConfig | None = field(default_factory=lambda: HandFittingConfig(steps=10))
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class FineTuning(DepthStage):
         fused = FusedInViews.of(self.model, self.hand, stacks[-1], views, sets, generator)
         # Where there is no hand to see, lessons of one's own making would run away: they end a little beyond the cube.
         teacher = HandMesh(fused.hand.vertices, fused.joints)
-        if own.teacher is not None:
+        if own.teacher is not None and own.distillation_weight > 0:
             teacher = fused.fitted(self.hand, evidence, own.teacher)
         taught = HandMesh(
             *(points.detach().clamp(-_FARTHEST, _FARTHEST) for points in (teacher.vertices, teacher.joints))

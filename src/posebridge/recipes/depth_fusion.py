@@ -81,7 +81,7 @@ SMALL = DepthFusionSize(
     method=MultiViewFusionConfig(
         single=_SMALL_TRAINING,
         fusion=replace(_SMALL_TRAINING, schedule=replace(_SMALL_SCHEDULE, steps=750)),
-        fine_tuning=FineTuningConfig(schedule=replace(_SMALL_SCHEDULE, steps=1_200), sets=10),
+        fine_tuning=FineTuningConfig(schedule=replace(_SMALL_SCHEDULE, steps=800), sets=10),
     ),
     translation=TranslationConfig(
         schedule=Schedule(steps=1_500, learning_rate=4e-4, decay="cosine", warmup=0.03, momentum=0.5),

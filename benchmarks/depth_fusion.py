@@ -80,7 +80,6 @@ FUSIONS: Mapping[str, ViewFusionConfig] = {
     "joints, features, confidence": ViewFusionConfig(confidence="shared"),
     "joints, features, grouped confidence": ViewFusionConfig(),
 }
-_ONE_VIEW = _tuned(single_view=True)
 STUDIES: Mapping[str, Mapping[str, Variant]] = {
     "losses": {
         "whole": Variant(_paper()),
@@ -94,14 +93,14 @@ STUDIES: Mapping[str, Mapping[str, Variant]] = {
         ),
         "whole, fitted teacher": Variant(),
     },
-    "views": {"whole": Variant(), "one view": Variant(_ONE_VIEW)},
+    "views": {"whole": Variant(), "one view": Variant(DepthFusionSize.from_one_camera)},
     "frames": {
         "whole": Variant(),
         "scored frames": Variant(frames="test"),
         "all frames": Variant(frames="both"),
-        "one view": Variant(_ONE_VIEW),
-        "one view, scored frames": Variant(_ONE_VIEW, "test"),
-        "one view, all frames": Variant(_ONE_VIEW, "both"),
+        "one view": Variant(DepthFusionSize.from_one_camera),
+        "one view, scored frames": Variant(DepthFusionSize.from_one_camera, "test"),
+        "one view, all frames": Variant(DepthFusionSize.from_one_camera, "both"),
     },
     "stacks": {"whole": Variant(), "two stacks": Variant(lambda size: size.stacked(2))},
     "translation": {"whole": Variant(), "translated source": Variant(DepthFusionSize.translating)},

@@ -97,4 +97,5 @@ class HandTracker:
 
 
 def _middle(hands: DepthHands) -> np.ndarray:
-    return hands.joints_m[0].mean(0).cpu().double().numpy()
+    """By the pixels: a mesh that is fitted wrongly would lead the cube astray."""
+    return hands.pixel_joints_m[0].mean(0).cpu().double().numpy()

@@ -57,8 +57,7 @@ class FineTuningConfig:
     distillation_weight: float = 1.0  # w_ms
     prior_weight: float = 1.0  # w_prior
     source_weight: float = 1.0
-    # Fused hands are fitted to their views before they teach; None: they teach what they were told, as in the paper.
-    teacher: HandFittingConfig | None = field(default_factory=lambda: HandFittingConfig(steps=10))
+    teacher: HandFittingConfig | None = None  # fused hands are fitted to their views before they teach
 
 
 @dataclass(frozen=True)

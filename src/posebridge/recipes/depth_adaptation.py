@@ -171,12 +171,12 @@ def for_target(size: DepthFusionSize, frames: Observation) -> DepthFusionSize:
 
     With few moments it is shorter: networks that teach themselves on the same ones for too long drift away from them.
     """
-    usual, views = size.method.fine_tuning, _views_of(frames)
-    moments = len(frames) if views == 1 else len(sets_of(frames))
+    views = _views_of(frames)
+    size = size.from_one_camera() if views == 1 else size
+    usual, moments = size.method.fine_tuning, len(frames) if views == 1 else len(sets_of(frames))
     steps = min(usual.schedule.steps, -(-_MOST_DRAWS * moments // usual.sets))
-    schedule = replace(usual.schedule, steps=steps)
     tuning = replace(
-        usual, schedule=schedule, views=min(_VIEWS, views) if views > 1 else _VIEWS, single_view=views == 1
+        usual, schedule=replace(usual.schedule, steps=steps), views=_VIEWS if views == 1 else min(_VIEWS, views)
     )
     return replace(size, method=replace(size.method, fine_tuning=tuning))
 

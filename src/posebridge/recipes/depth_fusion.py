@@ -10,6 +10,7 @@ import torch
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.held import Held
+from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.methods.multi_view_fusion import FineTuning, FineTuningConfig, MultiViewFusion, MultiViewFusionConfig
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
@@ -38,7 +39,8 @@ UnlabelledFrames = Literal["train", "test", "both"]
 class DepthFusionSize:
     """How many hands, of three views each, how large a network, and how long it trains.
 
-    ``translation`` gives renders the target's look, for runs that want it.
+    ``method`` is for calibrated views, ``one_camera`` the fine-tuning where there are none. ``translation`` gives
+    renders the target's look, for runs that want it.
     """
 
     name: str
@@ -48,6 +50,7 @@ class DepthFusionSize:
     test_sets: int
     network: DepthHandConfig
     method: MultiViewFusionConfig
+    one_camera: FineTuningConfig
     fusion: ViewFusionConfig = field(default_factory=ViewFusionConfig)
     translation: TranslationConfig = field(default_factory=TranslationConfig)
     views: int = 3
@@ -55,6 +58,12 @@ class DepthFusionSize:
     def translating(self) -> "DepthFusionSize":
         """The size with the translation of its source."""
         return replace(self, method=replace(self.method, translation=self.translation))
+
+    def from_one_camera(self) -> "DepthFusionSize":
+        """The size with copies of a picture for its views. They don't tell a hand from one that is turned round as
+        calibrated views do, so nothing is fitted before it teaches.
+        """
+        return replace(self, method=replace(self.method, fine_tuning=self.one_camera))
 
     def stacked(self, stacks: int) -> "DepthFusionSize":
         """The size with so many networks of single views, each of which sees what the one before has found."""
@@ -69,6 +78,7 @@ class DepthFusionSize:
 _SMALL_SCHEDULE = Schedule(
     steps=1_500, learning_rate=2e-3, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0
 )
+_FITTED = HandFittingConfig(steps=10)
 _SMALL_TRAINING = DepthTrainingConfig(_SMALL_SCHEDULE, sets=20, weights=DepthWeights(maps=30.0))
 
 SMALL = DepthFusionSize(
@@ -81,8 +91,9 @@ SMALL = DepthFusionSize(
     method=MultiViewFusionConfig(
         single=_SMALL_TRAINING,
         fusion=replace(_SMALL_TRAINING, schedule=replace(_SMALL_SCHEDULE, steps=750)),
-        fine_tuning=FineTuningConfig(schedule=replace(_SMALL_SCHEDULE, steps=800), sets=10),
+        fine_tuning=FineTuningConfig(schedule=replace(_SMALL_SCHEDULE, steps=800), sets=10, teacher=_FITTED),
     ),
+    one_camera=FineTuningConfig(schedule=replace(_SMALL_SCHEDULE, steps=1_200), sets=10, single_view=True),
     translation=TranslationConfig(
         schedule=Schedule(steps=1_500, learning_rate=4e-4, decay="cosine", warmup=0.03, momentum=0.5),
         networks=TranslatorConfig(channels=16, blocks=4, judge_channels=32, judge_halvings=2),
@@ -97,7 +108,8 @@ FULL = DepthFusionSize(
     target_sets=6_000,
     test_sets=3_200,
     network=DepthHandConfig(model_width=512),
-    method=MultiViewFusionConfig(),
+    method=MultiViewFusionConfig(fine_tuning=FineTuningConfig(teacher=_FITTED)),
+    one_camera=FineTuningConfig(single_view=True),
 )
 
 SIZES: Mapping[str, DepthFusionSize] = {size.name: size for size in (SMALL, FULL)}

@@ -124,7 +124,7 @@ class PredictCommand:
 
     fit_steps: int = 0
     """Of depth: move each hand for so many steps towards what was measured in all views of its moment. 40 make hands
-    more exact and take a fraction of a second each. 0: hands are as the network tells them."""
+    more exact and take half a second a frame on two CPU cores. 0: hands are as the network tells them."""
 
     every: int = 1
     """Of videos, each n-th frame only."""

@@ -120,7 +120,8 @@ def test_the_target_is_cut_around_what_the_model_sees(small, batch, tmp_path):
     chosen = adapt_depth.hold_target(target, quick(SMALL), predictor)
     assert chosen.held.names().key == by_blob.held.names().key
     first = predictor(by_blob.held.all(), fused=False)
-    centre_m, blob_m, joints_m = chosen.held.names().centre_m, by_blob.held.names().centre_m, first.joints_m.mean(1)
+    centre_m, blob_m = (target.held.names().centre_m for target in (chosen, by_blob))
+    joints_m = first.pixel_joints_m.mean(1)
     stayed, moved = ((centre_m - place).norm(dim=1) < 1e-3 for place in (blob_m, joints_m))
     assert (stayed | moved).all()
     assert moved.any()

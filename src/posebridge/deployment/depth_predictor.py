@@ -87,8 +87,10 @@ class DepthHandPredictor:
         self, batch: Observation, views: CubeViews, seen: SeenHand, fused: bool
     ) -> tuple[Float[Tensor, "B J 3"], HandMesh]:
         """The pixels' joints and meshes in each view's space; of moments that several views saw, of one hand."""
+        if not fused:
+            return self._of_moments(views, seen, len(batch))
         moments = defaultdict[int, list[Tensor]](list)
-        for own in sets_of(batch) if fused else torch.arange(len(batch)).split(1):
+        for own in sets_of(batch):
             moments[len(own)].append(own)
         parts: list[tuple[Tensor, Tensor, HandMesh]] = []
         for members in moments.values():
@@ -103,7 +105,7 @@ class DepthHandPredictor:
         """Likewise, of moments that were all seen by as many views."""
         count = len(views) // moments
         half_m, parameters, joints = views.half_m[::count], seen.model, seen.joints
-        T_view_hand = torch.eye(4).to(half_m).expand(len(views), 4, 4)
+        T_view_hand = torch.eye(4, device=half_m.device).expand(len(views), 4, 4)
         if count > 1:
             first = torch.zeros(moments, dtype=torch.long, device=half_m.device)
             T_candidate_view = views.to_candidates(moments, first)

@@ -18,7 +18,7 @@ from posebridge.networks.depth_hand import rotation_from_columns
 
 @dataclass(frozen=True)
 class HandFittingConfig:
-    """Adam, its rate falling to zero. Numbers were chosen on renders of the look ``varied``."""
+    """Adam, its rate falling to zero. What was tried is told in docs/methods/multi-view-fusion.md."""
 
     steps: int = 40
     learning_rate: float = 0.04  # radians of angles, deviations of shapes, halves of the cube

@@ -68,7 +68,10 @@ def _paper(**changes: Any) -> Change:
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: what it makes of the size's recipe, and the frames that it is adapted to."""
+    """A row: what it makes of the size's recipe, and the frames that it is adapted to.
+
+    A name stands for the same in all studies, which find what has been trained for another.
+    """
 
     change: Change = field(default_factory=_tuned)
     frames: UnlabelledFrames = "train"
@@ -82,16 +85,16 @@ FUSIONS: Mapping[str, ViewFusionConfig] = {
 }
 STUDIES: Mapping[str, Mapping[str, Variant]] = {
     "losses": {
-        "whole": Variant(_paper()),
-        "L_sm": Variant(_paper(cross_weight=0.0, distillation_weight=0.0)),
-        "L_sm, L_cm": Variant(_paper(distillation_weight=0.0)),
-        "L_sm, L_ms": Variant(_paper(cross_weight=0.0)),
-        "whole, without L_prior": Variant(_paper(prior_weight=0.0)),
         # Longer training on the source, which every row has had.
         "source alone": Variant(
             _paper(fitting_weight=0.0, cross_weight=0.0, distillation_weight=0.0, prior_weight=0.0)
         ),
-        "whole, fitted teacher": Variant(),
+        "L_sm": Variant(_paper(cross_weight=0.0, distillation_weight=0.0)),
+        "L_sm, L_cm": Variant(_paper(distillation_weight=0.0)),
+        "L_sm, L_ms": Variant(_paper(cross_weight=0.0)),
+        "L_sm, L_cm, L_ms": Variant(_paper()),
+        "L_sm, L_cm, L_ms, without L_prior": Variant(_paper(prior_weight=0.0)),
+        "whole": Variant(),  # the recipe as it is, with fitted teachers
     },
     "views": {"whole": Variant(), "one view": Variant(DepthFusionSize.from_one_camera)},
     "frames": {

@@ -16,12 +16,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from posebridge.bodies.parametric_hand import AnnyHand, HandMesh, HandParameters, pose_parameters
-from posebridge.cameras.multiview import transform
+from posebridge.cameras.multiview import in_views
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
-from posebridge.fitting.depth_misfit import DepthEvidence, data_to_model, model_to_data
+from posebridge.fitting.depth_misfit import DepthEvidence, misfit
 from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
 from posebridge.geometry.alignment import fit_similarity
 from posebridge.networks.depth_hand_model import DepthHandModel
@@ -108,12 +108,11 @@ def _hands(model: DepthHandModel, batch: LabelledBatch, views: CubeViews) -> tup
 
 def _measured(hand: AnnyHand, hands: Hands, evidence: DepthEvidence, config: HandFittingConfig) -> tuple[float, ...]:
     """The row's numbers."""
-    faces, views = hand.faces(torch.device("cpu")), len(hands.T_view_hand) // len(hands.half_m)
+    faces = hand.faces(torch.device("cpu"))
 
-    def misfit(vertices: Float[Tensor, "B V 3"]) -> float:
-        there = transform(hands.T_view_hand, vertices.repeat_interleave(views, 0))
-        sides = [side(there, faces, evidence, config.evidence) for side in (model_to_data, data_to_model)]
-        return _HALF_MM * torch.stack(sides).mean().item()
+    def misfit_mm(vertices: Float[Tensor, "B V 3"]) -> float:
+        there = in_views(vertices, hands.T_view_hand)
+        return _HALF_MM / 2 * misfit(there, faces, evidence, config.evidence).mean().item()
 
     def errors_mm(mesh: HandMesh) -> Float[Tensor, "B"]:
         return _HALF_MM * (mesh.joints - hands.true.joints).norm(dim=-1).mean(1)
@@ -128,7 +127,7 @@ def _measured(hand: AnnyHand, hands: Hands, evidence: DepthEvidence, config: Han
             100 * (angle > _ASTRAY_DEG).float().mean().item(),
             *(error.mean().item() for error in errors),
             *(error.median().item() for error in errors),
-            *(misfit(mesh.vertices) for mesh in (before, after, hands.true)),
+            *(misfit_mm(mesh.vertices) for mesh in (before, after, hands.true)),
         )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from posebridge.cameras.multiview import CameraRig, inverse_rigid, look_at, on_sphere, ring, transform
+from posebridge.cameras.multiview import CameraRig, in_views, inverse_rigid, look_at, on_sphere, ring, transform
 from posebridge.cameras.pinhole import Camera
 
 LENSES = [[0.0, 0.0, 0.0, 0.0, 0.0], [-0.21, 0.25, -0.001, -0.0014, -0.007], [0.2, 0.05, -0.002, 0.001, 0.01]]
@@ -213,3 +213,11 @@ def test_rigid_motions():
     np.testing.assert_allclose(
         transform(torch.tensor(T), points).numpy(), points.numpy() @ T[:3, :3].T + T[:3, 3], atol=1e-12
     )
+
+
+def test_points_of_sets_in_all_their_views():
+    rig = _rig(batch=2)
+    points = torch.stack([_points(5), _points(5) + 0.1])
+    T_view_world = inverse_rigid(rig.T_world_cam)
+    found = in_views(points, T_view_world.flatten(0, 1))
+    torch.testing.assert_close(found.unflatten(0, (2, 3)), rig.to_views(points))

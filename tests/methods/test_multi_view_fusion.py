@@ -7,7 +7,7 @@ import torch
 
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
-from posebridge.fitting.depth_misfit import DepthEvidence, data_to_model, model_to_data
+from posebridge.fitting.depth_misfit import DepthEvidence, misfit
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.methods.multi_view_fusion import (
     FineTuning,
@@ -31,7 +31,6 @@ CONFIG = MultiViewFusionConfig(
         schedule=Schedule(steps=20, learning_rate=1e-3, decay="cosine", warmup=0.1, clip_norm=5.0),
         sets=2,
         augmentation=STILL,
-        teacher=None,
     ),
 )
 
@@ -99,10 +98,7 @@ def test_fitted_fused_hands_explain_their_views_better(context):
         fused = FusedInViews.of(stage.model, stage.hand, seen, views, len(batch) // 3, generator_for(3, 1))
     evidence = DepthEvidence.of(views, config.evidence, generator_for(4, 1))
     fitted, faces = fused.fitted(stage.hand, evidence, config), stage.hand.faces(torch.device("cpu"))
-    sides = [
-        sum(side(mesh.vertices, faces, evidence, config.evidence) for side in (model_to_data, data_to_model))
-        for mesh in (fused.hand, fitted)
-    ]
+    sides = [misfit(mesh.vertices, faces, evidence, config.evidence) for mesh in (fused.hand, fitted)]
     before, after = (side.unflatten(0, (-1, 3)).mean(1) for side in sides)
     assert (after <= before + 1e-6).all()
     assert after.mean() < 0.95 * before.mean()

@@ -81,9 +81,7 @@ def test_a_translated_source_is_a_run_of_its_own(small, tmp_path):
 
 def test_two_stacks_are_a_run_of_their_own(small, tmp_path):
     config = DepthFusionConfig(pretrained=tmp_path / "pretrained")
-    measured = run_depth_fusion(
-        config, tmp_path / "run", ONE_CPU, lambda size: replace(size, network=replace(size.network, stacks=2))
-    )
+    measured = run_depth_fusion(config, tmp_path / "run", ONE_CPU, lambda size: size.stacked(2))
     assert np.isfinite(numbers(measured["fine-tuned"])).all()
     assert not (tmp_path / "pretrained").exists()
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from posebridge.bodies.articulation import ANGLE_NAMES, HandAngles, pose_hand
 from posebridge.bodies.hand_model import HandModel
 from posebridge.bodies.mano import hand_model
+from posebridge.cameras.multiview import in_views
 
 _RELAXED_FINGER_DEG = (25.0, 0.0, 30.0, 17.0)  # as ``HandAngles`` counts them
 _RELAXED_THUMB_DEG = (8.0, 0.0, 15.0, 15.0)
@@ -55,6 +56,17 @@ def pose_parameters(model: ParametricHand, parameters: HandParameters, unit_m: F
     scale, middle = unit_m[:, None, None], own.joints.mean(1, keepdim=True)
     turn, place = parameters.R.transpose(1, 2), parameters.place[:, None]
     return HandMesh(*((points - middle) / scale @ turn + place for points in (own.vertices, own.joints)))
+
+
+def pose_in_views(
+    model: ParametricHand,
+    parameters: HandParameters,
+    unit_m: Float[Tensor, "S"],
+    T_view_hand: Float[Tensor, "B 4 4"],
+) -> HandMesh:
+    """Likewise S hands, and from there in the spaces of all views of each; B is hand-major."""
+    posed = pose_parameters(model, parameters, unit_m)
+    return HandMesh(*(in_views(points, T_view_hand) for points in (posed.vertices, posed.joints)))
 
 
 class RiggedHand:

@@ -167,6 +167,11 @@ def transform(T: Float[Tensor, "*B 4 4"], points: Float[Tensor, "*B N 3"]) -> Fl
     return points @ T[..., :3, :3].transpose(-1, -2) + T[..., None, :3, 3]
 
 
+def in_views(points: Float[Tensor, "S N 3"], T_view_set: Float[Tensor, "B 4 4"]) -> Float[Tensor, "B N 3"]:
+    """Points of S sets in the spaces of all views of each; B is set-major, with as many views of every set."""
+    return transform(T_view_set, points.repeat_interleave(len(T_view_set) // len(points), 0))
+
+
 def _least_squares(
     rows: Float[Tensor, "*B V N 2 4"], weight: Float[Tensor, "*B V N"], enough: Bool[Tensor, "*B N"]
 ) -> Float[Tensor, "*B N 3"]:

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.parametric_hand import HandMesh, RiggedHand, parametric_hand, pose_parameters
-from posebridge.cameras.multiview import transform
+from posebridge.bodies.parametric_hand import RiggedHand, parametric_hand, pose_in_views
+from posebridge.cameras.multiview import in_views
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.cube_views import CubeViews
@@ -77,31 +77,29 @@ class DepthHandPredictor:
         views = CubeViews.of(batch, self.spec.cube_m)
         network = self.model.single
         seen = network(views.picture(), *views.points(network.map_stride))[-1]
-        pixel_joints, mesh = self._told(batch, views, seen, fused and batch.T_world_cam is not None)
-        vertices_m = views.in_cameras(mesh.vertices)
+        told = self._told(batch, views, seen, fused and batch.T_world_cam is not None)
+        pixel_joints_m, joints_m, vertices_m = (views.in_cameras(points) for points in told)
         fit = beside_depth(views, vertices_m, self.hand.faces(views.depth_m.device))
-        joints_m, pixel_joints_m = views.in_cameras(mesh.joints), views.in_cameras(pixel_joints)
         return DepthHands(joints_m, seen.confidence(), pixel_joints_m, vertices_m, *fit)
 
-    def _told(
-        self, batch: Observation, views: CubeViews, seen: SeenHand, fused: bool
-    ) -> tuple[Float[Tensor, "B J 3"], HandMesh]:
-        """The pixels' joints and meshes in each view's space; of moments that several views saw, of one hand."""
+    def _told(self, batch: Observation, views: CubeViews, seen: SeenHand, fused: bool) -> tuple[Tensor, ...]:
+        """The pixels' joints, and joints and vertices of meshes, in each view's space; of moments that several views
+        saw, those of one hand.
+        """
         if not fused:
             return self._of_moments(views, seen, len(batch))
         moments = defaultdict[int, list[Tensor]](list)
         for own in sets_of(batch):
             moments[len(own)].append(own)
-        parts: list[tuple[Tensor, Tensor, HandMesh]] = []
+        parts: list[tuple[Tensor, ...]] = []
         for members in moments.values():
             index = torch.cat(members).to(seen.joints.device)
             parts.append((index, *self._of_moments(views.take(index), seen.take(index), len(members))))
-        back = torch.cat([index for index, _, _ in parts]).argsort()
-        joints, meshes = [joints for _, joints, _ in parts], [mesh for _, _, mesh in parts]
-        vertices, own_joints = (torch.cat([getattr(mesh, name) for mesh in meshes]) for name in ("vertices", "joints"))
-        return torch.cat(joints)[back], HandMesh(vertices[back], own_joints[back])
+        index, *told = (torch.cat(part) for part in zip(*parts, strict=True))
+        back = index.argsort()
+        return tuple(points[back] for points in told)
 
-    def _of_moments(self, views: CubeViews, seen: SeenHand, moments: int) -> tuple[Float[Tensor, "B J 3"], HandMesh]:
+    def _of_moments(self, views: CubeViews, seen: SeenHand, moments: int) -> tuple[Tensor, ...]:
         """Likewise, of moments that were all seen by as many views."""
         count = len(views) // moments
         half_m, parameters, joints = views.half_m[::count], seen.model, seen.joints
@@ -111,15 +109,12 @@ class DepthHandPredictor:
             T_candidate_view = views.to_candidates(moments, first)
             found = self.model.fuse(seen, T_candidate_view, moments)
             T_view_hand, parameters = torch.linalg.inv(T_candidate_view), found.model
-            joints = transform(T_view_hand, found.views.joints.repeat_interleave(count, 0))
+            joints = in_views(found.views.joints, T_view_hand)
         if self.fitting is not None:
             evidence = DepthEvidence.of(views, self.fitting.evidence, generator_for(0, 1))
             parameters = fit_hands(self.hand, parameters, half_m, T_view_hand, evidence, self.fitting)
-        one = pose_parameters(self.hand, parameters, half_m)
-        vertices, own_joints = (
-            transform(T_view_hand, points.repeat_interleave(count, 0)) for points in (one.vertices, one.joints)
-        )
-        return joints, HandMesh(vertices, own_joints)
+        mesh = pose_in_views(self.hand, parameters, half_m, T_view_hand)
+        return joints, mesh.joints, mesh.vertices
 
 
 def beside_depth(

@@ -90,6 +90,13 @@ def data_to_model(
     return torch.where(seen.blind | ~nearest.found.all(1), 0, torch.where(nearest.found, distance, 0).mean(1))
 
 
+def misfit(
+    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], seen: DepthEvidence, config: EvidenceConfig
+) -> Float[Tensor, "B"]:
+    """Eq. 5 and 6 together."""
+    return model_to_data(vertices, faces, seen, config) + data_to_model(vertices, faces, seen, config)
+
+
 def _to_nearest(
     material: Float[Tensor, "B H W 3"],
     outside: Bool[Tensor, "B H W"],

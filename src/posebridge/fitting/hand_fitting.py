@@ -9,10 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.parametric_hand import HandParameters, ParametricHand, pose_parameters
-from posebridge.cameras.multiview import transform
+from posebridge.bodies.parametric_hand import HandParameters, ParametricHand, pose_in_views
 from posebridge.errors import InputError
-from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
 from posebridge.networks.depth_hand import rotation_from_columns
 
 
@@ -47,13 +46,12 @@ def fit_hands(
     """
     count, views = len(half_m), len(T_view_hand) // len(half_m)
     start = HandParameters(*(value.detach() for value in vars(start).values()))
-    faces, evidence = hand.faces(half_m.device), config.evidence
+    faces = hand.faces(half_m.device)
     says = (~seen.blind).to(half_m).unflatten(0, (count, views))
 
-    def misfit(parameters: HandParameters) -> Float[Tensor, "B"]:
-        vertices = pose_parameters(hand, parameters, half_m).vertices
-        there = transform(T_view_hand, vertices.repeat_interleave(views, 0))
-        apart = model_to_data(there, faces, seen, evidence) + data_to_model(there, faces, seen, evidence)
+    def over_views(parameters: HandParameters) -> Float[Tensor, "B"]:
+        vertices = pose_in_views(hand, parameters, half_m, T_view_hand).vertices
+        apart = misfit(vertices, faces, seen, config.evidence)
         return (apart.unflatten(0, (count, views)) * says).sum(1) / says.sum(1).clamp_min(1)
 
     with torch.enable_grad():
@@ -67,11 +65,11 @@ def fit_hands(
             moved = HandParameters(pose, shape, start.R @ rotation_from_columns(turn), place)
             prior = config.shape_weight * shape.square().sum() + config.pose_weight * (pose - start.pose).square().sum()
             adam.zero_grad()
-            (misfit(moved).sum() + prior).backward()
+            (over_views(moved).sum() + prior).backward()
             adam.step()
     with torch.no_grad():
         moved = HandParameters(pose.detach(), shape.detach(), start.R @ rotation_from_columns(turn), place.detach())
-        better = misfit(moved) < misfit(start)
+        better = over_views(moved) < over_views(start)
         return HandParameters(
             *(
                 torch.where(better.view(-1, *[1] * (old.ndim - 1)), new, old)

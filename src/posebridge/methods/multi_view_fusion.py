@@ -11,7 +11,7 @@ from posebridge.bodies.parametric_hand import HandMesh, pose_parameters
 from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
-from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.training.depth_training import (
@@ -20,6 +20,7 @@ from posebridge.training.depth_training import (
     FusedInViews,
     FusionTraining,
     SingleViewTraining,
+    fused_lessons,
     fused_terms,
     mean_of_stacks,
     model_terms,
@@ -159,13 +160,7 @@ class FineTuning(DepthStage):
         evidence = DepthEvidence.of(views, own.evidence, generator)
         stacks = self.see(drawn.shown)
         fused = FusedInViews.of(self.model, self.hand, stacks[-1], views, sets, generator)
-        # Where there is no hand to see, lessons of one's own making would run away: they end a little beyond the cube.
-        teacher = HandMesh(fused.hand.vertices, fused.joints)
-        if own.teacher is not None and own.distillation_weight > 0:
-            teacher = fused.fitted(self.hand, evidence, own.teacher)
-        taught = HandMesh(
-            *(points.detach().clamp(-_FARTHEST, _FARTHEST) for points in (teacher.vertices, teacher.joints))
-        )
+        taught = self._taught(fused, evidence)
         other = _another_view(sets, own.views, generator).to(views.depth_m.device)
         found: list[Terms] = []
         for seen in stacks:
@@ -174,20 +169,32 @@ class FineTuning(DepthStage):
             lesson = {**pixel_terms(seen, taught.joints, beta), **model_terms(mesh, taught, beta)}
             fitting = self._misfits({"fitting": (mesh.vertices, evidence), "cross": (elsewhere, evidence.take(other))})
             found.append({**fitting, **_named("taught_", lesson), **prior_terms(self.spheres, mesh, seen.model)})
-        fitting = self._misfits({"fused_fitting": (fused.hand.vertices, evidence)})
-        prior = prior_terms(self.spheres, fused.hand, fused.told.model)
-        terms = {**mean_of_stacks(found), **fitting, **_named("fused_", prior)}
-        if own.teacher is None:  # fused hands have nothing to learn from themselves
-            return terms
-        return {**terms, **_named("fused_taught_", fused_terms(self.spheres, fused, taught, beta))}
+        return {
+            **mean_of_stacks(found),
+            **self._misfits({"fused_fitting": (fused.hand.vertices, evidence)}),
+            **_named("fused_", prior_terms(self.spheres, fused.hand, fused.told.model)),
+            # Fused hands differ from what they teach only where that is fitted, and only then these have a weight.
+            **_named("fused_taught_", fused_lessons(fused, taught, beta)),
+        }
+
+    def _taught(self, fused: FusedInViews, seen: DepthEvidence) -> HandMesh:
+        """What stands for labels in every view. Where there is no hand to see, lessons of one's own making would run
+        away: they end a little beyond the cube.
+        """
+        teacher = HandMesh(fused.hand.vertices, fused.joints)
+        if self.own.teacher is not None and self.own.distillation_weight > 0:
+            teacher = fused.fitted(self.hand, seen, self.own.teacher)
+        return HandMesh(
+            *(points.detach().clamp(-_FARTHEST, _FARTHEST) for points in (teacher.vertices, teacher.joints))
+        )
 
     def _misfits(self, meshes: Mapping[str, tuple[Float[Tensor, "B V 3"], DepthEvidence]]) -> Terms:
         """Eq. 5 and 6 together, the mean over views; of the terms that have a weight."""
         terms: Terms = {}
         for name, (vertices, evidence) in meshes.items():
             if name in self.term_weights:
-                sides = (vertices, self.hand.faces(vertices.device), evidence, self.own.evidence)
-                terms[name] = (model_to_data(*sides) + data_to_model(*sides)).mean()
+                faces = self.hand.faces(vertices.device)
+                terms[name] = misfit(vertices, faces, evidence, self.own.evidence).mean()
         return terms
 
 

@@ -14,7 +14,7 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.held import Held
 from posebridge.draw import generator_for
-from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
 from posebridge.networks.depth_hand import SeenHand
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.view_fusion import Views, mean_of_views, median_of_views, weighted_mean_of_views
@@ -79,12 +79,11 @@ def _errors(
 
     fitting, faces = EvidenceConfig(), hand.faces(first.device)
     evidence = DepthEvidence.of(crops, fitting, generator_for(0, 1))
-    sides = (own.vertices, faces, evidence, fitting)
     return {
         "pixels_mm": away(seen.joints, truth.joints),
         "model_mm": away(own.joints, truth.joints),
         "mesh_mm": away(own.vertices, truth.vertices),
-        "misfit_mm": half_mm * (model_to_data(*sides) + data_to_model(*sides)) / 2,
+        "misfit_mm": half_mm * misfit(own.vertices, faces, evidence, fitting) / 2,
         "fused_pixels_mm": away(fused.views.joints, truth.joints[::views]),
         "fused_model_mm": away(fused_hand.joints, truth.joints[::views]),
         "fused_mesh_mm": away(fused_hand.vertices, truth.vertices[::views]),

@@ -9,7 +9,8 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from posebridge.bodies.collision_spheres import CollisionSpheres
-from posebridge.bodies.parametric_hand import HandMesh, HandParameters, ParametricHand, pose_parameters
+from posebridge.bodies.parametric_hand import HandMesh, HandParameters, ParametricHand, pose_in_views, pose_parameters
+from posebridge.cameras.multiview import in_views
 from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.streams import Stream
@@ -18,7 +19,7 @@ from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
 from posebridge.geometry.offset_maps import encode_offsets
 from posebridge.networks.depth_hand import SeenHand
 from posebridge.networks.depth_hand_model import DepthHandModel, FusedHand
-from posebridge.training.depth_views import DepthContext, DepthViewConfig, DrawnViews, in_views
+from posebridge.training.depth_views import DepthContext, DepthViewConfig, DrawnViews
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Stage, Terms
 
@@ -163,15 +164,14 @@ class FusedInViews:
         T_candidate_view = views.to_candidates(sets, candidate)
         told = model.fuse(seen, T_candidate_view, sets)
         half_m = views.half_m.view(sets, count).gather(1, candidate[:, None])[:, 0]
-        own, back = pose_parameters(hand, told.model, half_m), torch.linalg.inv(T_candidate_view)
-        mesh = HandMesh(in_views(own.vertices, back), in_views(own.joints, back))
+        back = torch.linalg.inv(T_candidate_view)
+        mesh = pose_in_views(hand, told.model, half_m, back)
         return cls(told, in_views(told.views.joints, back), mesh, half_m, back)
 
     def fitted(self, hand: ParametricHand, seen: DepthEvidence, config: HandFittingConfig) -> HandMesh:
         """The hands when they have been moved to explain what all their views saw, in these; without gradients."""
         moved = fit_hands(hand, self.told.model, self.half_m, self.T_view_candidate, seen, config)
-        own = pose_parameters(hand, moved, self.half_m)
-        return HandMesh(in_views(own.vertices, self.T_view_candidate), in_views(own.joints, self.T_view_candidate))
+        return pose_in_views(hand, moved, self.half_m, self.T_view_candidate)
 
 
 def true_hand(batch: LabelledBatch, views: CubeViews) -> HandMesh:
@@ -218,12 +218,13 @@ def prior_terms(spheres: CollisionSpheres, own: HandMesh, model: HandParameters)
 
 
 def fused_terms(spheres: CollisionSpheres, fused: FusedInViews, wanted: HandMesh, beta: float) -> Terms:
-    """Fused hands against hands that are known."""
-    return {
-        "joints": _smooth_l1(fused.joints, wanted.joints, beta),
-        **model_terms(fused.hand, wanted, beta),
-        **prior_terms(spheres, fused.hand, fused.told.model),
-    }
+    """Fused hands against hands that are known, and the prior."""
+    return {**fused_lessons(fused, wanted, beta), **prior_terms(spheres, fused.hand, fused.told.model)}
+
+
+def fused_lessons(fused: FusedInViews, wanted: HandMesh, beta: float) -> Terms:
+    """Eq. 7 and 9."""
+    return {"joints": _smooth_l1(fused.joints, wanted.joints, beta), **model_terms(fused.hand, wanted, beta)}
 
 
 def _at(values: Float[Tensor, "B J D h w"], place: tuple[Tensor, ...]) -> Float[Tensor, "n J D"]:

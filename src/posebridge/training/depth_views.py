@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Generator
 
 from posebridge.bodies.parametric_hand import ParametricHand
-from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig, draw_views
 from posebridge.data.cube_views import CubeViews
@@ -72,8 +70,3 @@ class DrawnViews:
         shift = 2 * uniform(generator, -config.shift, config.shift, len(views)).to(device)
         whole = views.moved(T, shift)
         return cls(whole, whole.with_depth(erased(whole.depth_m, generator, config.erased_share)))
-
-
-def in_views(points: Float[Tensor, "S N 3"], T_view_candidate: Float[Tensor, "B 4 4"]) -> Float[Tensor, "B N 3"]:
-    """Points of sets, in the spaces of all their views."""
-    return transform(T_view_candidate, points.repeat_interleave(len(T_view_candidate) // len(points), 0))

@@ -17,11 +17,11 @@ from torch import Tensor
 from posebridge.bodies.anny import hand
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
+from posebridge.fitting import depth_misfit
 from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
 from posebridge.geometry import closest_point
 from posebridge.rendering import rasterise
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands, with_meshes
-from posebridge.training import model_fitting
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ def table(options: Options) -> str:
             lines.append(f"| {name} | {1000 * fast:.0f} | | |")
             continue
         with (
-            patch.object(model_fitting, "rasterise", rasterise.rasterise),
-            patch.object(model_fitting, "closest_points", closest_point.closest_points),
+            patch.object(depth_misfit, "rasterise", rasterise.rasterise),
+            patch.object(depth_misfit, "closest_points", closest_point.closest_points),
         ):
             slow = _seconds(step(*losses))
         lines.append(f"| {name} | {1000 * fast:.0f} | {1000 * slow:.0f} | {slow / fast:.0f} |")

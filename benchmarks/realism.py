@@ -9,7 +9,7 @@ checkpoint; they are only scored.
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -93,7 +93,7 @@ class Benchmark:
     hardware: Hardware = field(default_factory=Hardware)
 
 
-def run(config: Benchmark) -> list[dict[str, float | str | int]]:
+def run(config: Benchmark) -> list[dict[str, Any]]:
     real = Held(open_target(TargetConfig(config.images, hand=config.hand, size_px=SMALL.size_px))).all()
     truth = KeypointSet.load(config.labels)
     rows = []
@@ -139,7 +139,7 @@ def train_on(domain: HandDomain, name: str, seed: int, config: Benchmark) -> tup
     return left.network, reference_length(joints_of_source(samples), HAND21).mean().item()
 
 
-def table(rows: list[dict[str, float | str | int]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """Mean over seeds, and the change against street, paired by seed."""
     base = {row["seed"]: row["pck_005"] for row in rows if row["variant"] == "street"}
     lines = ["| trained on | PCK@0.05 | against street |", "|---|---|---|"]

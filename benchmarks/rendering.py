@@ -137,7 +137,7 @@ def depth_routes(size_px: int) -> dict[str, float]:
 
 def open3d_depth(placed: Placed, faces: torch.Tensor, size_px: int) -> list[object]:
     """Depth by Open3D's ray casting: a scene, rays and a hit distance for each hand."""
-    import open3d as o3d
+    import open3d as o3d  # pyright: ignore[reportMissingImports]
 
     depths = []
     triangles = o3d.core.Tensor(faces.int().numpy().astype("uint32"))

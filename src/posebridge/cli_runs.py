@@ -171,10 +171,10 @@ class AdaptCommand:
     """A trained model (a run or its folder) to start from, instead of training one."""
 
     domain: str = "varied"
-    """Look of the rendered source: varied, studio or street."""
+    """Look of the rendered source: varied, studio or street; of depth also bare."""
 
     size: Literal["small", "full"] = "small"
-    """small is made for CPUs (96 px), full for a GPU (256 px)."""
+    """small is made for CPUs (96 px; depth 64 px), full for a GPU (256 px; depth 128 px)."""
 
     truth: Path | None = None
     """Labels of the target (.npz as for posebridge score), for measuring only; nothing is chosen by them."""

@@ -58,7 +58,7 @@ class TrainCommand:
     adaptation; supervised-target reads the target's training labels, as the upper bound to measure by."""
 
     size: Literal["small", "full"] = "small"
-    """small is made for CPUs (64 px, a first look), full for a GPU (256 px, the paper's values)."""
+    """small is made for CPUs (64 px, a first look), full for a GPU (256 px, of depth 128 px; the paper's values)."""
 
     seed: int = 0
     """Seed of everything that is drawn."""

@@ -80,6 +80,13 @@ def test_few_moments_are_not_learnt_from_for_long(batch, calibrated, sets, steps
     assert size.method.single == SMALL.method.single
 
 
+def test_moments_that_fewer_cameras_saw_do_not_count(batch):
+    """Of three moments two were seen by three cameras, one by two."""
+    frames = batch.unlabelled().take(torch.arange(8))
+    tuning = for_target(SMALL, frames).method.fine_tuning
+    assert (tuning.views, tuning.schedule.steps) == (3, 30)
+
+
 def test_done_is_done(small, batch, tmp_path, monkeypatch):
     config = AdaptDepthConfig(DepthTargetConfig(one_camera(tmp_path, batch)), domain="studio")
     first = run_adapt_depth(config, tmp_path / "run", ONE_CPU)

@@ -161,23 +161,19 @@ def adapt_hands(
     return FoundHands(predictor, whole, {"source_only": before, "adapted": hands_of(predictor, whole)})
 
 
-def _views_of(frames: Observation) -> int:
-    """How many calibrated cameras saw one moment, at most; 1 where there is no calibration."""
-    return 1 if frames.T_world_cam is None else max(map(len, sets_of(frames)))
-
-
 def for_target(size: DepthFusionSize, frames: Observation) -> DepthFusionSize:
     """Fine-tuning by as many views as a moment has, but three at most; by copies of its picture, where it has one.
 
     With few moments it is shorter: networks that teach themselves on the same ones for too long drift away from them.
+    Moments that fewer cameras saw have no part in it.
     """
-    views = _views_of(frames)
+    cameras = [1] * len(frames) if frames.T_world_cam is None else [len(own) for own in sets_of(frames)]
+    views = min(_VIEWS, max(cameras))
     size = size.from_one_camera() if views == 1 else size
-    usual, moments = size.method.fine_tuning, len(frames) if views == 1 else len(sets_of(frames))
+    usual, moments = size.method.fine_tuning, sum(count >= views for count in cameras)
     steps = min(usual.schedule.steps, -(-_MOST_DRAWS * moments // usual.sets))
-    tuning = replace(
-        usual, schedule=replace(usual.schedule, steps=steps), views=_VIEWS if views == 1 else min(_VIEWS, views)
-    )
+    schedule = replace(usual.schedule, steps=steps)
+    tuning = replace(usual, schedule=schedule, views=_VIEWS if views == 1 else views)
     return replace(size, method=replace(size.method, fine_tuning=tuning))
 
 

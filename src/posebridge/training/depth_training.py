@@ -42,7 +42,7 @@ class DepthWeights:
 
 @dataclass(frozen=True)
 class DepthTrainingConfig:
-    """AdamW 1e-3 and batches of 32, as in the paper; the number of steps is not given."""
+    """AdamW and batches of 32 in the paper, which gives neither rate nor steps; here of 30, sets being whole."""
 
     schedule: Schedule = field(
         default_factory=lambda: Schedule(steps=40_000, learning_rate=1e-3, decay="cosine", warmup=0.02, clip_norm=5.0)

@@ -27,7 +27,7 @@ from posebridge.networks.depth_hand import SeenHand
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.rendering.rasterise_warp import rasterise
 
-NEAR_M = 0.01  # a mesh explains what was measured so near to it, along the ray
+NEAR_M = 0.01  # a mesh explains what was measured so near to its own depth
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class MeshSet:
     key: np.ndarray  # (N,)
     vertices_mm: np.ndarray  # (N, V, 3) float32
     pixel_joints_mm: np.ndarray  # (N, J, 3) float32: the joints as the pixels tell them, apart from the mesh
-    apart_mm: np.ndarray  # (N,) median distance to the measured depth along the ray
+    apart_mm: np.ndarray  # (N,) median difference to the measured depth; NaN where they share no pixel
     faces: np.ndarray  # (F, 3) corners of each face, counter-clockwise as seen from outside
 
     @classmethod

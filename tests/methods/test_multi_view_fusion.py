@@ -20,7 +20,7 @@ from posebridge.training.depth_training import FusedInViews
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
 from training.dots import ONE_CPU, with_trainer
-from training.hands import depth_context
+from training.hands import TINY, depth_context
 from training.test_depth_training import QUICK, STILL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -107,9 +107,16 @@ def test_fitted_fused_hands_explain_their_views_better(context):
 
 def test_fitting_moves_hand_models(context):
     stage = tuning(context)
-    assert moved(stage, "fitting") == {"pixels": False, "whole": True, "fusion": False, "fused_hand": False}
-    assert moved(stage, "cross") == {"pixels": False, "whole": True, "fusion": False, "fused_hand": False}
+    for term in ("fitting", "cross"):
+        assert moved(stage, term) == {"pixels": False, "whole": True, "fusion": False, "fused_hand": False}
     assert moved(stage, "fused_fitting")["fused_hand"]
+
+
+def test_fitting_moves_the_pixels_on_whose_joints_a_hand_lies():
+    stage = tuning(depth_context(network=replace(TINY, model_width=16)))
+    for term in ("fitting", "cross"):
+        assert moved(stage, term)["pixels"]
+    assert moved(stage, "fused_fitting")["fusion"]
 
 
 @pytest.mark.parametrize(

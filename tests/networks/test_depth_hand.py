@@ -100,6 +100,22 @@ def test_what_a_head_says_turns_and_moves_with_the_joints_that_it_is_told():
     torch.testing.assert_close(shift, shift[:1].expand(3, -1), atol=1e-4, rtol=1e-4)
 
 
+def test_joints_move_with_the_hand_that_lies_on_them():
+    """With its place and its turn; what the head reads off them does not pull at them."""
+    joints = posed_hands().joints.requires_grad_()
+    told = ModelHead(8, DepthHandConfig(model_width=16))(torch.randn(3, 8), joints)
+    by_place, by_pose, by_shape = (
+        torch.autograd.grad(value.sum(), joints, retain_graph=True, allow_unused=True)[0]
+        for value in (told.place, told.pose, told.shape)
+    )
+    torch.testing.assert_close(by_place, torch.full_like(joints, 1 / 21))
+    assert by_pose is None
+    assert by_shape is None
+    (by_turn,) = torch.autograd.grad(told.R[:, 0, 1].sum(), joints)
+    assert [*by_turn.abs().sum((0, 2)).nonzero()[:, 0]] == [0, 5, 17]  # wrist and outer knuckles
+    assert torch.autograd.gradcheck(palm_frame, joints.detach().double().requires_grad_())
+
+
 def test_a_head_can_only_be_told_of_the_joints_that_it_knows():
     with pytest.raises(ValueError, match="model_width needs the joints of hand21"):
         ModelHead(8, DepthHandConfig(joints=14, model_width=16))
@@ -123,10 +139,10 @@ def test_the_word_of_perfect_maps_is_the_joint():
 
 def test_a_crop_without_a_surface_gives_finite_numbers_and_gradients():
     picture, points, surface = crops()
-    made = network(stacks=2).train()
+    made = network(stacks=2, model_width=16).train()
     seen = made(picture, points, torch.zeros_like(surface))[-1]
     assert torch.equal(seen.joints, torch.zeros(2, 21, 3))
-    (seen.joints.sum() + seen.features.sum() + seen.model.place.sum()).backward()
+    (seen.joints.sum() + seen.features.sum() + seen.model.place.sum() + seen.model.R.sum()).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
 
 

@@ -148,14 +148,13 @@ class ModelHead(nn.Module):
         nn.init.zeros_(self.layer.bias)
 
     def forward(self, whole: Float[Tensor, "B C"], joints: Float[Tensor, "B J 3"]) -> HandParameters:
-        """In the space of the joints, which get no gradient from here."""
+        """In the space of the joints. They are moved with the hand that lies on them, and by nothing else from here."""
         R, middle = _UPRIGHT.to(joints), joints.new_zeros(3)
         if self.told_joints:
-            joints = joints.detach()
             R, middle = palm_frame(joints), joints.mean(1)
             with torch.autocast(joints.device.type, enabled=False):
                 told = ((joints - middle[:, None]) @ R).flatten(1), R.flatten(1), middle
-            whole = torch.cat([whole, *(value.to(whole) for value in told)], dim=1)
+            whole = torch.cat([whole, *(value.detach().to(whole) for value in told)], dim=1)
         pose, shape, turn, shift = self.layer(self.hidden(whole)).float().split(self.sizes, dim=-1)
         turned = rotation_from_columns(turn + turn.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
         with torch.autocast(joints.device.type, enabled=False):

@@ -145,7 +145,7 @@ STUDIES: Mapping[Study, Mapping[str, tuple[MethodName, Change]]] = {
 def run(config: Ablation) -> list[dict[str, Any]]:
     """All rows."""
     rows: list[dict[str, Any]] = []
-    for seed in range(config.seeds):
+    for seed in config.seed_numbers:
         gap = f"-{config.annotation_gap:g}" if config.annotation_gap else ""
         cell = config.out / f"{config.track}-{config.size}{gap}-{seed}"
         usual = TRACKS[config.track].sizes[config.size]
@@ -165,7 +165,7 @@ def run(config: Ablation) -> list[dict[str, Any]]:
             outcome = run_synthshift(what, folder, config.hardware, change=change)
             rows.append({**outcome.row(), "variant": name, **outcome.groups("adapted")})
             config.keep(rows)
-    return rows
+    return config.with_others(rows)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -10,7 +10,7 @@ hands of the target, nothing aligned.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import tyro
 
@@ -32,6 +32,7 @@ from posebridge.recipes.depth_fusion_measure import HandErrors
 
 Study = Literal["losses", "fusion", "views", "frames", "stacks", "translation"]
 Change = Callable[[DepthFusionSize], DepthFusionSize]
+RowT = TypeVar("RowT")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,9 @@ class DepthFusion(OverSeeds):
 
     steps: int | None = None
     """Of fine-tuning; without it as many as the size has."""
+
+    rows: tuple[str, ...] = ()
+    """Those of the study that are wanted; without it all."""
 
     out: Path = Path("runs/depth_fusion")
     """Folder of the runs; finished stages there are not trained again."""
@@ -111,24 +115,33 @@ STUDIES: Mapping[str, Mapping[str, Variant]] = {
 
 
 def run(config: DepthFusion) -> list[dict[str, Any]]:
-    """All rows."""
+    """All rows. Raises ``InputError`` for a row that the study doesn't have."""
     rows: list[dict[str, Any]] = []
-    for seed in range(config.seeds):
+    fusions = _chosen(config, FUSIONS) if config.study == "fusion" else {}
+    variants = {} if config.study == "fusion" else _chosen(config, STUDIES[config.study])
+    for seed in config.seed_numbers:
         length = "" if config.steps is None else f"-{config.steps}"
         cell = config.out / f"{config.target}-{config.size}-{seed}{length}"
         base = DepthFusionConfig(config.size, seed, config.target)
         data = render_data(SIZES[config.size], base)
         shared = replace(base, pretrained=config.out / f"pretrained-{config.size}-{seed}")
         if config.study == "fusion":
-            found = compare_fusions(shared, cell / "fusion", config.hardware, FUSIONS, data)
+            found = compare_fusions(shared, cell / "fusion", config.hardware, fusions, data)
             rows += [_row(seed, name, errors) for name, errors in found.items()]
             config.keep(rows)
-        for name, variant in STUDIES.get(config.study, {}).items():
+        for name, variant in variants.items():
             own, change = replace(shared, frames=variant.frames), _for_steps(config.steps, variant.change)
             found = run_depth_fusion(own, cell / name, config.hardware, change, data)
             rows += [_row(seed, f"{name}: {phase}", errors) for phase, errors in found.items()]
             config.keep(rows)
-    return rows
+    return config.with_others(rows)
+
+
+def _chosen(config: DepthFusion, all_rows: Mapping[str, RowT]) -> Mapping[str, RowT]:
+    if unknown := set(config.rows) - set(all_rows):
+        known = "; ".join(all_rows)
+        raise InputError(f"{config.study} has no row {', '.join(sorted(unknown))}: choose from {known}")
+    return {name: row for name, row in all_rows.items() if not config.rows or name in config.rows}
 
 
 def _for_steps(steps: int | None, change: Change) -> Change:

@@ -19,7 +19,10 @@ class OverSeeds:
     """small runs on two CPU cores, full on a GPU."""
 
     seeds: int = 3
-    """Number of seeds, from 0 on."""
+    """Number of seeds."""
+
+    first_seed: int = 0
+    """The first of them."""
 
     sets: Path | None = None
     """Folder where rendered sets are kept as shards, and read from; without it they are rendered in memory."""
@@ -27,12 +30,24 @@ class OverSeeds:
     json: Path | None = None
     """Where the rows go."""
 
+    beside: tuple[Path, ...] = ()
+    """Rows of other runs, as --json left them, that stand in the table, too: the work can be shared."""
+
     hardware: Hardware = field(default_factory=Hardware)
+
+    @property
+    def seed_numbers(self) -> range:
+        """The seeds of this run."""
+        return range(self.first_seed, self.first_seed + self.seeds)
 
     def keep(self, rows: Sequence[dict[str, Any]]) -> None:
         """Write the rows so far, if they are asked for."""
         if self.json is not None:
             self.json.write_text(json.dumps(rows, indent=1))
+
+    def with_others(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """These rows and those of the runs beside."""
+        return [*rows, *(row for file in self.beside for row in json.loads(file.read_text()))]
 
 
 def seeds_table(

@@ -49,7 +49,7 @@ def run(config: Benchmark) -> list[Row]:
     if unknown := set(methods) - set(METHODS):
         raise InputError(f"unknown methods: {', '.join(sorted(unknown))}; choose from {', '.join(METHODS)}")
     adapting = [method for method in ADAPTING if method in methods] or ["mean_teacher"]
-    for seed in range(config.seeds):
+    for seed in config.seed_numbers:
         cell = config.out / f"{config.track}-{config.size}-{config.footage}-{config.annotation_gap:g}-{seed}"
         bounds = cell / "bounds" if len(adapting) > 1 else None
         for method in adapting:
@@ -62,7 +62,7 @@ def run(config: Benchmark) -> list[Row]:
             if method in methods:
                 rows.append({**row, **outcome.groups("adapted")})
             config.keep(rows)
-    return rows
+    return config.with_others(rows)
 
 
 def _cell(config: Benchmark, method: MethodName, seed: int, bounds: Path | None) -> SynthShiftConfig:

@@ -14,6 +14,7 @@ from posebridge.networks.depth_hand import (
     ModelHead,
     SeenHand,
     bounded,
+    moving_joints,
     palm_frame,
     rotation_from_columns,
 )
@@ -100,18 +101,27 @@ def test_what_a_head_says_turns_and_moves_with_the_joints_that_it_is_told():
     torch.testing.assert_close(shift, shift[:1].expand(3, -1), atol=1e-4, rtol=1e-4)
 
 
-def test_joints_move_with_the_hand_that_lies_on_them():
-    """With its place and its turn; what the head reads off them does not pull at them."""
+def test_a_head_does_not_move_the_joints_that_it_is_told():
     joints = posed_hands().joints.requires_grad_()
     told = ModelHead(8, DepthHandConfig(model_width=16))(torch.randn(3, 8), joints)
-    by_place, by_pose, by_shape = (
-        torch.autograd.grad(value.sum(), joints, retain_graph=True, allow_unused=True)[0]
-        for value in (told.place, told.pose, told.shape)
-    )
+    total = sum(value.sum() for value in vars(told).values())
+    assert torch.autograd.grad(total, joints, allow_unused=True)[0] is None
+
+
+def test_hands_may_move_the_joints_on_which_they_lie():
+    """As if they were turned and moved with the palm's frame and the joints' middle."""
+    joints = posed_hands().joints.requires_grad_()
+    hands = ModelHead(8, DepthHandConfig(model_width=16))(torch.randn(3, 8), joints)
+    moving = moving_joints(hands, joints)
+    for name, value in vars(moving).items():
+        torch.testing.assert_close(value, getattr(hands, name))
+    (by_place,) = torch.autograd.grad(moving.place.sum(), joints)
     torch.testing.assert_close(by_place, torch.full_like(joints, 1 / 21))
-    assert by_pose is None
-    assert by_shape is None
-    (by_turn,) = torch.autograd.grad(told.R[:, 0, 1].sum(), joints)
+    weights = torch.randn(3, 3, 3)
+    carried = palm_frame(joints) @ (palm_frame(joints).mT @ hands.R).detach()
+    (expected,) = torch.autograd.grad((weights * carried).sum(), joints)
+    (by_turn,) = torch.autograd.grad((weights * moving.R).sum(), joints)
+    torch.testing.assert_close(by_turn, expected)
     assert [*by_turn.abs().sum((0, 2)).nonzero()[:, 0]] == [0, 5, 17]  # wrist and outer knuckles
     assert torch.autograd.gradcheck(palm_frame, joints.detach().double().requires_grad_())
 
@@ -142,7 +152,8 @@ def test_a_crop_without_a_surface_gives_finite_numbers_and_gradients():
     made = network(stacks=2, model_width=16).train()
     seen = made(picture, points, torch.zeros_like(surface))[-1]
     assert torch.equal(seen.joints, torch.zeros(2, 21, 3))
-    (seen.joints.sum() + seen.features.sum() + seen.model.place.sum() + seen.model.R.sum()).backward()
+    moving = moving_joints(seen.model, seen.joints)
+    (seen.joints.sum() + seen.features.sum() + moving.place.sum() + moving.R.sum()).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
 
 

@@ -7,12 +7,13 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from posebridge.bodies.parametric_hand import HandMesh, pose_parameters
+from posebridge.bodies.parametric_hand import HandMesh, HandParameters, pose_in_views, pose_parameters
 from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
 from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
 from posebridge.fitting.hand_fitting import HandFittingConfig
+from posebridge.networks.depth_hand import moving_joints
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.training.depth_training import (
     DepthStage,
@@ -165,13 +166,16 @@ class FineTuning(DepthStage):
         found: list[Terms] = []
         for seen in stacks:
             mesh = pose_parameters(self.hand, seen.model, views.half_m)
-            elsewhere = transform(views.world_to_cube[other] @ views.cube_to_world, mesh.vertices)
             lesson = {**pixel_terms(seen, taught.joints, beta), **model_terms(mesh, taught, beta)}
-            fitting = self._misfits({"fitting": (mesh.vertices, evidence), "cross": (elsewhere, evidence.take(other))})
+            own_view = pose_parameters(self.hand, self._movable(seen.model, seen.joints), views.half_m).vertices
+            elsewhere = transform(views.world_to_cube[other] @ views.cube_to_world, own_view)
+            fitting = self._misfits({"fitting": (own_view, evidence), "cross": (elsewhere, evidence.take(other))})
             found.append({**fitting, **_named("taught_", lesson), **prior_terms(self.spheres, mesh, seen.model)})
+        movable = self._movable(fused.told.model, fused.told.views.joints)
+        in_all_views = pose_in_views(self.hand, movable, fused.half_m, fused.T_view_candidate).vertices
         return {
             **mean_of_stacks(found),
-            **self._misfits({"fused_fitting": (fused.hand.vertices, evidence)}),
+            **self._misfits({"fused_fitting": (in_all_views, evidence)}),
             **_named("fused_", prior_terms(self.spheres, fused.hand, fused.told.model)),
             # Fused hands differ from what they teach only where that is fitted, and only then these have a weight.
             **_named("fused_taught_", fused_lessons(fused, taught, beta)),
@@ -187,6 +191,10 @@ class FineTuning(DepthStage):
         return HandMesh(
             *(points.detach().clamp(-_FARTHEST, _FARTHEST) for points in (teacher.vertices, teacher.joints))
         )
+
+    def _movable(self, hands: HandParameters, joints: Float[Tensor, "B J 3"]) -> HandParameters:
+        """Hands that take the joints along on which they lie; the paper's head lies on none."""
+        return hands if self.model.single.config.model_width is None else moving_joints(hands, joints)
 
     def _misfits(self, meshes: Mapping[str, tuple[Float[Tensor, "B V 3"], DepthEvidence]]) -> Terms:
         """Eq. 5 and 6 together, the mean over views; of the terms that have a weight."""

@@ -148,13 +148,14 @@ class ModelHead(nn.Module):
         nn.init.zeros_(self.layer.bias)
 
     def forward(self, whole: Float[Tensor, "B C"], joints: Float[Tensor, "B J 3"]) -> HandParameters:
-        """In the space of the joints. They are moved with the hand that lies on them, and by nothing else from here."""
+        """In the space of the joints, which get no gradient from here; see ``moving_joints``."""
         R, middle = _UPRIGHT.to(joints), joints.new_zeros(3)
         if self.told_joints:
+            joints = joints.detach()
             R, middle = palm_frame(joints), joints.mean(1)
             with torch.autocast(joints.device.type, enabled=False):
                 told = ((joints - middle[:, None]) @ R).flatten(1), R.flatten(1), middle
-            whole = torch.cat([whole, *(value.detach().to(whole) for value in told)], dim=1)
+            whole = torch.cat([whole, *(value.to(whole) for value in told)], dim=1)
         pose, shape, turn, shift = self.layer(self.hidden(whole)).float().split(self.sizes, dim=-1)
         turned = rotation_from_columns(turn + turn.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
         with torch.autocast(joints.device.type, enabled=False):
@@ -191,6 +192,16 @@ def bounded(shape: Float[Tensor, "B S"], free: float = 2.0, most: float = 3.0) -
     beyond = (shape.abs() - free).clamp_min(0)
     room = most - free
     return shape.clamp(-free, free) + shape.sign() * room * (beyond / room).tanh()
+
+
+def moving_joints(hands: HandParameters, joints: Float[Tensor, "B J 3"]) -> HandParameters:
+    """The same hands, but what turns and moves them turns and moves the joints on which a head was told that they lie.
+
+    This is for losses without labels. Labels teach the joints themselves, and better.
+    """
+    R, middle = palm_frame(joints), joints.mean(1)
+    turned = R @ R.detach().mT @ hands.R
+    return HandParameters(hands.pose, hands.shape, turned, hands.place + middle - middle.detach())
 
 
 def palm_frame(joints: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B 3 3"]:

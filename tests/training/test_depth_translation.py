@@ -77,7 +77,7 @@ def test_the_look_of_the_target_is_taken_over(tmp_path):
     gone = (found == 0) & surface
     in_bands, beside = (gone[..., where].sum() / surface[..., where].sum() for where in (missed, ~missed))
     assert in_bands > 0.15
-    assert beside < in_bands / 2
+    assert beside < in_bands / 2.5
 
 
 def test_labels_and_the_other_share_stay():

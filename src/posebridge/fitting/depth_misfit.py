@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from posebridge.data.cube_views import CubeViews
-from posebridge.geometry.closest_point_warp import closest_points
+from posebridge.geometry.closest_point_warp import MeshTrees, closest_points
 from posebridge.geometry.triangles import corners_of
 from posebridge.rendering.rasterise_warp import rasterise
 
@@ -82,19 +82,27 @@ def model_to_data(
 
 
 def data_to_model(
-    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], seen: DepthEvidence, config: EvidenceConfig
+    vertices: Float[Tensor, "B V 3"],
+    faces: Int[Tensor, "F 3"],
+    seen: DepthEvidence,
+    config: EvidenceConfig,
+    trees: MeshTrees | None = None,
 ) -> Float[Tensor, "B"]:
-    """Eq. 6: the mean distance from what the view saw to the mesh."""
-    nearest = closest_points(seen.drawn, vertices.detach(), faces)
+    """Eq. 6: the mean distance from what the view saw to the mesh. ``trees`` are for meshes that move call by call."""
+    nearest = closest_points(seen.drawn, vertices.detach(), faces, trees)
     distance = _length(nearest.on(vertices, faces) - seen.drawn).clamp_max(config.most)
     return torch.where(seen.blind | ~nearest.found.all(1), 0, torch.where(nearest.found, distance, 0).mean(1))
 
 
 def misfit(
-    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], seen: DepthEvidence, config: EvidenceConfig
+    vertices: Float[Tensor, "B V 3"],
+    faces: Int[Tensor, "F 3"],
+    seen: DepthEvidence,
+    config: EvidenceConfig,
+    trees: MeshTrees | None = None,
 ) -> Float[Tensor, "B"]:
-    """Eq. 5 and 6 together."""
-    return model_to_data(vertices, faces, seen, config) + data_to_model(vertices, faces, seen, config)
+    """Eq. 5 and 6 together. ``trees`` are for meshes that move call by call."""
+    return model_to_data(vertices, faces, seen, config) + data_to_model(vertices, faces, seen, config, trees)
 
 
 def _to_nearest(

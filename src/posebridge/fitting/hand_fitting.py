@@ -12,6 +12,7 @@ from torch import Tensor
 from posebridge.bodies.parametric_hand import HandParameters, ParametricHand, pose_in_views
 from posebridge.errors import InputError
 from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
+from posebridge.geometry.closest_point_warp import MeshTrees
 from posebridge.networks.depth_hand import rotation_from_columns
 
 
@@ -48,10 +49,11 @@ def fit_hands(
     start = HandParameters(*(value.detach() for value in vars(start).values()))
     faces = hand.faces(half_m.device)
     says = (~seen.blind).to(half_m).unflatten(0, (count, views))
+    trees = MeshTrees()
 
     def over_views(parameters: HandParameters) -> Float[Tensor, "B"]:
         vertices = pose_in_views(hand, parameters, half_m, T_view_hand).vertices
-        apart = misfit(vertices, faces, seen, config.evidence)
+        apart = misfit(vertices, faces, seen, config.evidence, trees)
         return (apart.unflatten(0, (count, views)) * says).sum(1) / says.sum(1).clamp_min(1)
 
     with torch.enable_grad():
@@ -59,17 +61,20 @@ def fit_hands(
         pose, shape, turn, place = (
             value.clone().requires_grad_() for value in (start.pose, start.shape, upright, start.place)
         )
+        misfits: list[Tensor] = []
         adam = torch.optim.Adam([pose, shape, turn, place], lr=config.learning_rate)
         for step in range(config.steps):
             adam.param_groups[0]["lr"] = config.learning_rate * (1 + cos(pi * step / config.steps)) / 2
             moved = HandParameters(pose, shape, start.R @ rotation_from_columns(turn), place)
             prior = config.shape_weight * shape.square().sum() + config.pose_weight * (pose - start.pose).square().sum()
+            apart = over_views(moved)
+            misfits.append(apart.detach())
             adam.zero_grad()
-            (over_views(moved).sum() + prior).backward()
+            (apart.sum() + prior).backward()
             adam.step()
     with torch.no_grad():
         moved = HandParameters(pose.detach(), shape.detach(), start.R @ rotation_from_columns(turn), place.detach())
-        better = over_views(moved) < over_views(start)
+        better = over_views(moved) < misfits[0]
         return HandParameters(
             *(
                 torch.where(better.view(-1, *[1] * (old.ndim - 1)), new, old)

@@ -8,6 +8,7 @@ Brute force are the readable twins of rasteriser and closest points, which try e
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from unittest.mock import patch
 
 import torch
@@ -18,8 +19,9 @@ from posebridge.bodies.anny import hand
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
 from posebridge.fitting import depth_misfit
-from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
-from posebridge.geometry import closest_point
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, Search, data_to_model, model_to_data
+from posebridge.geometry import closest_point, closest_point_warp
+from posebridge.geometry.closest_point_warp import MovingMeshSearch
 from posebridge.rendering import rasterise
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands, with_meshes
 
@@ -60,23 +62,25 @@ def table(options: Options) -> str:
 
         return run
 
+    def least(run: Callable[[], None]) -> float:
+        return min(_seconds(run) for _ in range(options.repeats + 1))
+
     lines = ["| | Warp, ms | brute force, ms | ratio |", "|---|---|---|---|"]
-    rows = {
-        "model to data": (model_to_data,),
-        "data to model": (data_to_model,),
-        "both": (model_to_data, data_to_model),
+    rows: dict[str, Callable[[Search], list[Callable[..., Tensor]]]] = {
+        "model to data": lambda search: [model_to_data],
+        "data to model": lambda search: [partial(data_to_model, search=search)],
+        "both": lambda search: [model_to_data, partial(data_to_model, search=search)],
     }
     for name, losses in rows.items():
-        fast = min(_seconds(step(*losses)) for _ in range(options.repeats + 1))
+        fast = least(step(*losses(closest_point_warp.closest_points)))
         if not options.brute_force:
             lines.append(f"| {name} | {1000 * fast:.0f} | | |")
             continue
-        with (
-            patch.object(depth_misfit, "rasterise", rasterise.rasterise),
-            patch.object(depth_misfit, "closest_points", closest_point.closest_points),
-        ):
-            slow = _seconds(step(*losses))
+        with patch.object(depth_misfit, "rasterise", rasterise.rasterise):
+            slow = _seconds(step(*losses(closest_point.closest_points)))
         lines.append(f"| {name} | {1000 * fast:.0f} | {1000 * slow:.0f} | {slow / fast:.0f} |")
+    moving = least(step(*rows["both"](MovingMeshSearch())))
+    lines.append(f"| both, step by step of a fitting | {1000 * moving:.0f} | | |")
     title = f"{options.hands} hands at {options.size_px} px, {config.points} points each, {options.threads} threads"
     return f"{title}\n\n" + "\n".join(lines)
 

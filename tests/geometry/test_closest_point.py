@@ -179,22 +179,21 @@ def test_single_precision_only():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_kept_trees_find_what_new_ones_do(device):
-    """Around meshes that moved a little, to another place, or through what isn't finite."""
+def test_a_search_in_moving_meshes_finds_what_a_new_one_does(device):
+    """Where they moved a little, to another place, or through what isn't finite."""
     vertices, faces = (tensor.to(device) for tensor in soup(60, 5))
     points = scattered(vertices.cpu(), 100).to(device)
     gone = torch.cat([torch.full_like(vertices[:1], math.nan), vertices[1:]])
-    trees, kept = closest_point_warp.MeshTrees(), vertices.clone()
+    search, kept = closest_point_warp.MovingMeshSearch(), vertices.clone()
     for moved in (gone, vertices, vertices + 0.01 * vertices.sin(), gone, 1.5 - vertices.flip(2)):
-        found = closest_point_warp.closest_points(points, moved, faces, trees)
-        new = closest_point_warp.closest_points(points, moved, faces)
+        found, new = search(points, moved, faces), closest_point_warp.closest_points(points, moved, faces)
         assert torch.equal(found.found, new.found)
         torch.testing.assert_close(*(distances(points, each, moved, faces) for each in (found, new)), equal_nan=True)
-    assert torch.equal(vertices, kept)  # whose memory the trees don't share
+    assert torch.equal(vertices, kept)  # whose memory the search doesn't share
 
 
-def test_kept_trees_hold_as_many_meshes():
-    trees = closest_point_warp.MeshTrees()
-    closest_point_warp.closest_points(torch.zeros(1, 1, 3), SQUARE, HALVES, trees)
-    with pytest.raises(ValueError, match=r"\(1, 4, 3\) can't hold \(2, 4, 3\)"):
-        closest_point_warp.closest_points(torch.zeros(2, 1, 3), SQUARE.repeat(2, 1, 1), HALVES, trees)
+def test_a_search_is_of_as_many_meshes_in_all_calls():
+    search = closest_point_warp.MovingMeshSearch()
+    search(torch.zeros(1, 1, 3), SQUARE, HALVES)
+    with pytest.raises(ValueError, match=r"meshes \(1, 4, 3\) was given \(2, 4, 3\)"):
+        search(torch.zeros(2, 1, 3), SQUARE.repeat(2, 1, 1), HALVES)

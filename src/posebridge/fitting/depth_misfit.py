@@ -3,6 +3,7 @@
 Distances are in halves of the cube. Everything is differentiable in the vertices.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +12,12 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from posebridge.data.cube_views import CubeViews
-from posebridge.geometry.closest_point_warp import MeshTrees, closest_points
+from posebridge.geometry.closest_point import ClosestPoints
+from posebridge.geometry.closest_point_warp import closest_points
 from posebridge.geometry.triangles import corners_of
 from posebridge.rendering.rasterise_warp import rasterise
 
+Search = Callable[[Tensor, Tensor, Tensor], ClosestPoints]  # of points' closest ones on meshes, by vertices and faces
 _TINY = 1e-12  # under a square root, whose slope is infinite at zero
 
 
@@ -86,10 +89,10 @@ def data_to_model(
     faces: Int[Tensor, "F 3"],
     seen: DepthEvidence,
     config: EvidenceConfig,
-    trees: MeshTrees | None = None,
+    search: Search = closest_points,
 ) -> Float[Tensor, "B"]:
-    """Eq. 6: the mean distance from what the view saw to the mesh. ``trees`` are for meshes that move call by call."""
-    nearest = closest_points(seen.drawn, vertices.detach(), faces, trees)
+    """Eq. 6: the mean distance from what the view saw to the mesh."""
+    nearest = search(seen.drawn, vertices.detach(), faces)
     distance = _length(nearest.on(vertices, faces) - seen.drawn).clamp_max(config.most)
     return torch.where(seen.blind | ~nearest.found.all(1), 0, torch.where(nearest.found, distance, 0).mean(1))
 
@@ -99,10 +102,10 @@ def misfit(
     faces: Int[Tensor, "F 3"],
     seen: DepthEvidence,
     config: EvidenceConfig,
-    trees: MeshTrees | None = None,
+    search: Search = closest_points,
 ) -> Float[Tensor, "B"]:
-    """Eq. 5 and 6 together. ``trees`` are for meshes that move call by call."""
-    return model_to_data(vertices, faces, seen, config) + data_to_model(vertices, faces, seen, config, trees)
+    """Eq. 5 and 6 together."""
+    return model_to_data(vertices, faces, seen, config) + data_to_model(vertices, faces, seen, config, search)
 
 
 def _to_nearest(

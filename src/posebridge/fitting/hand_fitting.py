@@ -12,7 +12,7 @@ from torch import Tensor
 from posebridge.bodies.parametric_hand import HandParameters, ParametricHand, pose_in_views
 from posebridge.errors import InputError
 from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
-from posebridge.geometry.closest_point_warp import MeshTrees
+from posebridge.geometry.closest_point_warp import MovingMeshSearch
 from posebridge.networks.depth_hand import rotation_from_columns
 
 
@@ -49,11 +49,11 @@ def fit_hands(
     start = HandParameters(*(value.detach() for value in vars(start).values()))
     faces = hand.faces(half_m.device)
     says = (~seen.blind).to(half_m).unflatten(0, (count, views))
-    trees = MeshTrees()
+    search = MovingMeshSearch()
 
     def over_views(parameters: HandParameters) -> Float[Tensor, "B"]:
         vertices = pose_in_views(hand, parameters, half_m, T_view_hand).vertices
-        apart = misfit(vertices, faces, seen, config.evidence, trees)
+        apart = misfit(vertices, faces, seen, config.evidence, search)
         return (apart.unflatten(0, (count, views)) * says).sum(1) / says.sum(1).clamp_min(1)
 
     with torch.enable_grad():

@@ -39,27 +39,41 @@ def _find(
         barycentric[image, number] = wp.vec3(found.u, found.v, 1.0 - found.u - found.v)
 
 
-class MeshTrees:
-    """Trees of boxes around meshes that move, built once.
+class MovingMeshSearch:
+    """``closest_points`` for meshes that move from call to call: the trees around them are built once.
 
-    Afterwards the boxes are fitted to where the meshes are, which takes a tenth of the time. What is found is the same,
-    but around meshes that have moved far it is found more slowly.
+    Afterwards their boxes are fitted to where the meshes are, which takes a tenth of the time. What is found is the
+    same, but around meshes that have moved far it is found more slowly.
     """
 
     def __init__(self):
         self._vertices: Tensor | None = None  # shared with the trees
         self._trees: list[wp.Mesh | None] = []
 
-    def around(self, vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> list[int]:
-        """A handle for each mesh, 0 where it isn't finite; good until the next call. ``faces`` are always the same.
-
-        Raises ``ValueError`` for more or fewer meshes or vertices than before.
+    @torch.no_grad()
+    def __call__(
+        self, points: Float[Tensor, "B P 3"], vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]
+    ) -> ClosestPoints:
+        """As ``closest_points``. ``faces`` are the same in all calls, and so are the numbers of meshes and vertices:
+        raises ``ValueError`` for others.
         """
+        if points.dtype != torch.float32 or vertices.dtype != torch.float32:
+            raise TypeError(f"float32 is needed, got points of {points.dtype} and vertices of {vertices.dtype}")
+        start_warp()
+        index = torch.full(points.shape[:2], -1, dtype=torch.int64, device=points.device)
+        barycentric = points.new_zeros(points.shape)  # not zeros_like, which takes over the strides of a view
+        handles = wp.array(self._around(vertices, faces), dtype=wp.uint64, device=wp.device_from_torch(points.device))
+        inputs = [handles, vectors(points), _FAR, numbers(index), vectors(barycentric)]
+        launch(_find, tuple(index.shape), inputs, points.device)
+        return ClosestPoints(index, barycentric)
+
+    def _around(self, vertices: Tensor, faces: Tensor) -> list[int]:
+        """A handle of each mesh's tree; 0 where the mesh isn't finite."""
         if self._vertices is None:
-            self._vertices = vertices.detach().clone(memory_format=torch.contiguous_format)
+            self._vertices = vertices.clone(memory_format=torch.contiguous_format)
             self._trees = [None] * len(vertices)
         elif self._vertices.shape != vertices.shape:
-            raise ValueError(f"trees around meshes {tuple(self._vertices.shape)} can't hold {tuple(vertices.shape)}")
+            raise ValueError(f"a search in meshes {tuple(self._vertices.shape)} was given {tuple(vertices.shape)}")
         else:
             self._vertices.copy_(vertices)
         corners = numbers(faces.to(vertices.device, torch.int32).flatten())
@@ -73,25 +87,11 @@ class MeshTrees:
         return [tree.id if tree and usable else 0 for tree, usable in zip(self._trees, finite, strict=True)]
 
 
-@torch.no_grad()
 def closest_points(
-    points: Float[Tensor, "B P 3"],
-    vertices: Float[Tensor, "B V 3"],
-    faces: Int[Tensor, "F 3"],
-    trees: MeshTrees | None = None,
+    points: Float[Tensor, "B P 3"], vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]
 ) -> ClosestPoints:
     """The nearest face of each point's mesh, and where on it; see the readable twin for what is promised.
 
-    For meshes that move from call to call, ``trees`` are kept between the calls. Takes float32 only (raises
-    ``TypeError`` otherwise). Memory is linear in points, vertices and faces.
+    Takes float32 only (raises ``TypeError`` otherwise). Memory is linear in points, vertices and faces.
     """
-    if points.dtype != torch.float32 or vertices.dtype != torch.float32:
-        raise TypeError(f"float32 is needed, got points of {points.dtype} and vertices of {vertices.dtype}")
-    start_warp()
-    trees = MeshTrees() if trees is None else trees  # kept until the kernel has run
-    index = torch.full(points.shape[:2], -1, dtype=torch.int64, device=points.device)
-    barycentric = points.new_zeros(points.shape)  # not zeros_like, which takes over the strides of a view
-    handles = wp.array(trees.around(vertices, faces), dtype=wp.uint64, device=wp.device_from_torch(points.device))
-    inputs = [handles, vectors(points), _FAR, numbers(index), vectors(barycentric)]
-    launch(_find, tuple(index.shape), inputs, points.device)
-    return ClosestPoints(index, barycentric)
+    return MovingMeshSearch()(points, vertices, faces)

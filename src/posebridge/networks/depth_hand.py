@@ -107,7 +107,7 @@ class DepthHandNet(EncoderDecoder):
     ) -> SeenHand:
         """Maps and parameters in full precision; their networks may have had less."""
         J = self.config.joints
-        heat, direction, weight = raw.float().split([J, 3 * J, J], dim=1)
+        heat, direction, weight = raw.float().contiguous().split([J, 3 * J, J], dim=1)
         maps = OffsetMaps(heat, direction.unflatten(1, (J, 3)))
         with torch.autocast(raw.device.type, enabled=False):
             weights = normalised_weights(self.config.sharpness * weight, surface)

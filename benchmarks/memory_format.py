@@ -2,7 +2,8 @@
 
 python benchmarks/memory_format.py --threads 1
 
-A step is forward and backward in the precision that training takes on this machine. Networks have new weights.
+A step is forward and backward in the precision that training takes on this machine. Networks are those of the size
+``small``, with new weights.
 """
 
 import time
@@ -13,9 +14,11 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
-from posebridge.networks.redrawing import Generator, GeneratorConfig
-from posebridge.networks.translation import Judge, Translator, TranslatorConfig
+from posebridge.geometry.displacement import identity_field
+from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.redrawing import Generator
+from posebridge.networks.translation import Judge, Translator
+from posebridge.recipes import depth_fusion, hand_rgb
 from posebridge.training.options import Hardware
 
 
@@ -34,16 +37,18 @@ class _Redrawing(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.generator = Generator(GeneratorConfig(channels=16, residual_blocks=3))
+        reconstruction = hand_rgb.SMALL_GEOMETRIC_RECONSTRUCTION.reconstruction
+        assert reconstruction is not None
+        self.generator = Generator(reconstruction.redrawing.generator)
 
     def forward(self, images: Tensor) -> Tensor:
-        rows, columns = (torch.arange(side, device=images.device).float() for side in images.shape[-2:])
-        field = torch.stack(torch.meshgrid(columns, rows, indexing="xy"), -1).expand(len(images), -1, -1, -1)
+        height, width = images.shape[-2:]
+        field = identity_field(height, width, images).expand(len(images), -1, -1, -1)
         return self.generator(images, field, torch.ones_like(images[:, :1]))
 
 
-_TRANSLATOR = TranslatorConfig(channels=16, blocks=4, judge_channels=32, judge_halvings=2)
-_POSE = PoseResNetConfig(encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True)
+_TRANSLATOR = depth_fusion.SMALL.translation.networks
+_POSE = hand_rgb.SMALL.network
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {  # and channels and sides of the pictures
     "pose network, 64 px": (lambda: PoseResNet(_POSE), (3, 64)),
     "pose network, 128 px": (lambda: PoseResNet(_POSE), (3, 128)),

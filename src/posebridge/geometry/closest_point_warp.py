@@ -48,7 +48,7 @@ class MovingMeshSearch:
 
     def __init__(self):
         self._vertices: Tensor | None = None  # shared with the trees
-        self._trees: list[wp.Mesh | None] = []
+        self._trees: dict[int, wp.Mesh] = {}  # of meshes that have been finite
 
     @torch.no_grad()
     def __call__(
@@ -71,20 +71,18 @@ class MovingMeshSearch:
         """A handle of each mesh's tree; 0 where the mesh isn't finite."""
         if self._vertices is None:
             self._vertices = vertices.clone(memory_format=torch.contiguous_format)
-            self._trees = [None] * len(vertices)
+            self._corners = numbers(faces.to(vertices.device, torch.int32).flatten())
         elif self._vertices.shape != vertices.shape:
             raise ValueError(f"a search in meshes {tuple(self._vertices.shape)} was given {tuple(vertices.shape)}")
         else:
             self._vertices.copy_(vertices)
-        corners = numbers(faces.to(vertices.device, torch.int32).flatten())
         finite = vertices.isfinite().flatten(1).all(1).tolist()
         for place in (place for place, usable in enumerate(finite) if usable):
-            tree = self._trees[place]
-            if tree is None:
-                self._trees[place] = wp.Mesh(vectors(self._vertices[place]), corners)
+            if place in self._trees:
+                self._trees[place].refit()
             else:
-                tree.refit()
-        return [tree.id if tree and usable else 0 for tree, usable in zip(self._trees, finite, strict=True)]
+                self._trees[place] = wp.Mesh(vectors(self._vertices[place]), self._corners)
+        return [self._trees[place].id if usable else 0 for place, usable in enumerate(finite)]
 
 
 def closest_points(

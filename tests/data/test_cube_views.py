@@ -107,6 +107,20 @@ def test_a_larger_picture_is_a_smaller_cube(hands):
     torch.testing.assert_close(larger.in_cubes(joints(hands)), 1.25 * views.in_cubes(joints(hands)), atol=1e-5, rtol=0)
 
 
+def test_pixels_from_beyond_the_crop_are_told_apart(hands):
+    views = CubeViews.of(hands, CUBE_M)
+    assert views.inside.all()
+    right, left = torch.eye(3).repeat(9, 1, 1), torch.eye(3).repeat(9, 1, 1)
+    right[:, 0, 2], left[:, 0, 2] = 10, -4
+    moved = views.moved(right)
+    assert not moved.inside[:, :, :10].any()
+    assert moved.inside[:, :, 10:].all()
+    back = moved.moved(left).take(torch.tensor([2, 0]))  # what has left the picture doesn't come back
+    assert not back.inside[:, :, :6].any()
+    assert back.inside[:, :, 6 : SIDE - 4].all()
+    assert not back.inside[:, :, SIDE - 4 :].any()
+
+
 def test_a_cube_is_not_sheared(hands):
     T = torch.eye(3).repeat(9, 1, 1)
     T[:, 0, 1] = 0.2

@@ -53,9 +53,39 @@ def test_centres_of_a_file(folder, tmp_path):
     np.testing.assert_allclose(DepthFolder(folder, K, UNIT_M, centres=file)[1].centre_m, [0.003, 0.004, 0.6])
 
 
+def test_a_centre_behind_the_camera_costs_its_frame(folder, tmp_path):
+    file = tmp_path / "centres.txt"
+    file.write_text("1 2 600\n3 4 -600\n5 6 600\n")
+    frames = DepthFolder(folder, K, UNIT_M, centres=file)
+    assert len(list(frames)) == 2
+    assert f"{file} has its centre behind the camera, in line 2" in frames.skipped.values()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("1 2 600\n400\n5 6 600\n", "line 2 is neither x y z nor invalid"),
+        ("1 2 600\n1 2 x\n5 6 600\n", "line 2 is neither x y z nor invalid"),
+        ("invalid\n" * 3, "no line has a centre"),
+        ("0 0 0.6\n" * 3, "0.6 mm before the camera; expected 50 to 3000"),
+        ("0 0 600\n", "1 lines for 3 frames"),
+    ],
+)
+def test_centres_that_can_not_be(folder, tmp_path, lines, message):
+    file = tmp_path / "centres.txt"
+    file.write_text(lines)
+    with pytest.raises(InputError, match=message):
+        DepthFolder(folder, K, UNIT_M, centres=file)
+
+
 @pytest.mark.parametrize(
     ("intrinsics", "unit", "message"),
-    [(np.eye(4), 1e-3, "no 3x3 matrix"), (np.zeros((3, 3)), 1e-3, "no 3x3 matrix"), (K, 0.0, "a unit of 0.0 m")],
+    [
+        (np.eye(4), 1e-3, "is no camera's K"),
+        (np.zeros((3, 3)), 1e-3, "is no camera's K"),
+        (np.array([[400, 0, 3], [0, 100, 4], [0, 0, 1]]), 1e-3, "fx=400 fy=100 cx=3 cy=4 are impossible"),
+        (K, 0.0, "a unit of 0 mm"),
+    ],
 )
 def test_impossible_sensors(folder, intrinsics, unit, message):
     with pytest.raises(InputError, match=message):

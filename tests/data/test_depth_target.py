@@ -65,16 +65,48 @@ def test_an_archive_says_what_it_knows(batch, tmp_path):
         ({"depth_m": None}, "one array depth_m or depth_mm"),
         ({"depth_m": np.zeros((2, 3))}, "one array depth_m or depth_mm"),
         ({"K": None}, "needs the intrinsics K"),
-        ({"K": np.zeros((6, 3, 3))}, "no 3x3 matrix of a camera"),
+        ({"K": np.zeros((6, 3, 3))}, "is no camera's K"),
+        ({"K": np.array([[300, 0, 0], [0, 300, 0], [48, 48, 1]])}, "is no camera's K"),  # transposed
+        ({"K": np.diag([0.7, 0.9, 1])}, "fx=0.7 fy=0.9 cx=0 cy=0 are impossible: expected pixels"),
+        ({"K": np.eye(3) * 1j}, "K is of complex128, expected real numbers"),
+        ({"depth_m": np.zeros((0, 4, 4))}, "it holds no frame"),
+        ({"frame": np.array(list("abcdef"))}, "frame is of <U1, expected whole numbers"),
+        ({"view": np.full(6, np.nan)}, "view is of float64, expected whole numbers"),
+        ({"centre_m": np.full((6, 3), "a")}, "centre_m is of <U1, expected real numbers"),
         ({"T_world_cam": np.zeros((6, 4, 4))}, "no rotation and translation"),
+        ({"T_world_cam": np.tile(np.eye(4) + np.eye(4)[[3]].T @ np.eye(4)[[0]], (6, 1, 1))}, "no rotation and"),
         ({"T_world_cam": np.eye(4)}, r"T_world_cam is \(4, 4\), not \(6, 4, 4\)"),
         ({"key": np.array(["a"] * 6)}, "more than once"),
+        ({"key": np.array(["a", "b", "c/../../d", "e", "f", "g"])}, "'c/../../d' is no name of a file"),
+        ({"key": np.array(["a", "b", "/tmp/c", "d", "e", "f"])}, "'/tmp/c' is no name of a file"),
+        ({"key": np.array(["a", "b", "", "d", "e", "f"])}, "'' is no name of a file"),
+        ({"key": np.array(["a", "b", "c\0.ply", "d", "e", "f"])}, "is no name of a file"),
         ({"key": np.array([{}] * 6)}, "not a readable .npz"),
     ],
 )
 def test_archives_that_are_none(batch, tmp_path, changes, message):
     file = write_archive(tmp_path / "clip.npz", batch, **changes)
     with pytest.raises(InputError, match=message):
+        open_depth(DepthTargetConfig(file))
+
+
+def test_views_of_a_moment_come_together_however_they_are_stored(batch, tmp_path):
+    by_camera = [0, 3, 1, 4, 2, 5]
+    stored = batch.take(torch.tensor(by_camera))
+    keys = [f"clip-{i}" for i in by_camera]
+    frames = list(DepthArchive(write_archive(tmp_path / "clip.npz", stored, key=np.array(keys))))
+    assert [frame.key for frame in frames] == [f"clip-{i}" for i in range(6)]
+    for i, frame in enumerate(frames):
+        assert (frame.frame, frame.view) == (batch.frame[i], batch.view[i])
+        np.testing.assert_array_equal(frame.depth_m, batch.depth_m[i])
+        np.testing.assert_allclose(frame.T_world_cam, batch.T_world_cam[i], rtol=1e-6)
+
+
+def test_translations_in_millimetres(batch, tmp_path):
+    poses = batch.T_world_cam.clone()
+    poses[:, :3, 3] *= 1000
+    file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=poses.numpy())
+    with pytest.raises(InputError, match=r"stand .* m apart; T_world_cam is read as metres"):
         open_depth(DepthTargetConfig(file))
 
 
@@ -100,7 +132,9 @@ def change_cameras(folder, change):
         (lambda content: content["left"].pop("T_world_cam"), "not a calibration"),
         (lambda content: content["left"].update(T_world_cam=np.zeros((4, 4)).tolist()), "T_world_cam of left is no"),
         (lambda content: content["left"].update(T_world_cam=np.diag([1, 1, -1, 1]).tolist()), "T_world_cam of left"),
-        (lambda content: content["left"].update(intrinsics=[0, 0, 0, 0]), "no 3x3 matrix"),
+        (lambda content: content["left"].update(intrinsics=[0, 0, 0, 0]), "fx=0 fy=0 cx=0 cy=0 are impossible"),
+        (lambda content: content["left"]["T_world_cam"][0].__setitem__(3, 5000.0), "T_world_cam: cameras of one hand"),
+        (lambda content: content["left"]["T_world_cam"][3].__setitem__(0, 0.1), "T_world_cam of left is no"),
         (lambda content: content["left"].update(intrinsics=[1, 2]), "not a calibration"),
         (lambda content: content.update(behind=content["left"]), "behind"),
         (lambda content: content.clear(), "not a calibration"),

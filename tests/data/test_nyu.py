@@ -90,7 +90,7 @@ def test_centres(root):
     [
         ("1 2 600\n" * 4, "4 lines for 3 frames"),
         ("1 2 600\n1 2\n1 2 600\n", "line 2 is neither"),
-        ("0.01 0.02 0.6\n" * 3, "read as millimetres"),
+        ("0.01 0.02 0.6\n" * 3, "0.6 mm before the camera; expected 50 to 3000"),
     ],
 )
 def test_bad_centres(root, text, message):

@@ -48,6 +48,26 @@ def test_everything_that_is_written(batch, model, tmp_path):
     assert json.loads((tmp_path / "out" / "skipped.json").read_text()) == {"used": 6, "skipped": 0, "reasons": {}}
 
 
+def test_an_earlier_outcome_is_replaced(batch, model, tmp_path):
+    """Of the files of an earlier outcome none is left, and others in the folder stay."""
+    first = write_archive(tmp_path / "first.npz", batch, T_world_cam=None)
+    second = write_archive(tmp_path / "second.npz", batch, T_world_cam=None)
+    out, own = tmp_path / "out", tmp_path / "out" / "overlays" / "notes.txt"
+
+    def files_of(file, *how) -> set[str]:
+        predict_depth_files(PredictDepthConfig(model, DepthTargetConfig(file), out, *how))
+        return {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+
+    (out / "overlays").mkdir(parents=True)
+    own.touch()
+    always = {"predictions.npz", "skipped.json", "overlays/notes.txt"}
+    assert files_of(first, "npz", False, 2) == {*always, "meshes.npz", "overlays/first-0.jpg", "overlays/first-1.jpg"}
+    (out / "hands.rrd").touch()
+    plys = {f"meshes/second-{i}.ply" for i in range(6)}
+    assert files_of(second, "ply", False, 1) == {*always, *plys, "overlays/second-0.jpg"}
+    assert files_of(first, "none", False, 0) == always
+
+
 @pytest.mark.parametrize("size", [1, 2, 4, 100])
 def test_views_of_a_moment_stay_together_whatever_the_batch(batch, model, tmp_path, size):
     folder = write_rig(tmp_path / "rig", batch)

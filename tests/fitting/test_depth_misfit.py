@@ -122,6 +122,31 @@ def test_holes_in_the_hand_say_nothing(hands, faces):
     assert model_to_data(mesh(hands), faces, seen, CONFIG).max() < 1e-5
 
 
+def test_what_was_measured_in_front_of_the_cube_hides_the_hand(hands, faces):
+    views = CubeViews.of(hands, CUBE_M)
+    covered = hands.depth_m.clone()
+    covered[:, 20:40, 20:40] = (views.centre_m[:, 2] - 1.5 * views.half_m)[:, None, None]
+    seen = evidence(replace(hands, depth_m=covered))
+    assert (seen.surface != evidence(hands).surface).any()
+    assert model_to_data(mesh(hands), faces, seen, CONFIG).max() < 1e-5
+
+
+def test_a_moved_picture_says_nothing_of_what_lies_beyond_its_crop(hands, faces):
+    """A forearm that runs on past the crop's edge is rightly there, whatever the picture was filled with."""
+    smaller = torch.diag(torch.tensor([0.75, 0.75, 1.0])).repeat(len(hands), 1, 1)
+    smaller[:, :2, 2] = 0.125 * (SIDE - 1)
+    views = CubeViews.of(hands, CUBE_M).moved(smaller)
+    vertices = views.in_cubes(hands.vertices_m)
+
+    def apart(views: CubeViews) -> Tensor:
+        return model_to_data(vertices, faces, DepthEvidence.of(views, CONFIG, generator_for(2, 1)), CONFIG)
+
+    filled = apart(replace(views, inside=torch.ones_like(views.inside)))
+    nearest = 2 / (0.75 * SIDE)  # of a pixel to the next; depth was taken from the nearest one
+    assert (apart(views) < nearest).all()
+    assert (filled > 2 * apart(views)).any()
+
+
 def test_what_else_is_in_the_cube_pulls_at_nothing(hands, faces):
     """A thing before the hand, farther away from the mesh than the largest difference that counts."""
     views = CubeViews.of(hands, CUBE_M)

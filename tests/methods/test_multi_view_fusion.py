@@ -77,6 +77,23 @@ def test_a_teacher_astray_is_not_followed_far(context):
     assert calm < astray < 2.5
 
 
+def test_lessons_are_bounded_without_bending_hands(context):
+    """Forearms run far out of the cube, and are taught as they are; a mesh that is astray is moved as a whole."""
+    stage = tuning(context)
+    views = CubeViews.of(stage.streams["target"].batch(0), stage.cube_m)
+    with torch.no_grad():
+        fused = FusedInViews.of(stage.model, stage.hand, stage.see(views)[-1], views, 2, generator_for(3, 1))
+    evidence = DepthEvidence.of(views, CONFIG.fine_tuning.evidence, generator_for(4, 1))
+    told = fused.hand.vertices
+    at_home = told - told.mean(1, keepdim=True)
+    assert at_home.abs().max() > 1.7
+    taught = stage._taught(replace(fused, hand=replace(fused.hand, vertices=at_home)), evidence)
+    torch.testing.assert_close(taught.vertices, at_home, atol=1e-6, rtol=0)
+    away = at_home + torch.tensor([9.0, 0.0, -1.0])
+    taught = stage._taught(replace(fused, hand=replace(fused.hand, vertices=away)), evidence)
+    torch.testing.assert_close(taught.vertices, at_home + torch.tensor([1.5, 0.0, -1.0]), atol=1e-5, rtol=0)
+
+
 def test_a_fitted_teacher_teaches_the_fused_hand_as_well(context):
     plain, stage = tuning(context), tuning(context, teacher=HandFittingConfig(steps=4))
     before, after = terms_of(plain), terms_of(stage)
@@ -150,6 +167,20 @@ def test_pseudo_views_are_of_one_picture(context):
     torch.testing.assert_close(terms["cross"], terms["fitting"], rtol=0.05, atol=0)
 
 
+def as_used(stage: FineTuning) -> dict[str, torch.Tensor]:
+    """Terms of networks in the mode in which they are handed over."""
+    stage.model.eval()
+    terms = terms_of(with_trainer(stage))
+    stage.model.train()
+    return terms
+
+
+def test_models_are_trained_whatever_they_were_used_for_before(context):
+    """Normalisation goes by the batch in training, as it did in the stages before."""
+    stage = FineTuning(CONFIG, context, context.new_model().eval())
+    assert all(module.training for module in stage.model.modules())
+
+
 def test_it_explains_the_target_better(context, tmp_path):
     """All stages through a run; the misfit of the target's depth falls in the last."""
     fitting = replace(CONFIG.fine_tuning, fitting_weight=300.0, cross_weight=300.0, source_weight=0.3)
@@ -157,10 +188,10 @@ def test_it_explains_the_target_better(context, tmp_path):
     run, names = Run(tmp_path, ONE_CPU), []
     for number, stage in enumerate(method.stages(context), 1):
         if stage.name == "fine-tuning":
-            before = terms_of(with_trainer(stage))
+            before = as_used(stage)
         run.train(number, stage)
         names.append(stage.name)
-    after = terms_of(with_trainer(stage))
+    after = as_used(stage)
     assert names == ["single-view", "view-fusion", "fine-tuning"]
     assert after["fitting"] < before["fitting"]
     assert after["cross"] < before["cross"]

@@ -1,6 +1,7 @@
 """The main job on depth, at a size of seconds."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -186,6 +187,11 @@ def test_two_stacks_are_trained_and_fine_tuned_again(small, batch, tmp_path):
         (["--source", "nowhere"], "nowhere: no such file or folder"),
         (["--truth", "nowhere.npz"], "nowhere.npz does not exist"),
         (["--reach-m", "2", "1"], "two rising distances"),
+        (["--depth-unit-mm", "0.1"], "says its unit itself: leave --depth-unit-mm and --depth-encoding out"),
+        (["--mano", "nowhere.pkl"], "nowhere.pkl"),
+        (["--seed", "-1"], "seed -1 is impossible"),
+        (["--workers", "-1"], "-1 workers are impossible"),
+        (["--devices", "0"], "0 devices are impossible"),
         (["--reach-m", "2", "3"], "check its unit, or give another range"),
     ],
 )
@@ -194,7 +200,26 @@ def test_words_that_do_not_fit(small, batch, tmp_path, capsys, flags, message):
     typed = ["adapt", "multi-view-fusion", "--target", str(file), "--out", str(tmp_path / "run"), *flags, *CPU]
     assert cli.main(typed) == 2
     assert message in capsys.readouterr().err
-    assert not (tmp_path / "run" / "stages").exists()
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"key": np.array([f"other-{i}" for i in range(9)])}, "shares no key with the target (such as 'clip-0'"),
+        ({"joint_names": None, "uv_px": np.zeros((9, 14, 2)), "xyz_mm": None}, "14 joints without names"),
+        ({"joint_names": tuple(f"bone-{i}" for i in range(21))}, "no joint of skeleton hand21"),
+        ({"uv_px": None}, "the truth has no uv_px and no uvd: give one of them"),
+    ],
+)
+def test_a_truth_that_does_not_fit_is_told_at_once(small, batch, tmp_path, changes, message):
+    file = one_camera(tmp_path, batch)
+    truth = replace(truth_of(batch, [f"clip-{i}" for i in range(9)]), **changes)
+    truth.save(tmp_path / "truth.npz")
+    config = AdaptDepthConfig(DepthTargetConfig(file), domain="studio", truth=tmp_path / "truth.npz")
+    with pytest.raises(InputError, match=re.escape(message)):
+        run_adapt_depth(config, tmp_path / "run", ONE_CPU)
+    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 def test_methods_of_colour_refuse_words_on_depth(tmp_path, capsys):

@@ -11,6 +11,7 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.datasets.icvl import ICVL
 from posebridge.data.datasets.msra import MSRA
 from posebridge.data.datasets.nyu import NYU
+from posebridge.data.skipped_list import UNREADABLE
 from posebridge.recipes import depth_fusion, depth_transfers
 from posebridge.recipes.depth_fusion import SMALL
 from posebridge.recipes.depth_transfers import BENCHMARKS, DepthTransferConfig, in_joints_of, run_depth_transfer
@@ -115,6 +116,7 @@ def test_three_views_of_nyu_as_typed_and_resumed(tmp_path, capsys):
     ("recipe", "flags", "message"),
     [
         ("renders-to-icvl", ["--views", "3"], "ICVL has one view: leave --views out"),
+        ("renders-to-nyu", ["--held-out", "5"], "NYU has a test split of its own: leave --held-out out"),
         ("renders-to-nyu", ["--source", "."], "leave --source out"),
         ("renders-to-nyu", ["--method", "mean-teacher"], "adapted by multi-view-fusion: leave --method out"),
         ("renders-to-nyu", ["--views", "3", "--centres", "."], "centres of a file are those of view 1"),
@@ -134,6 +136,8 @@ def test_words_that_do_not_fit(tmp_path, capsys, recipe, flags, message):
 def test_frames_that_can_not_be_used_are_listed(tmp_path, capsys):
     root = write("renders-to-nyu", tmp_path / "set")
     (root / "train" / "depth_1_0000002.png").write_bytes(b"broken")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / UNREADABLE).write_text('["earlier.png", "before any run began"]\n')
     run_depth_transfer(DepthTransferConfig("renders-to-nyu", root), tmp_path / "run", ONE_CPU)
     assert "1 frames could not be used" in capsys.readouterr().out
 

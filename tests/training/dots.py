@@ -5,6 +5,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import lightning as L
 import torch
@@ -171,9 +172,10 @@ def adaptation_stage(made: Context, network: nn.Module | None = None, **changes)
     return Adaptation(config, made, network or made.new_network(), stylist)
 
 
-def with_trainer(stage):
+def with_trainer(stage, precision: Literal["32-true", "bf16-mixed"] = "32-true"):
     """A stage that can be asked for its terms without a run."""
-    stage.trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    stage.trainer = L.Trainer(accelerator="cpu", precision=precision, **quiet)
     return stage
 
 

@@ -61,6 +61,13 @@ def test_what_is_erased_is_shown_to_the_network_alone(context):
     assert missing.any()
 
 
+def test_what_pixels_see_is_exact_in_every_precision(context):
+    stage = with_trainer(SingleViewTraining(QUICK, context, context.new_model()), "bf16-mixed")
+    views = DrawnViews.of(context.source_stream(2, 3).batch(0), CUBE_M, DepthViewConfig(), generator_for(3, 1)).shown
+    points, _ = views.points(stage.model.single.map_stride)
+    assert torch.equal(stage.see(views)[-1].points, points)
+
+
 def test_single_views_learn(context, tmp_path):
     stage = SingleViewTraining(QUICK, context, context.new_model())
     before = with_trainer(stage).terms({"source": stage.streams["source"].batch(0)}, generator_for(1, 1))

@@ -105,6 +105,12 @@ class AnnyHand(RiggedHand):
         super().__init__(hand_model(None), shapes)
 
 
+def check_hand(mano: Path | None) -> None:
+    """Read MANO's file, where there is one; raises ``InputError`` for another file."""
+    if mano is not None:
+        hand_model(mano)
+
+
 def parametric_hand(mano: Path | None, shapes: int) -> RiggedHand:
     """The hand of MANO's file, or Anny's where there is none. Raises ``InputError`` for another file."""
     return AnnyHand(shapes) if mano is None else RiggedHand(hand_model(mano), shapes)

@@ -29,6 +29,7 @@ class CubeViews:
     centre_m: Float[Tensor, "B 3"]  # camera frame
     half_m: Float[Tensor, "B"]
     T_world_cam: Float[Tensor, "B 4 4"]
+    inside: Bool[Tensor, "B H W"]  # of the crop; when it is moved, pixels of which it knows nothing come in
 
     @classmethod
     def of(cls, batch: Observation, cube_m: float) -> Self:
@@ -41,7 +42,8 @@ class CubeViews:
         own = torch.eye(4).to(batch.depth_m).expand(len(batch), 4, 4)
         T_world_cam = own if batch.T_world_cam is None else batch.T_world_cam
         half_m = batch.centre_m.new_full((len(batch),), cube_m / 2)
-        return cls(batch.depth_m, batch.camera, batch.centre_m, half_m, T_world_cam)
+        inside = torch.ones_like(batch.depth_m, dtype=torch.bool)
+        return cls(batch.depth_m, batch.camera, batch.centre_m, half_m, T_world_cam, inside)
 
     def __len__(self) -> int:
         return len(self.depth_m)
@@ -93,6 +95,10 @@ class CubeViews:
         """Pixels that were measured between the cube's front and back."""
         return foreground(self.depth_m, self.centre_m, 2 * self.half_m[:, None, None])
 
+    def hidden(self) -> Bool[Tensor, "B H W"]:
+        """Pixels that were measured in front of the cube."""
+        return (self.depth_m > 0) & (self.depth_m < (self.centre_m[:, 2] - self.half_m)[:, None, None])
+
     def points(self, stride: int = 1) -> tuple[Float[Tensor, "B 3 h w"], Bool[Tensor, "B h w"]]:
         """What every ``stride``-th pixel sees, in the view's space, and whether it is in the cube's depth at all."""
         depth_m = self.depth_m[:, ::stride, ::stride]
@@ -114,9 +120,10 @@ class CubeViews:
         if not torch.allclose(A @ A.transpose(1, 2), scale[:, None, None] ** 2 * torch.eye(2).to(A), atol=1e-4):
             raise ValueError("a cube can't be sheared: views of it turn, scale, shift or mirror")
         height, width = self.depth_m.shape[-2:]
-        depth_m = warp_images(
-            self.depth_m[:, None], T_view_crop, height, width, interpolation="nearest", antialias=False
-        )[:, 0]
+        pixels = torch.stack([self.depth_m, self.inside.to(self.depth_m)], dim=1)
+        depth_m, inside = warp_images(
+            pixels, T_view_crop, height, width, interpolation="nearest", antialias=False
+        ).unbind(1)
         camera = self.camera.warped(T_view_crop)
         middle = depth_m.new_tensor([(width - 1) / 2, (height - 1) / 2]).expand(len(self), 1, 2)
         z_m, half_m = self.centre_m[:, 2], self.half_m / scale
@@ -125,7 +132,7 @@ class CubeViews:
             farther = 1 + shift * half_m / z_m
             z_m, half_m = z_m * farther, half_m * farther
         centre_m = camera.rays(middle)[:, 0] * z_m[:, None]
-        return replace(self, depth_m=depth_m, camera=camera, centre_m=centre_m, half_m=half_m)
+        return CubeViews(depth_m, camera, centre_m, half_m, self.T_world_cam, inside > 0)
 
     def with_depth(self, depth_m: Float[Tensor, "B H W"]) -> "CubeViews":
         """The same views of other depth."""
@@ -141,5 +148,5 @@ class CubeViews:
         """The views at the given positions, in that order."""
         lens = self.camera.distortion
         camera = Camera(self.camera.K[index], None if lens is None else lens[index])
-        parts = (value[index] for value in (self.centre_m, self.half_m, self.T_world_cam))
+        parts = (value[index] for value in (self.centre_m, self.half_m, self.T_world_cam, self.inside))
         return CubeViews(self.depth_m[index], camera, *parts)

@@ -48,6 +48,8 @@ def open_depth(config: DepthTargetConfig, centres: Literal["blob", "none"] = "bl
             return DepthRig(path, unit_m, centres, blob, config.hand, config.encoding)
         if not path.is_file():
             raise InputError(f"{path}: no such file")
+        if config.unit_mm != 1 or config.encoding != "16-bit":
+            raise InputError(f"{path} says its unit itself: leave --depth-unit-mm and --depth-encoding out")
         return DepthArchive(path, centres, blob, config.hand)
     if config.intrinsics_px is None:
         raise InputError(

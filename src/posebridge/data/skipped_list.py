@@ -16,6 +16,11 @@ class SkippedList:
         self.path = path
         self._noted: set[str] = set()
 
+    def clear(self) -> None:
+        """Begin afresh."""
+        self.path.unlink(missing_ok=True)
+        self._noted.clear()
+
     def note(self, file: str, reason: str) -> None:
         """Add a line. Raises ``InputError`` where the folder or the disk refuses."""
         if file in self._noted:

@@ -10,7 +10,7 @@ from posebridge.contracts.files import write_atomically
 from posebridge.deployment.depth_predictor import MeshSet
 
 MeshFormat = Literal["npz", "ply", "none"]
-MESHES = "meshes.npz"
+MESHES, PLY_FOLDER = "meshes.npz", "meshes"
 
 
 def save_meshes(meshes: MeshSet, folder: Path, form: MeshFormat) -> Path | None:
@@ -25,8 +25,8 @@ def save_meshes(meshes: MeshSet, folder: Path, form: MeshFormat) -> Path | None:
         return folder / MESHES
     if form == "ply":
         for key, vertices_mm in zip(meshes.key, meshes.vertices_mm, strict=True):
-            write_atomically(folder / "meshes" / f"{key}.ply", ply(vertices_mm, meshes.faces))
-        return folder / "meshes"
+            write_atomically(folder / PLY_FOLDER / f"{key}.ply", ply(vertices_mm, meshes.faces))
+        return folder / PLY_FOLDER
     return None
 
 

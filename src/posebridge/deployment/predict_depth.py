@@ -1,6 +1,6 @@
 """From a depth hand model and depth files to joints, meshes and pictures of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from posebridge.data.frames import UnreadableFrameError
 from posebridge.deployment.depth_overlay import DepthOverlays
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, MeshSet, join_meshes, keypoints_of
 from posebridge.deployment.hand_tracking import HandTracker
-from posebridge.deployment.mesh_files import MeshFormat, save_meshes
+from posebridge.deployment.mesh_files import MESHES, PLY_FOLDER, MeshFormat, save_meshes
 from posebridge.deployment.model_file import load_depth_hand, skeleton_of
 from posebridge.deployment.predict_files import (
     OVERLAYS,
@@ -145,13 +145,25 @@ def _followed(
     skipped |= frames.skipped
 
 
+def _drop_earlier(config: PredictDepthConfig, keys: Sequence[str], drawn: int) -> None:
+    """Of an earlier outcome in the same folder, what this one hasn't replaced."""
+    kept = {config.out / OVERLAYS / f"{key}.jpg" for key in keys[:drawn]}
+    if config.meshes == "ply":
+        kept |= {config.out / PLY_FOLDER / f"{key}.ply" for key in keys}
+    earlier = {*(config.out / OVERLAYS).rglob("*.jpg"), *(config.out / PLY_FOLDER).rglob("*.ply")} - kept
+    gone = ((MESHES, config.meshes != "npz"), (RECORDING, not config.view_3d), (PARTIAL, True))
+    for file in (*earlier, *(config.out / name for name, stale in gone if stale)):
+        file.unlink(missing_ok=True)
+
+
 def _save(config: PredictDepthConfig, left: _Left, skipped: dict[str, str], drawn: int) -> PredictedFiles:
     frames = sum(map(len, left.keypoints))
     listed = list_skipped(config.out, frames, skipped)
     if not frames:
         raise InputError(f"{config.target.path}: no frame was left to predict; {listed} says why")
-    join(left.keypoints).save(config.out / PREDICTIONS)
+    keypoints = join(left.keypoints)
+    keypoints.save(config.out / PREDICTIONS)
     if left.meshes:
         save_meshes(join_meshes(left.meshes), config.out, config.meshes)
-    (config.out / PARTIAL).unlink(missing_ok=True)
+    _drop_earlier(config, [str(key) for key in keypoints.key], drawn)
     return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn)

@@ -46,7 +46,8 @@ class DepthEvidence:
         """Draws the points. Draws are made on the CPU, so that they are the same on every device."""
         points, surface = views.points()
         near = F.max_pool2d(surface[:, None].float(), 2 * config.hole_px + 1, 1, config.hole_px)[:, 0] > 0
-        known = surface | (views.depth_m > 0) | ~near
+        open_to = (views.depth_m > 0) | (views.inside & ~near)  # sight there passes beside the hand, or stops before it
+        known = surface | (open_to & ~views.hidden())
         flat = surface.flatten(1)
         blind = ~flat.any(1)
         weights = torch.where(blind[:, None], torch.ones_like(flat), flat).cpu().float()

@@ -6,8 +6,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal
 
+from posebridge.bodies.parametric_hand import check_hand
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
 from posebridge.data.crops import CubeCropConfig
@@ -26,6 +26,7 @@ from posebridge.recipes.depth_adaptation import (
     DepthAdaptation,
     adapt_hands,
     for_target,
+    load_truth,
     note_on_views,
     score_hands,
 )
@@ -68,9 +69,9 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     check_space(folder, _SPACE_MB)
     size, given = _start(config)
     size = size.translating() if config.translate else size
-    truth = None if config.truth is None else KeypointSet.load(config.truth)
     # Whether the frames can be used at all is told before anything is rendered; they are cut again by the model.
     target = hold_target(config.target, size, None)
+    truth = None if config.truth is None else load_truth(config.truth, target.held.names())
     size = for_target(size, target.held.names())
     run = Run.create(folder, "adapt-depth", config, hardware, size)
     adaptation = DepthAdaptation(run, size, config.domain, config.seed, hardware, given, config.mano)
@@ -105,6 +106,7 @@ def _start(config: AdaptDepthConfig) -> tuple[DepthFusionSize, DepthHandModel | 
     """The size, and the model that was given."""
     if config.domain not in DEPTH_DOMAINS:
         raise InputError(f"{config.domain} is no look of depth: choose {', '.join(DEPTH_DOMAINS)}")
+    check_hand(config.mano)
     size = SIZES[config.size]
     if config.source is None:
         return size.stacked(config.stacks), None

@@ -1,5 +1,6 @@
 """A user's labels of the target: for measuring, and for nothing else."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 import numpy as np
@@ -36,10 +37,21 @@ def in_crops(keypoints: KeypointSet, batch: UnlabelledBatch, side_px: float) -> 
     assert batch.T_crop_file is not None
     row_of = {str(key): row for row, key in enumerate(keypoints.key)}
     held = [i for i, key in enumerate(batch.key) if key in row_of]
-    rows = np.array([row_of[batch.key[i]] for i in held])
+    rows = np.array([row_of[batch.key[i]] for i in held], dtype=int)
     T = (resize_map(side_px / _crop_px(batch)).double() @ batch.T_crop_file[held].double()).numpy()
     uv_px = np.einsum("nij,nkj->nki", T[:, :2, :2], keypoints.uv_px[rows]) + T[:, None, :2, 2]
     return replace(keypoints.take(rows, np.arange(keypoints.n_joints)), uv_px=uv_px)
+
+
+def check_truth(truth: KeypointSet, keys: Sequence[str], skeleton: Skeleton) -> None:
+    """Raise ``InputError`` for a truth without places in the image, of other joints, or of other frames."""
+    if truth.uv_px is None:
+        raise InputError("the truth has no uv_px, which is measured in the image")
+    if truth.joint_names is None and truth.n_joints != len(skeleton):
+        raise InputError(f"the truth has {truth.n_joints} joints without names, {skeleton.name} has {len(skeleton)}")
+    skeleton.order_of(truth.joint_names or skeleton.joints)
+    if not {*map(str, truth.key)} & {*keys}:
+        raise InputError(f"the truth shares no key with the target (such as {keys[0]!r} and {str(truth.key[0])!r})")
 
 
 def labels_for(batch: UnlabelledBatch, truth: KeypointSet, skeleton: Skeleton) -> LabelledBatch:
@@ -47,17 +59,11 @@ def labels_for(batch: UnlabelledBatch, truth: KeypointSet, skeleton: Skeleton) -
 
     Raises ``InputError`` for a truth without places in the image, of other joints, or of other frames.
     """
-    if truth.uv_px is None:
-        raise InputError("the truth has no uv_px: precision of pseudo-labels is measured in the image")
-    if truth.joint_names is None and truth.n_joints != len(skeleton):
-        raise InputError(f"the truth has {truth.n_joints} joints without names, {skeleton.name} has {len(skeleton)}")
+    check_truth(truth, batch.key, skeleton)
+    assert truth.uv_px is not None
     order = skeleton.order_of(truth.joint_names or skeleton.joints)
     row_of = {str(key): row for row, key in enumerate(truth.key)}
     rows = np.array([row_of.get(key, -1) for key in batch.key])
-    if (rows < 0).all():
-        raise InputError(
-            f"the truth shares no key with the target (such as {batch.key[0]!r} and {str(truth.key[0])!r})"
-        )
     uv_file = truth.uv_px[rows][:, order]
     valid = truth.present("uv_px")[rows][:, order] & (rows >= 0)[:, None] & (order >= 0)
     assert batch.T_crop_file is not None

@@ -21,7 +21,7 @@ from posebridge.evaluation.evaluate import evaluate
 from posebridge.evaluation.protocols import DEPTH
 from posebridge.methods.multi_view_fusion import MultiViewFusion
 from posebridge.networks.depth_hand_model import DepthHandModel
-from posebridge.recipes.adapt_truth import crop_side, in_crops
+from posebridge.recipes.adapt_truth import check_truth, crop_side, in_crops
 from posebridge.recipes.depth_fusion import DepthFusionSize, hold_hands
 from posebridge.recipes.pipeline import History, parts, prediction_device, rendering_progress
 from posebridge.recipes.records import Story, gallery, make_record
@@ -227,13 +227,18 @@ def pictures_of(
 def score_hands(found: KeypointSet, truth: KeypointSet, whole: UnlabelledBatch) -> Score:
     """By the protocol of depth, nothing aligned; in the image, by crops that are brought to the median one's side."""
     side_px = crop_side(whole)
-    return evaluate(in_crops(found, whole, side_px), in_crops(_with_pixels(truth), whole, side_px), side_px, DEPTH)
+    return evaluate(in_crops(found, whole, side_px), in_crops(truth, whole, side_px), side_px, DEPTH)
 
 
-def _with_pixels(truth: KeypointSet) -> KeypointSet:
-    """With places in the image, which labels of depth have beside their depth."""
+def load_truth(path: Path, frames: Observation) -> KeypointSet:
+    """Labels of the frames, with places in the image, which some labels of depth hold beside their depth.
+
+    Raises ``InputError`` for a file by which nothing of these frames can be measured.
+    """
+    truth = KeypointSet.load(path)
     if truth.uv_px is None and truth.uvd is not None:
-        return replace(truth, uv_px=truth.uvd[..., :2])
+        truth = replace(truth, uv_px=truth.uvd[..., :2])
     if truth.uv_px is None:
-        raise InputError("the truth has no uv_px and no uvd: give one of them beside xyz_mm")
+        raise InputError(f"{path}: the truth has no uv_px and no uvd: give one of them beside xyz_mm")
+    check_truth(truth, frames.key, HAND21)
     return truth

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from posebridge.bodies.parametric_hand import check_hand
 from posebridge.contracts.batch import BatchT, concatenate
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
@@ -134,11 +135,16 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     plan = BENCHMARKS[config.recipe]
     if config.views == 3 and config.recipe != "renders-to-nyu":
         raise InputError(f"{plan.name} has one view: leave --views out")
+    if config.held_out and config.recipe != "renders-to-msra":
+        raise InputError(f"{plan.name} has a test split of its own: leave --held-out out")
+    check_hand(config.mano)
     size = SIZES[config.size].stacked(config.stacks)
     size = size.translating() if config.translate else size
     crop = CubeCropConfig(size.size_px, size.cube_m, plan.hand)
     # One frame is broken, another shows no hand: they are noted and left out.
     noted = SkippedList(folder / UNREADABLE)
+    if not Run.begun(folder):
+        noted.clear()
 
     def filled(crops: Crops[BatchT]) -> Iterator[BatchT]:
         cubes = FilledCubes(crops, size.cube_m)

@@ -70,13 +70,14 @@ class DepthStage(Stage):
         super().__init__(schedule, streams, weights, context.seed * 100 + offset, context.workers)
         self.hand, self.cube_m = context.hand, context.cube_m
         self.spheres = CollisionSpheres.of(context.hand)
-        self.model = model
+        self.model = model.train()
 
     def see(self, views: CubeViews) -> list[SeenHand]:
         """What each view tells by itself, one for each stack; computed in the trainer's precision."""
         network = self.model.single
+        seen = views.picture(), *views.points(network.map_stride)
         with self.trainer.precision_plugin.forward_context():
-            return network(views.picture(), *views.points(network.map_stride))
+            return network(*seen)
 
     def result(self) -> DepthHandModel:
         """The model as it stands."""

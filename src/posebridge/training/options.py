@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from posebridge.errors import InputError
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -22,6 +24,12 @@ class Hardware:
 
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the main one."""
+
+    def __post_init__(self):
+        """Raises ``InputError`` for numbers that are impossible."""
+        for name, least in (("devices", 1), ("nodes", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{getattr(self, name)} {name} are impossible: give {least} or more")
 
     @property
     def lightning_precision(self) -> Literal["32-true", "bf16-mixed"]:

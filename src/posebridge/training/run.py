@@ -69,13 +69,22 @@ class Run:
     def create(cls, folder: Path, kind: str, config: Any, hardware: Hardware, recipe: Any = None) -> "Run":
         """Start a run, or go on with one of the same config and of the same ``recipe``, the numbers behind it.
 
-        Raises ``InputError`` where the folder can't be written, or holds a run of another config or recipe.
+        Raises ``InputError`` where the folder can't be written, or holds a run of another config or recipe, and for
+        what no run could do: a seed below zero, hardware that isn't there.
         """
+        if getattr(config, "seed", 0) < 0:
+            raise InputError(f"seed {config.seed} is impossible: give 0 or more")
+        _check_present(hardware)
         _settle(folder / "config.yaml", kind, config, "config")
         if recipe is not None:
             _settle(folder / "recipe.yaml", "recipe", recipe, "version of its recipe")
         write_atomically(folder / "environment.json", json.dumps(environment(), indent=1).encode())
         return cls(folder, hardware)
+
+    @staticmethod
+    def begun(folder: Path) -> bool:
+        """Whether a run lies in the folder."""
+        return (folder / "config.yaml").exists()
 
     def stage_folder(self, number: int, name: str) -> Path:
         """Where stage ``number`` (from 1) lives."""
@@ -159,11 +168,15 @@ def _whole_checkpoint(path: Path) -> Path | None:
     return path
 
 
+def _check_present(hardware: Hardware) -> None:
+    if hardware.accelerator == "gpu" and not torch.cuda.is_available():
+        raise InputError("accelerator=gpu, but PyTorch sees no GPU here: check `posebridge doctor`, or use auto")
+
+
 def _trainer(hardware: Hardware, stage: Stage, callbacks: list[L.Callback]) -> L.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
-    if hardware.accelerator == "gpu" and not torch.cuda.is_available():
-        raise InputError("accelerator=gpu, but PyTorch sees no GPU here: check `posebridge doctor`, or use auto")
+    _check_present(hardware)
     clip = stage.schedule.clip_norm
     return L.Trainer(
         accelerator=hardware.accelerator,

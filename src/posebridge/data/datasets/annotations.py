@@ -16,6 +16,7 @@ MM = 1e-3
 MATLAB_FIRST_PIXEL = 1.0  # Matlab's centre of the top-left pixel is (1, 1), ours (0, 0)
 
 _CENTRE_PX = 8.0  # of an image of 16 px; a centre below is one of normalised intrinsics
+_RIG_M = 10.0  # between cameras that see one hand
 _PERSON_M = (0.4, 3.0)  # diagonal of the box around a crouching child's, a stretched adult's joints
 
 
@@ -133,10 +134,19 @@ def pose_of_camera(R_cam_world: np.ndarray, centre_m: np.ndarray) -> np.ndarray:
 
 
 def is_rigid(T: np.ndarray) -> np.ndarray:
-    """Whether matrices (..., 4, 4) are rotations, without a mirror, and translations."""
+    """Whether matrices (..., 4, 4) are rotations, without a mirror, and translations, in the last column."""
     R = T[..., :3, :3]
     orthogonal = np.abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max(axis=(-2, -1)) < 1e-2
-    return np.isfinite(T).all(axis=(-2, -1)) & orthogonal & (np.linalg.det(np.nan_to_num(R)) > 0)
+    below = (np.abs(T[..., 3, :] - [0, 0, 0, 1]) < 1e-6).all(axis=-1)
+    return np.isfinite(T).all(axis=(-2, -1)) & orthogonal & below & (np.linalg.det(np.nan_to_num(R)) > 0)
+
+
+def check_near_together(T_world_cam: np.ndarray, where: str) -> None:
+    """Raise ``InputError`` for cameras (C, 4, 4) that see one hand and stand too far apart to: another unit, mostly."""
+    places_m = T_world_cam[:, :3, 3]
+    apart_m = float(np.linalg.norm(places_m[:, None] - places_m, axis=-1).max())
+    if apart_m > _RIG_M:
+        raise InputError(f"{where}: cameras of one hand stand {apart_m:.3g} m apart; T_world_cam is read as metres")
 
 
 def optional_library(name: str, needed_for: str) -> Any:

@@ -5,23 +5,25 @@ It may hold ``key`` (N,) texts, ``sequence`` (N,) texts, ``frame`` and ``view`` 
 (N, 4, 4) of calibrated views, metres, and ``centre_m`` (N, 3), the middle of each hand's cube in the camera frame.
 """
 
-from pathlib import Path
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
 
 from posebridge.contracts.files import BROKEN_ARCHIVE
-from posebridge.data.datasets.annotations import is_rigid
+from posebridge.data.datasets.annotations import check_near_together, is_rigid
 from posebridge.data.datasets.depth_folder import check_pinhole
 from posebridge.data.depth_centre import BlobConfig, depth_centre
 from posebridge.data.frames import IndexedFrames, RawFrame, Side, UnreadableFrameError
 from posebridge.errors import InputError
 
 _SHAPES = {"key": (), "sequence": (), "frame": (), "view": (), "T_world_cam": (4, 4), "centre_m": (3,)}  # after N
+_NUMBERS = {"frame": "iu", "view": "iu", "K": "fiu", "T_world_cam": "fiu", "centre_m": "fiu"}  # kinds of their types
 
 
 class DepthArchive(IndexedFrames):
-    """Frames of a file. Without keys they are called by their number, as in ``clip-00012``."""
+    """Frames of a file, those of a moment together. Without keys they are called by number, as in ``clip-00012``."""
 
     def __init__(
         self,
@@ -32,13 +34,20 @@ class DepthArchive(IndexedFrames):
     ):
         """``centres``: of hands whose ``centre_m`` the file doesn't hold.
 
-        Runs nothing in the file. Raises ``InputError`` for one that is broken or lacks depth or intrinsics."""
+        Runs nothing in the file. Raises ``InputError`` for one that is broken or lacks depth or intrinsics.
+        """
         arrays = _read(path)
         given = [name for name in ("depth_m", "depth_mm") if name in arrays]
         if len(given) != 1 or arrays[given[0]].ndim != 3 or arrays[given[0]].dtype.kind not in "fiu":
             raise InputError(f"{path}: it needs one array depth_m or depth_mm (N, H, W); it holds {', '.join(arrays)}")
         self._depth, self._unit_m = arrays[given[0]], np.float32(1 if given[0] == "depth_m" else 1e-3)
         count = len(self._depth)
+        if count == 0:
+            raise InputError(f"{path}: it holds no frame")
+        for name, kinds in _NUMBERS.items():
+            if name in arrays and arrays[name].dtype.kind not in kinds:
+                wanted = "whole numbers" if kinds == "iu" else "real numbers"
+                raise InputError(f"{path}: {name} is of {arrays[name].dtype}, expected {wanted}")
         if "K" not in arrays or arrays["K"].shape not in ((3, 3), (count, 3, 3)):
             raise InputError(f"{path}: it needs the intrinsics K, (3, 3) or ({count}, 3, 3)")
         self._K = np.array(np.broadcast_to(arrays["K"].astype(np.float64), (count, 3, 3)))
@@ -50,49 +59,70 @@ class DepthArchive(IndexedFrames):
         self.path, self.skipped = path, {}
         self._arrays, self._centres, self._blob = arrays, centres, blob
         self._hand: Side | None = hand
-        width = len(str(max(count - 1, 0)))
-        keys = arrays.get("key", np.array([f"{path.stem}-{i:0{width}d}" for i in range(count)]))
-        self.keys = [str(key) for key in keys]
-        if len(set(self.keys)) < count:
-            raise InputError(f"{path}: some keys are there more than once; each names one frame")
+        width = len(str(count - 1))
+        self._keys = [str(key) for key in arrays.get("key", [f"{path.stem}-{i:0{width}d}" for i in range(count)])]
+        _check_keys(self._keys, path)
+        rows_of: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for row in range(count):
+            rows_of[self._moment(row)].append(row)
+        self._rows = [row for rows in rows_of.values() for row in rows]
         poses = arrays.get("T_world_cam")
-        if poses is not None and not is_rigid(poses.astype(np.float64)).all():
+        if poses is None:
+            return
+        if not is_rigid(poses.astype(np.float64)).all():
             raise InputError(f"{path}: some T_world_cam are no rotation and translation in metres; calibrate again")
+        for rows in rows_of.values():
+            check_near_together(poses[rows].astype(np.float64), str(path))
 
     def __len__(self) -> int:
         return len(self._depth)
 
     def __getitem__(self, index: int) -> RawFrame:
         """The frame; raises ``UnreadableFrameError`` where nothing is near the camera."""
-        depth_m = self._depth[index].astype(np.float32) * self._unit_m
+        row = self._rows[index]
+        depth_m = self._depth[row].astype(np.float32) * self._unit_m
         depth_m = np.where(np.isfinite(depth_m), depth_m, 0)
-        own = {name: array[index] for name, array in self._arrays.items() if name in _SHAPES}
+        own = {name: array[row] for name, array in self._arrays.items() if name in _SHAPES}
+        sequence, frame = self._moment(row)
         return RawFrame(
             image=None,
-            key=self.keys[index],
-            sequence=str(own.get("sequence", self.path.stem)),
-            frame=int(own.get("frame", index)),
+            key=self._keys[row],
+            sequence=sequence,
+            frame=frame,
             view=int(own.get("view", 0)),
-            K=self._K[index],
+            K=self._K[row],
             hand=self._hand,
             depth_m=depth_m,
             T_world_cam=own["T_world_cam"].astype(np.float64) if "T_world_cam" in own else None,
-            centre_m=self._centre(index, depth_m, own.get("centre_m")),
+            centre_m=self._centre(row, depth_m, own.get("centre_m")),
         )
 
-    def _centre(self, index: int, depth_m: np.ndarray, given_m: np.ndarray | None) -> np.ndarray | None:
+    def _moment(self, row: int) -> tuple[str, int]:
+        """Sequence and frame; without numbers each row is a moment of its own."""
+        sequence, frame = (self._arrays.get(name) for name in ("sequence", "frame"))
+        return self.path.stem if sequence is None else str(sequence[row]), row if frame is None else int(frame[row])
+
+    def _centre(self, row: int, depth_m: np.ndarray, given_m: np.ndarray | None) -> np.ndarray | None:
         if given_m is not None:
             if not np.isfinite(given_m).all() or given_m[2] <= 0:
-                raise UnreadableFrameError(
-                    self.keys[index], f"its centre_m {given_m.tolist()} is not before the camera"
-                )
+                raise UnreadableFrameError(self._keys[row], f"its centre_m {given_m.tolist()} is not before the camera")
             return given_m.astype(np.float64)
         if self._centres == "none":
             return None
         try:
-            return depth_centre(depth_m, self._K[index], self._blob)
+            return depth_centre(depth_m, self._K[row], self._blob)
         except InputError as error:
-            raise UnreadableFrameError(self.keys[index], str(error)) from None
+            raise UnreadableFrameError(self._keys[row], str(error)) from None
+
+
+def _check_keys(keys: list[str], path: Path) -> None:
+    """Keys become names of files, below the folder of the outcome and nowhere else."""
+    if len(set(keys)) < len(keys):
+        raise InputError(f"{path}: some keys are there more than once; each names one frame")
+    for key in keys:
+        place = PurePosixPath(key)
+        if not place.parts or place.is_absolute() or ".." in place.parts or "\0" in key:
+            raise InputError(f"{path}: the key {key!r} is no name of a file: give each frame a relative one")
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -14,6 +14,7 @@ from posebridge.data.frames import IndexedFrames, RawFrame, Side
 from posebridge.errors import InputError
 
 Encoding = Literal["16-bit", "two-bytes"]  # of NYU, with its high byte in green and its low one in blue
+_FOCAL_PX = 8.0  # shorter ones are no pixels but shares of the picture
 _READERS = {"16-bit": read_depth_png, "two-bytes": read_depth_two_bytes}
 
 
@@ -37,7 +38,7 @@ class DepthFolder(IndexedFrames):
         """
         check_pinhole(K, str(path))
         if not (np.isfinite(unit_m) and unit_m > 0):
-            raise InputError(f"{path}: a unit of {unit_m} m; give the metres that one step of a picture stands for")
+            raise InputError(f"{path}: a unit of {1000 * unit_m:g} mm; give what one step of its depth stands for")
         images = ImageFolder(path)
         key_of = dict(zip(images.files, images.keys, strict=True))
         self.files = sorted(images.files, key=lambda file: natural_key(file.as_posix()))
@@ -72,9 +73,13 @@ class DepthFolder(IndexedFrames):
 
 
 def check_pinhole(K: np.ndarray, where: str) -> None:
-    """Raise ``InputError`` unless these are a camera's intrinsics (3, 3); mirrored axes are allowed."""
-    if np.shape(K) != (3, 3) or not np.isfinite(K).all() or np.linalg.det(K[:2, :2]) == 0:
-        raise InputError(f"{where}: intrinsics {np.asarray(K).tolist()} are no 3x3 matrix of a camera")
+    """Raise ``InputError`` unless these are a camera's intrinsics (3, 3) in pixels; mirrored axes are allowed."""
+    if np.shape(K) != (3, 3) or not np.isfinite(K).all() or not np.array_equal(K[2], [0, 0, 1]):
+        raise InputError(f"{where}: {np.asarray(K).tolist()} is no camera's K, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
+    fx, fy = np.linalg.norm(K[:2, :2], axis=1)
+    if min(fx, fy) < _FOCAL_PX or not 0.5 < fx / fy < 2 or np.linalg.det(K[:2, :2]) == 0:
+        given = f"fx={K[0, 0]:g} fy={K[1, 1]:g} cx={K[0, 2]:g} cy={K[1, 2]:g}"
+        raise InputError(f"{where}: the intrinsics {given} are impossible: expected pixels of the depth")
 
 
 def _numbers_within(sequences: list[str]) -> list[int]:

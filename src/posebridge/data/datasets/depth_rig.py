@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import is_rigid
+from posebridge.data.datasets.annotations import check_near_together, is_rigid
 from posebridge.data.datasets.depth_folder import DepthFolder, Encoding
 from posebridge.data.datasets.depth_png import natural_key
 from posebridge.data.depth_centre import BlobConfig
@@ -80,10 +80,12 @@ def _read_cameras(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict) or not content:
             raise ValueError("no cameras")
-        return {name: _camera(name, entry) for name, entry in content.items()}
+        cameras = {name: _camera(name, entry) for name, entry in content.items()}
+        check_near_together(np.stack([T_world_cam for _, T_world_cam in cameras.values()]), "T_world_cam")
+        return cameras
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a calibration ({error!r}); it looks like {example}") from None
 
 

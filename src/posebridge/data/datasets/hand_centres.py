@@ -57,6 +57,8 @@ class HandCentres:
             centre_m = self._by_row[row]
             if not np.isfinite(centre_m).all():
                 raise UnreadableFrameError(file, f"{self._source} has no valid centre for it")
+            if centre_m[2] <= 0:
+                raise UnreadableFrameError(file, f"{self._source} has its centre behind the camera, in line {row + 1}")
             return centre_m
         if self._source == "labels" and self._labels is not None:
             labels = self._labels(index)
@@ -74,7 +76,7 @@ def _read_centres(path: Path, rows: int, axes: tuple[int, int, int]) -> np.ndarr
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"centres {path}: not readable as text ({error}); give 'blob', 'labels' or a file") from None
+        raise InputError(f"centres {path}: not readable as text ({error}); give a file, or none") from None
     lines = [line.split() for line in lines if line.strip()]
     if len(lines) != rows:
         raise InputError(f"centres {path}: {len(lines)} lines for {rows} frames; give the file of this very split")
@@ -83,10 +85,14 @@ def _read_centres(path: Path, rows: int, axes: tuple[int, int, int]) -> np.ndarr
         if words[0].lower() == "invalid":
             continue
         try:
-            centres_m[row] = np.array(words, dtype=np.float64) * _MM * axes
+            x, y, z = map(float, words)
         except ValueError:
             raise InputError(f"centres {path}: line {row + 1} is neither x y z nor invalid") from None
-    depth_m = np.nanmedian(centres_m[:, 2]) if np.isfinite(centres_m).any() else np.nan
+        centres_m[row] = np.array([x, y, z]) * _MM * axes
+    if not np.isfinite(centres_m).any():
+        raise InputError(f"centres {path}: no line has a centre")
+    depth_m = np.nanmedian(centres_m[:, 2])
     if not _NEAR_M < depth_m < _FAR_M:
-        raise InputError(f"centres {path}: half of them lie beyond {depth_m:.3g} m; they are read as millimetres")
+        expected = f"expected {_NEAR_M / _MM:g} to {_FAR_M / _MM:g}"
+        raise InputError(f"centres {path}: the middle one lies {depth_m / _MM:.3g} mm before the camera; {expected}")
     return centres_m

@@ -137,6 +137,8 @@ def change_cameras(folder, change):
         (lambda content: content["left"]["T_world_cam"][3].__setitem__(0, 0.1), "T_world_cam of left is no"),
         (lambda content: content["left"].update(intrinsics=[1, 2]), "not a calibration"),
         (lambda content: content.update(behind=content["left"]), "behind"),
+        (lambda content: content.update({"../left": content["left"]}), "'../left' is no name of a folder beside it"),
+        (lambda content: content.update({"..": content["left"]}), "'..' is no name of a folder beside it"),
         (lambda content: content.clear(), "not a calibration"),
     ],
 )

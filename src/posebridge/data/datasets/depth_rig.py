@@ -90,6 +90,8 @@ def _read_cameras(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def _camera(name: str, entry: dict) -> tuple[np.ndarray, np.ndarray]:
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise InputError(f"{name!r} is no name of a folder beside it")
     fx, fy, cx, cy = (float(number) for number in entry["intrinsics"])
     T_world_cam = np.array(entry["T_world_cam"], dtype=np.float64)
     if T_world_cam.shape != (4, 4) or not is_rigid(T_world_cam):

@@ -183,14 +183,14 @@ class FineTuning(DepthStage):
 
     def _taught(self, fused: FusedInViews, seen: DepthEvidence) -> HandMesh:
         """What stands for labels in every view. Where there is no hand to see, lessons of one's own making would run
-        away: joints, and the middle of the mesh, end a little beyond the cube.
+        away: they end a little beyond the cube. So does the forearm, of which the depth tells little.
         """
         teacher = HandMesh(fused.hand.vertices, fused.joints)
         if self.own.teacher is not None and self.own.distillation_weight > 0:
             teacher = fused.fitted(self.hand, seen, self.own.teacher)
-        vertices, joints = teacher.vertices.detach(), teacher.joints.detach()
-        middle = vertices.mean(1, keepdim=True)
-        return HandMesh(vertices - middle + _within(middle), _within(joints))
+        return HandMesh(
+            *(points.detach().clamp(-_FARTHEST, _FARTHEST) for points in (teacher.vertices, teacher.joints))
+        )
 
     def _movable(self, hands: HandParameters, joints: Float[Tensor, "B J 3"]) -> HandParameters:
         """Hands that take the joints along on which they lie; the paper's head lies on none."""
@@ -228,10 +228,6 @@ def _weights(config: MultiViewFusionConfig) -> dict[str, float]:
         lessons = labels.of_terms("fused_taught_", ("maps", "shape", "collision"))
         weights |= {name: own.distillation_weight * value for name, value in lessons.items()}
     return {name: value for name, value in weights.items() if value > 0}
-
-
-def _within(points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
-    return points.clamp(-_FARTHEST, _FARTHEST)
 
 
 def _another_view(sets: int, views: int, generator: Generator) -> Tensor:

@@ -6,6 +6,14 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from posebridge.errors import InputError
+
+
+def check_seed(seed: int) -> None:
+    """Raise ``InputError`` for a seed that generators refuse."""
+    if seed < 0:
+        raise InputError(f"seed {seed} is impossible: give 0 or more")
+
 
 def generator_for(seed: int, *index: int) -> Generator:
     """An independent generator for an item of stream ``seed``; the same on every machine and worker.

@@ -96,8 +96,9 @@ class CubeViews:
         return foreground(self.depth_m, self.centre_m, 2 * self.half_m[:, None, None])
 
     def hidden(self) -> Bool[Tensor, "B H W"]:
-        """Pixels that were measured in front of the cube."""
-        return (self.depth_m > 0) & (self.depth_m < (self.centre_m[:, 2] - self.half_m)[:, None, None])
+        """Pixels that were measured in front of the cube: what is there hides what is in the cube."""
+        front_m = self.centre_m[:, 2] - self.half_m
+        return (self.depth_m > 0) & (self.depth_m < front_m[:, None, None])
 
     def points(self, stride: int = 1) -> tuple[Float[Tensor, "B 3 h w"], Bool[Tensor, "B h w"]]:
         """What every ``stride``-th pixel sees, in the view's space, and whether it is in the cube's depth at all."""

@@ -43,15 +43,19 @@ def in_crops(keypoints: KeypointSet, batch: UnlabelledBatch, side_px: float) -> 
     return replace(keypoints.take(rows, np.arange(keypoints.n_joints)), uv_px=uv_px)
 
 
-def check_truth(truth: KeypointSet, keys: Sequence[str], skeleton: Skeleton) -> None:
-    """Raise ``InputError`` for a truth without places in the image, of other joints, or of other frames."""
+def joint_order(truth: KeypointSet, keys: Sequence[str], skeleton: Skeleton) -> np.ndarray:
+    """For each joint of the skeleton its position in the truth, or -1 where it lacks it.
+
+    Raises ``InputError`` for a truth without places in the image, of other joints, or of other frames.
+    """
     if truth.uv_px is None:
         raise InputError("the truth has no uv_px, which is measured in the image")
     if truth.joint_names is None and truth.n_joints != len(skeleton):
         raise InputError(f"the truth has {truth.n_joints} joints without names, {skeleton.name} has {len(skeleton)}")
-    skeleton.order_of(truth.joint_names or skeleton.joints)
+    order = skeleton.order_of(truth.joint_names or skeleton.joints)
     if not {*map(str, truth.key)} & {*keys}:
         raise InputError(f"the truth shares no key with the target (such as {keys[0]!r} and {str(truth.key[0])!r})")
+    return order
 
 
 def labels_for(batch: UnlabelledBatch, truth: KeypointSet, skeleton: Skeleton) -> LabelledBatch:
@@ -59,9 +63,8 @@ def labels_for(batch: UnlabelledBatch, truth: KeypointSet, skeleton: Skeleton) -
 
     Raises ``InputError`` for a truth without places in the image, of other joints, or of other frames.
     """
-    check_truth(truth, batch.key, skeleton)
+    order = joint_order(truth, batch.key, skeleton)
     assert truth.uv_px is not None
-    order = skeleton.order_of(truth.joint_names or skeleton.joints)
     row_of = {str(key): row for row, key in enumerate(truth.key)}
     rows = np.array([row_of.get(key, -1) for key in batch.key])
     uv_file = truth.uv_px[rows][:, order]

@@ -21,7 +21,7 @@ from posebridge.evaluation.evaluate import evaluate
 from posebridge.evaluation.protocols import DEPTH
 from posebridge.methods.multi_view_fusion import MultiViewFusion
 from posebridge.networks.depth_hand_model import DepthHandModel
-from posebridge.recipes.adapt_truth import check_truth, crop_side, in_crops
+from posebridge.recipes.adapt_truth import crop_side, in_crops, joint_order
 from posebridge.recipes.depth_fusion import DepthFusionSize, hold_hands
 from posebridge.recipes.pipeline import History, parts, prediction_device, rendering_progress
 from posebridge.recipes.records import Story, gallery, make_record
@@ -240,5 +240,5 @@ def load_truth(path: Path, frames: Observation) -> KeypointSet:
         truth = replace(truth, uv_px=truth.uvd[..., :2])
     if truth.uv_px is None:
         raise InputError(f"{path}: the truth has no uv_px and no uvd: give one of them beside xyz_mm")
-    check_truth(truth, frames.key, HAND21)
+    joint_order(truth, frames.key, HAND21)
     return truth

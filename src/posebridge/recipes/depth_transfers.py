@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from posebridge.bodies.parametric_hand import check_hand
-from posebridge.contracts.batch import BatchT, concatenate
+from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch, concatenate
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
@@ -25,7 +25,7 @@ from posebridge.data.filled_cubes import FilledCubes
 from posebridge.data.frame_views import ChosenFrames
 from posebridge.data.frames import LabelledFrames
 from posebridge.data.held import Held
-from posebridge.data.skipped_list import UNREADABLE, SkippedList
+from posebridge.data.skipped_list import SkippedList
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.errors import InputError
 from posebridge.evaluation.published import find
@@ -37,7 +37,7 @@ from posebridge.recipes.depth_adaptation import (
     note_on_views,
     score_hands,
 )
-from posebridge.recipes.depth_fusion import SIZES, UnlabelledFrames
+from posebridge.recipes.depth_fusion import SIZES, DepthFusionSize, UnlabelledFrames
 from posebridge.recipes.pipeline import truth_of
 from posebridge.recipes.records import Story
 from posebridge.skeletons.depth_hands import ICVL16, NYU14
@@ -133,27 +133,13 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     started = monotonic()
     check_space(folder, _SPACE_MB)
     plan = BENCHMARKS[config.recipe]
-    if config.views == 3 and config.recipe != "renders-to-nyu":
-        raise InputError(f"{plan.name} has one view: leave --views out")
-    if config.held_out and config.recipe != "renders-to-msra":
-        raise InputError(f"{plan.name} has a test split of its own: leave --held-out out")
+    _refuse_idle_flags(plan, config)
     check_hand(config.mano)
     size = SIZES[config.size].stacked(config.stacks)
     size = size.translating() if config.translate else size
-    crop = CubeCropConfig(size.size_px, size.cube_m, plan.hand)
     # One frame is broken, another shows no hand: they are noted and left out.
-    noted = SkippedList(folder / UNREADABLE)
-    if not Run.begun(folder):
-        noted.clear()
-
-    def filled(crops: Crops[BatchT]) -> Iterator[BatchT]:
-        cubes = FilledCubes(crops, size.cube_m)
-        return (batch for _, batch in ordered_batches(cubes, _READ_AT_ONCE, noted, hardware.workers))
-
-    adapted_to = [_chosen(plan, config, part, config.views, _TRAINED_ON[config.size]) for part in _PARTS[config.frames]]
-    target = Held(chain.from_iterable(filled(UnlabelledCrops(frames, crop)) for frames in adapted_to))
-    scored = _chosen(plan, config, "test", 1, _SCORED[config.size])
-    test = concatenate([*filled(LabelledCrops(scored, crop))])
+    noted = Run.unreadable(folder)
+    target, test = _read(plan, config, size, noted, hardware.workers)
     size = for_target(size, target.names())
     run = Run.create(folder, "depth-transfer", config, hardware, size)
     if skipped := noted.read():
@@ -193,6 +179,29 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     record = replace(record, published=find(plan.name, "mean joint error", "rendered MANO"))
     save_record(record, folder)
     return record
+
+
+def _refuse_idle_flags(plan: DepthBenchmark, config: DepthTransferConfig) -> None:
+    if config.views == 3 and config.recipe != "renders-to-nyu":
+        raise InputError(f"{plan.name} has one view: leave --views out")
+    if config.held_out and config.recipe != "renders-to-msra":
+        raise InputError(f"{plan.name} has a test split of its own: leave --held-out out")
+
+
+def _read(
+    plan: DepthBenchmark, config: DepthTransferConfig, size: DepthFusionSize, noted: SkippedList, workers: int
+) -> tuple[Held[UnlabelledBatch], LabelledBatch]:
+    """What is adapted to, without its labels, and what is scored."""
+    crop = CubeCropConfig(size.size_px, size.cube_m, plan.hand)
+
+    def filled(crops: Crops[BatchT]) -> Iterator[BatchT]:
+        cubes = FilledCubes(crops, size.cube_m)
+        return (batch for _, batch in ordered_batches(cubes, _READ_AT_ONCE, noted, workers))
+
+    adapted_to = [_chosen(plan, config, part, config.views, _TRAINED_ON[config.size]) for part in _PARTS[config.frames]]
+    target = Held(chain.from_iterable(filled(UnlabelledCrops(frames, crop)) for frames in adapted_to))
+    scored = _chosen(plan, config, "test", 1, _SCORED[config.size])
+    return target, concatenate([*filled(LabelledCrops(scored, crop))])
 
 
 def _chosen(

@@ -19,6 +19,7 @@ from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_writer import Piece, ShardWriter
 from posebridge.data.shards import INDEX, SetIndex, encode_piece
 from posebridge.distribute import Workers
+from posebridge.draw import check_seed
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DepthHandDomain
@@ -50,8 +51,7 @@ class RenderConfig:
             raise InputError(f"{self.count} samples are impossible: give 1 or more")
         if self.size_px < 1:
             raise InputError(f"images of {self.size_px} px are impossible: give a side such as 128")
-        if self.seed < 0:
-            raise InputError(f"seed {self.seed} is impossible: give 0 or more")
+        check_seed(self.seed)
         if self.shard_length < 1:
             raise InputError(f"shards of {self.shard_length} samples are impossible: give 1 or more")
 

@@ -15,7 +15,7 @@ from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
 from posebridge.data.dataset_stream import DatasetPairStream, DatasetStream, dataset_pairs
 from posebridge.data.pairs import FramePairs, PairConfig
-from posebridge.data.skipped_list import UNREADABLE, SkippedList
+from posebridge.data.skipped_list import SkippedList
 from posebridge.data.streams import Stream
 from posebridge.deployment.model_file import ModelSpec, save_model
 from posebridge.deployment.predict_files import list_skipped
@@ -100,7 +100,7 @@ class TransferJob:
         check_space(folder, size.space_mb)
         data = open_transfer(plan, config, size)
         joints_m = source_joints(data.source.frames)
-        return cls(plan, config, size, data, joints_m, SkippedList(folder / UNREADABLE), hardware)
+        return cls(plan, config, size, data, joints_m, Run.unreadable(folder), hardware)
 
     def context(self) -> Context:
         """Streams from disk. Labels of the target go to the measure that sits beside the label-free choice, no further.

@@ -23,6 +23,8 @@ import lightning as L
 import torch
 
 from posebridge.contracts.files import write_atomically
+from posebridge.data.skipped_list import UNREADABLE, SkippedList
+from posebridge.draw import check_seed
 from posebridge.errors import InputError
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.weights import load_weights, save_weights
@@ -34,6 +36,7 @@ from posebridge.training.selection import Measure, Selection
 from posebridge.training.stage import Stage
 
 _PACKAGES = ("posebridge", "torch", "lightning", "timm", "warp-lang", "anny", "numpy")
+_CONFIG = "config.yaml"
 _ROWS = 200  # of a stage's table of metrics
 
 
@@ -72,19 +75,21 @@ class Run:
         Raises ``InputError`` where the folder can't be written, or holds a run of another config or recipe, and for
         what no run could do: a seed below zero, hardware that isn't there.
         """
-        if getattr(config, "seed", 0) < 0:
-            raise InputError(f"seed {config.seed} is impossible: give 0 or more")
+        check_seed(getattr(config, "seed", 0))
         _check_present(hardware)
-        _settle(folder / "config.yaml", kind, config, "config")
+        _settle(folder / _CONFIG, kind, config, "config")
         if recipe is not None:
             _settle(folder / "recipe.yaml", "recipe", recipe, "version of its recipe")
         write_atomically(folder / "environment.json", json.dumps(environment(), indent=1).encode())
         return cls(folder, hardware)
 
     @staticmethod
-    def begun(folder: Path) -> bool:
-        """Whether a run lies in the folder."""
-        return (folder / "config.yaml").exists()
+    def unreadable(folder: Path) -> SkippedList:
+        """The list of files that a run could not read; begun afresh where no run lies in the folder yet."""
+        skipped = SkippedList(folder / UNREADABLE)
+        if not (folder / _CONFIG).exists():
+            skipped.clear()
+        return skipped
 
     def stage_folder(self, number: int, name: str) -> Path:
         """Where stage ``number`` (from 1) lives."""

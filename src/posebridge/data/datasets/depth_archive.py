@@ -6,6 +6,7 @@ It may hold ``key`` (N,) texts, ``sequence`` (N,) texts, ``frame`` and ``view`` 
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -44,10 +45,7 @@ class DepthArchive(IndexedFrames):
         count = len(self._depth)
         if count == 0:
             raise InputError(f"{path}: it holds no frame")
-        for name, kinds in _NUMBERS.items():
-            if name in arrays and arrays[name].dtype.kind not in kinds:
-                wanted = "whole numbers" if kinds == "iu" else "real numbers"
-                raise InputError(f"{path}: {name} is of {arrays[name].dtype}, expected {wanted}")
+        _check_numbers(arrays, path)
         if "K" not in arrays or arrays["K"].shape not in ((3, 3), (count, 3, 3)):
             raise InputError(f"{path}: it needs the intrinsics K, (3, 3) or ({count}, 3, 3)")
         self._K = np.array(np.broadcast_to(arrays["K"].astype(np.float64), (count, 3, 3)))
@@ -66,13 +64,8 @@ class DepthArchive(IndexedFrames):
         for row in range(count):
             rows_of[self._moment(row)].append(row)
         self._rows = [row for rows in rows_of.values() for row in rows]
-        poses = arrays.get("T_world_cam")
-        if poses is None:
-            return
-        if not is_rigid(poses.astype(np.float64)).all():
-            raise InputError(f"{path}: some T_world_cam are no rotation and translation in metres; calibrate again")
-        for rows in rows_of.values():
-            check_near_together(poses[rows].astype(np.float64), str(path))
+        if "T_world_cam" in arrays:
+            _check_poses(arrays["T_world_cam"].astype(np.float64), rows_of.values(), path)
 
     def __len__(self) -> int:
         return len(self._depth)
@@ -113,6 +106,20 @@ class DepthArchive(IndexedFrames):
             return depth_centre(depth_m, self._K[row], self._blob)
         except InputError as error:
             raise UnreadableFrameError(self._keys[row], str(error)) from None
+
+
+def _check_numbers(arrays: dict[str, np.ndarray], path: Path) -> None:
+    for name, kinds in _NUMBERS.items():
+        if name in arrays and arrays[name].dtype.kind not in kinds:
+            wanted = "whole numbers" if kinds == "iu" else "real numbers"
+            raise InputError(f"{path}: {name} is of {arrays[name].dtype}, expected {wanted}")
+
+
+def _check_poses(T_world_cam: np.ndarray, moments: Iterable[list[int]], path: Path) -> None:
+    if not is_rigid(T_world_cam).all():
+        raise InputError(f"{path}: some T_world_cam are no rotation and translation in metres; calibrate again")
+    for rows in moments:
+        check_near_together(T_world_cam[rows], str(path))
 
 
 def _check_keys(keys: list[str], path: Path) -> None:

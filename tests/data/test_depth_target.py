@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,6 +159,34 @@ def test_views_of_different_times(batch, tmp_path):
         DepthRig(folder, UNIT_M)
 
 
+def test_a_calibration_the_wrong_way_round_is_told(batch, tmp_path):
+    T_cam_world = torch.linalg.inv(batch.T_world_cam).numpy()
+    file = write_archive(tmp_path / "a.npz", batch, T_world_cam=T_cam_world)
+    with pytest.raises(InputError, match=r"a-0: the views .* \d\.\d\d m apart .* together if T_world_cam is inverted"):
+        crops_of(DepthTargetConfig(file))
+
+
+def test_a_view_of_another_time_is_left_out(batch, tmp_path):
+    centre_m = batch.centre_m.clone()
+    centre_m[1, 0] += 0.2  # of three views of the first moment, and of two of the second
+    centre_m[4, 0] -= 0.2
+    two_of_it = torch.tensor([0, 1, 2, 3, 4])
+    kept = {name: getattr(batch, name)[two_of_it].numpy() for name in ("depth_m", "frame", "view", "T_world_cam")}
+    sequence = np.array(batch.sequence)[:5]
+    file = write_archive(
+        tmp_path / "a.npz",
+        batch,
+        **kept,
+        sequence=sequence,
+        K=batch.camera.K[two_of_it].numpy(),
+        centre_m=centre_m[two_of_it].numpy(),
+    )
+    crops = DepthCrops(open_depth(DepthTargetConfig(file)), replace(CROP, cube_m=0.39))
+    assert [crop.key[0] for crop in crops] == ["a-0", "a-2"]
+    assert set(crops.skipped) == {"a-1", "a-3", "a-4"}
+    assert all("0.20 m apart in the world: check T_world_cam" in why for why in crops.skipped.values())
+
+
 def test_a_cube_without_a_hand_is_left_out(batch, tmp_path):
     (tmp_path / "d").mkdir()
     for i in range(2):
@@ -172,7 +201,7 @@ def test_a_cube_without_a_hand_is_left_out(batch, tmp_path):
     assert found.key == ("0",)
     assert "no surface of a hand's size" in skipped["1"]
     (tmp_path / "centres.txt").write_text("0 0 2500\n0 0 2500\n")
-    with pytest.raises(InputError, match="no frame shows a hand in its cube; 0: its cube holds no surface"):
+    with pytest.raises(InputError, match="no frame can be used; 0: its cube holds no surface"):
         list(DepthCrops(open_depth(config), CROP))
 
 

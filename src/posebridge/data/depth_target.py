@@ -8,13 +8,14 @@ from typing import Literal
 import numpy as np
 
 from posebridge.contracts.batch import UnlabelledBatch
+from posebridge.data.agreeing_views import agreeing
 from posebridge.data.crops import CubeCropConfig, crop_cube
 from posebridge.data.datasets.depth_archive import DepthArchive
 from posebridge.data.datasets.depth_folder import DepthFolder, Encoding
 from posebridge.data.datasets.depth_rig import CAMERAS, DepthRig
 from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.filled_cubes import EMPTY, holds_hand
-from posebridge.data.frames import IndexedFrames, RawFrame
+from posebridge.data.frames import IndexedFrames
 from posebridge.errors import InputError
 
 
@@ -72,31 +73,30 @@ class DepthCrops:
     def __init__(self, frames: IndexedFrames, crop: CubeCropConfig):
         self.frames = frames
         self.crop = crop
-        self._empty: dict[str, str] = {}
+        self._lost: dict[str, str] = {}
 
     @property
     def skipped(self) -> dict[str, str]:
         """What was left out, and why."""
-        return self.frames.skipped | self._empty
+        return self.frames.skipped | self._lost
 
     def __iter__(self) -> Iterator[UnlabelledBatch]:
-        """Batches of one."""
-        for _, batch in self.with_files():
-            yield batch
+        """Batches of one, without those whose cube is empty, and without views that see another hand than the others.
 
-    def with_files(self) -> Iterator[tuple[RawFrame, UnlabelledBatch]]:
-        """Each frame as it lies on disk, and its cube as a batch of one; frames with an empty cube are left out.
-
-        Raises ``InputError`` where no frame is left.
+        Raises ``InputError`` where none is left.
         """
         left = False
+        for batch in agreeing(self._filled(), self.crop.cube_m, self._lost):
+            left = True
+            yield batch
+        if not left:
+            key, why = next(iter(self._lost.items()))
+            raise InputError(f"no frame can be used; {key}: {why}")
+
+    def _filled(self) -> Iterator[UnlabelledBatch]:
         for frame in self.frames:
             batch = crop_cube(frame, self.crop)
-            if not holds_hand(batch, self.crop.cube_m):
-                self._empty[frame.key] = f"{EMPTY}: check unit, centre and intrinsics"
-                continue
-            left = True
-            yield frame, batch
-        if not left:
-            key, why = next(iter(self._empty.items()))
-            raise InputError(f"no frame shows a hand in its cube; {key}: {why}")
+            if holds_hand(batch, self.crop.cube_m):
+                yield batch
+            else:
+                self._lost[frame.key] = f"{EMPTY}: check unit, centre and intrinsics"

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from posebridge.contracts.batch import UnlabelledBatch, concatenate
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.agreeing_views import moment_of
 from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, blob_of, open_depth
 from posebridge.data.frames import UnreadableFrameError
@@ -115,18 +116,12 @@ def _batches(crops: DepthCrops, size: int) -> Iterator[UnlabelledBatch]:
     """``size`` crops at a time, more where a moment has more views left. A reader gives a moment's views together."""
     waiting: list[UnlabelledBatch] = []
     for crop in crops:
-        if len(waiting) >= size and _moment(crop) != _moment(waiting[-1]):
+        if len(waiting) >= size and moment_of(crop) != moment_of(waiting[-1]):
             yield concatenate(waiting)
             waiting = []
         waiting.append(crop)
     if waiting:
         yield concatenate(waiting)
-
-
-def _moment(crop: UnlabelledBatch) -> tuple[str, int]:
-    assert crop.sequence is not None
-    assert crop.frame is not None
-    return crop.sequence[0], int(crop.frame)
 
 
 def _followed(

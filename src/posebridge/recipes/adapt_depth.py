@@ -10,6 +10,7 @@ from posebridge.bodies.parametric_hand import check_hand
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
+from posebridge.data.agreeing_views import agreeing
 from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, blob_of, open_depth
 from posebridge.data.frames import IndexedFrames, UnreadableFrameError
@@ -135,7 +136,8 @@ def hold_target(config: DepthTargetConfig, size: DepthFusionSize, predictor: Dep
         return DepthTarget(Held(crops), crops.skipped)
     frames = open_depth(config, centres="none")
     lost: dict[str, str] = {}
-    held = Held(_found(frames, HandTracker(predictor, crop, blob_of(config)), lost))
+    found = _found(frames, HandTracker(predictor, crop, blob_of(config)), lost)
+    held = Held(agreeing(found, size.cube_m, lost))
     return DepthTarget(held, frames.skipped | lost)
 
 

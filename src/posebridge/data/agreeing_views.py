@@ -1,0 +1,57 @@
+"""Do calibrated views of a moment see one hand? Where a calibration, a time or a centre is wrong, they don't."""
+
+from collections.abc import Iterable, Iterator
+from itertools import compress, groupby
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from posebridge.cameras.multiview import inverse_rigid, transform
+from posebridge.contracts.batch import Observation, UnlabelledBatch, concatenate
+
+
+def agreeing(crops: Iterable[UnlabelledBatch], cube_m: float, lost: dict[str, str]) -> Iterator[UnlabelledBatch]:
+    """The crops whose cube holds the centre of the other views' hand; ``lost`` gets the others by key, with the reason.
+
+    Crops are batches of one, the views of a moment one after the other. Those without a pose, or without another view
+    of their moment, all pass. Of several views those pass that most agree with, of two that disagree none.
+    """
+    for _, own in groupby(crops, key=moment_of):
+        views = concatenate(list(own))
+        agrees = _agreeing(views, cube_m)
+        if not agrees.all():
+            lost |= dict.fromkeys(compress(views.key, ~agrees), _reason(views, cube_m))
+        yield from (views[i : i + 1] for i in range(len(views)) if agrees[i])
+
+
+def moment_of(crop: UnlabelledBatch) -> tuple[str, int]:
+    """Sequence and frame of a batch of one."""
+    assert crop.sequence is not None
+    assert crop.frame is not None
+    return crop.sequence[0], int(crop.frame)
+
+
+def _agreeing(views: Observation, cube_m: float) -> Bool[Tensor, "V"]:
+    if len(views) == 1 or views.T_world_cam is None:
+        return torch.ones(len(views), dtype=torch.bool)
+    near = _apart_m(views) < cube_m / 2
+    most = near[near.sum(1).argmax()]
+    return most & (most.sum() > 1)
+
+
+def _reason(views: Observation, cube_m: float) -> str:
+    apart = f"the views of its moment see their hands {_apart_m(views).max():.2f} m apart in the world"
+    if (_apart_m(views, inverted=True) < cube_m / 2).all():
+        return f"{apart}, and together if T_world_cam is inverted: it has to take a camera's points to the world"
+    return f"{apart}: check T_world_cam, their times and the centres"
+
+
+def _apart_m(views: Observation, inverted: bool = False) -> Float[Tensor, "V V"]:
+    """Distances of the centres in the world."""
+    assert views.T_world_cam is not None
+    assert views.centre_m is not None
+    T_world_cam = views.T_world_cam.double()
+    T_world_cam = inverse_rigid(T_world_cam) if inverted else T_world_cam
+    places_m = transform(T_world_cam, views.centre_m[:, None].double())[:, 0]
+    return torch.cdist(places_m, places_m)

@@ -121,11 +121,13 @@ def test_files_of_meshes(batch, ours, tmp_path):
     meshes = MeshSet.of(ours, batch, true_hands(batch))
     joined = join_meshes([meshes, meshes])
     assert len(joined) == 2 * len(batch)
-    saved = np.load(save_meshes(meshes, tmp_path, "npz"))
+    assert save_meshes(meshes, tmp_path, "npz") == {tmp_path / "meshes.npz"}
+    saved = np.load(tmp_path / "meshes.npz")
     np.testing.assert_allclose(saved["vertices_mm"], 1000 * batch.vertices_m, rtol=1e-6)
-    assert save_meshes(meshes, tmp_path, "none") is None
-    folder = save_meshes(meshes, tmp_path, "ply")
-    read = trimesh.load(folder / f"{batch.key[2]}.ply", process=False)
+    assert save_meshes(meshes, tmp_path, "none") == set()
+    files = [tmp_path / "meshes" / f"{key}.ply" for key in batch.key]
+    assert save_meshes(meshes, tmp_path, "ply") == {*files}
+    read = trimesh.load(files[2], process=False)
     np.testing.assert_allclose(read.vertices, meshes.vertices_mm[2], rtol=1e-6)
     np.testing.assert_array_equal(read.faces, meshes.faces)
 

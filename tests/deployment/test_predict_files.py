@@ -111,11 +111,20 @@ def test_nothing_readable(tmp_path):
 
 
 def test_a_second_run_replaces_the_first(tmp_path):
+    """Of the files of an earlier outcome none is left, and others in the folder stay."""
     write_dots(tmp_path / "a", 3)
     write_dots(tmp_path / "b", 1)
+    write_dots_video(tmp_path / "c" / "clip.mp4", 2)
+    overlays = tmp_path / "out" / "overlays"
     predict_files(config(tmp_path / "a", tmp_path / "out"))
+    (overlays / "notes.txt").touch()
     predict_files(config(tmp_path / "b", tmp_path / "out"))
     assert len(KeypointSet.load(tmp_path / "out" / "predictions.npz")) == 1
+    assert {p.name for p in overlays.iterdir()} == {"view.0.jpg", "notes.txt"}
+    predict_files(config(tmp_path / "c", tmp_path / "out"))
+    assert {p.name for p in overlays.iterdir()} == {"clip.mp4", "notes.txt"}
+    predict_files(config(tmp_path / "b", tmp_path / "out", overlays=0))
+    assert {p.name for p in overlays.iterdir()} == {"notes.txt"}
 
 
 def test_lengths_are_not_invented(tmp_path, monkeypatch):

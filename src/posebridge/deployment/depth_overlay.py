@@ -59,18 +59,20 @@ class DepthOverlays:
     """A picture a frame, ``<key>.jpg``; at most ``limit`` of them (None: all)."""
 
     def __init__(self, folder: Path, faces: Int[Tensor, "F 3"], skeleton: Skeleton, cube_m: float, limit: int | None):
-        self.folder, self.limit, self.drawn = folder, limit, 0
+        self.folder, self.limit = folder, limit
+        self.files: set[Path] = set()
         self._what = (faces, skeleton, cube_m)
 
     def add(self, crops: UnlabelledBatch, hands: DepthHands) -> None:
         """Draw the frames of a batch. Raises ``InputError`` where the folder or the disk refuses."""
         for i, key in enumerate(crops.key):
-            if self.limit is not None and self.drawn >= self.limit:
+            if self.limit is not None and len(self.files) >= self.limit:
                 return
             drawn = cv2.cvtColor(hand_panels(crops, hands, i, *self._what), cv2.COLOR_RGB2BGR)
             encoded = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
-            write_atomically(self.folder / f"{key}.jpg", encoded.tobytes())
-            self.drawn += 1
+            path = self.folder / f"{key}.jpg"
+            write_atomically(path, encoded.tobytes())
+            self.files.add(path)
 
 
 def _shaded(vertices_m: Float[Tensor, "1 V 3"], faces: Int[Tensor, "F 3"], K: Float[Tensor, "1 3 3"]) -> np.ndarray:

@@ -13,21 +13,23 @@ MeshFormat = Literal["npz", "ply", "none"]
 MESHES, PLY_FOLDER = "meshes.npz", "meshes"
 
 
-def save_meshes(meshes: MeshSet, folder: Path, form: MeshFormat) -> Path | None:
-    """``meshes.npz`` with key (N,), vertices_mm (N, V, 3), pixel_joints_mm (N, J, 3), apart_mm (N,) and faces
-    (F, 3); or
-    ``meshes/<key>.ply``. Camera frame: x right, y down, z forward. Raises ``InputError`` where the disk refuses.
+def save_meshes(meshes: MeshSet, folder: Path, form: MeshFormat) -> set[Path]:
+    """``meshes.npz`` with key (N,), vertices_mm (N, V, 3), pixel_joints_mm (N, J, 3), apart_mm (N,) and faces (F, 3);
+    or ``meshes/<key>.ply``; the files that were written. Camera frame: x right, y down, z forward.
+
+    Raises ``InputError`` where the disk refuses.
     """
     if form == "npz":
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **vars(meshes))
         write_atomically(folder / MESHES, buffer.getvalue())
-        return folder / MESHES
-    if form == "ply":
-        for key, vertices_mm in zip(meshes.key, meshes.vertices_mm, strict=True):
-            write_atomically(folder / PLY_FOLDER / f"{key}.ply", ply(vertices_mm, meshes.faces))
-        return folder / PLY_FOLDER
-    return None
+        return {folder / MESHES}
+    if form == "none":
+        return set()
+    files = [folder / PLY_FOLDER / f"{key}.ply" for key in meshes.key]
+    for file, vertices_mm in zip(files, meshes.vertices_mm, strict=True):
+        write_atomically(file, ply(vertices_mm, meshes.faces))
+    return {*files}
 
 
 def ply(vertices_mm: np.ndarray, faces: np.ndarray) -> bytes:

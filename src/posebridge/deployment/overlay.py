@@ -81,6 +81,7 @@ class Overlays(ABC):
         self.skeleton = skeleton
         self.limit = limit
         self.drawn = 0
+        self.files: set[Path] = set()
         self._of_sequence: dict[str, int] = {}
 
     def add(self, frame: RawFrame, uv_px: np.ndarray, confidence: np.ndarray) -> None:
@@ -120,7 +121,9 @@ class ImageOverlays(Overlays):
     def _write(self, frame: RawFrame, drawn: np.ndarray) -> None:
         options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
         encoded = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), options)[1]
-        write_atomically(self.folder / f"{frame.key}.jpg", encoded.tobytes())
+        path = self.folder / f"{frame.key}.jpg"
+        write_atomically(path, encoded.tobytes())
+        self.files.add(path)
 
 
 class VideoOverlays(Overlays):
@@ -151,6 +154,7 @@ class VideoOverlays(Overlays):
                 finished.finish()
             path, rate = self.folder / f"{frame.sequence}.mp4", self.rates[frame.sequence]
             self._video, self._sequence = _VideoFile(path, drawn.shape[:2], rate), frame.sequence
+            self.files.add(path)
         self._video.add(drawn)
 
 

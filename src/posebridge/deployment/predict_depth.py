@@ -1,6 +1,6 @@
 """From a depth hand model and depth files to joints, meshes and pictures of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from posebridge.deployment.predict_files import (
     PREDICTIONS,
     PredictedFiles,
     check_writable,
+    drop_earlier,
     list_skipped,
     usable_device,
 )
@@ -32,6 +33,8 @@ from posebridge.deployment.predictor import join
 from posebridge.deployment.space_view import RECORDING, SpaceView
 from posebridge.errors import InputError
 from posebridge.fitting.hand_fitting import HandFittingConfig
+
+_REPLACED = (PARTIAL, f"{OVERLAYS}/**/*.jpg", MESHES, f"{PLY_FOLDER}/**/*.ply", RECORDING)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
                 if space is not None:
                     space.add(crops, hands)
                 bar.update(len(crops))
-        return _save(config, left, skipped, overlays.drawn)
+        return _save(config, left, skipped, overlays.files)
     except BaseException:
         if left.keypoints:
             join(left.keypoints).save(config.out / PARTIAL)
@@ -140,25 +143,17 @@ def _followed(
     skipped |= frames.skipped
 
 
-def _drop_earlier(config: PredictDepthConfig, keys: Sequence[str], drawn: int) -> None:
-    """Of an earlier outcome in the same folder, what this one hasn't replaced."""
-    kept = {config.out / OVERLAYS / f"{key}.jpg" for key in keys[:drawn]}
-    if config.meshes == "ply":
-        kept |= {config.out / PLY_FOLDER / f"{key}.ply" for key in keys}
-    earlier = {*(config.out / OVERLAYS).rglob("*.jpg"), *(config.out / PLY_FOLDER).rglob("*.ply")} - kept
-    gone = ((MESHES, config.meshes != "npz"), (RECORDING, not config.view_3d), (PARTIAL, True))
-    for file in (*earlier, *(config.out / name for name, stale in gone if stale)):
-        file.unlink(missing_ok=True)
-
-
-def _save(config: PredictDepthConfig, left: _Left, skipped: dict[str, str], drawn: int) -> PredictedFiles:
+def _save(config: PredictDepthConfig, left: _Left, skipped: dict[str, str], drawn: set[Path]) -> PredictedFiles:
     frames = sum(map(len, left.keypoints))
     listed = list_skipped(config.out, frames, skipped)
     if not frames:
         raise InputError(f"{config.target.path}: no frame was left to predict; {listed} says why")
     keypoints = join(left.keypoints)
     keypoints.save(config.out / PREDICTIONS)
+    written = set(drawn)
     if left.meshes:
-        save_meshes(join_meshes(left.meshes), config.out, config.meshes)
-    _drop_earlier(config, [str(key) for key in keypoints.key], drawn)
-    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn)
+        written |= save_meshes(join_meshes(left.meshes), config.out, config.meshes)
+    if config.view_3d:
+        written.add(config.out / RECORDING)
+    drop_earlier(config.out, _REPLACED, written)
+    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, len(drawn))

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -29,6 +29,7 @@ from posebridge.distribute import Workers
 from posebridge.errors import InputError
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
+_REPLACED = (PARTIAL, f"{OVERLAYS}/**/*.jpg", f"{OVERLAYS}/**/*.mp4")
 _UNKNOWN_RATE = Fraction(25)
 
 
@@ -85,6 +86,12 @@ def list_skipped(folder: Path, used: int, skipped: dict[str, str]) -> Path:
     return folder / SKIPPED
 
 
+def drop_earlier(folder: Path, names: Sequence[str], written: Set[Path]) -> None:
+    """Of an earlier outcome's files, by patterns of their names, those that this one hasn't ``written`` anew."""
+    for file in {file for name in names for file in folder.glob(name)} - written:
+        file.unlink(missing_ok=True)
+
+
 @dataclass(frozen=True)
 class BatchPredictor:
     """The network's part of the work, which any process can do."""
@@ -131,7 +138,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
                 parts.append(part)
                 _draw(overlays, frames, part)
                 bar.update(len(frames))
-        return _save(config, parts, target.skipped, 0 if overlays is None else overlays.drawn)
+        return _save(config, parts, target.skipped, overlays)
     except BaseException:
         if parts:
             join(parts).save(config.out / PARTIAL)
@@ -155,14 +162,17 @@ def _predicted(
         yield away.popleft(), part
 
 
-def _save(config: PredictConfig, parts: list[KeypointSet], skipped: dict[str, str], drawn: int) -> PredictedFiles:
+def _save(
+    config: PredictConfig, parts: list[KeypointSet], skipped: dict[str, str], overlays: Overlays | None
+) -> PredictedFiles:
     frames = sum(map(len, parts))
     list_skipped(config.out, frames, skipped)
     if not parts:
         raise InputError(f"{config.target.path}: no frame was left to predict; {config.out / SKIPPED} says why")
     predictions = join(parts)
     predictions.save(config.out / PREDICTIONS)
-    (config.out / PARTIAL).unlink(missing_ok=True)
+    drop_earlier(config.out, _REPLACED, set() if overlays is None else overlays.files)
+    drawn = 0 if overlays is None else overlays.drawn
     return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn, predictions.xyz_mm is not None)
 
 

@@ -51,7 +51,8 @@ def _beside(busy: int, policy: str | None, cores: int) -> list[float]:
     environment |= {"OMP_NUM_THREADS": str(cores)} | ({} if policy is None else {"OMP_WAIT_POLICY": policy})
     with ExitStack() as stack:
         for _ in range(busy):
-            stack.callback(subprocess.Popen([sys.executable, "-c", _BUSY]).kill)
+            program = stack.enter_context(subprocess.Popen([sys.executable, "-c", _BUSY]))
+            stack.callback(program.kill)
         command = [sys.executable, __file__, "--timed"]
         told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     return [float(number) for number in told.split()]

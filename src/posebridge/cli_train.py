@@ -80,9 +80,9 @@ class TrainCommand:
     held_out: int = 0
     """Of MSRA: the subject, 0 to 8, that is scored and that nothing is learnt from."""
 
-    centres: Path | None = None
-    """Of depth: a folder with train.txt and test.txt, a line x y z in mm for each frame in the release's axes. Without
-    it hands are looked for as what is nearest to the camera."""
+    centres: str | None = None
+    """Of depth: a folder with train.txt and test.txt, a line x y z in mm for each frame in the release's axes; or
+    labels, around the labelled joints. Without it hands are looked for as what is nearest to the camera."""
 
     frames: Literal["train", "test", "both"] = "train"
     """Of depth: the split whose frames are adapted to, without their labels. The test split is what is scored."""
@@ -136,7 +136,8 @@ class TrainCommand:
         refuse_flags(self, ("source", "hand", "encoder_weights", "vgg_weights"), why)
         if self.method not in (None, "multi-view-fusion"):
             raise InputError(f"{recipe} is adapted by multi-view-fusion: leave --method out")
-        centres, mano = (path and path.absolute() for path in (self.centres, self.mano))
+        centres = self.centres if self.centres in (None, "labels") else str(Path(self.centres).absolute())
+        mano = self.mano and self.mano.absolute()
         data = (self.size, self.seed, self.views, self.held_out, centres, self.frames, mano)
         what = (*data, self.translate, self.stacks)
         run_depth_and_report(DepthTransferConfig(recipe, self.target.absolute(), *what), self.out, self.hardware)

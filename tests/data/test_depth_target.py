@@ -159,6 +159,12 @@ def test_views_of_different_times(batch, tmp_path):
         DepthRig(folder, UNIT_M)
 
 
+def test_two_pictures_of_one_view_and_moment_are_told(batch, tmp_path):
+    file = write_archive(tmp_path / "a.npz", batch, view=None, T_world_cam=None)
+    with pytest.raises(InputError, match="frame 0, is there twice; number its views apart in view"):
+        open_depth(DepthTargetConfig(file))
+
+
 def test_a_calibration_the_wrong_way_round_is_told(batch, tmp_path):
     T_cam_world = torch.linalg.inv(batch.T_world_cam).numpy()
     file = write_archive(tmp_path / "a.npz", batch, T_world_cam=T_cam_world)

@@ -172,6 +172,10 @@ def test_a_real_frame(tmp_path):
     savemat(tmp_path / "test" / "joint_data.mat", {"joint_uvd": all_uvd, "joint_xyz": xyz})
     frame, labels = NYU(tmp_path)[0], NYU(tmp_path).labels(0)
     assert_joints_on_the_blob(labels.uv_px, labels.joints_m, frame.depth_m)
+    u, v = np.rint(labels.uv_px).astype(int).T
+    behind_mm = 1000 * (labels.joints_m[:, 2] - frame.depth_m[v, u])
+    assert behind_mm.min() == pytest.approx(2.5, abs=0.5)
+    assert behind_mm.max() == pytest.approx(33, abs=0.5)
     assert inside_cube(
         torch.from_numpy(labels.joints_m)[None], torch.from_numpy(frame.centre_m)[None].to(torch.float32), 0.25
     ).all()

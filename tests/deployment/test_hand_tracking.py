@@ -121,3 +121,13 @@ def test_each_camera_has_a_hand_of_its_own(track):
         found = [track(view) for view in views]
     assert [each.found_anew for each in found] == [False, False]
     assert found[0].hands.joints_m[0, 0, 0] < 0 < found[1].hands.joints_m[0, 0, 0]
+
+
+def test_sensors_that_say_nan_where_they_measured_nothing(track):
+    """As arrays of ROS do, and in the float64 that numpy's division gives."""
+    frame = frame_of(hand_places())
+    holes = np.where(frame.depth_m > 0, frame.depth_m.astype(np.float64), np.nan)
+    found, wanted = track.find(replace(frame, depth_m=holes)), track.find(frame)
+    assert found.crop.depth_m.dtype == torch.float32
+    assert torch.equal(found.crop.depth_m, wanted.crop.depth_m)
+    assert torch.equal(found.hands.joints_m, wanted.hands.joints_m)

@@ -68,6 +68,13 @@ def test_an_earlier_outcome_is_replaced(batch, model, tmp_path):
     assert files_of(first, "none", False, 0) == always
 
 
+def test_an_archive_is_not_replaced_by_what_is_found_in_it(batch, model, tmp_path):
+    file = write_archive(tmp_path / "meshes.npz", batch)
+    with pytest.raises(InputError, match="is to be read, and would be replaced"):
+        predict_depth_files(PredictDepthConfig(model, DepthTargetConfig(file), tmp_path, "none", False, 0))
+    assert file.is_file()
+
+
 @pytest.mark.parametrize("size", [1, 2, 4, 100])
 def test_views_of_a_moment_stay_together_whatever_the_batch(batch, model, tmp_path, size):
     folder = write_rig(tmp_path / "rig", batch)

@@ -127,6 +127,23 @@ def test_a_second_run_replaces_the_first(tmp_path):
     assert {p.name for p in overlays.iterdir()} == {"notes.txt"}
 
 
+def test_folders_that_are_named_like_files_stay(tmp_path):
+    """Frames of videos are often kept so."""
+    for name in ("a.mp4", "b.mp4"):
+        write_dots(tmp_path / "in" / name, 2)
+    done = predict_files(config(tmp_path / "in", tmp_path / "out"))
+    assert (done.frames, done.overlays) == (4, 4)
+    assert (tmp_path / "out" / "overlays" / "a.mp4" / "view.0.jpg").is_file()
+    assert not (tmp_path / "out" / "predictions.partial.npz").exists()
+
+
+@pytest.mark.parametrize("source", ["", "overlays", "overlays/view.1.jpg"])
+def test_pictures_are_not_replaced_by_what_is_found_in_them(tmp_path, source):
+    write_dots(tmp_path / "overlays", 2, ".jpg")
+    refused(config(tmp_path / source, tmp_path, overlays=0), "is to be read, and would be replaced")
+    assert len(list((tmp_path / "overlays").iterdir())) == 2
+
+
 def test_lengths_are_not_invented(tmp_path, monkeypatch):
     spec = module.replace(SPEC, reference_length_m=None)
     monkeypatch.setattr(module, "load_model", lambda path: (spec, DotFinder()))

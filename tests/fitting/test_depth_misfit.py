@@ -10,7 +10,7 @@ from posebridge.bodies.anny import hand
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
-from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, data_to_model, model_to_data
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, _to_nearest, data_to_model, model_to_data
 from posebridge.synthesis.depth_clutter import ClutterDistribution
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands, with_meshes
 
@@ -113,6 +113,29 @@ def test_data_to_model_of_hands_by_finite_differences(hands, faces):
         step = 2e-3 * direction
         near, far = (data_to_model(start + sign * step, faces, seen, CONFIG).sum() for sign in (-1, 1))
         torch.testing.assert_close((gradient * step).sum(), (far - near) / 2, rtol=0.02, atol=1e-5)
+
+
+def test_a_mesh_beside_what_was_seen_is_drawn_to_the_nearest_point_of_it(hands, faces):
+    """A triangle that covers the picture, and a patch in its left half: by how far each pixel lies beside the patch."""
+    centre_m = hands.centre_m[:, 2, None, None].expand(-1, SIDE, SIDE)
+    patch = torch.where(torch.arange(SIDE) < SIDE // 2, centre_m, 3.0)  # beyond it, the wall of the room
+    seen = evidence(replace(hands, depth_m=patch))
+    triangle = torch.tensor([[-9.0, -9.0, 0.0], [9.0, -9.0, 0.0], [0.0, 20.0, 0.0]]).expand(len(hands), 3, 3)
+    one, far = torch.tensor([[0, 1, 2]]), EvidenceConfig(most=9.0)
+    plane, _ = CubeViews.of(replace(hands, depth_m=centre_m), CUBE_M).points()
+    beside = torch.cdist(plane.flatten(2).mT, seen.drawn).amin(2)
+    beside = torch.where(seen.surface.flatten(1), 0, beside).mean(1)
+    assert (beside > 0.1).all()
+    torch.testing.assert_close(model_to_data(triangle, one, seen, far), beside, rtol=1e-3, atol=1e-4)
+
+
+def test_points_beside_what_was_seen_by_finite_differences():
+    generator = generator_for(5, 1)
+    material, drawn = (torch.rand(2, *shape, 3, generator=generator).double() for shape in ((5, 5), (7,)))
+    outside = torch.rand(2, 5, 5, generator=generator) < 0.4
+    assert torch.autograd.gradcheck(
+        lambda points: _to_nearest(points, outside, drawn, CONFIG), material.requires_grad_()
+    )
 
 
 def test_holes_in_the_hand_say_nothing(hands, faces):

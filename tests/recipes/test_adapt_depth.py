@@ -10,11 +10,13 @@ import torch
 
 from bodies.mano_file import write_mano
 from data.rendered_depth import UNIT_M, hands, truth_of, write_archive, write_rig
+from deployment.depth_hands import predictor
 from posebridge import cli
 from posebridge.bodies.mano import mano_hand
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record_file import load_record
 from posebridge.data.depth_target import DepthTargetConfig
+from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.model_file import load_depth_hand
 from posebridge.errors import InputError
 from posebridge.recipes import adapt_depth, depth_fusion
@@ -121,20 +123,40 @@ def test_several_cameras_and_a_model_to_start_from(small, batch, tmp_path):
 
 def test_the_target_is_cut_around_what_the_model_sees(small, batch, tmp_path):
     target = DepthTargetConfig(one_camera(tmp_path, batch))
-    by_blob = adapt_depth.hold_target(target, quick(SMALL), None)
+    by_blob = adapt_depth.hold_target(target, quick(SMALL))
     run_adapt_depth(AdaptDepthConfig(target, domain="studio"), tmp_path / "run", ONE_CPU)
     spec, model = load_depth_hand(tmp_path / "run")
-    predictor = adapt_depth.DepthHandPredictor(spec, model)
-    chosen = adapt_depth.hold_target(target, quick(SMALL), predictor)
+    ours = adapt_depth.DepthHandPredictor(spec, model)
+    chosen = adapt_depth.look_again(by_blob, target, quick(SMALL), ours)
     assert chosen.held.names().key == by_blob.held.names().key
-    first = predictor(by_blob.held.all(), fused=False)
+    first = ours(by_blob.held.all(), fused=False)
     centre_m, blob_m = (target.held.names().centre_m for target in (chosen, by_blob))
     joints_m = first.pixel_joints_m.mean(1)
     stayed, moved = ((centre_m - place).norm(dim=1) < 1e-3 for place in (blob_m, joints_m))
     assert (stayed | moved).all()
     assert moved.any()
-    explained = predictor(chosen.held.all(), fused=False).explained
+    explained = ours(chosen.held.all(), fused=False).explained
     assert (explained >= first.explained - 1e-3).all()
+
+
+def test_views_that_would_go_astray_stay_where_they_were(batch, tmp_path, monkeypatch):
+    class Astray(HandTracker):
+        """Takes another thing for the hand, in the middle view of every moment."""
+
+        def find(self, frame):
+            found = super().find(frame)
+            aside = 0.3 * (frame.view == 1) * torch.tensor([1.0, 0.0, 0.0])
+            return replace(found, crop=replace(found.crop, centre_m=found.crop.centre_m + aside))
+
+    monkeypatch.setattr(adapt_depth, "HandTracker", Astray)
+    target, size = DepthTargetConfig(write_archive(tmp_path / "clip.npz", batch)), quick(SMALL)
+    first = adapt_depth.hold_target(target, size)
+    again = adapt_depth.look_again(first, target, size, predictor())
+    before, after = first.held.names(), again.held.names()
+    assert after.key == before.key
+    astray = before.view == 1
+    torch.testing.assert_close(after.centre_m[astray], before.centre_m[astray])
+    assert not torch.equal(after.centre_m[~astray], before.centre_m[~astray])
 
 
 def test_renders_in_the_look_of_the_target(small, batch, tmp_path):

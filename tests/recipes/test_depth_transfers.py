@@ -11,7 +11,7 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.datasets.icvl import ICVL
 from posebridge.data.datasets.msra import MSRA
 from posebridge.data.datasets.nyu import NYU
-from posebridge.data.skipped_list import UNREADABLE
+from posebridge.data.skipped_list import UNREADABLE, SkippedList
 from posebridge.recipes import depth_fusion, depth_transfers
 from posebridge.recipes.depth_fusion import SMALL
 from posebridge.recipes.depth_transfers import BENCHMARKS, DepthTransferConfig, in_joints_of, run_depth_transfer
@@ -86,6 +86,17 @@ def test_frames_that_are_adapted_to(frames, views, count, tmp_path):
     record = run_depth_transfer(config, tmp_path / "run", ONE_CPU)
     where = {"test": "the test split", "both": "both splits"}[frames]
     assert record.notes[1].startswith(f"Unlabelled: {count} pictures of {where}. Scored: 3")
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_cubes_around_labelled_joints(views, tmp_path):
+    root = write("renders-to-nyu", tmp_path / "set")
+    config = DepthTransferConfig("renders-to-nyu", root, views=views, centres="labels")
+    record = run_depth_transfer(config, tmp_path / "run", ONE_CPU)
+    assert record.notes[-1].startswith("hands were cut around their labelled joints")
+    frames = NYU(root, centres="labels")
+    cut = depth_transfers._read(BENCHMARKS["renders-to-nyu"], config, quick(SMALL), SkippedList(tmp_path / "s"), 0)[1]
+    np.testing.assert_allclose(cut.centre_m, [frames[i].centre_m for i in range(len(frames))], atol=1e-6)
 
 
 def test_joints_of_icvl_are_middles_of_bones():

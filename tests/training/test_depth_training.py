@@ -6,16 +6,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebridge.bodies.parametric_hand import HandMesh
+from posebridge.bodies.collision_spheres import CollisionSpheres
+from posebridge.bodies.parametric_hand import HandMesh, HandParameters
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
 from posebridge.geometry.offset_maps import decode_offsets, encode_offsets, normalised_weights
+from posebridge.networks.depth_hand import SeenHand
 from posebridge.training.depth_training import (
     DepthTrainingConfig,
     DepthWeights,
     FusionTraining,
     SingleViewTraining,
+    model_terms,
+    pixel_terms,
+    prior_terms,
     true_hand,
 )
 from posebridge.training.depth_views import DepthViewConfig, DrawnViews
@@ -26,6 +31,7 @@ from training.hands import CUBE_M, TINY, depth_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STILL = DepthViewConfig(GeometryConfig(0.0, 0.0, 0.0, (1.0, 1.0)), shift=0.0, erased_share=0.0)
+BETA = DepthTrainingConfig().beta
 QUICK = DepthTrainingConfig(
     schedule=Schedule(steps=30, learning_rate=5e-3, decay="cosine", warmup=0.1, clip_norm=5.0),
     sets=2,
@@ -36,6 +42,82 @@ QUICK = DepthTrainingConfig(
 @pytest.fixture(scope="module")
 def context():
     return depth_context()
+
+
+def seen_as(truth: HandMesh, views: CubeViews) -> SeenHand:
+    """A view's word that is the truth."""
+    points, surface = views.points(2)
+    maps = encode_offsets(points, surface, truth.joints, reach=1.0)
+    weights = normalised_weights(torch.zeros_like(maps.heat), surface)
+    count = len(points)
+    R, place = torch.eye(3).expand(count, 3, 3), torch.zeros(count, 3)
+    hand = HandParameters(torch.zeros(count, 22), torch.zeros(count, 6), R, place)
+    return SeenHand(maps, weights, truth.joints, hand, torch.zeros(count, 1, 16, 16), 1.0, points, surface)
+
+
+@pytest.fixture(scope="module")
+def told(context) -> tuple[SeenHand, HandMesh]:
+    batch = context.source_stream(1, 3).batch(0)
+    views = CubeViews.of(batch, CUBE_M)
+    truth = true_hand(batch, views)
+    return seen_as(truth, views), truth
+
+
+def test_what_is_told_rightly_costs_nothing(told):
+    seen, truth = told
+    for terms in (pixel_terms(seen, truth.joints, BETA), model_terms(truth, truth, BETA)):
+        assert all(cost == 0 for cost in terms.values())
+
+
+def test_what_is_told_wrongly_costs_what_the_smooth_l1_says(told):
+    """Eq. 7 to 9 beyond beta: the difference less half of it; of joints and vertices the mean over three axes."""
+    seen, truth = told
+    by = torch.tensor([0.1, 0.0, 0.0])
+    moved = HandMesh(truth.vertices + by, truth.joints + by)
+    third = torch.tensor((0.1 - BETA / 2) / 3)
+    torch.testing.assert_close(pixel_terms(replace(seen, joints=moved.joints), truth.joints, BETA)["joints"], third)
+    found = model_terms(moved, truth, BETA)
+    torch.testing.assert_close(torch.stack([found["model_joints"], found["mesh"]]), third.expand(2))
+    heat = replace(seen.maps, heat=seen.maps.heat + 0.1 * seen.surface[:, None])
+    cost = pixel_terms(replace(seen, maps=heat), truth.joints, BETA)["maps"]
+    torch.testing.assert_close(cost, torch.tensor(0.1 - BETA / 2))
+    nowhere = replace(seen.maps, heat=seen.maps.heat + 0.1 * ~seen.surface[:, None])
+    assert pixel_terms(replace(seen, maps=nowhere), truth.joints, BETA)["maps"] == 0
+
+
+def test_the_prior_counts_squared_deviations(told, context):
+    seen, truth = told
+    twice = replace(seen.model, shape=torch.full_like(seen.model.shape, 2.0))
+    assert prior_terms(CollisionSpheres.of(context.hand), truth, twice)["shape"] == 4.0
+
+
+def test_terms_by_finite_differences(told, context):
+    """Of everything that a term compares, on both sides of beta."""
+    seen, truth = told
+    generator = generator_for(4, 1)
+
+    def near(right: Tensor) -> Tensor:
+        noise = 0.02 * torch.randn(right.shape, generator=generator, dtype=torch.float64)
+        return (right.double() + noise).requires_grad_()
+
+    joints, heat, direction = near(seen.joints[:1]), near(seen.maps.heat[:1]), near(seen.maps.direction[:1])
+    one, wanted = seen.take(torch.tensor([0])), truth.joints[:1].double()
+    one = replace(one, points=one.points.double())
+
+    def of_pixels(joints: Tensor, heat: Tensor, direction: Tensor) -> tuple[Tensor, ...]:
+        told = replace(one, joints=joints, maps=replace(one.maps, heat=heat, direction=direction))
+        return tuple(pixel_terms(told, wanted, BETA).values())
+
+    def of_model(joints: Tensor, vertices: Tensor) -> tuple[Tensor, ...]:
+        goal = HandMesh(truth.vertices[:1, :50].double(), wanted)
+        return tuple(model_terms(HandMesh(vertices, joints), goal, BETA).values())
+
+    def of_shape(shape: Tensor) -> Tensor:
+        return prior_terms(CollisionSpheres.of(context.hand), truth, replace(seen.model, shape=shape))["shape"]
+
+    assert torch.autograd.gradcheck(of_pixels, (joints, heat, direction), fast_mode=True)
+    assert torch.autograd.gradcheck(of_model, (joints, near(truth.vertices[:1, :50])))
+    assert torch.autograd.gradcheck(of_shape, (near(seen.model.shape),))
 
 
 def gradients(module: torch.nn.Module) -> list[Tensor]:

@@ -96,9 +96,9 @@ def _cut(frame: RawFrame, T_crop_file: Tensor, size_px: int) -> UnlabelledBatch:
     if frame.image is not None:
         image = torch.from_numpy(warp_array(frame.image, T_crop_file[0].numpy(), size_px, size_px))
     if frame.depth_m is not None:
-        depth_m = torch.from_numpy(
-            warp_array(frame.depth_m, T_crop_file[0].numpy(), size_px, size_px, interpolation="nearest")
-        )
+        nearest = warp_array(frame.depth_m, T_crop_file[0].numpy(), size_px, size_px, interpolation="nearest")
+        # Some sensors say NaN where they measured nothing.
+        depth_m = torch.from_numpy(nearest.astype(np.float32)).nan_to_num(0, 0, 0)
     return UnlabelledBatch(
         image=None if image is None else image.permute(2, 0, 1)[None].float() / 255,
         key=(frame.key,),

@@ -54,7 +54,7 @@ class RawFrame:
     K: np.ndarray | None = None  # (3, 3) intrinsics of the file's pixels
     box_xyxy: np.ndarray | None = None  # (4,) pixels of the file; None: the whole image
     hand: Side | None = None
-    depth_m: np.ndarray | None = None  # (H, W) float32, 0 where the sensor gave none
+    depth_m: np.ndarray | None = None  # (H, W) metres, 0 or NaN where the sensor gave none
     distortion: np.ndarray | None = None  # (5,) k1 k2 p1 p2 k3 of the file's lens
     T_world_cam: np.ndarray | None = None  # (4, 4) camera -> the world that calibrated views share
     centre_m: np.ndarray | None = None  # (3,) camera frame: where a detector puts the middle of a hand's metric cube

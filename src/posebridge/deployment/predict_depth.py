@@ -79,7 +79,7 @@ def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
     spec, model = load_depth_hand(config.model)
     predictor = DepthHandPredictor(spec, model.to(device), config.mano, config.fitting)
     crop = CubeCropConfig(spec.size_px, spec.cube_m, config.target.hand)
-    check_writable(config.out, config.target.path, draws=config.overlays != 0)
+    check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
     skipped: dict[str, str] = {}
     found = _followed(config, predictor, crop, skipped) if config.follow else _each(config, predictor, crop, skipped)
     faces = predictor.hand.faces(torch.device("cpu"))

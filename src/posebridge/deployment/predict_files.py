@@ -87,9 +87,19 @@ def list_skipped(folder: Path, used: int, skipped: dict[str, str]) -> Path:
 
 
 def drop_earlier(folder: Path, names: Sequence[str], written: Set[Path]) -> None:
-    """Of an earlier outcome's files, by patterns of their names, those that this one hasn't ``written`` anew."""
-    for file in {file for name in names for file in folder.glob(name)} - written:
-        file.unlink(missing_ok=True)
+    """Remove an earlier outcome's files, by patterns of their names, that this one hasn't ``written`` anew.
+
+    Raises ``InputError`` where the folder refuses.
+    """
+    for file in {*_files(folder, names)} - written:
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot remove {file} of an earlier outcome: {error.strerror}") from error
+
+
+def _files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    return (file for name in names for file in folder.glob(name) if file.is_file())
 
 
 @dataclass(frozen=True)
@@ -127,7 +137,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     target = open_target(replace(config.target, size_px=spec.size_px))
     if target.crop.hand is not None and skeleton_of(spec).mirror_of:
         raise InputError(f"the model predicts bodies ({spec.skeleton}): leave --hand out, and hand from the boxes")
-    check_writable(config.out, config.target.path, draws=config.overlays != 0)
+    check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
 
     overlays = _overlays(config, predictor, target.frames)
     parts: list[KeypointSet] = []
@@ -244,8 +254,14 @@ def usable_device(name: str) -> torch.device:
     return device
 
 
-def check_writable(out: Path, source: Path, draws: bool) -> None:
-    """Find out before the work that the folder can't be written, or that overlays would become input next time."""
+def check_writable(out: Path, source: Path, draws: bool, replaced: Sequence[str]) -> None:
+    """Find out before the work that the folder can't be written, or that overlays would become input next time.
+
+    Files that an outcome replaces, by patterns of their names, must not be its input.
+    """
+    for file in _files(out, (PREDICTIONS, *replaced)):
+        if file.resolve().is_relative_to(source.resolve()):
+            raise InputError(f"{file} is to be read, and would be replaced: give another folder for the outcome")
     if draws and source.resolve().is_dir() and out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out} lies in {source}, where overlays would pass for input: choose another")
     try:

@@ -1,6 +1,5 @@
 """From rendered hands to a user's own depth frames, without a label of theirs: multi-view fusion, whole."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -13,7 +12,6 @@ from posebridge.contracts.record_file import save_record
 from posebridge.data.agreeing_views import agreeing
 from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, blob_of, open_depth
-from posebridge.data.frames import IndexedFrames, UnreadableFrameError
 from posebridge.data.held import Held
 from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshSet
 from posebridge.deployment.hand_tracking import HandTracker
@@ -71,13 +69,13 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     size, given = _start(config)
     size = size.translating() if config.translate else size
     # Whether the frames can be used at all is told before anything is rendered; they are cut again by the model.
-    target = hold_target(config.target, size, None)
+    target = hold_target(config.target, size)
     truth = None if config.truth is None else load_truth(config.truth, target.held.names())
     size = for_target(size, target.held.names())
     run = Run.create(folder, "adapt-depth", config, hardware, size)
     adaptation = DepthAdaptation(run, size, config.domain, config.seed, hardware, given, config.mano)
     predictor = adaptation.predictor(adaptation.pretrained(target.held))
-    target = hold_target(config.target, size, predictor)
+    target = look_again(target, config.target, size, predictor)
     _tell(folder, target)
     whole = target.held.all()
     found = adapt_hands(adaptation, predictor, target.held, whole)
@@ -125,29 +123,31 @@ def _start(config: AdaptDepthConfig) -> tuple[DepthFusionSize, DepthHandModel | 
     return replace(size, size_px=spec.size_px, network=spec.network, fusion=spec.fusion), model
 
 
-def hold_target(config: DepthTargetConfig, size: DepthFusionSize, predictor: DepthHandPredictor | None) -> DepthTarget:
-    """The frames, cut around the nearest blob; with a ``predictor``, where it finds that its hand explains more.
+def hold_target(config: DepthTargetConfig, size: DepthFusionSize) -> DepthTarget:
+    """The frames, cut around the nearest blob, or the centres that the user gives.
 
-    Centres that the user gives stay. Raises ``InputError`` for what can't be read, and where no frame shows a hand.
+    Raises ``InputError`` for what can't be read, and where no frame shows a hand.
     """
+    crops = DepthCrops(open_depth(config), CubeCropConfig(size.size_px, size.cube_m, config.hand))
+    return DepthTarget(Held(crops), crops.skipped)
+
+
+def look_again(
+    target: DepthTarget, config: DepthTargetConfig, size: DepthFusionSize, predictor: DepthHandPredictor
+) -> DepthTarget:
+    """The same frames, each cut where the predictor finds that its hand explains more.
+
+    Centres that the user gives stay, and so do those of views that would now see another hand than the others do.
+    """
+    if config.centres is not None:
+        return target
+    place_of = {key: place for place, key in enumerate(target.held.names().key)}
     crop = CubeCropConfig(size.size_px, size.cube_m, config.hand)
-    if predictor is None or config.centres is not None:
-        crops = DepthCrops(open_depth(config), crop)
-        return DepthTarget(Held(crops), crops.skipped)
-    frames = open_depth(config, centres="none")
-    lost: dict[str, str] = {}
-    found = _found(frames, HandTracker(predictor, crop, blob_of(config)), lost)
-    held = Held(agreeing(found, size.cube_m, lost))
-    return DepthTarget(held, frames.skipped | lost)
-
-
-def _found(frames: IndexedFrames, tracker: HandTracker, lost: dict[str, str]) -> Iterator[UnlabelledBatch]:
-    """Each frame for itself: those of a target may be far apart."""
-    for frame in frames:
-        try:
-            yield tracker.find(frame).crop.to("cpu")
-        except UnreadableFrameError as error:
-            lost[error.file] = error.reason
+    tracker = HandTracker(predictor, crop, blob_of(config))
+    looked = (tracker.find(frame).crop.to("cpu") for frame in open_depth(config, "none") if frame.key in place_of)
+    astray: dict[str, str] = {}
+    found = {crop.key[0]: crop for crop in agreeing(looked, size.cube_m, astray)}
+    return DepthTarget(Held(found.get(key, target.held[place]) for key, place in place_of.items()), target.skipped)
 
 
 def _tell(folder: Path, target: DepthTarget) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from time import monotonic
 from typing import Literal, Protocol
@@ -14,6 +13,7 @@ from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch, c
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
+from posebridge.data.agreeing_views import agreeing
 from posebridge.data.crops import CubeCropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.dataset_stream import Crops, ordered_batches
 from posebridge.data.datasets.hand_centres import CentreSource
@@ -70,7 +70,8 @@ class DepthTransferConfig:
     seed: int = 0
     views: Literal[1, 3] = 1  # NYU alone has three
     held_out: int = 0  # MSRA's subject that is scored, and that nothing is learnt from
-    centres: Path | None = None  # folder of train.txt and test.txt, see ``HandCentres``; None: the nearest blob
+    # A folder of train.txt and test.txt, see ``HandCentres``, or "labels", around those; None: the nearest blob.
+    centres: str | None = None
     frames: UnlabelledFrames = "train"  # scored are those of the test split
     mano: Path | None = None  # MANO's file, whose hand is rendered and found; None: Anny's
     translate: bool = False  # renders to the target's look, before anything learns from them
@@ -98,9 +99,9 @@ class DepthBenchmark:
 
 def _nyu(config: DepthTransferConfig, part: Part, views: int, centres: CentreSource) -> LabelledFrames:
     if views == 3:
-        if centres != "blob":
+        if isinstance(centres, Path):
             raise InputError("centres of a file are those of view 1: leave --centres out, or take --views 1")
-        return NYUViews(config.target, part)
+        return NYUViews(config.target, part, centres)
     return NYU(config.target, part, centres=centres)
 
 
@@ -157,6 +158,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
 
     of_pixels = 1000 * found.hands["adapted"].pixel_joints_m.numpy()
     by_pixels = score(replace(found.keypoints["adapted"], xyz_mm=of_pixels))
+    by_labels = config.centres == "labels"
     story = Story(
         title=f"renders to {plan.name}, {config.size}",
         method=METHOD,
@@ -171,6 +173,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
             f"Unlabelled: {len(target)} pictures of {_TOLD[config.frames]}. "
             f"Scored: {len(test)}, by {len(plan.scored)} joints, nothing aligned.",
             f"joints that the pixels tell, instead of the mesh's: {by_pixels.mean_error_mm:.1f} mm",
+            *(("hands were cut around their labelled joints, in training and in the test",) if by_labels else ()),
         ),
         metric="mean_error_mm",
     )
@@ -199,7 +202,11 @@ def _read(
         return (batch for _, batch in ordered_batches(cubes, _READ_AT_ONCE, noted, workers))
 
     adapted_to = [_chosen(plan, config, part, config.views, _TRAINED_ON[config.size]) for part in _PARTS[config.frames]]
-    target = Held(chain.from_iterable(filled(UnlabelledCrops(frames, crop)) for frames in adapted_to))
+    cubes = (batch for frames in adapted_to for batch in filled(UnlabelledCrops(frames, crop)))
+    astray: dict[str, str] = {}
+    target = Held(agreeing((batch[i : i + 1] for batch in cubes for i in range(len(batch))), size.cube_m, astray))
+    for key, why in astray.items():
+        noted.note(key, why)
     scored = _chosen(plan, config, "test", 1, _SCORED[config.size])
     return target, concatenate([*filled(LabelledCrops(scored, crop))])
 
@@ -210,11 +217,16 @@ def _chosen(
     """A part of the dataset, thinned evenly to so many moments."""
     if not config.target.is_dir():
         raise InputError(f"{config.target} is no folder: give the one of {plan.name}, which holds {plan.holds}")
-    centres: CentreSource = "blob" if config.centres is None else config.centres / f"{part}.txt"
-    frames = plan.read(config, part, views, centres)
+    frames = plan.read(config, part, views, _centres(config, part))
     moments = len(frames) // views
     kept = np.linspace(0, moments - 1, moments if most is None else min(most, moments)).round().astype(int)
     return ChosenFrames(frames, (views * kept[:, None] + np.arange(views)).ravel())
+
+
+def _centres(config: DepthTransferConfig, part: Part) -> CentreSource:
+    if config.centres is None:
+        return "blob"
+    return "labels" if config.centres == "labels" else Path(config.centres) / f"{part}.txt"
 
 
 def in_joints_of(plan: DepthBenchmark, found: KeypointSet) -> KeypointSet:

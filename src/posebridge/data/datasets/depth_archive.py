@@ -64,6 +64,9 @@ class DepthArchive(IndexedFrames):
         for row in range(count):
             rows_of[self._moment(row)].append(row)
         self._rows = [row for rows in rows_of.values() for row in rows]
+        for (sequence, frame), rows in rows_of.items():
+            if len({int(arrays["view"][row]) if "view" in arrays else 0 for row in rows}) < len(rows):
+                raise InputError(f"{path}: {sequence}, frame {frame}, is there twice; number its views apart in view")
         if "T_world_cam" in arrays:
             _check_poses(arrays["T_world_cam"].astype(np.float64), rows_of.values(), path)
 

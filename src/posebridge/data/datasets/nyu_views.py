@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 import torch
 
-from posebridge.data.datasets.hand_centres import CentreSource
 from posebridge.data.datasets.nyu import NYU
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
 from posebridge.errors import InputError
@@ -25,11 +24,13 @@ class NYUViews(IndexedFrames):
     """Moments that all three views have, in the order of the release, view 1 first; keys and numbers as in ``NYU``."""
 
     def __init__(
-        self, root: str | Path, split: Literal["train", "test"] = "train", centres: Literal["blob", "labels"] = "blob"
+        self,
+        root: str | Path,
+        split: Literal["train", "test"] = "train",
+        centres: Literal["blob", "labels", "none"] = "blob",
     ):
         """Raises ``InputError`` where a view or ``joint_data.mat`` is missing, or the views' joints don't agree."""
-        source: CentreSource = centres
-        self.views = [NYU(root, split, view, source) for view in (1, 2, 3)]
+        self.views = [NYU(root, split, view, centres) for view in (1, 2, 3)]
         self.skipped: dict[str, str] = {}
         self._poses = [np.eye(4), *(_pose(self.views[0], view) for view in self.views[1:])]
         shared = {*self.views[0].numbers} & {*self.views[1].numbers} & {*self.views[2].numbers}

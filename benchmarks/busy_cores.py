@@ -3,8 +3,8 @@
 python benchmarks/busy_cores.py
 
 Threads of one computation meet after every small part of it. One that spins there keeps a core from the thread that it
-waits for, once another program wants cores as well. ``posebridge`` lets them sleep (``OMP_WAIT_POLICY=PASSIVE``, unless
-the variable is set); OpenMP's default is to spin. Each row is measured in a process of its own.
+waits for, once another program wants cores as well. ``OMP_WAIT_POLICY=PASSIVE`` lets them sleep; OpenMP's default is to
+spin. Each row is measured in a process of its own.
 """
 
 import os

@@ -5,7 +5,6 @@ Heavy libraries are imported inside ``run``, so that help appears at once and ``
 """
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -218,9 +217,6 @@ COMMANDS: dict[str, type[Command]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 2 for bad input (told in one line), or 130 after ctrl-c."""
-    # Threads that wait for one another sleep: spinning, they take the core from those that they wait for, where other
-    # programs are at work (docs/benchmarks.md). OpenMP reads this when torch is loaded, which is later.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         command = tyro.extras.subcommand_cli_from_dict(
             COMMANDS,

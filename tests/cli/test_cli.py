@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 import sys
 import time
@@ -33,16 +32,6 @@ def test_help_is_quick_and_lists_every_command():
         assert command in done.stdout
     heavy = "import posebridge.cli, sys; sys.exit(bool({'torch', 'cv2', 'scipy', 'jinja2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0
-
-
-def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that it is put back
-    monkeypatch.delenv("OMP_WAIT_POLICY")
-    assert cli.main(["report", str(tmp_path)]) == cli.INPUT_ERROR
-    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    assert cli.main(["report", str(tmp_path)]) == cli.INPUT_ERROR
-    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 @needs_icvl

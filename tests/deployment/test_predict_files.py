@@ -144,6 +144,13 @@ def test_pictures_are_not_replaced_by_what_is_found_in_them(tmp_path, source):
     assert len(list((tmp_path / "overlays").iterdir())) == 2
 
 
+def test_an_outcome_among_the_pictures_is_replaced_as_any_other(tmp_path):
+    write_dots(tmp_path, 2)
+    for _ in range(2):
+        done = predict_files(config(tmp_path, tmp_path / "out", overlays=0))
+    assert done.frames == 2
+
+
 def test_lengths_are_not_invented(tmp_path, monkeypatch):
     spec = module.replace(SPEC, reference_length_m=None)
     monkeypatch.setattr(module, "load_model", lambda path: (spec, DotFinder()))

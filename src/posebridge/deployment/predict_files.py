@@ -29,7 +29,8 @@ from posebridge.distribute import Workers
 from posebridge.errors import InputError
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
-_REPLACED = (PARTIAL, f"{OVERLAYS}/**/*.jpg", f"{OVERLAYS}/**/*.mp4")
+_DRAWN = (".jpg", ".mp4")
+_REPLACED = (PARTIAL, *(f"{OVERLAYS}/**/*{suffix}" for suffix in _DRAWN))
 _UNKNOWN_RATE = Fraction(25)
 
 
@@ -257,10 +258,12 @@ def usable_device(name: str) -> torch.device:
 def check_writable(out: Path, source: Path, draws: bool, replaced: Sequence[str]) -> None:
     """Find out before the work that the folder can't be written, or that overlays would become input next time.
 
-    Files that an outcome replaces, by patterns of their names, must not be its input.
+    Files that an outcome replaces, by patterns of their names, must not be its input. Of a folder pictures and videos
+    are read, other files only where they are named.
     """
     for file in _files(out, (PREDICTIONS, *replaced)):
-        if file.resolve().is_relative_to(source.resolve()):
+        read_with_folder = file.suffix in _DRAWN and file.resolve().is_relative_to(source.resolve())
+        if read_with_folder or file.resolve() == source.resolve():
             raise InputError(f"{file} is to be read, and would be replaced: give another folder for the outcome")
     if draws and source.resolve().is_dir() and out.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{out} lies in {source}, where overlays would pass for input: choose another")

@@ -146,8 +146,9 @@ def look_again(
     tracker = HandTracker(predictor, crop, blob_of(config))
     looked = (tracker.find(frame).crop.to("cpu") for frame in open_depth(config, "none") if frame.key in place_of)
     astray: dict[str, str] = {}
-    found = {crop.key[0]: crop for crop in agreeing(looked, size.cube_m, astray)}
-    return DepthTarget(Held(found.get(key, target.held[place]) for key, place in place_of.items()), target.skipped)
+    found = {view.key[0]: view for view in agreeing(looked, size.cube_m, astray)}
+    views = (found[key] if key in found else target.held[place] for key, place in place_of.items())
+    return DepthTarget(Held(views), target.skipped)
 
 
 def _tell(folder: Path, target: DepthTarget) -> None:

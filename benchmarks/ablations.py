@@ -17,12 +17,12 @@ import tyro
 from over_seeds import OverSeeds, seeds_table
 from posebridge.data.pairs import PairConfig
 from posebridge.errors import InputError
-from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
+from posebridge.methods.mean_teacher.temporal import TemporalConsistency
 from posebridge.recipes.synthshift import TRACKS, MethodName, SynthShiftConfig, run_synthshift
 from posebridge.recipes.track import TrackSize
 from posebridge.synthesis.domains import Track
-from posebridge.training.invariant_features import PretrainingConfig
-from posebridge.training.temporal import TemporalConsistency
 
 Study = Literal["components", "combinations", "strides", "temporal", "lengths", "masks"]
 Change = Callable[[TrackSize], TrackSize]

@@ -24,12 +24,12 @@ from posebridge.errors import InputError
 from posebridge.fitting.depth_misfit import DepthEvidence, misfit
 from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
 from posebridge.geometry.alignment import fit_similarity
+from posebridge.methods.multi_view_fusion.supervised_stages import true_hand
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.weights import load_weights
 from posebridge.recipes.depth_fusion import SMALL, DepthTarget, hold_hands
 from posebridge.recipes.track import HELD_OUT
 from posebridge.skeletons.hand import HAND21
-from posebridge.training.depth_training import true_hand
 
 _ASTRAY_DEG = 45.0
 _HALF_MM = 500 * SMALL.cube_m

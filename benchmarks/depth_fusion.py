@@ -16,7 +16,7 @@ import tyro
 
 from over_seeds import OverSeeds, seeds_table
 from posebridge.errors import InputError
-from posebridge.methods.multi_view_fusion import FineTuningConfig
+from posebridge.methods.multi_view_fusion.config import FineTuningConfig
 from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.recipes.depth_fusion import (
     SIZES,

@@ -22,15 +22,16 @@ from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.pairs import split_pairs
 from posebridge.draw import generator_for
 from posebridge.losses.keypoints import combine
-from posebridge.methods.geometric_reconstruction import FineTuning, GeometricReconstructionConfig, Phase
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, Phase
+from posebridge.methods.geometric_reconstruction.perceptual_features import VGG19_RELU5, VggFeatures
+from posebridge.methods.geometric_reconstruction.reconstruction_network import Redrawer
+from posebridge.methods.geometric_reconstruction.reconstruction_training import redraw_pairs, soft_joints
 from posebridge.recipes.synthshift import TRACKS, make_context
 from posebridge.recipes.track import TrackRenderer
 from posebridge.synthesis.domains import Track
 from posebridge.training.options import Hardware
-from posebridge.training.perceptual_features import VGG19_RELU5, VggFeatures
 from posebridge.training.pseudo_labels import update_average
-from posebridge.training.redrawer_training import redraw_pairs, soft_joints
-from posebridge.training.redrawing import Redrawer
 from posebridge.training.source_training import augmented
 from posebridge.training.style import FourierStyle
 from posebridge.training.supervision import supervised_terms

@@ -17,14 +17,14 @@ import tyro
 from posebridge.data.pairs import PairStream
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
+from posebridge.methods.geometric_reconstruction.perceptual_features import PerceptualLoss
+from posebridge.methods.geometric_reconstruction.reconstruction_network import Redrawer
+from posebridge.methods.geometric_reconstruction.reconstruction_training import redrawing_loss
 from posebridge.networks.weights import load_weights
 from posebridge.recipes.annotation_gap import gap_joints
 from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig
 from posebridge.recipes.track import TrackRenderer
 from posebridge.training.config_file import load_config
-from posebridge.training.perceptual_features import PerceptualLoss
-from posebridge.training.redrawer_training import redrawing_loss
-from posebridge.training.redrawing import Redrawer
 
 SHARES = (-0.4, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35, 0.5, 0.7)
 

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
+from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig, make_context
 from posebridge.recipes.track import TrackRenderer
 from posebridge.training.config_file import load_config
-from posebridge.training.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.training.options import Hardware
 from posebridge.training.pseudo_labels import keep_most_confident
 from posebridge.training.teaching import Teaching

@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from posebridge import cli
-from posebridge.methods.mean_teacher import Adaptation
+from posebridge.methods.mean_teacher.adaptation import Adaptation
 from posebridge.recipes import adapt
 from posebridge.synthesis import backgrounds
 from posebridge.training.run import Run

@@ -15,21 +15,19 @@ from posebridge.data.augment import GeometryConfig
 from posebridge.data.held import Held
 from posebridge.data.pairs import PairConfig, PairStream
 from posebridge.data.streams import HeldStream
-from posebridge.methods.geometric_reconstruction import (
-    GeometricReconstruction,
-    GeometricReconstructionConfig,
-)
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
+from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures
+from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
+from posebridge.methods.geometric_reconstruction.reconstruction_network import RedrawingConfig
+from posebridge.methods.geometric_reconstruction.reconstruction_training import ReconstructionConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.networks.redrawing import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.context import Context
-from posebridge.training.invariant_features import PretrainingConfig
 from posebridge.training.optimisers import Schedule
-from posebridge.training.perceptual_features import EncoderFeatures
-from posebridge.training.redrawer_training import ReconstructionConfig
-from posebridge.training.redrawing import RedrawingConfig
 from posebridge.training.run import Run, SelectionPlan
 from posebridge.training.stage import Stage
 from posebridge.training.style import FourierStyle

@@ -27,10 +27,8 @@ from methods.stick_hands import (
 from networks.test_adain import TINY
 from posebridge.data.pairs import PairConfig
 from posebridge.errors import InputError
-from posebridge.methods.geometric_reconstruction import (
-    GeometricReconstruction,
-    GeometricReconstructionConfig,
-)
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
 from posebridge.networks.vgg import NARROW_VGG
 from posebridge.networks.weights import read_weights
 from posebridge.training.source_training import SourceTrainingConfig

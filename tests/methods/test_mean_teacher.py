@@ -14,7 +14,9 @@ from posebridge.data.augment import GeometryConfig
 from posebridge.data.held import Held
 from posebridge.data.streams import HeldStream
 from posebridge.draw import generator_for
-from posebridge.methods.mean_teacher import Adaptation, MeanTeacher, MeanTeacherConfig
+from posebridge.methods.mean_teacher.adaptation import Adaptation
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.methods.mean_teacher.method import MeanTeacher
 from posebridge.networks.vgg import NARROW_VGG
 from posebridge.representations.heatmaps import decode_argmax, image_from_map
 from posebridge.training.optimisers import Schedule

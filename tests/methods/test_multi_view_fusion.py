@@ -9,14 +9,10 @@ from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
 from posebridge.fitting.depth_misfit import DepthEvidence, misfit
 from posebridge.fitting.hand_fitting import HandFittingConfig
-from posebridge.methods.multi_view_fusion import (
-    FineTuning,
-    FineTuningConfig,
-    MultiViewFusion,
-    MultiViewFusionConfig,
-    _another_view,
-)
-from posebridge.training.depth_training import FusedInViews
+from posebridge.methods.multi_view_fusion.config import FineTuningConfig, MultiViewFusionConfig
+from posebridge.methods.multi_view_fusion.fine_tuning import FineTuning, _another_view
+from posebridge.methods.multi_view_fusion.method import MultiViewFusion
+from posebridge.methods.multi_view_fusion.supervised_stages import FusedInViews
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
 from training.dots import ONE_CPU, with_trainer

@@ -28,24 +28,21 @@ from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.augment import NONE, GeometryConfig
 from posebridge.draw import generator_for
 from posebridge.losses.keypoints import combine
-from posebridge.methods.geometric_reconstruction import (
-    FineTuning,
-    GeometricReconstructionConfig,
-    Phase,
-)
-from posebridge.networks.vgg import NARROW_VGG
-from posebridge.representations.heatmaps import encode_gaussian, map_from_image
-from posebridge.training.integrated_labels import LabelIntegration
-from posebridge.training.invariant_features import Pretraining
-from posebridge.training.perceptual_features import VggFeatures
-from posebridge.training.pseudo_labels import ShowsPseudoLabels
-from posebridge.training.redrawer_training import (
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, Phase
+from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
+from posebridge.methods.geometric_reconstruction.perceptual_features import VggFeatures
+from posebridge.methods.geometric_reconstruction.pretraining import Pretraining
+from posebridge.methods.geometric_reconstruction.reconstruction_training import (
     RedrawerTraining,
     draw_same_views,
     redraw_pairs,
     same_view,
     soft_joints,
 )
+from posebridge.networks.vgg import NARROW_VGG
+from posebridge.representations.heatmaps import encode_gaussian, map_from_image
+from posebridge.training.pseudo_labels import ShowsPseudoLabels
 from posebridge.training.stage import Stage
 from posebridge.training.style import FourierStyle
 from training.dots import MAPS, finished, with_trainer

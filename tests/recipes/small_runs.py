@@ -9,6 +9,7 @@ from PIL import Image
 
 from data.on_disk import truncate
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.methods.geometric_reconstruction.reconstruction_network import RedrawingConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.redrawing import GeneratorConfig
@@ -20,7 +21,6 @@ from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import STREET
 from posebridge.synthesis.stream import Samples
 from posebridge.training.options import Hardware
-from posebridge.training.redrawing import RedrawingConfig
 
 ONE_CPU = Hardware(accelerator="cpu", precision="32")
 CPU_FLAGS = ("--accelerator", "cpu", "--precision", "32")

@@ -10,10 +10,10 @@ from posebridge.data.datasets.human36m import Human36M
 from posebridge.data.datasets.surreal import SURREAL
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import BENCHMARKS
-from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures, VggFeatures
 from posebridge.recipes.transfers import TRANSFERS
 from posebridge.skeletons.body import MPII16
-from posebridge.training.perceptual_features import EncoderFeatures, VggFeatures
 from posebridge.training.style import AdaINStyle, FourierStyle
 from recipes.transfer_sets import opened, write_sets
 

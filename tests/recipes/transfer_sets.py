@@ -19,14 +19,14 @@ from data.test_human36m import SIZE as HUMAN36M_PX
 from data.test_rhd import annotation, hand_xyz
 from posebridge.data.datasets.human36m import SUBJECTS
 from posebridge.data.datasets.mvhand import MVHand
-from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.redrawing import GeneratorConfig
 from posebridge.recipes.transfer import TransferConfig, TransferData, TransferPlan, TransferSize, open_transfer
 from posebridge.recipes.transfers import TRANSFERS
 from posebridge.skeletons.hand import HAND21
-from posebridge.training.invariant_features import PretrainingConfig
 
 FRAMES = 12  # of a video
 SIDE = 32

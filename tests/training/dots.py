@@ -16,7 +16,8 @@ from posebridge.data.augment import GeometryConfig
 from posebridge.data.held import Held
 from posebridge.data.occlude import OcclusionConfig
 from posebridge.data.streams import HeldStream
-from posebridge.methods.mean_teacher import Adaptation, MeanTeacherConfig
+from posebridge.methods.mean_teacher.adaptation import Adaptation
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.representations.heatmaps import encode_gaussian, map_from_image

@@ -7,6 +7,7 @@ import torch
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.data.held import Held
 from posebridge.draw import generator_for
+from posebridge.methods.multi_view_fusion.depth_views import DepthContext
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.hourglass import HourglassConfig
@@ -19,7 +20,6 @@ from posebridge.synthesis.depth_scene import (
     render_depth_hands,
     with_meshes,
 )
-from posebridge.training.depth_views import DepthContext
 
 SIDE, CUBE_M = 32, 0.25
 TINY = DepthHandConfig(

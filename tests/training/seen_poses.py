@@ -9,12 +9,12 @@ from geometry.source_poses import source_poses
 from posebridge.cameras.crop import flip_map
 from posebridge.cameras.pinhole import Camera
 from posebridge.geometry.joint_limits import JointLimits
+from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.representations.pose25d import relative_depth
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.kinematics import kinematics_of
 from posebridge.skeletons.skeleton import Skeleton
-from posebridge.training.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.training.pseudo_labels import PseudoLabels
 
 SIDE, MAP = 64, 16

@@ -12,8 +12,8 @@ from posebridge.data.augment import GeometryConfig
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
 from posebridge.geometry.offset_maps import decode_offsets, encode_offsets, normalised_weights
-from posebridge.networks.depth_hand import SeenHand
-from posebridge.training.depth_training import (
+from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig, DrawnViews
+from posebridge.methods.multi_view_fusion.supervised_stages import (
     DepthTrainingConfig,
     DepthWeights,
     FusionTraining,
@@ -23,7 +23,7 @@ from posebridge.training.depth_training import (
     prior_terms,
     true_hand,
 )
-from posebridge.training.depth_views import DepthViewConfig, DrawnViews
+from posebridge.networks.depth_hand import SeenHand
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
 from training.dots import ONE_CPU, with_trainer

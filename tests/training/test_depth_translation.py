@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from posebridge.data.cube_views import CubeViews
+from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig
+from posebridge.methods.multi_view_fusion.translation import Translation, TranslationConfig, translated
 from posebridge.networks.translation import Judge, Translator, TranslatorConfig
-from posebridge.training.depth_translation import Translation, TranslationConfig, translated
-from posebridge.training.depth_views import DepthViewConfig
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
 from training.dots import ONE_CPU

@@ -12,11 +12,11 @@ from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.errors import InputError
 from posebridge.geometry.joint_limits import JointLimits
+from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.kinematics import kinematics_of
 from posebridge.training import integrated_labels
-from posebridge.training.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.training.pseudo_labels import PseudoLabels
 from training.dots import context
 from training.seen_poses import (

@@ -11,11 +11,11 @@ from posebridge.cameras.crop import flip_map
 from posebridge.cameras.pinhole import Camera
 from posebridge.data.augment import move_points
 from posebridge.losses.keypoints import combine
+from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration, Lesson
 from posebridge.representations.heatmaps import encode_gaussian, image_from_map, map_from_image
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
-from posebridge.training.integrated_labels import IntegratedLabels, LabelIntegration, Lesson
 from posebridge.training.pseudo_labels import PseudoLabels
 from training.seen_poses import (
     MAP,

@@ -8,8 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from posebridge.losses.perceptual import perceptual_l1
+from posebridge.methods.geometric_reconstruction.perceptual_features import (
+    VGG19_RELU5,
+    EncoderFeatures,
+    PerceptualLoss,
+    VggFeatures,
+)
 from posebridge.networks.vgg import NARROW_VGG, VggConfig
-from posebridge.training.perceptual_features import VGG19_RELU5, EncoderFeatures, PerceptualLoss, VggFeatures
 from training.dots import small_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,11 +13,15 @@ from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.geometry.displacement import identity_field
 from posebridge.losses.perceptual import perceptual_l1
+from posebridge.methods.geometric_reconstruction.reconstruction_network import (
+    Redrawer,
+    RedrawingConfig,
+    still_background,
+)
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.redrawing import GeneratorConfig
 from posebridge.networks.warping import Warping, WarpingConfig
 from posebridge.representations.bone_maps import distance_to_segments
-from posebridge.training.redrawing import Redrawer, RedrawingConfig, still_background
 from training.stick_figures import FIGURE, Pairs, draw, pairs, poses, texture
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,7 +7,7 @@ from torch import Tensor
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
 from posebridge.draw import generator_for
-from posebridge.methods.mean_teacher import MeanTeacherConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.training.pseudo_labels import PseudoLabels
 from posebridge.training.teaching import Teaching
 from training.dots import MAPS, PLAIN, SIDE, SKELETON, VIEWS, Sighted, dots

@@ -18,8 +18,9 @@ from posebridge.deployment.model_file import ModelSpec, load_model, save_model
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
-from posebridge.methods.geometric_reconstruction import GeometricReconstruction
-from posebridge.methods.mean_teacher import MeanTeacher
+from posebridge.methods.geometric_reconstruction.evidence import confident_joints, redrawings
+from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
+from posebridge.methods.mean_teacher.method import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.vgg import VggEncoder
@@ -36,7 +37,6 @@ from posebridge.recipes.pipeline import (
     train,
 )
 from posebridge.recipes.records import Story, gallery, make_record
-from posebridge.recipes.redrawings import confident_joints, redrawings
 from posebridge.recipes.track import TrackPlan, hold_renders
 from posebridge.representations.pose25d import reference_length
 from posebridge.synthesis.domains import domain

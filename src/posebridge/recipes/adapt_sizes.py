@@ -6,8 +6,8 @@ from typing import Literal
 
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.pairs import PairConfig
-from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
-from posebridge.methods.mean_teacher import MeanTeacherConfig
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.vgg import VggConfig
 from posebridge.recipes import hand_rgb

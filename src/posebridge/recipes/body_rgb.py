@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
 from posebridge.evaluation.protocols import PCK_005_BODY
-from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
-from posebridge.methods.mean_teacher import MeanTeacherConfig
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.recipes import hand_rgb
 from posebridge.recipes.track import TrackPlan
 from posebridge.skeletons.body import H36M17

@@ -19,16 +19,16 @@ from posebridge.deployment.model_file import DepthHandSpec, HandName, save_depth
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.evaluation.protocols import DEPTH
-from posebridge.methods.multi_view_fusion import MultiViewFusion
+from posebridge.methods.multi_view_fusion.depth_views import DepthContext
+from posebridge.methods.multi_view_fusion.method import MultiViewFusion
+from posebridge.methods.multi_view_fusion.supervised_stages import DepthStage
+from posebridge.methods.multi_view_fusion.translation import Translation
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.recipes.adapt_truth import crop_side, in_crops, joint_order
 from posebridge.recipes.depth_fusion import DepthFusionSize, hold_hands
 from posebridge.recipes.pipeline import History, parts, prediction_device, rendering_progress
 from posebridge.recipes.records import Story, gallery, make_record
 from posebridge.skeletons.hand import HAND21
-from posebridge.training.depth_training import DepthStage
-from posebridge.training.depth_translation import Translation
-from posebridge.training.depth_views import DepthContext
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, StageReport
 

@@ -11,7 +11,17 @@ from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.held import Held
 from posebridge.fitting.hand_fitting import HandFittingConfig
-from posebridge.methods.multi_view_fusion import FineTuning, FineTuningConfig, MultiViewFusion, MultiViewFusionConfig
+from posebridge.methods.multi_view_fusion.config import FineTuningConfig, MultiViewFusionConfig
+from posebridge.methods.multi_view_fusion.depth_views import DepthContext
+from posebridge.methods.multi_view_fusion.fine_tuning import FineTuning
+from posebridge.methods.multi_view_fusion.method import MultiViewFusion
+from posebridge.methods.multi_view_fusion.supervised_stages import (
+    DepthTrainingConfig,
+    DepthWeights,
+    FusionTraining,
+    SingleViewTraining,
+)
+from posebridge.methods.multi_view_fusion.translation import TranslationConfig
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.translation import TranslatorConfig
@@ -22,9 +32,6 @@ from posebridge.recipes.render import RenderConfig, open_samples
 from posebridge.recipes.track import HELD_OUT
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, with_meshes
-from posebridge.training.depth_training import DepthTrainingConfig, DepthWeights, FusionTraining, SingleViewTraining
-from posebridge.training.depth_translation import TranslationConfig
-from posebridge.training.depth_views import DepthContext
 from posebridge.training.optimisers import Schedule
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run

@@ -15,10 +15,10 @@ from posebridge.data.cube_views import CubeViews
 from posebridge.data.held import Held
 from posebridge.draw import generator_for
 from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
+from posebridge.methods.multi_view_fusion.supervised_stages import true_hand
 from posebridge.networks.depth_hand import SeenHand
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.view_fusion import Views, mean_of_views, median_of_views, weighted_mean_of_views
-from posebridge.training.depth_training import true_hand
 
 _SETS = 32  # measured at once
 RULES: dict[str, Callable[[Views], Tensor]] = {

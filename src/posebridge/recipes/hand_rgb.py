@@ -4,8 +4,12 @@ from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
 from posebridge.evaluation.protocols import PCK_005
-from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
-from posebridge.methods.mean_teacher import MeanTeacherConfig
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
+from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures
+from posebridge.methods.geometric_reconstruction.reconstruction_network import RedrawingConfig
+from posebridge.methods.geometric_reconstruction.reconstruction_training import ReconstructionConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.redrawing import GeneratorConfig
@@ -15,11 +19,7 @@ from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import STREET, STUDIO
-from posebridge.training.integrated_labels import LabelIntegration
 from posebridge.training.optimisers import Schedule
-from posebridge.training.perceptual_features import EncoderFeatures
-from posebridge.training.redrawer_training import ReconstructionConfig
-from posebridge.training.redrawing import RedrawingConfig
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import FourierStyle
 

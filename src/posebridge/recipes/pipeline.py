@@ -16,11 +16,11 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.held import Held
 from posebridge.deployment.predictor import Predictor, file_pixels, predict_all
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
-from posebridge.recipes.truth_measure import TruthMeasure
 from posebridge.rendering.photometry import WEAK, AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.options import Hardware
+from posebridge.training.pseudo_label_metrics import TruthMeasure
 from posebridge.training.run import Run, SelectionPlan, StageReport
 from posebridge.training.selection import BoneStatistics, agreement
 from posebridge.training.stage import PoseStage, Stage

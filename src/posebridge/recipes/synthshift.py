@@ -18,8 +18,9 @@ from posebridge.deployment.model_file import ModelSpec, save_model
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
-from posebridge.methods.geometric_reconstruction import GeometricReconstruction
-from posebridge.methods.mean_teacher import MeanTeacher
+from posebridge.methods.geometric_reconstruction.evidence import confident_joints, redrawings
+from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
+from posebridge.methods.mean_teacher.method import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTarget, SupervisedTargetConfig
 from posebridge.recipes.annotation_gap import gap_left, with_gap
@@ -37,7 +38,6 @@ from posebridge.recipes.pipeline import (
     truth_of,
 )
 from posebridge.recipes.records import Story, gallery, make_record
-from posebridge.recipes.redrawings import confident_joints, redrawings
 from posebridge.recipes.track import Footage, TrackData, TrackPlan, TrackRenderer, TrackSize
 from posebridge.representations.pose25d import reference_length
 from posebridge.synthesis.domains import Track

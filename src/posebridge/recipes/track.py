@@ -12,8 +12,8 @@ from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import Protocol
-from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
-from posebridge.methods.mean_teacher import MeanTeacherConfig
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.recipes.render import DEPTH_UNIT_MM, RenderConfig, open_samples, render_set
 from posebridge.rendering.photometry import WEAK, AppearanceConfig

@@ -3,11 +3,11 @@
 from dataclasses import replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
-from posebridge.methods.mean_teacher import MeanTeacherConfig
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures, VggFeatures
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.vgg import VggConfig
-from posebridge.training.perceptual_features import EncoderFeatures, VggFeatures
 from posebridge.training.style import AdaINStyle, FourierStyle
 
 Adapting = MeanTeacherConfig | GeometricReconstructionConfig

@@ -20,8 +20,8 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import Protocol
 from posebridge.evaluation.published import find
-from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
-from posebridge.methods.mean_teacher import MeanTeacherConfig
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.vgg import VggConfig
 from posebridge.recipes.trained_features import vggs_of, with_weights

@@ -21,8 +21,9 @@ from posebridge.deployment.model_file import ModelSpec, save_model
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.deployment.predictor import Predictor
 from posebridge.evaluation.evaluate import evaluate
-from posebridge.methods.geometric_reconstruction import GeometricReconstruction
-from posebridge.methods.mean_teacher import MeanTeacher
+from posebridge.methods.geometric_reconstruction.evidence import confident_joints, redrawings
+from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
+from posebridge.methods.mean_teacher.method import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTarget, SupervisedTargetConfig
 from posebridge.networks.vgg import VggEncoder
@@ -36,7 +37,6 @@ from posebridge.recipes.pipeline import (
     train,
 )
 from posebridge.recipes.records import Story, make_record
-from posebridge.recipes.redrawings import confident_joints, redrawings
 from posebridge.recipes.transfer import (
     TransferConfig,
     TransferData,

@@ -19,8 +19,8 @@ from posebridge.data.datasets.threedpw import ThreeDPW
 from posebridge.data.frame_views import NamedJoints
 from posebridge.data.frames import FrameLabels, LabelledFrames
 from posebridge.evaluation.protocols import PCK_005, PCK_005_BODY
-from posebridge.methods.geometric_reconstruction import GeometricReconstructionConfig
-from posebridge.methods.mean_teacher import MeanTeacherConfig
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.recipes import body_rgb, hand_rgb
 from posebridge.recipes.track import TrackSize

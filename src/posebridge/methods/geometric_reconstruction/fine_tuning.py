@@ -1,12 +1,7 @@
-"""Geometric reconstruction (Lin, Gu, Yang and Yao, NeurIPS 2023): redraw one frame of a video from another.
-
-Pseudo-labels can be confident and wrong. If the joints are right, they tell how every bone moved between two frames,
-and one frame can be redrawn from the other; where they are wrong the redrawing fails, and its error moves the joints.
-"""
+"""Fine-tuning by pseudo-labels and reconstruction (Lin et al., NeurIPS 2023, Sec. 3.3)."""
 
 import copy
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -14,115 +9,29 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from posebridge.contracts.batch import Observation, UnlabelledBatch
-from posebridge.data.augment import GeometryConfig, move
-from posebridge.data.occlude import OcclusionConfig, adaptive_occlusion
-from posebridge.networks.pose_resnet import PoseResNet
-from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
-from posebridge.training.context import Context
-from posebridge.training.integrated_labels import IntegratedLabels, LabelIntegration
-from posebridge.training.invariant_features import Pretraining, PretrainingConfig
-from posebridge.training.optimisers import Schedule
-from posebridge.training.perceptual_features import PerceptualLoss
-from posebridge.training.pseudo_labels import PseudoLabels, update_average
-from posebridge.training.redrawer_training import (
+from posebridge.data.augment import move
+from posebridge.data.occlude import adaptive_occlusion
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels
+from posebridge.methods.geometric_reconstruction.perceptual_features import PerceptualLoss
+from posebridge.methods.geometric_reconstruction.reconstruction_network import Redrawer
+from posebridge.methods.geometric_reconstruction.reconstruction_training import (
     ReconstructionConfig,
-    RedrawerTraining,
     draw_same_views,
     pairs_of_target,
     redrawing_loss,
-    redrawn_pairs,
     soft_joints,
 )
-from posebridge.training.redrawing import Redrawer
-from posebridge.training.run import SelectionPlan
-from posebridge.training.source_training import SourceTrainingConfig, augmented, train_source
-from posebridge.training.stage import PoseStage, Stage, Terms
-from posebridge.training.style import AdaINStyle, FourierStyle, Stylist, restyle_some, train_style
+from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.rendering.photometry import apply_appearance
+from posebridge.training.context import Context
+from posebridge.training.optimisers import Schedule
+from posebridge.training.pseudo_labels import PseudoLabels, update_average
+from posebridge.training.source_training import augmented
+from posebridge.training.stage import PoseStage, Terms
+from posebridge.training.style import Stylist, restyle_some
 from posebridge.training.supervision import supervised_terms
 from posebridge.training.teaching import Teaching
-
-
-@dataclass(frozen=True)
-class GeometricReconstructionConfig:
-    """Defaults are the paper's; where it is silent, the reason stands beside the value."""
-
-    source: SourceTrainingConfig | None = None  # plain training before Eq. 10; the paper has none
-    pretraining: PretrainingConfig | None = field(default_factory=PretrainingConfig)
-    style: AdaINStyle | FourierStyle | None = field(default_factory=AdaINStyle)
-    reconstruction: ReconstructionConfig | None = field(default_factory=ReconstructionConfig)  # None: pseudo-labels
-    labels: LabelIntegration = field(default_factory=LabelIntegration)
-    schedule: Schedule = field(  # epochs 20 to 80, of 500 steps; a tenth of the rate from epochs 60 and 75 on
-        default_factory=lambda: Schedule(steps=30_000, learning_rate=1e-4, drops=(40 / 60, 55 / 60))
-    )
-    batch_size: int = 32  # target frames; half as many pairs
-    geometry: GeometryConfig = field(default_factory=GeometryConfig)
-    appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
-    occlusion: OcclusionConfig = field(default_factory=OcclusionConfig)
-    # The teacher is UniFrame's, whose pseudo-labels are the paper's baseline (supplement B).
-    average_decay: float = 0.999
-    kept_share: float = 0.5  # gamma_2D as UniFrame has it: the upper half of a batch's peaks
-    looks: int = 1
-    agreement_px: float = 0.03
-    source_to_target: float = 0.5
-    target_to_source: float = 0.5
-    heat_weight: float = 1.0  # L_sup, Eq. 1 and 11
-    depth_weight: float = 0.1
-    pseudo_label_weight: float = 0.1  # lambda_p, Eq. 11
-    selections: int = 8
-
-    def without_reconstruction(self) -> "GeometricReconstructionConfig":
-        """Pseudo-labels alone, for as many steps, the rate falling where it fell."""
-        if self.reconstruction is None:
-            return self
-        warm, rest = self.reconstruction.warm_start.steps, self.schedule
-        steps = warm + rest.steps
-        drops = tuple((warm + drop * rest.steps) / steps for drop in rest.drops)
-        return replace(self, reconstruction=None, schedule=replace(rest, steps=steps, drops=drops))
-
-    def with_moving_background(self) -> "GeometricReconstructionConfig":
-        """For cameras that move: the background of redrawn frames goes by a predicted affine map."""
-        if self.reconstruction is None:
-            return self
-        redrawing = self.reconstruction.redrawing
-        redrawing = replace(redrawing, warping=replace(redrawing.warping, background="affine"))
-        return replace(self, reconstruction=replace(self.reconstruction, redrawing=redrawing))
-
-
-class GeometricReconstruction:
-    """Pretraining, a style stage where one is needed, the generator, and fine-tuning."""
-
-    name = "geometric-reconstruction"
-
-    def __init__(self, config: GeometricReconstructionConfig):
-        self.config = config
-
-    def stages(self, context: Context) -> Iterator[tuple[Stage, SelectionPlan | None]]:
-        """The stages in order; each is made when the one before is done."""
-        config, reconstruction = self.config, self.config.reconstruction
-        if reconstruction is not None:
-            redrawn_pairs(context, reconstruction)  # refuses what has no pairs before anything is trained
-        network = yield from self._source_network(context)
-        stylist = yield from train_style(config.style, context)
-        if config.pretraining is not None:
-            pretraining = Pretraining(config, config.pretraining, context, copy.deepcopy(network), stylist)
-            yield pretraining, None
-            network = pretraining.result()
-        if reconstruction is None:
-            yield FineTuning(config, Phase(config.schedule), context, network, stylist), context.selection
-            return
-        phase = Phase(reconstruction.warm_start, until=reconstruction.warm_share(config.schedule))
-        warm = FineTuning(config, phase, context, network, stylist)
-        warm.name = "warm-start"
-        yield warm, context.selection
-        drawing = RedrawerTraining(config.geometry, reconstruction, context, warm.result())
-        yield drawing, None
-        phase = Phase(config.schedule, since=phase.until)
-        yield FineTuning(config, phase, context, warm.result(), stylist, drawing.result()), context.selection
-
-    def _source_network(self, context: Context):
-        if self.config.source is not None:
-            return (yield from train_source(self.config.source, context))
-        return context.source_network or context.new_network()
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
-"""Depth without labels: every view explained by one hand (Ren et al., *Mining Multi-View Information*, CVPR 2022)."""
+"""Stage 3 of multi-view fusion: self-supervised fine-tuning (Ren et al., CVPR 2022, Sec. 3.4)."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -10,17 +9,12 @@ from torch import Generator, Tensor
 from posebridge.bodies.parametric_hand import HandMesh, HandParameters, pose_in_views, pose_parameters
 from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
-from posebridge.data.augment import GeometryConfig
-from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
-from posebridge.fitting.hand_fitting import HandFittingConfig
-from posebridge.networks.depth_hand import moving_joints
-from posebridge.networks.depth_hand_model import DepthHandModel
-from posebridge.training.depth_training import (
+from posebridge.fitting.depth_misfit import DepthEvidence, misfit
+from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
+from posebridge.methods.multi_view_fusion.depth_views import DepthContext, DrawnViews
+from posebridge.methods.multi_view_fusion.supervised_stages import (
     DepthStage,
-    DepthTrainingConfig,
     FusedInViews,
-    FusionTraining,
-    SingleViewTraining,
     fused_lessons,
     fused_terms,
     mean_of_stacks,
@@ -30,91 +24,11 @@ from posebridge.training.depth_training import (
     single_terms,
     true_hand,
 )
-from posebridge.training.depth_translation import Translation, TranslationConfig, translated
-from posebridge.training.depth_views import DepthContext, DepthViewConfig, DrawnViews
-from posebridge.training.optimisers import Schedule
+from posebridge.networks.depth_hand import moving_joints
+from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.training.stage import Terms
 
 _FARTHEST = 1.5  # of what is taught, from the cube's centre along each axis, in halves of the cube
-PSEUDO_VIEWS = DepthViewConfig(
-    GeometryConfig(rotation_deg=180.0, shear_deg=0.0, translation=0.08, scale=(0.8, 1.2)), shift=0.08
-)
-
-
-@dataclass(frozen=True)
-class FineTuningConfig:
-    """Stage 3. The paper gives neither steps nor weights; a weight of 0 leaves a term out (Table 2)."""
-
-    schedule: Schedule = field(
-        default_factory=lambda: Schedule(steps=20_000, learning_rate=3e-4, decay="cosine", warmup=0.02, clip_norm=5.0)
-    )
-    sets: int = 10  # of the target in a batch, and as many of the source
-    views: int = 3  # of a set; of a target of single views, pseudo views of each
-    single_view: bool = False  # pseudo multi-view: differently augmented samples of one picture are the views
-    augmentation: DepthViewConfig = field(default_factory=DepthViewConfig)
-    pseudo_augmentation: DepthViewConfig = PSEUDO_VIEWS  # of single views' copies; the paper: stronger
-    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
-    fitting_weight: float = 10.0  # w_sm: the views' own hands in their own views
-    cross_weight: float = 10.0  # w_cm: in the other views
-    distillation_weight: float = 1.0  # w_ms
-    prior_weight: float = 1.0  # w_prior
-    source_weight: float = 1.0
-    teacher: HandFittingConfig | None = None  # fused hands are fitted to their views before they teach
-
-
-@dataclass(frozen=True)
-class MultiViewFusionConfig:
-    """Stages of Sec. 3.4. Without a ``translation`` the source keeps its own look."""
-
-    translation: TranslationConfig | None = None
-    single: DepthTrainingConfig = field(default_factory=DepthTrainingConfig)
-    fusion: DepthTrainingConfig = field(
-        default_factory=lambda: DepthTrainingConfig(
-            Schedule(steps=10_000, learning_rate=1e-3, decay="cosine", warmup=0.02, clip_norm=5.0)
-        )
-    )
-    fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
-
-
-class MultiViewFusion:
-    """Translation where it is wanted, single views, fusion, fine-tuning."""
-
-    name = "multi-view-fusion"
-
-    def __init__(self, config: MultiViewFusionConfig):
-        self.config = config
-
-    def stages(self, context: DepthContext) -> Iterator[DepthStage | Translation]:
-        """The stages in order, each made when the one before is done."""
-        translation = self.translation(context)
-        if translation is not None:
-            yield translation
-            context = self.looking_alike(context, translation)
-        model = context.new_model()
-        for stage in self.pretraining(context):
-            yield stage
-            model = stage.result()
-        yield self.fine_tuning(context, model)
-
-    def translation(self, context: DepthContext) -> Translation | None:
-        """The stage that gives the source the target's look, where it is wanted."""
-        return None if self.config.translation is None else Translation(self.config.translation, context)
-
-    def looking_alike(self, context: DepthContext, translation: Translation) -> DepthContext:
-        """The context whose source has, in part, the target's look."""
-        assert self.config.translation is not None
-        source = translated(context.source, translation.result(), self.config.translation, context.cube_m, context.seed)
-        return replace(context, source=source)
-
-    def pretraining(self, context: DepthContext) -> Iterator[DepthStage]:
-        """The stages that learn from the labels of the source."""
-        single = SingleViewTraining(self.config.single, context, context.new_model())
-        yield single
-        yield FusionTraining(self.config.fusion, context, single.result())
-
-    def fine_tuning(self, context: DepthContext, model: DepthHandModel) -> "FineTuning":
-        """The stage that adapts a trained model to the context's target."""
-        return FineTuning(self.config, context, model)
 
 
 class FineTuning(DepthStage):

@@ -15,13 +15,18 @@ from posebridge.contracts.batch import BatchT, LabelledBatch, Observation, Unlab
 from posebridge.data.augment import GeometryConfig, draw_views, move
 from posebridge.data.pairs import PairConfig, split_pairs
 from posebridge.data.streams import Stream
+from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures, PerceptualLoss, VggFeatures
+from posebridge.methods.geometric_reconstruction.reconstruction_network import (
+    Redrawer,
+    RedrawingConfig,
+    Redrawn,
+    still_background,
+)
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.representations.heatmaps import expectation, image_from_map
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
-from posebridge.training.perceptual_features import EncoderFeatures, PerceptualLoss, VggFeatures
-from posebridge.training.redrawing import Redrawer, RedrawingConfig, Redrawn, still_background
 from posebridge.training.stage import Stage, Terms
 
 

@@ -12,13 +12,17 @@ from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import ConfidentJoints, Redrawing
 from posebridge.data.pairs import split_pairs
 from posebridge.geometry.displacement import identity_field
-from posebridge.methods.geometric_reconstruction import FineTuning
+from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning
+from posebridge.methods.geometric_reconstruction.reconstruction_network import Redrawn
+from posebridge.methods.geometric_reconstruction.reconstruction_training import (
+    RedrawerTraining,
+    redraw_pairs,
+    soft_joints,
+)
 from posebridge.networks.pose_resnet import PoseResNet
-from posebridge.recipes.truth_measure import positions, share, within
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.training.context import Context
-from posebridge.training.redrawer_training import RedrawerTraining, redraw_pairs, soft_joints
-from posebridge.training.redrawing import Redrawn
+from posebridge.training.pseudo_label_metrics import positions, share, within
 from posebridge.training.stage import Stage
 
 StageT = TypeVar("StageT", bound=Stage)

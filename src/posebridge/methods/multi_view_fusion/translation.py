@@ -11,8 +11,8 @@ from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.held import Held
 from posebridge.draw import generator_for
+from posebridge.methods.multi_view_fusion.depth_views import DepthContext, DepthViewConfig, DrawnViews
 from posebridge.networks.translation import Judge, Translator, TranslatorConfig
-from posebridge.training.depth_views import DepthContext, DepthViewConfig, DrawnViews
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Stage, Terms
 

@@ -17,9 +17,9 @@ from posebridge.data.streams import Stream
 from posebridge.fitting.depth_misfit import DepthEvidence
 from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
 from posebridge.geometry.offset_maps import encode_offsets
+from posebridge.methods.multi_view_fusion.depth_views import DepthContext, DepthViewConfig, DrawnViews
 from posebridge.networks.depth_hand import SeenHand
 from posebridge.networks.depth_hand_model import DepthHandModel, FusedHand
-from posebridge.training.depth_views import DepthContext, DepthViewConfig, DrawnViews
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Stage, Terms
 

@@ -1,0 +1,40 @@
+"""What the mean teacher is configured by (UniFrame, Kim et al., ECCV 2022)."""
+
+from dataclasses import dataclass, field
+
+from posebridge.data.augment import GeometryConfig
+from posebridge.data.occlude import OcclusionConfig
+from posebridge.methods.mean_teacher.temporal import TemporalConsistency
+from posebridge.rendering.photometry import AppearanceConfig
+from posebridge.training.optimisers import Schedule
+from posebridge.training.source_training import SourceTrainingConfig
+from posebridge.training.style import AdaINStyle, FourierStyle
+
+
+@dataclass(frozen=True)
+class MeanTeacherConfig:
+    """Defaults are UniFrame's where it gives them."""
+
+    source: SourceTrainingConfig = field(default_factory=SourceTrainingConfig)
+    style: AdaINStyle | FourierStyle | None = field(default_factory=AdaINStyle)
+    schedule: Schedule = field(
+        default_factory=lambda: Schedule(steps=15_000, learning_rate=1e-4, drops=(5 / 30, 20 / 30))
+    )
+    batch_size: int = 32
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    occlusion: OcclusionConfig = field(default_factory=OcclusionConfig)
+    average_decay: float = 0.999  # of the teacher, over parameters
+    kept_share: float = 0.5  # of all joints of a batch, the most confident
+    looks: int = 1  # of the teacher; with two, confidence is also how well they agree
+    agreement_px: float = 0.03  # of the image side: a difference of looks that leaves exp(-1/2) of the confidence
+    source_to_target: float = 0.5  # probability that source images take the target's style
+    target_to_source: float = 0.5  # probability that the teacher's images take the source's style
+    heat_weight: float = 0.5
+    depth_weight: float = 0.05
+    consistency_weight: float = 1.0
+    depth_consistency_weight: float = 0.1
+    # What the frames of a video add without redrawing: the same heat maps for two frames that follow each other (Lin et
+    # al., NeurIPS 2023, Table 5a). None asks for no videos.
+    temporal: TemporalConsistency | None = None
+    selections: int = 8  # how many checkpoints are compared

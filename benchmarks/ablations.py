@@ -82,9 +82,9 @@ def _masks_of_bones(weight: float) -> Change:
     def change(size: TrackSize) -> TrackSize:
         reconstruction = _of(size).reconstruction
         assert reconstruction is not None
-        redrawing = reconstruction.redrawing
+        redrawing = reconstruction.reconstructor
         redrawing = replace(redrawing, warping=replace(redrawing.warping, learnt_masks=False))
-        return _reconstruction(redrawing=redrawing, weight=weight * reconstruction.weight)(size)
+        return _reconstruction(reconstructor=redrawing, weight=weight * reconstruction.weight)(size)
 
     return change
 
@@ -92,7 +92,7 @@ def _masks_of_bones(weight: float) -> Change:
 def _guided_by_heat_maps(size: TrackSize) -> TrackSize:
     reconstruction = _of(size).reconstruction
     assert reconstruction is not None
-    return _reconstruction(redrawing=replace(reconstruction.redrawing, guide="heatmaps"))(size)
+    return _reconstruction(reconstructor=replace(reconstruction.reconstructor, guide="heatmaps"))(size)
 
 
 def _temporal(size: TrackSize) -> TrackSize:
@@ -117,7 +117,7 @@ STUDIES: Mapping[Study, Mapping[str, tuple[MethodName, Change]]] = {
         "reconstruction from heat maps": (WHOLE, _guided_by_heat_maps),
         "UniFrame's and reconstruction": (WHOLE, _labels(combination="2d")),
         "whole": (WHOLE, _same),
-        "whole, redrawer from the target alone": (WHOLE, _reconstruction(source_videos=False)),
+        "whole, reconstructor from the target alone": (WHOLE, _reconstruction(source_videos=False)),
         "whole, after pretraining": (WHOLE, _pretrained),
     },
     "combinations": {

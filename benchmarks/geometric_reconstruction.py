@@ -24,9 +24,9 @@ from posebridge.draw import generator_for
 from posebridge.losses.keypoints import combine
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, Phase
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructor
 from posebridge.methods.geometric_reconstruction.perceptual_features import VGG19_RELU5, VggFeatures
-from posebridge.methods.geometric_reconstruction.reconstruction_network import Redrawer
-from posebridge.methods.geometric_reconstruction.reconstruction_training import redraw_pairs, soft_joints
+from posebridge.methods.geometric_reconstruction.reconstructor_training import reconstruct_pairs, soft_joints
 from posebridge.recipes.synthshift import TRACKS, make_context
 from posebridge.recipes.track import TrackRenderer
 from posebridge.synthesis.domains import Track
@@ -79,10 +79,10 @@ class Step:
         assert self.config.reconstruction is not None
         assert isinstance(self.config.style, FourierStyle)
         torch.manual_seed(0)
-        redrawer = Redrawer(self.config.reconstruction.redrawing, context.skeleton)
+        reconstructor = FrameReconstructor(self.config.reconstruction.reconstructor, context.skeleton)
         stylist, network = self.config.style.stylist(), context.new_network()
         phase = Phase(self.config.schedule, since=0.5)
-        self.stage = FineTuning(self.config, phase, context, network, stylist, redrawer)
+        self.stage = FineTuning(self.config, phase, context, network, stylist, reconstructor)
         hardware = options.hardware
         trainer = L.Trainer(
             accelerator=hardware.accelerator,
@@ -116,8 +116,8 @@ class Step:
         stage, source, frames = self.stage, self.batches["source"], self.batches["target"]
         assert isinstance(source, LabelledBatch)
         assert isinstance(frames, UnlabelledBatch)
-        assert stage.redrawer is not None
-        redrawer, compare, px = stage.redrawer, stage.compare, frames.rgb.shape[-1]
+        assert stage.reconstructor is not None
+        reconstructor, compare, px = stage.reconstructor, stage.compare, frames.rgb.shape[-1]
         assert compare is not None
 
         def labels() -> None:
@@ -128,24 +128,24 @@ class Step:
         def teach():
             with torch.autocast(self.device.type, enabled=False):
                 look = partial(stage.maps_of, stage.teacher)
-                return stage.teaching.teach(look, frames, source.rgb, generator_for(0, 0))
+                return stage.labeller.label(look, frames, source.rgb, generator_for(0, 0))
 
         taught = teach()
 
         def correct():
-            return stage.integrated.lesson(taught, frames.camera, px, 0.9)
+            return stage.integrated.pseudo_targets(taught, frames.camera, px, 0.9)
 
-        lesson, identity = correct(), torch.eye(3, device=self.device).repeat(len(frames), 1, 1)
+        targets, identity = correct(), torch.eye(3, device=self.device).repeat(len(frames), 1, 1)
 
         def pseudo_labels() -> None:
-            self._back(stage.integrated.terms(stage.maps_of(stage.student, frames.rgb), lesson, identity, px))
+            self._back(stage.integrated.terms(stage.maps_of(stage.student, frames.rgb), targets, identity, px))
 
         with torch.no_grad():
             places = soft_joints(stage.maps_of(stage.student, frames.rgb)[0], stage.maps, px)
 
         def redraw() -> Tensor:
             with stage.trainer.precision_plugin.forward_context():
-                return redraw_pairs(redrawer, frames, places.clone().requires_grad_(True)).image
+                return reconstruct_pairs(reconstructor, frames, places.clone().requires_grad_(True)).image
 
         def compared() -> None:
             with stage.trainer.precision_plugin.forward_context():
@@ -168,12 +168,12 @@ class Step:
 
     def runs(self) -> list[tuple[str, int, int]]:
         """Name, fewest and most runs of a layer in one step, of each network."""
-        assert self.stage.redrawer is not None
+        assert self.stage.reconstructor is not None
         assert self.stage.compare is not None
         networks: dict[str, nn.Module] = {
             "student": self.stage.student,
             "teacher": self.stage.teacher,
-            "warping estimator and generator": self.stage.redrawer,
+            "warping estimator and generator": self.stage.reconstructor,
             "features": self.stage.compare,
         }
         counts = {name: count_runs(network, self.whole) for name, network in networks.items()}

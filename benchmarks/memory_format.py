@@ -39,7 +39,7 @@ class _Redrawing(nn.Module):
         super().__init__()
         reconstruction = hand_rgb.SMALL_GEOMETRIC_RECONSTRUCTION.reconstruction
         assert reconstruction is not None
-        self.generator = Generator(reconstruction.redrawing.generator)
+        self.generator = Generator(reconstruction.reconstructor.generator)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]

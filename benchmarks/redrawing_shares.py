@@ -1,4 +1,4 @@
-"""Where a trained redrawer wants joints: how much worse frames are redrawn when some joints are moved.
+"""Where a trained reconstructor wants joints: how much worse frames are redrawn when some joints are moved.
 
     python benchmarks/redrawing_shares.py RUN
 
@@ -17,9 +17,9 @@ import tyro
 from posebridge.data.pairs import PairStream
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructor
 from posebridge.methods.geometric_reconstruction.perceptual_features import PerceptualLoss
-from posebridge.methods.geometric_reconstruction.reconstruction_network import Redrawer
-from posebridge.methods.geometric_reconstruction.reconstruction_training import redrawing_loss
+from posebridge.methods.geometric_reconstruction.reconstructor_training import reconstruction_loss
 from posebridge.networks.weights import load_weights
 from posebridge.recipes.annotation_gap import gap_joints
 from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig
@@ -31,7 +31,7 @@ SHARES = (-0.4, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35, 0.5, 0.7)
 
 @dataclass(frozen=True)
 class Options:
-    """Tell where a redrawer wants joints."""
+    """Tell where a reconstructor wants joints."""
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
@@ -48,13 +48,13 @@ def table(options: Options) -> str:
     size = plan.sizes[config.size]
     settings = size.geometric_reconstruction
     if config.method != "geometric_reconstruction" or settings is None or settings.reconstruction is None:
-        raise InputError(f"{options.run} is no run of geometric reconstruction: there is no redrawer to ask")
+        raise InputError(f"{options.run} is no run of geometric reconstruction: there is no reconstructor to ask")
     reconstruction = settings.reconstruction
     _, network = load_model(options.run)
     stages = options.run / "stages"
-    redrawer = Redrawer(reconstruction.redrawing, plan.skeleton).eval()
+    reconstructor = FrameReconstructor(reconstruction.reconstructor, plan.skeleton).eval()
     load_weights(network, _stage(stages, "warm-start"))  # by whose features redrawings were compared
-    load_weights(redrawer, _stage(stages, "redrawer"))
+    load_weights(reconstructor, _stage(stages, "reconstructor"))
     compare = PerceptualLoss(reconstruction.features, network)
     videos = TrackRenderer(plan, size, config.sets).videos(config.seed)
     frames = PairStream(videos, options.pairs, 0, reconstruction.pairs).batch(0)
@@ -64,7 +64,7 @@ def table(options: Options) -> str:
     for share in SHARES:
         uv_px = frames.uv_px.clone()
         uv_px[:, joints] = torch.lerp(frames.uv_px[:, joints], frames.uv_px[:, towards], share)
-        losses.append(redrawing_loss(redrawer, compare, frames, uv_px).item())
+        losses.append(reconstruction_loss(reconstructor, compare, frames, uv_px).item())
     cells = (f"{loss / min(losses) - 1:.1%}" for loss in losses)
     head = " | ".join(f"{share:g}" for share in SHARES)
     return f"| share of the way | {head} |\n{'|---' * (len(SHARES) + 1)}|\n| worse redrawn by | {' | '.join(cells)} |"

@@ -22,8 +22,8 @@ from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig, make_context
 from posebridge.recipes.track import TrackRenderer
 from posebridge.training.config_file import load_config
 from posebridge.training.options import Hardware
+from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import keep_most_confident
-from posebridge.training.teaching import Teaching
 
 SHARES = (0.2, 0.4, 0.6)  # gamma_2D, as the share of a set's peaks that is above it
 MOVES = (0.005, 0.01, 0.025, 0.05)  # gamma_3D
@@ -61,7 +61,9 @@ def table(options: Options) -> str:
     assert frames.valid is not None
     settings = replace(size.mean_teacher, kept_share=options.kept_share)
     with torch.no_grad():
-        seen = Teaching(settings, size.maps, plan.skeleton.mirror, None).shown(network, frames.unlabelled())
+        seen = PseudoLabeller(settings, size.maps, plan.skeleton.mirror, None).label_unaugmented(
+            network, frames.unlabelled()
+        )
     known = frames.valid
     right = (seen.uv_px - frames.uv_px).norm(dim=-1) < RIGHT * size.size_px
 

@@ -185,7 +185,7 @@ def test_geometric_reconstruction_of_images_by_name(adapted, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0] == f"Model: {out / 'model.safetensors'}"
     config = yaml.safe_load((out / "config.yaml").read_text())["adapt"]
     assert (config["stride"], config["target"]["sequence_by"], config["subject"]) == ([4, 8], "name", "hand")
-    assert {stage.name for stage in (out / "stages").iterdir()} == {"2-warm-start", "3-redrawer", "4-fine-tuning"}
+    assert {stage.name for stage in (out / "stages").iterdir()} == {"2-warm-start", "3-reconstructor", "4-fine-tuning"}
     before = _uv(out)
     shutil.rmtree(out / "stages" / "4-fine-tuning")  # as if it had been stopped before
     assert posebridge("resume", out) == 0

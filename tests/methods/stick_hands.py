@@ -16,11 +16,11 @@ from posebridge.data.held import Held
 from posebridge.data.pairs import PairConfig, PairStream
 from posebridge.data.streams import HeldStream
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
 from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
-from posebridge.methods.geometric_reconstruction.reconstruction_network import RedrawingConfig
-from posebridge.methods.geometric_reconstruction.reconstruction_training import ReconstructionConfig
+from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.networks.redrawing import GeneratorConfig
@@ -39,7 +39,7 @@ FOCAL = 5.0 * SIDE * 0.4  # five hand widths away, hands fill most of the pictur
 STEPS = 3
 SCHEDULE = Schedule(steps=STEPS, learning_rate=1e-3, decay="none")
 MILD = GeometryConfig(rotation_deg=20.0, shear_deg=5.0, translation=0.03, scale=(0.9, 1.1))
-REDRAWING = RedrawingConfig(
+REDRAWING = FrameReconstructorConfig(
     grid_stride=2,
     bone_sigma=0.8,
     warping=WarpingConfig(hourglass=HourglassConfig(blocks=2, channels=4, most_channels=8), mask_prior=2.0),
@@ -47,7 +47,7 @@ REDRAWING = RedrawingConfig(
 )
 RECONSTRUCTION = ReconstructionConfig(
     pairs=PairConfig((1, 4)),
-    redrawing=REDRAWING,
+    reconstructor=REDRAWING,
     features=EncoderFeatures(levels=2),
     schedule=SCHEDULE,
     batch_pairs=2,
@@ -163,9 +163,9 @@ def train(
     return stages
 
 
-def with_redrawing(**changes) -> GeometricReconstructionConfig:
-    """The method with another redrawer."""
-    return replace(CONFIG, reconstruction=replace(RECONSTRUCTION, redrawing=replace(REDRAWING, **changes)))
+def with_reconstructor(**changes) -> GeometricReconstructionConfig:
+    """The method with another reconstructor."""
+    return replace(CONFIG, reconstruction=replace(RECONSTRUCTION, reconstructor=replace(REDRAWING, **changes)))
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:

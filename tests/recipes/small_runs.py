@@ -9,7 +9,7 @@ from PIL import Image
 
 from data.on_disk import truncate
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.methods.geometric_reconstruction.reconstruction_network import RedrawingConfig
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.redrawing import GeneratorConfig
@@ -29,7 +29,7 @@ PLACE = (10, 4)  # left upper corner of a 48 px render in its file
 FRAMES = 12
 
 _NETWORK = PoseResNetConfig(encoder="test_resnet", encoder_stride=16, decoder_channels=8)
-_REDRAWING = RedrawingConfig(
+_REDRAWING = FrameReconstructorConfig(
     warping=WarpingConfig(HourglassConfig(blocks=2, channels=4, most_channels=8)),
     generator=GeneratorConfig(channels=4, most_channels=8, residual_blocks=1),
 )
@@ -48,7 +48,7 @@ def _geometric(config, steps):
     schedule = replace(reconstruction.schedule, steps=4)
     warm_start = replace(reconstruction.warm_start, steps=4)
     reconstruction = replace(
-        reconstruction, redrawing=_REDRAWING, schedule=schedule, warm_start=warm_start, batch_pairs=4
+        reconstruction, reconstructor=_REDRAWING, schedule=schedule, warm_start=warm_start, batch_pairs=4
     )
     source = None if config.source is None else _source(config.source, 12)
     return replace(_mean_teacher(config, steps), source=source, pretraining=None, reconstruction=reconstruction)

@@ -97,7 +97,7 @@ def test_what_the_labels_would_have_chosen_stands_beside_the_choice(adapted):
     assert choice.oracle is not None
     assert choice.oracle_at_choice <= choice.oracle.score
     assert all(0 <= labels.precision <= 1 for labels in record.pseudo_labels)
-    # Teaching keeps the 60 % most confident joints.
+    # PseudoLabeller keeps the 60 % most confident joints.
     assert all(labels.coverage == pytest.approx(0.6, abs=0.01) for labels in record.pseudo_labels)
 
 

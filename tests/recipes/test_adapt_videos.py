@@ -49,14 +49,14 @@ def test_a_video_with_a_cut_and_a_camera_that_moves(adapted, tmp_path, capsys):
     found = json.loads((tmp_path / "run" / "sequences.json").read_text())
     assert found["scene_cuts_before"] == ["clip_000016"]
     assert set(found["camera_motion"]) == {"clip#1", "clip#2"}
-    assert list(record.curves) == ["2-warm-start", "3-redrawer", "4-fine-tuning"]
+    assert list(record.curves) == ["2-warm-start", "3-reconstructor", "4-fine-tuning"]
     assert record.curves["4-fine-tuning"]["reconstruction"][-1][1] > 0
     assert record.method == "geometric-reconstruction"
     reconstruction = _recipe(tmp_path / "run")["geometric_reconstruction"]["reconstruction"]
-    assert reconstruction["redrawing"]["warping"]["background"] == "affine"
+    assert reconstruction["reconstructor"]["warping"]["background"] == "affine"
     assert reconstruction["pairs"]["stride"] == [4, 8]
-    # The redrawer learns from videos of the source as well, whose hands have true joints.
-    assert record.curves["3-redrawer"]["source_reconstruction"][-1][1] > 0
+    # The reconstructor learns from videos of the source as well, whose hands have true joints.
+    assert record.curves["3-reconstructor"]["source_reconstruction"][-1][1] > 0
 
 
 def test_a_camera_at_rest_and_files_by_name(adapted, tmp_path):
@@ -68,7 +68,7 @@ def test_a_camera_at_rest_and_files_by_name(adapted, tmp_path):
     record = run_adapt(AdaptConfig(**{**vars(config), "source": adapted[0]}), tmp_path / "run", ONE_CPU)
     assert record.notes == ()
     reconstruction = _recipe(tmp_path / "run")["geometric_reconstruction"]["reconstruction"]
-    assert reconstruction["redrawing"]["warping"]["background"] == "static"
+    assert reconstruction["reconstructor"]["warping"]["background"] == "static"
 
 
 def test_pseudo_labels_alone_need_no_pairs(adapted, target, tmp_path):

@@ -164,7 +164,7 @@ def test_geometric_reconstruction(track, tmp_path, monkeypatch):
     for role in ("source_only", "supervised_target"):
         assert outcome.record.scores[role] == lone.record.scores[role]
     stages = sorted(folder.name for folder in (tmp_path / "whole/stages").iterdir())
-    assert stages == ["3-warm-start", "4-redrawer", "5-fine-tuning"]
+    assert stages == ["3-warm-start", "4-reconstructor", "5-fine-tuning"]
     assert len(outcome.record.redrawings) == 6
     assert outcome.record.confident is not None
     assert outcome.record.confident.count["All"] > 0

@@ -72,7 +72,7 @@ def test_runs(runs, name, method):
         "source-only": ["1-source"],
         "mean-teacher": ["1-source", "2-mean-teacher"],
         "integrated-pseudo-labels": ["1-source", "2-pretraining", "3-fine-tuning"],
-        "geometric-reconstruction": ["1-source", "2-pretraining", "3-warm-start", "4-redrawer", "5-fine-tuning"],
+        "geometric-reconstruction": ["1-source", "2-pretraining", "3-warm-start", "4-reconstructor", "5-fine-tuning"],
         "supervised-target": ["1-source", "2-supervised-target"],
     }[method]
     assert sorted(path.name for path in (folder / "stages").iterdir()) == stages
@@ -154,7 +154,7 @@ def test_broken_frames_are_left_out_and_listed(sets, tmp_path):
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(runs, sets, tmp_path):
     whole, record = runs("rhd-to-h3d", "geometric-reconstruction")
     shutil.copytree(whole, tmp_path / "run")
-    for stage in ("3-warm-start", "4-redrawer", "5-fine-tuning"):  # as if it had been killed in the third stage
+    for stage in ("3-warm-start", "4-reconstructor", "5-fine-tuning"):  # as if it had been killed in the third stage
         shutil.rmtree(tmp_path / "run" / "stages" / stage)
     again = run_transfer(
         tiny("rhd-to-h3d"), config_of(sets, "rhd-to-h3d", "geometric-reconstruction"), tmp_path / "run", ONE_CPU

@@ -112,8 +112,10 @@ def test_the_papers_values():
         assert tuned.geometry.rotation_deg == full.source.geometry.rotation_deg == (60 if body else 180)
         assert full.test_frames == (3200 if name == "surreal-to-human36m" else None)
         background = "affine" if name in ("rhd-to-h3d", "surreal-to-3dpw") else "static"
-        assert tuned.reconstruction.redrawing.warping.background == background
-        assert plan.sizes["small"].geometric_reconstruction.reconstruction.redrawing.warping.background == background
+        assert tuned.reconstruction.reconstructor.warping.background == background
+        assert (
+            plan.sizes["small"].geometric_reconstruction.reconstruction.reconstructor.warping.background == background
+        )
         default = GeometricReconstructionConfig()
         assert replace(tuned, geometry=default.geometry, reconstruction=default.reconstruction) == default
 

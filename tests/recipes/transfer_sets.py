@@ -81,9 +81,9 @@ def _tiny_geometric(config: GeometricReconstructionConfig) -> GeometricReconstru
     reconstruction = config.reconstruction
     assert reconstruction is not None
     redrawing = replace(
-        reconstruction.redrawing,
+        reconstruction.reconstructor,
         warping=replace(
-            reconstruction.redrawing.warping, hourglass=HourglassConfig(blocks=2, channels=4, most_channels=8)
+            reconstruction.reconstructor.warping, hourglass=HourglassConfig(blocks=2, channels=4, most_channels=8)
         ),
         generator=GeneratorConfig(channels=4, most_channels=8, residual_blocks=1),
     )
@@ -93,7 +93,7 @@ def _tiny_geometric(config: GeometricReconstructionConfig) -> GeometricReconstru
         selections=2,
         reconstruction=replace(
             reconstruction,
-            redrawing=redrawing,
+            reconstructor=redrawing,
             schedule=replace(reconstruction.schedule, steps=STEPS),
             batch_pairs=2,
             warm_start=replace(reconstruction.warm_start, steps=STEPS),

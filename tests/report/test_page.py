@@ -76,12 +76,12 @@ def test_sections_follow_what_the_record_has():
 
 
 def test_what_reconstruction_leaves_stands_on_its_pages_only():
-    headings = ("<h2>Redrawn frames", "<h2>Trusted joints", "right at least once", ".redrawn", ".reading")
+    headings = ("<h2>ReconstructedFrames frames", "<h2>Trusted joints", "right at least once", ".redrawn", ".reading")
     full, blind = render_report(reconstructed_record()), render_report(reconstructed_record(False))
     for trace in headings:
         assert trace in full
         assert trace not in render_report(synthetic_record())
-    assert "<h2>Redrawn frames" in blind
+    assert "<h2>ReconstructedFrames frames" in blind
     assert "white crosses mark the truth" in full
     assert "white crosses mark the truth" not in blind
     assert "<h2>Trusted joints" not in blind

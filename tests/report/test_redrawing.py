@@ -16,7 +16,7 @@ from posebridge.report.redrawing import RedrawnPair, redrawn_frames
 from posebridge.skeletons.hand import HAND21
 from report.synthetic_record import reconstructed_record, redrawing, synthetic_record
 
-TITLES = ["Base frame", "Driving frame", "Redrawn", "Difference", "Regions", "Displacement", "Inpainting"]
+TITLES = ["Base frame", "Driving frame", "ReconstructedFrames", "Difference", "Regions", "Displacement", "Inpainting"]
 RING = (("wrist", "ring_1"), ("ring_1", "ring_2"))
 
 
@@ -157,7 +157,7 @@ def test_pictures_stand_side_by_side_in_the_shape_of_the_frame():
         width, height = map(float, re.search(r'viewBox="0 0 (\S+) (\S+)"', str(panel.drawing)).groups())
         assert width / height == pytest.approx(4 / 3)
     np.testing.assert_array_equal(decoded(drawing_of(pair, "Inpainting")), wide.inpainting)
-    shown = decoded(drawing_of(pair, "Redrawn")).astype(int)
+    shown = decoded(drawing_of(pair, "ReconstructedFrames")).astype(int)
     assert np.abs(shown - wide.redrawn).mean() < 4
 
 

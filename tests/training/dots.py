@@ -164,7 +164,7 @@ def source_stage(made: Context, **changes) -> SourceTraining:
 
 def adaptation_stage(made: Context, network: nn.Module | None = None, **changes) -> Adaptation:
     config = MeanTeacherConfig(
-        schedule=SCHEDULE, batch_size=4, geometry=VIEWS, average_decay=0.7, looks=2, style=FourierStyle(),
+        schedule=SCHEDULE, batch_size=4, geometry=VIEWS, average_decay=0.7, teacher_views=2, style=FourierStyle(),
         source_to_target=0.5, target_to_source=0.5,
     )  # fmt: skip
     config = replace(config, **changes)

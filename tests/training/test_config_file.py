@@ -7,7 +7,7 @@ import yaml
 
 from posebridge.errors import InputError
 from posebridge.methods.source_only import SourceOnlyConfig
-from posebridge.training.config_file import as_yaml, from_plain, load_config, says_the_same, to_plain
+from posebridge.training.config_file import as_yaml, configs_equal, from_plain, load_config, to_plain
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ def test_a_file_of_an_earlier_version_says_the_same_where_what_it_lacks_has_its_
         del earlier["outer"][name]
     del earlier["outer"]["inner"]["sizes"]
     text = yaml.safe_dump(earlier)
-    assert says_the_same(text, "outer", config)
+    assert configs_equal(text, "outer", config)
     for other in (
         Outer("plain", Inner(0.5)),
         Outer("plain", Inner(0.25), flag=True),
         Outer("plain", Inner(0.25), weights={"x": 1.0}),
         Outer("plain", Inner(0.25, sizes=(1,))),
     ):
-        assert not says_the_same(text, "outer", other)
-    assert not says_the_same(text, "inner", config)
+        assert not configs_equal(text, "outer", other)
+    assert not configs_equal(text, "inner", config)
     del earlier["outer"]["name"]  # which has no default
-    assert not says_the_same(yaml.safe_dump(earlier), "outer", config)
-    assert not says_the_same(as_yaml("outer", config) + "  colour: red\n", "outer", config)
-    assert not says_the_same("outer: [", "outer", config)
+    assert not configs_equal(yaml.safe_dump(earlier), "outer", config)
+    assert not configs_equal(as_yaml("outer", config) + "  colour: red\n", "outer", config)
+    assert not configs_equal("outer: [", "outer", config)
 
 
 @pytest.mark.parametrize(

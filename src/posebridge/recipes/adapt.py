@@ -36,7 +36,7 @@ from posebridge.recipes.pipeline import (
     rendering_progress,
     train,
 )
-from posebridge.recipes.records import Story, gallery, make_record
+from posebridge.recipes.records import RunMetadata, gallery, make_record
 from posebridge.recipes.track import TrackPlan, hold_renders
 from posebridge.representations.pose25d import reference_length
 from posebridge.synthesis.domains import domain
@@ -103,7 +103,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     scores = {} if start.truth is None else _scores(predictions, start.truth, whole, start.track)
     title = f"{config.target.path.name}, from {config.domain} renders"
     skipped, notes = start.target.skipped, start.target.notes()
-    story = Story(title, config.method, skeleton, config, size, config.seed, started, skipped, notes)
+    story = RunMetadata(title, config.method, skeleton, config, size, config.seed, started, skipped, notes)
     record = make_record(story, left, scores, gallery(whole, predictions[final], start.truth))
     record = replace(record, **_evidence(start, left[final].stages, context))
     save_record(record, folder)

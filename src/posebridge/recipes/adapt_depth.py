@@ -30,7 +30,7 @@ from posebridge.recipes.depth_adaptation import (
     score_hands,
 )
 from posebridge.recipes.depth_fusion import SIZES, DepthFusionSize
-from posebridge.recipes.records import Story
+from posebridge.recipes.records import RunMetadata
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DEPTH_DOMAINS
 from posebridge.training.options import Hardware
@@ -84,7 +84,7 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     scores: dict[Role, Score] = {}
     if truth is not None:
         scores = {role: score_hands(keypoints, truth, whole) for role, keypoints in found.keypoints.items()}
-    story = Story(
+    story = RunMetadata(
         title=f"{config.target.path.name}, from {config.domain} renders",
         method=METHOD,
         skeleton=HAND21,

@@ -51,7 +51,7 @@ class AdaptSize:
 
     @property
     def needs_source_videos(self) -> bool:
-        """Whether a redrawer learns from videos of the source."""
+        """Whether a reconstructor learns from videos of the source."""
         geometric = self.geometric_reconstruction
         return geometric is not None and geometric.reconstruction is not None and geometric.reconstruction.source_videos
 
@@ -103,7 +103,7 @@ def _small(joints: int, geometry: GeometryConfig, target_rotation_deg: float) ->
         geometry=replace(geometry, rotation_deg=target_rotation_deg),
         appearance=STRONG,
         average_decay=0.99,
-        looks=2,
+        teacher_views=2,
         kept_share=0.6,
         heat_weight=1.0,
         depth_weight=0.5,
@@ -126,13 +126,15 @@ def _in_the_manner_of(teacher: MeanTeacherConfig, source: SourceTrainingConfig) 
     """The benchmark's small geometric reconstruction, with views and a teacher as for photographs."""
     benchmark = hand_rgb.SMALL_GEOMETRIC_RECONSTRUCTION
     assert benchmark.reconstruction is not None
-    redrawing = replace(benchmark.reconstruction.redrawing, bone_sigma=1.8)  # its 1.2, of images half as large again
+    redrawing = replace(
+        benchmark.reconstruction.reconstructor, bone_sigma=1.8
+    )  # its 1.2, of images half as large again
     return replace(
         benchmark,
         source=source,
         reconstruction=replace(
             benchmark.reconstruction,
-            redrawing=redrawing,
+            reconstructor=redrawing,
             batch_pairs=teacher.batch_size // 2,
             warm_start=replace(teacher.schedule, steps=teacher.schedule.steps // 2),
         ),
@@ -141,7 +143,7 @@ def _in_the_manner_of(teacher: MeanTeacherConfig, source: SourceTrainingConfig) 
         geometry=teacher.geometry,
         appearance=teacher.appearance,
         average_decay=teacher.average_decay,
-        looks=teacher.looks,
+        teacher_views=teacher.teacher_views,
         kept_share=teacher.kept_share,
     )
 

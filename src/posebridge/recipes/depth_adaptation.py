@@ -27,7 +27,7 @@ from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.recipes.adapt_truth import crop_side, in_crops, joint_order
 from posebridge.recipes.depth_fusion import DepthFusionSize, hold_hands
 from posebridge.recipes.pipeline import History, parts, prediction_device, rendering_progress
-from posebridge.recipes.records import Story, gallery, make_record
+from posebridge.recipes.records import RunMetadata, gallery, make_record
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, StageReport
@@ -141,7 +141,9 @@ class FoundHands:
         save_depth_hand(folder, self.predictor.spec, self.predictor.model)
         self.keypoints["adapted"].save(folder / "predictions.npz")
 
-    def record(self, story: Story, history: History, scores: Mapping[Role, Score], truth: KeypointSet | None) -> Record:
+    def record(
+        self, story: RunMetadata, history: History, scores: Mapping[Role, Score], truth: KeypointSet | None
+    ) -> Record:
         """The record of the run; ``truth`` is drawn."""
         before, after = self.hands["source_only"], self.hands["adapted"]
         frames = gallery(self.whole, self.keypoints["adapted"], truth, self.predictor.spec.cube_m)

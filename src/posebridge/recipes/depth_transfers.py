@@ -39,7 +39,7 @@ from posebridge.recipes.depth_adaptation import (
 )
 from posebridge.recipes.depth_fusion import SIZES, DepthFusionSize, UnlabelledFrames
 from posebridge.recipes.pipeline import truth_of
-from posebridge.recipes.records import Story
+from posebridge.recipes.records import RunMetadata
 from posebridge.skeletons.depth_hands import ICVL16, NYU14
 from posebridge.skeletons.hand import FINGERS, HAND21
 from posebridge.skeletons.skeleton import Skeleton
@@ -159,7 +159,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     of_pixels = 1000 * found.hands["adapted"].pixel_joints_m.numpy()
     by_pixels = score(replace(found.keypoints["adapted"], xyz_mm=of_pixels))
     by_labels = config.centres == "labels"
-    story = Story(
+    story = RunMetadata(
         title=f"renders to {plan.name}, {config.size}",
         method=METHOD,
         skeleton=HAND21,

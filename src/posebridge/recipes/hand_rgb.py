@@ -5,10 +5,10 @@ from dataclasses import replace
 from posebridge.data.augment import GeometryConfig
 from posebridge.evaluation.protocols import PCK_005
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
 from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures
-from posebridge.methods.geometric_reconstruction.reconstruction_network import RedrawingConfig
-from posebridge.methods.geometric_reconstruction.reconstruction_training import ReconstructionConfig
+from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
@@ -43,7 +43,7 @@ SMALL_GEOMETRIC_RECONSTRUCTION = GeometricReconstructionConfig(
     pretraining=None,
     style=FourierStyle(),
     reconstruction=ReconstructionConfig(
-        redrawing=RedrawingConfig(
+        reconstructor=FrameReconstructorConfig(
             grid_stride=2,  # a finger is three pixels wide at 64 px, and less than one on a grid of a quarter
             bone_sigma=1.2,
             warping=WarpingConfig(HourglassConfig(blocks=4, channels=16, most_channels=128), mask_prior=1.0),

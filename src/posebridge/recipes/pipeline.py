@@ -20,7 +20,7 @@ from posebridge.rendering.photometry import WEAK, AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.options import Hardware
-from posebridge.training.pseudo_label_metrics import TruthMeasure
+from posebridge.training.pseudo_label_metrics import PseudoLabelMetrics
 from posebridge.training.run import Run, SelectionPlan, StageReport
 from posebridge.training.selection import BoneStatistics, agreement
 from posebridge.training.stage import PoseStage, Stage
@@ -84,7 +84,7 @@ def label_free_selection(
     def score(network: PoseResNet) -> float:
         return agreement(network, maps, frames.to(_device(network)), skeleton, bones, appearance)
 
-    return SelectionPlan(score, TruthMeasure(maps, frames, measured), evaluations)
+    return SelectionPlan(score, PseudoLabelMetrics(maps, frames, measured), evaluations)
 
 
 def joints_of_source(source: Held[LabelledBatch]) -> Float[Tensor, "N J 3"]:

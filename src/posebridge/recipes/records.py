@@ -37,7 +37,7 @@ _OF_LABELS = ("precision", "ever_right", "overlap", "wrong_again")
 
 
 @dataclass(frozen=True)
-class Story:
+class RunMetadata:
     """What is told of a run beside its numbers."""
 
     title: str
@@ -53,7 +53,7 @@ class Story:
 
 
 def make_record(
-    story: Story, left: Mapping[Role, History], scores: Mapping[Role, Score], frames: tuple[GalleryFrame, ...]
+    story: RunMetadata, left: Mapping[Role, History], scores: Mapping[Role, Score], frames: tuple[GalleryFrame, ...]
 ) -> Record:
     """The record of a run; the checkpoint told of is the adapted model's, or the only one there is."""
     reports = left["adapted" if "adapted" in left else "source_only"].reports

@@ -37,7 +37,7 @@ from posebridge.recipes.pipeline import (
     train,
     truth_of,
 )
-from posebridge.recipes.records import Story, gallery, make_record
+from posebridge.recipes.records import RunMetadata, gallery, make_record
 from posebridge.recipes.track import Footage, TrackData, TrackPlan, TrackRenderer, TrackSize
 from posebridge.representations.pose25d import reference_length
 from posebridge.synthesis.domains import Track
@@ -137,7 +137,7 @@ def run_synthshift(
     }
     save_model(folder, predictors["adapted"].spec, trained["adapted"].network)
     found["adapted"].save(folder / "predictions.npz")
-    story = Story(
+    story = RunMetadata(
         title=f"SynthShift {plan.name}, {size.name}",
         method=config.method,
         skeleton=plan.skeleton,

@@ -36,7 +36,7 @@ from posebridge.recipes.pipeline import (
     prediction_device,
     train,
 )
-from posebridge.recipes.records import Story, make_record
+from posebridge.recipes.records import RunMetadata, make_record
 from posebridge.recipes.transfer import (
     TransferConfig,
     TransferData,
@@ -199,7 +199,7 @@ class TransferJob:
             role: evaluate(predicted.in_crops(found), truth, self.size.size_px, plan.protocol)
             for role, found in predicted.by_role.items()
         }
-        story = Story(
+        story = RunMetadata(
             title=f"{plan.source.name} to {plan.target.name}, {self.size.name}",
             method=self.config.method,
             skeleton=plan.skeleton,

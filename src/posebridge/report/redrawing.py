@@ -79,7 +79,7 @@ def _panels(drawn: Redrawing, record: Record, longest_px: int) -> tuple[Panel, .
     return (
         Panel("Base frame", _base(drawn, names, bones)),
         Panel("Driving frame", _driving(drawn, names, bones)),
-        Panel("Redrawn", _picture(drawn.redrawn, light_jpeg_uri(drawn.redrawn), f"Frame {key}, redrawn")),
+        Panel("ReconstructedFrames", _picture(drawn.redrawn, light_jpeg_uri(drawn.redrawn), f"Frame {key}, redrawn")),
         Panel(
             "Difference", _picture(apart, light_jpeg_uri(apart, _DIFFERENCE_PX), f"Where the redrawing of {key} is off")
         ),

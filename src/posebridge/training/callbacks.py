@@ -17,7 +17,7 @@ from posebridge.training.interruption import StoppedError, StopRequest
 from posebridge.training.stage import PoseStage, Stage, Terms
 
 
-class WholeFiles(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Checkpoints that are either whole or not there at all; ``InputError`` where the folder or the disk refuses."""
 
     def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:

@@ -29,7 +29,7 @@ def as_yaml(kind: str, config: Any) -> str:
     return yaml.safe_dump({kind: to_plain(config)}, sort_keys=False)
 
 
-def says_the_same(text: str, kind: str, config: Any) -> bool:
+def configs_equal(text: str, kind: str, config: Any) -> bool:
     """Whether a file's text stands for this config; what a file of an earlier version lacks has its default."""
     if text == as_yaml(kind, config):
         return True
@@ -37,15 +37,15 @@ def says_the_same(text: str, kind: str, config: Any) -> bool:
         content = yaml.safe_load(text)
     except yaml.YAMLError:
         return False
-    return isinstance(content, dict) and content.keys() == {kind} and _means(content[kind], config)
+    return isinstance(content, dict) and content.keys() == {kind} and _values_equal(content[kind], config)
 
 
-def _means(plain: Any, value: Any) -> bool:
+def _values_equal(plain: Any, value: Any) -> bool:
     if not dataclasses.is_dataclass(value) or isinstance(value, type) or not isinstance(plain, dict):
         return plain == to_plain(value)
     known = {f.name: f for f in dataclasses.fields(value)}
     return plain.keys() <= known.keys() and all(
-        _means(plain[name], getattr(value, name)) if name in plain else getattr(value, name) == _default(f)
+        _values_equal(plain[name], getattr(value, name)) if name in plain else getattr(value, name) == _default(f)
         for name, f in known.items()
     )
 

@@ -18,7 +18,7 @@ _PART = 64
 _WITHIN = 0.05  # of the image side
 
 
-class TruthMeasure:
+class PseudoLabelMetrics:
     """Measures a stage on a fixed part of the target. Without truth, coverage of pseudo-labels is all that it tells."""
 
     def __init__(self, maps: PoseMaps, frames: UnlabelledBatch, truth: LabelledBatch | None):

@@ -28,8 +28,8 @@ from posebridge.draw import check_seed
 from posebridge.errors import InputError
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.weights import load_weights, save_weights
-from posebridge.training.callbacks import Checkpoint, MetricsTable, Progress, WholeFiles
-from posebridge.training.config_file import as_yaml, says_the_same
+from posebridge.training.callbacks import AtomicCheckpointIO, Checkpoint, MetricsTable, Progress
+from posebridge.training.config_file import as_yaml, configs_equal
 from posebridge.training.interruption import StoppedError, StopRequest
 from posebridge.training.options import Hardware
 from posebridge.training.selection import Measure, Selection
@@ -191,7 +191,7 @@ def _trainer(hardware: Hardware, stage: Stage, callbacks: list[L.Callback]) -> L
         max_steps=stage.schedule.steps,
         gradient_clip_val=clip if clip else None,
         callbacks=callbacks,
-        plugins=[WholeFiles()],
+        plugins=[AtomicCheckpointIO()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -205,7 +205,7 @@ def _settle(path: Path, kind: str, config: Any, what: str) -> None:
     """Write the file, or see that it says the same already."""
     if not path.exists():
         write_atomically(path, as_yaml(kind, config).encode())
-    elif not says_the_same(path.read_text(), kind, config):
+    elif not configs_equal(path.read_text(), kind, config):
         raise InputError(f"{path.parent} holds a run of another {what}: choose another --out, or resume that run")
 
 

@@ -6,7 +6,7 @@ from posebridge.data.augment import GeometryConfig
 from posebridge.data.occlude import OcclusionConfig
 from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
-from posebridge.methods.geometric_reconstruction.reconstruction_training import ReconstructionConfig
+from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
 from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.training.optimisers import Schedule
 from posebridge.training.source_training import SourceTrainingConfig
@@ -32,8 +32,8 @@ class GeometricReconstructionConfig:
     # The teacher is UniFrame's, whose pseudo-labels are the paper's baseline (supplement B).
     average_decay: float = 0.999
     kept_share: float = 0.5  # gamma_2D as UniFrame has it: the upper half of a batch's peaks
-    looks: int = 1
-    agreement_px: float = 0.03
+    teacher_views: int = 1
+    agreement_frac: float = 0.03
     source_to_target: float = 0.5
     target_to_source: float = 0.5
     heat_weight: float = 1.0  # L_sup, Eq. 1 and 11
@@ -54,6 +54,6 @@ class GeometricReconstructionConfig:
         """For cameras that move: the background of redrawn frames goes by a predicted affine map."""
         if self.reconstruction is None:
             return self
-        redrawing = self.reconstruction.redrawing
+        redrawing = self.reconstruction.reconstructor
         redrawing = replace(redrawing, warping=replace(redrawing.warping, background="affine"))
-        return replace(self, reconstruction=replace(self.reconstruction, redrawing=redrawing))
+        return replace(self, reconstruction=replace(self.reconstruction, reconstructor=redrawing))

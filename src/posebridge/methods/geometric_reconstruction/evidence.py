@@ -13,10 +13,10 @@ from posebridge.contracts.record import ConfidentJoints, Redrawing
 from posebridge.data.pairs import split_pairs
 from posebridge.geometry.displacement import identity_field
 from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning
-from posebridge.methods.geometric_reconstruction.reconstruction_network import Redrawn
-from posebridge.methods.geometric_reconstruction.reconstruction_training import (
-    RedrawerTraining,
-    redraw_pairs,
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import ReconstructedFrames
+from posebridge.methods.geometric_reconstruction.reconstructor_training import (
+    ReconstructorTraining,
+    reconstruct_pairs,
     soft_joints,
 )
 from posebridge.networks.pose_resnet import PoseResNet
@@ -36,17 +36,19 @@ def redrawings(stages: Sequence[Stage], context: Context, truth: LabelledBatch |
 
     ``truth`` holds frames of the target with labels, found by their keys.
     """
-    drawing, tuning = _last(stages, RedrawerTraining), _last(stages, FineTuning)
+    drawing, tuning = _last(stages, ReconstructorTraining), _last(stages, FineTuning)
     if drawing is None or tuning is None or context.pairs is None:
         return ()
-    redrawer, before, after = drawing.redrawer.eval(), drawing.network, tuning.result()
+    reconstructor, before, after = drawing.reconstructor.eval(), drawing.network, tuning.result()
     reconstruction = tuning.config.reconstruction
     assert reconstruction is not None
     pairs = context.pairs(_PAIRS, reconstruction.pairs).batch(0)
     pairs = pairs.to(next(after.parameters()).device)
-    redrawer.to(pairs.rgb.device)
+    reconstructor.to(pairs.rgb.device)
     with torch.no_grad():
-        redrawn = redraw_pairs(redrawer, pairs, _soft(after, context.maps, pairs, reconstruction.joint_temperature))
+        redrawn = reconstruct_pairs(
+            reconstructor, pairs, _soft(after, context.maps, pairs, reconstruction.joint_temperature)
+        )
     uv_before, uv_after = (positions(network, context.maps, pairs) for network in (before, after))
     return _records(redrawn, pairs.to("cpu"), uv_before, uv_after, truth)
 
@@ -58,7 +60,11 @@ def confident_joints(
 
     ``truth`` holds the same frames with labels. None without the stages.
     """
-    drawing, warm, tuning = _last(stages, RedrawerTraining), _last(stages[::-1], FineTuning), _last(stages, FineTuning)
+    drawing, warm, tuning = (
+        _last(stages, ReconstructorTraining),
+        _last(stages[::-1], FineTuning),
+        _last(stages, FineTuning),
+    )
     if drawing is None or warm is None or tuning is None:
         return None
     device = next(warm.teacher.parameters()).device
@@ -78,7 +84,11 @@ def _soft(network: PoseResNet, maps: PoseMaps, frames: UnlabelledBatch, temperat
 
 
 def _records(
-    redrawn: Redrawn, pairs: UnlabelledBatch, uv_before: Tensor, uv_after: Tensor, truth: LabelledBatch | None
+    redrawn: ReconstructedFrames,
+    pairs: UnlabelledBatch,
+    uv_before: Tensor,
+    uv_after: Tensor,
+    truth: LabelledBatch | None,
 ) -> tuple[Redrawing, ...]:
     if redrawn.masks is None or redrawn.field is None or redrawn.inpainting is None:
         return ()  # guided by heat maps: there is no warp to show

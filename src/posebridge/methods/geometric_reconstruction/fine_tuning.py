@@ -12,26 +12,26 @@ from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.data.augment import move
 from posebridge.data.occlude import adaptive_occlusion
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructor
 from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels
 from posebridge.methods.geometric_reconstruction.perceptual_features import PerceptualLoss
-from posebridge.methods.geometric_reconstruction.reconstruction_network import Redrawer
-from posebridge.methods.geometric_reconstruction.reconstruction_training import (
+from posebridge.methods.geometric_reconstruction.reconstructor_training import (
     ReconstructionConfig,
     draw_same_views,
     pairs_of_target,
-    redrawing_loss,
+    reconstruction_loss,
     soft_joints,
 )
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import apply_appearance
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
+from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import PseudoLabels, update_average
 from posebridge.training.source_training import augmented
 from posebridge.training.stage import PoseStage, Terms
 from posebridge.training.style import Stylist, restyle_some
 from posebridge.training.supervision import supervised_terms
-from posebridge.training.teaching import Teaching
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Phase:
 class FineTuning(PoseStage):
     """Sec. 3.3: adapt on unlabelled frame pairs, keep the source in view.
 
-    Without a redrawer it is by pseudo-labels alone, of any frames.
+    Without a reconstructor it is by pseudo-labels alone, of any frames.
     """
 
     name = "fine-tuning"
@@ -58,11 +58,11 @@ class FineTuning(PoseStage):
         context: Context,
         network: PoseResNet,
         stylist: Stylist | None,
-        redrawer: Redrawer | None = None,
+        reconstructor: FrameReconstructor | None = None,
     ):
         if context.target is None:
             raise ValueError("adaptation needs a target")
-        reconstruction = config.reconstruction if redrawer is not None else None
+        reconstruction = config.reconstruction if reconstructor is not None else None
         frames = (
             context.target(config.batch_size)
             if reconstruction is None
@@ -80,10 +80,10 @@ class FineTuning(PoseStage):
         self.skeleton = context.skeleton
         self.student = copy.deepcopy(network).train().requires_grad_(True)
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
-        self.teaching = Teaching(config, context.maps, context.skeleton.mirror, stylist)
+        self.labeller = PseudoLabeller(config, context.maps, context.skeleton.mirror, stylist)
         self.integrated = IntegratedLabels.of(config.labels, context)
-        self.redrawer = copy.deepcopy(redrawer)
-        torch.manual_seed(context.seed)  # of features that are not trained: those that the redrawer has learnt by
+        self.reconstructor = copy.deepcopy(reconstructor)
+        torch.manual_seed(context.seed)  # of features that are not trained: those that the reconstructor has learnt by
         self.temperature = 1.0 if reconstruction is None else reconstruction.joint_temperature
         self.compare = None if reconstruction is None else PerceptualLoss(reconstruction.features, network)
 
@@ -93,25 +93,25 @@ class FineTuning(PoseStage):
         assert isinstance(frames, UnlabelledBatch)
         terms = self._supervised(source, frames, generator)
 
-        taught = self.teaching.teach(partial(self.maps_of, self.teacher), frames, source.rgb, generator)
-        lesson = self.integrated.lesson(taught, frames.camera, frames.rgb.shape[-1], self._progress)
+        taught = self.labeller.label(partial(self.maps_of, self.teacher), frames, source.rgb, generator)
+        targets = self.integrated.pseudo_targets(taught, frames.camera, frames.rgb.shape[-1], self._progress)
         view, T_view = self._view(frames, generator)
         output = self.maps_of(self.student, self._shown(view, taught, T_view, generator))
-        terms |= self.integrated.terms(output, lesson, T_view, view.rgb.shape[-1])  # Eq. 3
-        if self.redrawer is not None:
+        terms |= self.integrated.terms(output, targets, T_view, view.rgb.shape[-1])  # Eq. 3
+        if self.reconstructor is not None:
             terms["reconstruction"] = self._reconstruction(output[0], view)
         return terms
 
     def _supervised(self, source: Observation, frames: UnlabelledBatch, generator: Generator) -> Terms:
         """Eq. 1 on the source, partly in the target's style."""
-        image = restyle_some(self.teaching.stylist, source.rgb, frames.rgb, self.config.source_to_target, generator)
+        image = restyle_some(self.labeller.stylist, source.rgb, frames.rgb, self.config.source_to_target, generator)
         view = augmented(replace(source, image=image), self.config, generator, self.skeleton.mirror)
         return supervised_terms(self.maps, self.maps_of(self.student, view.rgb), view, self.skeleton)
 
     def _view(self, frames: UnlabelledBatch, generator: Generator) -> tuple[UnlabelledBatch, Tensor]:
         """The student's views; both frames of a pair through the same one, so that the background stays in place."""
-        if self.redrawer is None:
-            T_view = self.teaching.draw_views(frames, generator)
+        if self.reconstructor is None:
+            T_view = self.labeller.draw_views(frames, generator)
             return move(frames, T_view), T_view
         T_view = draw_same_views(frames, self.config.geometry, generator)
         return move(frames, T_view), T_view
@@ -125,11 +125,11 @@ class FineTuning(PoseStage):
 
     def _reconstruction(self, heat: Tensor, view: UnlabelledBatch) -> Float[Tensor, ""]:
         """Eq. 9: the driving frame redrawn through the student's joints."""
-        assert self.redrawer is not None
+        assert self.reconstructor is not None
         assert self.compare is not None
         uv_px = soft_joints(heat, self.maps, view.rgb.shape[-1], self.temperature)
         with self.trainer.precision_plugin.forward_context():
-            return redrawing_loss(self.redrawer, self.compare, view, uv_px)
+            return reconstruction_loss(self.reconstructor, self.compare, view, uv_px)
 
     @property
     def _progress(self) -> float:
@@ -145,8 +145,8 @@ class FineTuning(PoseStage):
         """Student, warping estimator and generator; the lengths of bones where they are learnt."""
         yield from self.student.parameters()
         yield from self.integrated.parameters()
-        if self.redrawer is not None:
-            yield from self.redrawer.parameters()
+        if self.reconstructor is not None:
+            yield from self.reconstructor.parameters()
 
     def result(self) -> PoseResNet:
         """The teacher."""
@@ -154,9 +154,9 @@ class FineTuning(PoseStage):
 
     def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:
         """What would be taught of un-augmented frames."""
-        seen = self.teaching.shown(self.teacher, frames)
-        lesson = self.integrated.lesson(seen, frames.camera, frames.rgb.shape[-1], self._progress)
-        return lesson.taught()
+        seen = self.labeller.label_unaugmented(self.teacher, frames)
+        targets = self.integrated.pseudo_targets(seen, frames.camera, frames.rgb.shape[-1], self._progress)
+        return targets.taught()
 
 
 def _term_weights(

@@ -57,7 +57,7 @@ class LabelIntegration:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class PseudoTargets:
     """What a teacher saw, what anatomy makes of it, and whose heat maps and poses are taught. In pixels of the crop."""
 
     seen: PseudoLabels  # kept: M_2D
@@ -98,7 +98,9 @@ class IntegratedLabels(nn.Module):
         limits = JointLimits.of(source_poses(context), kinematics_of(skeleton), skeleton.reference)
         return cls(config, context.maps, skeleton, limits)
 
-    def lesson(self, seen: PseudoLabels, camera: Camera | None, image_px: int, progress: float) -> Lesson:
+    def pseudo_targets(
+        self, seen: PseudoLabels, camera: Camera | None, image_px: int, progress: float
+    ) -> PseudoTargets:
         """Sec. 3.3.1; ``progress`` is the share of fine-tuning that is done."""
         with torch.set_grad_enabled(self.log_lengths.requires_grad and torch.is_grad_enabled()):
             rectified = self.rectify(seen, camera, image_px)
@@ -107,11 +109,11 @@ class IntegratedLabels(nn.Module):
             self.config.combination == "separate_then_union" and progress >= self.config.union_from
         )
         if union:
-            return Lesson(seen, rectified, both, both)
+            return PseudoTargets(seen, rectified, both, both)
         nobody = torch.zeros_like(both)
         by_heat = nobody if self.config.combination == "3d" else seen.kept
         by_pose = nobody if self.config.combination == "2d" else rectified.kept
-        return Lesson(seen, rectified, by_heat, by_pose)
+        return PseudoTargets(seen, rectified, by_heat, by_pose)
 
     def rectify(self, seen: PseudoLabels, camera: Camera | None, image_px: int) -> PseudoLabels:
         """The poses as anatomy allows them; kept are joints that hardly moved in the image (M_3D).
@@ -132,13 +134,13 @@ class IntegratedLabels(nn.Module):
         uv_px = torch.where(known[..., None], uv_px, seen.uv_px)
         return replace(seen, uv_px=uv_px, relative_depth=relative_depth(pose, self.skeleton), kept=kept)
 
-    def terms(self, output: MapPair, lesson: Lesson, T_view: Tensor, image_px: int) -> Terms:
+    def terms(self, output: MapPair, targets: PseudoTargets, T_view: Tensor, image_px: int) -> Terms:
         """Eq. 3, a term each for heat maps, places and depths, of a student that looked through ``T_view``."""
         heat = output[0]
         size = heat.shape[-2:]
         mirror = self.skeleton.mirror
-        shown = replace(lesson.seen, kept=lesson.heat).seen_through(T_view, mirror)
-        rectified = replace(lesson.rectified, kept=lesson.pose).seen_through(T_view, mirror)
+        shown = replace(targets.seen, kept=targets.heat).seen_through(T_view, mirror)
+        rectified = replace(targets.rectified, kept=targets.pose).seen_through(T_view, mirror)
         by_heat, by_pose = shown.kept.float(), rectified.kept.float()
         zero = heat.new_zeros(())
         terms = {"pseudo_heat": zero, "pseudo_pose": zero, "pseudo_depth": zero}

@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, Phase
 from posebridge.methods.geometric_reconstruction.pretraining import Pretraining
-from posebridge.methods.geometric_reconstruction.reconstruction_training import RedrawerTraining, redrawn_pairs
+from posebridge.methods.geometric_reconstruction.reconstructor_training import (
+    ReconstructorTraining,
+    reconstruction_streams,
+)
 from posebridge.training.context import Context
 from posebridge.training.run import SelectionPlan
 from posebridge.training.source_training import train_source
@@ -30,7 +33,7 @@ class GeometricReconstruction:
         """The stages in order; each is made when the one before is done."""
         config, reconstruction = self.config, self.config.reconstruction
         if reconstruction is not None:
-            redrawn_pairs(context, reconstruction)  # refuses what has no pairs before anything is trained
+            reconstruction_streams(context, reconstruction)  # refuses what has no pairs before anything is trained
         network = yield from self._source_network(context)
         stylist = yield from train_style(config.style, context)
         if config.pretraining is not None:
@@ -44,7 +47,7 @@ class GeometricReconstruction:
         warm = FineTuning(config, phase, context, network, stylist)
         warm.name = "warm-start"
         yield warm, context.selection
-        drawing = RedrawerTraining(config.geometry, reconstruction, context, warm.result())
+        drawing = ReconstructorTraining(config.geometry, reconstruction, context, warm.result())
         yield drawing, None
         phase = Phase(config.schedule, since=phase.until)
         yield FineTuning(config, phase, context, warm.result(), stylist, drawing.result()), context.selection

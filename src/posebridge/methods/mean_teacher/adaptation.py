@@ -15,12 +15,12 @@ from posebridge.methods.mean_teacher.temporal import temporal_term
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import apply_appearance
 from posebridge.training.context import Context
+from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import PseudoLabels, update_average
 from posebridge.training.source_training import augmented
 from posebridge.training.stage import PoseStage, Terms
 from posebridge.training.style import Stylist, restyle_some
 from posebridge.training.supervision import depth_term, heat_term, supervised_terms
-from posebridge.training.teaching import Teaching
 
 
 class Adaptation(PoseStage):
@@ -50,18 +50,18 @@ class Adaptation(PoseStage):
         self.skeleton = context.skeleton
         self.student = copy.deepcopy(network).train().requires_grad_(True)
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
-        self.teaching = Teaching(config, context.maps, context.skeleton.mirror, stylist)
+        self.labeller = PseudoLabeller(config, context.maps, context.skeleton.mirror, stylist)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """Supervision on the source, consistency with the teacher on the target."""
         source, target = batches["source"], batches["target"]
         assert isinstance(target, UnlabelledBatch)
-        styled = restyle_some(self.teaching.stylist, source.rgb, target.rgb, self.config.source_to_target, generator)
+        styled = restyle_some(self.labeller.stylist, source.rgb, target.rgb, self.config.source_to_target, generator)
         labelled = augmented(replace(source, image=styled), self.config, generator, self.skeleton.mirror)
         terms = supervised_terms(self.maps, self.maps_of(self.student, labelled.rgb), labelled, self.skeleton)
 
-        pseudo = self.teaching.teach(partial(self.maps_of, self.teacher), target, source.rgb, generator)
-        T_student = self.teaching.draw_views(target, generator)
+        pseudo = self.labeller.label(partial(self.maps_of, self.teacher), target, source.rgb, generator)
+        T_student = self.labeller.draw_views(target, generator)
         taught = pseudo.seen_through(T_student, self.skeleton.mirror)
         image = apply_appearance(move(target, T_student).rgb, self.config.appearance, generator)
         image, _ = adaptive_occlusion(image, taught.uv_px, taught.confidence, self.config.occlusion, generator)
@@ -91,4 +91,4 @@ class Adaptation(PoseStage):
 
     def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:
         """What would be taught of un-augmented frames."""
-        return self.teaching.shown(self.teacher, frames)
+        return self.labeller.label_unaugmented(self.teacher, frames)

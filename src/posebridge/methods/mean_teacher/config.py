@@ -26,8 +26,8 @@ class MeanTeacherConfig:
     occlusion: OcclusionConfig = field(default_factory=OcclusionConfig)
     average_decay: float = 0.999  # of the teacher, over parameters
     kept_share: float = 0.5  # of all joints of a batch, the most confident
-    looks: int = 1  # of the teacher; with two, confidence is also how well they agree
-    agreement_px: float = 0.03  # of the image side: a difference of looks that leaves exp(-1/2) of the confidence
+    teacher_views: int = 1  # of the teacher; with two, confidence is also how well they agree
+    agreement_frac: float = 0.03  # of the image side: a difference of looks that leaves exp(-1/2) of the confidence
     source_to_target: float = 0.5  # probability that source images take the target's style
     target_to_source: float = 0.5  # probability that the teacher's images take the source's style
     heat_weight: float = 0.5

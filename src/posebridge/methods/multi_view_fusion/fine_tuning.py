@@ -15,7 +15,7 @@ from posebridge.methods.multi_view_fusion.depth_views import DepthContext, Drawn
 from posebridge.methods.multi_view_fusion.supervised_stages import (
     DepthStage,
     FusedInViews,
-    fused_lessons,
+    distillation_terms,
     fused_terms,
     mean_of_stacks,
     model_terms,
@@ -80,11 +80,11 @@ class FineTuning(DepthStage):
         found: list[Terms] = []
         for seen in stacks:
             mesh = pose_parameters(self.hand, seen.model, views.half_m)
-            lesson = {**pixel_terms(seen, taught.joints, beta), **model_terms(mesh, taught, beta)}
+            targets = {**pixel_terms(seen, taught.joints, beta), **model_terms(mesh, taught, beta)}
             own_view = pose_parameters(self.hand, self._movable(seen.model, seen.joints), views.half_m).vertices
             elsewhere = transform(views.world_to_cube[other] @ views.cube_to_world, own_view)
             fitting = self._misfits({"fitting": (own_view, evidence), "cross": (elsewhere, evidence.take(other))})
-            found.append({**fitting, **_named("taught_", lesson), **prior_terms(self.spheres, mesh, seen.model)})
+            found.append({**fitting, **_named("distillation_", targets), **prior_terms(self.spheres, mesh, seen.model)})
         movable = self._movable(fused.told.model, fused.told.views.joints)
         in_all_views = pose_in_views(self.hand, movable, fused.half_m, fused.T_view_candidate).vertices
         return {
@@ -92,7 +92,7 @@ class FineTuning(DepthStage):
             **self._misfits({"fused_fitting": (in_all_views, evidence)}),
             **_named("fused_", prior_terms(self.spheres, fused.hand, fused.told.model)),
             # Fused hands differ from what they teach only where that is fitted, and only then these have a weight.
-            **_named("fused_taught_", fused_lessons(fused, taught, beta)),
+            **_named("fused_distillation_", distillation_terms(fused, taught, beta)),
         }
 
     def _taught(self, fused: FusedInViews, seen: DepthEvidence) -> HandMesh:
@@ -133,13 +133,13 @@ def _weights(config: MultiViewFusionConfig) -> dict[str, float]:
         "fused_fitting": own.fitting_weight if own.cross_weight == 0 else own.cross_weight,
         **{
             name: own.distillation_weight * value
-            for name, value in labels.of_terms("taught_", ("shape", "collision")).items()
+            for name, value in labels.of_terms("distillation_", ("shape", "collision")).items()
         },
         **prior,
         **{f"fused_{name}": value for name, value in prior.items()},
     }
     if own.teacher is not None:
-        lessons = labels.of_terms("fused_taught_", ("maps", "shape", "collision"))
+        lessons = labels.of_terms("fused_distillation_", ("maps", "shape", "collision"))
         weights |= {name: own.distillation_weight * value for name, value in lessons.items()}
     return {name: value for name, value in weights.items() if value > 0}
 

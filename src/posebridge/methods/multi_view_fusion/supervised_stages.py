@@ -220,10 +220,10 @@ def prior_terms(spheres: CollisionSpheres, own: HandMesh, model: HandParameters)
 
 def fused_terms(spheres: CollisionSpheres, fused: FusedInViews, wanted: HandMesh, beta: float) -> Terms:
     """Fused hands against hands that are known, and the prior."""
-    return {**fused_lessons(fused, wanted, beta), **prior_terms(spheres, fused.hand, fused.told.model)}
+    return {**distillation_terms(fused, wanted, beta), **prior_terms(spheres, fused.hand, fused.told.model)}
 
 
-def fused_lessons(fused: FusedInViews, wanted: HandMesh, beta: float) -> Terms:
+def distillation_terms(fused: FusedInViews, wanted: HandMesh, beta: float) -> Terms:
     """Eq. 7 and 9."""
     return {"joints": _smooth_l1(fused.joints, wanted.joints, beta), **model_terms(fused.hand, wanted, beta)}
 

@@ -12,11 +12,11 @@ from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.errors import InputError
 from posebridge.geometry.joint_limits import JointLimits
+from posebridge.methods.geometric_reconstruction import integrated_labels
 from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.kinematics import kinematics_of
-from posebridge.training import integrated_labels
 from posebridge.training.pseudo_labels import PseudoLabels
 from training.dots import context
 from training.seen_poses import (
@@ -180,8 +180,8 @@ def test_lengths_that_are_learnt_move_towards_what_a_student_sees():
     adam = torch.optim.Adam([p for p in labels.parameters() if p.requires_grad], lr=0.01)
     apart = []
     for _ in range(40):
-        lesson = labels.lesson(seen, cameras, SIDE, 0.0)
-        loss = (lesson.rectified.uv_px - seen.uv_px).square().mean()
+        targets = labels.pseudo_targets(seen, cameras, SIDE, 0.0)
+        loss = (targets.rectified.uv_px - seen.uv_px).square().mean()
         adam.zero_grad()
         loss.backward()
         adam.step()

@@ -1,4 +1,4 @@
-"""A teacher's looks: composed views, agreement, and who is kept."""
+"""A teacher's views: composed views, agreement, and who is kept."""
 
 import pytest
 import torch
@@ -8,16 +8,16 @@ from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
 from posebridge.draw import generator_for
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import PseudoLabels
-from posebridge.training.teaching import Teaching
 from training.dots import MAPS, PLAIN, SIDE, SKELETON, VIEWS, Sighted, dots
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def teaching(stylist=None, geometry: GeometryConfig = VIEWS, **changes) -> Teaching:
+def labeller(stylist=None, geometry: GeometryConfig = VIEWS, **changes) -> PseudoLabeller:
     settings = MeanTeacherConfig(**{"geometry": geometry, "appearance": PLAIN, "style": None, **changes})
-    return Teaching(settings, MAPS, SKELETON.mirror, stylist)
+    return PseudoLabeller(settings, MAPS, SKELETON.mirror, stylist)
 
 
 def target() -> tuple[UnlabelledBatch, Tensor]:
@@ -26,13 +26,13 @@ def target() -> tuple[UnlabelledBatch, Tensor]:
     return batch.unlabelled(), batch.uv_px
 
 
-@pytest.mark.parametrize("looks", [1, 3])
-def test_what_is_seen_through_views_is_told_in_the_crop(looks):
+@pytest.mark.parametrize("views", [1, 3])
+def test_what_is_seen_through_views_is_told_in_the_crop(views):
     """However the views turn, scale and shear: the dots are where they were drawn."""
     frames, uv_px = target()
     teacher = Sighted()
-    seen = teaching(looks=looks, kept_share=1.0).teach(teacher, frames, frames.rgb, generator_for(0, 0))
-    assert len(teacher.shown) == looks
+    seen = labeller(teacher_views=views, kept_share=1.0).label(teacher, frames, frames.rgb, generator_for(0, 0))
+    assert len(teacher.shown) == views
     assert all((image - frames.rgb).abs().max() > 0.1 for image in teacher.shown)
     # A dot of 2 px is an ellipse in a sheared view, whose middle the finder's weights find to a fraction of a pixel.
     assert (seen.uv_px - uv_px).norm(dim=-1).max() < 0.3
@@ -45,7 +45,7 @@ def test_looks_are_drawn_from_the_generator():
     shown = []
     for number in (0, 0, 1):
         teacher = Sighted()
-        teaching(looks=2).teach(teacher, frames, frames.rgb, generator_for(0, number))
+        labeller(teacher_views=2).label(teacher, frames, frames.rgb, generator_for(0, number))
         shown.append(teacher.shown)
     assert torch.equal(shown[0][0], shown[1][0])
     assert torch.equal(shown[0][1], shown[1][1])
@@ -63,13 +63,13 @@ def test_merged_looks_are_means_trusted_as_far_as_they_agree():
     apart = torch.tensor([[[0.0, 0.0], [1.2, 1.6]]])  # 2 px
     one = labels(uv, torch.tensor([[0.9, 0.8]]), torch.tensor([[0.0, 0.2]]))
     two = labels(uv + apart, torch.tensor([[0.4, 0.2]]), torch.tensor([[0.1, 0.4]]))
-    merged = teaching(agreement_px=0.05, kept_share=0.5, looks=2).merge([one, two], 40)  # 2 px of 40
+    merged = labeller(agreement_frac=0.05, kept_share=0.5, teacher_views=2).merge([one, two], 40)  # 2 px of 40
     torch.testing.assert_close(merged.uv_px, uv + apart / 2)
     torch.testing.assert_close(merged.relative_depth, torch.tensor([[0.05, 0.3]]))
     expected = torch.tensor([[0.6, 0.4 * 2.718281828 ** (-0.5 * 0.5**2)]])
     torch.testing.assert_close(merged.confidence, expected)
     assert merged.kept.tolist() == [[True, False]]
-    assert torch.equal(teaching().merge([one], 40).confidence, one.confidence)
+    assert torch.equal(labeller().merge([one], 40).confidence, one.confidence)
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
@@ -82,8 +82,8 @@ def test_the_teacher_sees_the_sources_style(probability):
         return 0.5 * content + 0.25
 
     still = GeometryConfig(rotation_deg=0.0, shear_deg=0.0, translation=0.0, scale=(1.0, 1.0))
-    taught = teaching(negative, still, target_to_source=probability)
-    taught.teach(teacher, frames, frames.rgb, generator_for(0, 0))
+    taught = labeller(negative, still, target_to_source=probability)
+    taught.label(teacher, frames, frames.rgb, generator_for(0, 0))
     expected = 0.5 * frames.rgb + 0.25 if probability else frames.rgb
     torch.testing.assert_close(teacher.shown[0], expected)
 
@@ -91,7 +91,7 @@ def test_the_teacher_sees_the_sources_style(probability):
 def test_what_is_shown_is_of_the_frames_as_they_are():
     batch = dots(70, seed=6)  # more than are looked at together
     teacher = Sighted()
-    shown = teaching(kept_share=0.25).shown(teacher, batch.unlabelled())
+    shown = labeller(kept_share=0.25).label_unaugmented(teacher, batch.unlabelled())
     assert torch.equal(torch.cat(teacher.shown), batch.rgb)
     assert len(shown.uv_px) == 70
     assert (shown.uv_px - batch.uv_px).norm(dim=-1).max() < 0.1 * SIDE / 32

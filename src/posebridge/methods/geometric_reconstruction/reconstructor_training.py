@@ -1,4 +1,4 @@
-"""Frames of a video redrawn from one another: pairs, their joints, the loss, and the stage in which a redrawer learns.
+"""Training of the frame reconstructor on pairs of video frames.
 
 Lin et al., NeurIPS 2023, Sec. 3.3.2, Eq. 5 and 9.
 """
@@ -15,13 +15,13 @@ from posebridge.contracts.batch import BatchT, LabelledBatch, Observation, Unlab
 from posebridge.data.augment import GeometryConfig, draw_views, move
 from posebridge.data.pairs import PairConfig, split_pairs
 from posebridge.data.streams import Stream
-from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures, PerceptualLoss, VggFeatures
-from posebridge.methods.geometric_reconstruction.reconstruction_network import (
-    Redrawer,
-    RedrawingConfig,
-    Redrawn,
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import (
+    FrameReconstructor,
+    FrameReconstructorConfig,
+    ReconstructedFrames,
     still_background,
 )
+from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures, PerceptualLoss, VggFeatures
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.representations.heatmaps import expectation, image_from_map
 from posebridge.representations.pose_maps import PoseMaps
@@ -35,7 +35,7 @@ class ReconstructionConfig:
     """Sec. 3.3.2 and supplement A."""
 
     pairs: PairConfig = field(default_factory=PairConfig)
-    redrawing: RedrawingConfig = field(default_factory=RedrawingConfig)
+    reconstructor: FrameReconstructorConfig = field(default_factory=FrameReconstructorConfig)
     features: VggFeatures | EncoderFeatures = field(default_factory=VggFeatures)
     # Of the softmax of Eq. 5, where heat maps are distributions already; 1 is the paper's. The mean of a map with wide
     # tails lies nearer to the middle than its peak, and the redrawing's error then sharpens maps, and moves them less.
@@ -44,7 +44,7 @@ class ReconstructionConfig:
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=20_000, learning_rate=2e-4, decay="none"))
     batch_pairs: int = 16
     # Half of these from videos of the source, with their true joints: not in the paper. From joints that are predicted,
-    # and often wrong, the redrawer learns to be content with wrong ones.
+    # and often wrong, the reconstructor learns to be content with wrong ones.
     source_videos: bool = False
     # Fine-tuning by labels and pseudo-labels alone, before the loss joins; its share of the 80 epochs is not given.
     warm_start: Schedule = field(default_factory=lambda: Schedule(steps=10_000, learning_rate=1e-4, decay="none"))
@@ -55,10 +55,10 @@ class ReconstructionConfig:
         return self.warm_start.steps / (self.warm_start.steps + rest.steps)
 
 
-class RedrawerTraining(Stage):
+class ReconstructorTraining(Stage):
     """Sec. 3.3.2: the warping estimator and the generator learn to redraw from joints as the network predicts them."""
 
-    name = "redrawer"
+    name = "reconstructor"
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class RedrawerTraining(Stage):
         context: Context,
         network: PoseResNet,
     ):
-        streams = redrawn_pairs(context, config)
+        streams = reconstruction_streams(context, config)
         super().__init__(
             config.schedule,
             streams,
@@ -81,7 +81,7 @@ class RedrawerTraining(Stage):
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         torch.manual_seed(context.seed)  # of initial weights, the same whichever stages were trained or loaded before
         self.compare = PerceptualLoss(config.features, network)
-        self.redrawer = Redrawer(config.redrawing, context.skeleton)
+        self.reconstructor = FrameReconstructor(config.reconstructor, context.skeleton)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """Eq. 9 with joints that don't move: predicted ones, and true ones where the source has videos."""
@@ -96,15 +96,15 @@ class RedrawerTraining(Stage):
             assert known.uv_px is not None
             seen["source_reconstruction"] = (known, known.uv_px)
         with self.trainer.precision_plugin.forward_context():
-            return {name: redrawing_loss(self.redrawer, self.compare, *pairs) for name, pairs in seen.items()}
+            return {name: reconstruction_loss(self.reconstructor, self.compare, *pairs) for name, pairs in seen.items()}
 
     def trained(self):
         """Warping estimator and generator."""
-        return self.redrawer.parameters()
+        return self.reconstructor.parameters()
 
-    def result(self) -> Redrawer:
+    def result(self) -> FrameReconstructor:
         """Warping estimator and generator."""
-        return self.redrawer
+        return self.reconstructor
 
 
 def soft_joints(
@@ -115,19 +115,21 @@ def soft_joints(
     return image_from_map(places, (image_px, image_px), heat.shape[-2:])
 
 
-def redraw_pairs(redrawer: Redrawer, view: Observation, uv_px: Float[Tensor, "B K 2"]) -> Redrawn:
+def reconstruct_pairs(
+    reconstructor: FrameReconstructor, view: Observation, uv_px: Float[Tensor, "B K 2"]
+) -> ReconstructedFrames:
     """Driving frames redrawn from base frames; ``uv_px`` are the joints of the batch, bases first."""
     base, driving = split_pairs(view)
     uv_base, uv_driving = uv_px.chunk(2)
-    return redrawer(base.rgb, uv_base, uv_driving, still_background(base, driving))
+    return reconstructor(base.rgb, uv_base, uv_driving, still_background(base, driving))
 
 
-def redrawing_loss(
-    redrawer: Redrawer, compare: PerceptualLoss, view: Observation, uv_px: Float[Tensor, "B K 2"]
+def reconstruction_loss(
+    reconstructor: FrameReconstructor, compare: PerceptualLoss, view: Observation, uv_px: Float[Tensor, "B K 2"]
 ) -> Float[Tensor, ""]:
     """Eq. 9: how far the redrawn driving frames are from the true ones."""
     _, driving = split_pairs(view)
-    return compare(redraw_pairs(redrawer, view, uv_px).image, driving.rgb).float().mean()
+    return compare(reconstruct_pairs(reconstructor, view, uv_px).image, driving.rgb).float().mean()
 
 
 def draw_same_views(pairs: Observation, geometry: GeometryConfig, generator: Generator) -> Float[Tensor, "B 3 3"]:
@@ -149,12 +151,12 @@ def pairs_of_target(context: Context, reconstruction: ReconstructionConfig, coun
     return context.pairs(count, reconstruction.pairs)
 
 
-def redrawn_pairs(context: Context, reconstruction: ReconstructionConfig) -> dict[str, Stream[Observation]]:
+def reconstruction_streams(context: Context, reconstruction: ReconstructionConfig) -> dict[str, Stream[Observation]]:
     """The target's pairs; with videos of the source half of each."""
     if not reconstruction.source_videos:
         return {"pairs": pairs_of_target(context, reconstruction, reconstruction.batch_pairs)}
     if context.source_pairs is None:
-        raise ValueError("the redrawer is to learn from videos of the source, and the context offers none")
+        raise ValueError("the reconstructor is to learn from videos of the source, and the context offers none")
     half = reconstruction.batch_pairs // 2
     source = context.source_pairs(half, reconstruction.pairs)
     return {"pairs": pairs_of_target(context, reconstruction, half), "source_pairs": source}

@@ -1,4 +1,4 @@
-"""Redrawn frames against frames that were drawn: figures that shift and turn, crops that follow, cameras that move."""
+"""Reconstructed frames against drawn ones: figures that shift and turn, crops that follow, moving cameras."""
 
 import math
 from dataclasses import replace
@@ -13,9 +13,9 @@ from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.geometry.displacement import identity_field
 from posebridge.losses.perceptual import perceptual_l1
-from posebridge.methods.geometric_reconstruction.reconstruction_network import (
-    Redrawer,
-    RedrawingConfig,
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import (
+    FrameReconstructor,
+    FrameReconstructorConfig,
     still_background,
 )
 from posebridge.networks.hourglass import HourglassConfig
@@ -26,7 +26,7 @@ from training.stick_figures import FIGURE, Pairs, draw, pairs, poses, texture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 64
-TINY = RedrawingConfig(
+TINY = FrameReconstructorConfig(
     bone_sigma=1.0,
     warping=WarpingConfig(hourglass=HourglassConfig(blocks=2, channels=8, most_channels=32), mask_prior=2.0),
     generator=GeneratorConfig(channels=8, most_channels=32, residual_blocks=2),
@@ -48,9 +48,9 @@ class Told(nn.Module):
         return Warping(masks, torch.ones_like(base[:, :1]), self.background)
 
 
-def redrawer(config: RedrawingConfig = TINY, told: Told | None = None, **changes) -> Redrawer:
+def reconstructor(config: FrameReconstructorConfig = TINY, told: Told | None = None, **changes) -> FrameReconstructor:
     torch.manual_seed(0)
-    made = Redrawer(replace(config, **changes), FIGURE).eval()
+    made = FrameReconstructor(replace(config, **changes), FIGURE).eval()
     if told is not None:
         made.estimator = told
     return made
@@ -78,7 +78,7 @@ def near_joints(uv_px: Tensor, radius_px: float) -> Tensor:
 def test_an_identical_pair_is_the_identity(side, stride):
     uv, ground = figure(side=side)
     base = draw(uv, FIGURE, ground)
-    drawn = redrawer(told=Told(), grid_stride=stride)(base, uv, uv, TO_BASE)
+    drawn = reconstructor(told=Told(), grid_stride=stride)(base, uv, uv, TO_BASE)
     size = side // stride
     assert drawn.field is not None
     torch.testing.assert_close(drawn.field[0], identity_field(size, size, uv), atol=2e-5, rtol=0)
@@ -88,7 +88,7 @@ def test_an_identical_pair_is_the_identity(side, stride):
 def test_every_region_of_an_identical_pair_stays_whatever_the_masks():
     """Not yet trained masks, and all of them at once."""
     uv, ground = figure()
-    drawn = redrawer()(draw(uv, FIGURE, ground), uv, uv, TO_BASE)
+    drawn = reconstructor()(draw(uv, FIGURE, ground), uv, uv, TO_BASE)
     assert drawn.field is not None
     torch.testing.assert_close(drawn.field[0], identity_field(16, 16, uv), atol=2e-5, rtol=0)
 
@@ -113,7 +113,7 @@ def test_a_moved_figure_is_redrawn_where_it_would_be_drawn(motion):
     uv, ground = figure()
     uv_driving = moved_figure(uv, motion)
     base, driving = (draw(pose, FIGURE, ground) for pose in (uv, uv_driving))
-    drawn = redrawer(told=Told(math.exp(-3 / 4)), grid_stride=1, bone_sigma=2.0)(base, uv, uv_driving, TO_BASE)
+    drawn = reconstructor(told=Told(math.exp(-3 / 4)), grid_stride=1, bone_sigma=2.0)(base, uv, uv_driving, TO_BASE)
     error = (drawn.image - driving).abs().amax(1)[0]
     limbs = inside(uv_driving) & ~near_joints(uv_driving, 5.0)
     away = ~(inside(uv, 5.0) | inside(uv_driving, 5.0))
@@ -132,7 +132,7 @@ def test_a_field_on_a_coarser_grid_is_the_same_field(motion):
     base = draw(uv, FIGURE, ground)
     fields = []
     for stride, sigma in ((1, 3.0), (4, 1.5)):  # one width in pixels of the image
-        drawn = redrawer(told=Told(), grid_stride=stride, bone_sigma=sigma)(base, uv, uv_driving, TO_BASE)
+        drawn = reconstructor(told=Told(), grid_stride=stride, bone_sigma=sigma)(base, uv, uv_driving, TO_BASE)
         assert drawn.field is not None
         fields.append((drawn.field + 0.5) * stride - 0.5)
     fine = F.avg_pool2d(fields[0].movedim(-1, 1), 4).movedim(1, -1)
@@ -179,7 +179,7 @@ def test_crops_that_follow_find_the_background_where_it_is(following, stride):
     expected = following[0].double() @ torch.linalg.inv(following[1].double())
     torch.testing.assert_close(T.double(), expected, atol=1e-4, rtol=0)
     uv, _ = figure()
-    drawn = redrawer(told=Told(sure=2.0), grid_stride=stride)(base.rgb, uv, uv, T)
+    drawn = reconstructor(told=Told(sure=2.0), grid_stride=stride)(base.rgb, uv, uv, T)
     pixels = identity_field(SIDE, SIDE, T).view(1, -1, 2)
     shown = apply_affine(T, pixels).view(SIDE, SIDE, 2)
     # Half a pixel of the grid at the border is continued, not known.
@@ -219,7 +219,7 @@ def test_a_predicted_background_moves_by_shares_of_the_image(stride):
     T_known[0, :2, 2] = torch.tensor([4.0, -8.0])
     base = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     uv, _ = figure()
-    drawn = redrawer(told=Told(2.0, delta), grid_stride=stride)(base, uv, uv, T_known)
+    drawn = reconstructor(told=Told(2.0, delta), grid_stride=stride)(base, uv, uv, T_known)
     assert drawn.field is not None
     centre = (SIDE - 1) / 2
     u, v = (identity_field(SIDE // stride, SIDE // stride, base) + 0.5).mul(stride).sub(0.5).unbind(-1)
@@ -229,7 +229,7 @@ def test_a_predicted_background_moves_by_shares_of_the_image(stride):
 
 def test_a_predicted_background_begins_with_the_known_one():
     config = replace(TINY, warping=replace(TINY.warping, background="affine"))
-    plain, predicted = redrawer(), redrawer(config)
+    plain, predicted = reconstructor(), reconstructor(config)
     uv, ground = figure()
     T = crop_map(3, -2, 1.1)
     for made in (plain, predicted):
@@ -243,15 +243,15 @@ def test_a_predicted_background_begins_with_the_known_one():
 def test_gradients_reach_the_joints_of_both_frames(guide):
     data = pairs(2, SIDE, 3)
     joints = [data.uv_base.clone().requires_grad_(), data.uv_driving.clone().requires_grad_()]
-    drawn = redrawer(guide=guide).train()(data.base, *joints, TO_BASE.repeat(2, 1, 1))
+    drawn = reconstructor(guide=guide).train()(data.base, *joints, TO_BASE.repeat(2, 1, 1))
     for gradient in torch.autograd.grad((drawn.image - data.driving).square().sum(), joints):
         assert gradient.isfinite().all()
         assert (gradient.abs().sum(-1) > 0).all()
 
 
-def test_the_gradient_of_the_whole_redrawer_by_central_differences():
+def test_the_gradient_of_the_whole_reconstructor_by_central_differences():
     """Joints of both frames to a loss on the picture, through untrained networks, in float64."""
-    made = redrawer(replace(TINY, generator=GeneratorConfig(4, 8, residual_blocks=1))).double()
+    made = reconstructor(replace(TINY, generator=GeneratorConfig(4, 8, residual_blocks=1))).double()
     nn.init.normal_(made.estimator.masks.weight, std=0.05)
     data = pairs(1, 32, 4)
     base, driving = data.base.double(), data.driving.double()
@@ -273,7 +273,7 @@ def test_the_gradient_of_the_whole_redrawer_by_central_differences():
 
 def test_heat_maps_redraw_without_a_field():
     data = pairs(2, SIDE, 3)
-    made = redrawer(guide="heatmaps")
+    made = reconstructor(guide="heatmaps")
     drawn = made(data.base, data.uv_base, data.uv_driving, TO_BASE.repeat(2, 1, 1))
     assert drawn.image.shape == data.base.shape
     assert drawn.masks is None
@@ -285,7 +285,7 @@ def test_heat_maps_redraw_without_a_field():
 
 def test_mixed_precision_keeps_places():
     data = pairs(2, SIDE, 3)
-    made, T = redrawer(), crop_map(3, -2, 1.1).repeat(2, 1, 1)
+    made, T = reconstructor(), crop_map(3, -2, 1.1).repeat(2, 1, 1)
     nn.init.normal_(made.estimator.masks.weight, std=0.02)
     expected = made(data.base, data.uv_base, data.uv_driving, T)
     with torch.autocast("cpu", torch.bfloat16):
@@ -298,15 +298,15 @@ def test_mixed_precision_keeps_places():
     # What is left is the masks' rounding; a place in bfloat16 would be wrong by up to 1/16 of a pixel anywhere.
     assert (found.field - expected.field).abs().median() < 0.01
     with torch.autocast("cpu", torch.bfloat16):
-        told = redrawer(told=Told())(data.base, data.uv_base, data.uv_driving, T)
-    plain = redrawer(told=Told())(data.base, data.uv_base, data.uv_driving, T)
+        told = reconstructor(told=Told())(data.base, data.uv_base, data.uv_driving, T)
+    plain = reconstructor(told=Told())(data.base, data.uv_base, data.uv_driving, T)
     assert torch.equal(told.field, plain.field)
 
 
 @pytest.mark.parametrize("guide", ["bones", "heatmaps"])
 def test_mixed_precision_gives_pictures_that_can_be_compared(guide):
     uv, base = figure()
-    made = redrawer(guide=guide)
+    made = reconstructor(guide=guide)
     with torch.autocast("cpu", torch.bfloat16):
         image = made(base, uv, uv + 1, TO_BASE).image
     assert image.dtype == base.dtype
@@ -314,7 +314,7 @@ def test_mixed_precision_gives_pictures_that_can_be_compared(guide):
     assert smaller.isfinite().all()
 
 
-def redrawing_loss(made: Redrawer, data: Pairs, uv_base: Tensor, uv_driving: Tensor) -> Tensor:
+def reconstruction_loss(made: FrameReconstructor, data: Pairs, uv_base: Tensor, uv_driving: Tensor) -> Tensor:
     image = made(data.base, uv_base, uv_driving, TO_BASE.repeat(len(uv_base), 1, 1)).image
     return perceptual_l1(lambda x: [x], image, data.driving, (1.0, 0.5, 0.25))
 
@@ -325,25 +325,25 @@ def test_it_learns_to_redraw_and_then_its_loss_tells_where_joints_are():
     """
     torch.manual_seed(0)
     side, count = 48, 96
-    made, data, unseen = Redrawer(TINY, FIGURE), pairs(count, side, 1), pairs(64, side, 99)
+    made, data, unseen = FrameReconstructor(TINY, FIGURE), pairs(count, side, 1), pairs(64, side, 99)
     adam = torch.optim.Adam(made.parameters(), lr=3e-3)
     for number in range(60):
         part = slice(8 * number % count, 8 * number % count + 8)
         shown = Pairs(*(value[part] for value in vars(data).values()))
-        loss = redrawing_loss(made, shown, shown.uv_base, shown.uv_driving).mean()
+        loss = reconstruction_loss(made, shown, shown.uv_base, shown.uv_driving).mean()
         adam.zero_grad()
         loss.backward()
         adam.step()
 
     made.eval().requires_grad_(False)
-    right = redrawing_loss(made, unseen, unseen.uv_base, unseen.uv_driving).mean()
+    right = reconstruction_loss(made, unseen, unseen.uv_base, unseen.uv_driving).mean()
     copied = perceptual_l1(lambda x: [x], unseen.base, unseen.driving, (1.0, 0.5, 0.25)).mean()
     assert right < 0.75 * copied
     moved = 2 * side / 64 / math.sqrt(2) * torch.randn(unseen.uv_base.shape, generator=torch.Generator().manual_seed(5))
     for frame in ("base", "driving"):
         joints = {"base": unseen.uv_base.clone(), "driving": unseen.uv_driving.clone()}
         joints[frame] = (joints[frame] + moved).requires_grad_()
-        wrong = redrawing_loss(made, unseen, joints["base"], joints["driving"])
+        wrong = reconstruction_loss(made, unseen, joints["base"], joints["driving"])
         assert wrong.mean() > 1.05 * right
         (gradient,) = torch.autograd.grad(wrong.sum(), joints[frame])
         cosine = F.cosine_similarity(gradient, moved, dim=-1)

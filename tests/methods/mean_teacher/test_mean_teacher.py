@@ -65,17 +65,17 @@ def batches() -> dict:
     return {"source": dots(8, seed=11), "target": dots(8, seed=12).unlabelled()}
 
 
-def lesson(number: int = 0, **changes) -> tuple[Adaptation, dict[str, Tensor]]:
+def pseudo_targets(number: int = 0, **changes) -> tuple[Adaptation, dict[str, Tensor]]:
     """A step with a teacher that is right and a pupil that knows nothing."""
     stage = with_trainer(adaptation_stage(context(), Sighted(), kept_share=1.0, **PLAINLY, **changes))
     stage.student = Pupil()
     return stage, stage.terms(batches(), generator_for(0, number))
 
 
-@pytest.mark.parametrize("looks", [1, 2])
-def test_the_student_is_asked_for_the_dots_where_it_sees_them(looks):
+@pytest.mark.parametrize("views", [1, 2])
+def test_the_student_is_asked_for_the_dots_where_it_sees_them(views):
     for number in range(4):
-        stage, terms = lesson(number, looks=looks)
+        stage, terms = pseudo_targets(number, teacher_views=views)
         terms["consistency"].backward()
         # The cross-entropy's gradient is (softmax - target) / count, and the softmax of nothing is flat.
         target = 1 / 16**2 - 8 * 3 * stage.student.heat.grad
@@ -83,13 +83,13 @@ def test_the_student_is_asked_for_the_dots_where_it_sees_them(looks):
         asked = image_from_map(decode_argmax(target.clamp_min(1e-12))[0], (SIDE, SIDE), (16, 16))
         image = stage.student.shown[1]
         assert (asked - centroids(image)).norm(dim=-1).max() < 0.1
-        assert len(stage.teacher.shown) == looks
+        assert len(stage.teacher.shown) == views
         for seen in stage.teacher.shown:  # through other views
             assert (centroids(seen) - centroids(image)).norm(dim=-1).mean() > 1
 
 
 def test_depth_is_taught_as_the_teacher_sees_it():
-    _, terms = lesson(looks=2)
+    _, terms = pseudo_targets(teacher_views=2)
     # Smooth L1 (knee 0.1) of the pupil's 0 against the teacher's 0, 0.1, 0.2.
     assert terms["depth_consistency"].item() == pytest.approx((0 + 0.05 + 0.15) / 3, rel=1e-3)
 
@@ -107,15 +107,15 @@ def test_a_right_student_has_nothing_to_learn():
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_one_threshold_keeps_a_share_of_the_whole_batch(share):
-    stage = with_trainer(adaptation_stage(context(), kept_share=share, looks=1, **PLAINLY))
-    pseudo = stage.teaching.teach(stage.teacher, batches()["target"], batches()["source"].rgb, generator_for(0, 0))
+    stage = with_trainer(adaptation_stage(context(), kept_share=share, teacher_views=1, **PLAINLY))
+    pseudo = stage.labeller.teach(stage.teacher, batches()["target"], batches()["source"].rgb, generator_for(0, 0))
     assert pseudo.kept.sum() == share * 24
     if share < 1:
         assert pseudo.confidence[pseudo.kept].min() > pseudo.confidence[~pseudo.kept].max()
 
 
 def test_joints_that_are_not_kept_teach_nothing():
-    stage = with_trainer(adaptation_stage(context(), kept_share=0.25, looks=1, **PLAINLY))
+    stage = with_trainer(adaptation_stage(context(), kept_share=0.25, teacher_views=1, **PLAINLY))
     stage.student = Pupil()
     stage.terms(batches(), generator_for(0, 0))["consistency"].backward()
     taught = stage.student.heat.grad.abs().sum((2, 3)) > 0
@@ -123,10 +123,10 @@ def test_joints_that_are_not_kept_teach_nothing():
 
 
 def test_looks_that_disagree_are_not_trusted():
-    stage = adaptation_stage(context(), agreement_px=0.03)
+    stage = adaptation_stage(context(), agreement_frac=0.03)
     look = stage.pseudo_labels(dots(2, seed=4).unlabelled())
     shift = torch.tensor([[0.0, 2.0, 20.0], [0.0, 0.0, 0.0]])[..., None] * torch.tensor([0.6, 0.8])
-    merged = stage.teaching.merge([look, replace(look, uv_px=look.uv_px + shift)], SIDE)
+    merged = stage.labeller.merge([look, replace(look, uv_px=look.uv_px + shift)], SIDE)
     apart = shift.norm(dim=-1) / 2 / (0.03 * SIDE)
     assert torch.allclose(merged.confidence, look.confidence * torch.exp(-0.5 * apart**2), atol=1e-5)
     assert torch.allclose(merged.uv_px, look.uv_px + shift / 2, atol=1e-5)
@@ -155,7 +155,7 @@ def note(stage, students: list[dict[str, Tensor]]) -> dict[str, float]:
 
 
 def test_the_teachers_statistics_come_from_its_own_images():
-    stage = with_trainer(adaptation_stage(context(), looks=2, **PLAINLY, average_decay=0.0)).train()
+    stage = with_trainer(adaptation_stage(context(), teacher_views=2, **PLAINLY, average_decay=0.0)).train()
     shown: dict[str, list[Tensor]] = {"teacher": [], "student": []}
     for name, images in shown.items():
         first = getattr(stage, name).encoder.conv1[0]
@@ -176,7 +176,7 @@ def test_without_style_images_are_what_they_were():
         options = {**PLAINLY, "style": style, "source_to_target": 0.0, "target_to_source": 0.0}
         stage = with_trainer(adaptation_stage(context(), Sighted(), **options))
         source, target = batches()["source"].rgb, batches()["target"].rgb
-        assert restyle_some(stage.teaching.stylist, source, target, 0.0, generator_for(0, 0)) is source
+        assert restyle_some(stage.labeller.stylist, source, target, 0.0, generator_for(0, 0)) is source
     one = with_trainer(adaptation_stage(context(), **{**PLAINLY, "style": FourierStyle()}))
     none = with_trainer(adaptation_stage(context(), **PLAINLY))
     a, b = (s.terms(batches(), generator_for(0, 0))["heat"].item() for s in (one, none))
@@ -188,7 +188,7 @@ def test_style_reaches_a_share_of_the_images():
     source, target = dots(200, seed=1).rgb, dots(8, seed=2, ground=0.5).rgb
     before = source.clone()
     for probability in (0.3, 1.0):
-        restyled = restyle_some(stage.teaching.stylist, source, target, probability, generator_for(1, 0))
+        restyled = restyle_some(stage.labeller.stylist, source, target, probability, generator_for(1, 0))
         changed = (restyled != source).flatten(1).any(1).float().mean().item()
         assert changed == pytest.approx(probability, abs=0.1)
     assert torch.equal(source, before)
@@ -279,7 +279,7 @@ def test_it_learns_and_adapts(tmp_path):
     schedule = Schedule(steps=90, learning_rate=1e-3, decay="cosine")
     second = adaptation_stage(
         made, first.result().train(), schedule=schedule, **plain,
-        occlusion=UNMOVED, average_decay=0.9, looks=1, kept_share=0.6,
+        occlusion=UNMOVED, average_decay=0.9, teacher_views=1, kept_share=0.6,
     )  # fmt: skip
     finished(tmp_path / "adapted", second)
     assert share_right(first.result(), known) > 0.95

@@ -11,7 +11,11 @@ from posebridge.cameras.crop import flip_map
 from posebridge.cameras.pinhole import Camera
 from posebridge.data.augment import move_points
 from posebridge.losses.keypoints import combine
-from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration, Lesson
+from posebridge.methods.geometric_reconstruction.integrated_labels import (
+    IntegratedLabels,
+    LabelIntegration,
+    PseudoTargets,
+)
 from posebridge.representations.heatmaps import encode_gaussian, image_from_map, map_from_image
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
@@ -46,33 +50,33 @@ def some_labels(count: int = 6, skeleton: Skeleton = HAND21, seed: int = 0) -> t
     ), camera(count).to("cpu")
 
 
-def lesson_of(progress: float = 0.0, **changes) -> tuple[IntegratedLabels, Lesson]:
+def pseudo_targets_of(progress: float = 0.0, **changes) -> tuple[IntegratedLabels, PseudoTargets]:
     labels = integrated(**changes)
     seen, cameras = some_labels()
-    return labels, labels.lesson(seen, Camera(cameras.K.float()), SIDE, progress)
+    return labels, labels.pseudo_targets(seen, Camera(cameras.K.float()), SIDE, progress)
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
 @pytest.mark.parametrize("progress", [0.0, 0.49, 0.5, 1.0])
 def test_masks_of_table_b(combination, progress):
     """M_2D is the teacher's confidence, M_3D the correction's; either alone, each for its own loss, or the union."""
-    _, lesson = lesson_of(progress, combination=combination)
-    in_image, in_anatomy = lesson.seen.kept, lesson.rectified.kept
+    _, targets = pseudo_targets_of(progress, combination=combination)
+    in_image, in_anatomy = targets.seen.kept, targets.rectified.kept
     assert (in_image & ~in_anatomy).any()
     assert (in_anatomy & ~in_image).any()
     if combination == "union" or (combination == "separate_then_union" and progress >= 0.5):
-        assert torch.equal(lesson.heat, in_image | in_anatomy)
-        assert torch.equal(lesson.pose, in_image | in_anatomy)
+        assert torch.equal(targets.heat, in_image | in_anatomy)
+        assert torch.equal(targets.pose, in_image | in_anatomy)
     else:
-        assert torch.equal(lesson.heat, in_image & (combination != "3d"))
-        assert torch.equal(lesson.pose, in_anatomy & (combination != "2d"))
+        assert torch.equal(targets.heat, in_image & (combination != "3d"))
+        assert torch.equal(targets.pose, in_anatomy & (combination != "2d"))
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_the_union_begins_exactly_at_its_share(share):
     for progress, union in ((share - 1e-6, False), (share, True)):
-        _, lesson = lesson_of(progress, union_from=share)
-        assert torch.equal(lesson.heat, lesson.pose) == union
+        _, targets = pseudo_targets_of(progress, union_from=share)
+        assert torch.equal(targets.heat, targets.pose) == union
 
 
 def maps_at(uv_px: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,24 +86,24 @@ def maps_at(uv_px: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
     return logits.requires_grad_(), depth[..., None, None].repeat(1, 1, MAP, MAP).requires_grad_()
 
 
-def taught_terms(combination: str, progress: float = 0.0) -> tuple[dict[str, Tensor], Tensor, Tensor, Lesson]:
-    labels, lesson = lesson_of(progress, combination=combination)
-    places = torch.full_like(lesson.seen.uv_px, SIDE / 2)
-    heat, depth = maps_at(places, lesson.seen.relative_depth + 0.3)
-    terms = labels.terms((heat, depth), lesson, STILL, SIDE)
+def taught_terms(combination: str, progress: float = 0.0) -> tuple[dict[str, Tensor], Tensor, Tensor, PseudoTargets]:
+    labels, targets = pseudo_targets_of(progress, combination=combination)
+    places = torch.full_like(targets.seen.uv_px, SIDE / 2)
+    heat, depth = maps_at(places, targets.seen.relative_depth + 0.3)
+    terms = labels.terms((heat, depth), targets, STILL, SIDE)
     assert terms.keys() == labels.config.weights.keys()
-    return terms, heat, depth, lesson
+    return terms, heat, depth, targets
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
 @pytest.mark.parametrize("progress", [0.0, 0.9])
 def test_each_term_teaches_its_own_joints(combination, progress):
-    terms, heat, depth, lesson = taught_terms(combination, progress)
-    masks = {"pseudo_heat": lesson.heat, "pseudo_pose": lesson.pose, "pseudo_depth": lesson.pose}
+    terms, heat, depth, targets = taught_terms(combination, progress)
+    masks = {"pseudo_heat": targets.heat, "pseudo_pose": targets.pose, "pseudo_depth": targets.pose}
     if combination == "2d":
-        masks |= {"pseudo_pose": torch.zeros_like(lesson.pose), "pseudo_depth": lesson.heat}
+        masks |= {"pseudo_pose": torch.zeros_like(targets.pose), "pseudo_depth": targets.heat}
     if combination == "3d":
-        masks["pseudo_heat"] = torch.zeros_like(lesson.heat)
+        masks["pseudo_heat"] = torch.zeros_like(targets.heat)
     for name, mask in masks.items():
         (learner,) = (depth,) if name == "pseudo_depth" else (heat,)
         if not mask.any():
@@ -107,25 +111,25 @@ def test_each_term_teaches_its_own_joints(combination, progress):
             assert not terms[name].requires_grad
             continue
         (gradient,) = torch.autograd.grad(terms[name], learner, retain_graph=True)
-        assert torch.equal(gradient.abs().sum((2, 3)) > 0, mask & on_the_map(lesson, name)), name
+        assert torch.equal(gradient.abs().sum((2, 3)) > 0, mask & on_the_map(targets, name)), name
 
 
-def on_the_map(lesson: Lesson, name: str) -> Tensor:
+def on_the_map(targets: PseudoTargets, name: str) -> Tensor:
     """A heat map can't be drawn of a joint that left the image; its place can be taught all the same."""
-    uv = lesson.seen.uv_px
+    uv = targets.seen.uv_px
     inside = ((uv >= -0.5) & (uv <= SIDE - 0.5)).all(-1)
     return inside if name == "pseudo_heat" else torch.ones_like(inside)
 
 
 def test_terms_by_hand():
     """Smooth L1 of places in pixels of the map, and of depths with a knee of 0.1, averaged over the joints of M_3D."""
-    labels, lesson = lesson_of(combination="separate")
-    middle = torch.full_like(lesson.seen.uv_px, SIDE / 2 - 0.5)
+    labels, targets = pseudo_targets_of(combination="separate")
+    middle = torch.full_like(targets.seen.uv_px, SIDE / 2 - 0.5)
     shift = torch.tensor([8.0, 0.0])  # 2 px of the map
     told = replace(
-        lesson, rectified=replace(lesson.rectified, uv_px=middle), seen=replace(lesson.seen, uv_px=middle + shift)
+        targets, rectified=replace(targets.rectified, uv_px=middle), seen=replace(targets.seen, uv_px=middle + shift)
     )
-    heat, depth = maps_at(middle + shift, lesson.rectified.relative_depth + 0.25)
+    heat, depth = maps_at(middle + shift, targets.rectified.relative_depth + 0.25)
     terms = labels.terms((heat, depth), told, STILL, SIDE)
     assert terms["pseudo_pose"].item() == pytest.approx(2 - 0.5, rel=1e-3)
     assert terms["pseudo_depth"].item() == pytest.approx(0.25 - 0.05, rel=1e-3)
@@ -137,12 +141,12 @@ def test_places_are_read_at_the_temperature():
     """Two peaks of 3 : 1 lie at 9 : 1 when read at a half."""
     told = {}
     for temperature in (1.0, 0.5):
-        labels, lesson = lesson_of(combination="3d", joint_temperature=temperature)
-        share = torch.full((*lesson.seen.uv_px.shape[:2], MAP, MAP), 1e-20)
+        labels, targets = pseudo_targets_of(combination="3d", joint_temperature=temperature)
+        share = torch.full((*targets.seen.uv_px.shape[:2], MAP, MAP), 1e-20)
         share[..., MAP // 2, 4], share[..., MAP // 2, 12] = 0.25, 0.75
         at_right = image_from_map(torch.tensor([12.0, float(MAP // 2)]), (SIDE, SIDE), (MAP, MAP))
-        rectified = replace(lesson.rectified, uv_px=at_right.expand_as(lesson.rectified.uv_px))
-        terms = labels.terms((share.log(), share), replace(lesson, rectified=rectified), STILL, SIDE)
+        rectified = replace(targets.rectified, uv_px=at_right.expand_as(targets.rectified.uv_px))
+        terms = labels.terms((share.log(), share), replace(targets, rectified=rectified), STILL, SIDE)
         told[temperature] = terms["pseudo_pose"].item()
     assert told[1.0] == pytest.approx(0.25 * 8 - 0.5, rel=1e-4)
     assert told[0.5] == pytest.approx(0.5 * (0.1 * 8) ** 2, rel=1e-4)
@@ -172,19 +176,19 @@ def test_a_student_that_answers_rightly_in_a_mirrored_view_has_nothing_to_learn(
     joints = with_lengths(true_poses(skeleton, 6), skeleton, labels.limits.lengths.double())
     seen = seen_of(joints, camera(6), skeleton)
     seen = PseudoLabels(seen.uv_px.float(), seen.relative_depth.float(), seen.confidence.float(), seen.kept)
-    lesson = labels.lesson(seen, Camera(camera(6).K.float()), SIDE, 0.0)
-    assert lesson.pose.all()
+    targets = labels.pseudo_targets(seen, Camera(camera(6).K.float()), SIDE, 0.0)
+    assert targets.pose.all()
     T_flip = flip_map(SIDE).repeat(6, 1, 1)
     order = list(skeleton.mirror)
     in_view = move_points(seen.uv_px, T_flip)[:, order]
     expected = SIDE - 1 - seen.uv_px[..., 0][:, order]
     torch.testing.assert_close(in_view[..., 0], expected)
-    right = labels.terms(maps_at(in_view, seen.relative_depth[:, order]), lesson, T_flip, SIDE)
+    right = labels.terms(maps_at(in_view, seen.relative_depth[:, order]), targets, T_flip, SIDE)
     assert right["pseudo_pose"] < 0.01
     assert right["pseudo_depth"] < 1e-4
     assert right["pseudo_heat"].item() == pytest.approx(math.log(2 * math.pi * math.e), abs=0.05)
     if skeleton is H36M17:
-        wrong = labels.terms(maps_at(move_points(seen.uv_px, T_flip), seen.relative_depth), lesson, T_flip, SIDE)
+        wrong = labels.terms(maps_at(move_points(seen.uv_px, T_flip), seen.relative_depth), targets, T_flip, SIDE)
         assert wrong["pseudo_pose"] > 1
         assert wrong["pseudo_depth"] > 0.01
 
@@ -193,32 +197,32 @@ def test_masks_trade_sides_in_a_mirrored_view():
     labels = integrated(H36M17, combination="separate")
     seen, cameras = some_labels(6, H36M17)
     seen = replace(seen, uv_px=seen.uv_px.clamp(2, SIDE - 3))
-    lesson = labels.lesson(seen, Camera(cameras.K.float()), SIDE, 0.0)
+    targets = labels.pseudo_targets(seen, Camera(cameras.K.float()), SIDE, 0.0)
     heat, depth = maps_at(torch.full_like(seen.uv_px, SIDE / 2), seen.relative_depth + 1)
-    terms = labels.terms((heat, depth), lesson, flip_map(SIDE).repeat(6, 1, 1), SIDE)
+    terms = labels.terms((heat, depth), targets, flip_map(SIDE).repeat(6, 1, 1), SIDE)
     order = list(H36M17.mirror)
     (gradient,) = torch.autograd.grad(terms["pseudo_heat"], heat, retain_graph=True)
-    assert torch.equal(gradient.abs().sum((2, 3)) > 0, lesson.heat[:, order])
+    assert torch.equal(gradient.abs().sum((2, 3)) > 0, targets.heat[:, order])
     (gradient,) = torch.autograd.grad(terms["pseudo_depth"], depth)
-    assert torch.equal(gradient.abs().sum((2, 3)) > 0, lesson.pose[:, order])
+    assert torch.equal(gradient.abs().sum((2, 3)) > 0, targets.pose[:, order])
 
 
-def test_a_lesson_has_no_gradient():
+def test_targets_have_no_gradient():
     labels = integrated()
     seen, cameras = some_labels()
     seen = replace(seen, uv_px=seen.uv_px.requires_grad_())
-    lesson = labels.lesson(seen, Camera(cameras.K.float()), SIDE, 0.0)
-    assert not lesson.rectified.uv_px.requires_grad
-    assert not lesson.rectified.relative_depth.requires_grad
+    targets = labels.pseudo_targets(seen, Camera(cameras.K.float()), SIDE, 0.0)
+    assert not targets.rectified.uv_px.requires_grad
+    assert not targets.rectified.relative_depth.requires_grad
 
 
 def test_what_is_taught_is_one_place_a_joint():
     """Where it was seen, but where anatomy has put what only anatomy trusts."""
-    _, lesson = lesson_of(combination="separate")
-    taught = lesson.taught()
-    only_anatomy = lesson.pose & ~lesson.heat
-    assert torch.equal(taught.uv_px[only_anatomy], lesson.rectified.uv_px[only_anatomy])
-    assert torch.equal(taught.uv_px[~only_anatomy], lesson.seen.uv_px[~only_anatomy])
-    assert torch.equal(taught.kept, lesson.heat | lesson.pose)
-    assert torch.equal(taught.by_evidence, lesson.seen.kept)
-    assert torch.equal(taught.by_anatomy, lesson.rectified.kept)
+    _, targets = pseudo_targets_of(combination="separate")
+    taught = targets.taught()
+    only_anatomy = targets.pose & ~targets.heat
+    assert torch.equal(taught.uv_px[only_anatomy], targets.rectified.uv_px[only_anatomy])
+    assert torch.equal(taught.uv_px[~only_anatomy], targets.seen.uv_px[~only_anatomy])
+    assert torch.equal(taught.kept, targets.heat | targets.pose)
+    assert torch.equal(taught.by_evidence, targets.seen.kept)
+    assert torch.equal(taught.by_anatomy, targets.rectified.kept)

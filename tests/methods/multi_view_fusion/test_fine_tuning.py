@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from methods.multi_view_fusion.test_supervised_stages import QUICK, STILL
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
 from posebridge.fitting.depth_misfit import DepthEvidence, misfit
@@ -17,7 +18,6 @@ from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
 from training.dots import ONE_CPU, with_trainer
 from training.hands import TINY, depth_context
-from training.test_depth_training import QUICK, STILL
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIG = MultiViewFusionConfig(
@@ -59,28 +59,32 @@ def moved(stage: FineTuning, *names: str) -> dict[str, bool]:
 
 def test_what_is_taught_does_not_move_its_teacher(context):
     stage = tuning(context)
-    found = moved(stage, "taught_joints", "taught_maps", "taught_model_joints", "taught_mesh")
+    found = moved(stage, "distillation_joints", "distillation_maps", "distillation_model_joints", "distillation_mesh")
     assert found == {"pixels": True, "whole": True, "fusion": False, "fused_hand": False}
 
 
 def test_a_teacher_astray_is_not_followed_far(context):
     """All views together have the joints ten metres away; what is taught of it ends a little beyond the cube."""
     stage = tuning(context)
-    calm = terms_of(stage)["taught_joints"].item()
+    calm = terms_of(stage)["distillation_joints"].item()
     with torch.no_grad():
         stage.model.fusion.offset.bias.fill_(80.0)
-    astray = terms_of(stage)["taught_joints"].item()
+    astray = terms_of(stage)["distillation_joints"].item()
     assert calm < astray < 2.5
 
 
 def test_a_fitted_teacher_teaches_the_fused_hand_as_well(context):
     plain, stage = tuning(context), tuning(context, teacher=HandFittingConfig(steps=4))
     before, after = terms_of(plain), terms_of(stage)
-    assert {*after} - {*before} == {"fused_taught_joints", "fused_taught_model_joints", "fused_taught_mesh"}
+    assert {*after} - {*before} == {
+        "fused_distillation_joints",
+        "fused_distillation_model_joints",
+        "fused_distillation_mesh",
+    }
     torch.testing.assert_close(after["fitting"], before["fitting"])
-    assert after["taught_mesh"] != before["taught_mesh"]
+    assert after["distillation_mesh"] != before["distillation_mesh"]
     assert all(value.isfinite() for value in after.values())
-    found = moved(stage, "fused_taught_mesh")
+    found = moved(stage, "fused_distillation_mesh")
     assert found["fused_hand"]
     assert not found["whole"]
 
@@ -120,7 +124,10 @@ def test_fitting_moves_the_pixels_on_whose_joints_a_hand_lies():
     [
         ("fitting_weight", {"fitting"}),
         ("cross_weight", {"cross"}),
-        ("distillation_weight", {"taught_joints", "taught_maps", "taught_model_joints", "taught_mesh"}),
+        (
+            "distillation_weight",
+            {"distillation_joints", "distillation_maps", "distillation_model_joints", "distillation_mesh"},
+        ),
         ("prior_weight", {"shape", "collision", "fused_shape", "fused_collision"}),
     ],
 )

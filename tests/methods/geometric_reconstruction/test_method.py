@@ -22,7 +22,7 @@ from methods.stick_hands import (
     plan,
     state,
     train,
-    with_redrawing,
+    with_reconstructor,
 )
 from networks.test_adain import TINY
 from posebridge.data.pairs import PairConfig
@@ -42,17 +42,23 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 SOURCE = SourceTrainingConfig(schedule=SCHEDULE, batch_size=4)
 ADAIN = AdaINStyle(replace(NARROW_VGG, widths=(4, 6, 8)), TINY, replace(SCHEDULE, steps=2), batch_size=2)
 ORDERS = {
-    "the paper's": (replace(CONFIG, style=ADAIN), ["style", "pretraining", "warm-start", "redrawer", "fine-tuning"]),
-    "a style that needs no training": (CONFIG, ["pretraining", "warm-start", "redrawer", "fine-tuning"]),
+    "the paper's": (
+        replace(CONFIG, style=ADAIN),
+        ["style", "pretraining", "warm-start", "reconstructor", "fine-tuning"],
+    ),
+    "a style that needs no training": (CONFIG, ["pretraining", "warm-start", "reconstructor", "fine-tuning"]),
     "plain training first": (
         replace(CONFIG, source=SOURCE, pretraining=None, style=None),
-        ["source", "warm-start", "redrawer", "fine-tuning"],
+        ["source", "warm-start", "reconstructor", "fine-tuning"],
     ),
     "pseudo-labels alone": (ALONE, ["pretraining", "fine-tuning"]),
-    "guided by heat maps": (with_redrawing(guide="heatmaps"), ["pretraining", "warm-start", "redrawer", "fine-tuning"]),
+    "guided by heat maps": (
+        with_reconstructor(guide="heatmaps"),
+        ["pretraining", "warm-start", "reconstructor", "fine-tuning"],
+    ),
     "a background that moves": (
         CONFIG.with_moving_background(),
-        ["pretraining", "warm-start", "redrawer", "fine-tuning"],
+        ["pretraining", "warm-start", "reconstructor", "fine-tuning"],
     ),
 }
 
@@ -83,7 +89,7 @@ def test_only_stages_that_adapt_are_chosen_from():
     plans = {}
     for stage, selection in GeometricReconstruction(CONFIG).stages(made):
         plans[stage.name] = selection
-    assert plans == {"pretraining": None, "warm-start": chosen, "redrawer": None, "fine-tuning": chosen}
+    assert plans == {"pretraining": None, "warm-start": chosen, "reconstructor": None, "fine-tuning": chosen}
 
 
 def test_each_stage_starts_where_the_one_before_ended(tmp_path):
@@ -94,12 +100,12 @@ def test_each_stage_starts_where_the_one_before_ended(tmp_path):
             start = state(run["pretraining"].result())
             assert not changed(stage.student, start)
             assert not changed(stage.teacher, start)
-        if stage.name == "redrawer":
+        if stage.name == "reconstructor":
             assert not changed(stage.network, state(run["warm-start"].result()))
         if stage.name == "fine-tuning":
             assert not changed(stage.student, state(run["warm-start"].result()))
-            assert not changed(stage.redrawer, state(run["redrawer"].result()))
-            assert stage.redrawer is not run["redrawer"].result()
+            assert not changed(stage.reconstructor, state(run["reconstructor"].result()))
+            assert stage.reconstructor is not run["reconstructor"].result()
         before = parameters(stage)
         finished(tmp_path / str(number), stage)
         assert parameters(stage) != before, f"{stage.name} has not moved its network"
@@ -107,7 +113,7 @@ def test_each_stage_starts_where_the_one_before_ended(tmp_path):
 
 def parameters(stage) -> list[float]:
     """What an optimiser alone can move, unlike batch statistics."""
-    moved = stage.redrawer if stage.name == "redrawer" else getattr(stage, "student", None) or stage.network
+    moved = stage.reconstructor if stage.name == "reconstructor" else getattr(stage, "student", None) or stage.network
     return [value.double().sum().item() for value in moved.parameters()]
 
 
@@ -184,7 +190,7 @@ def undisturbed(tmp_path_factory) -> dict[str, tuple[bytes, str]]:
     return collected(folder)
 
 
-@pytest.mark.parametrize(("name", "step"), [("redrawer", 0), ("redrawer", 2), ("fine-tuning", 0)])
+@pytest.mark.parametrize(("name", "step"), [("reconstructor", 0), ("reconstructor", 2), ("fine-tuning", 0)])
 def test_a_crash_leaves_no_trace(name, step, tmp_path, undisturbed):
     def doom(stage: Stage) -> None:
         if stage.name == name:
@@ -199,7 +205,7 @@ def test_a_crash_leaves_no_trace(name, step, tmp_path, undisturbed):
         begun[stage.name] = disturb(stage, {})
 
     train(tmp_path, watch=note)
-    order = ["pretraining", "warm-start", "redrawer", "fine-tuning"]
+    order = ["pretraining", "warm-start", "reconstructor", "fine-tuning"]
     for stage in order[: order.index(name)]:
         assert begun[stage] == []
     assert begun[name][0] == step

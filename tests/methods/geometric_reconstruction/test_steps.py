@@ -21,7 +21,7 @@ from methods.stick_hands import (
     filmed,
     network,
     state,
-    with_redrawing,
+    with_reconstructor,
 )
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
@@ -33,10 +33,10 @@ from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, 
 from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
 from posebridge.methods.geometric_reconstruction.perceptual_features import VggFeatures
 from posebridge.methods.geometric_reconstruction.pretraining import Pretraining
-from posebridge.methods.geometric_reconstruction.reconstruction_training import (
-    RedrawerTraining,
+from posebridge.methods.geometric_reconstruction.reconstructor_training import (
+    ReconstructorTraining,
     draw_same_views,
-    redraw_pairs,
+    reconstruct_pairs,
     same_view,
     soft_joints,
 )
@@ -57,14 +57,14 @@ def pretraining_stage(**changes) -> Pretraining:
     return Pretraining(config, config.pretraining, context(), network(), config.style.stylist())
 
 
-def redrawer_stage(config: GeometricReconstructionConfig = CONFIG) -> RedrawerTraining:
+def reconstructor_stage(config: GeometricReconstructionConfig = CONFIG) -> ReconstructorTraining:
     assert config.reconstruction is not None
-    return RedrawerTraining(config.geometry, config.reconstruction, context(), network())
+    return ReconstructorTraining(config.geometry, config.reconstruction, context(), network())
 
 
 def fine_tuning_stage(config: GeometricReconstructionConfig = CONFIG, phase: Phase | None = None) -> FineTuning:
-    redrawer = None if config.reconstruction is None else redrawer_stage(config).redrawer
-    return FineTuning(config, phase or Phase(config.schedule, since=0.5), context(), network(), None, redrawer)
+    reconstructor = None if config.reconstruction is None else reconstructor_stage(config).reconstructor
+    return FineTuning(config, phase or Phase(config.schedule, since=0.5), context(), network(), None, reconstructor)
 
 
 def batches(stage: Stage, number: int = 0) -> dict:
@@ -80,9 +80,9 @@ def test_no_label_of_the_target_can_enter():
     frames = filmed().take(torch.tensor([0, 1, 2, 3]))
     with pytest.raises(AssertionError):
         stage.terms({**given, "target": frames}, generator_for(0, 0))
-    redrawing = with_trainer(redrawer_stage())
+    stage = with_trainer(reconstructor_stage())
     with pytest.raises(AssertionError):
-        redrawing.terms({"pairs": frames}, generator_for(0, 0))
+        stage.terms({"pairs": frames}, generator_for(0, 0))
     with pytest.raises(ValueError, match="target"):
         FineTuning(CONFIG, Phase(SCHEDULE), context(target=None), network(), None)
     assert CONFIG.pretraining is not None
@@ -135,38 +135,38 @@ def test_pretraining_sees_every_image_in_both_looks():
 
 
 @pytest.mark.parametrize("guide", ["bones", "heatmaps"])
-def test_only_the_redrawer_trains_in_its_stage(guide, tmp_path):
-    stage = redrawer_stage(with_redrawing(guide=guide))
+def test_only_the_reconstructor_trains_in_its_stage(guide, tmp_path):
+    stage = reconstructor_stage(with_reconstructor(guide=guide))
     before = {name: state(module) for name, module in stage.named_children()}
-    assert before.keys() == {"network", "redrawer", "compare"}
+    assert before.keys() == {"network", "reconstructor", "compare"}
     finished(tmp_path, stage)
     assert not changed(stage.network, before["network"])  # nor its statistics of batches
     assert not changed(stage.compare, before["compare"])
-    moved = changed(stage.redrawer, before["redrawer"])
-    parameters = {name for name, _ in stage.redrawer.named_parameters()}
+    moved = changed(stage.reconstructor, before["reconstructor"])
+    parameters = {name for name, _ in stage.reconstructor.named_parameters()}
     assert len(moved & parameters) > 0.8 * len(parameters)
-    assert stage.result() is stage.redrawer
+    assert stage.result() is stage.reconstructor
 
 
 def test_initial_weights_are_the_same_whatever_was_drawn_before():
-    """Features that are not trained as well: those of fine-tuning are those that the redrawer has learnt by."""
+    """Features that are not trained as well: those of fine-tuning are those that the reconstructor has learnt by."""
     features = VggFeatures(replace(NARROW_VGG, widths=(4, 6), depths=(1, 1)))
     config = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, features=features))
     torch.manual_seed(1)
-    one = redrawer_stage(config)
+    one = reconstructor_stage(config)
     torch.rand(17)
-    assert not changed(redrawer_stage(config).redrawer, state(one.redrawer))
+    assert not changed(reconstructor_stage(config).reconstructor, state(one.reconstructor))
     torch.rand(17)
     assert not changed(fine_tuning_stage(config).compare, state(one.compare))
-    other = RedrawerTraining(config.geometry, config.reconstruction, context(seed=6), network())
-    assert changed(other.redrawer, state(one.redrawer))
+    other = ReconstructorTraining(config.geometry, config.reconstruction, context(seed=6), network())
+    assert changed(other.reconstructor, state(one.reconstructor))
 
 
-def test_a_redrawer_learns_from_videos_of_the_source_by_their_true_joints():
+def test_a_reconstructor_learns_from_videos_of_the_source_by_their_true_joints():
     """Half of the pairs; and in a view that mirrors, labels trade sides as joints of a prediction do."""
     config = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, source_videos=True, batch_pairs=4))
-    stage, asked = with_trainer(redrawer_stage(config)), []
-    stage.redrawer.register_forward_pre_hook(lambda _, inputs: asked.append(inputs))
+    stage, asked = with_trainer(reconstructor_stage(config)), []
+    stage.reconstructor.register_forward_pre_hook(lambda _, inputs: asked.append(inputs))
     given = batches(stage)
     assert {name: len(batch) for name, batch in given.items()} == {"pairs": 4, "source_pairs": 4}
     assert type(given["pairs"]) is UnlabelledBatch
@@ -201,7 +201,7 @@ def test_soft_joints_are_in_pixels_of_the_image():
 
 
 class Copier(torch.nn.Module):
-    """In place of a redrawer: notes what it is asked for."""
+    """In place of a reconstructor: notes what it is asked for."""
 
     def forward(self, base: Tensor, uv_base: Tensor, uv_driving: Tensor, T_base_driving: Tensor):
         self.asked = (base, uv_base, uv_driving, T_base_driving)
@@ -214,7 +214,7 @@ def test_a_pair_is_its_base_frame_and_its_driving_joints():
     T[2, 0, 2] = 5.0  # the first driving crop shows what lies 5 px to the left
     frames = replace(frames, T_crop_file=T)
     uv = torch.rand(4, 21, 2)
-    base, uv_base, uv_driving, T_base_driving = redraw_pairs(Copier(), frames, uv)
+    base, uv_base, uv_driving, T_base_driving = reconstruct_pairs(Copier(), frames, uv)
     assert torch.equal(base, frames.rgb[:2])
     assert torch.equal(uv_base, uv[:2])
     assert torch.equal(uv_driving, uv[2:])
@@ -236,12 +236,12 @@ def test_fine_tuning_terms_are_named_as_their_weights():
     assert len(full.streams["target"].batch(0)) == len(alone.streams["target"].batch(0)) == CONFIG.batch_size
 
 
-@pytest.mark.parametrize("config", [CONFIG, with_redrawing(guide="heatmaps"), CONFIG.with_moving_background()],
+@pytest.mark.parametrize("config", [CONFIG, with_reconstructor(guide="heatmaps"), CONFIG.with_moving_background()],
                          ids=["bones", "heatmaps", "affine"])  # fmt: skip
-def test_reconstruction_moves_the_student_and_the_redrawer_and_nobody_else(config):
+def test_reconstruction_moves_the_student_and_the_reconstructor_and_nobody_else(config):
     stage = with_trainer(fine_tuning_stage(config))
     stage.terms(batches(stage), generator_for(0, 0))["reconstruction"].backward()
-    for module in (stage.student.encoder, stage.student.head, stage.redrawer):
+    for module in (stage.student.encoder, stage.student.head, stage.reconstructor):
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
     assert stage.compare is not None
     for module in (stage.teacher, stage.compare):
@@ -255,9 +255,9 @@ def test_who_trains_in_fine_tuning(tmp_path):
     before = {name: state(module) for name, module in stage.named_children()}
     finished(tmp_path, stage)
     assert {id(p) for p in stage.trained() if p.requires_grad} == {
-        id(p) for module in (stage.student, stage.redrawer) for p in module.parameters()
+        id(p) for module in (stage.student, stage.reconstructor) for p in module.parameters()
     }
-    assert changed(stage.redrawer, before["redrawer"])
+    assert changed(stage.reconstructor, before["reconstructor"])
     assert changed(stage.student, before["student"])
     assert changed(stage.teacher, before["teacher"])
     assert not changed(stage.compare, before["compare"])
@@ -265,11 +265,11 @@ def test_who_trains_in_fine_tuning(tmp_path):
     assert not any(p.requires_grad for p in stage.teacher.parameters())
 
 
-def test_the_redrawer_that_is_handed_over_stays(tmp_path):
-    redrawer = redrawer_stage().redrawer
-    before = state(redrawer)
-    finished(tmp_path, FineTuning(CONFIG, Phase(SCHEDULE), context(), network(), None, redrawer))
-    assert not changed(redrawer, before)
+def test_the_reconstructor_that_is_handed_over_stays(tmp_path):
+    reconstructor = reconstructor_stage().reconstructor
+    before = state(reconstructor)
+    finished(tmp_path, FineTuning(CONFIG, Phase(SCHEDULE), context(), network(), None, reconstructor))
+    assert not changed(reconstructor, before)
 
 
 def test_the_teacher_follows_by_the_formula(tmp_path):
@@ -285,8 +285,8 @@ def test_the_teacher_follows_by_the_formula(tmp_path):
 def test_the_union_counts_from_the_start_of_the_warm_start(since, until, tmp_path):
     """Warm start and the rest are parts of one fine-tuning; lessons are told its progress."""
     stage = fine_tuning_stage(ALONE, Phase(SCHEDULE, since, until))
-    told, lesson = [], stage.integrated.lesson
-    stage.integrated.lesson = lambda *args: told.append(args[-1]) or lesson(*args)
+    told, targets = [], stage.integrated.pseudo_targets
+    stage.integrated.pseudo_targets = lambda *args: told.append(args[-1]) or targets(*args)
     finished(tmp_path, stage)
     expected = [since + (until - since) * step / STEPS for step in range(STEPS)]
     assert told == pytest.approx(expected)
@@ -333,7 +333,7 @@ def test_looking_at_what_is_taught_changes_nothing():
 def test_no_layer_runs_twice_on_the_same_images():
     """The student sees source and target, the teacher the target; of a redrawn pair all is computed once."""
     stage = with_trainer(fine_tuning_stage())
-    expected = {stage.student: 2, stage.teacher: 1, stage.redrawer: 1, stage.compare: 2 * 2}  # scales, images
+    expected = {stage.student: 2, stage.teacher: 1, stage.reconstructor: 1, stage.compare: 2 * 2}  # scales, images
     runs = {run: dict.fromkeys(_layers(run), 0) for run in expected}
     for counts in runs.values():
         for layer in counts:
@@ -356,18 +356,18 @@ def test_every_row_of_table_b_trains(combination):
     assert (terms["pseudo_heat"] > 0) == (combination != "3d")
 
 
-def test_a_redrawer_trains_on_what_a_network_predicts(tmp_path):
+def test_a_reconstructor_trains_on_what_a_network_predicts(tmp_path):
     """Its loss falls, though joints are those of an untrained network."""
     schedule = replace(SCHEDULE, steps=30, learning_rate=5e-3)
     config = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, schedule=schedule, batch_pairs=4))
-    stage = redrawer_stage(config)
-    before = copy.deepcopy(stage.redrawer)
+    stage = reconstructor_stage(config)
+    before = copy.deepcopy(stage.reconstructor)
     finished(tmp_path, stage)
     view = stage.streams["pairs"].batch(0)
     with_trainer(stage)
     losses = []
-    for redrawer in (before, stage.redrawer):
-        stage.redrawer = redrawer.eval()
+    for reconstructor in (before, stage.reconstructor):
+        stage.reconstructor = reconstructor.eval()
         with torch.no_grad():
             losses.append(stage.terms({"pairs": view}, generator_for(0, 0))["reconstruction"].item())
     assert losses[1] < 0.9 * losses[0]

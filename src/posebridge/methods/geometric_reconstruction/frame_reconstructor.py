@@ -24,7 +24,7 @@ from posebridge.skeletons.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
-class RedrawingConfig:
+class FrameReconstructorConfig:
     """Defaults are the paper's, for images of 256 px."""
 
     guide: Literal["bones", "heatmaps"] = "bones"  # heatmaps: without the warp, the ablation L_heatmap of Table 3(a)
@@ -36,7 +36,7 @@ class RedrawingConfig:
 
 
 @dataclass(frozen=True)
-class Redrawn:
+class ReconstructedFrames:
     """B driving frames, redrawn. What a guide by heat maps doesn't have is None."""
 
     image: Float[Tensor, "B 3 H W"]
@@ -45,10 +45,10 @@ class Redrawn:
     inpainting: Float[Tensor, "B 1 h w"] | None = None
 
 
-class Redrawer(nn.Module):
+class FrameReconstructor(nn.Module):
     """Warping estimation and generation for the bones of a skeleton."""
 
-    def __init__(self, config: RedrawingConfig, skeleton: Skeleton):
+    def __init__(self, config: FrameReconstructorConfig, skeleton: Skeleton):
         super().__init__()
         self.config = config
         self.bones = skeleton.bones
@@ -64,7 +64,7 @@ class Redrawer(nn.Module):
         uv_base_px: Float[Tensor, "B K 2"],
         uv_driving_px: Float[Tensor, "B K 2"],
         T_base_driving: Float[Tensor, "B 3 3"],
-    ) -> Redrawn:
+    ) -> ReconstructedFrames:
         """The driving frame as the joints tell it; ``T_base_driving`` is where the background of the driving frame
         lies in the base frame, both in pixels of the images, as ``still_background`` gives it.
         """
@@ -73,7 +73,7 @@ class Redrawer(nn.Module):
         joints = [map_from_image(uv, size, (height, width)) for uv in (uv_base_px, uv_driving_px)]
         if isinstance(self.generator, HeatmapGenerator):
             heat = [encode_gaussian(uv, height, width, self.config.heat_sigma)[0] for uv in joints]
-            return Redrawn(self.generator(base, *heat).to(base.dtype))
+            return ReconstructedFrames(self.generator(base, *heat).to(base.dtype))
         small = F.interpolate(base, (height, width), mode="area")
         with torch.autocast(base.device.type, enabled=False):  # places need full precision, networks need not
             bones = [draw_bones(uv, self.bones, height, width, self.config.bone_sigma) for uv in joints]
@@ -82,7 +82,7 @@ class Redrawer(nn.Module):
             T_grid = resize_map(width / size[1], height / size[0]).to(T_base_driving)
             places = self._places(warping, bones, T_grid @ T_base_driving @ inverse_map(T_grid))
         image = self.generator(base, places, warping.inpainting).to(base.dtype)
-        return Redrawn(image, warping.masks, places, warping.inpainting)
+        return ReconstructedFrames(image, warping.masks, places, warping.inpainting)
 
     def _places(
         self, warping: Warping, bones: Sequence[BoneMaps], T_base_driving: Float[Tensor, "B 3 3"]

@@ -1,0 +1,100 @@
+"""Pseudo-labels from a slow teacher: augmented views, style transfer, agreement (UniFrame, Kim et al., ECCV 2022).
+
+Every view is a known affine map of pixels. Joints pass between views by composed maps; no image is warped back.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from posebridge.cameras.crop import inverse_map
+from posebridge.contracts.batch import Observation, UnlabelledBatch
+from posebridge.data.augment import draw_views, move
+from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.rendering.photometry import apply_appearance
+from posebridge.representations.pose_maps import PoseMaps
+from posebridge.training.pseudo_labels import PseudoLabels, keep_most_confident, look
+from posebridge.training.source_training import Augmentation
+from posebridge.training.stage import MapPair
+from posebridge.training.style import Stylist, restyle_some
+
+
+class PseudoLabellerConfig(Augmentation, Protocol):
+    """The part of a method's config that says how pseudo-labels are made."""
+
+    @property
+    def kept_share(self) -> float:
+        """Fraction of a batch's joints that are kept: the most confident ones."""
+        ...
+
+    @property
+    def teacher_views(self) -> int:
+        """Number of augmented views of each frame; with two or more, their agreement scales the confidence."""
+        ...
+
+    @property
+    def agreement_frac(self) -> float:
+        """Deviation between views, as a fraction of the image side, at which confidence falls to exp(-1/2)."""
+        ...
+
+    @property
+    def target_to_source(self) -> float:
+        """Probability that the teacher's images take the source's style."""
+        ...
+
+
+@dataclass(frozen=True)
+class PseudoLabeller:
+    """Makes pseudo-labels from a teacher's output, one batch at a time."""
+
+    config: PseudoLabellerConfig
+    maps: PoseMaps
+    mirror: Sequence[int]
+    stylist: Stylist | None
+
+    @torch.no_grad()
+    def label(
+        self,
+        teacher: Callable[[Tensor], MapPair],
+        target: UnlabelledBatch,
+        source_images: Tensor,
+        generator: Generator,
+    ) -> PseudoLabels:
+        """Pseudo-labels in pixels of the un-augmented crops. ``teacher`` maps images to heat maps and depth maps."""
+        views = []
+        for _ in range(self.config.teacher_views):
+            T_view = self.draw_views(target, generator)
+            view = move(target, T_view).rgb
+            image = restyle_some(self.stylist, view, source_images, self.config.target_to_source, generator)
+            image = apply_appearance(image, self.config.appearance, generator)
+            views.append(look(teacher, self.maps, image).seen_through(inverse_map(T_view), self.mirror))
+        return self.merge(views, target.rgb.shape[-1])
+
+    def merge(self, views: Sequence[PseudoLabels], image_px: int) -> PseudoLabels:
+        """Mean over the views. Confidence is their geometric mean, scaled by their agreement."""
+        uv = torch.stack([labels.uv_px for labels in views])
+        confidence = torch.stack([labels.confidence for labels in views]).prod(0) ** (1 / len(views))
+        if len(views) > 1:
+            deviation = (uv - uv.mean(0)).norm(dim=-1).mean(0) / (self.config.agreement_frac * image_px)
+            confidence = confidence * torch.exp(-0.5 * deviation.square())
+        depth = torch.stack([labels.relative_depth for labels in views]).mean(0)
+        kept = keep_most_confident(confidence, self.config.kept_share)
+        return PseudoLabels(uv.mean(0), depth, confidence, kept)
+
+    def draw_views(self, batch: Observation, generator: Generator) -> Tensor:
+        """A random view of each sample, (B, 3, 3): pixels of the crop to pixels of the view."""
+        return draw_views(self.config.geometry, len(batch), batch.rgb.shape[-1], generator, batch.rgb.device)
+
+    def label_unaugmented(self, teacher: PoseResNet, frames: UnlabelledBatch) -> PseudoLabels:
+        """Pseudo-labels of the frames as they are, without augmentation."""
+        parts = [look(teacher, self.maps, part) for part in frames.rgb.split(64)]
+        confidence = torch.cat([part.confidence for part in parts])
+        return PseudoLabels(
+            torch.cat([part.uv_px for part in parts]),
+            torch.cat([part.relative_depth for part in parts]),
+            confidence,
+            keep_most_confident(confidence, self.config.kept_share),
+        )

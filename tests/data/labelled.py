@@ -81,12 +81,12 @@ def set_index(count: int, coding: ImageCoding | None = None, seed: int = 0) -> S
 
 
 def write_set(
-    folder: Path, count: int, index: SetIndex | None = None, told: Callable[[int], None] = lambda chunk: None
+    folder: Path, count: int, index: SetIndex | None = None, on_progress: Callable[[int], None] = lambda chunk: None
 ) -> ShardWriter:
-    """A set in which chunk c is ``rgb_batch`` of seed c; ``told`` hears of each chunk before it is made."""
+    """A set in which chunk c is ``rgb_batch`` of seed c; ``on_progress`` is called before each chunk."""
     with ShardWriter(folder, index or set_index(count)) as writer:
         for piece in writer.missing():
-            told(piece.chunk)
+            on_progress(piece.chunk)
             batch = rgb_batch(seed=piece.chunk)[: piece.samples]
             writer.add(piece, encode_piece(batch, piece.chunk * CHUNK, writer.index.coding))
     return writer

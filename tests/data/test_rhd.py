@@ -13,7 +13,7 @@ from posebridge.cameras.pinhole import apply_affine
 from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.rhd import RHD
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 
@@ -89,7 +89,9 @@ def test_visibility_follows_its_joint(root):
 
 
 def test_left_hands_become_right_ones(root):
-    batch = Held(LabelledCrops(RHD(root), CropConfig(96, hand="annotated"))[i] for i in range(4)).part(slice(0, 4))
+    batch = InMemoryDataset(LabelledCrops(RHD(root), CropConfig(96, hand="annotated"))[i] for i in range(4)).part(
+        slice(0, 4)
+    )
     determinants = torch.linalg.det(batch.T_crop_file)
     assert (determinants < 0).tolist() == ["left" in key for key in batch.key]
     torch.testing.assert_close(batch.camera.project(batch.joints_m), batch.uv_px, atol=2e-3, rtol=0)

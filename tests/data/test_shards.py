@@ -127,9 +127,9 @@ def stop_at(chunk: int):
 @pytest.mark.parametrize("chunk", [0, 1, 2, 3, 5])
 def test_what_was_made_before_a_stop_is_not_made_again(whole, tmp_path, chunk):
     with contextlib.suppress(StopError):
-        write_set(tmp_path, COUNT, told=stop_at(chunk))
+        write_set(tmp_path, COUNT, on_progress=stop_at(chunk))
     made: list[int] = []
-    write_set(tmp_path, COUNT, told=made.append)
+    write_set(tmp_path, COUNT, on_progress=made.append)
     assert made == list(range(chunk, 6))
     assert contents(tmp_path) == contents(whole)
 
@@ -155,7 +155,7 @@ def test_kill_in_a_write(whole, tmp_path, write):
         held = sum(path.suffix == ".piece" and path.name[0] != "." for path in tmp_path.rglob("*"))
         finished = load_index(tmp_path).samples // CHUNK
         made: list[int] = []
-        assert write_set(tmp_path, COUNT, told=made.append).damaged == {}
+        assert write_set(tmp_path, COUNT, on_progress=made.append).damaged == {}
         assert len(made) == 6 - finished - held
     else:
         write_set(tmp_path, COUNT)
@@ -164,11 +164,11 @@ def test_kill_in_a_write(whole, tmp_path, write):
 
 def test_a_piece_that_was_damaged_is_made_again(whole, tmp_path):
     with contextlib.suppress(StopError):
-        write_set(tmp_path, COUNT, told=stop_at(1))
+        write_set(tmp_path, COUNT, on_progress=stop_at(1))
     (piece,) = (tmp_path / "pieces").iterdir()
     flip(piece, 700)
     made: list[int] = []
-    write_set(tmp_path, COUNT, told=made.append)
+    write_set(tmp_path, COUNT, on_progress=made.append)
     assert made == list(range(6))
     assert contents(tmp_path) == contents(whole)
 
@@ -183,7 +183,7 @@ def test_a_damaged_shard_is_made_again(whole, copied, how):
     else:
         path.unlink()
     made: list[int] = []
-    writer = write_set(copied, COUNT, told=made.append)
+    writer = write_set(copied, COUNT, on_progress=made.append)
     assert made == [2, 3]
     assert list(writer.damaged) == ["shard-000001.tar"]
     assert contents(copied) == contents(whole)
@@ -194,9 +194,9 @@ def test_a_set_grows(whole, tmp_path):
     first = (tmp_path / "shard-000000.tar").stat()
     made: list[int] = []
     with contextlib.suppress(StopError):
-        write_set(tmp_path, COUNT, told=stop_at(3))
+        write_set(tmp_path, COUNT, on_progress=stop_at(3))
     assert len(ShardedSet(tmp_path)) == SHARD + 1  # what was there stays until there is more
-    write_set(tmp_path, COUNT, told=made.append)
+    write_set(tmp_path, COUNT, on_progress=made.append)
     assert made == [3, 4, 5]
     assert contents(tmp_path) == contents(whole)
     assert (tmp_path / "shard-000000.tar").stat().st_mtime_ns == first.st_mtime_ns
@@ -204,16 +204,16 @@ def test_a_set_grows(whole, tmp_path):
 
 def test_a_set_does_not_shrink(whole, copied):
     made: list[int] = []
-    assert write_set(copied, 3, told=made.append).index.count == COUNT
+    assert write_set(copied, 3, on_progress=made.append).index.count == COUNT
     assert made == []
     assert contents(copied) == contents(whole)
 
 
 def test_fewer_samples_than_were_begun(whole, tmp_path):
     with contextlib.suppress(StopError):
-        write_set(tmp_path, 100 * SHARD, told=stop_at(5))
+        write_set(tmp_path, 100 * SHARD, on_progress=stop_at(5))
     made: list[int] = []
-    write_set(tmp_path, COUNT, told=made.append)
+    write_set(tmp_path, COUNT, on_progress=made.append)
     assert made == [5]
     assert contents(tmp_path) == contents(whole)
 
@@ -254,7 +254,7 @@ def test_full_disk(whole, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     made: list[int] = []
-    write_set(tmp_path, COUNT, told=made.append)
+    write_set(tmp_path, COUNT, on_progress=made.append)
     assert made == [2, 3, 4, 5]
     assert contents(tmp_path) == contents(whole)
 

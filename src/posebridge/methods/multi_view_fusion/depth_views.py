@@ -10,7 +10,7 @@ from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBat
 from posebridge.data.augment import GeometryConfig, draw_views
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.erase import erased
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.sets import SetStream
 from posebridge.data.streams import Stream
 from posebridge.draw import uniform
@@ -38,8 +38,8 @@ class DepthContext:
     new_model: Callable[[], DepthHandModel]
     hand: ParametricHand
     cube_m: float
-    source: Held[LabelledBatch]
-    target: Held[UnlabelledBatch] | None
+    source: InMemoryDataset[LabelledBatch]
+    target: InMemoryDataset[UnlabelledBatch] | None
     seed: int
     workers: int = 0
 

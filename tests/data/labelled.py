@@ -16,7 +16,7 @@ SIZE, JOINTS, CHUNK, SHARD = 12, 5, 4, 8
 
 
 def rgb_batch(count: int = CHUNK, seed: int = 0) -> LabelledBatch:
-    """Colour images with depth, mask and joints, of one lens with distortion."""
+    """Colour images with depth, masks and joints, of one lens with distortion."""
     draw = torch.Generator().manual_seed(seed)
     depth_m = 0.3 + torch.rand(count, SIZE, SIZE, generator=draw)
     mask = torch.rand(count, SIZE, SIZE, generator=draw) < 0.5
@@ -29,12 +29,13 @@ def rgb_batch(count: int = CHUNK, seed: int = 0) -> LabelledBatch:
         key=tuple(f"studio-{seed}-{i:08d}" for i in range(count)),
         camera=Camera(torch.randn(count, 3, 3, generator=draw), torch.randn(count, 5, generator=draw)),
         T_crop_file=torch.randn(count, 3, 3, generator=draw),
-        depth_m=torch.where(mask, depth_m, 0.0),
+        depth_label_m=torch.where(mask, depth_m, 0.0),
         uv_px=50 * torch.randn(count, JOINTS, 2, generator=draw),
         valid=valid,
         visible=valid & (torch.rand(count, JOINTS, generator=draw) < 0.5),
         joints_m=joints_m,
         mask=mask,
+        hand_mask=mask & (depth_m < 0.8),
         vertices_m=torch.randn(count, 7, 3, generator=draw),
         angles_rad=torch.randn(count, 4, generator=draw),
         phenotypes=torch.rand(count, 6, generator=draw),
@@ -45,9 +46,12 @@ def depth_batch(sets: int = 2, views: int = 3) -> LabelledBatch:
     """Depth alone, of several calibrated views."""
     count = sets * views
     draw = torch.Generator().manual_seed(1)
+    colour = rgb_batch(count)
     return replace(
-        rgb_batch(count),
+        colour,
         image=None,
+        depth_m=colour.depth_label_m,
+        depth_label_m=None,
         T_crop_file=None,
         vertices_m=None,
         key=tuple(f"street-0-{i // views:08d}_{i % views}" for i in range(count)),
@@ -66,8 +70,9 @@ def video_batch(count: int = 4) -> LabelledBatch:
     return replace(
         batch,
         camera=Camera(batch.camera.K),
-        depth_m=None,
+        depth_label_m=None,
         mask=None,
+        hand_mask=None,
         vertices_m=None,
         joints_m=None,
         key=tuple(f"street-0-{i // 2:06d}_{i % 2:06d}" for i in range(count)),

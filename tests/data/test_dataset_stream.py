@@ -182,7 +182,7 @@ def test_an_error_of_a_worker_is_one_line(workers, skipped):
     crops = UnlabelledCrops(Numbers(4), CropConfig(SIDE, hand="annotated"))
     with pytest.raises(InputError) as raised:
         list(ordered_batches(crops, 2, skipped, workers))
-    assert str(raised.value) == "0: nothing tells which hand this is; say left or right for all frames"
+    assert str(raised.value) == "0: the frame isn't labelled left or right; choose left or right for all frames"
 
 
 def people() -> PersonSequences:

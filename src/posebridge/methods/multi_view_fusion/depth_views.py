@@ -68,5 +68,5 @@ class DrawnViews:
         device = views.depth_m.device
         T = draw_views(config.geometry, len(views), views.depth_m.shape[-1], generator, device)
         shift = 2 * uniform(generator, -config.shift, config.shift, len(views)).to(device)
-        whole = views.moved(T, shift)
+        whole = views.warped(T, shift)
         return cls(whole, whole.with_depth(erased(whole.depth_m, generator, config.erased_share)))

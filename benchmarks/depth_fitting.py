@@ -27,8 +27,8 @@ from posebridge.geometry.alignment import fit_similarity
 from posebridge.methods.multi_view_fusion.supervised_stages import true_hand
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.weights import load_weights
-from posebridge.recipes.depth_fusion import SMALL, DepthTarget, hold_hands
-from posebridge.recipes.track import HELD_OUT
+from posebridge.recipes.depth_fusion import SMALL, DepthTarget, load_hands
+from posebridge.recipes.track import TEST_SEED
 from posebridge.skeletons.hand import HAND21
 
 _ASTRAY_DEG = 45.0
@@ -83,7 +83,7 @@ def table(options: Options) -> str:
     config = HandFittingConfig(options.steps)
     lines = ["| mm | " + " | ".join(_COLUMNS) + " |", "|---" * (1 + len(_COLUMNS)) + "|"]
     for number, look in enumerate(("studio", *options.targets)):
-        batch = hold_hands(SMALL, look, options.sets, HELD_OUT + min(number, 1), lambda _: None).all()
+        batch = load_hands(SMALL, look, options.sets, TEST_SEED + min(number, 1), lambda _: None).all()
         views = CubeViews.of(batch, SMALL.cube_m)
         evidence = DepthEvidence.of(views, config.evidence, generator_for(0, 1))
         single, fused = _hands(model.eval(), batch, views)

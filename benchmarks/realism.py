@@ -15,8 +15,8 @@ import numpy as np
 import tyro
 
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.data.held import Held
-from posebridge.data.streams import HeldStream
+from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.streams import ShuffledStream
 from posebridge.data.target import TargetConfig, open_target
 from posebridge.deployment.model_file import ModelSpec
 from posebridge.deployment.predictor import Predictor
@@ -25,7 +25,7 @@ from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.recipes.hand_rgb import SMALL
 from posebridge.recipes.pipeline import joints_of_source, network_maker, predict, train
-from posebridge.recipes.track import hold_renders
+from posebridge.recipes.track import load_renders
 from posebridge.representations.pose25d import reference_length
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import STREET, STUDIO, HandDomain
@@ -94,7 +94,7 @@ class Benchmark:
 
 
 def run(config: Benchmark) -> list[dict[str, Any]]:
-    real = Held(open_target(TargetConfig(config.images, hand=config.hand, size_px=SMALL.size_px))).all()
+    real = InMemoryDataset(open_target(TargetConfig(config.images, hand=config.hand, size_px=SMALL.size_px))).all()
     truth = KeypointSet.load(config.labels)
     rows = []
     for seed in range(config.first_seed, config.first_seed + config.seeds):
@@ -113,12 +113,12 @@ def run(config: Benchmark) -> list[dict[str, Any]]:
 
 def train_on(domain: HandDomain, name: str, seed: int, config: Benchmark) -> tuple[PoseResNet, float]:
     """A source-only network, and the mean length of the reference bone in metres."""
-    samples = hold_renders(Samples(domain, SMALL.size_px, seed).chunks(config.samples), SMALL.maps, lambda count: None)
+    samples = load_renders(Samples(domain, SMALL.size_px, seed).chunks(config.samples), SMALL.maps, lambda count: None)
     schedule: Schedule = replace(SMALL.source.schedule, steps=config.steps)
     source = replace(SMALL.source, schedule=schedule)
 
-    def stream(batch_size: int) -> HeldStream:
-        return HeldStream(samples, batch_size, seed)
+    def stream(batch_size: int) -> ShuffledStream:
+        return ShuffledStream(samples, batch_size, seed)
 
     context = Context(
         new_network=network_maker(SMALL.network, seed),

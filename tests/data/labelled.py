@@ -16,7 +16,7 @@ SIZE, JOINTS, CHUNK, SHARD = 12, 5, 4, 8
 
 
 def rgb_batch(count: int = CHUNK, seed: int = 0) -> LabelledBatch:
-    """Colour images with depth, mask and joints, of one lens with distortion."""
+    """Colour images with depth, masks and joints, of one lens with distortion."""
     draw = torch.Generator().manual_seed(seed)
     depth_m = 0.3 + torch.rand(count, SIZE, SIZE, generator=draw)
     mask = torch.rand(count, SIZE, SIZE, generator=draw) < 0.5
@@ -29,12 +29,13 @@ def rgb_batch(count: int = CHUNK, seed: int = 0) -> LabelledBatch:
         key=tuple(f"studio-{seed}-{i:08d}" for i in range(count)),
         camera=Camera(torch.randn(count, 3, 3, generator=draw), torch.randn(count, 5, generator=draw)),
         T_crop_file=torch.randn(count, 3, 3, generator=draw),
-        depth_m=torch.where(mask, depth_m, 0.0),
+        depth_label_m=torch.where(mask, depth_m, 0.0),
         uv_px=50 * torch.randn(count, JOINTS, 2, generator=draw),
         valid=valid,
         visible=valid & (torch.rand(count, JOINTS, generator=draw) < 0.5),
         joints_m=joints_m,
         mask=mask,
+        hand_mask=mask & (depth_m < 0.8),
         vertices_m=torch.randn(count, 7, 3, generator=draw),
         angles_rad=torch.randn(count, 4, generator=draw),
         phenotypes=torch.rand(count, 6, generator=draw),
@@ -45,9 +46,12 @@ def depth_batch(sets: int = 2, views: int = 3) -> LabelledBatch:
     """Depth alone, of several calibrated views."""
     count = sets * views
     draw = torch.Generator().manual_seed(1)
+    colour = rgb_batch(count)
     return replace(
-        rgb_batch(count),
+        colour,
         image=None,
+        depth_m=colour.depth_label_m,
+        depth_label_m=None,
         T_crop_file=None,
         vertices_m=None,
         key=tuple(f"street-0-{i // views:08d}_{i % views}" for i in range(count)),
@@ -66,8 +70,9 @@ def video_batch(count: int = 4) -> LabelledBatch:
     return replace(
         batch,
         camera=Camera(batch.camera.K),
-        depth_m=None,
+        depth_label_m=None,
         mask=None,
+        hand_mask=None,
         vertices_m=None,
         joints_m=None,
         key=tuple(f"street-0-{i // 2:06d}_{i % 2:06d}" for i in range(count)),
@@ -81,12 +86,12 @@ def set_index(count: int, coding: ImageCoding | None = None, seed: int = 0) -> S
 
 
 def write_set(
-    folder: Path, count: int, index: SetIndex | None = None, told: Callable[[int], None] = lambda chunk: None
+    folder: Path, count: int, index: SetIndex | None = None, on_progress: Callable[[int], None] = lambda chunk: None
 ) -> ShardWriter:
-    """A set in which chunk c is ``rgb_batch`` of seed c; ``told`` hears of each chunk before it is made."""
+    """A set in which chunk c is ``rgb_batch`` of seed c; ``on_progress`` is called before each chunk."""
     with ShardWriter(folder, index or set_index(count)) as writer:
         for piece in writer.missing():
-            told(piece.chunk)
+            on_progress(piece.chunk)
             batch = rgb_batch(seed=piece.chunk)[: piece.samples]
             writer.add(piece, encode_piece(batch, piece.chunk * CHUNK, writer.index.coding))
     return writer

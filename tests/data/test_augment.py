@@ -42,7 +42,7 @@ def _batch(count: int = 16, joints: int = 5) -> LabelledBatch:
         key=tuple(map(str, range(count))),
         camera=camera,
         T_crop_file=torch.eye(3).repeat(count, 1, 1) * torch.tensor([0.5, 0.5, 1.0]),
-        depth_m=torch.full((count, SIZE, SIZE), 0.5),
+        depth_label_m=torch.full((count, SIZE, SIZE), 0.5),
         uv_px=uv_px,
         valid=torch.ones(count, joints, dtype=torch.bool),
         visible=torch.ones(count, joints, dtype=torch.bool),
@@ -53,7 +53,7 @@ def _batch(count: int = 16, joints: int = 5) -> LabelledBatch:
 
 def test_joints_follow_drawn_dots_to_a_hundredth_of_a_pixel(views):
     batch = _batch()
-    moved = augment.move(batch, views)
+    moved = augment.warp_batch(batch, views)
     whole = ((moved.uv_px[:, :3] > 20) & (moved.uv_px[:, :3] < SIZE - 21)).all(-1)
     assert whole.sum() > 20
     error = (_centroid(moved.image) - moved.uv_px[:, :3]).abs().amax(-1)
@@ -61,14 +61,14 @@ def test_joints_follow_drawn_dots_to_a_hundredth_of_a_pixel(views):
 
 
 def test_the_camera_projects_onto_the_moved_joints(views):
-    moved = augment.move(_batch(), views)
+    moved = augment.warp_batch(_batch(), views)
     assert torch.allclose(moved.camera.project(moved.joints_m), moved.uv_px, atol=1e-3)
 
 
 def test_pixels_of_the_file_map_onto_the_view(views):
     batch = _batch()
     in_file = batch.uv_px * 2
-    moved = augment.move(batch, views)
+    moved = augment.warp_batch(batch, views)
     homogeneous = torch.cat([in_file, torch.ones_like(in_file[..., :1])], dim=-1)
     through = torch.einsum("bij,bnj->bni", moved.T_crop_file, homogeneous)[..., :2]
     assert torch.allclose(through, moved.uv_px, atol=1e-3)
@@ -77,27 +77,60 @@ def test_pixels_of_the_file_map_onto_the_view(views):
 def test_images_agree_with_opencv_and_kornia(views):
     image = torch.rand(16, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     batch = UnlabelledBatch(image=image, key=("",) * 16)
-    moved = augment.move(batch, views).image
+    moved = augment.warp_batch(batch, views).image
     by_kornia = kornia.geometry.warp_affine(image, views[:, :2], (SIZE, SIZE), align_corners=True)
     assert (moved - by_kornia).abs().max() < 1e-3
     smooth = cv2.GaussianBlur(image[0].permute(1, 2, 0).numpy(), (0, 0), 3)
     by_opencv = cv2.warpAffine(smooth, views[0, :2].numpy(), (SIZE, SIZE), flags=cv2.INTER_LINEAR)
-    ours = augment.move(UnlabelledBatch(torch.from_numpy(smooth).permute(2, 0, 1)[None], ("",)), views[:1]).image
+    ours = augment.warp_batch(UnlabelledBatch(torch.from_numpy(smooth).permute(2, 0, 1)[None], ("",)), views[:1]).image
     assert np.abs(ours[0].permute(1, 2, 0).numpy() - by_opencv).max() < 0.02  # OpenCV rounds to 1/32 px
 
 
 def test_the_mask_moves_as_opencv_moves_it(views):
     batch = _batch()
-    moved = augment.move(batch, views)
+    moved = augment.warp_batch(batch, views)
     for i in range(4):
         expected = cv2.warpAffine(batch.mask[i].numpy().astype(np.float32), views[i, :2].numpy(), (SIZE, SIZE)) > 0.5
         assert (moved.mask[i].numpy() != expected).mean() < 0.005
 
 
+def test_labels_of_pixels_agree_with_opencv(views):
+    """Nearest pixels, by the convention that a pixel's centre is its number: all but ties and OpenCV's rounding."""
+    generator = torch.Generator().manual_seed(5)
+    blocks = torch.rand(16, SIZE // 8, SIZE // 8, generator=generator).repeat_interleave(8, 1).repeat_interleave(8, 2)
+    maps = {"mask": blocks > 0.4, "hand_mask": blocks > 0.7, "depth_label_m": 0.3 + 0.7 * blocks}
+    batch = LabelledBatch(image=torch.rand(16, 3, SIZE, SIZE, generator=generator), key=("",) * 16, **maps)
+    warped = augment.warp_batch(batch, views)
+    for name, before in maps.items():
+        after = getattr(warped, name)
+        assert after.dtype == before.dtype
+        for i in range(16):
+            expected = cv2.warpAffine(
+                before[i].numpy().astype(np.float32), views[i, :2].numpy(), (SIZE, SIZE), flags=cv2.INTER_NEAREST
+            )
+            assert (after[i].numpy().astype(np.float32) != expected).mean() < 0.015
+    assert not (warped.hand_mask & ~warped.mask).any()
+
+
+def test_labels_of_pixels_by_known_maps():
+    """Values that stand for their pixel: one px to the right, and a mirror image about the middle of the crop."""
+    numbers = torch.arange(1.0, 26).view(1, 5, 5).repeat(2, 1, 1)
+    batch = LabelledBatch(image=None, key=("", ""), depth_label_m=numbers, mask=numbers > 12)
+    right, flip = torch.eye(3), torch.eye(3)
+    right[0, 2] = 1.0
+    flip[0] = torch.tensor([-1.0, 0.0, 4.0])
+    warped = augment.warp_batch(batch, torch.stack([right, flip]))
+    expected = torch.nn.functional.pad(numbers[0, :, :-1], (1, 0))
+    assert torch.equal(warped.depth_label_m[0], expected)
+    assert torch.equal(warped.mask[0], expected > 12)
+    assert torch.equal(warped.depth_label_m[1], numbers[1].flip(-1))
+    assert torch.equal(warped.mask[1], batch.mask[1].flip(-1))
+
+
 def test_depth_is_never_blended():
     depth_m = torch.where(torch.rand(4, SIZE, SIZE, generator=torch.Generator().manual_seed(2)) > 0.5, 0.4, 0.9)
     views = augment.draw_views(augment.HAND, 4, SIZE, torch.Generator().manual_seed(2))
-    moved = augment.move(UnlabelledBatch(image=None, key=("",) * 4, depth_m=depth_m), views)
+    moved = augment.warp_batch(UnlabelledBatch(image=None, key=("",) * 4, depth_m=depth_m), views)
     values = torch.tensor([0.0, 0.4, 0.9])
     assert torch.isin(moved.depth_m, values).all()
     assert moved.image is None
@@ -105,74 +138,31 @@ def test_depth_is_never_blended():
 
 def test_the_identity_is_bit_exact():
     for size in (64, 96, 100):
-        batch = UnlabelledBatch(image=torch.rand(2, 3, size, size), key=("", ""), depth_m=torch.rand(2, size, size))
+        maps = {
+            "depth_label_m": torch.rand(2, size, size),
+            "mask": torch.rand(2, size, size) > 0.5,
+            "hand_mask": torch.rand(2, size, size) > 0.8,
+        }
+        batch = LabelledBatch(image=torch.rand(2, 3, size, size), key=("", ""), **maps)
         still = augment.draw_views(augment.NONE, 2, size, torch.Generator())
-        moved = augment.move(batch, still)
-        assert torch.equal(moved.image, batch.image)
-        assert torch.equal(moved.depth_m, batch.depth_m)
-        maps = torch.rand(2, 4, 33, 33)
-        for function in (augment.move_maps, augment.undo_maps):
-            same, known = function(maps, still, (size, size))
-            assert torch.equal(same, maps)
-            assert known.all()
+        warped = augment.warp_batch(batch, still)
+        for name in ("image", *maps):
+            assert torch.equal(getattr(warped, name), getattr(batch, name))
+        depth = UnlabelledBatch(image=None, key=("", ""), depth_m=maps["depth_label_m"])
+        assert torch.equal(augment.warp_batch(depth, still).depth_m, depth.depth_m)
 
 
 def test_joints_that_leave_the_view_stay_valid_but_not_visible():
     batch = _batch(1)
     away = torch.eye(3)[None].clone()
     away[:, 0, 2] = SIZE
-    moved = augment.move(batch, away)
+    moved = augment.warp_batch(batch, away)
     assert moved.valid.all()
     assert not moved.visible.any()
     assert not augment.inside(moved.uv_px, SIZE, SIZE).any()
     assert augment.inside(torch.tensor([[[-0.5, 63.5], [63.6, 0.0], [float("nan"), 0.0]]]), 64, 64).tolist() == [
         [True, False, False]
     ]
-
-
-def test_undoing_points_gives_them_back(views):
-    uv_px = torch.rand(16, 21, 2, generator=torch.Generator().manual_seed(4)) * SIZE
-    there = augment.move_points(uv_px, views)
-    assert torch.allclose(augment.undo_points(there, views), uv_px, atol=1e-4)
-
-
-def test_a_map_predicted_on_the_view_returns_to_the_crop(views):
-    """A bilinear warp is exact for ramps, so half a pixel lost between maps of 32 px and images of 128 would show."""
-    v, u = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
-    ramps = torch.stack([u, v]).expand(16, 2, 32, 32)
-    crop_px = torch.stack([u, v], dim=-1).reshape(1, -1, 2) * 4 + 1.5  # centres of the map's pixels in the image
-    for function, points in ((augment.undo_maps, augment.move_points), (augment.move_maps, augment.undo_points)):
-        expected = (points(crop_px.expand(16, -1, 2), views) - 1.5) / 4
-        inner = ((expected >= 0) & (expected <= 31)).all(-1)
-        known_at = ((expected >= -0.5) & (expected <= 31.5)).all(-1)
-        returned, known = function(ramps, views, (SIZE, SIZE))
-        assert ((returned.flatten(2).transpose(1, 2) - expected).abs() * inner[..., None]).max() < 1e-3
-        assert (known.flatten(1) == known_at).float().mean() > 0.999
-        assert not returned.masked_select(~known[:, None]).any()
-
-
-def test_there_and_back_changes_smooth_maps_little(views):
-    uv_map = torch.rand(16, 4, 2, generator=torch.Generator().manual_seed(5)) * 16 + 8
-    truth = _dots(uv_map, 2.5, 32)
-    away, _ = augment.move_maps(truth, views, (SIZE, SIZE))
-    returned, seen = augment.undo_maps(away, views, (SIZE, SIZE))
-    error = (returned - truth).abs() * seen[:, None]
-    assert error.mean() < 0.01
-    near_the_truth = (returned.flatten(2).argmax(-1) - truth.flatten(2).argmax(-1)).abs() <= 33
-    assert near_the_truth[seen.flatten(1).gather(1, truth.flatten(2).argmax(-1))].float().mean() > 0.95
-
-
-def test_maps_at_full_size_equal_moved_images(views):
-    image = _dots(torch.rand(16, 3, 2, generator=torch.Generator().manual_seed(6)) * SIZE, 3.0)
-    by_move = augment.move(UnlabelledBatch(image=image, key=("",) * 16), views).image
-    by_maps, known = augment.move_maps(image, views, (SIZE, SIZE))
-    inner = torch.nn.functional.max_pool2d((~known).float()[:, None], 9, 1, 4) == 0
-    assert ((by_move - by_maps).abs() * inner).max() < 1e-4
-
-
-def test_gradients_reach_the_maps(views):
-    maps = torch.rand(2, 1, 8, 8, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda m: augment.undo_maps(m, views[:2].double(), (64, 64))[0], (maps,))
 
 
 def test_a_mirrored_body_trades_left_and_right():
@@ -185,17 +175,11 @@ def test_a_mirrored_body_trades_left_and_right():
     )
     batch = _batch(2, 3)
     flip = torch.tensor([[[-1.0, 0, SIZE - 1], [0, 1, 0], [0, 0, 1]], torch.eye(3).tolist()])
-    moved = augment.move(batch, flip, skeleton.mirror)
+    moved = augment.warp_batch(batch, flip, skeleton.mirror)
     assert torch.equal(moved.uv_px[1], batch.uv_px[1])
     assert torch.equal(moved.joints_m[0, 1], batch.joints_m[0, 2])
     assert torch.allclose(moved.uv_px[0, 1, 0], SIZE - 1 - batch.uv_px[0, 2, 0])
     assert torch.allclose(moved.camera.project(moved.joints_m), moved.uv_px, atol=1e-3)
-    maps = torch.rand(2, 3, 16, 16)
-    there, _ = augment.move_maps(maps, flip, (SIZE, SIZE), skeleton.mirror)
-    back, _ = augment.undo_maps(there, flip, (SIZE, SIZE), skeleton.mirror)
-    assert torch.allclose(back, maps, atol=1e-5)
-    assert torch.allclose(there[0, 1], maps[0, 2].flip(-1), atol=1e-5)
-    assert torch.allclose(augment.undo_points(moved.uv_px, flip, skeleton.mirror), batch.uv_px, atol=1e-4)
 
 
 def test_views_fill_their_ranges_and_nothing_more():

@@ -65,7 +65,7 @@ def test_joints_outside_the_crop_are_not_visible():
 
 
 def test_unknown_handedness_is_refused():
-    with pytest.raises(InputError, match="k: nothing tells which hand"):
+    with pytest.raises(InputError, match="k: the frame isn't labelled left or right"):
         crop_frame(dotted_frame(hand=None), CropConfig(32, hand="annotated"))
 
 

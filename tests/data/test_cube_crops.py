@@ -74,7 +74,7 @@ def test_left_hands_are_mirrored():
     assert torch.linalg.det(left.T_crop_file) < 0 < torch.linalg.det(right.T_crop_file)
     assert (left.depth_m.flip(2) == right.depth_m).float().mean() > 0.99  # ties of the nearest pixel
     assert len(concatenate([left, right])) == 2
-    with pytest.raises(InputError, match="k: nothing tells which hand"):
+    with pytest.raises(InputError, match="k: the frame isn't labelled left or right"):
         crop_cube(depth_frame(), replace(CONFIG, hand="annotated"))
 
 

@@ -27,7 +27,7 @@ def hands() -> LabelledBatch:
 
 def turned(batch: LabelledBatch, seed: int = 2) -> CubeViews:
     T = draw_views(ANYHOW, len(batch), SIDE, generator_for(seed, 1))
-    return CubeViews.of(batch, CUBE_M).moved(T, 0.2 * torch.rand(len(batch)) - 0.1)
+    return CubeViews.of(batch, CUBE_M).warped(T, 0.2 * torch.rand(len(batch)) - 0.1)
 
 
 def joints(batch: LabelledBatch) -> Tensor:
@@ -101,7 +101,7 @@ def test_a_larger_picture_is_a_smaller_cube(hands):
     T = torch.diag(torch.tensor([1.25, 1.25, 1.0])).repeat(9, 1, 1)
     T[:, :2, 2] = (1 - 1.25) * (SIDE - 1) / 2
     views = CubeViews.of(hands, CUBE_M)
-    larger = views.moved(T)
+    larger = views.warped(T)
     torch.testing.assert_close(larger.half_m, views.half_m / 1.25)
     torch.testing.assert_close(larger.centre_m, views.centre_m, atol=1e-6, rtol=0)
     torch.testing.assert_close(larger.in_cubes(joints(hands)), 1.25 * views.in_cubes(joints(hands)), atol=1e-5, rtol=0)
@@ -112,10 +112,10 @@ def test_pixels_from_beyond_the_crop_are_told_apart(hands):
     assert views.inside.all()
     right, left = torch.eye(3).repeat(9, 1, 1), torch.eye(3).repeat(9, 1, 1)
     right[:, 0, 2], left[:, 0, 2] = 10, -4
-    moved = views.moved(right)
+    moved = views.warped(right)
     assert not moved.inside[:, :, :10].any()
     assert moved.inside[:, :, 10:].all()
-    back = moved.moved(left).take(torch.tensor([2, 0]))  # what has left the picture doesn't come back
+    back = moved.warped(left).take(torch.tensor([2, 0]))  # what has left the picture doesn't come back
     assert not back.inside[:, :, :6].any()
     assert back.inside[:, :, 6 : SIDE - 4].all()
     assert not back.inside[:, :, SIDE - 4 :].any()
@@ -125,7 +125,7 @@ def test_a_cube_is_not_sheared(hands):
     T = torch.eye(3).repeat(9, 1, 1)
     T[:, 0, 1] = 0.2
     with pytest.raises(ValueError, match="sheared"):
-        CubeViews.of(hands, CUBE_M).moved(T)
+        CubeViews.of(hands, CUBE_M).warped(T)
 
 
 def test_crops_without_a_camera_are_no_views(hands):

@@ -16,10 +16,10 @@ from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences
 from posebridge.data.frame_views import NamedJoints
 from posebridge.data.frames import FrameLabels, RawFrame, UnreadableFrameError
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import FramePairs, PairConfig, PairStream, pairs_of, split_pairs
 from posebridge.data.skipped_list import SkippedList
-from posebridge.data.streams import HeldStream, StepBatches, step_loader
+from posebridge.data.streams import ShuffledStream, StepBatches, step_loader
 from posebridge.errors import InputError
 from posebridge.skeletons.body import MPII16, SMPL24
 from posebridge.skeletons.hand import HAND21
@@ -56,8 +56,8 @@ class Unlabelled(Numbers):
         raise AssertionError("a label was asked for")
 
 
-def held(frames) -> Held[UnlabelledBatch]:
-    return Held(UnlabelledCrops(frames, CROP)[i] for i in range(len(frames)))
+def dataset(frames) -> InMemoryDataset[UnlabelledBatch]:
+    return InMemoryDataset(UnlabelledCrops(frames, CROP)[i] for i in range(len(frames)))
 
 
 def numbers(batch) -> list[int]:
@@ -77,7 +77,7 @@ def test_the_order_is_that_of_a_held_set(tmp_path_factory, count, size, seed, as
     frames = Unlabelled(count)
     skipped = SkippedList(tmp_path_factory.getbasetemp() / "none")
     stream = DatasetStream(UnlabelledCrops(frames, CROP), size, seed, skipped)
-    from_memory = HeldStream(held(frames), size, seed)
+    from_memory = ShuffledStream(dataset(frames), size, seed)
     for number in asked:  # in any order of asking
         batch, expected = stream.batch(number), from_memory.batch(number)
         assert type(batch) is UnlabelledBatch
@@ -144,7 +144,7 @@ def test_workers_change_neither_the_steps_nor_the_list(workers, tmp_path):
 def test_pairs_are_those_of_a_held_set(skipped):
     frames = Unlabelled(40)
     stream = DatasetPairStream(UnlabelledCrops(frames, CROP), dataset_like_pairs(frames), 6, 7, skipped)
-    from_memory = PairStream(held(frames), 6, 7)
+    from_memory = PairStream(dataset(frames), 6, 7)
     for number in (3, 0, 11):
         assert numbers(stream.batch(number)) == numbers(from_memory.batch(number))
     assert type(stream.batch(0)) is UnlabelledBatch
@@ -182,7 +182,7 @@ def test_an_error_of_a_worker_is_one_line(workers, skipped):
     crops = UnlabelledCrops(Numbers(4), CropConfig(SIDE, hand="annotated"))
     with pytest.raises(InputError) as raised:
         list(ordered_batches(crops, 2, skipped, workers))
-    assert str(raised.value) == "0: nothing tells which hand this is; say left or right for all frames"
+    assert str(raised.value) == "0: the frame isn't labelled left or right; choose left or right for all frames"
 
 
 def people() -> PersonSequences:
@@ -252,5 +252,5 @@ def test_sets_without_pairs():
 
 def test_pairs_agree_with_those_of_frames_that_were_read():
     frames = Numbers(40)
-    by_reading = pairs_of(held(frames).names(), PairConfig())
+    by_reading = pairs_of(dataset(frames).without_images(), PairConfig())
     assert by_reading.draw(1, 20, 0)[0].tolist() == dataset_like_pairs(frames).draw(1, 20, 0)[0].tolist()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import FramePairs, PairConfig, PairStream, pairs_of, split_pairs
 from posebridge.errors import InputError
 
@@ -73,7 +73,7 @@ def test_bases_are_drawn_evenly_on_both_sides():
 
 def test_a_stream_gives_base_and_driving_frames():
     count = 24
-    held = Held(
+    dataset = InMemoryDataset(
         [
             UnlabelledBatch(
                 image=torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 2, 2) / 255,
@@ -83,7 +83,7 @@ def test_a_stream_gives_base_and_driving_frames():
             )
         ]
     )
-    stream = PairStream(held, 6, seed=1)
+    stream = PairStream(dataset, 6, seed=1)
     base, driving = split_pairs(stream.batch(3))
     assert len(base) == len(driving) == 6
     apart = (base.frame - driving.frame).abs()

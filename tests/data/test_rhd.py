@@ -13,7 +13,7 @@ from posebridge.cameras.pinhole import apply_affine
 from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.rhd import RHD
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 
@@ -89,7 +89,9 @@ def test_visibility_follows_its_joint(root):
 
 
 def test_left_hands_become_right_ones(root):
-    batch = Held(LabelledCrops(RHD(root), CropConfig(96, hand="annotated"))[i] for i in range(4)).part(slice(0, 4))
+    batch = InMemoryDataset(LabelledCrops(RHD(root), CropConfig(96, hand="annotated"))[i] for i in range(4)).part(
+        slice(0, 4)
+    )
     determinants = torch.linalg.det(batch.T_crop_file)
     assert (determinants < 0).tolist() == ["left" in key for key in batch.key]
     torch.testing.assert_close(batch.camera.project(batch.joints_m), batch.uv_px, atol=2e-3, rtol=0)
@@ -111,17 +113,17 @@ def test_depth_and_mask(root):
         Image.fromarray(classes).save(folder / "mask" / f"{i:05d}.png")
     rhd = RHD(root, depth=True)
     np.testing.assert_allclose(rhd[0].depth_m, depth_m, atol=5 / 65535)
-    left, right = rhd.labels(0).mask, rhd.labels(1).mask
+    left, right = rhd.labels(0).hand_mask, rhd.labels(1).hand_mask
     assert left[100:200].all()
     assert left.sum() == 100 * 320
     assert right[200:300].all()
     assert right.sum() == 100 * 320
     crop = LabelledCrops(rhd, CropConfig(64))[0]
-    assert crop.depth_m.shape == crop.mask.shape == (1, 64, 64)
+    assert crop.depth_label_m.shape == crop.hand_mask.shape == (1, 64, 64)
     # The pixel of the crop shows the mask of the file's pixel under it.
     inverse = torch.linalg.inv(crop.T_crop_file)
     at = apply_affine(inverse, torch.tensor([[[30.0, 40.0]]]))[0, 0].round().int().tolist()
-    assert bool(crop.mask[0, 40, 30]) == bool(left[at[1], at[0]])
+    assert bool(crop.hand_mask[0, 40, 30]) == bool(left[at[1], at[0]])
 
 
 def test_a_hand_of_impossible_size_is_listed(root):

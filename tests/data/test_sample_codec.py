@@ -15,7 +15,7 @@ from posebridge.data.frames import UnreadableFrameError
 from posebridge.data.sample_codec import ImageCoding, decode_sample, encode_sample
 from posebridge.errors import InputError
 
-QUANTISED = ("image", "depth_m")
+QUANTISED = ("image", "depth_m", "depth_label_m")
 
 
 def there_and_back(batch: LabelledBatch, coding: ImageCoding) -> LabelledBatch:
@@ -75,22 +75,24 @@ def test_depth_is_off_by_half_a_unit_at_most(unit_mm):
     stored = cv2.imdecode(np.frombuffer(members["depth.png"], np.uint8), cv2.IMREAD_UNCHANGED)
     assert stored.dtype == np.uint16
     back = there_and_back(batch, coding)
-    np.testing.assert_array_equal((stored * np.float64(unit_mm) / 1000).astype(np.float32), back.depth_m[0].numpy())
-    assert (back.depth_m - batch.depth_m).abs().max() <= unit_mm / 2000 + 1e-6
-    assert torch.equal(back.depth_m == 0, batch.depth_m == 0)
-    assert torch.equal(there_and_back(back, coding).depth_m, back.depth_m)
+    np.testing.assert_array_equal(
+        (stored * np.float64(unit_mm) / 1000).astype(np.float32), back.depth_label_m[0].numpy()
+    )
+    assert (back.depth_label_m - batch.depth_label_m).abs().max() <= unit_mm / 2000 + 1e-6
+    assert torch.equal(back.depth_label_m == 0, batch.depth_label_m == 0)
+    assert torch.equal(there_and_back(back, coding).depth_label_m, back.depth_label_m)
 
 
 def test_the_smallest_depth_is_not_taken_for_none():
     batch = rgb_batch(1)
-    tiny = replace(batch, depth_m=torch.full_like(batch.depth_m, 1e-6))
-    assert (there_and_back(tiny, ImageCoding()).depth_m == torch.tensor(1e-4)).all()
+    tiny = replace(batch, depth_label_m=torch.full_like(batch.depth_label_m, 1e-6))
+    assert (there_and_back(tiny, ImageCoding()).depth_label_m == torch.tensor(1e-4)).all()
 
 
 @pytest.mark.parametrize("depth_m", [6.6, -0.1, float("nan"), float("inf")])
 def test_depth_that_does_not_fit_is_refused(depth_m):
     batch = rgb_batch(1)
-    beyond = replace(batch, depth_m=torch.full_like(batch.depth_m, depth_m))
+    beyond = replace(batch, depth_label_m=torch.full_like(batch.depth_label_m, depth_m))
     with pytest.raises(InputError, match=r"studio-0-00000000: depth .* doesn't fit 16 bit .* reach 6.55 m") as told:
         encode_sample(beyond, 0, ImageCoding())
     assert "\n" not in str(told.value)
@@ -107,13 +109,15 @@ def test_floats_of_every_size_come_back_exactly():
 def test_members_as_others_read_them():
     batch = rgb_batch(1)
     members = encode_sample(batch, 41, ImageCoding())
-    assert list(members) == ["rgb.png", "depth.png", "mask.png", "vertices_m.npy", "json"]
+    assert list(members) == ["rgb.png", "depth.png", "mask.png", "hand_mask.png", "vertices_m.npy", "json"]
     labels = json.loads(members["json"])
     assert labels["key"] == batch.key[0]
     assert labels["number"] == 41
     assert labels["joints_m"][1] == [None, None, None]
     np.testing.assert_allclose(labels["camera"]["K"], batch.camera.K[0].numpy(), rtol=1e-6)
-    assert np.array_equal(np.array(Image.open(io.BytesIO(members["mask.png"]))) == 255, batch.mask[0].numpy())
+    for name in ("mask", "hand_mask"):
+        stored = np.array(Image.open(io.BytesIO(members[f"{name}.png"])))
+        assert np.array_equal(stored == 255, getattr(batch, name)[0].numpy())
     assert np.array_equal(np.load(io.BytesIO(members["vertices_m.npy"])), batch.vertices_m[0].numpy())
 
 

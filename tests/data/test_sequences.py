@@ -14,7 +14,7 @@ from posebridge.data.crops import CropConfig, crop_frame
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.video import Video
 from posebridge.data.frames import RawFrame
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig, PairStream, split_pairs
 from posebridge.data.sequences import FrameWatch, Sequences
 from posebridge.synthesis.hand_domains import STUDIO
@@ -137,7 +137,7 @@ def test_no_pair_lies_across_a_cut():
     pictures = film(0, 20) + film(1, 20)
     numbers = [*range(0, 60, 3), *range(60, 120, 3)]  # every third frame
     found = watched(pictures, numbers=numbers)
-    held = Held(
+    dataset = InMemoryDataset(
         [
             UnlabelledBatch(
                 image=torch.zeros(40, 3, 2, 2),
@@ -147,13 +147,13 @@ def test_no_pair_lies_across_a_cut():
             )
         ]
     )
-    stream = PairStream(found.applied(held), 16, seed=0, config=PairConfig((5, 15)))
+    stream = PairStream(found.applied(dataset), 16, seed=0, config=PairConfig((5, 15)))
     for number in range(8):
         base, driving = split_pairs(stream.batch(number))
         assert base.sequence == driving.sequence
         assert torch.equal(base.frame >= 60, driving.frame >= 60)
         assert set((base.frame - driving.frame).abs().tolist()) <= {6, 9, 12, 15}
-    assert held.names().sequence == ("clip",) * 40
+    assert dataset.without_images().sequence == ("clip",) * 40
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 import resource
@@ -16,9 +15,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from data.labelled import CHUNK, SHARD, rgb_batch, set_index, write_set
 from posebridge.contracts.batch import LabelledBatch, concatenate
 from posebridge.data.sample_codec import ImageCoding, decode_sample
-from posebridge.data.shard_reader import ShardedSet, ShardStream
+from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.shard_writer import ShardWriter
-from posebridge.data.shards import Shard, encode_piece, load_index
+from posebridge.data.shards import encode_piece, load_index
 from posebridge.errors import InputError
 
 COUNT = 2 * SHARD + CHUNK + 1  # two whole shards, and one of a whole and a cut piece
@@ -93,10 +92,11 @@ def test_shards_are_ordinary_tar_files_without_time_or_user(whole):
                 names.append(member.name)
                 assert (member.mtime, member.uid, member.gid, member.uname, member.mode) == (0, 0, 0, "", 0o644)
                 assert len(file.extractfile(member).read()) == member.size
-    assert names[:5] == [
-        f"studio-0-00000000.{end}" for end in ("rgb.png", "depth.png", "mask.png", "vertices_m.npy", "json")
+    assert names[:6] == [
+        f"studio-0-00000000.{end}"
+        for end in ("rgb.png", "depth.png", "mask.png", "hand_mask.png", "vertices_m.npy", "json")
     ]
-    assert len(names) == 5 * COUNT
+    assert len(names) == 6 * COUNT
 
 
 def test_order_of_the_pieces_makes_no_difference(whole, tmp_path):
@@ -127,9 +127,9 @@ def stop_at(chunk: int):
 @pytest.mark.parametrize("chunk", [0, 1, 2, 3, 5])
 def test_what_was_made_before_a_stop_is_not_made_again(whole, tmp_path, chunk):
     with contextlib.suppress(StopError):
-        write_set(tmp_path, COUNT, told=stop_at(chunk))
+        write_set(tmp_path, COUNT, on_progress=stop_at(chunk))
     made: list[int] = []
-    write_set(tmp_path, COUNT, told=made.append)
+    write_set(tmp_path, COUNT, on_progress=made.append)
     assert made == list(range(chunk, 6))
     assert contents(tmp_path) == contents(whole)
 
@@ -155,7 +155,7 @@ def test_kill_in_a_write(whole, tmp_path, write):
         held = sum(path.suffix == ".piece" and path.name[0] != "." for path in tmp_path.rglob("*"))
         finished = load_index(tmp_path).samples // CHUNK
         made: list[int] = []
-        assert write_set(tmp_path, COUNT, told=made.append).damaged == {}
+        assert write_set(tmp_path, COUNT, on_progress=made.append).damaged == {}
         assert len(made) == 6 - finished - held
     else:
         write_set(tmp_path, COUNT)
@@ -164,11 +164,11 @@ def test_kill_in_a_write(whole, tmp_path, write):
 
 def test_a_piece_that_was_damaged_is_made_again(whole, tmp_path):
     with contextlib.suppress(StopError):
-        write_set(tmp_path, COUNT, told=stop_at(1))
+        write_set(tmp_path, COUNT, on_progress=stop_at(1))
     (piece,) = (tmp_path / "pieces").iterdir()
     flip(piece, 700)
     made: list[int] = []
-    write_set(tmp_path, COUNT, told=made.append)
+    write_set(tmp_path, COUNT, on_progress=made.append)
     assert made == list(range(6))
     assert contents(tmp_path) == contents(whole)
 
@@ -183,7 +183,7 @@ def test_a_damaged_shard_is_made_again(whole, copied, how):
     else:
         path.unlink()
     made: list[int] = []
-    writer = write_set(copied, COUNT, told=made.append)
+    writer = write_set(copied, COUNT, on_progress=made.append)
     assert made == [2, 3]
     assert list(writer.damaged) == ["shard-000001.tar"]
     assert contents(copied) == contents(whole)
@@ -194,9 +194,9 @@ def test_a_set_grows(whole, tmp_path):
     first = (tmp_path / "shard-000000.tar").stat()
     made: list[int] = []
     with contextlib.suppress(StopError):
-        write_set(tmp_path, COUNT, told=stop_at(3))
+        write_set(tmp_path, COUNT, on_progress=stop_at(3))
     assert len(ShardedSet(tmp_path)) == SHARD + 1  # what was there stays until there is more
-    write_set(tmp_path, COUNT, told=made.append)
+    write_set(tmp_path, COUNT, on_progress=made.append)
     assert made == [3, 4, 5]
     assert contents(tmp_path) == contents(whole)
     assert (tmp_path / "shard-000000.tar").stat().st_mtime_ns == first.st_mtime_ns
@@ -204,16 +204,16 @@ def test_a_set_grows(whole, tmp_path):
 
 def test_a_set_does_not_shrink(whole, copied):
     made: list[int] = []
-    assert write_set(copied, 3, told=made.append).index.count == COUNT
+    assert write_set(copied, 3, on_progress=made.append).index.count == COUNT
     assert made == []
     assert contents(copied) == contents(whole)
 
 
 def test_fewer_samples_than_were_begun(whole, tmp_path):
     with contextlib.suppress(StopError):
-        write_set(tmp_path, 100 * SHARD, told=stop_at(5))
+        write_set(tmp_path, 100 * SHARD, on_progress=stop_at(5))
     made: list[int] = []
-    write_set(tmp_path, COUNT, told=made.append)
+    write_set(tmp_path, COUNT, on_progress=made.append)
     assert made == [5]
     assert contents(tmp_path) == contents(whole)
 
@@ -254,7 +254,7 @@ def test_full_disk(whole, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     made: list[int] = []
-    write_set(tmp_path, COUNT, told=made.append)
+    write_set(tmp_path, COUNT, on_progress=made.append)
     assert made == [2, 3, 4, 5]
     assert contents(tmp_path) == contents(whole)
 
@@ -362,7 +362,6 @@ def test_nothing_readable(copied):
         path.write_bytes(b"x" * 3000)
     for read in (lambda: list(ShardedSet(copied)), lambda: ShardedSet(copied).samples(0, COUNT)):
         refused(read, "no sample can be read .*shard-000000.tar")
-    refused(lambda: ShardStream(ShardedSet(copied), 2, seed=0).batch(0), "no sample can be read")
 
 
 def test_sets_that_are_none(tmp_path, copied):
@@ -372,7 +371,8 @@ def test_sets_that_are_none(tmp_path, copied):
     refused(lambda: ShardedSet(tmp_path / "new"), "holds no finished shard yet")
     content = json.loads((copied / "index.json").read_text())
     for broken in (
-        {**content, "format": 2},
+        {**content, "format": 1},
+        {**content, "format": 3},
         {**content, "surprise": 1},
         {**content, "shards": [{**content["shards"][0], "name": "pipe:touch pwned"}]},
         {**content, "shards": [{**content["shards"][0], "name": "../shard-000000.tar"}]},
@@ -382,70 +382,11 @@ def test_sets_that_are_none(tmp_path, copied):
         refused(lambda: ShardedSet(copied), "index.json")
 
 
-# Drawing
-
-
-def test_an_epoch_draws_every_sample_once(whole):
-    stream = ShardStream(ShardedSet(whole), batch_size=COUNT, seed=3, mixed=2)
-    epochs = [stream.batch(number).key for number in range(3)]
-    for keys in epochs:
-        assert sorted(keys) == sorted(expected(0, COUNT).key)
-    assert len(set(epochs)) == 3
-
-
-def test_shards_are_shuffled_and_samples_are_mixed_among_several(whole):
-    number_of = {key: number for number, key in enumerate(expected(0, COUNT).key)}
-
-    def drawn(seed: int, mixed: int) -> list[int]:
-        return [number_of[key] for key in ShardStream(ShardedSet(whole), COUNT, seed, mixed).batch(0).key]
-
-    apart = [drawn(seed, mixed=1) for seed in range(5)]
-    for numbers in apart:
-        shards = [number // SHARD for number in numbers]
-        assert sum(a != b for a, b in itertools.pairwise(shards)) == 2  # one shard after the other
-        assert [n for n in numbers if n < SHARD] != list(range(SHARD))
-    assert len({numbers[0] // SHARD for numbers in apart}) > 1
-    together = [number // SHARD for number in drawn(0, mixed=3)]
-    assert sum(a != b for a, b in itertools.pairwise(together)) > 5
-
-
-def test_a_batch_is_a_function_of_seed_and_number(whole):
-    def stream(seed: int = 0) -> ShardStream:
-        return ShardStream(ShardedSet(whole), 4, seed, mixed=1)
-
-    one = stream()
-    forth = [one.batch(number) for number in range(12)]
-    fresh = stream()
-    for number in (7, 0, 11, 3):
-        assert_same(fresh.batch(number), forth[number])
-    assert [stream(1).batch(n).key for n in range(12)] != [batch.key for batch in forth]
-
-
-def test_few_shards_are_held(whole, monkeypatch):
-    """With one shard at a time each is read once an epoch, and its samples are drawn in a row."""
-    read: list[str] = []
-    real = ShardedSet.held
-
-    def held(self, shard: Shard):
-        read.append(shard.name)
-        return real(self, shard)
-
-    monkeypatch.setattr(ShardedSet, "held", held)
-    stream = ShardStream(ShardedSet(whole), 1, seed=0, mixed=1)
-    for number in range(COUNT):
-        stream.batch(number)
-    assert sorted(read) == [f"shard-{i:06d}.tar" for i in range(3)]
-    assert stream._held.cache_info().currsize == 1
-
-
-def test_broken_samples_give_way_to_the_next(copied):
-    path = copied / "shard-000000.tar"
-    broken = expected(3, 1).key[0]
-    before = ShardStream(ShardedSet(copied), COUNT, seed=0).batch(0).key
-    flip(path, at_pixels_of(path, 3))
-    after = ShardStream(ShardedSet(copied), COUNT, seed=0).batch(0).key
-    assert after[:-1] == tuple(key for key in before if key != broken)
-    assert len(after) == COUNT
+def test_a_set_of_the_version_before_is_refused(copied):
+    index = copied / "index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "format": 1}))
+    for action in (lambda: ShardedSet(copied), lambda: write_set(copied, COUNT)):
+        refused(action, r"another version of posebridge \(this one reads format 2\): render the set again")
 
 
 def refused(action, message: str) -> None:

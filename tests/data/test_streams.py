@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.data.held import Held
-from posebridge.data.streams import HeldStream, RenderedStream, StepBatches, step_loader
+from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.streams import RenderedStream, ShuffledStream, StepBatches, step_loader
 from posebridge.errors import InputError
 
 
-def held(count: int) -> Held[UnlabelledBatch]:
+def dataset(count: int) -> InMemoryDataset[UnlabelledBatch]:
     image = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 4, 4) / 255
-    return Held([UnlabelledBatch(image=image, key=tuple(str(i) for i in range(count)))])
+    return InMemoryDataset([UnlabelledBatch(image=image, key=tuple(str(i) for i in range(count)))])
 
 
 def keys(stream, numbers) -> list[int]:
@@ -24,9 +24,9 @@ def keys(stream, numbers) -> list[int]:
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 2**31), st.lists(st.integers(0, 50), max_size=8))
 def test_a_batch_is_a_function_of_its_number(count, size, seed, asked):
-    stream = HeldStream(held(count), size, seed)
+    stream = ShuffledStream(dataset(count), size, seed)
     for number in asked:
-        again = HeldStream(held(count), size, seed).batch(number)
+        again = ShuffledStream(dataset(count), size, seed).batch(number)
         assert stream.batch(number).key == again.key
         assert torch.equal(stream.batch(number).rgb, again.rgb)
 
@@ -34,7 +34,7 @@ def test_a_batch_is_a_function_of_its_number(count, size, seed, asked):
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 2**31))
 def test_batches_are_cut_from_permutations(count, size, seed):
-    drawn = keys(HeldStream(held(count), size, seed), range(8))
+    drawn = keys(ShuffledStream(dataset(count), size, seed), range(8))
     epochs = range(-(-8 * size // count))
     expected = np.concatenate([np.random.default_rng([seed, epoch]).permutation(count) for epoch in epochs])
     assert drawn == expected[: 8 * size].tolist()
@@ -43,13 +43,13 @@ def test_batches_are_cut_from_permutations(count, size, seed):
 
 
 def test_permutations_and_seeds_differ():
-    stream = HeldStream(held(50), 50, 0)
+    stream = ShuffledStream(dataset(50), 50, 0)
     assert keys(stream, [0]) != keys(stream, [1])
-    assert keys(stream, [0]) != keys(HeldStream(held(50), 50, 1), [0])
+    assert keys(stream, [0]) != keys(ShuffledStream(dataset(50), 50, 1), [0])
 
 
 def test_images_belong_to_their_keys():
-    batch = HeldStream(held(20), 7, 0).batch(3)
+    batch = ShuffledStream(dataset(20), 7, 0).batch(3)
     assert (255 * batch.rgb[:, 0, 0, 0]).round().int().tolist() == [int(key) for key in batch.key]
 
 
@@ -67,7 +67,7 @@ def test_rendered_samples_are_never_seen_twice():
 
 
 def sequence(first: int, workers: int, count: int = 7, rank: int = 0, ranks: int = 1) -> list[tuple[int, tuple]]:
-    streams = {"a": HeldStream(held(9), 2, 1), "b": HeldStream(held(5), 3, 2)}
+    streams = {"a": ShuffledStream(dataset(9), 2, 1), "b": ShuffledStream(dataset(5), 3, 2)}
     loader = step_loader(StepBatches(streams, first, rank, ranks), workers)
     steps = list(islice(loader, count))
     return [(number, *(batches[name].key for name in ("a", "b"))) for number, batches in steps]

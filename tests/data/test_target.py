@@ -9,7 +9,7 @@ import torch
 from data.on_disk import truncate, write_image, write_video
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.target import TargetConfig, open_target
 from posebridge.errors import InputError
 
@@ -97,6 +97,6 @@ def test_speed_on_real_images():
     if not folder.is_dir():
         pytest.skip("../shared/data is absent")
     started = time.process_time()  # the machine may be busy with other things
-    held = Held(open_target(TargetConfig(folder, hand="left", size_px=64)))
-    assert len(held) == 291
+    dataset = InMemoryDataset(open_target(TargetConfig(folder, hand="left", size_px=64)))
+    assert len(dataset) == 291
     assert time.process_time() - started < 2

@@ -158,7 +158,7 @@ def test_a_moved_picture_says_nothing_of_what_lies_beyond_its_crop(hands, faces)
     """A forearm that runs on past the crop's edge is rightly there, whatever the picture was filled with."""
     smaller = torch.diag(torch.tensor([0.75, 0.75, 1.0])).repeat(len(hands), 1, 1)
     smaller[:, :2, 2] = 0.125 * (SIDE - 1)
-    views = CubeViews.of(hands, CUBE_M).moved(smaller)
+    views = CubeViews.of(hands, CUBE_M).warped(smaller)
     vertices = views.in_cubes(hands.vertices_m)
 
     def apart(views: CubeViews) -> Tensor:

@@ -12,9 +12,9 @@ from geometry.source_poses import source_poses
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig, PairStream
-from posebridge.data.streams import HeldStream
+from posebridge.data.streams import ShuffledStream
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
@@ -128,17 +128,20 @@ def network(seed: int = 0) -> PoseResNet:
 
 
 def context(frames: UnlabelledBatch | None = None, **changes) -> Context:
-    source, target = Held([labelled()]), Held([filmed().unlabelled() if frames is None else frames])
+    source, target = (
+        InMemoryDataset([labelled()]),
+        InMemoryDataset([filmed().unlabelled() if frames is None else frames]),
+    )
     made = Context(
         new_network=network,
         maps=MAPS,
         skeleton=HAND21,
-        source=lambda size: HeldStream(source, size, seed=3),
-        target=lambda size: HeldStream(target, size, seed=4),
+        source=lambda size: ShuffledStream(source, size, seed=3),
+        target=lambda size: ShuffledStream(target, size, seed=4),
         selection=None,
         seed=5,
         pairs=lambda count, config: PairStream(target, count, 4, config),
-        source_pairs=lambda count, config: PairStream(Held([filmed()]), count, 6, config),
+        source_pairs=lambda count, config: PairStream(InMemoryDataset([filmed()]), count, 6, config),
     )
     return replace(made, **changes)
 

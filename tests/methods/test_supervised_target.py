@@ -1,19 +1,21 @@
 import pytest
 import torch
 
-from posebridge.data.held import Held
-from posebridge.data.streams import HeldStream
+from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.streams import ShuffledStream
 from posebridge.methods.supervised_target import SupervisedTarget, SupervisedTargetConfig
 from posebridge.training.source_training import SourceTrainingConfig
 from training.dots import SCHEDULE, VIEWS, context, dots, finished, small_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TRAINING = SourceTrainingConfig(schedule=SCHEDULE, batch_size=4, geometry=VIEWS)
-TARGET = Held([dots(20, seed=7, ground=0.3)])
+TARGET = InMemoryDataset([dots(20, seed=7, ground=0.3)])
 
 
 def method() -> SupervisedTarget:
-    return SupervisedTarget(SupervisedTargetConfig(TRAINING, TRAINING), lambda size: HeldStream(TARGET, size, seed=6))
+    return SupervisedTarget(
+        SupervisedTargetConfig(TRAINING, TRAINING), lambda size: ShuffledStream(TARGET, size, seed=6)
+    )
 
 
 def test_source_first_then_the_targets_labels():

@@ -123,19 +123,19 @@ def test_several_cameras_and_a_model_to_start_from(small, batch, tmp_path):
 
 def test_the_target_is_cut_around_what_the_model_sees(small, batch, tmp_path):
     target = DepthTargetConfig(one_camera(tmp_path, batch))
-    by_blob = adapt_depth.hold_target(target, quick(SMALL))
+    by_blob = adapt_depth.load_target(target, quick(SMALL))
     run_adapt_depth(AdaptDepthConfig(target, domain="studio"), tmp_path / "run", ONE_CPU)
     spec, model = load_depth_hand(tmp_path / "run")
     ours = adapt_depth.DepthHandPredictor(spec, model)
     chosen = adapt_depth.look_again(by_blob, target, quick(SMALL), ours)
-    assert chosen.held.names().key == by_blob.held.names().key
-    first = ours(by_blob.held.all(), fused=False)
-    centre_m, blob_m = (target.held.names().centre_m for target in (chosen, by_blob))
+    assert chosen.dataset.without_images().key == by_blob.dataset.without_images().key
+    first = ours(by_blob.dataset.all(), fused=False)
+    centre_m, blob_m = (target.dataset.without_images().centre_m for target in (chosen, by_blob))
     joints_m = first.pixel_joints_m.mean(1)
     stayed, moved = ((centre_m - place).norm(dim=1) < 1e-3 for place in (blob_m, joints_m))
     assert (stayed | moved).all()
     assert moved.any()
-    explained = ours(chosen.held.all(), fused=False).explained
+    explained = ours(chosen.dataset.all(), fused=False).explained
     assert (explained >= first.explained - 1e-3).all()
 
 
@@ -150,9 +150,9 @@ def test_views_that_would_go_astray_stay_where_they_were(batch, tmp_path, monkey
 
     monkeypatch.setattr(adapt_depth, "HandTracker", Astray)
     target, size = DepthTargetConfig(write_archive(tmp_path / "clip.npz", batch)), quick(SMALL)
-    first = adapt_depth.hold_target(target, size)
+    first = adapt_depth.load_target(target, size)
     again = adapt_depth.look_again(first, target, size, predictor())
-    before, after = first.held.names(), again.held.names()
+    before, after = first.dataset.without_images(), again.dataset.without_images()
     assert after.key == before.key
     astray = before.view == 1
     torch.testing.assert_close(after.centre_m[astray], before.centre_m[astray])

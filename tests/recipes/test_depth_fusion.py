@@ -92,8 +92,10 @@ def test_which_frames_are_adapted_to(small, tmp_path):
     train, test, both = (data.target(frames) for frames in ("train", "test", "both"))
     assert torch.equal(test.all().depth_m, data.test_target.all().depth_m)
     assert torch.equal(both.all().depth_m, torch.cat([train.all().depth_m, test.all().depth_m]))
-    assert len(sets_of(both.names())) == len(sets_of(train.names())) + len(sets_of(test.names()))
-    assert not isinstance(both.names(), LabelledBatch)
+    assert len(sets_of(both.without_images())) == len(sets_of(train.without_images())) + len(
+        sets_of(test.without_images())
+    )
+    assert not isinstance(both.without_images(), LabelledBatch)
     found = [
         run_depth_fusion(replace(config, frames=frames), tmp_path / frames, ONE_CPU, data=data)
         for frames in ("train", "test")

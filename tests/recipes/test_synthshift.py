@@ -40,7 +40,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize("track", SIZES)
 def test_sets(sets, track):
     data, told = sets[track], []
-    again = TrackRenderer(TRACKS[track], SIZES[track], told=told.append).data(0)
+    again = TrackRenderer(TRACKS[track], SIZES[track], on_progress=told.append).data(0)
     assert sum(told) == 66 + 48 + 24 + 24
     assert len(data.source) == 66
     assert len(data.target) == len(data.target_labelled) == 48

@@ -107,7 +107,7 @@ def test_a_person_who_faces_the_camera():
 
 def test_visible_joints_are_under_the_skin_that_is_seen(plain):
     column, row = plain.uv_px.round().long().clamp(0, SIZE - 1).unbind(-1)
-    surface = plain.depth_m[torch.arange(COUNT)[:, None], row, column]
+    surface = plain.depth_label_m[torch.arange(COUNT)[:, None], row, column]
     under = plain.joints_m[..., 2] - surface
     on_body = surface > 0
     depth = BodySubject(UNCOVERED).joint_depth_m

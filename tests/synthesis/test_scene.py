@@ -85,20 +85,20 @@ def test_finger_tips_and_all_joints_lie_on_the_hand(plain):
 
 
 def test_depth_and_mask_are_one_surface(plain):
-    assert torch.equal(plain.mask, plain.depth_m > 0)
+    assert torch.equal(plain.mask, plain.depth_label_m > 0)
     assert 0.05 < plain.mask.float().mean() < 0.6
-    seen = plain.depth_m[plain.mask]
+    seen = plain.depth_label_m[plain.mask]
     low, high = STREET.viewpoints.distance_m
     assert low - 0.25 < seen.min() < seen.max() < high + 0.25
     vertices_m = _place().vertices_m
     for b in range(COUNT):
-        seen = plain.depth_m[b][plain.mask[b]]
+        seen = plain.depth_label_m[b][plain.mask[b]]
         assert vertices_m[b, :, 2].min() - 1e-4 < seen.min()
         assert seen.max() < vertices_m[b, :, 2].max() + 1e-4
 
 
 def test_visible_joints_lie_just_under_the_surface_that_is_seen(plain):
-    surface, inside = _at_joints(plain.depth_m, plain.uv_px)
+    surface, inside = _at_joints(plain.depth_label_m, plain.uv_px)
     under = plain.joints_m[..., 2].numpy() - surface
     visible = plain.visible.numpy()
     assert (visible <= inside).all()
@@ -111,19 +111,19 @@ def test_visible_joints_lie_just_under_the_surface_that_is_seen(plain):
 
 
 def test_occluders_hide_what_they_cover(plain, covered):
-    silhouette = covered.depth_m > 0
+    silhouette = covered.depth_label_m > 0
     assert not (covered.mask & ~silhouette).any()
     lost = (silhouette & ~covered.mask).flatten(1).sum(1) / silhouette.flatten(1).sum(1)
     assert (lost > 0.02).float().mean() > 0.8
     assert lost.max() < 0.9
     mask, inside = _at_joints(covered.mask, covered.uv_px)
-    surface, _ = _at_joints(covered.depth_m, covered.uv_px)
+    surface, _ = _at_joints(covered.depth_label_m, covered.uv_px)
     under_cover = inside & (surface > 0) & ~mask
     assert under_cover.sum() > COUNT / 2
     assert not covered.visible.numpy()[under_cover].any()
     assert covered.visible.float().mean() < plain.visible.float().mean()
     torch.testing.assert_close(covered.uv_px, plain.uv_px)  # labels stay
-    assert torch.equal(covered.depth_m, plain.depth_m)
+    assert torch.equal(covered.depth_label_m, plain.depth_label_m)
 
 
 def test_the_hand_is_seen_before_its_background():

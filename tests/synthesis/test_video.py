@@ -37,7 +37,7 @@ def test_frames_have_names_and_numbers(video):
 def test_a_frame_does_not_depend_on_which_frames_were_asked_for_before(video):
     fresh = VideoSamples(STREET, 32, seed=3, frames=FRAMES)
     late = fresh.samples(CHUNK + 5, 4)
-    for name in ("image", "uv_px", "joints_m", "depth_m", "angles_rad"):
+    for name in ("image", "uv_px", "joints_m", "depth_label_m", "angles_rad"):
         assert torch.equal(getattr(late, name), getattr(video[CHUNK + 5 : CHUNK + 9], name)), name
 
 
@@ -51,7 +51,7 @@ def test_everything_but_the_pose_stays(video):
 
 def test_the_background_stands_still():
     quiet = VideoSamples(replace(STREET, sensor=OFF), 32, seed=5, frames=24).samples(0, 24)
-    never = (quiet.depth_m == 0).all(0)
+    never = (quiet.depth_label_m == 0).all(0)
     assert never.float().mean() > 0.2
     behind = quiet.rgb[:, :, never]
     torch.testing.assert_close(behind, behind[:1].expand_as(behind), atol=1e-6, rtol=0)
@@ -62,7 +62,7 @@ def test_noise_is_new_in_every_frame_and_colours_are_not():
     plain = replace(STUDIO, sensor=sensor)
     noisy = VideoSamples(plain, 32, seed=6, frames=16).samples(0, 16)
     clean = VideoSamples(replace(plain, sensor=OFF), 32, seed=6, frames=16).samples(0, 16)
-    never = (clean.depth_m == 0).all(0)
+    never = (clean.depth_label_m == 0).all(0)
     level = noisy.rgb[:, :, never].mean(-1)
     assert level.std(0).max() < 0.01
     assert (level[0] - clean.rgb[0, :, never].mean(-1)).abs().max() > 0.02

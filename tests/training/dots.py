@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.augment import GeometryConfig
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.occlude import OcclusionConfig
-from posebridge.data.streams import HeldStream
+from posebridge.data.streams import ShuffledStream
 from posebridge.methods.mean_teacher.adaptation import Adaptation
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
@@ -144,13 +144,13 @@ def kill() -> None:
 
 def context(selection=None, seed: int = 5, **changes) -> Context:
     """Dots on black as the source, dots on grey as the target."""
-    source, target = Held([dots(40, seed=1)]), Held([dots(24, seed=2, ground=0.3).unlabelled()])
+    source, target = InMemoryDataset([dots(40, seed=1)]), InMemoryDataset([dots(24, seed=2, ground=0.3).unlabelled()])
     plain = Context(
         new_network=small_network,
         maps=MAPS,
         skeleton=SKELETON,
-        source=lambda size: HeldStream(source, size, seed=3),
-        target=lambda size: HeldStream(target, size, seed=4),
+        source=lambda size: ShuffledStream(source, size, seed=3),
+        target=lambda size: ShuffledStream(target, size, seed=4),
         selection=selection,
         seed=seed,
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from posebridge.bodies.parametric_hand import AnnyHand
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.draw import generator_for
 from posebridge.methods.multi_view_fusion.depth_views import DepthContext
 from posebridge.networks.depth_hand import DepthHandConfig
@@ -34,8 +34,8 @@ def rendered(domain: DepthHandDomain, sets: int, seed: int):
 
 def depth_context(sets: int = 6, network: DepthHandConfig = TINY) -> DepthContext:
     """Studio hands with labels, street hands without."""
-    source = Held([rendered(DEPTH_STUDIO, sets, 1)])
-    target = Held([rendered(DEPTH_STREET, sets, 2).unlabelled()])
+    source = InMemoryDataset([rendered(DEPTH_STUDIO, sets, 1)])
+    target = InMemoryDataset([rendered(DEPTH_STREET, sets, 2).unlabelled()])
     return DepthContext(
         new_model=new_model(network),
         hand=AnnyHand(),

@@ -1,19 +1,22 @@
-"""What flows into a network: observations, with labels or without any.
+"""What a network is given: observations of a sensor, with labels or without any.
 
-``UnlabelledBatch`` has no label field at all, so a method that is given one can't look at a target label, not even
-by mistake.
+A colour camera gives ``image``; a depth sensor gives ``depth_m``, from which a picture of its cube may be made. Depth
+of a colour crop is a label (``depth_label_m``). ``UnlabelledBatch`` has no label field, so a method that is given one
+can't read a label of the target.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from posebridge.cameras.pinhole import Camera
+
+Sensor = Literal["colour", "depth"]
 
 
 def _apply(value: Any, function) -> Any:
@@ -27,18 +30,31 @@ def _apply(value: Any, function) -> Any:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a sensor gave, cut to the subject. B images of H x W pixels."""
+    """What a sensor gave, cut to the subject. B images of H x W pixels.
 
-    image: Float[Tensor, "B 3 H W"] | None  # RGB in [0, 1]; None for depth sensors
+    Raises ``ValueError`` for a colour image beside measured depth: one crop is of one sensor.
+    """
+
+    # RGB in [0, 1]; of a depth sensor None, or the picture of its cube for networks that take images.
+    image: Float[Tensor, "B 3 H W"] | None
     key: tuple[str, ...]  # names a sample: file stem, with the frame number after it for videos
     camera: Camera | None = None  # intrinsics after the crop
     T_crop_file: Float[Tensor, "B 3 3"] | None = None  # pixels of the file -> pixels of this crop; may mirror
     sequence: tuple[str, ...] | None = None
     frame: Int[Tensor, "B"] | None = None
     view: Int[Tensor, "B"] | None = None
-    depth_m: Float[Tensor, "B H W"] | None = None  # 0 where the sensor gave none
+    depth_m: Float[Tensor, "B H W"] | None = None  # of a depth sensor; 0 where it measured nothing
     T_world_cam: Float[Tensor, "B 4 4"] | None = None  # calibrated views: camera -> the world that they share
     centre_m: Float[Tensor, "B 3"] | None = None  # camera frame: middle of the metric cube that a depth crop shows
+
+    def __post_init__(self):
+        if self.image is not None and self.depth_m is not None:
+            raise ValueError("a batch is of one sensor: depth of a colour crop is a label, depth_label_m")
+
+    @property
+    def sensor(self) -> Sensor:
+        """What took the pictures. A crop with measured depth or with a metric cube is of a depth sensor."""
+        return "colour" if self.depth_m is None and self.centre_m is None else "depth"
 
     def __len__(self) -> int:
         return len(self.key)
@@ -92,21 +108,23 @@ class UnlabelledBatch(Observation):
 class LabelledBatch(Observation):
     """Observations with labels. Joints are in the order of the skeleton in use.
 
-    ``valid`` says that a joint has a label at all, ``visible`` that it is labelled and not hidden.
+    ``valid`` is True for a joint that has a label, ``visible`` for one that is labelled and not hidden.
     """
 
     uv_px: Float[Tensor, "B J 2"] | None = None  # pixels of this crop
     valid: Bool[Tensor, "B J"] | None = None
     visible: Bool[Tensor, "B J"] | None = None
     joints_m: Float[Tensor, "B J 3"] | None = None  # camera frame
-    mask: Bool[Tensor, "B H W"] | None = None
+    mask: Bool[Tensor, "B H W"] | None = None  # all that is seen of the subject, a hand's forearm included
+    hand_mask: Bool[Tensor, "B H W"] | None = None  # what is seen of a hand beyond its wrist
+    depth_label_m: Float[Tensor, "B H W"] | None = None  # of a colour crop: along the optical axis; 0 where unknown
     vertices_m: Float[Tensor, "B V 3"] | None = None  # camera frame
     # Of rendered subjects: joint angles as their articulation names them, and Anny's phenotypes.
     angles_rad: Float[Tensor, "B A"] | None = None
     phenotypes: Float[Tensor, "B 6"] | None = None
 
     def unlabelled(self) -> UnlabelledBatch:
-        """The observations alone."""
+        """What the sensor gave, without any label."""
         return UnlabelledBatch(**{f.name: getattr(self, f.name) for f in fields(Observation)})
 
 

@@ -1,4 +1,4 @@
-"""Geometric augmentation of a batch: image, camera and labels move together, and a prediction can be moved back.
+"""Geometric augmentation of a batch: image, camera and labels are warped together.
 
 A view is a pixel map ``T_view_crop`` of the crop onto itself, so views have the size of their crops. Warps are those of
 ``cameras.crop``: bilinear, zero outside, without anti-aliasing, since views shrink by two at the most. Kornia's
@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from posebridge.cameras.crop import inverse_map, resize_map, warp_images
+from posebridge.cameras.crop import warp_images
 from posebridge.cameras.pinhole import apply_affine
-from posebridge.contracts.batch import BatchT, LabelledBatch, Observation
+from posebridge.contracts.batch import BatchT, LabelledBatch
 from posebridge.draw import chance, uniform
 from posebridge.errors import InputError
 
@@ -66,38 +66,43 @@ def draw_views(
     return T_view_crop.to(device)
 
 
-def move(batch: BatchT, T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int] | None = None) -> BatchT:
-    """The batch as seen through the maps: images, masks, depth, ``uv_px``, camera and ``T_crop_file``.
+def warp_batch(batch: BatchT, T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int] | None = None) -> BatchT:
+    """The batch as seen through pixel maps: image, depth, masks, ``uv_px``, camera and ``T_crop_file``.
 
-    Metres stay in the frame of the camera that took the picture (``joints_m``, ``vertices_m``, the values of
-    ``depth_m``); depth is sampled at the nearest pixel, since a mean over an edge or a hole is no depth. ``valid`` is
-    kept for joints that leave the view, because their position is still known; ``visible`` becomes False for them;
-    ``inside`` tells which they are. ``mirror`` is ``Skeleton.mirror``: where a map mirrors, left and right joints
-    trade places. A sample whose map is the identity comes back bit for bit.
+    Args:
+        batch: crops of H x W pixels.
+        T_view_crop: pixels of the crop to pixels of the view, which has the crop's size.
+        mirror: ``Skeleton.mirror``. Where a map mirrors, left and right joints trade places.
+
+    Metres stay in the frame of the camera that took the picture (``joints_m``, ``vertices_m``, values of depth).
+    Depth and masks take the nearest pixel, since a mean over an edge or a hole is neither; outside the crop they are 0.
+    ``valid`` is kept for joints that leave the view, because their position is still known. ``visible`` becomes False
+    for them; ``inside`` selects them. A sample whose map is the identity is returned bit for bit.
     """
-    image, mask = _move_pictures(batch, T_view_crop)
-    depth_m = batch.depth_m
-    if depth_m is not None:
-        depth_m = _warp(depth_m[:, None], T_view_crop, nearest=True)[:, 0]
-    moved = replace(
+    warped = replace(
         batch,
-        image=image,
-        depth_m=depth_m,
+        image=None if batch.image is None else _warp(batch.image, T_view_crop),
+        depth_m=None if batch.depth_m is None else _warp_nearest(batch.depth_m, T_view_crop),
         camera=None if batch.camera is None else batch.camera.warped(T_view_crop),
         T_crop_file=None if batch.T_crop_file is None else T_view_crop.to(batch.T_crop_file) @ batch.T_crop_file,
     )
-    if not isinstance(moved, LabelledBatch):
-        return moved
+    if not isinstance(warped, LabelledBatch):
+        return warped
     mirrored = _mirrors(T_view_crop)
     valid, visible, joints_m = (
         None if values is None else _trade_sides(values, mirrored, mirror)
-        for values in (moved.valid, moved.visible, moved.joints_m)
+        for values in (warped.valid, warped.visible, warped.joints_m)
     )
-    uv_px = None if moved.uv_px is None else move_points(moved.uv_px, T_view_crop, mirror)
-    picture = image if image is not None else depth_m
-    if uv_px is not None and visible is not None and picture is not None:
-        visible = visible & inside(uv_px, picture.shape[-2], picture.shape[-1])
-    return replace(moved, mask=mask, uv_px=uv_px, valid=valid, visible=visible, joints_m=joints_m)
+    uv_px = None if warped.uv_px is None else warp_points(warped.uv_px, T_view_crop, mirror)
+    pixels = warped.image if warped.image is not None else warped.depth_m
+    if uv_px is not None and visible is not None and pixels is not None:
+        visible = visible & inside(uv_px, pixels.shape[-2], pixels.shape[-1])
+    maps = {
+        name: _warp_nearest(values, T_view_crop)
+        for name in ("mask", "hand_mask", "depth_label_m")
+        if (values := getattr(warped, name)) is not None
+    }
+    return replace(warped, uv_px=uv_px, valid=valid, visible=visible, joints_m=joints_m, **maps)
 
 
 def inside(uv_px: Float[Tensor, "B J 2"], height_px: int, width_px: int) -> Bool[Tensor, "B J"]:
@@ -105,75 +110,24 @@ def inside(uv_px: Float[Tensor, "B J 2"], height_px: int, width_px: int) -> Bool
     return ((uv_px >= -0.5) & (uv_px <= uv_px.new_tensor([width_px - 0.5, height_px - 0.5]))).all(dim=-1)
 
 
-def move_points(
+def warp_points(
     uv_px: Float[Tensor, "B J 2"], T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int] | None = None
 ) -> Float[Tensor, "B J 2"]:
-    """Joints of the crop to pixels of the view; ``mirror`` as in ``move``."""
+    """Joints of the crop to pixels of the view; ``mirror`` as in ``warp_batch``."""
     return _trade_sides(apply_affine(T_view_crop.to(uv_px), uv_px), _mirrors(T_view_crop), mirror)
-
-
-def undo_points(
-    uv_px: Float[Tensor, "B J 2"], T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int] | None = None
-) -> Float[Tensor, "B J 2"]:
-    """Joints found on the view in pixels of the crop; the inverse of ``move_points``."""
-    return move_points(uv_px, inverse_map(T_view_crop), mirror)
-
-
-def move_maps(
-    maps: Float[Tensor, "B J h w"],
-    T_view_crop: Float[Tensor, "B 3 3"],
-    image_size: tuple[int, int],
-    mirror: Sequence[int] | None = None,
-) -> tuple[Float[Tensor, "B J h w"], Bool[Tensor, "B h w"]]:
-    """Heat maps of the crop as the view has them, and which pixels of the view show a part of the crop.
-
-    One bilinear warp by the exact map between map pixels; differentiable in ``maps``. ``image_size`` is (height,
-    width) of the images that the maps cover. Maps are zero where nothing is known. A peak keeps its height, not its
-    width or sum: maps that are densities have to be normalised again.
-    """
-    height, width = maps.shape[-2:]
-    T_map_image = resize_map(width / image_size[1], height / image_size[0]).to(maps)
-    T_mapview_mapcrop = T_map_image @ T_view_crop.to(maps) @ inverse_map(T_map_image)
-    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    pixels = torch.stack([u, v], dim=-1).reshape(1, -1, 2).to(maps)
-    known = inside(apply_affine(inverse_map(T_mapview_mapcrop), pixels), height, width).unflatten(1, (height, width))
-    # The border's value is continued over the outer half of its pixels, which a zero outside would darken.
-    moved = warp_images(maps, T_mapview_mapcrop, height, width, padding_mode="border", antialias=False)
-    still = _still(T_view_crop)
-    known = known | still
-    moved = torch.where(still[:, None], maps, moved) * known[:, None]
-    return _trade_sides(moved, _mirrors(T_view_crop), mirror), known
-
-
-def undo_maps(
-    maps: Float[Tensor, "B J h w"],
-    T_view_crop: Float[Tensor, "B 3 3"],
-    image_size: tuple[int, int],
-    mirror: Sequence[int] | None = None,
-) -> tuple[Float[Tensor, "B J h w"], Bool[Tensor, "B h w"]]:
-    """Heat maps predicted on the view in the frame of the crop, and which pixels of the crop the view showed.
-
-    The inverse of ``move_maps``, by one warp. Where the second result is False the first is zero and says nothing.
-    """
-    return move_maps(maps, inverse_map(T_view_crop), image_size, mirror)
-
-
-def _move_pictures(batch: Observation, T_view_crop: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Image and mask by one warp."""
-    mask = batch.mask if isinstance(batch, LabelledBatch) else None
-    if batch.image is None:
-        return None, None if mask is None else _warp(mask[:, None].float(), T_view_crop)[:, 0] > 0.5
-    if mask is None:
-        return _warp(batch.image, T_view_crop), None
-    layers = _warp(torch.cat([batch.image, mask[:, None].to(batch.image)], dim=1), T_view_crop)
-    return layers[:, :3], layers[:, 3] > 0.5
 
 
 def _warp(layers: Float[Tensor, "B C H W"], T_view_crop: Tensor, nearest: bool = False) -> Float[Tensor, "B C H W"]:
     height, width = layers.shape[-2:]
     interpolation = "nearest" if nearest else "linear"
-    moved = warp_images(layers, T_view_crop.to(layers), height, width, interpolation=interpolation, antialias=False)
-    return torch.where(_still(T_view_crop)[:, None], layers, moved)
+    warped = warp_images(layers, T_view_crop.to(layers), height, width, interpolation=interpolation, antialias=False)
+    return torch.where(_still(T_view_crop)[:, None], layers, warped)
+
+
+def _warp_nearest(values: Shaped[Tensor, "B H W"], T_view_crop: Tensor) -> Shaped[Tensor, "B H W"]:
+    """Depth or a mask; the type is kept."""
+    layers = values if values.is_floating_point() else values.float()
+    return _warp(layers[:, None], T_view_crop, nearest=True)[:, 0].to(values.dtype)
 
 
 def _still(T_view_crop: Float[Tensor, "B 3 3"]) -> Bool[Tensor, "B 1 1"]:
@@ -191,7 +145,7 @@ def _mirrors(T_view_crop: Float[Tensor, "B 3 3"]) -> Bool[Tensor, "B"]:
 def trade_sides(
     values: Shaped[Tensor, "B J *d"], T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int] | None
 ) -> Shaped[Tensor, "B J *d"]:
-    """What belongs to joints of the crop in the order of the view, or the reverse; ``mirror`` as in ``move``."""
+    """What belongs to joints of the crop in the order of the view, or the reverse; ``mirror`` as in ``warp_batch``."""
     return _trade_sides(values, _mirrors(T_view_crop), mirror)
 
 

@@ -3,7 +3,7 @@
 Colour images are cut around a box of pixels, depth frames around a cube of metres.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import numpy as np
@@ -39,31 +39,40 @@ class CubeCropConfig:
 
 
 def crop_frame(frame: RawFrame, config: CropConfig) -> UnlabelledBatch:
-    """A batch of one. Without a box, the letterboxed square around the image's centre.
+    """A batch of one of the frame's colour image, or of its depth where it has no image.
 
-    Raises ``InputError`` where handedness is to come from the annotation and the frame has none.
+    Without a box, the crop is the letterboxed square around the image's centre. Raises ``InputError`` where the hand's
+    side is to come from the annotation and the frame has none.
     """
     height, width = frame.shape
     if frame.box_xyxy is None:
         box, padding = whole_image_box(width, height), 1.0
     else:
         box, padding = torch.as_tensor(frame.box_xyxy, dtype=torch.float64)[None], config.padding
-    return _cut(frame, crop_map(box, config.size_px, padding, _mirrored(frame, config)), config.size_px)
+    T_crop_file = crop_map(box, config.size_px, padding, _mirrored(frame, config))
+    if frame.image is None:
+        return _cut(frame, T_crop_file, depth_m=_warped_depth(frame, T_crop_file, config.size_px))
+    image = torch.from_numpy(warp_array(frame.image, T_crop_file[0].numpy(), config.size_px, config.size_px))
+    return _cut(frame, T_crop_file, image=image.permute(2, 0, 1)[None].float() / 255)
 
 
 def crop_labelled(frame: RawFrame, labels: FrameLabels, config: CropConfig) -> LabelledBatch:
-    """A batch of one with its labels. Pixels move with the crop; metres stay in the frame of the camera.
+    """A batch of one with its labels, of which depth beside a colour image is one.
 
-    A joint outside the crop is not visible in it.
+    Pixels follow the crop; metres stay in the frame of the camera. A joint outside the crop is not visible in it.
     """
-    return _with_labels(crop_frame(frame, config), labels, config.size_px)
+    crop = _with_labels(crop_frame(frame, config), labels, config.size_px)
+    if frame.image is None or frame.depth_m is None:
+        return crop
+    assert crop.T_crop_file is not None
+    return replace(crop, depth_label_m=_warped_depth(frame, crop.T_crop_file.double(), config.size_px))
 
 
 def crop_cube(frame: RawFrame, config: CubeCropConfig) -> UnlabelledBatch:
-    """A batch of one: the cross-section of the cube around ``centre_m``, see ``cameras.cube``.
+    """A batch of one of the frame's depth: the cross-section of the cube around ``centre_m``, see ``cameras.cube``.
 
-    Depth stays in metres and whole, in front of the cube and behind it: ``normalise_depth`` clips it. Pixels are taken
-    from the nearest one, for a mean across an edge is a depth at which there is nothing.
+    Depth stays in metres, also in front of the cube and behind it: ``normalise_depth`` clips it. Each pixel takes the
+    nearest one of the file, since a mean across an edge is a depth at which there is nothing.
     Raises ``InputError`` for a frame without depth, intrinsics or centre, and for a centre behind the camera.
     """
     if frame.depth_m is None or frame.K is None:
@@ -73,7 +82,7 @@ def crop_cube(frame: RawFrame, config: CubeCropConfig) -> UnlabelledBatch:
         )
     if frame.centre_m is None:
         raise InputError(
-            f"{frame.key}: nothing tells where the hand's cube is; give the reader centres='blob', 'labels' or a file"
+            f"{frame.key}: the centre of the hand's cube is unknown; give the reader centres='blob', 'labels' or a file"
         )
     try:
         T_crop_file = cube_crop_map(
@@ -83,7 +92,7 @@ def crop_cube(frame: RawFrame, config: CubeCropConfig) -> UnlabelledBatch:
         raise InputError(f"{frame.key}: centre {np.round(frame.centre_m, 4).tolist()} m: {error}") from None
     if _mirrored(frame, config):
         T_crop_file = flip_map(config.size_px).double() @ T_crop_file
-    return _cut(frame, T_crop_file, config.size_px)
+    return _cut(frame, T_crop_file, depth_m=_warped_depth(frame, T_crop_file, config.size_px))
 
 
 def crop_cube_labelled(frame: RawFrame, labels: FrameLabels, config: CubeCropConfig) -> LabelledBatch:
@@ -91,25 +100,36 @@ def crop_cube_labelled(frame: RawFrame, labels: FrameLabels, config: CubeCropCon
     return _with_labels(crop_cube(frame, config), labels, config.size_px)
 
 
-def _cut(frame: RawFrame, T_crop_file: Tensor, size_px: int) -> UnlabelledBatch:
-    image = depth_m = None
-    if frame.image is not None:
-        image = torch.from_numpy(warp_array(frame.image, T_crop_file[0].numpy(), size_px, size_px))
-    if frame.depth_m is not None:
-        nearest = warp_array(frame.depth_m, T_crop_file[0].numpy(), size_px, size_px, interpolation="nearest")
-        # Some sensors say NaN where they measured nothing.
-        depth_m = torch.from_numpy(nearest.astype(np.float32)).nan_to_num(0, 0, 0)
+def _warped_depth(frame: RawFrame, T_crop_file: Tensor, size_px: int) -> Tensor:
+    """(1, H, W) metres, 0 where the sensor measured nothing."""
+    assert frame.depth_m is not None
+    nearest = warp_array(frame.depth_m, T_crop_file[0].numpy(), size_px, size_px, interpolation="nearest")
+    # Some sensors write NaN where they measured nothing.
+    return torch.from_numpy(nearest.astype(np.float32)).nan_to_num(0, 0, 0)[None]
+
+
+def _warped_mask(mask: np.ndarray | None, T_crop_file: Tensor, size_px: int) -> Tensor | None:
+    if mask is None:
+        return None
+    T = T_crop_file[0].double().numpy()
+    return torch.from_numpy(warp_array(mask.astype(np.uint8), T, size_px, size_px, interpolation="nearest") > 0)[None]
+
+
+def _cut(
+    frame: RawFrame, T_crop_file: Tensor, image: Tensor | None = None, depth_m: Tensor | None = None
+) -> UnlabelledBatch:
+    """The crop of one sensor's pixels, with what the frame has beside them."""
     return UnlabelledBatch(
-        image=None if image is None else image.permute(2, 0, 1)[None].float() / 255,
+        image=image,
         key=(frame.key,),
         camera=_crop_camera(frame, T_crop_file),
         T_crop_file=T_crop_file.float(),
         sequence=(frame.sequence,),
         frame=torch.tensor([frame.frame]),
         view=torch.tensor([frame.view]),
-        depth_m=None if depth_m is None else depth_m[None],
+        depth_m=depth_m,
         T_world_cam=_single(frame.T_world_cam),
-        centre_m=_single(frame.centre_m),
+        centre_m=None if depth_m is None else _single(frame.centre_m),
     )
 
 
@@ -124,25 +144,20 @@ def _with_labels(observation: UnlabelledBatch, labels: FrameLabels, size_px: int
     assert observation.T_crop_file is not None
     uv_px = apply_affine(observation.T_crop_file.double(), _double(labels.uv_px)[None]).float()
     inside = ((uv_px >= -0.5) & (uv_px <= size_px - 0.5)).all(dim=-1)
-    mask = None
-    if labels.mask is not None:
-        T = observation.T_crop_file[0].double().numpy()
-        mask = torch.from_numpy(
-            warp_array(labels.mask.astype(np.uint8), T, size_px, size_px, interpolation="nearest") > 0
-        )
     return LabelledBatch(
         **{f.name: getattr(observation, f.name) for f in fields(Observation)},
         uv_px=uv_px,
         valid=torch.from_numpy(labels.valid)[None],
         visible=torch.from_numpy(labels.visible)[None] & inside,
         joints_m=_single(labels.joints_m),
-        mask=None if mask is None else mask[None],
+        mask=_warped_mask(labels.mask, observation.T_crop_file, size_px),
+        hand_mask=_warped_mask(labels.hand_mask, observation.T_crop_file, size_px),
         vertices_m=_single(labels.vertices_m),
     )
 
 
 class UnlabelledCrops(Dataset[UnlabelledBatch]):
-    """Crops of indexed frames, one a batch; the reader's labels, if it has any, are never asked for."""
+    """Crops of indexed frames, one a batch; labels of the reader are never read."""
 
     def __init__(self, frames: FrameSource, config: CropConfig | CubeCropConfig):
         self.frames = frames
@@ -181,7 +196,7 @@ def _mirrored(frame: RawFrame, config: CropConfig | CubeCropConfig) -> bool:
     if config.hand != "annotated":
         return config.hand == "left"
     if frame.hand is None:
-        raise InputError(f"{frame.key}: nothing tells which hand this is; say left or right for all frames")
+        raise InputError(f"{frame.key}: the frame isn't labelled left or right; choose left or right for all frames")
     return frame.hand == "left"
 
 

@@ -110,7 +110,7 @@ class CubeViews:
         seen = self.in_cubes(rays * depth_m.flatten(1)[..., None])
         return seen.transpose(1, 2).unflatten(2, (height, width)), self.foreground()[:, ::stride, ::stride]
 
-    def moved(self, T_view_crop: Float[Tensor, "B 3 3"], shift: Float[Tensor, "B"] | None = None) -> "CubeViews":
+    def warped(self, T_view_crop: Float[Tensor, "B 3 3"], shift: Float[Tensor, "B"] | None = None) -> "CubeViews":
         """The views through pixel maps of turn, scale and shift; their cubes move along.
 
         ``shift`` moves the cubes' centres along the optical axis, in halves of the cube. Depth is taken from the

@@ -40,7 +40,7 @@ class Crops(Protocol[CropT]):
 
 
 class DatasetStream(Generic[BatchT]):
-    """Random permutations of the crops of a dataset, one after the other: the order of ``HeldStream``.
+    """Random permutations of the crops of a dataset, one after the other: the order of ``ShuffledStream``.
 
     Where a frame can't be read, the next one of its permutation that can is drawn in its place.
     """

@@ -1,6 +1,7 @@
 """A reader's frames, some of them, or with their joints under other names."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -62,4 +63,4 @@ class NamedJoints:
         joints_m = None
         if given.joints_m is not None:
             joints_m, _ = convert(given.joints_m, given.valid, self._names, self.skeleton)
-        return FrameLabels(uv_px, valid, visible, joints_m, given.mask, given.vertices_m)
+        return replace(given, uv_px=uv_px, valid=valid, visible=visible, joints_m=joints_m)

@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from posebridge.contracts.batch import BatchT, Observation
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
 
 
@@ -64,17 +64,17 @@ class FramePairs:
 class PairStream(Generic[BatchT]):
     """Batches of pairs: the base frames first, then as many driving frames, in the same order."""
 
-    def __init__(self, held: Held[BatchT], batch_size: int, seed: int, config: PairConfig | None = None):
+    def __init__(self, dataset: InMemoryDataset[BatchT], batch_size: int, seed: int, config: PairConfig | None = None):
         """``batch_size`` counts pairs. Raises ``InputError`` where the samples have no sequences or no pair fits."""
-        self.held = held
+        self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
-        self.pairs = pairs_of(held.names(), config or PairConfig())
+        self.pairs = pairs_of(dataset.without_images(), config or PairConfig())
 
     def batch(self, number: int) -> BatchT:
         """Batch ``number``, of 2 ``batch_size`` samples; ``split_pairs`` parts it."""
         base, driving = self.pairs.draw(number, self.batch_size, self.seed)
-        return self.held.take(torch.cat([base, driving]))
+        return self.dataset.take(torch.cat([base, driving]))
 
 
 def pairs_of(frames: Observation, config: PairConfig) -> FramePairs:

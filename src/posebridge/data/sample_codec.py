@@ -1,8 +1,10 @@
 """A labelled sample as the members of a webdataset shard, and back.
 
-A sample is up to five members that share its key: ``rgb.png`` or ``rgb.jpg`` (8 bit), ``depth.png`` (16 bit, in units
-of ``ImageCoding.depth_unit_mm``; 0 where there is none), ``mask.png`` (0 and 255), ``vertices_m.npy`` and ``json``,
-with everything else. Numbers in the JSON give their 32-bit floats back exactly; null stands for not-a-number.
+A sample is up to six members that share its key: ``rgb.png`` or ``rgb.jpg`` (8 bit), ``depth.png`` (16 bit, in units of
+``ImageCoding.depth_unit_mm``; 0 where there is none), ``mask.png`` and ``hand_mask.png`` (0 and 255; the second for
+hands only, without their forearms), ``vertices_m.npy`` and ``json``, with everything else. Depth beside a colour image
+is a label; alone it is what a depth sensor measured. Numbers in the JSON are read back as the same 32-bit floats; null
+stands for not-a-number.
 
 Its last entry, ``crc32``, covers the other members in the order above and the JSON up to there, so that one flipped
 byte is found with nothing but the sample itself.
@@ -27,8 +29,9 @@ from posebridge.errors import InputError
 
 ImageFormat = Literal["png", "jpg"]
 LABELS = "json"
-_RGB, _DEPTH, _MASK, _VERTICES = ("rgb.png", "rgb.jpg"), "depth.png", "mask.png", "vertices_m.npy"
-_IMAGES = (*_RGB, _DEPTH, _MASK, _VERTICES)
+_RGB, _DEPTH, _VERTICES = ("rgb.png", "rgb.jpg"), "depth.png", "vertices_m.npy"
+_MASKS = {"mask": "mask.png", "hand_mask": "hand_mask.png"}
+_IMAGES = (*_RGB, _DEPTH, *_MASKS.values(), _VERTICES)
 _CRC = b', "crc32": "'
 _BOOLEANS, _WHOLE, _TEXTS = ("valid", "visible"), ("frame", "view"), ("sequence",)
 _FLOATS = ("T_crop_file", "T_world_cam", "centre_m", "uv_px", "joints_m", "angles_rad", "phenotypes")
@@ -66,10 +69,12 @@ def encode_sample(sample: LabelledBatch, number: int, coding: ImageCoding) -> di
     if sample.image is not None:
         pixels = (sample.image[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
         members[f"rgb.{coding.image}"] = _compressed(Image.fromarray(pixels), coding)
-    if sample.depth_m is not None:
-        members[_DEPTH] = _compressed(Image.fromarray(_units(sample.depth_m[0], sample.key[0], coding)))
-    if sample.mask is not None:
-        members[_MASK] = _compressed(Image.fromarray(sample.mask[0].numpy().astype(np.uint8) * 255))
+    depth_m = sample.depth_label_m if sample.depth_m is None else sample.depth_m
+    if depth_m is not None:
+        members[_DEPTH] = _compressed(Image.fromarray(_units(depth_m[0], sample.key[0], coding)))
+    for name, suffix in _MASKS.items():
+        if (mask := getattr(sample, name)) is not None:
+            members[suffix] = _compressed(Image.fromarray(mask[0].numpy().astype(np.uint8) * 255))
     if sample.vertices_m is not None:
         file = io.BytesIO()
         np.save(file, sample.vertices_m[0].numpy())
@@ -149,7 +154,7 @@ def _numbers(value: Tensor) -> Any:
 
 
 def _shortened(value: Any) -> Any:
-    """Nine digits tell every 32-bit float from its neighbours, and are half of what a double takes."""
+    """Nine digits identify every 32-bit float, and are half of what a double takes."""
     if isinstance(value, list):
         return [_shortened(item) for item in value]
     if isinstance(value, float):
@@ -198,9 +203,11 @@ def _pixels(members: Mapping[str, bytes], coding: ImageCoding) -> dict[str, Tens
             found["image"] = image.float() / 255
     if _DEPTH in members:
         depth_mm = _array(members[_DEPTH]).astype(np.float64) * coding.depth_unit_mm
-        found["depth_m"] = torch.from_numpy((depth_mm / 1000).astype(np.float32))[None]
-    if _MASK in members:
-        found["mask"] = torch.from_numpy(_array(members[_MASK]) > 0)[None]
+        name = "depth_label_m" if "image" in found else "depth_m"
+        found[name] = torch.from_numpy((depth_mm / 1000).astype(np.float32))[None]
+    for name, suffix in _MASKS.items():
+        if suffix in members:
+            found[name] = torch.from_numpy(_array(members[suffix]) > 0)[None]
     if _VERTICES in members:
         vertices_m = np.load(io.BytesIO(members[_VERTICES]), allow_pickle=False)
         found["vertices_m"] = torch.from_numpy(vertices_m)[None]

@@ -10,7 +10,7 @@ import numpy as np
 from posebridge.contracts.batch import BatchT, UnlabelledBatch
 from posebridge.data.frames import RawFrame
 from posebridge.data.glimpse import Glimpse, camera_motion, difference, glimpse
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig
 
 CAMERA_MOVES = 0.02  # of the crop's side between the frames of a pair: less passes for a camera at rest
@@ -41,9 +41,9 @@ class Sequences:
         """Sequences whose camera moves, and how far between the frames of a pair: shares of the crop's side."""
         return {name: share for name, share in self.motion.items() if share > CAMERA_MOVES}
 
-    def applied(self, held: Held[BatchT]) -> Held[BatchT]:
+    def applied(self, dataset: InMemoryDataset[BatchT]) -> InMemoryDataset[BatchT]:
         """The same frames, in these sequences."""
-        return held.map(lambda batch: replace(batch, sequence=self.names))
+        return dataset.map(lambda batch: replace(batch, sequence=self.names))
 
     def notes(self) -> tuple[str, ...]:
         """What was found and done, a line each."""

@@ -9,7 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from posebridge.contracts.batch import BatchT, Observation
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
 
 
@@ -19,10 +19,10 @@ class SetStream(Generic[BatchT]):
     Sets come in random permutations, one after the other. Of a larger set the first ``views`` of a random order.
     """
 
-    def __init__(self, held: Held[BatchT], sets: int, seed: int, views: int):
+    def __init__(self, dataset: InMemoryDataset[BatchT], sets: int, seed: int, views: int):
         """``sets`` counts those of a batch. Raises ``InputError`` where no set has so many views."""
-        self.held, self.sets, self.seed, self.views = held, sets, seed, views
-        self.members = [own for own in sets_of(held.names()) if len(own) >= views]
+        self.dataset, self.sets, self.seed, self.views = dataset, sets, seed, views
+        self.members = [own for own in sets_of(dataset.without_images()) if len(own) >= views]
         if not self.members:
             raise InputError(
                 f"no moment was seen by {views} cameras: give calibrated views with the same sequence and frame, "
@@ -38,7 +38,7 @@ class SetStream(Generic[BatchT]):
             own = self.members[np.random.default_rng([self.seed, epoch]).permutation(len(self.members))[place]]
             chosen = np.random.default_rng([self.seed, count, 1]).permutation(len(own))[: self.views]
             index.append(own[torch.from_numpy(np.sort(chosen))])
-        return self.held.take(torch.cat(index))
+        return self.dataset.take(torch.cat(index))
 
 
 def sets_of(frames: Observation) -> list[Int[Tensor, "V"]]:

@@ -1,11 +1,8 @@
-"""Rendered sets, read back: any part of one, all of one as a stream, or random batches for training."""
+"""Rendered sets, read back: a part of one, or all of one as a stream."""
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
 from webdataset.shardlists import split_by_worker
 from webdataset.tariterators import tarfile_samples
@@ -41,18 +38,18 @@ class ShardedSet:
     def __iter__(self) -> Iterator[LabelledBatch]:
         """Every sample that can be read, as a batch of one, in order.
 
-        Shards are streamed, not held. In a worker of a ``DataLoader`` these are the samples of the worker's share of
+        Shards are streamed. In a worker of a ``DataLoader`` these are the samples of the worker's share of
         the shards. Raises ``InputError`` where not one sample of the set can be read.
         """
         read_any = False
         for shard in split_by_worker(self.index.shards):
             for members in self._members(shard):
-                sample = self.decoded(members)
+                sample = self._decoded(members)
                 if sample is not None:
                     read_any = True
                     yield sample
         if not read_any and torch.utils.data.get_worker_info() is None:
-            raise self.unreadable()
+            raise self._unreadable()
 
     def samples(self, start: int, count: int) -> LabelledBatch:
         """The samples numbered ``start`` to ``start + count``, but for those that can't be read.
@@ -68,16 +65,16 @@ class ShardedSet:
         for shard in self.index.shards:
             numbers = range(max(start, shard.first), min(start + count, shard.first + shard.samples))
             unfinished -= len(numbers)
-            held = self.held(shard) if numbers else {}
-            found += [sample for n in numbers if n in held and (sample := self.decoded(held[n])) is not None]
+            members = self._by_number(shard) if numbers else {}
+            found += [sample for n in numbers if n in members and (sample := self._decoded(members[n])) is not None]
         if unfinished:
             asked = f"{unfinished} of the samples {start} to {start + count - 1}"
             self.skipped[str(self.folder)] = f"{asked} are in shards that are not finished yet"
         if not found:
-            raise self.unreadable()
+            raise self._unreadable()
         return concatenate(found)
 
-    def held(self, shard: Shard) -> dict[int, Members]:
+    def _by_number(self, shard: Shard) -> dict[int, Members]:
         """The undecoded samples of a shard by their numbers, but for broken ones."""
         found: dict[int, Members] = {}
         for members in self._members(shard):
@@ -87,7 +84,7 @@ class ShardedSet:
                 self.skipped[error.file] = error.reason
         return found
 
-    def decoded(self, members: Members) -> LabelledBatch | None:
+    def _decoded(self, members: Members) -> LabelledBatch | None:
         """A batch of one; None for a broken one, which is then listed in ``skipped``."""
         try:
             return decode_sample(members, self.index.coding, _name(members))[1]
@@ -100,7 +97,7 @@ class ShardedSet:
         reasons = ((shard.name, shard.damage(self.folder)) for shard in self.index.shards)
         return {name: reason for name, reason in reasons if reason is not None}
 
-    def unreadable(self) -> InputError:
+    def _unreadable(self) -> InputError:
         """What to raise where nothing could be read."""
         first = next((f"{name}: {reason}" for name, reason in self.skipped.items()), "the shards are empty")
         return InputError(f"{self.folder}: no sample can be read ({first}); posebridge render makes it whole again")
@@ -121,54 +118,6 @@ class ShardedSet:
         if found < shard.samples:
             reason = next(iter(reasons), "the file is damaged")
             self.skipped[path] = f"{reason}; {shard.samples - found} of its {shard.samples} samples can't be found"
-
-
-class ShardStream:
-    """Endless batches from a set on disk, in random order; a ``Stream``, see data/streams.py.
-
-    Each epoch takes the shards in a new order, ``mixed`` of them at a time, and draws without repetition from those
-    together. Batch n is a function of the set, the seed and n. The undecoded bytes of ``mixed`` shards are held, and
-    of the next where a batch reaches into them. In the place of a sample that can't be read comes the one after it.
-    """
-
-    def __init__(self, source: ShardedSet, batch_size: int, seed: int, mixed: int = 4):
-        self.source = source
-        self.batch_size = batch_size
-        self.seed = seed
-        self.mixed = mixed
-        self._order = lru_cache(maxsize=2)(self._permutation)
-        self._held = lru_cache(maxsize=mixed)(lambda place: source.held(source.index.shards[place]))
-
-    def batch(self, number: int) -> LabelledBatch:
-        """Batch ``number``. Raises ``InputError`` where the set has no readable sample at all."""
-        first = number * self.batch_size
-        found = list(islice(self._readable(first, len(self.source) + self.batch_size), self.batch_size))
-        if len(found) < self.batch_size:
-            raise self.source.unreadable()
-        return concatenate(found)
-
-    def _readable(self, first: int, tries: int) -> Iterator[LabelledBatch]:
-        for n in range(first, first + tries):
-            epoch, position = divmod(n, len(self.source))
-            place, sample = self._order(epoch)[position]
-            members = self._held(int(place)).get(int(sample))
-            if members is not None and (decoded := self.source.decoded(members)) is not None:
-                yield decoded
-
-    def _permutation(self, epoch: int) -> np.ndarray:
-        """(samples, 2): place of the shard in the index, and number of the sample."""
-        random = np.random.default_rng([self.seed, epoch])
-        shards, places = self.source.index.shards, random.permutation(len(self.source.index.shards))
-        windows: list[np.ndarray] = []
-        for start in range(0, len(places), self.mixed):
-            window = [_numbered(place, shards[place]) for place in places[start : start + self.mixed]]
-            windows.append(random.permutation(np.concatenate(window)))
-        return np.concatenate(windows)
-
-
-def _numbered(place: int, shard: Shard) -> np.ndarray:
-    numbers = np.arange(shard.first, shard.first + shard.samples)
-    return np.stack([np.full_like(numbers, place), numbers], axis=1)
 
 
 def _name(members: Members) -> str:

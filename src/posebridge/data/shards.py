@@ -1,4 +1,4 @@
-"""A rendered set on disk: webdataset shards, and ``index.json``, which says what is in them.
+"""A rendered set on disk: webdataset shards, and ``index.json``, which lists them.
 
 A shard is made of pieces, the samples of one rendered chunk each. The bytes of a piece are a function of the set's
 configuration and the piece's number alone, and a shard is its pieces one after the other, so it makes no difference
@@ -20,7 +20,7 @@ from posebridge.contracts.files import write_atomically
 from posebridge.data.sample_codec import ImageCoding, encode_sample
 from posebridge.errors import InputError
 
-FORMAT = 1
+FORMAT = 2  # 2: masks of hands without forearm
 INDEX = "index.json"
 _SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
 _END = bytes(2 * tarfile.BLOCKSIZE)  # closes a tar file
@@ -79,7 +79,10 @@ def load_index(folder: Path) -> SetIndex:
     try:
         content = json.loads(path.read_bytes())
         if content.pop("format") != FORMAT:
-            raise InputError(f"{path} was written by another version of posebridge (format {FORMAT} is known)")
+            raise InputError(
+                f"{path} was written by another version of posebridge (this one reads format {FORMAT}): "
+                "render the set again into another folder"
+            )
         shards = tuple(Shard(**shard) for shard in content.pop("shards"))
         index = SetIndex(coding=ImageCoding(**content.pop("coding")), shards=shards, **content)
         # Names come from a file: none of them may lead out of the folder.

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from posebridge.contracts.batch import BatchT, LabelledBatch, Observation
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
 from posebridge.synthesis.stream import SampleStream
 
@@ -25,11 +25,11 @@ class Stream(Protocol[StreamBatchT]):
         ...
 
 
-class HeldStream(Generic[BatchT]):
+class ShuffledStream(Generic[BatchT]):
     """Random permutations, one after the other, of samples that are held in memory."""
 
-    def __init__(self, held: Held[BatchT], batch_size: int, seed: int):
-        self.held = held
+    def __init__(self, dataset: InMemoryDataset[BatchT], batch_size: int, seed: int):
+        self.dataset = dataset
         self.batch_size = batch_size
         self.seed = seed
         self._order = lru_cache(maxsize=2)(self._permutation)
@@ -37,11 +37,11 @@ class HeldStream(Generic[BatchT]):
     def batch(self, number: int) -> BatchT:
         """Batch ``number``; samples repeat only after all others were drawn."""
         drawn = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
-        index = [self._order(int(n) // len(self.held))[int(n) % len(self.held)] for n in drawn]
-        return self.held.take(torch.tensor(index))
+        index = [self._order(int(n) // len(self.dataset))[int(n) % len(self.dataset)] for n in drawn]
+        return self.dataset.take(torch.tensor(index))
 
     def _permutation(self, epoch: int) -> list[int]:
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.held)).tolist()
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset)).tolist()
 
 
 class RenderedStream:

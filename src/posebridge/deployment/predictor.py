@@ -86,16 +86,16 @@ def predict_batch(predictor: Predictor, batch: Observation) -> KeypointSet:
 
 
 def predict_all(
-    predictor: Predictor, batches: Iterable[Observation], told: Callable[[int], None] = lambda count: None
+    predictor: Predictor, batches: Iterable[Observation], on_progress: Callable[[int], None] = lambda count: None
 ) -> KeypointSet:
     """Predictions for every frame of a target, in the pixels of the files as they lie on disk.
 
-    ``told`` hears how many frames each batch had, for progress.
+    ``on_progress`` is called with the number of frames of each batch.
     """
     parts: list[KeypointSet] = []
     for batch in batches:
         parts.append(predict_batch(predictor, batch))
-        told(len(batch))
+        on_progress(len(batch))
     return join(parts)
 
 

@@ -10,9 +10,9 @@ from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig, PairStream
-from posebridge.data.streams import HeldStream
+from posebridge.data.streams import ShuffledStream
 from posebridge.data.target import TargetConfig
 from posebridge.deployment.model_file import ModelSpec, load_model, save_model
 from posebridge.deployment.predictor import Predictor
@@ -25,7 +25,7 @@ from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.vgg import VggEncoder
 from posebridge.recipes.adapt_sizes import SUBJECTS, AdaptMethod, AdaptSize
-from posebridge.recipes.adapt_target import AdaptTarget, hold_target
+from posebridge.recipes.adapt_target import AdaptTarget, load_target
 from posebridge.recipes.adapt_truth import crop_side, in_crops, labels_for
 from posebridge.recipes.pipeline import (
     Trained,
@@ -37,7 +37,7 @@ from posebridge.recipes.pipeline import (
     train,
 )
 from posebridge.recipes.records import RunMetadata, gallery, make_record
-from posebridge.recipes.track import TrackPlan, hold_renders
+from posebridge.recipes.track import TrackPlan, load_renders
 from posebridge.representations.pose25d import reference_length
 from posebridge.synthesis.domains import domain
 from posebridge.synthesis.stream import Samples, VideoSamples
@@ -126,7 +126,7 @@ def _start(config: AdaptConfig) -> _Start:
     _read_weights(size, config, network)
     truth = None if config.truth is None else KeypointSet.load(config.truth)
     needed = pairs if config.method == "geometric-reconstruction" else None
-    target = hold_target(replace(config.target, size_px=size.size_px), skeleton, needed)
+    target = load_target(replace(config.target, size_px=size.size_px), skeleton, needed)
     if target.camera_moves:
         size = size.with_moving_background()
     whole = target.frames.all()
@@ -144,25 +144,27 @@ def _read_weights(size: AdaptSize, config: AdaptConfig, network: PoseResNet | No
         VggEncoder(encoder)
 
 
-def _render(config: AdaptConfig, start: _Start) -> tuple[Held[LabelledBatch], Held[LabelledBatch] | None]:
+def _render(
+    config: AdaptConfig, start: _Start
+) -> tuple[InMemoryDataset[LabelledBatch], InMemoryDataset[LabelledBatch] | None]:
     """The source's images, and videos of it where the method learns from them."""
     size, look, frames = start.size, domain(start.track.name, config.domain), start.track.video_frames
     count = size.source_samples if start.network is None else size.replayed_samples
     filmed = size.source_frames if size.needs_source_videos else 0
-    with rendering_progress(count + filmed) as told:
-        stills = hold_renders(Samples(look, size.size_px, config.seed).chunks(count), size.maps, told)
+    with rendering_progress(count + filmed) as on_progress:
+        stills = load_renders(Samples(look, size.size_px, config.seed).chunks(count), size.maps, on_progress)
         if filmed == 0:
             return stills, None
         assert frames is not None
         videos = VideoSamples(look, size.size_px, config.seed, frames)
-        return stills, hold_renders(videos.chunks(filmed), size.maps, told)
+        return stills, load_renders(videos.chunks(filmed), size.maps, on_progress)
 
 
 def _context(
     config: AdaptConfig,
     start: _Start,
-    source: Held[LabelledBatch],
-    videos: Held[LabelledBatch] | None,
+    source: InMemoryDataset[LabelledBatch],
+    videos: InMemoryDataset[LabelledBatch] | None,
     hardware: Hardware,
 ) -> Context:
     size, skeleton, target, seed = start.size, start.track.skeleton, start.target, config.seed
@@ -172,8 +174,8 @@ def _context(
         new_network=network_maker(size.network, seed),
         maps=size.maps,
         skeleton=skeleton,
-        source=lambda batch_size: HeldStream(source, batch_size, seed),
-        target=lambda batch_size: HeldStream(target.frames, batch_size, seed + 1),
+        source=lambda batch_size: ShuffledStream(source, batch_size, seed),
+        target=lambda batch_size: ShuffledStream(target.frames, batch_size, seed + 1),
         selection=label_free_selection(size.maps, skeleton, bones, start.whole, start.labelled, selections),
         seed=seed,
         workers=hardware.workers,

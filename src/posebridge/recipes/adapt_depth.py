@@ -12,7 +12,7 @@ from posebridge.contracts.record_file import save_record
 from posebridge.data.agreeing_views import agreeing
 from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, blob_of, open_depth
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshSet
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.mesh_files import save_meshes
@@ -56,9 +56,9 @@ class AdaptDepthConfig:
 
 @dataclass(frozen=True)
 class DepthTarget:
-    """A target cut around its hands, held in memory."""
+    """A target cut around its hands, in memory."""
 
-    held: Held[UnlabelledBatch]
+    dataset: InMemoryDataset[UnlabelledBatch]
     skipped: dict[str, str]
 
 
@@ -69,16 +69,16 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     size, given = _start(config)
     size = size.translating() if config.translate else size
     # Whether the frames can be used at all is told before anything is rendered; they are cut again by the model.
-    target = hold_target(config.target, size)
-    truth = None if config.truth is None else load_truth(config.truth, target.held.names())
-    size = for_target(size, target.held.names())
+    target = load_target(config.target, size)
+    truth = None if config.truth is None else load_truth(config.truth, target.dataset.without_images())
+    size = for_target(size, target.dataset.without_images())
     run = Run.create(folder, "adapt-depth", config, hardware, size)
     adaptation = DepthAdaptation(run, size, config.domain, config.seed, hardware, given, config.mano)
-    predictor = adaptation.predictor(adaptation.pretrained(target.held))
+    predictor = adaptation.predictor(adaptation.pretrained(target.dataset))
     target = look_again(target, config.target, size, predictor)
     _tell(folder, target)
-    whole = target.held.all()
-    found = adapt_hands(adaptation, predictor, target.held, whole)
+    whole = target.dataset.all()
+    found = adapt_hands(adaptation, predictor, target.dataset, whole)
     found.save(folder)
     save_meshes(MeshSet.of(found.predictor, whole, found.hands["adapted"]), folder, "npz")
     scores: dict[Role, Score] = {}
@@ -123,13 +123,13 @@ def _start(config: AdaptDepthConfig) -> tuple[DepthFusionSize, DepthHandModel | 
     return replace(size, size_px=spec.size_px, network=spec.network, fusion=spec.fusion), model
 
 
-def hold_target(config: DepthTargetConfig, size: DepthFusionSize) -> DepthTarget:
+def load_target(config: DepthTargetConfig, size: DepthFusionSize) -> DepthTarget:
     """The frames, cut around the nearest blob, or the centres that the user gives.
 
     Raises ``InputError`` for what can't be read, and where no frame shows a hand.
     """
     crops = DepthCrops(open_depth(config), CubeCropConfig(size.size_px, size.cube_m, config.hand))
-    return DepthTarget(Held(crops), crops.skipped)
+    return DepthTarget(InMemoryDataset(crops), crops.skipped)
 
 
 def look_again(
@@ -141,17 +141,17 @@ def look_again(
     """
     if config.centres is not None:
         return target
-    place_of = {key: place for place, key in enumerate(target.held.names().key)}
+    place_of = {key: place for place, key in enumerate(target.dataset.without_images().key)}
     crop = CubeCropConfig(size.size_px, size.cube_m, config.hand)
     tracker = HandTracker(predictor, crop, blob_of(config))
     looked = (tracker.find(frame).crop.to("cpu") for frame in open_depth(config, "none") if frame.key in place_of)
     astray: dict[str, str] = {}
     found = {view.key[0]: view for view in agreeing(looked, size.cube_m, astray)}
-    views = (found[key] if key in found else target.held[place] for key, place in place_of.items())
-    return DepthTarget(Held(views), target.skipped)
+    views = (found[key] if key in found else target.dataset[place] for key, place in place_of.items())
+    return DepthTarget(InMemoryDataset(views), target.skipped)
 
 
 def _tell(folder: Path, target: DepthTarget) -> None:
     if target.skipped:
-        listed = list_skipped(folder, len(target.held), target.skipped)
+        listed = list_skipped(folder, len(target.dataset), target.skipped)
         print(f"{len(target.skipped)} frames could not be used; they are listed in {listed}")

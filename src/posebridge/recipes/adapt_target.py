@@ -1,4 +1,4 @@
-"""A user's frames, held in memory: with sequences of one shot each where a method needs pairs of frames."""
+"""A user's frames, loaded into memory: with sequences of one shot each where a method needs pairs of frames."""
 
 import json
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.files import write_atomically
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig, PairStream, pairs_of
 from posebridge.data.sequences import FrameWatch, Sequences
 from posebridge.data.target import TargetConfig, open_target
@@ -21,7 +21,7 @@ SEQUENCES = "sequences.json"
 class AdaptTarget:
     """The frames, what was left out and why, and what was found of their sequences where that was asked."""
 
-    frames: Held[UnlabelledBatch]
+    frames: InMemoryDataset[UnlabelledBatch]
     skipped: dict[str, str]
     sequences: Sequences | None = None
 
@@ -55,7 +55,7 @@ class AdaptTarget:
             write_atomically(folder / SEQUENCES, json.dumps(found, indent=1, ensure_ascii=False).encode())
 
 
-def hold_target(config: TargetConfig, skeleton: Skeleton, pairs: PairConfig | None) -> AdaptTarget:
+def load_target(config: TargetConfig, skeleton: Skeleton, pairs: PairConfig | None) -> AdaptTarget:
     """Read the frames; ``pairs`` are those that the method needs, None where it needs none.
 
     Raises ``InputError`` for what can't be read, for a word on hands where people are meant, and where pairs are needed
@@ -65,16 +65,16 @@ def hold_target(config: TargetConfig, skeleton: Skeleton, pairs: PairConfig | No
     if frames.crop.hand is not None and skeleton.mirror_of:
         raise InputError("people have both hands: leave --hand out, and hand from the boxes, or choose --subject hand")
     if pairs is None:
-        held = Held(frames)
-        return AdaptTarget(held, frames.skipped)
+        dataset = InMemoryDataset(frames)
+        return AdaptTarget(dataset, frames.skipped)
     watch = FrameWatch()
-    held = Held(watch.watched(frames.with_files()))
+    dataset = InMemoryDataset(watch.watched(frames.with_files()))
     sequences = watch.sequences(pairs, photos=frames.single_files)
     try:
-        pairs_of(sequences.applied(held).names(), pairs)
+        pairs_of(sequences.applied(dataset).without_images(), pairs)
     except InputError:
         raise InputError(
             f"{config.path}: {sequences.without_pairs(pairs.stride)}; give videos, a folder of images for each "
             "sequence or another --stride, or adapt by integrated-pseudo-labels, which needs no pairs"
         ) from None
-    return AdaptTarget(held, frames.skipped, sequences)
+    return AdaptTarget(dataset, frames.skipped, sequences)

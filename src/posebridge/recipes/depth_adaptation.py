@@ -11,7 +11,7 @@ from posebridge.bodies.parametric_hand import parametric_hand
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import DepthFit, DepthHandPicture, Record, Role, Score
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.sets import sets_of
 from posebridge.deployment.depth_overlay import hand_panels
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, keypoints_of
@@ -25,7 +25,7 @@ from posebridge.methods.multi_view_fusion.supervised_stages import DepthStage
 from posebridge.methods.multi_view_fusion.translation import Translation
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.recipes.adapt_truth import crop_side, in_crops, joint_order
-from posebridge.recipes.depth_fusion import DepthFusionSize, hold_hands
+from posebridge.recipes.depth_fusion import DepthFusionSize, load_hands
 from posebridge.recipes.pipeline import History, parts, prediction_device, rendering_progress
 from posebridge.recipes.records import RunMetadata, gallery, make_record
 from posebridge.skeletons.hand import HAND21
@@ -65,8 +65,8 @@ class DepthAdaptation:
 
     @cached_property
     def _context(self) -> DepthContext:
-        with rendering_progress(self._sets * self.size.views) as told:
-            source = hold_hands(self.size, self.domain, self._sets, self.seed, told, self.mano)
+        with rendering_progress(self._sets * self.size.views) as on_progress:
+            source = load_hands(self.size, self.domain, self._sets, self.seed, on_progress, self.mano)
 
         def new_model() -> DepthHandModel:
             torch.manual_seed(self.seed)
@@ -82,7 +82,7 @@ class DepthAdaptation:
             workers=self.hardware.workers,
         )
 
-    def pretrained(self, target: Held[UnlabelledBatch]) -> DepthHandModel:
+    def pretrained(self, target: InMemoryDataset[UnlabelledBatch]) -> DepthHandModel:
         """The model after the stages that learn from labels, or the one that was given.
 
         Of the target they are shown the look at most, where the source is translated to it.
@@ -98,7 +98,7 @@ class DepthAdaptation:
         assert self._trained is not None
         return self._trained.eval()
 
-    def adapted(self, target: Held[UnlabelledBatch]) -> DepthHandModel:
+    def adapted(self, target: InMemoryDataset[UnlabelledBatch]) -> DepthHandModel:
         """The model after fine-tuning; the one that was pretrained is changed. Raises ``ValueError`` without one."""
         if self._trained is None:
             raise ValueError("there is no model to adapt: call pretrained first")
@@ -112,7 +112,7 @@ class DepthAdaptation:
         self._folders.append(self.run.stage_folder(number, stage.name))
 
     def history(self) -> History:
-        """What the stages told so far."""
+        """Notes of the stages so far."""
         return History(tuple(self._reports), tuple(self._folders))
 
     def predictor(self, model: DepthHandModel) -> DepthHandPredictor:
@@ -155,7 +155,10 @@ class FoundHands:
 
 
 def adapt_hands(
-    adaptation: DepthAdaptation, pretrained: DepthHandPredictor, target: Held[UnlabelledBatch], whole: UnlabelledBatch
+    adaptation: DepthAdaptation,
+    pretrained: DepthHandPredictor,
+    target: InMemoryDataset[UnlabelledBatch],
+    whole: UnlabelledBatch,
 ) -> FoundHands:
     """Adapt to ``target`` and find the hands of ``whole``, before and after."""
     before = hands_of(pretrained, whole)

@@ -9,7 +9,7 @@ import torch
 
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.methods.multi_view_fusion.config import FineTuningConfig, MultiViewFusionConfig
 from posebridge.methods.multi_view_fusion.depth_views import DepthContext
@@ -29,7 +29,7 @@ from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.recipes.depth_fusion_measure import HandErrors, measure
 from posebridge.recipes.pipeline import rendering_progress
 from posebridge.recipes.render import RenderConfig, open_samples
-from posebridge.recipes.track import HELD_OUT
+from posebridge.recipes.track import TEST_SEED
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, with_meshes
 from posebridge.training.optimisers import Schedule
@@ -137,12 +137,12 @@ class DepthFusionConfig:
 class DepthFusionData:
     """Rendered sets. Labels of the target are here for measuring; the method gets streams without them."""
 
-    source: Held[LabelledBatch]
-    target_labelled: Held[LabelledBatch]
-    test_source: Held[LabelledBatch]
-    test_target: Held[LabelledBatch]
+    source: InMemoryDataset[LabelledBatch]
+    target_labelled: InMemoryDataset[LabelledBatch]
+    test_source: InMemoryDataset[LabelledBatch]
+    test_target: InMemoryDataset[LabelledBatch]
 
-    def target(self, frames: UnlabelledFrames = "train") -> Held[UnlabelledBatch]:
+    def target(self, frames: UnlabelledFrames = "train") -> InMemoryDataset[UnlabelledBatch]:
         """What is adapted to, without its labels."""
         train = self.target_labelled.map(lambda batch: batch.unlabelled())
         test = self.test_target.map(_apart)
@@ -152,7 +152,7 @@ class DepthFusionData:
             case "test":
                 return test
             case "both":
-                return Held([train.all(), test.all()])
+                return InMemoryDataset([train.all(), test.all()])
 
 
 def _apart(test: LabelledBatch) -> UnlabelledBatch:
@@ -165,30 +165,30 @@ def render_data(size: DepthFusionSize, config: DepthFusionConfig) -> DepthFusion
     """Both domains; what is scored is the same for all seeds."""
     counts = (size.source_sets, size.target_sets, size.test_sets, size.test_sets)
     domains = ("studio", config.target, "studio", config.target)
-    seeds = (2 * config.seed, 2 * config.seed + 1, HELD_OUT, HELD_OUT + 1)
-    with rendering_progress(sum(counts) * size.views) as told:
+    seeds = (2 * config.seed, 2 * config.seed + 1, TEST_SEED, TEST_SEED + 1)
+    with rendering_progress(sum(counts) * size.views) as on_progress:
         parts = zip(counts, domains, seeds, strict=True)
-        return DepthFusionData(*(hold_hands(size, name, count, seed, told) for count, name, seed in parts))
+        return DepthFusionData(*(load_hands(size, name, count, seed, on_progress) for count, name, seed in parts))
 
 
-def hold_hands(
+def load_hands(
     size: DepthFusionSize,
     domain: str,
     sets: int,
     seed: int,
-    told: Callable[[int], None],
+    on_progress: Callable[[int], None],
     mano: Path | None = None,
-) -> Held[LabelledBatch]:
-    """Rendered sets with meshes, in memory; ``told`` hears of every chunk's number of views."""
+) -> InMemoryDataset[LabelledBatch]:
+    """Rendered sets with meshes, in memory; ``on_progress`` is called with the number of views of each chunk."""
     count = sets * size.views
     config = RenderConfig(domain, count, "hand-depth", size.size_px, seed, mano=mano)
 
     def samples() -> Iterator[LabelledBatch]:
         for chunk in open_samples(config).chunks(count):
-            told(len(chunk))
+            on_progress(len(chunk))
             yield replace(with_meshes(chunk, mano), mask=None, visible=None)
 
-    return Held(samples())
+    return InMemoryDataset(samples())
 
 
 def context_of(
@@ -270,8 +270,8 @@ def compare_fusions(
         stage = FusionTraining(size.method.fusion, context, model)
         run = before if other == size else Run.create(folder / name, "depth-fusion", config, hardware, other)
         run.train(2, stage)
-        for domain, held in (("studio", data.test_source), (config.target, data.test_target)):
-            measured[f"{name}, {domain}"] = measure(stage.result(), hand, held, context.cube_m, size.views)
+        for domain, dataset in (("studio", data.test_source), (config.target, data.test_target)):
+            measured[f"{name}, {domain}"] = measure(stage.result(), hand, dataset, context.cube_m, size.views)
     return measured
 
 

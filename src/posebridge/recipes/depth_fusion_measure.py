@@ -12,7 +12,7 @@ from posebridge.bodies.parametric_hand import ParametricHand, pose_parameters
 from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.draw import generator_for
 from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
 from posebridge.methods.multi_view_fusion.supervised_stages import true_hand
@@ -30,7 +30,7 @@ RULES: dict[str, Callable[[Views], Tensor]] = {
 
 @dataclass(frozen=True)
 class HandErrors:
-    """Means over held-out hands in mm, nothing aligned."""
+    """Means over test hands in mm, nothing aligned."""
 
     pixels_mm: float  # joints by the pixels' word (HPE), single views
     model_mm: float  # joints of the hand model (HME), single views
@@ -44,14 +44,14 @@ class HandErrors:
 
 @torch.inference_mode()
 def measure(
-    model: DepthHandModel, hand: ParametricHand, held: Held[LabelledBatch], cube_m: float, views: int
+    model: DepthHandModel, hand: ParametricHand, dataset: InMemoryDataset[LabelledBatch], cube_m: float, views: int
 ) -> HandErrors:
     """On set-major samples, as they are, fused in the space of each set's first view."""
     training, device = model.training, next(model.parameters()).device
     model.eval()
     found: dict[str, list[Tensor]] = defaultdict(list)
-    for start in range(0, len(held), _SETS * views):
-        batch = held.part(slice(start, min(len(held), start + _SETS * views))).to(device)
+    for start in range(0, len(dataset), _SETS * views):
+        batch = dataset.part(slice(start, min(len(dataset), start + _SETS * views))).to(device)
         for name, errors in _errors(model, hand, batch, cube_m, views).items():
             found[name].append(errors.flatten().cpu())
     model.train(training)

@@ -24,7 +24,7 @@ from posebridge.data.datasets.nyu_views import NYUViews
 from posebridge.data.filled_cubes import FilledCubes
 from posebridge.data.frame_views import ChosenFrames
 from posebridge.data.frames import LabelledFrames
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.skipped_list import SkippedList
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.errors import InputError
@@ -141,7 +141,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     # One frame is broken, another shows no hand: they are noted and left out.
     noted = Run.unreadable(folder)
     target, test = _read(plan, config, size, noted, hardware.workers)
-    size = for_target(size, target.names())
+    size = for_target(size, target.without_images())
     run = Run.create(folder, "depth-transfer", config, hardware, size)
     if skipped := noted.read():
         listed = list_skipped(folder, len(target) + len(test), skipped)
@@ -193,7 +193,7 @@ def _refuse_idle_flags(plan: DepthBenchmark, config: DepthTransferConfig) -> Non
 
 def _read(
     plan: DepthBenchmark, config: DepthTransferConfig, size: DepthFusionSize, noted: SkippedList, workers: int
-) -> tuple[Held[UnlabelledBatch], LabelledBatch]:
+) -> tuple[InMemoryDataset[UnlabelledBatch], LabelledBatch]:
     """What is adapted to, without its labels, and what is scored."""
     crop = CubeCropConfig(size.size_px, size.cube_m, plan.hand)
 
@@ -204,7 +204,9 @@ def _read(
     adapted_to = [_chosen(plan, config, part, config.views, _TRAINED_ON[config.size]) for part in _PARTS[config.frames]]
     cubes = (batch for frames in adapted_to for batch in filled(UnlabelledCrops(frames, crop)))
     astray: dict[str, str] = {}
-    target = Held(agreeing((batch[i : i + 1] for batch in cubes for i in range(len(batch))), size.cube_m, astray))
+    target = InMemoryDataset(
+        agreeing((batch[i : i + 1] for batch in cubes for i in range(len(batch))), size.cube_m, astray)
+    )
     for key, why in astray.items():
         noted.note(key, why)
     scored = _chosen(plan, config, "test", 1, _SCORED[config.size])

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.predictor import Predictor, file_pixels, predict_all
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.rendering.photometry import WEAK, AppearanceConfig
@@ -87,9 +87,9 @@ def label_free_selection(
     return SelectionPlan(score, PseudoLabelMetrics(maps, frames, measured), evaluations)
 
 
-def joints_of_source(source: Held[LabelledBatch]) -> Float[Tensor, "N J 3"]:
+def joints_of_source(source: InMemoryDataset[LabelledBatch]) -> Float[Tensor, "N J 3"]:
     """Joints in space, in metres, of the first source samples: from these lengths of bones are taken."""
-    joints_m = source.names()[:_SOURCE_STATISTICS].joints_m
+    joints_m = source.without_images()[:_SOURCE_STATISTICS].joints_m
     assert joints_m is not None
     return joints_m
 
@@ -142,7 +142,7 @@ def rendering_progress(total: int) -> Iterator[Callable[[int], None]]:
     """A line that says how far rendering is."""
     with tqdm(total=total, desc="0 rendering", unit="image", mininterval=2.0, dynamic_ncols=True) as bar:
 
-        def told(count: int) -> None:
+        def on_progress(count: int) -> None:
             bar.update(count)
 
-        yield told
+        yield on_progress

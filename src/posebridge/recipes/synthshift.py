@@ -13,7 +13,7 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
 from posebridge.data.pairs import PairConfig, PairStream
-from posebridge.data.streams import HeldStream
+from posebridge.data.streams import ShuffledStream
 from posebridge.deployment.model_file import ModelSpec, save_model
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError
@@ -47,7 +47,7 @@ from posebridge.training.run import Run
 from posebridge.training.selection import BoneStatistics
 
 TRACKS: dict[Track, TrackPlan] = {plan.name: plan for plan in (HAND_RGB, BODY_RGB, HAND_DEPTH)}
-_EVIDENCE = 512  # target frames whose trusted joints are told of
+_EVIDENCE = 512  # target frames whose trusted joints the record shows
 
 
 MethodName = Literal["mean_teacher", "integrated_pseudo_labels", "geometric_reconstruction"]
@@ -120,8 +120,8 @@ def run_synthshift(
     images = (
         size.source_samples + size.target_samples * (3 if config.footage == "videos" else 1) + 2 * size.test_samples
     )
-    with rendering_progress(images) as told:
-        data = TrackRenderer(plan, size, config.sets, told).data(config.seed, config.footage)
+    with rendering_progress(images) as on_progress:
+        data = TrackRenderer(plan, size, config.sets, on_progress).data(config.seed, config.footage)
     if config.annotation_gap:
         data = _with_gap(data, plan, config.annotation_gap)
     context = make_context(plan, size, data, config.seed, hardware)
@@ -222,8 +222,8 @@ def _train(
     source = train(bounds, 1, SourceOnly(SourceOnlyConfig(size.source)).stages(context))
     onward = replace(context, source_network=source.network)
 
-    def labelled_stream(batch_size: int) -> HeldStream[LabelledBatch]:
-        return HeldStream(data.bound_labelled, batch_size, config.seed)
+    def labelled_stream(batch_size: int) -> ShuffledStream[LabelledBatch]:
+        return ShuffledStream(data.bound_labelled, batch_size, config.seed)
 
     supervised_config = SupervisedTargetConfig(size.source, size.supervised_target)
     supervised = train(bounds, 2, SupervisedTarget(supervised_config, labelled_stream).stages(onward))
@@ -238,8 +238,8 @@ def make_context(plan: TrackPlan, size: TrackSize, data: TrackData, seed: int, h
         new_network=network_maker(size.network, seed),
         maps=size.maps,
         skeleton=plan.skeleton,
-        source=lambda batch_size: HeldStream(data.source, batch_size, seed),
-        target=lambda batch_size: HeldStream(data.target, batch_size, seed + 1),
+        source=lambda batch_size: ShuffledStream(data.source, batch_size, seed),
+        target=lambda batch_size: ShuffledStream(data.target, batch_size, seed + 1),
         pairs=lambda count, config: PairStream(data.target, count, seed + 1, config),
         source_pairs=_source_pairs(data, seed),
         selection=label_free_selection(

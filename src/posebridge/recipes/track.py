@@ -7,7 +7,7 @@ from typing import Literal
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import Metric
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.errors import InputError
@@ -25,7 +25,7 @@ from posebridge.synthesis.stream import CHUNK
 from posebridge.training.source_training import SourceTrainingConfig
 
 Footage = Literal["stills", "videos"]  # what is adapted to: single images, or frames of videos
-HELD_OUT = 1_000_003  # streams with seeds from here on are for scoring
+TEST_SEED = 1_000_003  # streams with seeds from here on are for scoring
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,17 @@ class TrackPlan:
 class TrackData:
     """The rendered sets of one seed. Labels of the target are here for measuring; methods get the streams."""
 
-    source: Held[LabelledBatch]
-    target_labelled: Held[LabelledBatch]  # what is adapted to
-    source_videos: Held[LabelledBatch] | None  # where the target is videos
-    bound_labelled: Held[LabelledBatch]  # what the upper bound learns from: single images, whatever is adapted to
+    source: InMemoryDataset[LabelledBatch]
+    target_labelled: InMemoryDataset[LabelledBatch]  # what is adapted to
+    source_videos: InMemoryDataset[LabelledBatch] | None  # where the target is videos
+    bound_labelled: InMemoryDataset[
+        LabelledBatch
+    ]  # what the upper bound learns from: single images, whatever is adapted to
     test_source: LabelledBatch
     test_target: LabelledBatch
 
     @property
-    def target(self) -> Held[UnlabelledBatch]:
+    def target(self) -> InMemoryDataset[UnlabelledBatch]:
         """What is adapted to, without its labels."""
         return self.target_labelled.map(lambda batch: batch.unlabelled())
 
@@ -81,14 +83,14 @@ class TrackData:
 class TrackRenderer:
     """Renders the images of a track at one size.
 
-    With a folder for ``sets``, each set is written there by its name, or read where it lies there already. ``told``
-    hears how many images are there, for progress.
+    With a folder for ``sets``, each set is written there by its name, or read where it lies there already.
+    ``on_progress`` is called with the number of images of each chunk.
     """
 
     plan: TrackPlan
     size: TrackSize
     sets: Path | None = None
-    told: Callable[[int], None] = lambda count: None
+    on_progress: Callable[[int], None] = lambda count: None
 
     def data(self, seed: int, footage: Footage = "stills") -> TrackData:
         """The sets of one seed, of which the scored ones are the same for all seeds.
@@ -97,24 +99,24 @@ class TrackRenderer:
         """
         plan, size = self.plan, self.size
         videos = self.videos(seed) if footage == "videos" else None
-        stills = self._held(plan.target, size.target_samples, 2 * seed + 1)
+        stills = self._load(plan.target, size.target_samples, 2 * seed + 1)
         return TrackData(
-            source=self._held(plan.source, size.source_samples, 2 * seed),
+            source=self._load(plan.source, size.source_samples, 2 * seed),
             target_labelled=stills if videos is None else videos,
             source_videos=None if videos is None else self.source_videos(seed),
             bound_labelled=stills,
-            test_source=self._held(plan.source, size.test_samples, HELD_OUT).all(),
-            test_target=self._held(plan.target, size.test_samples, HELD_OUT + 1).all(),
+            test_source=self._load(plan.source, size.test_samples, TEST_SEED).all(),
+            test_target=self._load(plan.target, size.test_samples, TEST_SEED + 1).all(),
         )
 
-    def videos(self, seed: int) -> Held[LabelledBatch]:
+    def videos(self, seed: int) -> InMemoryDataset[LabelledBatch]:
         """As many frames of the target again, from cameras at rest: for methods that need pairs of frames.
 
         Raises ``InputError`` for a track without videos.
         """
         return self._videos(self.plan.target, 2 * seed + 1, self._video_frames())
 
-    def source_videos(self, seed: int) -> Held[LabelledBatch]:
+    def source_videos(self, seed: int) -> InMemoryDataset[LabelledBatch]:
         """The same of the source, with its labels: for methods that learn from pairs of it.
 
         Raises ``InputError`` for a track without videos.
@@ -127,16 +129,18 @@ class TrackRenderer:
             raise InputError(f"track {self.plan.name} has no videos: methods that need pairs of frames can't run on it")
         return frames
 
-    def _videos(self, setting: Domain, seed: int, frames: int) -> Held[LabelledBatch]:
+    def _videos(self, setting: Domain, seed: int, frames: int) -> InMemoryDataset[LabelledBatch]:
         whole = self.size.target_samples - self.size.target_samples % frames
-        return self._held(setting, whole, seed, frames)
+        return self._load(setting, whole, seed, frames)
 
-    def _held(self, setting: Domain, count: int, seed: int, frames: int | None = None) -> Held[LabelledBatch]:
+    def _load(
+        self, setting: Domain, count: int, seed: int, frames: int | None = None
+    ) -> InMemoryDataset[LabelledBatch]:
         track = self.plan.name
         coding = ImageCoding(depth_unit_mm=DEPTH_UNIT_MM[track])
         config = RenderConfig(setting.name, count, track, self.size.size_px, seed, frames, coding=coding)
         chunks = open_samples(config).chunks(count) if self.sets is None else _from_disk(config, self.sets)
-        return hold_renders(chunks, self.size.maps, self.told)
+        return load_renders(chunks, self.size.maps, self.on_progress)
 
 
 def _from_disk(config: RenderConfig, sets: Path) -> Iterator[LabelledBatch]:
@@ -149,15 +153,17 @@ def _from_disk(config: RenderConfig, sets: Path) -> Iterator[LabelledBatch]:
         yield source.samples(start, min(CHUNK, config.count - start))
 
 
-def hold_renders(chunks: Iterable[LabelledBatch], maps: PoseMaps, told: Callable[[int], None]) -> Held[LabelledBatch]:
-    """Rendered images as the network's sensor gives them; ``told`` hears how many were rendered.
+def load_renders(
+    chunks: Iterable[LabelledBatch], maps: PoseMaps, on_progress: Callable[[int], None]
+) -> InMemoryDataset[LabelledBatch]:
+    """Rendered images as the network's sensor gives them; ``on_progress`` is called with each chunk's size.
 
-    Depth sensors' crops are held as pictures of their cube.
+    Depth sensors' crops are kept as pictures of their cube.
     """
 
     def seen() -> Iterator[LabelledBatch]:
         for chunk in chunks:
-            told(len(chunk))
+            on_progress(len(chunk))
             image = chunk.image
             if image is None:
                 if maps.cube_m is None or chunk.depth_m is None or chunk.centre_m is None:
@@ -165,4 +171,4 @@ def hold_renders(chunks: Iterable[LabelledBatch], maps: PoseMaps, told: Callable
                 image = depth_image(chunk.depth_m, chunk.centre_m, maps.cube_m)
             yield replace(chunk, image=image, depth_m=None, mask=None)
 
-    return Held(seen())
+    return InMemoryDataset(seen())

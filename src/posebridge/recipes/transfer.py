@@ -168,7 +168,7 @@ def _drawn(frames: LabelledFrames, count: int | None) -> LabelledFrames:
     return ChosenFrames(frames, np.sort(np.random.default_rng(_TEST_SEED).choice(len(frames), count, replace=False)))
 
 
-def held_part(crops: LabelledCrops, count: int, skipped: SkippedList, workers: int = 0) -> LabelledBatch:
+def load_subset(crops: LabelledCrops, count: int, skipped: SkippedList, workers: int = 0) -> LabelledBatch:
     """Evenly chosen crops in memory. Raises ``InputError`` where none can be read."""
     even = np.linspace(0, len(crops) - 1, min(count, len(crops))).astype(int)
     chosen = LabelledCrops(ChosenFrames(crops.frames, even), crops.config)

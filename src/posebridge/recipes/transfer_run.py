@@ -27,7 +27,6 @@ from posebridge.methods.mean_teacher.method import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTarget, SupervisedTargetConfig
 from posebridge.networks.vgg import VggEncoder
-from posebridge.recipes.held_out import Predicted, held_out_gallery, predict_held_out
 from posebridge.recipes.pipeline import (
     SELECTION_FRAMES,
     Trained,
@@ -36,6 +35,7 @@ from posebridge.recipes.pipeline import (
     prediction_device,
     train,
 )
+from posebridge.recipes.predict_test import Predicted, gallery_of_test_split, predict_test_split
 from posebridge.recipes.records import RunMetadata, make_record
 from posebridge.recipes.transfer import (
     TransferConfig,
@@ -43,7 +43,7 @@ from posebridge.recipes.transfer import (
     TransferMethod,
     TransferPlan,
     TransferSize,
-    held_part,
+    load_subset,
     open_transfer,
     source_joints,
 )
@@ -134,7 +134,7 @@ class TransferJob:
     @cached_property
     def measured(self) -> LabelledBatch:
         """The part of the target by which checkpoints are compared, in memory, with its labels."""
-        return held_part(self.data.target_labelled, SELECTION_FRAMES, self.skipped, self.hardware.workers)
+        return load_subset(self.data.target_labelled, SELECTION_FRAMES, self.skipped, self.hardware.workers)
 
     @cached_property
     def pairs_of(self) -> Callable[[PairConfig], FramePairs]:
@@ -185,7 +185,7 @@ class TransferJob:
         predictors: dict[Role, Predictor] = {
             role: Predictor(self.spec(role), left.network.to(device)) for role, left in trained.items()
         }
-        return predict_held_out(predictors, self.data.test, self.plan.skeleton, self.skipped, self.hardware.workers)
+        return predict_test_split(predictors, self.data.test, self.plan.skeleton, self.skipped, self.hardware.workers)
 
     def all_skipped(self) -> dict[str, str]:
         """What the readers left out, and what could not be read since."""
@@ -213,7 +213,7 @@ class TransferJob:
                 f"{plan.target.name}. Scored on {len(predicted.frames)} frames of its test split.",
             ),
         )
-        frames = held_out_gallery(predicted, final, data.test, self.skipped)
+        frames = gallery_of_test_split(predicted, final, data.test, self.skipped)
         return replace(make_record(story, trained, scores, frames), published=plan.published())
 
     def evidence(self, stages: Sequence[Stage], context: Context) -> dict[str, Any]:

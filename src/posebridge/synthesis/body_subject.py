@@ -57,6 +57,11 @@ class BodySubject:
         return _surface()
 
     @property
+    def beyond_wrist_m(self) -> None:
+        """None: a body has no mask of a hand."""
+        return None
+
+    @property
     def joint_depth_m(self) -> Float[Tensor, "J"]:
         """Measured on the mean adult in the rest pose."""
         return _joint_depth_m(self.setting.joints)

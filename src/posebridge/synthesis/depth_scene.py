@@ -28,6 +28,7 @@ from posebridge.synthesis.depth_clutter import ClutterDistribution, sample_befor
 from posebridge.synthesis.depth_sensor import CLEAN, CONSUMER, DepthSensorConfig, sense_depth
 from posebridge.synthesis.hand_poses import PoseDistribution, sample_hand_poses
 from posebridge.synthesis.hand_subject import JOINT_DEPTH_M
+from posebridge.synthesis.hand_surface import beyond_wrist_m, hand_mask
 from posebridge.synthesis.surroundings import ShapeDistribution, sample_phenotypes
 from posebridge.synthesis.viewpoints import ViewpointDistribution, sample_rotations
 from posebridge.synthesis.visibility import visible_joints
@@ -109,9 +110,10 @@ def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, genera
     """``count`` hands from V views each, set-major: samples i V to (i + 1) V are the views of hand i.
 
     Within a set, the world, the hand and the cube's centre are the same. ``depth_m`` is what the sensor measured in
-    the crop, 0 where it measured nothing; ``mask`` the hand's pixels without the sensor's flaws. ``key`` is a running
-    number, ``frame`` the number of the set, and ``sequence`` its name. Angles are those of ``HandAngles.stacked``,
-    phenotypes those of ``bodies.anny_loading.PHENOTYPES``.
+    the crop, 0 where it measured nothing; ``mask`` the pixels of hand and forearm without the sensor's flaws, and
+    ``hand_mask`` those of the hand alone. ``key`` is a running number, ``frame`` the number of the set, and
+    ``sequence`` its name. Angles are those of ``HandAngles.stacked``, phenotypes those of
+    ``bodies.anny_loading.PHENOTYPES``.
     """
     views = domain.rigs.views
     hands = _place_hands(domain, count, generator)
@@ -120,7 +122,7 @@ def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, genera
     whole = rigs.cameras()
     camera = whole.warped(cube_crop_map(centre_m, whole.K, domain.cube_m, size_px))
     crops = CameraRig.of_sets(camera, rigs.T_world_cam.flatten(0, 1), views)
-    seen_m, mask = _render(domain, hands, crops, size_px, generator)
+    seen_m, mask, seen_hand = _render(domain, hands, crops, size_px, generator)
     joints_m = rigs.to_views(hands.joints_m).flatten(0, 1)
     uv_px = camera.project(joints_m)
     sets = torch.arange(count).repeat_interleave(views)
@@ -139,6 +141,7 @@ def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, genera
         visible=visible_joints(joints_m, uv_px, seen_m, JOINT_DEPTH_M),
         joints_m=joints_m,
         mask=mask,
+        hand_mask=seen_hand,
         angles_rad=hands.angles_rad.repeat_interleave(views, 0),
         phenotypes=hands.phenotypes.repeat_interleave(views, 0),
     )
@@ -202,12 +205,14 @@ def sample_rigs(distribution: RigDistribution, count: int, generator: Generator)
 
 def _render(
     domain: DepthHandDomain, hands: _PlacedHands, crops: CameraRig, size_px: int, generator: Generator
-) -> tuple[Float[Tensor, "n H W"], Bool[Tensor, "n H W"]]:
-    """True depth of the nearest surface in every view, and where it is the hand's."""
+) -> tuple[Float[Tensor, "n H W"], Bool[Tensor, "n H W"], Bool[Tensor, "n H W"]]:
+    """True depth of the nearest surface in every view; where it is the hand or its forearm; where it is the hand."""
     faces, K = domain.hand.rig.faces, crops.cameras().K
-    hand_m = rasterise(crops.to_views(hands.vertices_m).flatten(0, 1), faces, K, size_px, size_px).depth_m
+    raster = rasterise(crops.to_views(hands.vertices_m).flatten(0, 1), faces, K, size_px, size_px)
+    hand_m = raster.depth_m
     depth_m = torch.where(hand_m > 0, hand_m, torch.inf).unflatten(0, (-1, crops.views))
     depth_m = sample_behind(domain.clutter, hands.vertices_m, generator).before(depth_m, crops)
     depth_m = sample_before(domain.clutter, hands.joints_m, crops, generator).before(depth_m, crops)
     depth_m = torch.where(depth_m.isinf(), 0.0, depth_m).flatten(0, 1)
-    return depth_m, (hand_m > 0) & (depth_m == hand_m)
+    mask = (hand_m > 0) & (depth_m == hand_m)
+    return depth_m, mask, mask & hand_mask(raster, faces, beyond_wrist_m(domain.hand))

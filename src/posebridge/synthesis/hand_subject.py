@@ -13,7 +13,7 @@ from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.appearance import Skin, sample_skins
 from posebridge.synthesis.hand_domains import HandDomain
 from posebridge.synthesis.hand_poses import sample_hand_poses
-from posebridge.synthesis.hand_surface import hand_surface
+from posebridge.synthesis.hand_surface import beyond_wrist_m, hand_surface
 from posebridge.synthesis.subject import Draft
 from posebridge.synthesis.surroundings import sample_phenotypes
 
@@ -42,6 +42,11 @@ class HandSubject:
     def surface(self) -> Float[Tensor, "V 8"]:
         """The columns that ``Skin.albedo`` takes."""
         return hand_surface().stacked()
+
+    @property
+    def beyond_wrist_m(self) -> Float[Tensor, "V"]:
+        """Distance beyond the wrist, negative on the forearm."""
+        return beyond_wrist_m(self.model)
 
     @property
     def joint_depth_m(self) -> Float[Tensor, "21"]:

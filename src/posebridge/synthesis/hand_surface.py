@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from posebridge.bodies.anny import hand
 from posebridge.bodies.articulation import HandAngles, pose_hand
-from posebridge.rendering.attributes import vertex_normals
+from posebridge.bodies.hand_model import HandModel
+from posebridge.rendering.attributes import interpolate, vertex_normals
+from posebridge.rendering.raster import Raster
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,19 @@ def hand_surface() -> HandSurface:
     reach = -model.rig.vertices_m[:, 1]  # the wrist is the origin
     arm = (reach / reach.max()).clamp(min=0)
     return HandSurface(model.rig.vertices_m, torch.sigmoid(6 * facing_palm), nail, crease, tip, arm)
+
+
+def beyond_wrist_m(model: HandModel) -> Float[Tensor, "V"]:
+    """Distance of each vertex from the wrist towards the middle knuckle in the rest pose; negative on the forearm."""
+    return model.rig.vertices_m[:, 1]
+
+
+def hand_mask(raster: Raster, faces: Int[Tensor, "F 3"], beyond_m: Float[Tensor, "V"]) -> Bool[Tensor, "B H W"]:
+    """Where the hand without its forearm is seen. The cut at the wrist follows the skin and may part a face.
+
+    ``beyond_m`` is ``beyond_wrist_m`` of the rasterised hand.
+    """
+    return raster.mask & (interpolate(raster, faces, beyond_m[None, :, None])[..., 0] >= 0)
 
 
 def _dorsal(model, finger: int) -> Tensor:

@@ -16,6 +16,7 @@ from posebridge.rendering.raster import Raster
 from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.rendering.shade import Material, linear_to_srgb, shade
 from posebridge.synthesis.backgrounds import sample_backgrounds
+from posebridge.synthesis.hand_surface import hand_mask
 from posebridge.synthesis.lights import Lighting, sample_lighting
 from posebridge.synthesis.subject import Coat, Draft, Placed, Setting, Subject, move
 from posebridge.synthesis.surroundings import Occluders
@@ -76,16 +77,18 @@ def paint(subject: Subject, draft: Draft, placed: Placed, look: Look, surroundin
     radiance = _radiance(subject, placed, raster, look)
     image = torch.lerp(surroundings.background, linear_to_srgb(radiance).permute(0, 3, 1, 2), _soft_edges(raster.mask))
     uv_px = placed.camera.project(placed.joints_m)
+    in_view, beyond_m = ~surroundings.covered, subject.beyond_wrist_m
     return LabelledBatch(
         image=torch.where(surroundings.covered[:, None], surroundings.cover, image),
         key=tuple(str(i) for i in range(len(uv_px))),
         camera=placed.camera,
-        depth_m=raster.depth_m,
+        depth_label_m=raster.depth_m,
         uv_px=uv_px,
         valid=torch.ones(uv_px.shape[:2], dtype=torch.bool),
         visible=visible_joints(placed.joints_m, uv_px, raster.depth_m, subject.joint_depth_m, surroundings.covered),
         joints_m=placed.joints_m,
-        mask=raster.mask & ~surroundings.covered,
+        mask=raster.mask & in_view,
+        hand_mask=None if beyond_m is None else hand_mask(raster, subject.faces, beyond_m) & in_view,
         angles_rad=draft.angles_rad,
         phenotypes=draft.phenotypes,
     )

@@ -56,6 +56,11 @@ class Subject(Protocol):
         ...
 
     @property
+    def beyond_wrist_m(self) -> Float[Tensor, "V"] | None:
+        """How far each vertex of a hand lies beyond its wrist, negative on the forearm; None for other subjects."""
+        ...
+
+    @property
     def joint_depth_m(self) -> Float[Tensor, "J"]:
         """How far below the skin in view a joint may lie and not count as hidden."""
         ...

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 
 from posebridge.cameras.crop import inverse_map
 from posebridge.contracts.batch import Observation, UnlabelledBatch
-from posebridge.data.augment import draw_views, move
+from posebridge.data.augment import draw_views, warp_batch
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import apply_appearance
 from posebridge.representations.pose_maps import PoseMaps
@@ -67,7 +67,7 @@ class PseudoLabeller:
         views = []
         for _ in range(self.config.teacher_views):
             T_view = self.draw_views(target, generator)
-            view = move(target, T_view).rgb
+            view = warp_batch(target, T_view).rgb
             image = restyle_some(self.stylist, view, source_images, self.config.target_to_source, generator)
             image = apply_appearance(image, self.config.appearance, generator)
             views.append(look(teacher, self.maps, image).seen_through(inverse_map(T_view), self.mirror))

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.data.augment import move_points, trade_sides
+from posebridge.data.augment import trade_sides, warp_points
 from posebridge.representations.heatmaps import image_from_map
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.training.stage import MapPair
@@ -30,7 +30,7 @@ class PseudoLabels:
     def seen_through(self, T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int]) -> "PseudoLabels":
         """The same joints in the pixels of a view; a view that mirrors turns left joints into right ones."""
         return PseudoLabels(
-            move_points(self.uv_px, T_view_crop, mirror),
+            warp_points(self.uv_px, T_view_crop, mirror),
             *(trade_sides(v, T_view_crop, mirror) for v in (self.relative_depth, self.confidence, self.kept)),
         )
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.data.augment import GeometryConfig, draw_views, move
+from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
 from posebridge.draw import generator_for
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import WEAK, AppearanceConfig, apply_appearance
@@ -74,7 +74,7 @@ def agreement(
     agreeing = []
     for _ in range(2):
         T_view_crop = draw_views(_VIEWS, len(frames), size, generator).to(frames.rgb)
-        recoloured = apply_appearance(move(frames, T_view_crop).rgb, appearance, generator)
+        recoloured = apply_appearance(warp_batch(frames, T_view_crop).rgb, appearance, generator)
         expected = apply_affine(T_view_crop, upright[0])
         moved = (expected - upright[0]).norm(dim=-1) > _WITHIN * size
         near = (_predict(network, maps, recoloured)[0] - expected).norm(dim=-1) < _WITHIN * size

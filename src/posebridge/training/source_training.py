@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 
 from posebridge.contracts.batch import LabelledBatch, Observation
-from posebridge.data.augment import GeometryConfig, draw_views, move
+from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
@@ -90,5 +90,5 @@ def augmented(
     """A labelled batch, moved and re-coloured; ``mirror`` are the joints' mirror images, for flips."""
     assert isinstance(batch, LabelledBatch)
     T_view_crop = draw_views(config.geometry, len(batch), batch.rgb.shape[-1], generator, batch.rgb.device)
-    view = move(batch, T_view_crop, mirror)
+    view = warp_batch(batch, T_view_crop, mirror)
     return replace(view, image=apply_appearance(view.rgb, config.appearance, generator))

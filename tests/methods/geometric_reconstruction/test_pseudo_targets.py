@@ -9,7 +9,7 @@ from torch import Tensor
 
 from posebridge.cameras.crop import flip_map
 from posebridge.cameras.pinhole import Camera
-from posebridge.data.augment import move_points
+from posebridge.data.augment import warp_points
 from posebridge.losses.keypoints import combine
 from posebridge.methods.geometric_reconstruction.integrated_labels import (
     IntegratedLabels,
@@ -180,7 +180,7 @@ def test_a_student_that_answers_rightly_in_a_mirrored_view_has_nothing_to_learn(
     assert targets.pose.all()
     T_flip = flip_map(SIDE).repeat(6, 1, 1)
     order = list(skeleton.mirror)
-    in_view = move_points(seen.uv_px, T_flip)[:, order]
+    in_view = warp_points(seen.uv_px, T_flip)[:, order]
     expected = SIDE - 1 - seen.uv_px[..., 0][:, order]
     torch.testing.assert_close(in_view[..., 0], expected)
     right = labels.terms(maps_at(in_view, seen.relative_depth[:, order]), targets, T_flip, SIDE)
@@ -188,7 +188,7 @@ def test_a_student_that_answers_rightly_in_a_mirrored_view_has_nothing_to_learn(
     assert right["pseudo_depth"] < 1e-4
     assert right["pseudo_heat"].item() == pytest.approx(math.log(2 * math.pi * math.e), abs=0.05)
     if skeleton is H36M17:
-        wrong = labels.terms(maps_at(move_points(seen.uv_px, T_flip), seen.relative_depth), targets, T_flip, SIDE)
+        wrong = labels.terms(maps_at(warp_points(seen.uv_px, T_flip), seen.relative_depth), targets, T_flip, SIDE)
         assert wrong["pseudo_pose"] > 1
         assert wrong["pseudo_depth"] > 0.01
 

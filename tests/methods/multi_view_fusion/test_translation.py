@@ -65,15 +65,17 @@ def test_each_side_learns_from_its_own_terms(tmp_path):
 def test_the_look_of_the_target_is_taken_over(tmp_path):
     """A target whose sensor misses bands of the picture: so do translated pictures, and they miss little else."""
     context = depth_context(sets=8)
-    depth_m = context.source.names().depth_m
+    depth_m = context.source.without_images().depth_m
     missed = torch.arange(depth_m.shape[-1]) % 8 < 4
     target = context.source.map(lambda batch: replace(batch, depth_m=depth_m.masked_fill(missed, 0)).unlabelled())
     loose = replace(config(300), cycle_weight=0.5, identity_weight=0.1)
     loose = replace(loose, schedule=replace(loose.schedule, learning_rate=5e-3))
     stage = Translation(loose, replace(context, target=target))
     Run(tmp_path, ONE_CPU).train(1, stage)
-    found = translated(context.source, stage.result(), replace(stage.config, share=1.0), CUBE_M, 0).names().depth_m
-    surface = CubeViews.of(context.source.names(), CUBE_M).foreground()
+    found = (
+        translated(context.source, stage.result(), replace(stage.config, share=1.0), CUBE_M, 0).without_images().depth_m
+    )
+    surface = CubeViews.of(context.source.without_images(), CUBE_M).foreground()
     gone = (found == 0) & surface
     in_bands, beside = (gone[..., where].sum() / surface[..., where].sum() for where in (missed, ~missed))
     assert in_bands > 0.15
@@ -89,9 +91,9 @@ def test_labels_and_the_other_share_stay():
     found = translated(source, translator, half, CUBE_M, 3)
     again = translated(source, translator, half, CUBE_M, 3)
     other = translated(source, translator, half, CUBE_M, 4)
-    before, after = source.names(), found.names()
-    assert torch.equal(after.depth_m, again.names().depth_m)
-    assert not torch.equal(after.depth_m, other.names().depth_m)
+    before, after = source.without_images(), found.without_images()
+    assert torch.equal(after.depth_m, again.without_images().depth_m)
+    assert not torch.equal(after.depth_m, other.without_images().depth_m)
     for name in ("joints_m", "vertices_m", "centre_m", "T_world_cam"):
         assert torch.equal(getattr(before, name), getattr(after, name))
     changed = (before.depth_m != after.depth_m).flatten(1).any(1)

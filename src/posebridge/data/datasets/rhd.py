@@ -80,13 +80,13 @@ class RHD(IndexedFrames):
         )
 
     def labels(self, index: int) -> FrameLabels:
-        """Labels in the order of ``HAND21``; the mask where the release's mask is there."""
+        """Labels in the order of ``HAND21``; a mask of the hand without forearm, where the release has one."""
         row, side, _ = self.hands[index]
         joints = _joints_of(side)
         uv_vis, xyz = self._uv_vis[row, joints], self._xyz[row, joints]
         uv_px, valid = convert(uv_vis[:, :2], None, ORDERS["rhd2d"], HAND21)
         joints_m, visible = convert(xyz, uv_vis[:, 2] > 0.5, ORDERS["rhd2d"], HAND21)
-        return FrameLabels(uv_px, valid, visible, joints_m, self._read_mask(row, side))
+        return FrameLabels(uv_px, valid, visible, joints_m, hand_mask=self._read_mask(row, side))
 
     def _of_possible_size(self, hands: list[_Hand], path: Path) -> list[_Hand]:
         joints_m = np.array([self._xyz[hand.row, _joints_of(hand.side)] for hand in hands]).reshape(-1, _JOINTS, 3)

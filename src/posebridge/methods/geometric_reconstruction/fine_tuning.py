@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from posebridge.contracts.batch import Observation, UnlabelledBatch
-from posebridge.data.augment import move
+from posebridge.data.augment import warp_batch
 from posebridge.data.occlude import adaptive_occlusion
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructor
@@ -112,9 +112,9 @@ class FineTuning(PoseStage):
         """The student's views; both frames of a pair through the same one, so that the background stays in place."""
         if self.reconstructor is None:
             T_view = self.labeller.draw_views(frames, generator)
-            return move(frames, T_view), T_view
+            return warp_batch(frames, T_view), T_view
         T_view = draw_same_views(frames, self.config.geometry, generator)
-        return move(frames, T_view), T_view
+        return warp_batch(frames, T_view), T_view
 
     def _shown(self, view: UnlabelledBatch, taught: PseudoLabels, T_view: Tensor, generator: Generator) -> Tensor:
         """What the student is shown of its views: re-coloured, and partly covered."""

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from posebridge.contracts.batch import BatchT, LabelledBatch, Observation, UnlabelledBatch
-from posebridge.data.augment import GeometryConfig, draw_views, move
+from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
 from posebridge.data.pairs import PairConfig, split_pairs
 from posebridge.data.streams import Stream
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import (
@@ -141,7 +141,7 @@ def same_view(
     pairs: BatchT, geometry: GeometryConfig, generator: Generator, mirror: Sequence[int] | None = None
 ) -> BatchT:
     """Pairs seen through one view each; labels change sides by ``mirror`` where a view does."""
-    return move(pairs, draw_same_views(pairs, geometry, generator), mirror)
+    return warp_batch(pairs, draw_same_views(pairs, geometry, generator), mirror)
 
 
 def pairs_of_target(context: Context, reconstruction: ReconstructionConfig, count: int) -> Stream[UnlabelledBatch]:

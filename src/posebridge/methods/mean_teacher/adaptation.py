@@ -7,7 +7,7 @@ from functools import partial
 from torch import Generator, Tensor
 
 from posebridge.contracts.batch import Observation, UnlabelledBatch
-from posebridge.data.augment import move
+from posebridge.data.augment import warp_batch
 from posebridge.data.occlude import adaptive_occlusion
 from posebridge.data.streams import Stream
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
@@ -63,7 +63,7 @@ class Adaptation(PoseStage):
         pseudo = self.labeller.label(partial(self.maps_of, self.teacher), target, source.rgb, generator)
         T_student = self.labeller.draw_views(target, generator)
         taught = pseudo.seen_through(T_student, self.skeleton.mirror)
-        image = apply_appearance(move(target, T_student).rgb, self.config.appearance, generator)
+        image = apply_appearance(warp_batch(target, T_student).rgb, self.config.appearance, generator)
         image, _ = adaptive_occlusion(image, taught.uv_px, taught.confidence, self.config.occlusion, generator)
         heat, depth = self.maps_of(self.student, image)
         kept = taught.kept.float()

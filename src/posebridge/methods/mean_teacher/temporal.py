@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from posebridge.contracts.batch import Observation, UnlabelledBatch
-from posebridge.data.augment import draw_views, move
+from posebridge.data.augment import draw_views, warp_batch
 from posebridge.data.pairs import PairConfig
 from posebridge.data.streams import Stream
 from posebridge.rendering.photometry import apply_appearance
@@ -47,7 +47,7 @@ def temporal_term(
     """
     size = pairs.rgb.shape[-1]
     T_view = draw_views(config.geometry, len(pairs) // 2, size, generator, pairs.rgb.device).repeat(2, 1, 1)
-    images = apply_appearance(move(pairs, T_view).rgb, config.appearance, generator)
+    images = apply_appearance(warp_batch(pairs, T_view).rgb, config.appearance, generator)
     heat = heat_of(images)
     shown = maps.probability(heat) if maps.reading == "softmax" else heat
     first, second = shown.flatten(2).chunk(2)

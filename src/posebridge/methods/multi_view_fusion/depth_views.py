@@ -10,7 +10,7 @@ from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBat
 from posebridge.data.augment import GeometryConfig, draw_views
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.erase import erased
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.sets import SetStream
 from posebridge.data.streams import Stream
 from posebridge.draw import uniform
@@ -38,8 +38,8 @@ class DepthContext:
     new_model: Callable[[], DepthHandModel]
     hand: ParametricHand
     cube_m: float
-    source: Held[LabelledBatch]
-    target: Held[UnlabelledBatch] | None
+    source: InMemoryDataset[LabelledBatch]
+    target: InMemoryDataset[UnlabelledBatch] | None
     seed: int
     workers: int = 0
 
@@ -68,5 +68,5 @@ class DrawnViews:
         device = views.depth_m.device
         T = draw_views(config.geometry, len(views), views.depth_m.shape[-1], generator, device)
         shift = 2 * uniform(generator, -config.shift, config.shift, len(views)).to(device)
-        whole = views.moved(T, shift)
+        whole = views.warped(T, shift)
         return cls(whole, whole.with_depth(erased(whole.depth_m, generator, config.erased_share)))

@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.cube_views import CubeViews
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.draw import generator_for
 from posebridge.methods.multi_view_fusion.depth_views import DepthContext, DepthViewConfig, DrawnViews
 from posebridge.networks.translation import Judge, Translator, TranslatorConfig
@@ -86,13 +86,13 @@ class Translation(Stage):
 
 @torch.inference_mode()
 def translated(
-    held: Held[LabelledBatch], translator: Translator, config: TranslationConfig, cube_m: float, seed: int
-) -> Held[LabelledBatch]:
+    dataset: InMemoryDataset[LabelledBatch], translator: Translator, config: TranslationConfig, cube_m: float, seed: int
+) -> InMemoryDataset[LabelledBatch]:
     """A source of which a ``share`` of the pictures has the target's look. Labels stay."""
     device, training = next(translator.parameters()).device, translator.training
     translator.eval()
-    chosen = torch.rand(len(held), generator=generator_for(seed, 2)) < config.share
-    whole = held.names()
+    chosen = torch.rand(len(dataset), generator=generator_for(seed, 2)) < config.share
+    whole = dataset.without_images()
     assert whole.depth_m is not None
     depth_m = whole.depth_m.clone()
     for place in chosen.nonzero()[:, 0].split(_PART):
@@ -101,7 +101,7 @@ def translated(
         z_m = views.centre_m[:, 2, None, None] + picture.clamp_min(-1) * views.half_m[:, None, None]
         depth_m[place] = torch.where(picture < config.background, z_m, 0).to(depth_m)
     translator.train(training)
-    return held.map(lambda batch: replace(batch, depth_m=depth_m))
+    return dataset.map(lambda batch: replace(batch, depth_m=depth_m))
 
 
 def _told_by(judge: Judge, picture: Tensor) -> Tensor:

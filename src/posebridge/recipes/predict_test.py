@@ -48,7 +48,7 @@ class Predicted:
         return replace(truth, uv_px=np.where(counts[:, None], truth.uv_px, np.nan))
 
 
-def predict_held_out(
+def predict_test_split(
     predictors: Mapping[Role, Predictor],
     crops: LabelledCrops,
     skeleton: Skeleton,
@@ -70,7 +70,7 @@ def predict_held_out(
     return Predicted(concatenate(frames), np.array(positions), by_role, skeleton)
 
 
-def held_out_gallery(
+def gallery_of_test_split(
     predicted: Predicted, role: Role, crops: LabelledCrops, skipped: SkippedList
 ) -> tuple[GalleryFrame, ...]:
     """The best, median and worst frames of a model, which are read again."""

@@ -14,7 +14,7 @@ from posebridge.errors import InputError
 OtherT = TypeVar("OtherT", bound=Observation)
 
 
-class Held(Dataset[BatchT], Generic[BatchT]):
+class InMemoryDataset(Dataset[BatchT], Generic[BatchT]):
     """Samples kept in memory, images as 8 bit: a target of some thousand crops is decoded once.
 
     Reading keeps what the samples hold, 8-bit images exactly. Items are batches of one; ``part`` gives larger ones.
@@ -22,10 +22,10 @@ class Held(Dataset[BatchT], Generic[BatchT]):
 
     def __init__(self, samples: Iterable[BatchT]):
         """Raises ``InputError`` where there is no sample."""
-        held = [replace(sample, image=_to_bytes(sample.image)) for sample in samples]
-        if not held:
+        parts = [replace(sample, image=_to_bytes(sample.image)) for sample in samples]
+        if not parts:
             raise InputError("there is no sample to hold: the source of frames gave none")
-        whole = concatenate(held)
+        whole = concatenate(parts)
         self._images = whole.image
         self._rest = replace(whole, image=None)
 
@@ -47,13 +47,13 @@ class Held(Dataset[BatchT], Generic[BatchT]):
         """All samples as one batch."""
         return self.part(slice(0, len(self)))
 
-    def names(self) -> BatchT:
+    def without_images(self) -> BatchT:
         """Everything but the images: keys, sequences, cameras, labels."""
         return self._rest
 
-    def map(self, function: Callable[[BatchT], OtherT]) -> "Held[OtherT]":
+    def map(self, function: Callable[[BatchT], OtherT]) -> "InMemoryDataset[OtherT]":
         """The same images under what ``function`` makes of the rest, a batch whose ``image`` is None."""
-        other: Held[OtherT] = object.__new__(Held)
+        other: InMemoryDataset[OtherT] = object.__new__(InMemoryDataset)
         other._images, other._rest = self._images, function(self._rest)
         return other
 

@@ -12,9 +12,9 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.evaluation.protocols import BENCHMARKS
 from posebridge.evaluation.score import score_files
-from posebridge.recipes import held_out
-from posebridge.recipes.held_out import predict_held_out
+from posebridge.recipes import predict_test
 from posebridge.recipes.pipeline import truth_of
+from posebridge.recipes.predict_test import predict_test_split
 from posebridge.recipes.transfers import TRANSFERS
 from posebridge.skeletons.hand import HAND21
 from recipes.transfer_sets import opened, tiny, write_sets
@@ -45,7 +45,7 @@ def rigged(monkeypatch):
                 confidence=np.ones((len(batch), len(skeleton))),
             )
 
-        monkeypatch.setattr(held_out, "predict_batch", predict)
+        monkeypatch.setattr(predict_test, "predict_batch", predict)
 
     return rig
 
@@ -55,7 +55,7 @@ def rigged(monkeypatch):
 def test_scores_are_in_shares_of_the_crop(sets, name, share, right, rigged, tmp_path):
     plan, data = tiny(name), opened(sets, name)
     rigged(data, plan.skeleton, share)
-    predicted = predict_held_out({"adapted": None}, data.test, plan.skeleton, SkippedList(tmp_path / "list"))
+    predicted = predict_test_split({"adapted": None}, data.test, plan.skeleton, SkippedList(tmp_path / "list"))
     truth = predicted.truth(plan.scored)
     found = predicted.in_crops(predicted.by_role["adapted"])
     score = evaluate(found, truth, plan.sizes["small"].size_px, plan.protocol)
@@ -76,8 +76,8 @@ def test_the_gallery_shows_the_frames_that_it_names(sets, rigged, tmp_path):
     plan, data = tiny("rhd-to-h3d"), opened(sets, "rhd-to-h3d")
     rigged(data, HAND21, 0.1)
     skipped = SkippedList(tmp_path / "list")
-    predicted = predict_held_out({"adapted": None}, data.test, plan.skeleton, skipped)
-    frames = held_out.held_out_gallery(predicted, "adapted", data.test, skipped)
+    predicted = predict_test_split({"adapted": None}, data.test, plan.skeleton, skipped)
+    frames = predict_test.gallery_of_test_split(predicted, "adapted", data.test, skipped)
     crops = {data.test[i].key[0]: data.test[i] for i in range(len(data.test))}
     assert len(frames) == 3
     for frame in frames:

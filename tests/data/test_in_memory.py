@@ -7,7 +7,7 @@ from data.on_disk import write_image
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.crops import CropConfig, UnlabelledCrops
 from posebridge.data.datasets.image_folder import ImageFolder
-from posebridge.data.held import Held
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
 
 
@@ -19,16 +19,16 @@ def crops(tmp_path):
 
 
 def test_held_gives_back_what_was_read(crops):
-    held = Held(crops[i] for i in range(6))
+    dataset = InMemoryDataset(crops[i] for i in range(6))
     for i in range(6):
-        torch.testing.assert_close(held[i].image, crops[i].image, atol=0, rtol=0)
-        torch.testing.assert_close(held[i].T_crop_file, crops[i].T_crop_file)
-        assert held[i].key == crops[i].key
-    assert held.part(slice(1, 4)).key == ("1", "2", "3")
-    assert torch.equal(held.take(torch.tensor([5, 0])).rgb, torch.cat([crops[5].rgb, crops[0].rgb]))
+        torch.testing.assert_close(dataset[i].image, crops[i].image, atol=0, rtol=0)
+        torch.testing.assert_close(dataset[i].T_crop_file, crops[i].T_crop_file)
+        assert dataset[i].key == crops[i].key
+    assert dataset.part(slice(1, 4)).key == ("1", "2", "3")
+    assert torch.equal(dataset.take(torch.tensor([5, 0])).rgb, torch.cat([crops[5].rgb, crops[0].rgb]))
     with pytest.raises(IndexError):
-        held[6]
-    assert len(list(held)) == 6
+        dataset[6]
+    assert len(list(dataset)) == 6
 
 
 def test_held_labelled_and_depth_only():
@@ -36,13 +36,13 @@ def test_held_labelled_and_depth_only():
         LabelledBatch(None, (str(i),), depth_m=torch.full((1, 4, 4), float(i)), uv_px=torch.full((1, 2, 2), float(i)))
         for i in range(1200)
     ]
-    held = Held(samples)
-    assert len(held) == 1200
-    assert held[1100].image is None
-    assert held[1100].key == ("1100",)
-    assert held[1100].depth_m.unique().item() == held[1100].uv_px.unique().item() == 1100
+    dataset = InMemoryDataset(samples)
+    assert len(dataset) == 1200
+    assert dataset[1100].image is None
+    assert dataset[1100].key == ("1100",)
+    assert dataset[1100].depth_m.unique().item() == dataset[1100].uv_px.unique().item() == 1100
 
 
 def test_holding_nothing():
     with pytest.raises(InputError, match="no sample to hold"):
-        Held([])
+        InMemoryDataset([])

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from posebridge.synthesis.appearance import AppearanceDistribution
 from posebridge.synthesis.body_surface import body_surface
 from posebridge.synthesis.fabrics import plain
 from posebridge.synthesis.garments import LAYERS, Cuts
 from posebridge.synthesis.outfits import Outfit, OutfitDistribution, sample_outfits
+from posebridge.synthesis.skin import SkinDistribution
 
 # What the columns of a surface point mean.
-ARM, HEIGHT, SCALP, MANE, BEARD, LIPS, BROW, EYE, PALM = 3, 4, 7, 8, 9, 10, 11, 12, 13
-BARE_SKIN = AppearanceDistribution(texture=(0.0, 0.0), tone_jitter=0.0)
+ARM, HEIGHT, SCALP, LONG_HAIR, BEARD, LIPS, BROW, EYE, PALM = 3, 4, 7, 8, 9, 10, 11, 12, 13
+BARE_SKIN = SkinDistribution(texture=(0.0, 0.0), tone_jitter=0.0)
 NOTHING_OVER: dict[str, Any] = {"coat_share": 0.0, "bare_share": 0.0, "badge_share": 0.0}
 
 
@@ -42,7 +42,7 @@ def _point(**columns: float) -> torch.Tensor:
     """A point on the flank at the waist but for the given columns: no part of arm, head or hand."""
     point = torch.zeros(1, 14)
     point[0, :3] = torch.tensor([0.15, 0.1, 0.0])
-    point[0, [ARM, HEIGHT, SCALP, MANE, BEARD, LIPS, BROW]] = torch.tensor([-0.1, 0.2, -1, -1, -1, -1, -1])
+    point[0, [ARM, HEIGHT, SCALP, LONG_HAIR, BEARD, LIPS, BROW]] = torch.tensor([-0.1, 0.2, -1, -1, -1, -1, -1])
     for name, value in columns.items():
         point[0, {"x": 0, "y": 1, "z": 2}.get(name, globals().get(name))] = value
     return point

@@ -185,13 +185,6 @@ def test_skin_darkens_with_the_tone():
         assert level == pytest.approx((((np.array(srgb) + 0.055) / 1.055) ** 2.4).mean(), rel=1e-3)
 
 
-def test_take_selects(vertices):
-    outfits, points = _sample(5), vertices[::50]
-    index = torch.tensor([3, 0, 3])
-    sample = torch.arange(len(points)) % 3
-    torch.testing.assert_close(outfits.take(index).albedo(points, sample), outfits.albedo(points, index[sample]))
-
-
 def test_each_point_has_its_own_outfit(vertices):
     outfits, points = _sample(4), vertices[::500]
     sample = torch.randint(4, (len(points),), generator=_generator())

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -22,7 +21,6 @@ from posebridge.synthesis.fabrics import (
     with_relief,
 )
 from posebridge.synthesis.garments import BEYOND_BODY, LAYERS, Cuts, layer_at
-from posebridge.synthesis.sample_selection import select_samples
 from posebridge.synthesis.skin import SkinDistribution, sample_skins
 
 _ARM_LENGTH_M = 0.54  # shoulder to wrist
@@ -72,10 +70,6 @@ class Outfit:
         y, arm, outward, front, palm = (columns[i] for i in (1, 3, 5, 6, 13))
         along_m = torch.where(arm > 0, _ARM_LENGTH_M * arm, y)
         return fabric_albedo(rows, columns[:3], along_m, torch.atan2(front, outward), palm)
-
-    def take(self, index: Int[Tensor, "n"]) -> Self:
-        """The outfits at the given positions."""
-        return select_samples(self, index)
 
     @cached_property
     def _cut_rows(self) -> Float[Tensor, "C B"]:

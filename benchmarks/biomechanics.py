@@ -65,11 +65,13 @@ NOISES = {
 
 
 def source_poses(name: str, domain: str, count: int) -> Float[Tensor, "N J 3"]:
-    setting = HAND_DOMAINS[domain] if name == HAND21.name else replace(BODY_DOMAINS[domain], joints=name)
-    subject = subject_of(setting)
+    chosen = HAND_DOMAINS[domain] if name == HAND21.name else replace(BODY_DOMAINS[domain], joints=name)
+    subject = subject_of(chosen)
     parts = []
     for start in range(0, count, 256):
-        parts.append(subject.posed(subject.draft(min(256, count - start), generator_for(0, start + 1)))[1])
+        parts.append(
+            subject.pose_mesh(subject.sample_pose_shape(min(256, count - start), generator_for(0, start + 1)))[1]
+        )
     return torch.cat(parts)
 
 

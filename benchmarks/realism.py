@@ -40,7 +40,7 @@ _IMAGE_SIDE_PX = 256.0
 
 def variants() -> dict[str, HandDomain]:
     """Street, studio, and street with one randomisation after the other as in the studio."""
-    looks, plain = STREET.appearance, STUDIO.appearance
+    looks, plain = STREET.skin, STUDIO.skin
     return {
         "street": STREET,
         "studio": STUDIO,
@@ -48,8 +48,8 @@ def variants() -> dict[str, HandDomain]:
         "without poses": replace(STREET, poses=STUDIO.poses),
         "without viewpoints": replace(STREET, viewpoints=STUDIO.viewpoints),
         "without shapes": replace(STREET, shapes=STUDIO.shapes),
-        "without skins": replace(STREET, appearance=replace(looks, tone=plain.tone, texture=plain.texture)),
-        "without sleeves": replace(STREET, appearance=replace(looks, sleeve_share=plain.sleeve_share)),
+        "without skins": replace(STREET, skin=replace(looks, tone=plain.tone, texture=plain.texture)),
+        "without sleeves": replace(STREET, skin=replace(looks, sleeve_share=plain.sleeve_share)),
         "without lights": replace(STREET, lights=STUDIO.lights),
         "without occluders": replace(STREET, occluders=STUDIO.occluders),
         "without sensor": replace(STREET, sensor=STUDIO.sensor),

@@ -20,16 +20,16 @@ import tyro
 from posebridge.draw import generator_for
 from posebridge.rendering.rasterise import rasterise as rasterise_torch
 from posebridge.rendering.rasterise_warp import rasterise as rasterise_warp
-from posebridge.synthesis.domains import Track, domain
+from posebridge.synthesis.domains import Track, find_domain
 from posebridge.synthesis.hand_domains import STREET
 from posebridge.synthesis.hand_subject import HandSubject
-from posebridge.synthesis.scene import place
+from posebridge.synthesis.scene import place_subjects
 from posebridge.synthesis.stream import CHUNK, Samples, VideoSamples
-from posebridge.synthesis.subject import Placed
+from posebridge.synthesis.subject import PlacedSubjects
 
 STAGES = {
-    "draw pose and shape": "draft",
-    "pose, skin, camera": "place",
+    "draw pose and shape": "sample_pose_shape",
+    "pose, skin, camera": "place_subjects",
     "rasterise": "rasterise",
     "shade (normals, albedo, occlusion, shadow, lights)": "_radiance",
     "background": "sample_backgrounds",
@@ -57,7 +57,7 @@ class Options:
 def rate(track: Track, size_px: int, first: int, seconds: float) -> float:
     """Scenes a second of this process, one thread, after a warm-up."""
     torch.set_num_threads(1)
-    samples = Samples(domain(track, "street"), size_px, seed=0)
+    samples = Samples(find_domain(track, "street"), size_px, seed=0)
     samples.chunk(first)
     start, chunks = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
@@ -120,7 +120,7 @@ def depth_routes(size_px: int) -> dict[str, float]:
     """Milliseconds an image for the depth of the same 32 hands by three routes, one thread."""
     torch.set_num_threads(1)
     subject, generator = HandSubject(STREET), generator_for(0, 0)
-    placed = place(subject, subject.draft(32, generator), size_px, generator)
+    placed = place_subjects(subject, subject.sample_pose_shape(32, generator), size_px, generator)
     faces, K = subject.faces, placed.camera.K
     routes = {
         "posebridge, Warp": best_ms(lambda: rasterise_warp(placed.vertices_m, faces, K, size_px, size_px), 10) / 32,
@@ -135,7 +135,7 @@ def depth_routes(size_px: int) -> dict[str, float]:
     return routes
 
 
-def open3d_depth(placed: Placed, faces: torch.Tensor, size_px: int) -> list[object]:
+def open3d_depth(placed: PlacedSubjects, faces: torch.Tensor, size_px: int) -> list[object]:
     """Depth by Open3D's ray casting: a scene, rays and a hit distance for each hand."""
     import open3d as o3d  # pyright: ignore[reportMissingImports]
 

@@ -50,7 +50,7 @@ class Workers:
             raise InputError("give either workers (processes of this machine) or the address of a Ray cluster")
 
     @property
-    def elsewhere(self) -> bool:
+    def is_remote(self) -> bool:
         """Whether the work leaves this process."""
         return self.ray is not None or self.processes > 1
 

@@ -98,7 +98,7 @@ _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class SetAside:
+class OpaqueObject:
     """An object of a class that isn't called: what the pickle says of it, by the names of its attributes.
 
     Values of classes that keep no dictionary are under ``state``.
@@ -113,8 +113,8 @@ class SetAside:
         self.content = state if isinstance(state, dict) else {"state": state}
 
 
-def _reconstructor(kind: type, _base: object, _state: object) -> SetAside:
-    if not (isinstance(kind, type) and issubclass(kind, SetAside)):
+def _reconstructor(kind: type, _base: object, _state: object) -> OpaqueObject:
+    if not (isinstance(kind, type) and issubclass(kind, OpaqueObject)):
         raise _RefusedError("copyreg._reconstructor")
     return kind()
 
@@ -124,14 +124,14 @@ class _ArrayUnpickler(pickle._Unpickler):
     damaged byte can cost it 30 GB.
     """
 
-    def __init__(self, file: io.BytesIO, set_aside: tuple[str, ...]):
+    def __init__(self, file: io.BytesIO, opaque_packages: tuple[str, ...]):
         super().__init__(file, encoding="latin1")
-        self.set_aside = set_aside
+        self.opaque_packages = opaque_packages
 
     def find_class(self, module: str, name: str) -> Any:
-        if module.split(".")[0] in self.set_aside:
-            return type("SetAsideObject", (SetAside,), {"kind": f"{module}.{name}"})
-        if self.set_aside and (module, name) in _RECONSTRUCTION:
+        if module.split(".")[0] in self.opaque_packages:
+            return type("UnloadedObject", (OpaqueObject,), {"kind": f"{module}.{name}"})
+        if self.opaque_packages and (module, name) in _RECONSTRUCTION:
             return _RECONSTRUCTION[module, name]
         if stand_in := _STAND_INS.get((module, name)):
             return stand_in
@@ -155,7 +155,7 @@ def _with_arrays(value: Any) -> Any:
         return value.value
     if isinstance(value, _Dtype):
         return value.dtype
-    if isinstance(value, SetAside):
+    if isinstance(value, OpaqueObject):
         value.content = _with_arrays(value.content)
         return value
     if isinstance(value, dict):
@@ -165,17 +165,17 @@ def _with_arrays(value: Any) -> Any:
     return value
 
 
-def load_arrays(path: str | Path, set_aside: tuple[str, ...] = ()) -> Any:
+def load_arrays(path: str | Path, opaque_packages: tuple[str, ...] = ()) -> Any:
     """The content of a pickle of arrays and plain containers, of Python 2 or 3, numpy 1 or 2.
 
-    Objects of the packages in ``set_aside`` come as ``SetAside``; nothing of those packages is imported or called.
-    Raises ``InputError`` for a missing or damaged file and for a pickle that wants any other class or function.
+    Objects of the packages in ``opaque_packages`` come as ``OpaqueObject``; nothing of those packages is imported or
+    called. Raises ``InputError`` for a missing or damaged file and for a pickle that wants any other class or function.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
             content = io.BytesIO(file.read())
-        return _with_arrays(_ArrayUnpickler(content, set_aside).load())
+        return _with_arrays(_ArrayUnpickler(content, opaque_packages).load())
     except _RefusedError as error:
         raise InputError(
             f"{path}: the pickle wants {_one_line(error)}, which is refused: give plain arrays of numbers"

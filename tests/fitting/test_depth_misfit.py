@@ -17,7 +17,7 @@ from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands, w
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE, CUBE_M = 64, 0.25
 CONFIG = EvidenceConfig()
-CLEAN = replace(DEPTH_STUDIO, clutter=ClutterDistribution(behind_share=0.0, before_share=0.0))
+CLEAN = replace(DEPTH_STUDIO, clutter=ClutterDistribution(background_share=0.0, occluder_share=0.0))
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ SKELETONS = {skeleton.name: skeleton for skeleton in (HAND21, *BODIES.values())}
 @lru_cache
 def source_poses(skeleton: str, domain: str = "studio", count: int = 256, seed: int = 0) -> Float[Tensor, "N J 3"]:
     """Joints of the domain's subjects, in their own frames, metres."""
-    setting = HAND_DOMAINS[domain] if skeleton == HAND21.name else replace(BODY_DOMAINS[domain], joints=skeleton)
-    subject = subject_of(setting)
-    return subject.posed(subject.draft(count, generator_for(seed, 1)))[1]
+    chosen = HAND_DOMAINS[domain] if skeleton == HAND21.name else replace(BODY_DOMAINS[domain], joints=skeleton)
+    subject = subject_of(chosen)
+    return subject.pose_mesh(subject.sample_pose_shape(count, generator_for(seed, 1)))[1]
 
 
 def mirrored(joints: Tensor, skeleton: Skeleton) -> Tensor:

@@ -9,7 +9,7 @@ from posebridge.errors import InputError
 from posebridge.recipes.annotation_gap import gap_joints, gap_left, with_gap
 from posebridge.skeletons.body import COCO17, H36M17
 from posebridge.skeletons.hand import HAND21
-from posebridge.synthesis.domains import domain
+from posebridge.synthesis.domains import find_domain
 from posebridge.synthesis.stream import Samples
 
 TRACKS = {HAND21.name: ("hand-rgb", HAND21), H36M17.name: ("body-rgb", H36M17)}
@@ -18,7 +18,7 @@ TRACKS = {HAND21.name: ("hand-rgb", HAND21), H36M17.name: ("body-rgb", H36M17)}
 @pytest.fixture(scope="module", params=TRACKS)
 def rendered(request):
     track, skeleton = TRACKS[request.param]
-    return Samples(domain(track, "studio"), 48, seed=1).samples(0, 8), skeleton
+    return Samples(find_domain(track, "studio"), 48, seed=1).samples(0, 8), skeleton
 
 
 def test_joints_lie_on_the_way_and_their_pixels_follow(rendered):

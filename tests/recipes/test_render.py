@@ -15,7 +15,7 @@ from posebridge.distribute import Workers
 from posebridge.errors import InputError
 from posebridge.recipes import render as module
 from posebridge.recipes.render import RenderConfig, render_set
-from posebridge.synthesis.domains import domain
+from posebridge.synthesis.domains import find_domain
 from posebridge.synthesis.stream import Samples, VideoSamples
 from recipes.small_sets import CONFIG, contents
 
@@ -31,7 +31,7 @@ def rendered(tmp_path_factory) -> Path:
 
 
 def test_what_is_read_back_is_what_the_renderer_gives(rendered):
-    wanted = Samples(domain("hand-rgb", "studio"), 32, seed=5).samples(0, 72)
+    wanted = Samples(find_domain("hand-rgb", "studio"), 32, seed=5).samples(0, 72)
     found = ShardedSet(rendered).samples(0, 72)
     assert found.key == wanted.key
     assert torch.equal(found.rgb, torch.round(wanted.rgb * 255) / 255)
@@ -99,7 +99,7 @@ def test_nothing_to_do(rendered, tmp_path):
 def test_videos(tmp_path):
     config = RenderConfig("studio", count=8, size_px=32, frames=5, coding=ImageCoding("jpg"))
     render_set(config, tmp_path)
-    wanted = VideoSamples(domain("hand-rgb", "studio"), 32, 0, 5).samples(0, 8)
+    wanted = VideoSamples(find_domain("hand-rgb", "studio"), 32, 0, 5).samples(0, 8)
     found = ShardedSet(tmp_path).samples(0, 8)
     assert found.sequence == wanted.sequence
     assert found.frame.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
@@ -110,7 +110,7 @@ def test_videos(tmp_path):
 def test_depth_from_several_views(tmp_path):
     config = RenderConfig("street", count=6, track="hand-depth", size_px=32, shard_length=1)
     render_set(config, tmp_path)
-    wanted = Samples(domain("hand-depth", "street"), 32, 0).samples(0, 6)
+    wanted = Samples(find_domain("hand-depth", "street"), 32, 0).samples(0, 6)
     found = ShardedSet(tmp_path).samples(0, 6)
     assert found.image is None
     assert found.view.tolist() == [0, 1, 2, 0, 1, 2]

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from posebridge.cameras.pinhole import Camera
-from posebridge.rendering.attributes import interpolate, normals, part_labels, positions, unit, vertex_normals
+from posebridge.rendering.attributes import interpolate, normals, positions, unit, vertex_normals
 from posebridge.rendering.rasterise import rasterise
 from rendering.meshes import bumpy_spheres, icosphere, pinhole, skewed_cameras, soup
 
@@ -35,14 +35,6 @@ def test_attributes_may_be_shared_by_the_batch(scene):
     torch.testing.assert_close(values, interpolate(raster, faces, shared.expand(4, -1, -1)))
     assert (values[~raster.mask] == 0).all()
     assert (values[raster.mask] > 0).all()
-
-
-def test_part_labels_are_those_of_the_faces(scene):
-    *_, raster = scene
-    parts = torch.randint(0, 7, (25,), generator=torch.Generator().manual_seed(0))
-    index = raster.face_index.numpy()
-    expected = np.where(index < 0, -1, parts.numpy()[np.maximum(index, 0)])
-    np.testing.assert_array_equal(part_labels(raster, parts).numpy(), expected)
 
 
 def test_attributes_carry_gradients_to_attributes_and_vertices(scene):

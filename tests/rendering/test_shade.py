@@ -13,7 +13,6 @@ from posebridge.rendering.rasterise import rasterise
 from posebridge.rendering.shade import (
     Lights,
     Material,
-    irradiance,
     linear_to_srgb,
     shade,
     spherical_harmonics,
@@ -47,19 +46,6 @@ def lights(*directional: tuple[list[float], list[float]], ambient: float = 0.0) 
     return Lights(coefficients, unit(vectors[:, 0]).expand(2, -1, -1), vectors[:, 1].expand(2, -1, -1))
 
 
-def hemisphere_quadrature(normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Directions around ``normal`` and weights that integrate the clamped cosine times polynomials exactly."""
-    nodes, weights = np.polynomial.legendre.leggauss(12)
-    cosine, azimuth = (nodes + 1) / 2, np.arange(16) * 2 * np.pi / 16
-    helper = np.eye(3)[np.argmin(np.abs(normal))]
-    x = np.cross(normal, helper)
-    x /= np.linalg.norm(x)
-    y = np.cross(normal, x)
-    sine = np.sqrt(1 - cosine**2)[:, None, None]
-    directions = sine * (np.cos(azimuth)[:, None] * x + np.sin(azimuth)[:, None] * y) + cosine[:, None, None] * normal
-    return directions.reshape(-1, 3), np.repeat(weights / 2 * cosine * 2 * np.pi / 16, 16)
-
-
 def test_spherical_harmonics_are_those_of_scipy():
     directions = unit(torch.randn(50, 3, generator=torch.Generator().manual_seed(0)).double())
     x, y, z = directions.numpy().T
@@ -71,17 +57,6 @@ def test_spherical_harmonics_are_those_of_scipy():
         expected.append(part * (math.sqrt(2) if degree else 1))
     # Ours follow Ramamoorthi and Hanrahan: xy yz 3z^2-1 xz x^2-y^2, which is the order of the degrees -2 to 2.
     np.testing.assert_allclose(spherical_harmonics(directions).numpy(), np.stack(expected, 1), atol=1e-5)
-
-
-def test_irradiance_is_the_integral_of_the_clamped_cosine():
-    generator = torch.Generator().manual_seed(0)
-    radiance = torch.randn(1, 9, 3, generator=generator).double()
-    for normal in unit(torch.randn(10, 3, generator=generator).double()):
-        directions, weights = hemisphere_quadrature(normal.numpy())
-        incoming = spherical_harmonics(torch.tensor(directions)).numpy() @ radiance[0].numpy()
-        expected = (weights[:, None] * incoming).sum(0) / np.pi
-        actual = spherical_harmonics(normal[None]) @ irradiance(radiance)[0]
-        np.testing.assert_allclose(actual[0].numpy(), expected, atol=1e-5)
 
 
 def test_lambert_sphere(sphere):

@@ -30,10 +30,10 @@ def _capsules(*poses: dict[str, float]) -> Capsules:
     return posed_capsules(body(), BodyAngles.from_degrees(poses), _mean(len(poses)))
 
 
-def _deep(pose: dict[str, float], flesh_m: float = 0.03) -> set[tuple[str, str]]:
+def _deep(pose: dict[str, float], overlap_tolerance_m: float = 0.03) -> set[tuple[str, str]]:
     """Pairs of parts that are deeper in each other than flesh gives way."""
     depth = penetration_m(_capsules(pose))[0]
-    return {pair for pair, depth_m in zip(pairs(), depth.tolist(), strict=True) if depth_m > flesh_m}
+    return {pair for pair, depth_m in zip(pairs(), depth.tolist(), strict=True) if depth_m > overlap_tolerance_m}
 
 
 def _both(pose: dict[str, float]) -> dict[str, float]:

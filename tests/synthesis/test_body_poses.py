@@ -13,7 +13,7 @@ from posebridge.errors import InputError
 from posebridge.synthesis.body_capsules import posed_capsules
 from posebridge.synthesis.body_plausibility import penetration_m, support_margin_m
 from posebridge.synthesis.body_poses import BodyPoseDistribution, implausibility_m, sample_body_poses
-from posebridge.synthesis.everyday_poses import EVERYDAY_POSES, HELD_OTHERWISE
+from posebridge.synthesis.everyday_poses import EVERYDAY_POSES, EXTERNALLY_SUPPORTED
 
 NAMES = tuple(EVERYDAY_POSES)
 QUIET = {"random_share": 0.0, "blend": 0.0, "noise_deg": 0.0}
@@ -65,7 +65,7 @@ def test_there_are_the_poses_of_a_day() -> None:
     wanted |= {"touch_toes", "reach_up", "reach_forward", "wave", "phone_to_ear", "look_at_phone", "arms_crossed"}
     wanted |= {"hands_on_hips", "point", "carry_box", "push", "throw", "kick", "jump", "tree", "warrior", "stretch"}
     assert wanted | {"lie_on_back"} <= set(NAMES)
-    assert set(NAMES) >= HELD_OTHERWISE
+    assert set(NAMES) >= EXTERNALLY_SUPPORTED
 
 
 def test_everyday_poses_keep_the_limits() -> None:
@@ -76,8 +76,8 @@ def test_everyday_poses_keep_the_limits() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_mean_adult_can_take_every_everyday_pose(name: str) -> None:
     capsules = posed_capsules(body(), _everyday(name).clamped(), _mean(1))
-    assert penetration_m(capsules).max() < BodyPoseDistribution().flesh_m
-    assert name in HELD_OTHERWISE or support_margin_m(capsules).item() > 0
+    assert penetration_m(capsules).max() < BodyPoseDistribution().overlap_tolerance_m
+    assert name in EXTERNALLY_SUPPORTED or support_margin_m(capsules).item() > 0
 
 
 def test_hands_are_where_the_names_say() -> None:
@@ -168,12 +168,12 @@ def test_rejection_leaves_few_implausible_samples() -> None:
     for candidates in (1, 5):
         distribution = BodyPoseDistribution(
             candidates=candidates,
-            pose_weights=dict.fromkeys(set(NAMES) - HELD_OTHERWISE, 1.0),
+            pose_weights=dict.fromkeys(set(NAMES) - EXTERNALLY_SUPPORTED, 1.0),
             balance_share=1.0,
             random_share=0.0,
         )
         angles = sample_body_poses(distribution, body(), coefficients, torch.Generator().manual_seed(0))
-        excess_m = implausibility_m(body(), angles, coefficients, FALLS.expand(400), distribution.flesh_m)
+        excess_m = implausibility_m(body(), angles, coefficients, FALLS.expand(400), distribution.overlap_tolerance_m)
         accepted[candidates] = (excess_m == 0).float().mean().item()
     assert accepted[5] > 0.9
     assert accepted[5] > accepted[1] + 0.15
@@ -181,7 +181,7 @@ def test_rejection_leaves_few_implausible_samples() -> None:
 
 def test_where_all_are_implausible_the_least_so_is_taken() -> None:
     """With flesh that never gives way a seat of crossed legs has no fault-free candidate."""
-    changes = {"pose_weights": {"sit_cross_legged": 1.0}, "random_share": 0.0, "flesh_m": -1.0}
+    changes = {"pose_weights": {"sit_cross_legged": 1.0}, "random_share": 0.0, "overlap_tolerance_m": -1.0}
     excess_m = {
         candidates: implausibility_m(
             body(), _sample(100, candidates=candidates, **changes), _mean(100), ~FALLS.expand(100), -1.0

@@ -13,12 +13,12 @@ from posebridge.synthesis.body_domains import STREET_BODY, STUDIO_BODY
 from posebridge.synthesis.body_poses import BodyPoseDistribution
 from posebridge.synthesis.body_subject import BodySubject
 from posebridge.synthesis.scene import render_stills
+from posebridge.synthesis.scene_domain import OccluderDistribution
 from posebridge.synthesis.stream import Samples, VideoSamples
-from posebridge.synthesis.surroundings import Occluders
 from posebridge.synthesis.viewpoints import ViewpointDistribution
 
 SIZE, COUNT = 64, 12
-UNCOVERED = replace(STREET_BODY, occluders=Occluders(0.0))
+UNCOVERED = replace(STREET_BODY, occluders=OccluderDistribution(0.0))
 
 # Mean colour of the first samples of seed 0 at 32 px, and the mean of their joints' (u, v). These numbers change only
 # with a new version of the benchmark: results of SynthShift before and after can't be compared.
@@ -89,7 +89,9 @@ def test_every_skeleton_labels_the_same_people(plain):
 
 def test_a_person_who_faces_the_camera():
     """Left joints are on the right of the picture, the head above the feet, and the nose is seen."""
-    straight = ViewpointDistribution(1.0, turn_deg=0.0, tilt_deg=0.0, roll_deg=0.0, anywhere_share=0.0, offset=0.0)
+    straight = ViewpointDistribution(
+        1.0, turn_deg=0.0, tilt_deg=0.0, roll_deg=0.0, uniform_rotation_share=0.0, offset_frac=0.0
+    )
     straight = replace(straight, distance_m=(3.0, 5.0))
     standing = BodyPoseDistribution({"stand": 1.0}, random_share=0.0, blend=0.0, noise_deg=0.0)
     domain = replace(STUDIO_BODY, viewpoints=straight, poses=standing, joints="coco17")
@@ -118,8 +120,8 @@ def test_visible_joints_are_under_the_skin_that_is_seen(plain):
 
 def test_everyone_stands_on_one_ground():
     subject = BodySubject(STREET_BODY)
-    draft = subject.draft(24, torch.Generator().manual_seed(1))
-    vertices_m, joints_m = subject.posed(draft)
+    pose_shape = subject.sample_pose_shape(24, torch.Generator().manual_seed(1))
+    vertices_m, joints_m = subject.pose_mesh(pose_shape)
     torch.testing.assert_close(vertices_m[..., 1].amin(1), torch.full((24,), -0.9), atol=1e-5, rtol=0)
     knee, ankle = (H36M17.index(f"left_{name}") for name in ("knee", "ankle"))
     shank_m = (joints_m[:, knee] - joints_m[:, ankle]).norm(dim=-1)
@@ -128,7 +130,9 @@ def test_everyone_stands_on_one_ground():
 
 
 def test_people_move_on_the_spot():
-    video = VideoSamples(replace(STREET_BODY, occluders=Occluders(0.0)), 32, seed=1, frames=40).samples(0, 40)
+    video = VideoSamples(replace(STREET_BODY, occluders=OccluderDistribution(0.0)), 32, seed=1, frames=40).samples(
+        0, 40
+    )
     assert set(video.sequence) == {"street-1-000000"}
     assert (video.phenotypes == video.phenotypes[0]).all()
     assert (video.camera.K[0] == video.camera.K).all()

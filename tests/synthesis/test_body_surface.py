@@ -162,16 +162,16 @@ def test_hair_leaves_the_ears_free(surface, rig):
     ear &= _owned(rig, "head")
     assert ear.sum() > 20
     assert surface.scalp_m[ear].max() < 0
-    assert (surface.mane_m[ear & (rig.vertices_m[:, 2] < 0.04)] > 0).all()  # which long hair covers
+    assert (surface.long_hair_m[ear & (rig.vertices_m[:, 2] < 0.04)] > 0).all()  # which long hair covers
 
 
 def test_long_hair_falls_over_the_back(surface, rig):
-    mane = surface.mane_m > 0
-    below_neck = mane & (rig.vertices_m[:, 1] < 0.5)
+    long_hair = surface.long_hair_m > 0
+    below_neck = long_hair & (rig.vertices_m[:, 1] < 0.5)
     assert below_neck.any()
     assert rig.vertices_m[below_neck, 2].max() < 0
-    assert surface.arm[mane].max() < 0
-    assert (~mane[(rig.vertices_m[:, 2] > 0.1) & _owned(rig, "head")]).all()
+    assert surface.arm[long_hair].max() < 0
+    assert (~long_hair[(rig.vertices_m[:, 2] > 0.1) & _owned(rig, "head")]).all()
 
 
 def test_palms_are_on_the_side_to_which_fingers_curl(surface, rig):

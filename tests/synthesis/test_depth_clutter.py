@@ -6,7 +6,12 @@ import torch
 
 from posebridge.cameras.multiview import CameraRig, ring
 from posebridge.rendering.rasterise_warp import rasterise
-from posebridge.synthesis.depth_clutter import ClutterDistribution, Ellipsoids, sample_before, sample_behind
+from posebridge.synthesis.depth_clutter import (
+    ClutterDistribution,
+    Ellipsoids,
+    sample_background_objects,
+    sample_occluders,
+)
 from rendering.meshes import icosphere, pinhole, skewed_cameras
 
 SIZE = 64
@@ -28,20 +33,20 @@ def _hands(count: int = COUNT) -> torch.Tensor:
 
 def _height(things: Ellipsoids, points_m: torch.Tensor) -> torch.Tensor:
     """Below one inside the ellipsoid of the same world, above one outside (E, N)."""
-    own = (points_m - things.T_world_own[:, None, :3, 3]) @ things.T_world_own[:, :3, :3]
+    own = (points_m - things.T_world_ellipsoid[:, None, :3, 3]) @ things.T_world_ellipsoid[:, :3, :3]
     return (own / things.radii_m[:, None]).norm(dim=-1)
 
 
 def test_an_ellipsoid_is_seen_as_its_mesh_is():
-    things = sample_before(
-        ClutterDistribution(before_share=1.0, before_gap_m=(0.0, 0.0)), _hands(6), _rig(6), _generator()
+    things = sample_occluders(
+        ClutterDistribution(occluder_share=1.0, occluder_gap_m=(0.0, 0.0)), _hands(6), _rig(6), _generator()
     )
-    things = Ellipsoids(things.world, things.T_world_own, 0.02 + 3 * things.radii_m)
+    things = Ellipsoids(things.world, things.T_world_ellipsoid, 0.02 + 3 * things.radii_m)
     rig = _rig(6)
     depth_m = things.depth_m(rig, SIZE, SIZE)
     ball, faces = icosphere(4)
-    world = (ball.float() * things.radii_m[:, None]) @ things.T_world_own[:, :3, :3].transpose(1, 2)
-    seen = rig.to_views(world + things.T_world_own[:, None, :3, 3]).flatten(0, 1)
+    world = (ball.float() * things.radii_m[:, None]) @ things.T_world_ellipsoid[:, :3, :3].transpose(1, 2)
+    seen = rig.to_views(world + things.T_world_ellipsoid[:, None, :3, 3]).flatten(0, 1)
     raster = rasterise(seen, faces, rig.cameras().K, SIZE, SIZE)
     mask = depth_m.flatten(0, 1).isfinite()
     assert mask.flatten(1).sum(1).min() > 50
@@ -75,7 +80,7 @@ def test_the_nearest_is_seen():
     rig = _rig(3)
     before = torch.full((3, 4, SIZE, SIZE), torch.inf)
     before[:, :, :20] = 0.1
-    after = thing.before(before, rig)
+    after = thing.composite(before, rig)
     assert torch.equal(after[[0, 2]], before[[0, 2]])
     assert (after[1, :, :20] == 0.1).all()
     nearest = thing.depth_m(CameraRig(rig.K[1:2], rig.T_world_cam[1:2]), SIZE, SIZE)[0]
@@ -83,14 +88,14 @@ def test_the_nearest_is_seen():
 
 
 def test_things_behind_touch_no_hand_and_stand_on_the_far_side():
-    distribution = ClutterDistribution(behind_share=1.0, behind_tilt_deg=20.0, behind_gap_m=(0.01, 0.05))
+    distribution = ClutterDistribution(background_share=1.0, background_tilt_deg=20.0, background_gap_m=(0.01, 0.05))
     hands = _hands()
-    things = sample_behind(distribution, hands, _generator())
+    things = sample_background_objects(distribution, hands, _generator())
     assert things.world.tolist() == list(range(COUNT))
     height = _height(things, hands)
     assert height.min() > 1
     # The thing comes as near as was asked: the gap to the plane that the hand's hindmost point touches.
-    R, centre = things.T_world_own[:, :3, :3], things.T_world_own[:, :3, 3]
+    R, centre = things.T_world_ellipsoid[:, :3, :3], things.T_world_ellipsoid[:, :3, 3]
     away = R[:, :, 2]
     gap = (centre * away).sum(1) - things.radii_m[:, 2] - (hands @ away[..., None])[..., 0].amax(1)
     assert 0.0099 < gap.min() < gap.max() < 0.0501
@@ -99,9 +104,9 @@ def test_things_behind_touch_no_hand_and_stand_on_the_far_side():
 
 
 def test_things_before_stand_between_a_joint_and_a_camera():
-    distribution = ClutterDistribution(before_share=1.0, before_gap_m=(0.04, 0.06))
+    distribution = ClutterDistribution(occluder_share=1.0, occluder_gap_m=(0.04, 0.06))
     joints, rig = _hands()[:, :21], _rig(COUNT)
-    centre = sample_before(distribution, joints, rig, _generator()).T_world_own[:, :3, 3]
+    centre = sample_occluders(distribution, joints, rig, _generator()).T_world_ellipsoid[:, :3, 3]
     away = centre[:, None] - joints
     gap, eyes = away.norm(dim=-1), rig.T_world_cam[:, :, :3, 3]
     to_eye = torch.nn.functional.normalize(eyes[:, None] - joints[:, :, None], dim=-1)
@@ -112,13 +117,13 @@ def test_things_before_stand_between_a_joint_and_a_camera():
 
 @pytest.mark.parametrize("share", [0.0, 0.4])
 def test_as_many_sets_as_asked_have_things(share):
-    distribution = ClutterDistribution(behind_share=share, before_share=share)
+    distribution = ClutterDistribution(background_share=share, occluder_share=share)
     hands, rig = _hands(1000), _rig(1000)
     for things in (
-        sample_behind(distribution, hands, _generator()),
-        sample_before(distribution, hands, rig, _generator()),
+        sample_background_objects(distribution, hands, _generator()),
+        sample_occluders(distribution, hands, rig, _generator()),
     ):
         assert len(things.world) / 1000 == pytest.approx(share, abs=0.05)
         assert (things.world.diff() > 0).all()
     depth_m = torch.full((1000, 4, 2, 2), torch.inf)
-    assert things.before(depth_m, rig).shape == depth_m.shape
+    assert things.composite(depth_m, rig).shape == depth_m.shape

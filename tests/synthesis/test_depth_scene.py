@@ -35,7 +35,7 @@ from posebridge.synthesis.hand_poses import PoseDistribution
 from posebridge.synthesis.viewpoints import ViewpointDistribution
 
 SIZE, SETS, VIEWS = 64, 8, 3
-CLUTTERED = replace(DEPTH_STREET, sensor=CLEAN, clutter=ClutterDistribution(behind_share=0.7, before_share=0.7))
+CLUTTERED = replace(DEPTH_STREET, sensor=CLEAN, clutter=ClutterDistribution(background_share=0.7, occluder_share=0.7))
 
 
 def _render(domain: DepthHandDomain, sets: int = SETS, seed: int = 0, size_px: int = SIZE) -> LabelledBatch:
@@ -211,7 +211,7 @@ def test_the_studio_measures_every_pixel_of_the_hand_and_the_street_does_not(stu
 
 
 def test_straight_palms_look_at_view_0_and_turn_away_from_the_others():
-    straight = ViewpointDistribution(1.0, turn_deg=0.0, tilt_deg=0.0, roll_deg=0.0, anywhere_share=0.0)
+    straight = ViewpointDistribution(1.0, turn_deg=0.0, tilt_deg=0.0, roll_deg=0.0, uniform_rotation_share=0.0)
     poses = PoseDistribution({"open": 1.0}, random_share=0.0, blend=0.0, noise_deg=0.0, wrist_deg=(0.0, 0.0))
     level = RigDistribution(baseline_deg=(50.0, 50.0), elevation_deg=0.0, roll_deg=0.0, aim_m=0.0)
     batch = _render(replace(DEPTH_STUDIO, viewpoints=straight, poses=poses, rigs=level))

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from posebridge.synthesis.fabrics import PatternShares, colours, plain, sample_cloth, sample_from_palette, stack, where
+from posebridge.synthesis.fabrics import (
+    PatternShares,
+    fabric_albedo,
+    plain,
+    sample_cloth,
+    sample_from_palette,
+    stack,
+    where,
+)
 
 BLACK, WHITE = torch.tensor([0.1, 0.1, 0.1]), torch.tensor([0.8, 0.7, 0.6])
 PLAIN = PatternShares(0.0, 0.0, 0.0, 0.0, 0.0)
@@ -17,15 +25,15 @@ def _generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _patterned(mix, threshold=0.0, ring=(0.0, 0.0), pale=(0.0, 0.0)):
+def _patterned(mix, threshold=0.0, around_stripe=(0.0, 0.0), along_stripe=(0.0, 0.0)):
     return replace(
         plain(BLACK[None]),
         second=WHITE[None],
         mix=torch.tensor([mix]),
         threshold=torch.tensor([[threshold]]),
         sharpness=torch.tensor([[1e4]]),
-        ring=torch.tensor([ring]),
-        pale=torch.tensor([pale]),
+        around_stripe=torch.tensor([around_stripe]),
+        along_stripe=torch.tensor([along_stripe]),
     )
 
 
@@ -34,7 +42,7 @@ def _colours(fabrics, along_m, around_rad: torch.Tensor | float = 0.0, palm: tor
     rows = fabrics.stacked().expand(-1, len(along_m)).contiguous()
     rest_m = torch.zeros(3, len(along_m)) if rest_m is None else rest_m
     around, palms = (torch.as_tensor(v).expand(len(along_m)).contiguous() for v in (around_rad, palm))
-    return colours(rows, rest_m, along_m, around, palms)
+    return fabric_albedo(rows, rest_m, along_m, around, palms)
 
 
 def test_plain_cloth_has_one_colour():
@@ -42,26 +50,26 @@ def test_plain_cloth_has_one_colour():
     torch.testing.assert_close(_colours(plain(WHITE[None]), rest_m[0], rest_m=rest_m), WHITE.expand(50, 3))
 
 
-def test_rings_repeat_along_the_limb():
-    rings = _patterned([1.0, 0.0, 0.0, 0.0], ring=(2 * math.pi / 0.08, 0.0))
+def test_stripes_around_repeat_along_the_limb():
+    stripes_around = _patterned([1.0, 0.0, 0.0, 0.0], around_stripe=(2 * math.pi / 0.08, 0.0))
     # Of a period of 8 cm the first half is white.
     along = torch.tensor([0.01, 0.03, 0.05, 0.07, 0.09, 0.13, -0.01])
     white = torch.tensor([True, True, False, False, True, False, False])
     for around in (0.0, 2.0):
-        torch.testing.assert_close(_colours(rings, along, around), torch.where(white[:, None], WHITE, BLACK))
+        torch.testing.assert_close(_colours(stripes_around, along, around), torch.where(white[:, None], WHITE, BLACK))
 
 
-def test_pales_repeat_around_it_without_a_seam():
-    pales = _patterned([0.0, 1.0, 0.0, 0.0], pale=(6.0, 0.3))
+def test_stripes_along_repeat_around_it_without_a_seam():
+    stripes_along = _patterned([0.0, 1.0, 0.0, 0.0], along_stripe=(6.0, 0.3))
     angles = torch.linspace(-math.pi + 1e-3, math.pi - 1e-3, 4001)
-    shown = _colours(pales, torch.linspace(0, 1, 4001), angles)[:, 0] > 0.5
+    shown = _colours(stripes_along, torch.linspace(0, 1, 4001), angles)[:, 0] > 0.5
     assert (shown[1:] != shown[:-1]).sum() == 12
     assert shown[0] == shown[-1]
     assert shown.float().mean().item() == pytest.approx(0.5, abs=0.01)
 
 
 def test_dots_are_islands_of_the_second_colour():
-    dots = _patterned([1.0, 1.0, 0.0, 0.0], 1.2, ring=(2 * math.pi / 0.1, 0.0), pale=(10.0, 0.0))
+    dots = _patterned([1.0, 1.0, 0.0, 0.0], 1.2, around_stripe=(2 * math.pi / 0.1, 0.0), along_stripe=(10.0, 0.0))
     n = 100
     along, around = torch.meshgrid(torch.linspace(0, 0.2, n), torch.linspace(0, 0.4 * math.pi, n), indexing="ij")
     shown = (_colours(dots, along.flatten(), around.flatten())[:, 0] > 0.5).view(n, n)
@@ -90,7 +98,7 @@ def test_relief_has_the_strength_that_was_asked():
 
 
 def test_patterns_come_in_their_shares():
-    shares = PatternShares(rings=0.3, pales=0.0, checks=0.1, dots=0.2, prints=0.15)
+    shares = PatternShares(stripes_around=0.3, stripes_along=0.0, checks=0.1, dots=0.2, prints=0.15)
     cloth = sample_cloth(shares, (0.2, 0.8), 0.1, 4000, _generator())
     kinds, counts = np.unique(cloth.mix.numpy(), axis=0, return_counts=True)
     seen = {tuple(kind): count / 4000 for kind, count in zip(kinds.tolist(), counts, strict=True)}
@@ -98,7 +106,7 @@ def test_patterns_come_in_their_shares():
     assert seen.keys() == expected.keys()
     for kind, share in expected.items():
         assert seen[kind] == pytest.approx(share, abs=0.03)
-    assert torch.equal(cloth.pale[:, 0], cloth.pale[:, 0].round())  # else stripes would not close
+    assert torch.equal(cloth.along_stripe[:, 0], cloth.along_stripe[:, 0].round())  # else stripes would not close
     assert shares.scaled(0.5).dots == pytest.approx(0.1)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from posebridge.errors import InputError
-from posebridge.synthesis.domains import domain as domain_of
+from posebridge.synthesis.domains import find_domain
 from posebridge.synthesis.hand_domains import HAND_DOMAINS, STREET, STUDIO, VARIED
 from posebridge.synthesis.stream import Samples
 
@@ -48,9 +48,9 @@ def test_synthshift_is_frozen(domain):
 
 def test_domains_by_name():
     assert {name: domain.name for name, domain in HAND_DOMAINS.items()} == {name: name for name in HAND_DOMAINS}
-    assert [domain_of("hand-rgb", name) for name in ("studio", "street", "varied")] == [STUDIO, STREET, VARIED]
+    assert [find_domain("hand-rgb", name) for name in ("studio", "street", "varied")] == [STUDIO, STREET, VARIED]
     with pytest.raises(InputError, match=r"hand-rgb has no domain 'moon': choose one of studio, street, varied$"):
-        domain_of("hand-rgb", "moon")
+        find_domain("hand-rgb", "moon")
 
 
 def test_only_the_street_and_the_varied_look_are_cluttered():
@@ -73,8 +73,7 @@ def test_the_street_wears_sleeves_that_leave_the_hand_bare():
         occluders=replace(STREET.occluders, share=0.0),
     )
     dressed, bare = (
-        Samples(replace(quiet, appearance=replace(STREET.appearance, sleeve_share=share)), 64, 0).chunk(0)
-        for share in (1.0, 0.0)
+        Samples(replace(quiet, skin=replace(STREET.skin, sleeve_share=share)), 64, 0).chunk(0) for share in (1.0, 0.0)
     )
     changed = (dressed.rgb - bare.rgb).abs().amax(1) > 0.02
     assert changed.flatten(1).any(1).float().mean() > 0.25  # many crops show little forearm

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from posebridge.synthesis.appearance import AppearanceDistribution
 from posebridge.synthesis.body_surface import body_surface
 from posebridge.synthesis.fabrics import plain
 from posebridge.synthesis.garments import LAYERS, Cuts
 from posebridge.synthesis.outfits import Outfit, OutfitDistribution, sample_outfits
+from posebridge.synthesis.skin import SkinDistribution
 
 # What the columns of a surface point mean.
-ARM, HEIGHT, SCALP, MANE, BEARD, LIPS, BROW, EYE, PALM = 3, 4, 7, 8, 9, 10, 11, 12, 13
-BARE_SKIN = AppearanceDistribution(texture=(0.0, 0.0), tone_jitter=0.0)
+ARM, HEIGHT, SCALP, LONG_HAIR, BEARD, LIPS, BROW, EYE, PALM = 3, 4, 7, 8, 9, 10, 11, 12, 13
+BARE_SKIN = SkinDistribution(texture=(0.0, 0.0), tone_jitter=0.0)
 NOTHING_OVER: dict[str, Any] = {"coat_share": 0.0, "bare_share": 0.0, "badge_share": 0.0}
 
 
@@ -42,7 +42,7 @@ def _point(**columns: float) -> torch.Tensor:
     """A point on the flank at the waist but for the given columns: no part of arm, head or hand."""
     point = torch.zeros(1, 14)
     point[0, :3] = torch.tensor([0.15, 0.1, 0.0])
-    point[0, [ARM, HEIGHT, SCALP, MANE, BEARD, LIPS, BROW]] = torch.tensor([-0.1, 0.2, -1, -1, -1, -1, -1])
+    point[0, [ARM, HEIGHT, SCALP, LONG_HAIR, BEARD, LIPS, BROW]] = torch.tensor([-0.1, 0.2, -1, -1, -1, -1, -1])
     for name, value in columns.items():
         point[0, {"x": 0, "y": 1, "z": 2}.get(name, globals().get(name))] = value
     return point
@@ -183,13 +183,6 @@ def test_skin_darkens_with_the_tone():
     # The ends of the scale, out of sRGB by its formula (IEC 61966-2-1).
     for level, srgb in ((levels[0], (0.96, 0.84, 0.77)), (levels[-1], (0.31, 0.20, 0.16))):
         assert level == pytest.approx((((np.array(srgb) + 0.055) / 1.055) ** 2.4).mean(), rel=1e-3)
-
-
-def test_take_selects(vertices):
-    outfits, points = _sample(5), vertices[::50]
-    index = torch.tensor([3, 0, 3])
-    sample = torch.arange(len(points)) % 3
-    torch.testing.assert_close(outfits.take(index).albedo(points, sample), outfits.albedo(points, index[sample]))
 
 
 def test_each_point_has_its_own_outfit(vertices):

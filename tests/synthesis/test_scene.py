@@ -14,13 +14,13 @@ from posebridge.synthesis.hand_domains import STREET, STUDIO, HandDomain
 from posebridge.synthesis.hand_poses import PoseDistribution
 from posebridge.synthesis.hand_subject import HandSubject
 from posebridge.synthesis.lights import LightDistribution
-from posebridge.synthesis.scene import place, render_stills
-from posebridge.synthesis.surroundings import Occluders
+from posebridge.synthesis.scene import place_subjects, render_stills
+from posebridge.synthesis.scene_domain import OccluderDistribution
 from posebridge.synthesis.viewpoints import ViewpointDistribution
 
 SIZE, COUNT = 64, 24
-UNCOVERED = replace(STREET, occluders=Occluders(0.0))
-COVERED = replace(STREET, occluders=Occluders(1.0, (0.2, 0.3)))
+UNCOVERED = replace(STREET, occluders=OccluderDistribution(0.0))
+COVERED = replace(STREET, occluders=OccluderDistribution(1.0, (0.2, 0.3)))
 
 
 def _render(domain: HandDomain, seed: int = 0, count: int = COUNT, size_px: int = SIZE) -> LabelledBatch:
@@ -40,7 +40,7 @@ def covered():
 def _place():
     """What ``plain`` shows."""
     subject, generator = HandSubject(UNCOVERED), torch.Generator().manual_seed(0)
-    return place(subject, subject.draft(COUNT, generator), SIZE, generator)
+    return place_subjects(subject, subject.sample_pose_shape(COUNT, generator), SIZE, generator)
 
 
 def _at_joints(images: torch.Tensor, uv_px: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +140,9 @@ def test_the_hand_is_seen_before_its_background():
 
 
 def test_straight_palms():
-    straight = ViewpointDistribution(1.0, turn_deg=0.0, tilt_deg=0.0, roll_deg=0.0, anywhere_share=0.0, offset=0.0)
+    straight = ViewpointDistribution(
+        1.0, turn_deg=0.0, tilt_deg=0.0, roll_deg=0.0, uniform_rotation_share=0.0, offset_frac=0.0
+    )
     poses = PoseDistribution({"open": 1.0}, random_share=0.0, blend=0.0, noise_deg=0.0, wrist_deg=(0.0, 0.0))
     batch = _render(replace(UNCOVERED, viewpoints=straight, poses=poses), count=8)
     u, v = batch.uv_px.unbind(-1)
@@ -151,7 +153,7 @@ def test_straight_palms():
 
 
 def test_frames_are_filled_as_asked():
-    batch = _render(replace(UNCOVERED, viewpoints=replace(STREET.viewpoints, fill=(0.55, 0.6))))
+    batch = _render(replace(UNCOVERED, viewpoints=replace(STREET.viewpoints, joint_extent_frac=(0.55, 0.6))))
     extent = (batch.uv_px.amax(1) - batch.uv_px.amin(1)).amax(-1) / SIZE
     assert 0.55 - 1e-4 < extent.min() < extent.max() < 0.6 + 1e-4
 

@@ -14,7 +14,7 @@ from posebridge.synthesis.hand_poses import clamp_to_limits
 from posebridge.synthesis.hand_subject import HandSubject
 from posebridge.synthesis.motion import MotionDistribution
 from posebridge.synthesis.stream import CHUNK, VideoSamples
-from posebridge.synthesis.video import draw_shot, split_sensor
+from posebridge.synthesis.video import sample_shot, split_sensor
 
 FRAMES = 2 * CHUNK + 7
 VIDEOS = VideoSamples(STREET, 32, seed=3, frames=FRAMES)
@@ -71,9 +71,9 @@ def test_noise_is_new_in_every_frame_and_colours_are_not():
 
 def test_motion_is_smooth():
     """Between key poses, angles follow the curve: no jumps in place, speed or acceleration, by finite differences."""
-    slow = replace(STREET, motion=MotionDistribution(key_every=100))
-    shot = draw_shot(HandSubject(slow), 301, 32, (0, 1)).motion
-    angles = shot.draft(torch.arange(301)).angles_rad.double().numpy()
+    slow = replace(STREET, motion=MotionDistribution(keyframe_interval=100))
+    shot = sample_shot(HandSubject(slow), 301, 32, (0, 1)).motion
+    angles = shot.pose_shape_at(torch.arange(301)).angles_rad.double().numpy()
     span = np.abs(np.diff(shot.angles_rad.double().numpy(), axis=0)).max()
     speed, acceleration = np.diff(angles, axis=0), np.diff(angles, n=2, axis=0)
     # The curve's largest speed is 15/8, its largest acceleration 10 / sqrt(3), its largest jerk 60.
@@ -85,7 +85,7 @@ def test_motion_is_smooth():
 
 def test_poses_between_poses_are_within_limits():
     subject = HandSubject(STREET)
-    stacked = draw_shot(subject, 500, 32, (0, 2)).motion.draft(torch.arange(500)).angles_rad
+    stacked = sample_shot(subject, 500, 32, (0, 2)).motion.pose_shape_at(torch.arange(500)).angles_rad
     angles = HandAngles.from_stacked(stacked)
     limited = clamp_to_limits(angles)
     torch.testing.assert_close(limited.thumb, angles.thumb)
@@ -98,13 +98,13 @@ def test_the_subject_stays_in_the_picture(video):
 
 
 def test_the_sensor_is_split_without_loss():
-    lasting, fleeting = split_sensor(STREET.sensor)
-    assert (lasting.noise_probability, lasting.jpeg_probability, lasting.motion_probability) == (0, 0, 0)
-    assert lasting.brightness == STREET.sensor.brightness
-    assert lasting.blur_probability == STREET.sensor.blur_probability
-    assert fleeting.noise_probability == STREET.sensor.noise_probability
-    assert fleeting.read_noise == STREET.sensor.read_noise
-    assert (fleeting.brightness, fleeting.blur_probability) == (0, 0)
+    per_video, per_frame = split_sensor(STREET.sensor)
+    assert (per_video.noise_probability, per_video.jpeg_probability, per_video.motion_probability) == (0, 0, 0)
+    assert per_video.brightness == STREET.sensor.brightness
+    assert per_video.blur_probability == STREET.sensor.blur_probability
+    assert per_frame.noise_probability == STREET.sensor.noise_probability
+    assert per_frame.read_noise == STREET.sensor.read_noise
+    assert (per_frame.brightness, per_frame.blur_probability) == (0, 0)
 
 
 def test_short_sequences_and_bad_numbers():
@@ -114,5 +114,5 @@ def test_short_sequences_and_bad_numbers():
     ]  # fmt: skip
     with pytest.raises(InputError, match=r"^frames=0: give the length of a sequence, 1 or more$"):
         VideoSamples(STUDIO, 32, seed=0, frames=0)
-    with pytest.raises(InputError, match=r"^key_every=0"):
-        MotionDistribution(key_every=0)
+    with pytest.raises(InputError, match=r"^keyframe_interval=0"):
+        MotionDistribution(keyframe_interval=0)

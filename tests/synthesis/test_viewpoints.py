@@ -16,7 +16,7 @@ from posebridge.synthesis.viewpoints import (
     sample_translations,
 )
 
-STRAIGHT = {"turn_deg": 0.0, "tilt_deg": 0.0, "roll_deg": 0.0, "anywhere_share": 0.0}
+STRAIGHT = {"turn_deg": 0.0, "tilt_deg": 0.0, "roll_deg": 0.0, "uniform_rotation_share": 0.0}
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -56,13 +56,13 @@ def test_a_back_is_seen_with_the_thumb_to_the_left():
 
 @pytest.mark.parametrize("anywhere", [0.0, 1.0])
 def test_rotations_are_rotations(anywhere):
-    R = sample_rotations(ViewpointDistribution(anywhere_share=anywhere), 500, _generator())
+    R = sample_rotations(ViewpointDistribution(uniform_rotation_share=anywhere), 500, _generator())
     torch.testing.assert_close(R @ R.transpose(1, 2), torch.eye(3).expand(500, 3, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.linalg.det(R), torch.ones(500))
 
 
 def test_anywhere_is_everywhere():
-    R = sample_rotations(ViewpointDistribution(anywhere_share=1.0), 20_000, _generator())
+    R = sample_rotations(ViewpointDistribution(uniform_rotation_share=1.0), 20_000, _generator())
     assert R.mean(0).abs().max() < 0.02  # the mean of a uniform rotation is zero,
     torch.testing.assert_close(R.square().mean(0), torch.full((3, 3), 1 / 3), atol=0.02, rtol=0)
 
@@ -84,7 +84,7 @@ def test_distances():
 
 @pytest.mark.parametrize("size_px", [32, 256])
 def test_joints_fill_the_frame_as_asked(size_px):
-    distribution = ViewpointDistribution(fill=(0.5, 0.7), offset=0.03)
+    distribution = ViewpointDistribution(joint_extent_frac=(0.5, 0.7), offset_frac=0.03)
     R = sample_rotations(distribution, 400, _generator(1))
     t = sample_translations(distribution, 400, _generator(2))
     joints_m = _joints("relaxed") @ R.transpose(1, 2) + t[:, None]

@@ -19,7 +19,7 @@ from posebridge.bodies.anny import hand
 from posebridge.bodies.hand_model import HandModel, unit, with_forearm
 from posebridge.bodies.rig import Rig
 from posebridge.errors import InputError
-from posebridge.pickles import SetAside, load_arrays
+from posebridge.pickles import OpaqueObject, load_arrays
 from posebridge.skeletons.hand import FINGERS, HAND21
 
 # MANO's joints: the wrist, then index, middle, pinky, ring and thumb, base to tip. Here the thumb is finger 1.
@@ -103,7 +103,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             with np.load(path, allow_pickle=False) as file:
                 content: Any = dict(file)
         else:
-            content = load_arrays(path, set_aside=("chumpy", "scipy"))
+            content = load_arrays(path, opaque_packages=("chumpy", "scipy"))
         found = {name: _array(content[name]) for name in _SHAPES}
     except (KeyError, TypeError, ValueError, OSError, IndexError) as error:
         raise InputError(f"{path} is no MANO hand ({error!r}): {advice}") from None
@@ -119,7 +119,7 @@ def _array(value: Any) -> np.ndarray:
     """An array, also one that chumpy or scipy has wrapped."""
     if isinstance(value, np.ndarray):
         return value
-    if not isinstance(value, SetAside):
+    if not isinstance(value, OpaqueObject):
         raise TypeError(f"{type(value).__name__} is no array")
     kind, content = value.kind, value.content
     if kind.startswith("scipy.sparse") and kind.endswith("csc_matrix"):

@@ -129,7 +129,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     Should it be interrupted or fail, what was predicted until then is left in ``predictions.partial.npz``.
     Raises ``InputError`` for a bad model, target, device or output folder, and where nothing can be read.
     """
-    away = config.workers.elsewhere
+    away = config.workers.is_remote
     device = "cpu" if away and config.device == "auto" else config.device
     if config.workers.ray is None:
         usable_device(device)

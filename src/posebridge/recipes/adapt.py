@@ -39,7 +39,7 @@ from posebridge.recipes.pipeline import (
 from posebridge.recipes.records import RunMetadata, gallery, make_record
 from posebridge.recipes.track import TrackPlan, load_renders
 from posebridge.representations.pose25d import reference_length
-from posebridge.synthesis.domains import domain
+from posebridge.synthesis.domains import find_domain
 from posebridge.synthesis.stream import Samples, VideoSamples
 from posebridge.training.context import Context
 from posebridge.training.options import Hardware
@@ -114,7 +114,7 @@ def _start(config: AdaptConfig) -> _Start:
     """Read what the user gives. Raises ``InputError`` for all of it that can't be used."""
     subject, pairs = SUBJECTS[config.subject], PairConfig(config.stride)
     skeleton = subject.track.skeleton
-    domain(subject.track.name, config.domain)
+    find_domain(subject.track.name, config.domain)
     size, network = subject.sizes[config.size].with_weights(config.encoder_weights, config.vgg_weights), None
     size = size.of(config.method, pairs)
     if config.source is not None:
@@ -148,7 +148,7 @@ def _render(
     config: AdaptConfig, start: _Start
 ) -> tuple[InMemoryDataset[LabelledBatch], InMemoryDataset[LabelledBatch] | None]:
     """The source's images, and videos of it where the method learns from them."""
-    size, look, frames = start.size, domain(start.track.name, config.domain), start.track.video_frames
+    size, look, frames = start.size, find_domain(start.track.name, config.domain), start.track.video_frames
     count = size.source_samples if start.network is None else size.replayed_samples
     filmed = size.source_frames if size.needs_source_videos else 0
     with rendering_progress(count + filmed) as on_progress:

@@ -23,7 +23,7 @@ from posebridge.draw import check_seed
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DepthHandDomain
-from posebridge.synthesis.domains import Domain, Track, domain, subject_of, views_of
+from posebridge.synthesis.domains import Domain, Track, find_domain, subject_of, views_per_scene
 from posebridge.synthesis.stream import Samples, SampleStream, VideoSamples
 from posebridge.training.config_file import to_plain
 
@@ -119,13 +119,13 @@ def describe(config: RenderConfig) -> SetIndex:
 @lru_cache(maxsize=1)
 def open_samples(config: RenderConfig) -> SampleStream:
     """What is rendered. Raises ``InputError`` for a domain that isn't there, and for what it doesn't show."""
-    chosen = domain(config.track, config.domain)
+    chosen = find_domain(config.track, config.domain)
     if config.mano is not None:
         if not isinstance(chosen, DepthHandDomain):
             raise InputError(f"track {config.track} shows Anny's hands and bodies: leave MANO out, or take hand-depth")
         chosen = replace(chosen, mano=config.mano)
-    if config.count % views_of(chosen):
-        raise InputError(f"{config.count} images are no whole sets of {views_of(chosen)} views: give a multiple")
+    if config.count % views_per_scene(chosen):
+        raise InputError(f"{config.count} images are no whole sets of {views_per_scene(chosen)} views: give a multiple")
     if config.frames is not None:
         if isinstance(chosen, DepthHandDomain):
             raise InputError(f"track {config.track} has no videos: leave the number of frames out")

@@ -18,11 +18,6 @@ def interpolate(
     return raster.scatter(_at_hits(raster, faces, attributes))
 
 
-def part_labels(raster: Raster, face_parts: Int[Tensor, "F"]) -> Int[Tensor, "B H W"]:
-    """The part that each pixel's face belongs to; -1 on background."""
-    return raster.scatter(face_parts.long()[raster.gather(raster.face_index)], background=-1)
-
-
 def vertex_normals(vertices_m: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "B V 3"]:
     """Unit normals, the sum of the adjacent faces' normals weighted by area; 0 at vertices without a face.
 

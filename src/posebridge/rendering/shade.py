@@ -17,8 +17,6 @@ from posebridge.rendering.raster import Raster
 _SCATTERING_RGB = (1.0, 0.45, 0.25)
 # Ramamoorthi and Hanrahan 2001, Eq. 3: the nine real spherical harmonics up to second order.
 _SH_CONSTANTS = (0.282095, 0.488603, 1.092548, 0.315392, 0.546274)
-# Their Eq. 8 divided by pi: the clamped cosine weakens order l by pi, 2 pi / 3, pi / 4.
-_COSINE_BY_ORDER = (1.0, 2 / 3, 2 / 3, 2 / 3, 1 / 4, 1 / 4, 1 / 4, 1 / 4, 1 / 4)
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,6 @@ def spherical_harmonics(directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 9"
         c2 * (x * y), c2 * (y * z), c3 * (3 * z * z - 1), c2 * (x * z), c4 * (x * x - y * y),
     ]  # fmt: skip
     return torch.stack(terms, dim=-1)
-
-
-def irradiance(radiance: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B 9 3"]:
-    """Coefficients of irradiance / pi, as ``Lights.ambient`` holds them, from those of the incoming radiance."""
-    return radiance * radiance.new_tensor(_COSINE_BY_ORDER)[:, None]
 
 
 def linear_to_srgb(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -12,21 +12,21 @@ from posebridge.synthesis.body_poses import BodyPoseDistribution
 from posebridge.synthesis.lights import LightDistribution
 from posebridge.synthesis.motion import MotionDistribution
 from posebridge.synthesis.outfits import OutfitDistribution
-from posebridge.synthesis.surroundings import (
+from posebridge.synthesis.scene_domain import (
     PHONE_SENSOR,
     STREET_LIGHTS,
     VARIED_LIGHTS,
-    Occluders,
-    Setting,
+    OccluderDistribution,
+    SceneDomain,
     ShapeDistribution,
 )
 from posebridge.synthesis.viewpoints import ViewpointDistribution
 
-UPRIGHT = MotionDistribution(key_every=15, turn_deg=(2.0, 15.0, 2.0))  # people turn, and seldom tip over
+UPRIGHT = MotionDistribution(keyframe_interval=15, turn_deg=(2.0, 15.0, 2.0))  # people turn, and seldom tip over
 
 
 @dataclass(frozen=True)
-class BodyDomain(Setting):
+class BodyDomain(SceneDomain):
     """A look of people."""
 
     motion: MotionDistribution = UPRIGHT
@@ -40,7 +40,7 @@ STUDIO_BODY = BodyDomain(
     poses=BodyPoseDistribution(random_share=0.1, blend=0.15),
     shapes=ShapeDistribution(age=(0.6, 0.75), muscle=(0.4, 0.6), weight=(0.4, 0.6)),
     viewpoints=ViewpointDistribution(
-        front_share=0.85, turn_deg=35.0, tilt_deg=6.0, roll_deg=4.0, anywhere_share=0.0, distance_m=(2.5, 6.0)
+        front_share=0.85, turn_deg=35.0, tilt_deg=6.0, roll_deg=4.0, uniform_rotation_share=0.0, distance_m=(2.5, 6.0)
     ),
     lights=LightDistribution(colour=0.03, shadow_share=0.5),
     backgrounds=BackgroundDistribution(clutter_share=0.0),
@@ -57,13 +57,13 @@ STREET_BODY = BodyDomain(
         turn_deg=55.0,
         tilt_deg=12.0,
         roll_deg=8.0,
-        anywhere_share=0.0,
+        uniform_rotation_share=0.0,
         distance_m=(1.8, 8.0),
-        fill=(0.55, 0.85),
+        joint_extent_frac=(0.55, 0.85),
     ),
     lights=STREET_LIGHTS,
     backgrounds=BackgroundDistribution(clutter_share=0.95),
-    occluders=Occluders(share=0.25, size=(0.1, 0.35)),
+    occluders=OccluderDistribution(share=0.25, size_frac=(0.1, 0.35)),
     sensor=PHONE_SENSOR,
 )
 
@@ -74,11 +74,11 @@ VARIED_BODY = BodyDomain(
         age=(0.35, 1.0), muscle=(0.0, 1.0), weight=(0.0, 1.0), height=(0.1, 0.9), proportions=(0.1, 0.9)
     ),
     viewpoints=ViewpointDistribution(
-        front_share=0.5, turn_deg=70.0, tilt_deg=14.0, roll_deg=8.0, anywhere_share=0.01, distance_m=(1.8, 8.0)
+        front_share=0.5, turn_deg=70.0, tilt_deg=14.0, roll_deg=8.0, uniform_rotation_share=0.01, distance_m=(1.8, 8.0)
     ),
     lights=VARIED_LIGHTS,
     backgrounds=BackgroundDistribution(clutter_share=0.92),
-    occluders=Occluders(share=0.15, size=(0.1, 0.3)),
+    occluders=OccluderDistribution(share=0.15, size_frac=(0.1, 0.3)),
     sensor=OFF,  # training re-colours, blurs and compresses each view anew
 )
 

@@ -16,7 +16,7 @@ from posebridge.draw import chance, choice, normal, uniform
 from posebridge.errors import InputError
 from posebridge.synthesis.body_capsules import posed_capsules
 from posebridge.synthesis.body_plausibility import penetration_m, support_margin_m
-from posebridge.synthesis.everyday_poses import EVERYDAY_POSES, HELD_OTHERWISE
+from posebridge.synthesis.everyday_poses import EVERYDAY_POSES, EXTERNALLY_SUPPORTED
 
 _COLUMN = {name: i for i, name in enumerate(ANGLE_NAMES)}
 _ARM = ("shoulder", "elbow", "forearm", "wrist", "index", "fingers", "thumb")
@@ -42,7 +42,7 @@ class BodyPoseDistribution:
     noise_deg: float = 6.0
     candidates: int = 5  # drawn for each sample; the first plausible one is taken, else the least implausible
     balance_share: float = 0.9  # of samples on the ground whose weight must rest on what touches it
-    flesh_m: float = 0.03  # how deep parts may press into one another: crossed arms, hands on hips
+    overlap_tolerance_m: float = 0.03  # how deep parts may press into one another: crossed arms, hands on hips
 
 
 def sample_body_poses(
@@ -59,7 +59,9 @@ def sample_body_poses(
     angles = BodyAngles(values).clamped()
     falls = ~torch.where(free, random_held, _is_held()[drawn])
     falls &= chance(generator, distribution.balance_share, B).repeat_interleave(K)
-    excess_m = implausibility_m(model, angles, coefficients, falls, distribution.flesh_m).unflatten(0, (B, K))
+    excess_m = implausibility_m(model, angles, coefficients, falls, distribution.overlap_tolerance_m).unflatten(
+        0, (B, K)
+    )
     order = torch.where(excess_m > 0, excess_m, torch.arange(-K, 0))  # the first plausible one sorts before all
     return BodyAngles(angles.values.unflatten(0, (B, K))[torch.arange(B), order.argmin(1)])
 
@@ -69,14 +71,14 @@ def implausibility_m(
     angles: BodyAngles,
     coefficients: Float[Tensor, "B S"],
     falls: Bool[Tensor, "BK"],
-    flesh_m: float,
+    overlap_tolerance_m: float,
 ) -> Float[Tensor, "BK"]:
-    """How far parts run through each other beyond ``flesh_m``, and how far bodies that can fall lean out; 0 is fine.
+    """Penetration of parts beyond ``overlap_tolerance_m``, plus how far bodies that can fall lean out; 0 is plausible.
 
     ``angles`` has K poses in a row for each of the B bodies.
     """
     bodies = posed_capsules(model, angles, coefficients)
-    through = (penetration_m(bodies).amax(1) - flesh_m).clamp_min(0)
+    through = (penetration_m(bodies).amax(1) - overlap_tolerance_m).clamp_min(0)
     return through + torch.where(falls, -support_margin_m(bodies), 0.0).clamp_min(0)
 
 
@@ -94,7 +96,7 @@ def _everyday() -> BodyAngles:
 
 @lru_cache(maxsize=1)
 def _is_held() -> Bool[Tensor, "P"]:
-    return torch.tensor([name in HELD_OTHERWISE for name in EVERYDAY_POSES])
+    return torch.tensor([name in EXTERNALLY_SUPPORTED for name in EVERYDAY_POSES])
 
 
 def _random_articulation(

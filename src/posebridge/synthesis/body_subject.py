@@ -18,8 +18,8 @@ from posebridge.synthesis.body_domains import BodyDomain
 from posebridge.synthesis.body_poses import sample_body_poses
 from posebridge.synthesis.body_surface import body_surface
 from posebridge.synthesis.outfits import Outfit, sample_outfits
-from posebridge.synthesis.subject import Draft
-from posebridge.synthesis.surroundings import sample_phenotypes
+from posebridge.synthesis.scene_domain import sample_phenotypes
+from posebridge.synthesis.subject import PoseShape
 
 # Directions from which the depth of joints in the flesh is measured.
 _AZIMUTHS, _ELEVATIONS_DEG = 12, (-25.0, 0.0, 25.0)
@@ -33,18 +33,18 @@ _GROUND_M = -0.9  # height of the ground, so that the origin is about where a st
 class BodySubject:
     """See ``subject.Subject``. Angles are those of ``bodies.body_articulation.ANGLE_NAMES``."""
 
-    setting: BodyDomain
+    domain: BodyDomain
     occlusion_radius_m = 0.05
 
     @property
     def skeleton(self) -> Skeleton:
         """The one that the domain names."""
-        return BODIES[self.setting.joints]
+        return BODIES[self.domain.joints]
 
     @property
     def model(self) -> BodyModel:
         """The body that is posed."""
-        return _model(self.setting.joints)
+        return _model(self.domain.joints)
 
     @property
     def faces(self) -> Int[Tensor, "F 3"]:
@@ -64,30 +64,30 @@ class BodySubject:
     @property
     def joint_depth_m(self) -> Float[Tensor, "J"]:
         """Measured on the mean adult in the rest pose."""
-        return _joint_depth_m(self.setting.joints)
+        return _joint_depth_m(self.domain.joints)
 
-    def draft(self, count: int, generator: Generator) -> Draft:
+    def sample_pose_shape(self, count: int, generator: Generator) -> PoseShape:
         """Draw shapes, and poses that these shapes can take."""
-        phenotypes = sample_phenotypes(self.setting.shapes, count, generator)
-        return Draft(self.more_angles(phenotypes, generator), phenotypes)
+        phenotypes = sample_phenotypes(self.domain.shapes, count, generator)
+        return PoseShape(self.sample_angles(phenotypes, generator), phenotypes)
 
-    def more_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B A"]:
+    def sample_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B A"]:
         """Draw further poses of given shapes."""
         coefficients = self.model.shape_coefficients(phenotypes)
-        return sample_body_poses(self.setting.poses, self.model, coefficients, generator).values
+        return sample_body_poses(self.domain.poses, self.model, coefficients, generator).values
 
-    def posed(self, draft: Draft) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B J 3"]]:
+    def pose_mesh(self, pose_shape: PoseShape) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B J 3"]]:
         """Vertices and joints about the body's frame, moved up or down so that all bodies stand on one ground."""
-        coefficients = self.model.shape_coefficients(draft.phenotypes)
-        posed = pose_body(self.model, BodyAngles(draft.angles_rad), coefficients)
+        coefficients = self.model.shape_coefficients(pose_shape.phenotypes)
+        posed = pose_body(self.model, BodyAngles(pose_shape.angles_rad), coefficients)
         vertices_m = posed.vertices_m()
         raised_m = torch.zeros(len(vertices_m), 1, 3)
         raised_m[:, 0, 1] = _GROUND_M - vertices_m[..., 1].amin(1)
         return vertices_m + raised_m, posed.keypoints_m(vertices_m) + raised_m
 
-    def coats(self, count: int, generator: Generator) -> Outfit:
+    def sample_appearance(self, count: int, generator: Generator) -> Outfit:
         """Draw hair, skin and clothes."""
-        return sample_outfits(self.setting.outfits, count, generator)
+        return sample_outfits(self.domain.outfits, count, generator)
 
 
 @lru_cache(maxsize=len(BODIES))

@@ -34,7 +34,7 @@ _HAIRLINE = (
 _JAW = ((0.04, 0.660), (0.06, 0.640), (0.09, 0.612), (0.12, 0.600))
 _BEARD_TOP = ((0.045, 0.715), (0.065, 0.695), (0.09, 0.672), (0.13, 0.684))
 # How far forward long hair reaches over the height: to the back on the trunk, over the ears on the head.
-_MANE_FRONT = ((0.45, -0.035), (0.56, -0.03), (0.60, 0.0), (0.66, 0.045), (0.74, 0.06), (0.80, 0.085))
+_LONG_HAIR_FRONT = ((0.45, -0.035), (0.56, -0.03), (0.60, 0.0), (0.66, 0.045), (0.74, 0.06), (0.80, 0.085))
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class BodySurface:
     height: Float[Tensor, "V"]  # 1 at the base of the neck, 0 at the hips, -1 at the ankles; all the arm counts as 1
     across_m: Float[Tensor, "V 2"]  # place in the cross-section of arm, leg or trunk: outward, to the front
     scalp_m: Float[Tensor, "V"]  # above the usual hairline; negative on face, ears and neck
-    mane_m: Float[Tensor, "V"]  # how deep within the fall of long hair, over ears, neck and upper back
+    long_hair_m: Float[Tensor, "V"]  # how deep within the fall of long hair, over ears, neck and upper back
     beard_m: Float[Tensor, "V"]  # how deep within the beard
     lips: Float[Tensor, "V"]  # 1 in the middle of the mouth, 0 along the border of the lips, then negative
     brow: Float[Tensor, "V"]  # the same of the eyebrows
@@ -76,7 +76,7 @@ def body_surface() -> BodySurface:
         height=torch.lerp(height, torch.ones_like(height), into_arm),
         across_m=_across(folded, at, arm, height, into_arm),
         scalp_m=_scalp(folded, of_head),
-        mane_m=_mane(folded, of_arm),
+        long_hair_m=_long_hair(folded, of_arm),
         beard_m=beard_m,
         lips=lips,
         brow=brow,
@@ -147,9 +147,9 @@ def _scalp(points_m: Tensor, of_head: Tensor) -> Float[Tensor, "V"]:
     return torch.minimum(above, -4 * ear) - 0.2 * (1 - of_head)
 
 
-def _mane(points_m: Tensor, of_arm: Tensor) -> Float[Tensor, "V"]:
+def _long_hair(points_m: Tensor, of_arm: Tensor) -> Float[Tensor, "V"]:
     x, y, z = points_m.unbind(-1)
-    behind = _curve(_MANE_FRONT, y) - z
+    behind = _curve(_LONG_HAIR_FRONT, y) - z
     return torch.minimum(behind, 0.10 - x) - 0.2 * of_arm
 
 

@@ -19,14 +19,14 @@ from posebridge.draw import chance, log_uniform, normal, uniform
 class ClutterDistribution:
     """What stands behind and before a hand; lengths in metres."""
 
-    behind_share: float = 0.0  # of sets with a body, a table or a wall behind the hand, as view 0 sees it
-    behind_radius_m: tuple[float, float] = (0.08, 0.8)  # half its extent across the line of sight
-    behind_depth_m: tuple[float, float] = (0.02, 0.15)  # half its thickness
-    behind_gap_m: tuple[float, float] = (0.01, 0.15)  # between it and the hand's hindmost point
-    behind_tilt_deg: float = 25.0  # deviation of the side that it turns to the hand
-    before_share: float = 0.0  # of sets with a thing held between the hand and one of the cameras
-    before_radius_m: tuple[float, float] = (0.006, 0.03)  # its half axes
-    before_gap_m: tuple[float, float] = (0.03, 0.09)  # from a joint of the hand to its centre
+    background_share: float = 0.0  # of sets with a body, a table or a wall behind the hand, as view 0 sees it
+    background_radius_m: tuple[float, float] = (0.08, 0.8)  # half its extent across the line of sight
+    background_depth_m: tuple[float, float] = (0.02, 0.15)  # half its thickness
+    background_gap_m: tuple[float, float] = (0.01, 0.15)  # between it and the hand's hindmost point
+    background_tilt_deg: float = 25.0  # deviation of the side that it turns to the hand
+    occluder_share: float = 0.0  # of sets with a thing held between the hand and one of the cameras
+    occluder_radius_m: tuple[float, float] = (0.006, 0.03)  # its half axes
+    occluder_gap_m: tuple[float, float] = (0.03, 0.09)  # from a joint of the hand to its centre
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Ellipsoids:
     """E ellipsoids, each in one of B worlds and at most one in each."""
 
     world: Int[Tensor, "E"]  # ascending
-    T_world_own: Float[Tensor, "E 4 4"]
+    T_world_ellipsoid: Float[Tensor, "E 4 4"]
     radii_m: Float[Tensor, "E 3"]
 
-    def before(self, depth_m: Float[Tensor, "B V H W"], rig: CameraRig) -> Float[Tensor, "B V H W"]:
+    def composite(self, depth_m: Float[Tensor, "B V H W"], rig: CameraRig) -> Float[Tensor, "B V H W"]:
         """Pictures of the B worlds with the ellipsoids put into them; infinite depth is nothing there."""
         height, width = depth_m.shape[2:]
         own = CameraRig(rig.K[self.world], rig.T_world_cam[self.world])
@@ -50,7 +50,7 @@ class Ellipsoids:
         ``rig`` is one rig an ellipsoid, without lens distortion. A camera inside an ellipsoid doesn't see it.
         """
         # The point at depth z of the ray (x, y, 1) is origin + z slopes (u, v, 1) where the ellipsoid is a unit ball.
-        T_ball_cam = (inverse_rigid(self.T_world_own)[:, None] @ rig.T_world_cam)[..., :3, :]
+        T_ball_cam = (inverse_rigid(self.T_world_ellipsoid)[:, None] @ rig.T_world_cam)[..., :3, :]
         T_ball_cam = T_ball_cam / self.radii_m[:, None, :, None]
         origin, slopes = T_ball_cam[..., 3:], T_ball_cam[..., :3] @ torch.linalg.inv(rig.K)
         # It meets the ball where a z^2 + 2 b z + c = 0.
@@ -66,41 +66,43 @@ class Ellipsoids:
         return torch.where((under_root >= 0) & (depth > 0), depth, torch.inf)
 
 
-def sample_behind(
+def sample_background_objects(
     distribution: ClutterDistribution, points_m: Float[Tensor, "B N 3"], generator: Generator
 ) -> Ellipsoids:
     """One thing a set on the far side of the points as view 0 sees them (along the world's z), touching none."""
     count = len(points_m)
-    radii = log_uniform(generator, *distribution.behind_radius_m, count, 3)
-    radii[:, 2] = log_uniform(generator, *distribution.behind_depth_m, count)
-    turn = torch.deg2rad(normal(generator, distribution.behind_tilt_deg, count, 3)) * torch.tensor([1.0, 1.0, 4.0])
+    radii = log_uniform(generator, *distribution.background_radius_m, count, 3)
+    radii[:, 2] = log_uniform(generator, *distribution.background_depth_m, count)
+    turn = torch.deg2rad(normal(generator, distribution.background_tilt_deg, count, 3)) * torch.tensor([1.0, 1.0, 4.0])
     R = roma.rotvec_to_rotmat(turn)
     away = R[:, :, 2]
     # Its near side touches a plane beyond all points; across that plane it stands anywhere near the points' middle.
-    beyond = (points_m @ away[..., None])[..., 0].amax(1) + log_uniform(generator, *distribution.behind_gap_m, count)
+    beyond = (points_m @ away[..., None])[..., 0].amax(1) + log_uniform(
+        generator, *distribution.background_gap_m, count
+    )
     across = radii[:, :2] * uniform(generator, -0.8, 0.8, count, 2)
     middle = points_m.mean(1)
     centre = middle + (R[:, :, :2] @ across[..., None])[..., 0]
     centre = centre + (beyond + radii[:, 2] - (centre * away).sum(1))[:, None] * away
-    return _present(rigid(R, centre), radii, distribution.behind_share, generator)
+    return _present(rigid(R, centre), radii, distribution.background_share, generator)
 
 
-def sample_before(
+def sample_occluders(
     distribution: ClutterDistribution, joints_m: Float[Tensor, "B J 3"], rig: CameraRig, generator: Generator
 ) -> Ellipsoids:
     """One thing a set between a joint of the hand and one of the cameras."""
     count, sets = len(joints_m), torch.arange(len(joints_m))
     joint = joints_m[sets, torch.randint(joints_m.shape[1], (count,), generator=generator)]
     eye = rig.T_world_cam[sets, torch.randint(rig.views, (count,), generator=generator), :3, 3]
-    gap = uniform(generator, *distribution.before_gap_m, count, 1)
+    gap = uniform(generator, *distribution.occluder_gap_m, count, 1)
     R = roma.unitquat_to_rotmat(F.normalize(normal(generator, 1.0, count, 4), dim=-1))
-    radii = log_uniform(generator, *distribution.before_radius_m, count, 3)
+    radii = log_uniform(generator, *distribution.occluder_radius_m, count, 3)
     radii[:, 0] = radii[:, 0] * uniform(generator, 1.0, 6.0, count)  # some are sticks
     centre = joint + gap * F.normalize(eye - joint, dim=-1)
-    return _present(rigid(R, centre), radii, distribution.before_share, generator)
+    return _present(rigid(R, centre), radii, distribution.occluder_share, generator)
 
 
-def _present(T_world_own: Tensor, radii_m: Tensor, share: float, generator: Generator) -> Ellipsoids:
+def _present(T_world_ellipsoid: Tensor, radii_m: Tensor, share: float, generator: Generator) -> Ellipsoids:
     """The ellipsoids of a share of the sets."""
     world = chance(generator, share, len(radii_m)).nonzero()[:, 0]
-    return Ellipsoids(world, T_world_own[world], radii_m[world])
+    return Ellipsoids(world, T_world_ellipsoid[world], radii_m[world])

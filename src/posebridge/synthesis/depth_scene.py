@@ -2,7 +2,7 @@
 
 ``DEPTH_STUDIO`` and ``DEPTH_STREET`` are the two sides of SynthShift's depth track and are frozen: a changed domain is
 a new benchmark. ``DEPTH_BARE`` is the street with nothing but the hand in the cube, as NYU's hands stand before a far
-wall. ``DEPTH_VARIED`` is what a model for real sensors should be trained on. The setting follows the data of Ren et al.
+wall. ``DEPTH_VARIED`` is what a model for real sensors should be trained on. The domain follows the data of Ren et al.
 (CVPR 2022, Sec. 4): three views of one hand, crops of a 250 mm cube, a rendered source.
 """
 
@@ -24,12 +24,12 @@ from posebridge.draw import normal, uniform
 from posebridge.errors import InputError
 from posebridge.geometry.alignment import fit_similarity
 from posebridge.rendering.rasterise_warp import rasterise
-from posebridge.synthesis.depth_clutter import ClutterDistribution, sample_before, sample_behind
+from posebridge.synthesis.depth_clutter import ClutterDistribution, sample_background_objects, sample_occluders
 from posebridge.synthesis.depth_sensor import CLEAN, CONSUMER, DepthSensorConfig, sense_depth
 from posebridge.synthesis.hand_poses import PoseDistribution, sample_hand_poses
 from posebridge.synthesis.hand_subject import JOINT_DEPTH_M
 from posebridge.synthesis.hand_surface import beyond_wrist_m, hand_mask
-from posebridge.synthesis.surroundings import ShapeDistribution, sample_phenotypes
+from posebridge.synthesis.scene_domain import ShapeDistribution, sample_phenotypes
 from posebridge.synthesis.viewpoints import ViewpointDistribution, sample_rotations
 from posebridge.synthesis.visibility import visible_joints
 
@@ -80,7 +80,9 @@ DEPTH_STUDIO = DepthHandDomain(
     name="studio",
     poses=PoseDistribution(random_share=0.4, blend=0.2, wrist_deg=(12.0, 6.0)),
     shapes=ShapeDistribution(age=(0.6, 0.75), muscle=(0.4, 0.6), weight=(0.4, 0.6)),
-    viewpoints=ViewpointDistribution(front_share=0.6, turn_deg=40.0, tilt_deg=25.0, roll_deg=60.0, anywhere_share=0.1),
+    viewpoints=ViewpointDistribution(
+        front_share=0.6, turn_deg=40.0, tilt_deg=25.0, roll_deg=60.0, uniform_rotation_share=0.1
+    ),
     centre_jitter_m=0.015,
 )
 
@@ -88,9 +90,11 @@ DEPTH_STREET = DepthHandDomain(
     name="street",
     poses=PoseDistribution(random_share=0.65, blend=0.4, noise_deg=9.0, wrist_deg=(22.0, 10.0)),
     shapes=ShapeDistribution(age=(0.4, 1.0), muscle=(0.0, 1.0), weight=(0.0, 1.0), proportions=(0.1, 0.9)),
-    viewpoints=ViewpointDistribution(front_share=0.5, turn_deg=45.0, tilt_deg=28.0, roll_deg=70.0, anywhere_share=0.03),
+    viewpoints=ViewpointDistribution(
+        front_share=0.5, turn_deg=45.0, tilt_deg=28.0, roll_deg=70.0, uniform_rotation_share=0.03
+    ),
     rigs=RigDistribution(baseline_deg=(25.0, 60.0), elevation_deg=12.0, distance_m=(0.45, 1.0), aim_m=0.1),
-    clutter=ClutterDistribution(behind_share=0.6, before_share=0.1),
+    clutter=ClutterDistribution(background_share=0.6, occluder_share=0.1),
     sensor=CONSUMER,
 )
 
@@ -99,7 +103,9 @@ DEPTH_BARE = replace(DEPTH_STREET, name="bare", clutter=ClutterDistribution())
 DEPTH_VARIED = replace(
     DEPTH_STREET,
     name="varied",
-    viewpoints=ViewpointDistribution(front_share=0.5, turn_deg=60.0, tilt_deg=40.0, roll_deg=90.0, anywhere_share=0.2),
+    viewpoints=ViewpointDistribution(
+        front_share=0.5, turn_deg=60.0, tilt_deg=40.0, roll_deg=90.0, uniform_rotation_share=0.2
+    ),
     rigs=replace(DEPTH_STREET.rigs, distance_m=(0.35, 1.2)),
 )
 
@@ -211,8 +217,8 @@ def _render(
     raster = rasterise(crops.to_views(hands.vertices_m).flatten(0, 1), faces, K, size_px, size_px)
     hand_m = raster.depth_m
     depth_m = torch.where(hand_m > 0, hand_m, torch.inf).unflatten(0, (-1, crops.views))
-    depth_m = sample_behind(domain.clutter, hands.vertices_m, generator).before(depth_m, crops)
-    depth_m = sample_before(domain.clutter, hands.joints_m, crops, generator).before(depth_m, crops)
+    depth_m = sample_background_objects(domain.clutter, hands.vertices_m, generator).composite(depth_m, crops)
+    depth_m = sample_occluders(domain.clutter, hands.joints_m, crops, generator).composite(depth_m, crops)
     depth_m = torch.where(depth_m.isinf(), 0.0, depth_m).flatten(0, 1)
     mask = (hand_m > 0) & (depth_m == hand_m)
     return depth_m, mask, mask & hand_mask(raster, faces, beyond_wrist_m(domain.hand))

@@ -24,7 +24,7 @@ DOMAINS: dict[Track, dict[str, Domain]] = {
 }
 
 
-def domain(track: Track, name: str) -> Domain:
+def find_domain(track: Track, name: str) -> Domain:
     """A domain by its name. Raises ``InputError`` for a track or a name that isn't one."""
     if track not in DOMAINS:
         raise InputError(f"there is no track {track!r}: choose one of {', '.join(get_args(Track))}")
@@ -33,23 +33,23 @@ def domain(track: Track, name: str) -> Domain:
     return DOMAINS[track][name]
 
 
-def views_of(setting: Domain) -> int:
+def views_per_scene(domain: Domain) -> int:
     """Images of one scene at one moment."""
-    return setting.rigs.views if isinstance(setting, DepthHandDomain) else 1
+    return domain.rigs.views if isinstance(domain, DepthHandDomain) else 1
 
 
-def subject_of(setting: HandDomain | BodyDomain) -> Subject:
+def subject_of(domain: HandDomain | BodyDomain) -> Subject:
     """What the colour pictures of a domain show."""
-    match setting:
+    match domain:
         case HandDomain():
-            return HandSubject(setting)
+            return HandSubject(domain)
         case BodyDomain():
-            return BodySubject(setting)
-    assert_never(setting)
+            return BodySubject(domain)
+    assert_never(domain)
 
 
-def render(setting: Domain, scenes: int, size_px: int, generator: Generator) -> LabelledBatch:
+def render(domain: Domain, scenes: int, size_px: int, generator: Generator) -> LabelledBatch:
     """Labelled images of as many scenes, each from all its views; ``key`` and ``sequence`` are left to the caller."""
-    if isinstance(setting, DepthHandDomain):
-        return render_depth_hands(setting, scenes, size_px, generator)
-    return render_stills(subject_of(setting), scenes, size_px, generator)
+    if isinstance(domain, DepthHandDomain):
+        return render_depth_hands(domain, scenes, size_px, generator)
+    return render_stills(subject_of(domain), scenes, size_px, generator)

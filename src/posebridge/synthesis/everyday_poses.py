@@ -234,4 +234,6 @@ EVERYDAY_POSES: dict[str, dict[str, float]] = {
 # fmt: on
 
 # Not carried by what touches the ground alone: on a chair, in the air, pulled, or caught by the next step.
-HELD_OTHERWISE = frozenset({name for name in EVERYDAY_POSES if name.startswith(("sit", "walk", "run", "jump", "pull"))})
+EXTERNALLY_SUPPORTED = frozenset(
+    {name for name in EVERYDAY_POSES if name.startswith(("sit", "walk", "run", "jump", "pull"))}
+)

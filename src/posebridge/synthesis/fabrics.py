@@ -22,8 +22,8 @@ _NEVER = 1e3  # a threshold that no pattern passes
 class PatternShares:
     """How often cloth has which pattern; the rest is plain."""
 
-    rings: float = 0.14  # stripes around trunk and limbs
-    pales: float = 0.07  # stripes along them
+    stripes_around: float = 0.14  # stripes around trunk and limbs
+    stripes_along: float = 0.07  # stripes along them
     checks: float = 0.09
     dots: float = 0.05
     prints: float = 0.12
@@ -37,17 +37,17 @@ class PatternShares:
 class Fabrics:
     """Any number of materials (any leading shape ``*n``). Albedos are linear RGB.
 
-    Where rings, pales and waves, each about in [-1, 1], are weighed by ``mix`` and pass ``threshold``, the second
-    colour shows; the palms of hands count by ``mix`` too, since skin is such a material.
+    Where stripes and waves, each about in [-1, 1], are weighed by ``mix`` and pass ``threshold``, the second colour
+    shows; the palms of hands count by ``mix`` too, since skin is such a material.
     """
 
     first: Float[Tensor, "*n 3"]
     second: Float[Tensor, "*n 3"]
-    mix: Float[Tensor, "*n 4"]  # of rings, pales, waves, palm
+    mix: Float[Tensor, "*n 4"]  # of stripes_around, stripes_along, waves, palm
     threshold: Float[Tensor, "*n 1"]
     sharpness: Float[Tensor, "*n 1"]  # of the border between the colours
-    ring: Float[Tensor, "*n 2"]  # radians a metre along the limb; phase
-    pale: Float[Tensor, "*n 2"]  # number around the limb, whole; phase
+    around_stripe: Float[Tensor, "*n 2"]  # radians a metre along the limb; phase
+    along_stripe: Float[Tensor, "*n 2"]  # number around the limb, whole; phase
     relief: Float[Tensor, "*n 1"]  # relative amplitude by which waves darken and lighten: folds, mottling
     wave_vectors: Float[Tensor, "*n 12"]  # WAVES vectors in radians a metre, in rest coordinates
     wave_phases: Float[Tensor, "*n 4"]
@@ -57,7 +57,7 @@ class Fabrics:
         return torch.cat([getattr(self, f.name) for f in fields(self)], dim=-1).movedim(-1, 0).contiguous()
 
 
-def colours(
+def fabric_albedo(
     rows: Float[Tensor, "C N"],
     rest_m: Float[Tensor, "3 N"],
     along_m: Float[Tensor, "N"],
@@ -65,7 +65,7 @@ def colours(
     palm: Float[Tensor, "N"],
 ) -> Float[Tensor, "N 3"]:
     """Albedo of N points, each of the material in its column of ``rows`` (a gather from ``Fabrics.stacked``)."""
-    first, second, mix, threshold, sharpness, ring, pale, relief, vectors, phases = rows.split(
+    first, second, mix, threshold, sharpness, around_stripe, along_stripe, relief, vectors, phases = rows.split(
         [3, 3, 4, 1, 1, 2, 2, 1, 3 * WAVES, WAVES]
     )
     waves = torch.zeros_like(along_m)
@@ -75,8 +75,8 @@ def colours(
         phase.addcmul_(vectors[3 * w + 1], y).addcmul_(vectors[3 * w + 2], z)
         waves += phase.sin_()
     waves *= (2 / WAVES) ** 0.5
-    field = mix[0] * torch.addcmul(ring[1], ring[0], along_m).sin_()
-    field.addcmul_(mix[1], torch.addcmul(pale[1], pale[0], around_rad).sin_())
+    field = mix[0] * torch.addcmul(around_stripe[1], around_stripe[0], along_m).sin_()
+    field.addcmul_(mix[1], torch.addcmul(along_stripe[1], along_stripe[0], around_rad).sin_())
     field.addcmul_(mix[2], waves).addcmul_(mix[3], palm)
     share = ((field - threshold[0]) * sharpness[0]).add_(0.5).clamp_(0, 1)
     light = waves.mul_(relief[0]).add_(1)
@@ -92,8 +92,8 @@ def plain(first: Float[Tensor, "*n 3"]) -> Fabrics:
         mix=zero(*shape, 4),
         threshold=first.new_full((*shape, 1), _NEVER),
         sharpness=first.new_ones(*shape, 1),
-        ring=zero(*shape, 2),
-        pale=zero(*shape, 2),
+        around_stripe=zero(*shape, 2),
+        along_stripe=zero(*shape, 2),
         relief=zero(*shape, 1),
         wave_vectors=zero(*shape, 3 * WAVES),
         wave_phases=zero(*shape, WAVES),
@@ -127,9 +127,9 @@ def sample_cloth(
     shares: PatternShares, saturation: tuple[float, float], denim: float, count: int, generator: Generator
 ) -> Fabrics:
     """Draw ``count`` cloths. ``saturation`` is that of colours outside the palette of greys, earths and denims."""
-    weights = (shares.rings, shares.pales, shares.checks, shares.dots, shares.prints)
+    weights = (shares.stripes_around, shares.stripes_along, shares.checks, shares.dots, shares.prints)
     kind = choice(generator, (*weights, max(0.0, 1 - sum(weights))), count)
-    # Rows: rings, pales, checks, dots, prints, plain. Columns: rings, pales, waves, palm.
+    # Rows: stripes around, stripes along, checks, dots, prints, plain. Columns: stripes around, along, waves, palm.
     mix = torch.tensor([[1.0, 0, 0, 0], [0, 1, 0, 0], [0.5, 0.5, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
     centre = torch.tensor([0.2, 0.2, 0.0, 1.1, 0.3, _NEVER])[kind, None]
     sharpness = torch.tensor([12.0, 12.0, 1.5, 6.0, 4.0, 1.0])[kind, None]
@@ -144,8 +144,8 @@ def sample_cloth(
         mix=mix[kind],
         threshold=centre + uniform(generator, -0.5, 0.5, count, 1) * (mix[kind].sum(-1, keepdim=True) == 1),
         sharpness=sharpness,
-        ring=torch.cat([2 * math.pi / period_m, uniform(generator, 0.0, 2 * math.pi, count, 1)], dim=-1),
-        pale=torch.cat([around, uniform(generator, 0.0, 2 * math.pi, count, 1)], dim=-1),
+        around_stripe=torch.cat([2 * math.pi / period_m, uniform(generator, 0.0, 2 * math.pi, count, 1)], dim=-1),
+        along_stripe=torch.cat([around, uniform(generator, 0.0, 2 * math.pi, count, 1)], dim=-1),
         relief=uniform(generator, 0.02, 0.14, count, 1),
         wave_vectors=vectors,
         wave_phases=phases,

@@ -15,7 +15,7 @@ LAYERS = (
     "skin", "beard", "lips", "brow", "sock", "shoe", "sole", "bottom", "belt", "top", "badge", "coat", "hair", "sclera",
     "iris",
 )  # fmt: skip
-FAR = 9.0  # beyond every coordinate: the border of something that isn't worn
+BEYOND_BODY = 9.0  # beyond every coordinate: the border of something that isn't worn
 _NECK_DEPTH_M = (-0.03, 0.05)  # depths z between which a neckline goes from its back to its front
 _BADGE_HEIGHT_M = 0.36  # y of the middle of a print on the chest
 _COAT_TOP_M = 0.57  # y
@@ -46,7 +46,7 @@ class Cuts:
     coat_open_m: Float[Tensor, "B"]  # half the gap at the hips
     coat_flare_m: Float[Tensor, "B"]  # by which it is wider at the neck
     hairline_m: Float[Tensor, "B"]
-    mane_m: Float[Tensor, "B"]  # y of the ends of long hair
+    long_hair_m: Float[Tensor, "B"]  # y of the ends of long hair
     beard_m: Float[Tensor, "B"]
 
     def stacked(self) -> Float[Tensor, "22 B"]:
@@ -56,7 +56,7 @@ class Cuts:
 
 def layer_at(surface: Float[Tensor, "14 N"], cuts: Float[Tensor, "22 N"]) -> Int[Tensor, "N"]:
     """Index into ``LAYERS`` at N points, from the rows of ``BodySurface.stacked`` there and of ``Cuts.stacked``."""
-    x, y, z, arm, height, _, _, scalp, mane, beard, lips, brow, eye, _ = surface
+    x, y, z, arm, height, _, _, scalp, long_hair, beard, lips, brow, eye, _ = surface
     cut = Cuts(*cuts)
     side = x.abs()
     top = (y < _neckline(cut, side, z)) & (arm < cut.sleeve) & (height > cut.top_hem)
@@ -75,7 +75,7 @@ def layer_at(surface: Float[Tensor, "14 N"], cuts: Float[Tensor, "22 N"]) -> Int
         "top": top,
         "badge": top & (torch.maximum(side, (y - _BADGE_HEIGHT_M).abs()) < cut.badge_m) & (z > 0),
         "coat": (y < _COAT_TOP_M) & (arm < cut.coat_sleeve) & (height > cut.coat_hem) & ~opened,
-        "hair": (scalp > cut.hairline_m) | ((mane > 0) & (y > cut.mane_m)),
+        "hair": (scalp > cut.hairline_m) | ((long_hair > 0) & (y > cut.long_hair_m)),
         "sclera": eye > 0,
         "iris": eye > _IRIS,
     }

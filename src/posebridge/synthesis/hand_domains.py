@@ -7,35 +7,35 @@
 from dataclasses import dataclass, field
 
 from posebridge.rendering.photometry import OFF
-from posebridge.synthesis.appearance import AppearanceDistribution
 from posebridge.synthesis.backgrounds import BackgroundDistribution
 from posebridge.synthesis.hand_poses import PoseDistribution
 from posebridge.synthesis.lights import LightDistribution
-from posebridge.synthesis.surroundings import (
+from posebridge.synthesis.scene_domain import (
     PHONE_SENSOR,
     STREET_LIGHTS,
     VARIED_LIGHTS,
-    Occluders,
-    Setting,
+    OccluderDistribution,
+    SceneDomain,
     ShapeDistribution,
 )
+from posebridge.synthesis.skin import SkinDistribution
 from posebridge.synthesis.viewpoints import ViewpointDistribution
 
 
 @dataclass(frozen=True)
-class HandDomain(Setting):
+class HandDomain(SceneDomain):
     """A look of hands."""
 
     poses: PoseDistribution = field(default_factory=PoseDistribution)
-    appearance: AppearanceDistribution = field(default_factory=AppearanceDistribution)
+    skin: SkinDistribution = field(default_factory=SkinDistribution)
 
 
 STUDIO = HandDomain(
     name="studio",
     poses=PoseDistribution(random_share=0.4, blend=0.2, wrist_deg=(12.0, 6.0)),
     shapes=ShapeDistribution(age=(0.6, 0.75), muscle=(0.4, 0.6), weight=(0.4, 0.6)),
-    viewpoints=ViewpointDistribution(turn_deg=25.0, tilt_deg=18.0, roll_deg=20.0, anywhere_share=0.0),
-    appearance=AppearanceDistribution(tone=(0.1, 0.45), texture=(0.0, 0.04)),
+    viewpoints=ViewpointDistribution(turn_deg=25.0, tilt_deg=18.0, roll_deg=20.0, uniform_rotation_share=0.0),
+    skin=SkinDistribution(tone=(0.1, 0.45), texture=(0.0, 0.04)),
     lights=LightDistribution(colour=0.03, shadow_share=0.5),
     backgrounds=BackgroundDistribution(clutter_share=0.0),
 )
@@ -45,12 +45,17 @@ STREET = HandDomain(
     poses=PoseDistribution(random_share=0.65, blend=0.4, noise_deg=9.0, wrist_deg=(22.0, 10.0)),
     shapes=ShapeDistribution(age=(0.4, 1.0), muscle=(0.0, 1.0), weight=(0.0, 1.0), proportions=(0.1, 0.9)),
     viewpoints=ViewpointDistribution(
-        front_share=0.5, turn_deg=30.0, tilt_deg=24.0, roll_deg=32.0, anywhere_share=0.03, fill=(0.52, 0.82)
+        front_share=0.5,
+        turn_deg=30.0,
+        tilt_deg=24.0,
+        roll_deg=32.0,
+        uniform_rotation_share=0.03,
+        joint_extent_frac=(0.52, 0.82),
     ),
-    appearance=AppearanceDistribution(tone=(0.0, 0.9), texture=(0.02, 0.12), sleeve_share=0.5),
+    skin=SkinDistribution(tone=(0.0, 0.9), texture=(0.02, 0.12), sleeve_share=0.5),
     lights=STREET_LIGHTS,
     backgrounds=BackgroundDistribution(clutter_share=0.95),
-    occluders=Occluders(share=0.15, size=(0.08, 0.2)),
+    occluders=OccluderDistribution(share=0.15, size_frac=(0.08, 0.2)),
     sensor=PHONE_SENSOR,
 )
 
@@ -58,11 +63,11 @@ VARIED = HandDomain(
     name="varied",
     poses=PoseDistribution(random_share=0.6, blend=0.4, noise_deg=9.0),
     shapes=ShapeDistribution(age=(0.45, 1.0), muscle=(0.0, 1.0), weight=(0.0, 1.0), proportions=(0.1, 0.9)),
-    viewpoints=ViewpointDistribution(anywhere_share=0.05, fill=(0.55, 0.88)),
-    appearance=AppearanceDistribution(tone=(0.0, 1.0), texture=(0.0, 0.12), sleeve_share=0.3),
+    viewpoints=ViewpointDistribution(uniform_rotation_share=0.05, joint_extent_frac=(0.55, 0.88)),
+    skin=SkinDistribution(tone=(0.0, 1.0), texture=(0.0, 0.12), sleeve_share=0.3),
     lights=VARIED_LIGHTS,
     backgrounds=BackgroundDistribution(clutter_share=0.92),
-    occluders=Occluders(share=0.1, size=(0.08, 0.2)),
+    occluders=OccluderDistribution(share=0.1, size_frac=(0.08, 0.2)),
     sensor=OFF,  # training re-colours, blurs and compresses each view anew
 )
 

@@ -10,12 +10,12 @@ from posebridge.bodies.anny import hand
 from posebridge.bodies.articulation import HandAngles, pose_hand
 from posebridge.bodies.hand_model import HandModel
 from posebridge.skeletons.hand import HAND21
-from posebridge.synthesis.appearance import Skin, sample_skins
 from posebridge.synthesis.hand_domains import HandDomain
 from posebridge.synthesis.hand_poses import sample_hand_poses
 from posebridge.synthesis.hand_surface import beyond_wrist_m, hand_surface
-from posebridge.synthesis.subject import Draft
-from posebridge.synthesis.surroundings import sample_phenotypes
+from posebridge.synthesis.scene_domain import sample_phenotypes
+from posebridge.synthesis.skin import Skin, sample_skins
+from posebridge.synthesis.subject import PoseShape
 
 JOINT_DEPTH_M = torch.full((len(HAND21),), 0.022)  # joints lie less deep below the skin; palms are 0.03 thick
 
@@ -24,7 +24,7 @@ JOINT_DEPTH_M = torch.full((len(HAND21),), 0.022)  # joints lie less deep below 
 class HandSubject:
     """See ``subject.Subject``. Angles are those of ``HandAngles.stacked``."""
 
-    setting: HandDomain
+    domain: HandDomain
     skeleton = HAND21
     occlusion_radius_m = 0.012
 
@@ -53,22 +53,22 @@ class HandSubject:
         """The same for all joints."""
         return JOINT_DEPTH_M
 
-    def draft(self, count: int, generator: Generator) -> Draft:
+    def sample_pose_shape(self, count: int, generator: Generator) -> PoseShape:
         """Draw poses and shapes."""
-        angles = sample_hand_poses(self.setting.poses, count, generator)
-        return Draft(angles.stacked(), sample_phenotypes(self.setting.shapes, count, generator))
+        angles = sample_hand_poses(self.domain.poses, count, generator)
+        return PoseShape(angles.stacked(), sample_phenotypes(self.domain.shapes, count, generator))
 
-    def more_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B 22"]:
+    def sample_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B 22"]:
         """Draw further poses; the shape plays no part."""
-        return sample_hand_poses(self.setting.poses, len(phenotypes), generator).stacked()
+        return sample_hand_poses(self.domain.poses, len(phenotypes), generator).stacked()
 
-    def posed(self, draft: Draft) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B 21 3"]]:
+    def pose_mesh(self, pose_shape: PoseShape) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B 21 3"]]:
         """Vertices and joints in the hand's frame."""
-        angles = HandAngles.from_stacked(draft.angles_rad)
-        posed = pose_hand(self.model, angles, self.model.shape_coefficients(draft.phenotypes))
+        angles = HandAngles.from_stacked(pose_shape.angles_rad)
+        posed = pose_hand(self.model, angles, self.model.shape_coefficients(pose_shape.phenotypes))
         vertices_m = posed.vertices_m()
         return vertices_m, posed.keypoints_m(vertices_m)
 
-    def coats(self, count: int, generator: Generator) -> Skin:
+    def sample_appearance(self, count: int, generator: Generator) -> Skin:
         """Draw skins and sleeves."""
-        return sample_skins(self.setting.appearance, count, generator)
+        return sample_skins(self.domain.skin, count, generator)

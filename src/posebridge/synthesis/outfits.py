@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,11 +9,10 @@ from torch import Generator, Tensor
 
 from posebridge.draw import chance, choice, uniform
 from posebridge.rendering.shade import srgb_to_linear
-from posebridge.synthesis.appearance import AppearanceDistribution, sample_skins
 from posebridge.synthesis.fabrics import (
     Fabrics,
     PatternShares,
-    colours,
+    fabric_albedo,
     plain,
     sample_cloth,
     sample_from_palette,
@@ -22,8 +20,8 @@ from posebridge.synthesis.fabrics import (
     where,
     with_relief,
 )
-from posebridge.synthesis.garments import FAR, LAYERS, Cuts, layer_at
-from posebridge.synthesis.rows import take_rows
+from posebridge.synthesis.garments import BEYOND_BODY, LAYERS, Cuts, layer_at
+from posebridge.synthesis.skin import SkinDistribution, sample_skins
 
 _ARM_LENGTH_M = 0.54  # shoulder to wrist
 _HAIR_SRGB = (
@@ -40,7 +38,7 @@ _BRIEFS = 0.14  # shorter than this, the hem follows the groin
 class OutfitDistribution:
     """Ranges and shares of what is drawn for each body. Sleeves and legs are measured in lengths of the limb."""
 
-    skin: AppearanceDistribution = field(default_factory=lambda: AppearanceDistribution(texture=(0.0, 0.04)))
+    skin: SkinDistribution = field(default_factory=lambda: SkinDistribution(texture=(0.0, 0.04)))
     patterns: PatternShares = field(default_factory=PatternShares)
     saturation: tuple[float, float] = (0.15, 0.9)  # of colours outside greys, earths and denims
     sleeve: tuple[float, float] = (0.0, 1.0)  # none to the wrist
@@ -71,11 +69,7 @@ class Outfit:
         rows = self._fabric_rows.index_select(1, layer.add_(sample, alpha=len(LAYERS)))
         y, arm, outward, front, palm = (columns[i] for i in (1, 3, 5, 6, 13))
         along_m = torch.where(arm > 0, _ARM_LENGTH_M * arm, y)
-        return colours(rows, columns[:3], along_m, torch.atan2(front, outward), palm)
-
-    def take(self, index: Int[Tensor, "n"]) -> Self:
-        """The outfits at the given positions."""
-        return take_rows(self, index)
+        return fabric_albedo(rows, columns[:3], along_m, torch.atan2(front, outward), palm)
 
     @cached_property
     def _cut_rows(self) -> Float[Tensor, "C B"]:
@@ -110,7 +104,7 @@ def _cut_top(
     count = len(bather)
     sleeve = _of_ranges(((0.0, 0.0), (0.22, 0.5), (0.5, 0.9), (0.95, 1.0)), (0.14, 0.36, 0.1, 0.4), count, generator)
     hem = _of_ranges(((-0.12, 0.2), (-0.3, -0.1), (0.25, 0.4)), (0.72, 0.2, 0.08), count, generator)
-    bikini = torch.where(chance(generator, 0.5, count), uniform(generator, 0.55, 0.6, count), FAR)
+    bikini = torch.where(chance(generator, 0.5, count), uniform(generator, 0.55, 0.6, count), BEYOND_BODY)
     hem = torch.where(dress_hem.isfinite(), dress_hem, torch.where(bather, bikini, hem))
     low_cut = chance(generator, 0.3, count) | bather
     depth_m = torch.where(low_cut, uniform(generator, 0.09, 0.2, count), uniform(generator, 0.0, 0.08, count))
@@ -142,13 +136,13 @@ def _cut_bottom(
     shoe = _of_ranges(((-0.02, 0.035), (0.06, 0.2), (0.3, 0.5)), (0.7, 0.2, 0.1), count, generator)
     soled = chance(generator, 0.6, count)
     return {
-        "waist": torch.where(worn, waist, -FAR),
-        "bottom_hem": torch.where(worn, -leg, FAR),
+        "waist": torch.where(worn, waist, -BEYOND_BODY),
+        "bottom_hem": torch.where(worn, -leg, BEYOND_BODY),
         "bottom_rise": rise,
-        "belt": torch.where(belted, waist - uniform(generator, 0.04, 0.08, count), FAR),
-        "sock": torch.where(socks, sock - 1, -FAR),
-        "shoe": torch.where(barefoot, -FAR, shoe - 1),
-        "sole_m": torch.where(soled, uniform(generator, -0.975, -0.96, count), -FAR),
+        "belt": torch.where(belted, waist - uniform(generator, 0.04, 0.08, count), BEYOND_BODY),
+        "sock": torch.where(socks, sock - 1, -BEYOND_BODY),
+        "shoe": torch.where(barefoot, -BEYOND_BODY, shoe - 1),
+        "sole_m": torch.where(soled, uniform(generator, -0.975, -0.96, count), -BEYOND_BODY),
     }
 
 
@@ -160,7 +154,7 @@ def _cut_coat(distribution: OutfitDistribution, bather: Bool[Tensor, "B"], gener
     hem = _of_ranges(((-0.12, 0.12), (-0.6, -0.12)), (0.75, 0.25), count, generator)
     return {
         "coat_sleeve": _within(distribution.sleeve, sleeve),
-        "coat_hem": torch.where(worn, hem, FAR),
+        "coat_hem": torch.where(worn, hem, BEYOND_BODY),
         "coat_open_m": uniform(generator, -0.02, 0.09, count),
         "coat_flare_m": uniform(generator, 0.04, 0.09, count),
     }
@@ -174,9 +168,9 @@ def _cut_hair(distribution: OutfitDistribution, hatted: Bool[Tensor, "B"], gener
     bearded = chance(generator, distribution.beard_share, count) & ~long
     hairline_m = uniform(generator, -0.01, 0.02, count)
     return {
-        "hairline_m": torch.where(bald, FAR, hairline_m),
-        "mane_m": torch.where(long, uniform(generator, 0.40, 0.68, count), FAR),
-        "beard_m": torch.where(bearded, uniform(generator, 0.0, 0.015, count), FAR),
+        "hairline_m": torch.where(bald, BEYOND_BODY, hairline_m),
+        "long_hair_m": torch.where(long, uniform(generator, 0.40, 0.68, count), BEYOND_BODY),
+        "beard_m": torch.where(bearded, uniform(generator, 0.0, 0.015, count), BEYOND_BODY),
     }
 
 

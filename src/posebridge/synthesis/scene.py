@@ -18,89 +18,99 @@ from posebridge.rendering.shade import Material, linear_to_srgb, shade
 from posebridge.synthesis.backgrounds import sample_backgrounds
 from posebridge.synthesis.hand_surface import hand_mask
 from posebridge.synthesis.lights import Lighting, sample_lighting
-from posebridge.synthesis.subject import Coat, Draft, Placed, Setting, Subject, move
-from posebridge.synthesis.surroundings import Occluders
+from posebridge.synthesis.scene_domain import OccluderDistribution, SceneDomain
+from posebridge.synthesis.subject import (
+    PlacedSubjects,
+    PoseShape,
+    Subject,
+    SurfaceAppearance,
+    transform_points,
+)
 from posebridge.synthesis.viewpoints import frame_joints, sample_rotations, sample_translations
 from posebridge.synthesis.visibility import visible_joints
 
 
 @dataclass(frozen=True)
-class Look:
+class Shading:
     """What B subjects wear, and the light on them."""
 
-    coat: Coat
+    appearance: SurfaceAppearance
     lighting: Lighting
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ImageLayers:
     """What is behind B subjects and before them, in the pixels of their images; sRGB."""
 
     background: Float[Tensor, "B 3 H W"]
-    cover: Float[Tensor, "B 3 H W"]  # what is seen where something stands before the subject
-    covered: Bool[Tensor, "B H W"]
+    occluder_image: Float[Tensor, "B 3 H W"]  # what is seen where something stands before the subject
+    occluder_mask: Bool[Tensor, "B H W"]
 
 
 def render_stills(subject: Subject, count: int, size_px: int, generator: Generator) -> LabelledBatch:
     """``count`` labelled images of as many subjects; ``key`` is left to the caller as running numbers."""
-    draft = subject.draft(count, generator)
-    placed = place(subject, draft, size_px, generator)
-    look = Look(
-        coat=subject.coats(count, generator), lighting=sample_lighting(subject.setting.lights, count, generator)
+    pose_shape = subject.sample_pose_shape(count, generator)
+    placed = place_subjects(subject, pose_shape, size_px, generator)
+    shading = Shading(
+        appearance=subject.sample_appearance(count, generator),
+        lighting=sample_lighting(subject.domain.lights, count, generator),
     )
-    surroundings = sample_surroundings(subject.setting, placed, size_px, generator)
-    batch = paint(subject, draft, placed, look, surroundings)
-    return replace(batch, image=apply_appearance(batch.rgb, subject.setting.sensor, generator))
+    layers = sample_image_layers(subject.domain, placed, size_px, generator)
+    batch = render_scene(subject, pose_shape, placed, shading, layers)
+    return replace(batch, image=apply_appearance(batch.rgb, subject.domain.sensor, generator))
 
 
-def place(subject: Subject, draft: Draft, size_px: int, generator: Generator) -> Placed:
+def place_subjects(subject: Subject, pose_shape: PoseShape, size_px: int, generator: Generator) -> PlacedSubjects:
     """Put posed subjects before cameras that are drawn for them."""
-    vertices_m, joints_m = subject.posed(draft)
-    viewpoints, count = subject.setting.viewpoints, len(joints_m)
+    vertices_m, joints_m = subject.pose_mesh(pose_shape)
+    viewpoints, count = subject.domain.viewpoints, len(joints_m)
     R_cam_subject = sample_rotations(viewpoints, count, generator)
     t_m = sample_translations(viewpoints, count, generator)
-    vertices_m, joints_m = move(R_cam_subject, t_m, vertices_m), move(R_cam_subject, t_m, joints_m)
-    return Placed(vertices_m, joints_m, frame_joints(viewpoints, joints_m, size_px, generator))
+    vertices_m = transform_points(R_cam_subject, t_m, vertices_m)
+    joints_m = transform_points(R_cam_subject, t_m, joints_m)
+    return PlacedSubjects(vertices_m, joints_m, frame_joints(viewpoints, joints_m, size_px, generator))
 
 
-def sample_surroundings(setting: Setting, placed: Placed, size_px: int, generator: Generator) -> Surroundings:
+def sample_image_layers(domain: SceneDomain, placed: PlacedSubjects, size_px: int, generator: Generator) -> ImageLayers:
     """Draw backgrounds, and things that stand before the placed subjects; those look like another background."""
-    background = sample_backgrounds(setting.backgrounds, len(placed.joints_m), size_px, generator)
-    covered = _sample_covered(setting.occluders, placed, size_px, generator)
-    return Surroundings(background, background.roll(1, 0).flip(-1), covered)
+    background = sample_backgrounds(domain.backgrounds, len(placed.joints_m), size_px, generator)
+    occluder_mask = _sample_occluder_mask(domain.occluders, placed, size_px, generator)
+    return ImageLayers(background, background.roll(1, 0).flip(-1), occluder_mask)
 
 
-def paint(subject: Subject, draft: Draft, placed: Placed, look: Look, surroundings: Surroundings) -> LabelledBatch:
+def render_scene(
+    subject: Subject, pose_shape: PoseShape, placed: PlacedSubjects, shading: Shading, layers: ImageLayers
+) -> LabelledBatch:
     """The scene as a perfect camera would see it, with all labels."""
-    size_px = surroundings.covered.shape[-1]
+    size_px = layers.occluder_mask.shape[-1]
     raster = rasterise(placed.vertices_m, subject.faces, placed.camera.K, size_px, size_px)
-    radiance = _radiance(subject, placed, raster, look)
-    image = torch.lerp(surroundings.background, linear_to_srgb(radiance).permute(0, 3, 1, 2), _soft_edges(raster.mask))
+    radiance = _radiance(subject, placed, raster, shading)
+    image = torch.lerp(layers.background, linear_to_srgb(radiance).permute(0, 3, 1, 2), _soft_edges(raster.mask))
     uv_px = placed.camera.project(placed.joints_m)
-    in_view, beyond_m = ~surroundings.covered, subject.beyond_wrist_m
+    in_view, beyond_m = ~layers.occluder_mask, subject.beyond_wrist_m
     return LabelledBatch(
-        image=torch.where(surroundings.covered[:, None], surroundings.cover, image),
+        image=torch.where(layers.occluder_mask[:, None], layers.occluder_image, image),
         key=tuple(str(i) for i in range(len(uv_px))),
         camera=placed.camera,
         depth_label_m=raster.depth_m,
         uv_px=uv_px,
         valid=torch.ones(uv_px.shape[:2], dtype=torch.bool),
-        visible=visible_joints(placed.joints_m, uv_px, raster.depth_m, subject.joint_depth_m, surroundings.covered),
+        visible=visible_joints(placed.joints_m, uv_px, raster.depth_m, subject.joint_depth_m, layers.occluder_mask),
         joints_m=placed.joints_m,
         mask=raster.mask & in_view,
         hand_mask=None if beyond_m is None else hand_mask(raster, subject.faces, beyond_m) & in_view,
-        angles_rad=draft.angles_rad,
-        phenotypes=draft.phenotypes,
+        angles_rad=pose_shape.angles_rad,
+        phenotypes=pose_shape.phenotypes,
     )
 
 
-def _radiance(subject: Subject, placed: Placed, raster: Raster, look: Look) -> Float[Tensor, "B H W 3"]:
-    faces, vertices_m, light = subject.faces, placed.vertices_m, look.lighting
+def _radiance(subject: Subject, placed: PlacedSubjects, raster: Raster, shading: Shading) -> Float[Tensor, "B H W 3"]:
+    faces, vertices_m, light = subject.faces, placed.vertices_m, shading.lighting
     surface = raster.gather(interpolate(raster, faces, subject.surface[None]))
     position = positions(raster, placed.camera.K)
     normal = normals(raster, faces, vertices_m, vertex_normals(vertices_m, faces))
     material = Material(
-        albedo=raster.scatter(look.coat.albedo(surface, raster.hit_image)),
+        albedo=raster.scatter(shading.appearance.albedo(surface, raster.hit_image)),
         specular=light.specular,
         shininess=light.shininess,
         subsurface=light.subsurface,
@@ -119,13 +129,15 @@ def _soft_edges(mask: Bool[Tensor, "B H W"]) -> Float[Tensor, "B 1 H W"]:
     return torch.minimum(hard, (1.5 * smooth).clamp(max=1.0))
 
 
-def _sample_covered(occluders: Occluders, placed: Placed, size_px: int, generator: Generator) -> Bool[Tensor, "B H W"]:
+def _sample_occluder_mask(
+    occluders: OccluderDistribution, placed: PlacedSubjects, size_px: int, generator: Generator
+) -> Bool[Tensor, "B H W"]:
     """Boxes and discs over a part of some subjects, near one of their joints."""
     count, joints = placed.joints_m.shape[:2]
     present = chance(generator, occluders.share, count, 1, 1)
     joint = torch.randint(joints, (count,), generator=generator)
     at = placed.camera.project(placed.joints_m)[torch.arange(count), joint]
-    half = size_px * uniform(generator, *occluders.size, count, 2) / 2
+    half = size_px * uniform(generator, *occluders.size_frac, count, 2) / 2
     centre = at + half * uniform(generator, -1.0, 1.0, count, 2)
     y, x = torch.meshgrid(torch.arange(size_px), torch.arange(size_px), indexing="ij")
     u = (x - centre[:, 0, None, None]) / half[:, 0, None, None]

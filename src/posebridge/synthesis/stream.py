@@ -11,8 +11,8 @@ from posebridge.contracts.batch import LabelledBatch, concatenate
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.synthesis.depth_scene import DepthHandDomain
-from posebridge.synthesis.domains import Domain, render, subject_of, views_of
-from posebridge.synthesis.video import Shot, draw_shot
+from posebridge.synthesis.domains import Domain, render, subject_of, views_per_scene
+from posebridge.synthesis.video import Shot, sample_shot
 
 CHUNK = 32  # scenes are drawn and rendered this many at a time; part of the definition of sample i
 
@@ -54,12 +54,12 @@ class Samples(SampleStream):
     @property
     def chunk_length(self) -> int:
         """Images of a chunk: ``CHUNK`` scenes from all their views."""
-        return CHUNK * views_of(self.domain)
+        return CHUNK * views_per_scene(self.domain)
 
     def chunk(self, index: int) -> LabelledBatch:
         """Images ``index * chunk_length`` to ``(index + 1) * chunk_length``."""
         batch = render(self.domain, CHUNK, self.size_px, generator_for(self.seed, index))
-        first, views = index * CHUNK, views_of(self.domain)
+        first, views = index * CHUNK, views_per_scene(self.domain)
         scenes = [f"{self.domain.name}-{self.seed}-{first + i:08d}" for i in range(CHUNK)]
         if views == 1:
             return replace(batch, key=tuple(scenes))
@@ -105,7 +105,7 @@ class VideoSamples(SampleStream):
         def draw(number: int) -> Shot:
             assert not isinstance(self.domain, DepthHandDomain)
             subject = subject_of(self.domain)
-            return draw_shot(subject, self.frames, self.size_px, (self.seed, number))
+            return sample_shot(subject, self.frames, self.size_px, (self.seed, number))
 
         return lru_cache(maxsize=1)(draw)
 

@@ -8,10 +8,10 @@ from torch import Generator, Tensor
 
 from posebridge.cameras.pinhole import Camera
 from posebridge.skeletons.skeleton import Skeleton
-from posebridge.synthesis.surroundings import Setting
+from posebridge.synthesis.scene_domain import SceneDomain
 
 
-class Coat(Protocol):
+class SurfaceAppearance(Protocol):
     """The drawn skins or clothes of B subjects; a dataclass of tensors (B, ...)."""
 
     def albedo(self, surface: Float[Tensor, "N K"], sample: Int[Tensor, "N"]) -> Float[Tensor, "N 3"]:
@@ -20,7 +20,7 @@ class Coat(Protocol):
 
 
 @dataclass(frozen=True)
-class Draft:
+class PoseShape:
     """Drawn pose and shape of B subjects."""
 
     angles_rad: Float[Tensor, "B A"]
@@ -31,7 +31,7 @@ class Subject(Protocol):
     """A kind of subject with the distributions of one domain."""
 
     @property
-    def setting(self) -> Setting:
+    def domain(self) -> SceneDomain:
         """What surrounds the subject, and how it is seen."""
         ...
 
@@ -65,25 +65,25 @@ class Subject(Protocol):
         """How far below the skin in view a joint may lie and not count as hidden."""
         ...
 
-    def draft(self, count: int, generator: Generator) -> Draft:
+    def sample_pose_shape(self, count: int, generator: Generator) -> PoseShape:
         """Draw poses and shapes."""
         ...
 
-    def more_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B A"]:
+    def sample_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B A"]:
         """Draw further poses of given shapes. A blend of two poses is within limits again."""
         ...
 
-    def posed(self, draft: Draft) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B J 3"]]:
+    def pose_mesh(self, pose_shape: PoseShape) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B J 3"]]:
         """Vertices and joints in the subject's own frame: y up, z towards whoever it faces, metres."""
         ...
 
-    def coats(self, count: int, generator: Generator) -> Coat:
+    def sample_appearance(self, count: int, generator: Generator) -> SurfaceAppearance:
         """Draw skins or clothes."""
         ...
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedSubjects:
     """B subjects in the camera frame."""
 
     vertices_m: Float[Tensor, "B V 3"]
@@ -91,7 +91,7 @@ class Placed:
     camera: Camera
 
 
-def move(
+def transform_points(
     R_cam_subject: Float[Tensor, "B 3 3"], t_m: Float[Tensor, "B 3"], points_m: Float[Tensor, "B N 3"]
 ) -> Float[Tensor, "B N 3"]:
     """Points of each subject's own frame in the camera frame."""

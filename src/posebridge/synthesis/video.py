@@ -18,9 +18,9 @@ from posebridge.draw import generator_for, normal
 from posebridge.rendering.photometry import OFF, AppearanceConfig, apply_appearance
 from posebridge.synthesis.lights import sample_lighting
 from posebridge.synthesis.motion import MotionDistribution
-from posebridge.synthesis.rows import take_rows
-from posebridge.synthesis.scene import Look, Surroundings, paint, sample_surroundings
-from posebridge.synthesis.subject import Draft, Placed, Subject, move
+from posebridge.synthesis.sample_selection import select_samples
+from posebridge.synthesis.scene import ImageLayers, Shading, render_scene, sample_image_layers
+from posebridge.synthesis.subject import PlacedSubjects, PoseShape, Subject, transform_points
 from posebridge.synthesis.viewpoints import frame_joints, sample_rotations, sample_translations
 
 # Streams of draws of one sequence; from 1 on, because a trailing 0 seeds the same generator as no number.
@@ -32,27 +32,27 @@ class Motion:
     """One subject's K key poses, and what lies between them."""
 
     subject: Subject
-    key_every: int
+    keyframe_interval: int
     phenotypes: Float[Tensor, "1 6"]
     angles_rad: Float[Tensor, "K A"]
     R_cam_subject: Float[Tensor, "1 3 3"]
-    turns_rad: Float[Tensor, "K 3"]  # rotation vectors in the camera frame, after ``R_cam_subject``
-    places_m: Float[Tensor, "K 3"]
+    rotvec_rad: Float[Tensor, "K 3"]  # rotation vectors in the camera frame, after ``R_cam_subject``
+    translations_m: Float[Tensor, "K 3"]
 
-    def draft(self, frame: Int[Tensor, "T"]) -> Draft:
+    def pose_shape_at(self, frame: Int[Tensor, "T"]) -> PoseShape:
         """Pose and shape at each frame."""
-        return Draft(self._between(self.angles_rad, frame), self.phenotypes.expand(len(frame), -1))
+        return PoseShape(self._between(self.angles_rad, frame), self.phenotypes.expand(len(frame), -1))
 
-    def at(self, frame: Int[Tensor, "T"]) -> tuple[Float[Tensor, "T V 3"], Float[Tensor, "T J 3"]]:
+    def mesh_at(self, frame: Int[Tensor, "T"]) -> tuple[Float[Tensor, "T V 3"], Float[Tensor, "T J 3"]]:
         """Vertices and joints at each frame, in the camera frame."""
-        vertices_m, joints_m = self.subject.posed(self.draft(frame))
-        R = roma.rotvec_to_rotmat(self._between(self.turns_rad, frame)) @ self.R_cam_subject
-        t_m = self._between(self.places_m, frame)
-        return move(R, t_m, vertices_m), move(R, t_m, joints_m)
+        vertices_m, joints_m = self.subject.pose_mesh(self.pose_shape_at(frame))
+        R = roma.rotvec_to_rotmat(self._between(self.rotvec_rad, frame)) @ self.R_cam_subject
+        t_m = self._between(self.translations_m, frame)
+        return transform_points(R, t_m, vertices_m), transform_points(R, t_m, joints_m)
 
     def _between(self, keys: Float[Tensor, "K D"], frame: Int[Tensor, "T"]) -> Float[Tensor, "T D"]:
-        key = (frame // self.key_every).clamp(max=len(keys) - 2)
-        t = frame / self.key_every - key
+        key = (frame // self.keyframe_interval).clamp(max=len(keys) - 2)
+        t = frame / self.keyframe_interval - key
         return torch.lerp(keys[key], keys[key + 1], _smooth(t)[:, None])
 
 
@@ -62,72 +62,73 @@ class Shot:
 
     motion: Motion
     camera: Camera
-    look: Look
-    surroundings: Surroundings
+    shading: Shading
+    layers: ImageLayers
     stream: tuple[int, int]  # seed and number of the sequence
 
     def frames(self, start: int, count: int) -> LabelledBatch:
         """Frames ``start`` to ``start + count``; their noise is a function of ``start`` as well."""
         frame = torch.arange(start, start + count)
         row = torch.zeros_like(frame)
-        vertices_m, joints_m = self.motion.at(frame)
-        placed = Placed(vertices_m, joints_m, self.camera[row])
-        look, surroundings = take_rows(self.look, row), take_rows(self.surroundings, row)
-        batch = paint(self.motion.subject, self.motion.draft(frame), placed, look, surroundings)
+        vertices_m, joints_m = self.motion.mesh_at(frame)
+        placed = PlacedSubjects(vertices_m, joints_m, self.camera[row])
+        shading, layers = select_samples(self.shading, row), select_samples(self.layers, row)
+        batch = render_scene(self.motion.subject, self.motion.pose_shape_at(frame), placed, shading, layers)
         image = self._picture(batch.rgb, generator_for(*self.stream, _FRAMES, start))
         return replace(batch, image=image, frame=frame)
 
     def _picture(self, images: Float[Tensor, "T 3 H W"], generator: Generator) -> Float[Tensor, "T 3 H W"]:
         """One camera for all frames: its colours and its focus are drawn once, its noise for every frame."""
-        lasting, fleeting = split_sensor(self.motion.subject.setting.sensor)
+        per_video, per_frame = split_sensor(self.motion.subject.domain.sensor)
         developed = [
-            apply_appearance(image[None], lasting, generator_for(*self.stream, _CAMERA, 1)) for image in images
+            apply_appearance(image[None], per_video, generator_for(*self.stream, _CAMERA, 1)) for image in images
         ]
-        return apply_appearance(torch.cat(developed), fleeting, generator)
+        return apply_appearance(torch.cat(developed), per_frame, generator)
 
 
 def split_sensor(sensor: AppearanceConfig) -> tuple[AppearanceConfig, AppearanceConfig]:
     """What a camera does to all frames of a video alike, and what it does to each in a way of its own."""
     own = ("motion_probability", "noise_probability", "jpeg_probability", "erase_probability")
-    lasting = replace(sensor, **dict.fromkeys(own, 0.0))
+    per_video = replace(sensor, **dict.fromkeys(own, 0.0))
     sizes = ("motion_length", "shot_noise", "read_noise", "jpeg_quality", "erase_side")
-    return lasting, replace(OFF, **{name: getattr(sensor, name) for name in own + sizes})
+    return per_video, replace(OFF, **{name: getattr(sensor, name) for name in own + sizes})
 
 
-def draw_shot(subject: Subject, frames: int, size_px: int, stream: tuple[int, int]) -> Shot:
+def sample_shot(subject: Subject, frames: int, size_px: int, stream: tuple[int, int]) -> Shot:
     """Sequence ``stream[1]`` of seed ``stream[0]``, ``frames`` long; whatever of its frames are then asked for."""
     scene = generator_for(*stream, _SCENE)
-    distribution = subject.setting.motion
+    distribution = subject.domain.motion
     motion = _draw_motion(subject, distribution, frames, scene, generator_for(*stream, _MOTION))
-    keys = torch.arange(len(motion.angles_rad)) * motion.key_every
-    _, joints_m = motion.at(keys)
-    whole = replace(subject.setting.viewpoints, fill=(distribution.fill, distribution.fill), offset=0.0)
+    keys = torch.arange(len(motion.angles_rad)) * motion.keyframe_interval
+    _, joints_m = motion.mesh_at(keys)
+    extent_frac = (distribution.joint_extent_frac, distribution.joint_extent_frac)
+    whole = replace(subject.domain.viewpoints, joint_extent_frac=extent_frac, offset_frac=0.0)
     camera = frame_joints(whole, joints_m.flatten(0, 1)[None], size_px, scene)
-    look = Look(subject.coats(1, scene), sample_lighting(subject.setting.lights, 1, scene))
+    shading = Shading(subject.sample_appearance(1, scene), sample_lighting(subject.domain.lights, 1, scene))
     # Two rows, because what stands before the first subject looks like the background of the second.
     first = torch.zeros(2, dtype=torch.long)
-    vertices_m, joints_m = motion.at(first)
-    both = sample_surroundings(subject.setting, Placed(vertices_m, joints_m, camera[first]), size_px, scene)
-    return Shot(motion, camera, look, take_rows(both, first[:1]), stream)
+    vertices_m, joints_m = motion.mesh_at(first)
+    both = sample_image_layers(subject.domain, PlacedSubjects(vertices_m, joints_m, camera[first]), size_px, scene)
+    return Shot(motion, camera, shading, select_samples(both, first[:1]), stream)
 
 
 def _draw_motion(
     subject: Subject, distribution: MotionDistribution, frames: int, scene: Generator, moving: Generator
 ) -> Motion:
-    keys = (frames - 1) // distribution.key_every + 2
-    viewpoints = subject.setting.viewpoints
-    first = subject.draft(1, scene)
+    keys = (frames - 1) // distribution.keyframe_interval + 2
+    viewpoints = subject.domain.viewpoints
+    first = subject.sample_pose_shape(1, scene)
     R_cam_subject = sample_rotations(viewpoints, 1, scene)
     t_m = sample_translations(viewpoints, 1, scene)
-    angles = subject.more_angles(first.phenotypes.expand(keys - 1, -1), moving)
+    angles = subject.sample_angles(first.phenotypes.expand(keys - 1, -1), moving)
     return Motion(
         subject=subject,
-        key_every=distribution.key_every,
+        keyframe_interval=distribution.keyframe_interval,
         phenotypes=first.phenotypes,
         angles_rad=torch.cat([first.angles_rad, angles]),
         R_cam_subject=R_cam_subject,
-        turns_rad=torch.deg2rad(torch.tensor(distribution.turn_deg) * normal(moving, 1.0, keys, 3)),
-        places_m=t_m + t_m[:, 2:] * normal(moving, distribution.sway, keys, 3),
+        rotvec_rad=torch.deg2rad(torch.tensor(distribution.turn_deg) * normal(moving, 1.0, keys, 3)),
+        translations_m=t_m + t_m[:, 2:] * normal(moving, distribution.sway_frac, keys, 3),
     )
 
 

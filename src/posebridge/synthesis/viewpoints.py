@@ -21,10 +21,10 @@ class ViewpointDistribution:
     turn_deg: float = 35.0  # deviation about the forearm or the spine
     tilt_deg: float = 25.0  # deviation towards and away from the camera
     roll_deg: float = 30.0  # deviation in the image plane
-    anywhere_share: float = 0.1  # uniform over all rotations
+    uniform_rotation_share: float = 0.1  # uniform over all rotations
     distance_m: tuple[float, float] = (0.35, 0.9)
-    fill: tuple[float, float] = (0.6, 0.85)  # the joints' extent over the crop's side
-    offset: float = 0.06  # deviation of the joints' centre from the crop's, in sides
+    joint_extent_frac: tuple[float, float] = (0.6, 0.85)  # the joints' extent over the crop's side
+    offset_frac: float = 0.06  # deviation of the joints' centre from the crop's, in sides
 
 
 def sample_rotations(distribution: ViewpointDistribution, count: int, generator: Generator) -> Float[Tensor, "B 3 3"]:
@@ -41,7 +41,7 @@ def sample_rotations(distribution: ViewpointDistribution, count: int, generator:
     roll = normal(generator, distribution.roll_deg, count)
     upright = about(2, roll) @ about(0, tilt) @ torch.tensor(_ACROSS) @ about(1, turn)
     quaternion = torch.nn.functional.normalize(normal(generator, 1.0, count, 4), dim=-1)
-    anywhere = chance(generator, distribution.anywhere_share, count)
+    anywhere = chance(generator, distribution.uniform_rotation_share, count)
     return torch.where(anywhere[:, None, None], roma.unitquat_to_rotmat(quaternion), upright)
 
 
@@ -58,10 +58,10 @@ def frame_joints(
     rays = joints_m[..., :2] / joints_m[..., 2:]
     low, high = rays.amin(1), rays.amax(1)
     count = len(joints_m)
-    fill = uniform(generator, *distribution.fill, count)
+    fill = uniform(generator, *distribution.joint_extent_frac, count)
     focal = size_px * fill / (high - low).amax(-1)
     centre = (low + high) / 2
-    shift = size_px * normal(generator, distribution.offset, count, 2).clamp(-0.12, 0.12)
+    shift = size_px * normal(generator, distribution.offset_frac, count, 2).clamp(-0.12, 0.12)
     K = torch.zeros(count, 3, 3)
     K[:, 0, 0] = K[:, 1, 1] = focal
     K[:, :2, 2] = (size_px - 1) / 2 + shift - focal[:, None] * centre

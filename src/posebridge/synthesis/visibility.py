@@ -10,11 +10,12 @@ def visible_joints(
     uv_px: Float[Tensor, "B J 2"],
     depth_m: Float[Tensor, "B H W"],
     joint_depth_m: Float[Tensor, "J"],
-    covered: Bool[Tensor, "B H W"] | None = None,
+    occluder_mask: Bool[Tensor, "B H W"] | None = None,
 ) -> Bool[Tensor, "B J"]:
     """Joints at most ``joint_depth_m`` below the surface that is seen at their pixel, where nothing covers it.
 
-    ``depth_m`` is that of the nearest surface, 0 where there is none; ``covered`` where something stands before all.
+    ``depth_m`` is that of the nearest surface, 0 where there is none; ``occluder_mask`` is true
+    where an occluder covers the scene.
     """
     height, width = depth_m.shape[1:]
     inside = ((uv_px > -0.5) & (uv_px < uv_px.new_tensor([width - 0.5, height - 0.5]))).all(-1)
@@ -23,4 +24,4 @@ def visible_joints(
     sample = torch.arange(len(uv_px), device=uv_px.device)[:, None]
     surface_m = depth_m[sample, row, column]
     seen = inside & ~((surface_m > 0) & (joints_m[..., 2] - surface_m > joint_depth_m))
-    return seen if covered is None else seen & ~covered[sample, row, column]
+    return seen if occluder_mask is None else seen & ~occluder_mask[sample, row, column]

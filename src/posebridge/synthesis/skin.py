@@ -25,7 +25,7 @@ _WAVES = 10  # plane waves in a skin texture
 
 
 @dataclass(frozen=True)
-class AppearanceDistribution:
+class SkinDistribution:
     """Ranges of what is drawn for each hand."""
 
     tone: tuple[float, float] = (0.0, 1.0)  # from the lightest to the darkest skin
@@ -71,7 +71,7 @@ class Skin:
         return torch.where(arm > each(self.sleeve_from), cloth, colour).clamp(0.005, 0.95)
 
 
-def sample_skins(distribution: AppearanceDistribution, count: int, generator: Generator) -> Skin:
+def sample_skins(distribution: SkinDistribution, count: int, generator: Generator) -> Skin:
     """Draw ``count`` skins and sleeves."""
     anchors = srgb_to_linear(torch.tensor(_SKIN_SRGB))
     t = uniform(generator, *distribution.tone, count) * (len(anchors) - 1)

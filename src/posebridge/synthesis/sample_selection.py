@@ -9,12 +9,12 @@ from torch import Tensor
 DrawnT = TypeVar("DrawnT")
 
 
-def take_rows(drawn: DrawnT, index: Int[Tensor, "n"]) -> DrawnT:
+def select_samples(drawn: DrawnT, index: Int[Tensor, "n"]) -> DrawnT:
     """The samples at the given positions, of a tensor (B, ...) or of a dataclass of such tensors, however nested."""
     value: Any = drawn
     if isinstance(value, Tensor):
         value = value.index_select(0, index)
     elif is_dataclass(value) and not isinstance(value, type):
-        rows: Any = {f.name: take_rows(getattr(value, f.name), index) for f in fields(value)}
+        rows: Any = {f.name: select_samples(getattr(value, f.name), index) for f in fields(value)}
         value = replace(value, **rows)
     return cast(DrawnT, value)

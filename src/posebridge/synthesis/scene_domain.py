@@ -50,15 +50,15 @@ class ShapeDistribution:
 
 
 @dataclass(frozen=True)
-class Occluders:
+class OccluderDistribution:
     """Things held before the subject: a share of samples gets one patch of clutter over a part of it."""
 
     share: float = 0.0
-    size: tuple[float, float] = (0.1, 0.3)  # of the crop's side
+    size_frac: tuple[float, float] = (0.1, 0.3)  # of the crop's side
 
 
 @dataclass(frozen=True)
-class Setting:
+class SceneDomain:
     """What domains of hands and of bodies have in common."""
 
     name: str
@@ -66,7 +66,7 @@ class Setting:
     viewpoints: ViewpointDistribution = field(default_factory=ViewpointDistribution)
     lights: LightDistribution = field(default_factory=LightDistribution)
     backgrounds: BackgroundDistribution = field(default_factory=BackgroundDistribution)
-    occluders: Occluders = field(default_factory=Occluders)
+    occluders: OccluderDistribution = field(default_factory=OccluderDistribution)
     sensor: AppearanceConfig = CLEAN_SENSOR
     motion: MotionDistribution = field(default_factory=MotionDistribution)
 

@@ -20,6 +20,7 @@ from data.rendered_depth import hands, write_archive
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.depth_target import DepthTargetConfig
 from posebridge.data.target import TargetConfig
+from posebridge.methods.geometric_reconstruction import integrated_labels
 from posebridge.recipes import adapt_depth, depth_fusion, depth_transfers
 from posebridge.recipes.adapt import AdaptConfig, run_adapt
 from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
@@ -27,7 +28,6 @@ from posebridge.recipes.depth_fusion import SMALL, DepthFusionConfig, run_depth_
 from posebridge.recipes.depth_transfers import DepthTransferConfig, run_depth_transfer
 from posebridge.recipes.synthshift import SynthShiftConfig, run_synthshift
 from posebridge.recipes.transfer_run import run_transfer
-from posebridge.training import integrated_labels
 from recipes import test_depth_transfers
 from recipes.small_depth import quick
 from recipes.small_runs import ONE_CPU, shrink, write_target

@@ -1,9 +1,10 @@
 # Two commands do everything: `make demo` and `make test`. Each builds .venv first if it isn't there.
+# `make check` runs the linters, `make docs` builds the documentation site into site/.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check
+.PHONY: setup demo test check docs
 
 setup: $(VENV)/.installed
 
@@ -26,3 +27,10 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+docs: setup $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@

@@ -40,8 +40,8 @@ class Folders(NamedTuple):
 
 def write_sets(root: Path) -> dict[str, Folders]:
     """Every dataset, and the two folders of each transfer."""
-    for write in (_write_rhd, _write_h3d, _write_mvhand, _write_surreal, _write_human36m, _write_threedpw):
-        write(root / write.__name__.removeprefix("_write_"))
+    for write in (write_rhd, write_h3d, _write_mvhand, _write_surreal, _write_human36m, _write_threedpw):
+        write(root / write.__name__.rpartition("_")[2])
     return {
         name: Folders(*(root / side for side in sides))
         for name, sides in {
@@ -111,7 +111,7 @@ def _draw(file: Path, uv_px: np.ndarray, width: int, height: int) -> None:
     Image.fromarray(image).save(file)
 
 
-def _write_rhd(root: Path) -> None:
+def write_rhd(root: Path) -> None:
     for split, count in (("training", 6), ("evaluation", 1)):
         annotations = {}
         for i in range(count):
@@ -121,7 +121,7 @@ def _write_rhd(root: Path) -> None:
             pickle.dump(annotations, file, protocol=2)
 
 
-def _write_h3d(root: Path) -> None:
+def write_h3d(root: Path) -> None:
     K, samples = np.array([[900.0, 0, 130], [0, 880, 120], [0, 0, 1]]), []
     for i in range(2 * FRAMES):
         joints = ordered(hand_mm(i), HAND21.joints)

@@ -1,0 +1,168 @@
+"""Tiny runs of every method and recipe with fixed seeds, and checksums of the weights that they leave.
+
+``PYTHONPATH=src:tests python tests/recipes/pinned_runs.py`` writes the reference anew.
+"""
+
+import json
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from data.filmed import film
+from data.on_disk import write_pictures
+from data.rendered_depth import hands, write_archive
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.depth_target import DepthTargetConfig
+from posebridge.data.target import TargetConfig
+from posebridge.methods.geometric_reconstruction import integrated_labels
+from posebridge.recipes import adapt_depth, depth_fusion, depth_transfers
+from posebridge.recipes.adapt import AdaptConfig, run_adapt
+from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
+from posebridge.recipes.depth_fusion import SMALL, DepthFusionConfig, run_depth_fusion
+from posebridge.recipes.depth_transfers import DepthTransferConfig, run_depth_transfer
+from posebridge.recipes.synthshift import SynthShiftConfig, run_synthshift
+from posebridge.recipes.transfer_run import run_transfer
+from recipes import test_depth_transfers
+from recipes.small_depth import quick
+from recipes.small_runs import ONE_CPU, shrink, write_target
+from recipes.transfer_sets import Folders, config_of, tiny, write_h3d, write_rhd
+
+REFERENCE = Path(__file__).with_name("reference_weights.json")
+Checksums = dict[str, list[float]]  # by stage, and of the predictions: sum of |w|, sum of w cos(i)
+
+
+def _synthshift(track: str, method: str, footage: str) -> Callable[[Path], None]:
+    def run(folder: Path) -> None:
+        bounds = folder.parent / f"bounds-{track}"
+        run_synthshift(SynthShiftConfig(track, method, footage=footage, bounds=bounds), folder, ONE_CPU)
+
+    return run
+
+
+def _adapt_images(folder: Path) -> None:
+    target = TargetConfig(write_target(folder.parent / "images").images)
+    run_adapt(AdaptConfig("mean-teacher", target, domain="studio"), folder, ONE_CPU)
+
+
+def _adapt_video(folder: Path) -> None:
+    """From the model of the run on images."""
+    video = folder.parent / "clip.mp4"
+    write_pictures(video, film(0, 16))
+    source = folder.parent / "adapt mean-teacher"
+    config = AdaptConfig("geometric-reconstruction", TargetConfig(video), source=source, domain="studio", stride=(4, 8))
+    run_adapt(config, folder, ONE_CPU)
+
+
+def _adapt_depth(folder: Path) -> None:
+    file = write_archive(folder.parent / "depth.npz", hands(2))
+    run_adapt_depth(AdaptDepthConfig(DepthTargetConfig(file), domain="studio"), folder, ONE_CPU)
+
+
+def _depth_fusion(folder: Path) -> None:
+    run_depth_fusion(DepthFusionConfig(), folder, ONE_CPU)
+
+
+def _depth_transfer(folder: Path) -> None:
+    root = test_depth_transfers.write("renders-to-icvl", folder.parent / "icvl")
+    run_depth_transfer(DepthTransferConfig("renders-to-icvl", root), folder, ONE_CPU)
+
+
+def _transfer(folder: Path) -> None:
+    sets = {"rhd-to-h3d": Folders(folder.parent / "rhd", folder.parent / "h3d")}
+    write_rhd(sets["rhd-to-h3d"].source)
+    write_h3d(sets["rhd-to-h3d"].target)
+    config = config_of(sets, "rhd-to-h3d", "geometric-reconstruction")
+    run_transfer(tiny("rhd-to-h3d"), config, folder, ONE_CPU)
+
+
+GROUPS: dict[str, dict[str, Callable[[Path], None]]] = {
+    "synthshift": {
+        "hand-rgb mean-teacher": _synthshift("hand-rgb", "mean_teacher", "stills"),
+        "hand-rgb integrated-pseudo-labels": _synthshift("hand-rgb", "integrated_pseudo_labels", "videos"),
+        "hand-rgb geometric-reconstruction": _synthshift("hand-rgb", "geometric_reconstruction", "videos"),
+        "body-rgb mean-teacher": _synthshift("body-rgb", "mean_teacher", "stills"),
+        "hand-depth mean-teacher": _synthshift("hand-depth", "mean_teacher", "stills"),
+    },
+    "adapt": {
+        "adapt mean-teacher": _adapt_images,
+        "adapt geometric-reconstruction": _adapt_video,
+        "rhd-to-h3d geometric-reconstruction": _transfer,
+    },
+    "depth": {
+        "adapt multi-view-fusion": _adapt_depth,
+        "synthshift multi-view-fusion": _depth_fusion,
+        "renders-to-icvl multi-view-fusion": _depth_transfer,
+    },
+}
+
+
+def train(group: str, folder: Path) -> dict[str, Checksums]:
+    """The checksums of every run of a group, and of the source models and upper bounds that SynthShift's runs share."""
+    folder.mkdir(exist_ok=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        for module in (adapt_depth, depth_fusion, depth_transfers):
+            patch.setattr(module, "SIZES", {"small": quick(SMALL)})
+        patch.setattr(integrated_labels, "_SOURCE_BATCHES", 1)  # of which limits of joint angles are taken
+        patch.setattr(integrated_labels, "_SOURCE_BATCH", 8)
+        for name, run in GROUPS[group].items():
+            run(folder / name)
+    torch.set_num_threads(threads)
+    shared = sorted(path.name for path in folder.glob("bounds-*"))
+    return {name: checksums(folder / name) for name in (*GROUPS[group], *shared)}
+
+
+def checksums(run: Path) -> Checksums:
+    """By stage, without its number, and of ``predictions.npz`` where there is one.
+
+    Of a stage: the weights that it keeps, the terms of its steps, and the scores of its candidates.
+    """
+    sums: Checksums = {}
+    for stage in run.glob("stages/*"):
+        name = stage.name.split("-", 1)[1]
+        sums[f"{name} weights"] = _of_weights(stage / "result.safetensors")
+        sums[f"{name} terms"] = _sums(np.loadtxt(stage / "metrics.csv", delimiter=",", skiprows=1)[:, 1:].sum(1))
+        candidates = json.loads((stage / "stage.json").read_text())["candidates"]
+        if candidates:
+            sums[f"{name} candidates"] = _sums(np.array([candidate["score"] for candidate in candidates]))
+    assert sums, f"{run} has no stage"
+    if (run / "predictions.npz").exists():
+        uv_px = KeypointSet.load(run / "predictions.npz").uv_px
+        assert uv_px is not None
+        sums["predictions"] = _sums(uv_px)
+    return dict(sorted(sums.items()))
+
+
+def _of_weights(file: Path) -> list[float]:
+    """Summed over tensors, each with indices of its own, so that names and their order don't count."""
+    tensors = [_sums(tensor.double().numpy()) for tensor in load_file(file).values()]
+    return np.sort(np.array(tensors), axis=0).sum(0).tolist()
+
+
+def _sums(values: np.ndarray) -> list[float]:
+    flat = values.astype(np.float64).ravel()
+    return [float(np.abs(flat).sum()), float((flat * np.cos(np.arange(flat.size))).sum())]
+
+
+def machine() -> str:
+    """What the last digits depend on: the processor and the version of torch."""
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return f"{models[0].split(': ')[-1] if models else platform.machine()}, torch {torch.__version__}"
+
+
+def _write_reference() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {group: train(group, Path(folder) / group) for group in GROUPS}
+    REFERENCE.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    _write_reference()

@@ -108,7 +108,7 @@ def test_a_right_student_has_nothing_to_learn():
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_one_threshold_keeps_a_share_of_the_whole_batch(share):
     stage = with_trainer(adaptation_stage(context(), kept_share=share, teacher_views=1, **PLAINLY))
-    pseudo = stage.labeller.teach(stage.teacher, batches()["target"], batches()["source"].rgb, generator_for(0, 0))
+    pseudo = stage.labeller.label(stage.teacher, batches()["target"], batches()["source"].rgb, generator_for(0, 0))
     assert pseudo.kept.sum() == share * 24
     if share < 1:
         assert pseudo.confidence[pseudo.kept].min() > pseudo.confidence[~pseudo.kept].max()

@@ -7,19 +7,19 @@ import numpy as np
 from posebridge.contracts.record import (
     Candidate,
     CheckpointChoice,
-    ConfidentJoints,
-    DepthFit,
-    DepthHandPicture,
     GalleryFrame,
     Provenance,
-    PseudoLabels,
     PublishedRow,
     Record,
-    Redrawing,
     Score,
     Skipped,
 )
+from posebridge.contracts.section import Picture, PictureRow
+from posebridge.methods.geometric_reconstruction.reconstruction_section import ReconstructedPair, reconstructed_frames
+from posebridge.methods.geometric_reconstruction.trusted_joints_section import trusted_joints
+from posebridge.methods.multi_view_fusion.explained_depth_section import DepthFit, explained_depth
 from posebridge.skeletons.hand import HAND21
+from posebridge.training.pseudo_label_section import pseudo_label_sections
 
 THRESHOLDS = np.linspace(0, 0.2, 41)
 
@@ -119,6 +119,12 @@ def published() -> tuple[PublishedRow, ...]:
     )
 
 
+def candidates(with_truth: bool) -> list[dict[str, float]]:
+    """Checkpoints of a stage with coverage of pseudo-labels, and their precision with truth."""
+    precision = [{"precision": 0.62 + 0.2 * step / 2000} if with_truth else {} for step in range(0, 2001, 200)]
+    return [{"step": 200 * i, "coverage": 0.5 + 0.02 * i, **measured} for i, measured in enumerate(precision)]
+
+
 def synthetic_record(with_truth: bool = True) -> Record:
     """A run on 291 frames; without truth it has no score, no precision, no oracle and no ranked frames."""
     rng = np.random.default_rng(0)
@@ -148,10 +154,6 @@ def synthetic_record(with_truth: bool = True) -> Record:
                 "learning rate": tuple((s, 1e-4 * (1 - s / 2000)) for s in steps),
             },
         },
-        pseudo_labels=tuple(
-            PseudoLabels(s, 0.5 + 0.2 * s / 2000, 0.62 + 0.2 * s / 2000 if with_truth else None)
-            for s in range(0, 2001, 200)
-        ),
         gallery=tuple(frame(kind, 40 * i + len(kind), error, rng) for kind, error in kinds for i in range(4)),
         provenance=Provenance(
             command="posebridge adapt mean-teacher --target frames --hand left --out runs/living-room",
@@ -164,6 +166,7 @@ def synthetic_record(with_truth: bool = True) -> Record:
         skipped=(Skipped("frames/0031.jpg", "cut off after 1204 bytes"), Skipped("frames/notes.jpg", "not an image")),
         notes=("Trained on two CPU cores.",),
         published=published(),
+        sections=pseudo_label_sections(candidates(with_truth)),
     )
 
 
@@ -186,9 +189,9 @@ def hand_regions(uv: np.ndarray, side: int, grid: int) -> np.ndarray:
     return np.round(255 * masks / masks.sum(0)).astype(np.uint8)
 
 
-def redrawing(
+def reconstructed_pair(
     index: int, side: int = 128, angle: float = 0.0, shift: tuple[float, float] = (0.0, 0.0), with_truth: bool = True
-) -> Redrawing:
+) -> ReconstructedPair:
     """A base frame whose content is turned and shifted as a whole: the field that undoes it is known everywhere."""
     rng = np.random.default_rng(index)
     base = frame("median", 2 * index, 3.0, rng, side)
@@ -202,14 +205,14 @@ def redrawing(
     uv_truth = turned(base.uv_truth, side, angle, shift)
     uv_before = uv_truth + rng.normal(0, 0.2, (21, 2))
     uv_before[4::4] += rng.normal(0, 0.06 * side, (5, 2))
-    redrawn = driving.copy()
-    redrawn[side // 4 : side // 2, side // 3 : side // 2] = 90
-    return Redrawing(
+    reconstruction = driving.copy()
+    reconstruction[side // 4 : side // 2, side // 3 : side // 2] = 90
+    return ReconstructedPair(
         base_key=base.key,
         driving_key=f"video_07_{2 * index + 9:05d}",
         base=base.image,
         driving=driving,
-        redrawn=redrawn,
+        reconstruction=reconstruction,
         regions=hand_regions(uv_truth, side, grid),
         displacement_px=(turned(cells - np.array(shift), side, -angle, (0, 0)) - cells).astype(np.float32),
         inpainting=np.where(inside, 240, 30).astype(np.uint8),
@@ -224,44 +227,44 @@ def depth_record() -> Record:
     """A run on depth, without labels of the target."""
     rng = np.random.default_rng(4)
 
-    def picture(index: int, before_mm: float, after_mm: float) -> DepthHandPicture:
-        strips = (rng.integers(0, 255, (32, 96, 3), dtype=np.uint8) for _ in range(2))
-        return DepthHandPicture(f"frame-{index}", *strips, before_mm, after_mm)
+    def row(index: int, *captions: str) -> PictureRow:
+        strips = [rng.integers(0, 255, (32, 96, 3), dtype=np.uint8) for _ in captions]
+        return PictureRow(f"frame-{index}", tuple(map(Picture, strips, captions)))
 
+    fits = {"source_only": DepthFit(0.412, 11.25, 30.5, 24.0), "adapted": DepthFit(0.733, 4.5, 9.75, 8.0)}
+    rows = (
+        row(0, "before adaptation, 12.0 mm", "after adaptation, 4.0 mm"),
+        row(1, "before adaptation, no overlap", "after adaptation, 5.5 mm"),
+    )
+    record = synthetic_record(False)
     return dataclasses.replace(
-        synthetic_record(False),
-        method="multi-view-fusion",
-        depth_fits={
-            "source_only": DepthFit(19, 11.25, 30.5, 0.412, 24.0),
-            "adapted": DepthFit(19, 4.5, 9.75, 0.733, 8.0),
-        },
-        depth_hands=(picture(0, 12.0, 4.0), picture(1, float("nan"), 5.5)),
+        record, method="multi-view-fusion", sections=(explained_depth(fits, 19, rows), *record.sections)
     )
 
 
 def reconstructed_record(with_truth: bool = True) -> Record:
-    """The same run by a method that redraws frames, with all that it leaves beside."""
+    """The same run by a method that reconstructs frames, with all of its sections."""
     record = synthetic_record(with_truth)
-    history = tuple(
-        dataclasses.replace(
-            point,
-            ever_right=0.72 - 0.5 * float(np.exp(-point.step / 500)) if with_truth else None,
-            overlap=0.4 + 0.4 * point.step / 2000,
-            wrong_again=0.27 if with_truth and point.step else None,
+    history = [
+        {
+            **point,
+            "overlap": 0.4 + 0.4 * point["step"] / 2000,
+            **({"ever_right": 0.72 - 0.5 * float(np.exp(-point["step"] / 500))} if with_truth else {}),
+            **({"wrong_again": 0.27} if with_truth and point["step"] else {}),
+        }
+        for point in candidates(with_truth)
+    ]
+    pairs = (
+        reconstructed_pair(0, shift=(-9.0, 0.0), with_truth=with_truth),
+        reconstructed_pair(1, angle=0.3, with_truth=with_truth),
+    )
+    sections = [reconstructed_frames(pairs, HAND21.joints, HAND21.bones)]
+    if with_truth:
+        sections.append(
+            trusted_joints(
+                {"MCP": 812, "PIP": 640, "DIP": 411, "Fin": 0},
+                {"MCP": 0.91, "PIP": 0.78, "DIP": 0.65, "Fin": float("nan")},
+                {"MCP": 0.89, "PIP": 0.80, "DIP": 0.81, "Fin": float("nan")},
+            )
         )
-        for point in record.pseudo_labels
-    )
-    confident = ConfidentJoints(
-        count={"MCP": 812, "PIP": 640, "DIP": 411, "Fin": 0},
-        before={"MCP": 0.91, "PIP": 0.78, "DIP": 0.65, "Fin": float("nan")},
-        after={"MCP": 0.89, "PIP": 0.80, "DIP": 0.81, "Fin": float("nan")},
-    )
-    return dataclasses.replace(
-        record,
-        pseudo_labels=history,
-        redrawings=(
-            redrawing(0, shift=(-9.0, 0.0), with_truth=with_truth),
-            redrawing(1, angle=0.3, with_truth=with_truth),
-        ),
-        confident=confident if with_truth else None,
-    )
+    return dataclasses.replace(record, sections=(*sections, *pseudo_label_sections(history)))

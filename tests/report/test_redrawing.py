@@ -8,11 +8,11 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from posebridge.report.fields import FULL_DIFFERENCE, difference, longest_way_px, region_colours, way_colours, wheel
+from posebridge.report.redrawing import RedrawnPair, redrawn_frames
 
 from posebridge.contracts.record import Redrawing
-from posebridge.report.fields import FULL_DIFFERENCE, difference, longest_way_px, region_colours, way_colours, wheel
 from posebridge.report.page import render_report
-from posebridge.report.redrawing import RedrawnPair, redrawn_frames
 from posebridge.skeletons.hand import HAND21
 from report.synthetic_record import reconstructed_record, redrawing, synthetic_record
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there at all."""
+"""Writing of files whole or not at all."""
 
 import contextlib
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from posebridge.errors import InputError
 
-# What numpy and zipfile raise for an archive of arrays that is damaged, cut off, or something else.
+# The errors of numpy and zipfile for an archive of arrays that is damaged, cut off, or of another format.
 BROKEN_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file beside its place, then move it there, so that a kill or a full disk leaves the old one whole.
+    """Write a file under a temporary name, then rename it, so that a kill or a full disk leaves the old file whole.
 
-    Creates the folder if need be. Raises ``InputError`` where that fails: unwritable folder, full disk.
+    Creates the folder if it is missing. Raises ``InputError`` for an unwritable folder or a full disk.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

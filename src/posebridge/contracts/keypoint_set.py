@@ -1,4 +1,4 @@
-"""Keypoints of many frames, as they lie on disk: ``predictions.npz`` and ``labels.npz``."""
+"""Keypoints of many frames and their files, ``predictions.npz`` and ``labels.npz``."""
 
 import io
 from dataclasses import dataclass, fields, replace
@@ -14,14 +14,14 @@ _JOINTS_OF = {"uv_px": 2, "xyz_mm": 3, "uvd": 3}  # coordinates of each kind of 
 
 @dataclass(frozen=True)
 class KeypointSet:
-    """N frames of J joints; at least one of ``uv_px``, ``xyz_mm`` and ``uvd`` is there.
+    """N frames of J joints, with at least one of ``uv_px``, ``xyz_mm`` and ``uvd``.
 
-    A coordinate that isn't finite means that the joint is missing, as ``valid`` = False does.
+    A joint is missing where a coordinate isn't finite or ``valid`` is False.
     """
 
-    key: np.ndarray  # (N,) names of the frames, each once
-    joint_names: tuple[str, ...] | None = None  # None where the file names no joints: they go by position
-    uv_px: np.ndarray | None = None  # (N, J, 2) pixels of the file as it lies on disk
+    key: np.ndarray  # (N,) unique names of the frames
+    joint_names: tuple[str, ...] | None = None  # None: the file names no joints, which go by position
+    uv_px: np.ndarray | None = None  # (N, J, 2) pixels of the image file
     xyz_mm: np.ndarray | None = None  # (N, J, 3) camera frame, or relative to the root
     uvd: np.ndarray | None = None  # (N, J, 3) u px, v px, depth along z in mm
     confidence: np.ndarray | None = None  # (N, J) in [0, 1]
@@ -33,33 +33,33 @@ class KeypointSet:
 
     @property
     def n_joints(self) -> int:
-        """How many joints each frame has."""
+        """The number of joints J."""
         return next(array.shape[1] for name in _JOINTS_OF if (array := getattr(self, name)) is not None)
 
     def present(self, name: str) -> np.ndarray:
-        """(N, J) bool: which joints of the array ``name`` (uv_px, xyz_mm or uvd) are there."""
+        """(N, J) bool: which joints of the array ``name`` (uv_px, xyz_mm or uvd) are present."""
         present = np.isfinite(getattr(self, name)).all(-1)
         return present if self.valid is None else present & self.valid
 
     def take(self, frames: np.ndarray, joints: np.ndarray) -> "KeypointSet":
-        """The chosen frames and joints, by index, in the order asked for."""
+        """The frames and joints with the given indices, in that order."""
         per_joint = ("uv_px", "xyz_mm", "uvd", "confidence", "valid")
-        cut = {name: array[frames][:, joints] for name in per_joint if (array := getattr(self, name)) is not None}
+        taken = {name: array[frames][:, joints] for name in per_joint if (array := getattr(self, name)) is not None}
         names = None if self.joint_names is None else tuple(self.joint_names[j] for j in joints)
         K = None if self.K is None else self.K[frames]
-        return replace(self, key=self.key[frames], joint_names=names, K=K, **cut)
+        return replace(self, key=self.key[frames], joint_names=names, K=K, **taken)
 
     @classmethod
     def load(cls, path: Path | str) -> "KeypointSet":
         """Read an npz file; runs nothing that is in it.
 
-        Raises ``InputError`` for a file that is missing, unreadable or holds something else than keypoints.
+        Raises ``InputError`` for a file that is missing, unreadable or holds no keypoints.
         """
         path = Path(path)
         return _checked(_read(path), path)
 
     def save(self, path: Path | str) -> None:
-        """Write an npz file, whole or not at all. Raises ``InputError`` where the folder or the disk refuses."""
+        """Write an npz file, whole or not at all. Raises ``InputError`` for an unwritable folder or a full disk."""
         arrays = {f.name: np.asarray(value) for f in fields(self) if (value := getattr(self, f.name)) is not None}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -67,10 +67,10 @@ class KeypointSet:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an npz file that we know."""
+    """The arrays of an npz file that are fields of ``KeypointSet``."""
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise InputError(f"{path} {what}: give an .npz file with key and uv_px, xyz_mm or uvd")
+        defect = "is a folder" if path.is_dir() else "does not exist"
+        raise InputError(f"{path} {defect}: give an .npz file with key and uv_px, xyz_mm or uvd")
     try:
         archive = np.load(path, allow_pickle=False)
         if isinstance(archive, np.ndarray):
@@ -84,12 +84,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _checked(arrays: dict[str, np.ndarray], path: Path) -> KeypointSet:
-    """The arrays as a ``KeypointSet``, or one line about what is wrong with them."""
+    """The arrays as a ``KeypointSet``. Raises ``InputError`` for missing arrays and for wrong shapes or types."""
     if "key" not in arrays:
-        raise InputError(f"{path} has no key: expected key (N,), the name of every frame")
+        raise InputError(f"{path} has no key: expected key (N,), the names of the frames")
     key = _strings(arrays["key"], "key", path)
     if len(key) == 0:
-        raise InputError(f"{path} holds no frame: its key is empty")
+        raise InputError(f"{path} holds no frames: its key is empty")
     kinds = [name for name in _JOINTS_OF if name in arrays]
     if not kinds:
         raise InputError(f"{path} has no joints: expected uv_px (N, J, 2), xyz_mm (N, J, 3) or uvd (N, J, 3)")
@@ -113,7 +113,7 @@ def _checked(arrays: dict[str, np.ndarray], path: Path) -> KeypointSet:
 
 
 def _expect(array: np.ndarray, name: str, shape: tuple[int, ...], path: Path) -> None:
-    """Raise ``InputError`` unless the array holds numbers in this shape."""
+    """Raise ``InputError`` unless the array holds numbers and has this shape."""
     if array.dtype.kind not in "fiub":
         raise InputError(f"{path}: {name} holds {array.dtype}, expected numbers")
     if array.shape != shape:
@@ -121,7 +121,7 @@ def _expect(array: np.ndarray, name: str, shape: tuple[int, ...], path: Path) ->
 
 
 def _strings(array: np.ndarray, name: str, path: Path) -> np.ndarray:
-    """A list of different names; whole numbers and bytes become text."""
+    """An array of unique names; integers and bytes become text."""
     if array.ndim != 1 or array.dtype.kind not in "USiu":
         raise InputError(f"{path}: {name} is {array.dtype} of shape {array.shape}, expected a list of names")
     try:

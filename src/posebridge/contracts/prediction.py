@@ -1,4 +1,4 @@
-"""What a predictor gives back for a batch."""
+"""The output of a predictor."""
 
 from dataclasses import dataclass
 

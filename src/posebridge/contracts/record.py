@@ -1,4 +1,4 @@
-"""The numbers and pictures that a run leaves behind: all that the report reads. Free of torch."""
+"""The record of a run: its scores, curves, pictures and sections, and all that the report reads. Free of torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,43 +6,45 @@ from typing import Any, Literal
 
 import numpy as np
 
+from posebridge.contracts.section import Section, check_image
+
 Role = Literal["source_only", "adapted", "supervised_target"]
-Metric = Literal["pck_005", "mean_error_mm"]  # the number of a run's headline
+Metric = Literal["pck_005", "mean_error_mm"]  # by which the gap is measured
 HIGHER_IS_BETTER: Mapping[Metric, bool] = {"pck_005": True, "mean_error_mm": False}
 ROLES: tuple[Role, ...] = ("source_only", "adapted", "supervised_target")
-Supervision = Literal["source only", "unlabelled target", "target labels"]  # what a published method learnt from
+Supervision = Literal["source only", "unlabelled target", "target labels"]  # what a published method was trained on
 
 
 @dataclass(frozen=True)
 class Score:
-    """How one model did on labelled frames. Shares are in [0, 1]; a number without any valid joint is NaN."""
+    """The accuracy of one model on labelled frames. Shares are in [0, 1]; a number without any valid joint is NaN."""
 
     n_frames: int
     joint_names: tuple[str, ...]
-    image_side_px: float  # what the fractions below are fractions of
-    pck_005: float  # share of joints closer than 0.05 of the image side
+    image_side_px: float  # the unit of the thresholds below
+    pck_005: float  # share of joints with an error below 0.05 of the image side
     mean_error_px: float
     auc: float  # area under the PCK curve over the whole range of its thresholds
-    pck_thresholds: tuple[float, ...]  # fractions of the image side, rising
+    pck_thresholds: tuple[float, ...]  # in image sides, rising
     pck_curve: tuple[float, ...]
     per_joint_pck: tuple[float, ...]  # at 0.05, in the order of joint_names
     per_joint_error_px: tuple[float, ...]
     per_group_pck: Mapping[str, float] = field(default_factory=dict)  # at 0.05
-    alignment: str = "none"  # what was done to the joints in space before the three numbers below
-    mean_error_mm: float | None = None  # None where prediction or truth has no joints in space
+    alignment: str = "none"  # applied to 3D joints before the three errors below
+    mean_error_mm: float | None = None  # None where prediction or truth has no 3D joints
     median_error_mm: float | None = None
-    pa_mean_error_mm: float | None = None  # after a similarity alignment of every frame
+    pa_mean_error_mm: float | None = None  # after a similarity alignment (Procrustes) of every frame
     success_rates: Mapping[str, float] = field(default_factory=dict)  # mm -> share of frames whose worst joint is below
 
     def number(self, metric: Metric) -> float:
-        """The number of a metric; NaN where it could not be measured."""
+        """The value of a metric; NaN where it wasn't measured."""
         value = getattr(self, metric)
         return float("nan") if value is None else value
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A checkpoint that could have been chosen, with the number by which the choice was made."""
+    """A checkpoint to choose from, with its label-free score."""
 
     step: int
     score: float
@@ -50,112 +52,29 @@ class Candidate:
 
 @dataclass(frozen=True)
 class CheckpointChoice:
-    """Which checkpoint was kept, and why. ``oracle`` is for comparison only and never took part."""
+    """Which checkpoint was kept, by which criterion. ``oracle`` is for comparison and has no part in the choice."""
 
-    criterion: str  # in words, one sentence
+    criterion: str  # one sentence
     step: int
     candidates: tuple[Candidate, ...] = ()
     higher_is_better: bool = True
-    oracle: Candidate | None = None  # the step that the target's labels would have chosen, with its PCK@0.05
-    oracle_at_choice: float | None = None  # PCK@0.05 of the step that was chosen
-
-
-@dataclass(frozen=True)
-class PseudoLabels:
-    """Pseudo-labels at one step of training; shares in [0, 1]."""
-
-    step: int
-    coverage: float  # share of target joints that got one
-    precision: float | None = None  # share of those within 0.05 of the image side; None without truth
-    ever_right: float | None = None  # share of target joints given a right one at least once so far; None without truth
-    overlap: float | None = None  # of the joints trusted by heat map or by anatomy, share trusted by both
-    wrong_again: float | None = None  # wrong ones of this checkpoint and the one before: intersection over union
-
-
-@dataclass(frozen=True)
-class ConfidentJoints:
-    """Joints whose pseudo-labels were trusted before reconstruction took part: share within 0.05 then, and at the end.
-
-    Table 3 (c) of Lin et al., NeurIPS 2023. A share of no joint is NaN.
-    """
-
-    count: Mapping[str, int]  # by group of joints
-    before: Mapping[str, float]
-    after: Mapping[str, float]
-
-    def __post_init__(self):
-        if not self.count.keys() == self.before.keys() == self.after.keys():
-            raise ValueError("confident joints are counted and scored by different groups")
+    oracle: Candidate | None = None  # the best step by labels of the target, with its PCK@0.05
+    oracle_at_choice: float | None = None  # PCK@0.05 of the chosen step
 
 
 @dataclass(frozen=True)
 class GalleryFrame:
-    """A frame to look at."""
+    """A frame with its predicted joints."""
 
     key: str
-    kind: Literal["best", "median", "worst", "sample"]  # sample where there is no truth to rank by
+    kind: Literal["best", "median", "worst", "sample"]  # by error; sample where there are no labels
     image: np.ndarray  # (H, W, 3) uint8 RGB
     uv_pred: np.ndarray  # (J, 2) pixels of this image; NaN where a joint is missing
     uv_truth: np.ndarray | None = None  # (J, 2)
     error_px: float | None = None  # mean over the frame's valid joints, in pixels of the scored image
 
-
-@dataclass(frozen=True)
-class Redrawing:
-    """A driving frame of a video, redrawn from a base frame of it through the pose."""
-
-    base_key: str
-    driving_key: str
-    base: np.ndarray  # (H, W, 3) uint8 RGB
-    driving: np.ndarray  # (H, W, 3) uint8
-    redrawn: np.ndarray  # (H, W, 3) uint8
-    regions: np.ndarray  # (J + 1, h, w) uint8: masks of the background and of the J bones, 255 for one
-    displacement_px: np.ndarray  # (h, w, 2) float: from a pixel of the driving frame to its place in the base frame
-    inpainting: np.ndarray  # (h, w) uint8: 255 taken from the base frame, 0 painted anew
-    uv_base: np.ndarray  # (J', 2) predicted joints of the base frame, pixels of the image; NaN where one is missing
-    uv_before: np.ndarray  # (J', 2) of the driving frame, as the network saw them before reconstruction took part
-    uv_after: np.ndarray  # (J', 2) and at the end
-    uv_truth: np.ndarray | None = None
-
     def __post_init__(self):
-        image, grid = self.base.shape, self.inpainting.shape
-        if len(image) != 3 or len(grid) != 2:
-            raise ValueError(f"redrawing of {self.driving_key} has a base {image} and an inpainting map {grid}")
-        expected = {
-            **dict.fromkeys(("base", "driving", "redrawn"), (np.uint8, (*image[:2], 3))),
-            "regions": (np.uint8, (len(self.regions), *grid)),
-            "displacement_px": (np.floating, (*grid, 2)),
-            "inpainting": (np.uint8, grid),
-        }
-        for name, (kind, shape) in expected.items():
-            array = getattr(self, name)
-            if array.shape != shape or not np.issubdtype(array.dtype, kind):
-                raise ValueError(
-                    f"{name} of the redrawing of {self.driving_key} is {array.dtype} {array.shape}, "
-                    f"not {kind.__name__} {shape}"
-                )
-
-
-@dataclass(frozen=True)
-class DepthFit:
-    """How well one model's hands explain the depth of a target, over its frames."""
-
-    frames: int
-    apart_mm: float  # of the mesh along the ray where both are: the median over frames of each one's median
-    worst_apart_mm: float  # nine frames of ten are better
-    explained: float  # share of what was measured in the cube that is within a centimetre of the mesh; the mean
-    of_two_minds_mm: float  # of the joints that the pixels tell from those of the mesh: the median of frames' means
-
-
-@dataclass(frozen=True)
-class DepthHandPicture:
-    """A depth frame with its hand before adaptation and after: depth with joints, mesh, and both from the side."""
-
-    key: str
-    before: np.ndarray  # (H, W, 3) uint8 RGB
-    after: np.ndarray  # (H, W, 3) uint8
-    apart_before_mm: float
-    apart_after_mm: float
+        check_image(self.image, f"gallery frame {self.key}")
 
 
 @dataclass(frozen=True)
@@ -168,7 +87,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the numbers come from."""
+    """The command, seed, configuration and versions behind a record."""
 
     command: str
     seed: int
@@ -180,7 +99,7 @@ class Provenance:
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One method's numbers in one table of a paper, under one protocol, to stand beside a run's own."""
+    """One method's numbers in one table of a paper, under one protocol."""
 
     paper: str  # Lin et al., NeurIPS 2023
     table: str  # Table 1
@@ -188,20 +107,20 @@ class PublishedRow:
     target: str
     metric: str
     unit: str
-    higher_is_better: bool | None  # None for what is neither good nor bad
-    variant: str  # what else the paper tells its columns apart by; often empty
+    higher_is_better: bool | None  # None where neither is better
+    variant: str  # further conditions of the column, such as occlusion; often empty
     split: str
     backbone: str  # empty where the paper names none
     method: str
     supervision: Supervision
-    own: bool  # what the paper proposes
+    own: bool  # True for the method that the paper proposes
     values: Mapping[str, float | None]  # group of joints -> number; None where the paper prints none
-    doubts: tuple[str, ...] = ()  # why a number of this row should be read with care
+    doubts: tuple[str, ...] = ()  # reasons to read a number of this row with care
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a run leaves behind. Written and read by ``contracts.record_file``."""
+    """The record of a run. Written and read by ``contracts.record_file``."""
 
     title: str
     method: str
@@ -212,31 +131,31 @@ class Record:
     scores: Mapping[Role, Score] = field(default_factory=dict)  # any of ROLES may be absent
     curves: Mapping[str, Mapping[str, tuple[tuple[int, float], ...]]] = field(default_factory=dict)
     # stage -> metric -> (step, value), steps rising
-    pseudo_labels: tuple[PseudoLabels, ...] = ()
     gallery: tuple[GalleryFrame, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
-    metric: Metric = "pck_005"  # by which the gap is told
-    published: tuple[PublishedRow, ...] = ()  # of the same target and metric; rows of one table stand together
-    redrawings: tuple[Redrawing, ...] = ()
-    confident: ConfidentJoints | None = None
-    depth_fits: Mapping[Role, DepthFit] = field(default_factory=dict)
-    depth_hands: tuple[DepthHandPicture, ...] = ()
+    metric: Metric = "pck_005"  # by which the gap is measured
+    published: tuple[PublishedRow, ...] = ()  # for the same target; rows of one table are adjacent
+    sections: tuple[Section, ...] = ()  # of the method, in the order of the report
 
     def __post_init__(self):
         joints = range(len(self.joint_names))
         if any(joint not in joints for indices in (*self.bones, *self.groups.values()) for joint in indices):
-            raise ValueError(f"bones or groups speak of joints beyond the {len(joints)} that are named")
+            raise ValueError(f"bones or groups refer to joints beyond the {len(joints)} of joint_names")
         for frame in self.gallery:
             for uv in (frame.uv_pred, frame.uv_truth):
                 if uv is not None and uv.shape != (len(joints), 2):
-                    raise ValueError(f"joints of gallery frame {frame.key} have shape {uv.shape}")
-        for drawn in self.redrawings:
-            if len(drawn.regions) != len(self.bones) + 1:
-                raise ValueError(f"redrawing of {drawn.driving_key} has {len(drawn.regions)} regions")
-            for uv in (drawn.uv_base, drawn.uv_before, drawn.uv_after, drawn.uv_truth):
-                if uv is not None and uv.shape != (len(joints), 2):
-                    raise ValueError(f"joints of the redrawing of {drawn.driving_key} have shape {uv.shape}")
+                    raise ValueError(
+                        f"joints of gallery frame {frame.key} have shape {uv.shape}, expected ({len(joints)}, 2)"
+                    )
+        for section in self.sections:
+            for picture in section.pictures:
+                for pose in picture.poses:
+                    if len(pose.uv_px) != len(joints):
+                        raise ValueError(
+                            f"picture {picture.caption!r} of section {section.title!r} has {len(pose.uv_px)} joints, "
+                            f"expected {len(joints)}"
+                        )
 
     @property
     def gap_closed(self) -> float | None:

@@ -1,51 +1,33 @@
-"""A run's record on disk: ``record.json`` for the numbers, ``record.npz`` for the pictures."""
+"""A run's record on disk: ``record.json`` for numbers and texts, ``record.npz`` for arrays."""
 
-import dataclasses
 import io
 import json
 import math
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from posebridge.contracts.files import BROKEN_ARCHIVE, write_atomically
+from posebridge.contracts.plain import from_plain, to_plain
 from posebridge.contracts.record import Record
 from posebridge.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 JSON_NAME, ARRAYS_NAME = "record.json", "record.npz"
-_FRAME_ARRAYS = ("image", "uv_pred", "uv_truth")
-_REDRAWING_ARRAYS = (
-    *("base", "driving", "redrawn", "regions", "displacement_px", "inpainting"),
-    *("uv_base", "uv_before", "uv_after", "uv_truth"),
-)
-_ARRAYS = {  # what lies in record.npz: field of the record -> (names there are prefix_name_index, arrays of an item)
-    "gallery": ("", _FRAME_ARRAYS),
-    "redrawings": ("redrawing_", _REDRAWING_ARRAYS),
-    "depth_hands": ("depth_hand_", ("before", "after")),
-}
 
 
 def save_record(record: Record, folder: Path) -> None:
     """Write a record into a run's folder, each file whole or not at all.
 
-    Raises ``InputError`` where the folder or the disk refuses, ``TypeError`` for a config that JSON can't hold.
+    Raises ``InputError`` for an unwritable folder or a full disk, ``TypeError`` for a config that JSON can't hold.
     """
-    numbers = asdict(record)
     arrays: dict[str, np.ndarray] = {}
-    for field, (prefix, names) in _ARRAYS.items():
-        for i, item in enumerate(numbers[field]):
-            for name in names:
-                if (array := item.pop(name)) is not None:
-                    arrays[f"{prefix}{name}_{i}"] = array
+    content = {"format": FORMAT, **_without_arrays(to_plain(record), "", arrays)}
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    text = json.dumps({"format": FORMAT, **_without_nan(numbers)}, indent=1, ensure_ascii=False, allow_nan=False)
     write_atomically(folder / ARRAYS_NAME, buffer.getvalue())
     write_atomically(folder / JSON_NAME, text.encode())
 
@@ -57,69 +39,43 @@ def load_record(folder: Path) -> Record:
     """
     path = folder / JSON_NAME
     try:
-        numbers = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{folder} holds no readable {JSON_NAME}: give the folder of a finished run") from error
     except ValueError as error:
         raise InputError(f"{path} is not readable as JSON (cut off, perhaps): run the command again") from error
-    if not isinstance(numbers, dict) or numbers.pop("format", None) != FORMAT:
-        raise InputError(f"{path} is not a record of format {FORMAT}: it was written by something else")
+    found = content.pop("format", None) if isinstance(content, dict) else None
+    if found in range(1, FORMAT):
+        raise InputError(f"{path} was written by an earlier version of posebridge: run the command again")
+    if found != FORMAT:
+        raise InputError(f"{path} is not a record of format {FORMAT}: give the folder of a finished run")
+    arrays = _read_arrays(folder / ARRAYS_NAME)
     try:
-        for i, frame in enumerate(numbers["gallery"]):
-            frame.update(_frame_arrays(folder / ARRAYS_NAME, i))
-        for field in ("redrawings", "depth_hands"):
-            for i, item in enumerate(numbers.get(field, ())):
-                item.update(_item_arrays(folder / ARRAYS_NAME, field, i))
-        return _build(Record, numbers)
+        return from_plain(Record, content, {np.ndarray: arrays.__getitem__})
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is not a complete record ({error}): run the command again") from error
 
 
-def _frame_arrays(path: Path, index: int) -> dict[str, np.ndarray]:
-    frame = _item_arrays(path, "gallery", index)
-    if frame["image"].ndim != 3 or frame["image"].shape[2] != 3 or frame["image"].dtype != np.uint8:
-        raise ValueError(f"image {index} is {frame['image'].dtype} {frame['image'].shape}, not uint8 (H, W, 3)")
-    return frame
-
-
-def _item_arrays(path: Path, field: str, index: int) -> dict[str, np.ndarray]:
-    prefix, names = _ARRAYS[field]
-    places = {name: f"{prefix}{name}_{index}" for name in names}
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[place] for name, place in places.items() if place in archive}
-    except BROKEN_ARCHIVE as error:
+            return {name: archive[name] for name in archive}
+    except (*BROKEN_ARCHIVE, TypeError) as error:  # TypeError: a single array, which is no archive
         raise InputError(f"{path} is missing or not readable (cut off, perhaps): run the command again") from error
 
 
-def _without_nan(value: Any) -> Any:
-    """JSON knows no NaN and no infinity: they are written as the texts that ``float`` reads back."""
+def _without_arrays(value: Any, place: str, arrays: dict[str, np.ndarray]) -> Any:
+    """``value`` as JSON can hold it. An array moves into ``arrays``; the name that it has there replaces it.
+
+    Numbers that aren't finite become the texts that ``from_plain`` reads back.
+    """
+    if isinstance(value, np.ndarray):
+        arrays[place] = value
+        return place
     if isinstance(value, Mapping):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return {key: _without_arrays(item, f"{place}/{key}".lstrip("/"), arrays) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_arrays(item, f"{place}/{i}", arrays) for i, item in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return value
-
-
-def _build(kind: Any, value: Any) -> Any:
-    """``value``, read from JSON, as the annotated type: nested dataclasses, tuples, mappings, optional values."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{name: _build(hints[name], item) for name, item in value.items()})
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise ValueError(f"{value!r} is none of {arguments}")
-        return value
-    if origin in (types.UnionType, typing.Union):
-        return None if value is None else _build(next(a for a in arguments if a is not type(None)), value)
-    if origin is tuple:
-        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
-        return tuple(_build(item_kind, item) for item_kind, item in zip(kinds, value, strict=True))
-    if origin is Mapping:
-        return {_build(arguments[0], key): _build(arguments[1], item) for key, item in value.items()}
-    if kind in (float, int, str):
-        return kind(value)
     return value

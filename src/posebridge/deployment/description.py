@@ -3,10 +3,10 @@
 import dataclasses
 import json
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar
 
 from posebridge.contracts.files import write_atomically
+from posebridge.contracts.plain import from_plain
 from posebridge.errors import InputError
 
 FORMAT = 1
@@ -34,7 +34,7 @@ def read_description(path: Path, kind: Kind, spec: type[ConfigT]) -> tuple[Path,
         found = content.pop("kind", "pose")
         if found != kind:
             raise InputError(f"{described} describes a model of kind {found}, and one of kind {kind} is needed here")
-        return folder, _typed(spec, _offline(content))
+        return folder, from_plain(spec, _offline(content))
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise InputError(f"{described} doesn't describe a model ({error}): train it again or restore it") from error
 
@@ -72,28 +72,3 @@ def _offline(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {name: "none" if name == "pretrained" else _offline(item) for name, item in value.items()}
-
-
-def _typed(kind: type[ConfigT], content: dict[str, Any]) -> ConfigT:
-    """A config from JSON, those in it included. Raises ``TypeError`` for a value of another type than its field's."""
-    hints = get_type_hints(kind)
-    nested = {
-        name: _typed(hints[name], value)
-        for name, value in content.items()
-        if dataclasses.is_dataclass(hints.get(name)) and isinstance(value, dict)
-    }
-    config = kind(**content | nested)
-    for name, hint in hints.items():
-        value = getattr(config, name)
-        allowed = get_args(hint) if get_origin(hint) in (Literal, UnionType) else (hint,)
-        fits = value in allowed if get_origin(hint) is Literal else _is_one_of(value, allowed)
-        if not fits:
-            raise TypeError(f"{name} is {value!r}")
-    return config
-
-
-def _is_one_of(value: object, kinds: tuple[type, ...]) -> bool:
-    """Like ``isinstance``, but a bool is no number and a whole number is a float."""
-    if isinstance(value, bool):
-        return bool in kinds
-    return isinstance(value, kinds) or (float in kinds and isinstance(value, int))

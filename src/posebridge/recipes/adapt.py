@@ -1,10 +1,10 @@
 """The main job: from rendered hands or people to a user's own images or video, without a label of theirs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Literal
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
@@ -18,7 +18,7 @@ from posebridge.deployment.model_file import ModelSpec, load_model, save_model
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
-from posebridge.methods.geometric_reconstruction.evidence import confident_joints, redrawings
+from posebridge.methods.geometric_reconstruction.evidence import reconstruction_sections
 from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
 from posebridge.methods.mean_teacher.method import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
@@ -45,7 +45,6 @@ from posebridge.training.context import Context
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, check_space
 from posebridge.training.selection import BoneStatistics
-from posebridge.training.stage import Stage
 
 _SPACE_MB = 300  # what a run of the small size leaves on disk, checkpoints included
 
@@ -104,8 +103,9 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     title = f"{config.target.path.name}, from {config.domain} renders"
     skipped, notes = start.target.skipped, start.target.notes()
     story = RunMetadata(title, config.method, skeleton, config, size, config.seed, started, skipped, notes)
-    record = make_record(story, left, scores, gallery(whole, predictions[final], start.truth))
-    record = replace(record, **_evidence(start, left[final].stages, context))
+    labels = start.labelled
+    sections = reconstruction_sections(left[final].stages, context, pair_labels=labels, frame_labels=labels)
+    record = make_record(story, left, scores, gallery(whole, predictions[final], start.truth), sections)
     save_record(record, folder)
     return record
 
@@ -208,13 +208,3 @@ def _scores(
         role: evaluate(in_crops(found, whole, side_px), true, side_px, track.protocol)
         for role, found in predictions.items()
     }
-
-
-def _evidence(start: _Start, stages: Sequence[Stage], context: Context) -> dict[str, Any]:
-    """What reconstruction did, where it took part."""
-    drawn = redrawings(stages, context, start.labelled)
-    if start.labelled is None:
-        return {"redrawings": drawn}
-    groups = start.track.skeleton.group_indices()
-    confident = confident_joints(stages, start.whole, start.labelled, groups)
-    return {"redrawings": drawn, "confident": confident}

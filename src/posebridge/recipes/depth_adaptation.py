@@ -10,16 +10,16 @@ import torch
 from posebridge.bodies.parametric_hand import parametric_hand
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.contracts.record import DepthFit, DepthHandPicture, Record, Role, Score
+from posebridge.contracts.record import Record, Role, Score
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.sets import sets_of
-from posebridge.deployment.depth_overlay import hand_panels
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, keypoints_of
 from posebridge.deployment.model_file import DepthHandSpec, HandName, save_depth_hand
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.evaluation.protocols import DEPTH
 from posebridge.methods.multi_view_fusion.depth_views import DepthContext
+from posebridge.methods.multi_view_fusion.evidence import fusion_section
 from posebridge.methods.multi_view_fusion.method import MultiViewFusion
 from posebridge.methods.multi_view_fusion.supervised_stages import DepthStage
 from posebridge.methods.multi_view_fusion.translation import Translation
@@ -35,7 +35,6 @@ from posebridge.training.run import Run, StageReport
 METHOD = "multi-view-fusion"
 _VIEWS = 3  # of a set, drawn from those that a moment has; of one camera, copies of its picture
 _MOST_DRAWS = 150  # of one moment in fine-tuning
-_PICTURES = 6  # frames that the report shows in space
 
 
 class DepthAdaptation:
@@ -145,13 +144,9 @@ class FoundHands:
         self, story: RunMetadata, history: History, scores: Mapping[Role, Score], truth: KeypointSet | None
     ) -> Record:
         """The record of the run; ``truth`` is drawn."""
-        before, after = self.hands["source_only"], self.hands["adapted"]
         frames = gallery(self.whole, self.keypoints["adapted"], truth, self.predictor.spec.cube_m)
-        return replace(
-            make_record(story, {"adapted": history}, scores, frames),
-            depth_fits={role: depth_fit(hands) for role, hands in self.hands.items()},
-            depth_hands=pictures_of(self.predictor, self.whole, before, after),
-        )
+        section = fusion_section(self.predictor, self.whole, self.hands)
+        return make_record(story, {"adapted": history}, scores, frames, (section,))
 
 
 def adapt_hands(
@@ -194,39 +189,6 @@ def hands_of(predictor: DepthHandPredictor, whole: UnlabelledBatch) -> DepthHand
     """Of all frames, each by itself: what a user's single camera will give."""
     found = [predictor(part.to(predictor.device), fused=False) for part in parts(whole)]
     return DepthHands(*(torch.cat([vars(hands)[name] for hands in found]).cpu() for name in vars(found[0])))
-
-
-def depth_fit(hands: DepthHands) -> DepthFit:
-    """How well the hands explain the depth that they were found in."""
-    apart_mm = 1000 * hands.apart_m[hands.apart_m.isfinite()]
-    nothing = apart_mm.numel() == 0
-    minds_mm = 1000 * (hands.pixel_joints_m - hands.joints_m).norm(dim=-1).mean(1).median()
-    return DepthFit(
-        frames=len(hands.apart_m),
-        apart_mm=float("nan") if nothing else apart_mm.median().item(),
-        worst_apart_mm=float("nan") if nothing else apart_mm.quantile(0.9).item(),
-        explained=hands.explained.mean().item(),
-        of_two_minds_mm=minds_mm.item(),
-    )
-
-
-def pictures_of(
-    predictor: DepthHandPredictor, whole: UnlabelledBatch, before: DepthHands, after: DepthHands
-) -> tuple[DepthHandPicture, ...]:
-    """Evenly chosen frames."""
-    faces = predictor.hand.faces(torch.device("cpu"))
-    chosen = torch.linspace(0, len(whole) - 1, min(_PICTURES, len(whole))).round().int().tolist()
-
-    def drawn(hands: DepthHands, i: int):
-        return hand_panels(whole, hands, i, faces, HAND21, predictor.spec.cube_m)
-
-    def apart_mm(hands: DepthHands, i: int) -> float:
-        return 1000 * hands.apart_m[i].item()
-
-    return tuple(
-        DepthHandPicture(whole.key[i], drawn(before, i), drawn(after, i), apart_mm(before, i), apart_mm(after, i))
-        for i in chosen
-    )
 
 
 def score_hands(found: KeypointSet, truth: KeypointSet, whole: UnlabelledBatch) -> Score:

@@ -12,28 +12,27 @@ from torch import Tensor
 
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.plain import to_plain
 from posebridge.contracts.record import (
     Candidate,
     CheckpointChoice,
     GalleryFrame,
     Metric,
     Provenance,
-    PseudoLabels,
     Record,
     Role,
     Score,
     Skipped,
 )
+from posebridge.contracts.section import Section
 from posebridge.evaluation.evaluate import frame_errors_px, pick_frames
 from posebridge.evaluation.matching import match
 from posebridge.recipes.pipeline import History
 from posebridge.representations.depth_image import depth_image
 from posebridge.skeletons.skeleton import Skeleton
-from posebridge.training.config_file import to_plain
+from posebridge.training.pseudo_label_section import pseudo_label_sections
 from posebridge.training.run import StageReport, command_line, environment
 from posebridge.training.selection import CRITERION
-
-_OF_LABELS = ("precision", "ever_right", "overlap", "wrong_again")
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,16 @@ class RunMetadata:
 
 
 def make_record(
-    story: RunMetadata, left: Mapping[Role, History], scores: Mapping[Role, Score], frames: tuple[GalleryFrame, ...]
+    story: RunMetadata,
+    left: Mapping[Role, History],
+    scores: Mapping[Role, Score],
+    frames: tuple[GalleryFrame, ...],
+    sections: tuple[Section, ...] = (),
 ) -> Record:
-    """The record of a run; the checkpoint told of is the adapted model's, or the only one there is."""
+    """The record of a run, with the ``sections`` of its method.
+
+    Checkpoint choice and pseudo-labels are those of the adapted model, or of the only one.
+    """
     reports = left["adapted" if "adapted" in left else "source_only"].reports
     return Record(
         title=story.title,
@@ -73,11 +79,11 @@ def make_record(
         groups=story.skeleton.group_indices(),
         scores=scores,
         curves=learning_curves([folder for trained in left.values() for folder in trained.folders]),
-        pseudo_labels=pseudo_label_history(reports[-1]) if reports else (),
         gallery=frames,
         skipped=tuple(Skipped(file, reason) for file, reason in story.skipped.items()),
         notes=story.notes,
         metric=story.metric,
+        sections=(*sections, *(pseudo_label_sections(reports[-1].candidates) if reports else ())),
     )
 
 
@@ -145,15 +151,6 @@ def checkpoint_choice(report: StageReport) -> CheckpointChoice | None:
         oracle = Candidate(int(best["step"]), best["oracle"])
         at_choice = next(c["oracle"] for c in report.candidates if c["step"] == report.chosen_step)
     return CheckpointChoice(CRITERION, report.chosen_step, candidates, True, oracle, at_choice)
-
-
-def pseudo_label_history(report: StageReport) -> tuple[PseudoLabels, ...]:
-    """Coverage and precision over the candidates of a stage."""
-    return tuple(
-        PseudoLabels(int(c["step"]), c["coverage"], *(c.get(name) for name in _OF_LABELS))
-        for c in report.candidates
-        if "coverage" in c
-    )
 
 
 def learning_curves(folders: Iterable[Path]) -> Mapping[str, Mapping[str, tuple[tuple[int, float], ...]]]:

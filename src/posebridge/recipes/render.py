@@ -15,6 +15,7 @@ from tqdm import tqdm
 from posebridge.bodies.anny_loading import PHENOTYPES
 from posebridge.bodies.articulation import ANGLE_NAMES as HAND_ANGLE_NAMES
 from posebridge.bodies.body_articulation import ANGLE_NAMES as BODY_ANGLE_NAMES
+from posebridge.contracts.plain import to_plain
 from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_writer import Piece, ShardWriter
 from posebridge.data.shards import INDEX, SetIndex, encode_piece
@@ -25,7 +26,6 @@ from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DepthHandDomain
 from posebridge.synthesis.domains import Domain, Track, find_domain, subject_of, views_per_scene
 from posebridge.synthesis.stream import Samples, SampleStream, VideoSamples
-from posebridge.training.config_file import to_plain
 
 # Steps of 16-bit depth that reach further than a track's subjects stand.
 DEPTH_UNIT_MM: dict[Track, float] = {"hand-rgb": 0.1, "body-rgb": 0.2, "hand-depth": 0.1}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -12,13 +12,14 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
+from posebridge.contracts.section import Section
 from posebridge.data.pairs import PairConfig, PairStream
 from posebridge.data.streams import ShuffledStream
 from posebridge.deployment.model_file import ModelSpec, save_model
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
-from posebridge.methods.geometric_reconstruction.evidence import confident_joints, redrawings
+from posebridge.methods.geometric_reconstruction.evidence import reconstruction_sections
 from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
 from posebridge.methods.mean_teacher.method import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
@@ -150,7 +151,7 @@ def run_synthshift(
         metric=plan.metric,
     )
     frames = gallery(data.test_target, found["adapted"], truth_of(data.test_target, plan.skeleton.joints))
-    record = replace(make_record(story, trained, scores, frames), **_evidence(plan, trained["adapted"], data, context))
+    record = make_record(story, trained, scores, frames, _sections(trained["adapted"], data, context))
     save_record(record, folder)
     minutes = sum(report.seconds for left in trained.values() for report in left.reports) / 60
     on_source = score(predict(predictors["source_only"], data.test_source), data.test_source, plan, size)
@@ -173,15 +174,11 @@ def _gap_left(prediction: KeypointSet, data: TrackData, plan: TrackPlan) -> floa
     return gap_left(torch.from_numpy(prediction.uv_px), data.test_target, plan.skeleton)
 
 
-def _evidence(plan: TrackPlan, adapted: Trained, data: TrackData, context: Context) -> dict[str, Any]:
-    """What reconstruction did, where it took part."""
+def _sections(adapted: Trained, data: TrackData, context: Context) -> tuple[Section, ...]:
+    """The sections of the method, empty for most."""
     labelled = data.target_labelled.all()
     some = labelled.take(torch.arange(0, len(labelled), max(1, len(labelled) // _EVIDENCE))[:_EVIDENCE])
-    groups = plan.skeleton.group_indices()
-    return {
-        "redrawings": redrawings(adapted.stages, context, labelled),
-        "confident": confident_joints(adapted.stages, some.unlabelled(), some, groups),
-    }
+    return reconstruction_sections(adapted.stages, context, pair_labels=labelled, frame_labels=some)
 
 
 def _at_equal_steps(size: TrackSize) -> TrackSize:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
+from posebridge.contracts.section import Section
 from posebridge.data.dataset_stream import DatasetPairStream, DatasetStream, dataset_pairs
 from posebridge.data.pairs import FramePairs, PairConfig
 from posebridge.data.skipped_list import SkippedList
@@ -21,7 +21,7 @@ from posebridge.deployment.model_file import ModelSpec, save_model
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.deployment.predictor import Predictor
 from posebridge.evaluation.evaluate import evaluate
-from posebridge.methods.geometric_reconstruction.evidence import confident_joints, redrawings
+from posebridge.methods.geometric_reconstruction.evidence import reconstruction_sections
 from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
 from posebridge.methods.mean_teacher.method import MeanTeacher
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
@@ -72,7 +72,7 @@ def run_transfer(plan: TransferPlan, config: TransferConfig, folder: Path, hardw
     predicted = job.predict(trained)
     final = _ROLE_OF.get(config.method, "adapted")
     record = job.record(trained, predicted, final, started)
-    record = replace(record, **job.evidence(trained[final].stages, context))
+    record = replace(record, sections=(*job.sections(trained[final].stages, context), *record.sections))
     save_model(folder, job.spec(config.method), trained[final].network.cpu())
     predicted.by_role[final].save(folder / "predictions.npz")
     if skipped := job.all_skipped():
@@ -216,16 +216,12 @@ class TransferJob:
         frames = gallery_of_test_split(predicted, final, data.test, self.skipped)
         return replace(make_record(story, trained, scores, frames), published=plan.published())
 
-    def evidence(self, stages: Sequence[Stage], context: Context) -> dict[str, Any]:
-        """What a record tells of the reconstruction: frames that were redrawn, joints before and after."""
+    def sections(self, stages: Sequence[Stage], context: Context) -> tuple[Section, ...]:
+        """The sections of the method, empty for most."""
         reconstruction = self.size.geometric_of(self.config.method).reconstruction
         if self.config.method != "geometric-reconstruction" or reconstruction is None:
-            return {}
+            return ()
         pairs, seed = self.pairs_of(reconstruction.pairs), self.config.seed + 1
-        # The first of the row, which are those that are redrawn, with their labels.
-        truth = DatasetPairStream(self.data.target_labelled, pairs, _SHOWN_PAIRS, seed, self.skipped).batch(0)
-        groups = self.plan.skeleton.group_indices()
-        return {
-            "redrawings": redrawings(stages, context, truth),
-            "confident": confident_joints(stages, self.measured.unlabelled(), self.measured, groups),
-        }
+        # The first pairs of the stream, which are those that are reconstructed, with their labels.
+        labels = DatasetPairStream(self.data.target_labelled, pairs, _SHOWN_PAIRS, seed, self.skipped).batch(0)
+        return reconstruction_sections(stages, context, pair_labels=labels, frame_labels=self.measured)

@@ -1,4 +1,4 @@
-"""A record as one HTML page that needs nothing else: no network, no script, no second file."""
+"""A record as one HTML page: no scripts, no other files, no network."""
 
 import json
 import math
@@ -9,13 +9,13 @@ from markupsafe import Markup
 
 from posebridge.contracts.files import write_atomically
 from posebridge.contracts.record import ROLES, CheckpointChoice, GalleryFrame, Record, Role, Score
-from posebridge.report import figures
-from posebridge.report.beside import tables_beside
-from posebridge.report.confident import confident_chart, confident_rows
-from posebridge.report.depth_hands import depth_strips, depth_verdict
-from posebridge.report.gallery import overlay
-from posebridge.report.redrawing import redrawn_frames
-from posebridge.report.trust import trust_over_steps
+from posebridge.report import run_charts
+from posebridge.report.comparison import comparison_tables
+from posebridge.report.formats import duration, number, quantity, share
+from posebridge.report.sections import section_view
+from posebridge.report.skeleton_overlay import SkeletonStyle, draw_gallery_frame
+from posebridge.report.svg import short
+from posebridge.skeletons.joint_colours import FAMILY_COLOURS
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _KINDS = {
@@ -24,10 +24,12 @@ _KINDS = {
     "worst": "Worst frames",
     "sample": "Frames of the target",
 }
+# Characters that reverse the order of text around them: shown by their codes, so that no text can pose as another.
+_DIRECTION_CODES = {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
 def write_report(record: Record, path: Path) -> None:
-    """Write the page, whole or not at all. Raises ``InputError`` where the folder or the disk refuses."""
+    """Write the page, whole or not at all. Raises ``InputError`` for an unwritable folder or a full disk."""
     write_atomically(path, render_report(record).encode())
 
 
@@ -40,60 +42,48 @@ def render_report(record: Record) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["share"] = share
-    environment.filters["number"] = number
-    environment.filters["duration"] = duration
+    environment.filters.update(share=share, number=number, quantity=quantity, duration=duration)
     scores: dict[Role, Score] = {role: record.scores[role] for role in ROLES if role in record.scores}
-    trust = trust_over_steps(record.pseudo_labels)
-    return environment.get_template("page.html.j2").render(
+    skeleton = SkeletonStyle(record.joint_names, record.bones)
+    page = environment.get_template("page.html.j2").render(
         record=record,
-        style=_style(bool(record.redrawings or record.confident or trust)),
-        labels=figures.LABELS,
+        style=_style(),
+        labels=run_charts.LABELS,
         scores=scores,
-        verdict=verdict(record),
+        summary=summary(record),
         in_space=any(score.mean_error_mm is not None for score in scores.values()),
         groups=list(dict.fromkeys(group for score in scores.values() for group in score.per_group_pck)),
-        bar_role=figures.bar_role(scores) if scores else None,
-        hardest=_hardest(scores[figures.bar_role(scores)]) if scores else [],
-        families=list(dict.fromkeys(figures.family(record.joint_names[child]) for _, child in record.bones)),
-        precise=any(point.precision is not None for point in record.pseudo_labels),
-        missing=[figures.LABELS[role] for role in ROLES if role not in scores],
+        bar_role=run_charts.bar_role(scores) if scores else None,
+        hardest=_hardest(scores[run_charts.bar_role(scores)]) if scores else [],
+        families=skeleton.families(),
+        missing=[run_charts.LABELS[role] for role in ROLES if role not in scores],
         figures=_figures(record, scores),
-        trust=trust,
-        confident=list(confident_rows(record.confident)) if record.confident else [],
-        depth_strips=depth_strips(record.depth_hands),
-        redrawn=redrawn_frames(record) if record.redrawings else None,
+        sections=[section_view(section, skeleton) for section in record.sections],
         learning=_learning(record),
-        beside=tables_beside(record),
-        gallery=_gallery(record),
+        comparison=comparison_tables(record),
+        gallery=_gallery(record, skeleton),
         has_truth=any(frame.uv_truth is not None for frame in record.gallery),
         oracle=_oracle_sentence(record.provenance.checkpoint),
         config=json.dumps(record.provenance.config, indent=2, ensure_ascii=False, default=str),
     )
+    return page.translate(_DIRECTION_CODES)
 
 
-def _style(reconstruction: bool) -> str:
-    """The page's style sheet, and the one of the parts that only reconstruction has."""
-    names = ["style.css", "reconstruction.css"] if reconstruction else ["style.css"]
-    return "".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in names)
-
-
-def verdict(record: Record) -> str:
-    """What the numbers say, in one sentence."""
+def summary(record: Record) -> str:
+    """The result in one or two sentences."""
     scores, gap = record.scores, record.gap_closed
     if not scores:
-        nothing = "No labels of the target were given, so nothing on this page is a score"
-        explained = depth_verdict(record.depth_fits)
-        return f"{nothing}. {explained}" if explained else f"{nothing}; look at the frames below."
+        found = " ".join(section.summary for section in record.sections if section.summary)
+        return f"No labels of the target were given, so this report has no scores. {found or 'See the frames below.'}"
     if gap is not None and gap < 0:
         return (
             "Adaptation made the model worse on the target than training on synthetic images alone: it moved away from "
-            "what the target's own labels would give."
+            "a model trained on the target's labels."
         )
     if gap is not None:
         return (
-            f"Adapting without one label closed {100 * gap:.0f}% of the distance between training on synthetic images "
-            "alone and training on the target's own labels."
+            f"Adaptation without labels closed {100 * gap:.0f}% of the gap between training on synthetic images alone "
+            "and training on the target's labels."
         )
     if "source_only" in scores and "adapted" in scores:
         before, after = scores["source_only"], scores["adapted"]
@@ -102,57 +92,44 @@ def verdict(record: Record) -> str:
         if record.metric == "mean_error_mm":
             change = f"the mean error from {number(before.mean_error_mm)} to {number(after.mean_error_mm)} mm"
         why = (
-            "training on the target's labels does no better than synthetic images here"
+            "training on the target's labels is no better than training on synthetic images here"
             if "supervised_target" in scores
             else "no model was trained on the target's labels"
         )
-        return f"Adapting without one label changed {change}. There is no gap to relate it to: {why}."
-    return "Too few of the three models were scored to speak of a gap."
+        return f"Adaptation without labels changed {change}. There is no gap to compare this with: {why}."
+    return "Fewer than two models were scored, so there is no gap to report."
 
 
-def share(value: float | None) -> str:
-    """A share in [0, 1] with three digits, or n/a."""
-    return number(value, 3)
-
-
-def number(value: float | None, digits: int = 1) -> str:
-    """A number, or n/a where there is none."""
-    return "n/a" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person would say them."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+def _style() -> str:
+    """The style sheet, with the colours of the skeletons."""
+    rules = [
+        f".stroke-{name} {{ stroke: {colour}; }} .fill-{name} {{ fill: {colour}; }} "
+        f".back-{name} {{ background: {colour}; }}\n"
+        for name, colour in FAMILY_COLOURS.items()
+    ]
+    return (_TEMPLATES / "style.css").read_text(encoding="utf-8") + "".join(rules)
 
 
 def _figures(record: Record, scores: dict[Role, Score]) -> dict[str, Markup]:
     """The charts that the record has numbers for."""
     charts = {}
     if scores:
-        charts["track"] = figures.gap_track(scores)
-        charts["curves"] = figures.pck_curves(scores)
-        charts["joints"] = figures.joint_bars(scores)
-    if record.pseudo_labels:
-        charts["pseudo"] = figures.pseudo_label_chart(record.pseudo_labels)
-    if record.confident:
-        charts["confident"] = confident_chart(record.confident)
+        charts["track"] = run_charts.gap_track(scores)
+        charts["curves"] = run_charts.pck_curves(scores)
+        charts["joints"] = run_charts.joint_bars(scores)
     choice = record.provenance.checkpoint
     if choice is not None and len(choice.candidates) > 1:
-        charts["checkpoint"] = figures.checkpoint_chart(choice)
+        charts["checkpoint"] = run_charts.checkpoint_chart(choice)
     return charts
 
 
 def _learning(record: Record) -> list[tuple[str, list[tuple[str, Markup, str]]]]:
-    """Stage by stage: name, chart and last value of every metric that has points."""
+    """Per stage: name, chart and last value of every metric that has points."""
     return [
         (
             stage,
             [
-                (metric, figures.learning_curve(metric, points), figures.short(points[-1][1]))
+                (metric, run_charts.learning_curve(metric, points), short(points[-1][1]))
                 for metric, points in curves.items()
                 if points
             ],
@@ -162,13 +139,13 @@ def _learning(record: Record) -> list[tuple[str, list[tuple[str, Markup, str]]]]
     ]
 
 
-def _gallery(record: Record) -> list[tuple[str, list[tuple[GalleryFrame, Markup]]]]:
-    """Kind by kind: heading, then frames with their drawings."""
+def _gallery(record: Record, skeleton: SkeletonStyle) -> list[tuple[str, list[tuple[GalleryFrame, Markup]]]]:
+    """Per kind: heading, then frames with their drawings."""
     rows = []
     for kind, heading in _KINDS.items():
         frames = [frame for frame in record.gallery if frame.kind == kind]
         if frames:
-            rows.append((heading, [(frame, overlay(frame, record.joint_names, record.bones)) for frame in frames]))
+            rows.append((heading, [(frame, draw_gallery_frame(frame, skeleton)) for frame in frames]))
     return rows
 
 
@@ -179,11 +156,11 @@ def _hardest(score: Score, count: int = 5) -> list[tuple[str, float, float]]:
 
 
 def _oracle_sentence(choice: CheckpointChoice | None) -> str:
-    """How the label-free choice compares with what labels would have chosen."""
+    """The step that labels of the target would have chosen, compared with the chosen one."""
     if choice is None or choice.oracle is None:
         return ""
     oracle = choice.oracle
     sentence = f"With the target's labels, step {oracle.step} would have been chosen, at PCK@0.05 {oracle.score:.3f}"
     if choice.oracle_at_choice is not None:
-        sentence += f" against {choice.oracle_at_choice:.3f} of the step that was chosen"
-    return f"{sentence}. This oracle is shown for comparison with published numbers and took no part in the choice."
+        sentence += f" against {choice.oracle_at_choice:.3f} of the chosen step"
+    return f"{sentence}. The oracle is shown for comparison with published numbers and has no part in the choice."

@@ -1,37 +1,33 @@
-"""Pictures as text that a page can hold."""
+"""Pictures as data URIs, which a page can hold as text."""
 
 import base64
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 _LONGEST_SIDE_PX = 400  # larger photographs are shrunk: the page stays light
-_LONGEST_MAP_PX = 128
 
 
 def jpeg_uri(image: np.ndarray) -> str:
-    """A photograph to look at closely, (H, W, 3) uint8."""
-    return _jpeg_uri(image, _LONGEST_SIDE_PX, quality=93, subsampling=0)
+    """A photograph (H, W, 3) uint8 as a JPEG of high quality."""
+    return _uri(image, _LONGEST_SIDE_PX, "jpeg", quality=93, subsampling=0)
 
 
 def light_jpeg_uri(image: np.ndarray, longest_px: int = _LONGEST_SIDE_PX) -> str:
-    """One of many photographs, (H, W, 3) or grey (H, W), uint8, at half the weight."""
-    return _jpeg_uri(image, longest_px, quality=85, subsampling=2)
+    """A photograph (H, W, 3) uint8 as a JPEG of half that size."""
+    return _uri(image, longest_px, "jpeg", quality=85, subsampling=2)
 
 
-def _jpeg_uri(image: np.ndarray, longest_px: int, **options: int) -> str:
+def png_uri(image: np.ndarray, longest_px: int = _LONGEST_SIDE_PX) -> str:
+    """A map (H, W, 3) or (H, W, 4) uint8 as a PNG, whose colours are exact unless it is shrunk to ``longest_px``."""
+    return _uri(image, longest_px, "png", optimize=True)
+
+
+def _uri(image: np.ndarray, longest_px: int, kind: str, **options: Any) -> str:
     picture = Image.fromarray(image)
     picture.thumbnail((longest_px, longest_px))
     buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", **options)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def png_uri(image: np.ndarray) -> str:
-    """A map whose colours carry meaning, (H, W, 3), (H, W, 4) or grey (H, W), uint8: its colours stay what they are."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((_LONGEST_MAP_PX, _LONGEST_MAP_PX))
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    picture.save(buffer, format=kind, **options)
+    return f"data:image/{kind};base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""Drawing with inline SVG: axes with round ticks, lines and text. Colours come from the page's style sheet."""
+"""Inline SVG: axes with round ticks, lines, text and images. Colours come from the style sheet of the page."""
 
 import math
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ class Axis:
         return self.start_px + (value - self.low) / (self.high - self.low) * (self.end_px - self.start_px)
 
     def ticks(self, about: int = 5) -> list[float]:
-        """Round values inside the axis, roughly ``about`` of them where the axis has no step of its own."""
+        """Round values inside the axis, about as many as given unless the axis has a step."""
         step = self.step or _round_step((self.high - self.low) / about)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [i * step for i in range(first, last + 1)]
 
 
 def axis_over(values: Sequence[float], start_px: float, end_px: float) -> Axis:
-    """An axis that holds all finite values, with round ends."""
+    """An axis over all finite values, with round ends."""
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
     if low == high:
@@ -47,7 +47,7 @@ def _round_step(raw: float) -> float:
 
 
 def short(value: float) -> str:
-    """A number in few characters: 12000 as 12k, 0.25, 1.5."""
+    """A number in few characters: 12000 as 12k, otherwise three digits."""
     if abs(value) >= 1e6:
         return f"{value / 1e6:.3g}M"
     if abs(value) >= 1e4:
@@ -56,18 +56,18 @@ def short(value: float) -> str:
 
 
 class Canvas:
-    """A drawing that grows by strokes and ends as markup. Everything put in is escaped."""
+    """An SVG drawing. All texts and attributes are escaped."""
 
     def __init__(self, width: float, height: float, kind: str = "chart"):
         self.width, self.height, self.kind = width, height, kind
         self._parts: list[Markup] = []
 
     def line(self, a: Point, b: Point, **style: str | float) -> None:
-        """A straight stroke."""
+        """Add a straight line."""
         self._add("line", x1=a[0], y1=a[1], x2=b[0], y2=b[1], **style)
 
     def path(self, points: Sequence[Point], **style: str | float) -> None:
-        """A stroke through points, interrupted where one isn't finite."""
+        """Add a line through points, with a gap where one isn't finite."""
         commands, pen_down = [], False
         for x, y in points:
             if math.isfinite(x) and math.isfinite(y):
@@ -79,24 +79,24 @@ class Canvas:
             self._add("path", d="".join(commands), fill="none", **style)
 
     def rect(self, corner: Point, size: Point, **style: str | float) -> None:
-        """A rectangle by its top-left corner and its size."""
+        """Add a rectangle by its top-left corner and its size."""
         self._add("rect", x=corner[0], y=corner[1], width=size[0], height=size[1], **style)
 
     def circle(self, centre: Point, radius: float, **style: str | float) -> None:
-        """A filled disc."""
+        """Add a disc."""
         self._add("circle", cx=centre[0], cy=centre[1], r=radius, **style)
 
     def image(self, data_uri: str, size: Point) -> None:
-        """A picture that fills the top-left ``size``."""
+        """Add a picture of this size at the top left."""
         self._add("image", href=data_uri, x=0, y=0, width=size[0], height=size[1])
 
     def text(self, at: Point, content: str, anchor: str = "start", **style: str | float) -> None:
-        """Text with its vertical middle at a point."""
+        """Add text, vertically centred on a point."""
         attributes = _attributes({"x": at[0], "y": at[1], "text-anchor": anchor, "dy": "0.35em", **style})
         self._parts.append(Markup("<text{}>{}</text>").format(attributes, content))
 
     def markup(self, alt: str) -> Markup:
-        """The drawing, with a description for those who can't see it."""
+        """The drawing as markup, with a description for screen readers."""
         body = Markup("").join(self._parts)
         template = (
             '<svg class="{}" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}" xmlns="http://www.w3.org/2000/svg">'

@@ -1,27 +1,13 @@
 """Frozen config dataclasses to YAML and back, without running anything that a file holds."""
 
 import dataclasses
-import types
-import typing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 
+from posebridge.contracts.plain import from_plain, to_plain
 from posebridge.errors import InputError
-
-T = TypeVar("T")
-
-
-def to_plain(value: Any) -> Any:
-    """Dataclasses to dictionaries, paths to text, tuples to lists; numbers and text stay."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): to_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def as_yaml(kind: str, config: Any) -> str:
@@ -71,36 +57,3 @@ def load_config(path: Path, kinds: dict[str, type]) -> tuple[str, Any]:
         return kind, from_plain(kinds[kind], values)
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(f"{path} doesn't fit this version of posebridge: {error}") from error
-
-
-def from_plain(cls: type[T], values: Any) -> T:
-    """The inverse of ``to_plain`` for a dataclass, guided by its annotations. ``ValueError`` for what doesn't fit."""
-    if not isinstance(values, dict):
-        raise ValueError(f"{cls.__name__} should be a mapping, found {type(values).__name__}")
-    hints = typing.get_type_hints(cls)
-    known = {f.name for f in dataclasses.fields(typing.cast(Any, cls))}
-    if unknown := sorted(values.keys() - known):
-        raise ValueError(f"{cls.__name__} has no field {', '.join(map(str, unknown))}")
-    return cls(**{name: _build(hints[name], value) for name, value in values.items()})
-
-
-def _build(hint: Any, value: Any) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        return _build(next(a for a in arguments if a is not types.NoneType), value)
-    if dataclasses.is_dataclass(hint):
-        return from_plain(typing.cast(type, hint), value)
-    if origin is tuple:
-        inner = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        return tuple(_build(a, item) for a, item in zip(inner, value, strict=True))
-    if origin is dict:
-        return {key: _build(arguments[1], item) for key, item in value.items()}
-    if hint is Path:
-        return Path(value)
-    if origin is typing.Literal and value not in arguments:
-        raise ValueError(f"{value!r} is none of {', '.join(map(str, arguments))}")
-    if hint in (int, bool, str) and type(value) is not hint:
-        raise ValueError(f"{value!r} should be of type {hint.__name__}")
-    return float(value) if hint is float else value

@@ -1,6 +1,6 @@
-"""What geometric reconstruction leaves for the report: redrawn frames, and joints before and after."""
+"""Sections of geometric reconstruction: reconstructed frames, and trusted joints before and after."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -9,16 +9,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
-from posebridge.contracts.record import ConfidentJoints, Redrawing
+from posebridge.contracts.section import Section
 from posebridge.data.pairs import split_pairs
 from posebridge.geometry.displacement import identity_field
 from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import ReconstructedFrames
+from posebridge.methods.geometric_reconstruction.reconstruction_section import ReconstructedPair, reconstructed_frames
 from posebridge.methods.geometric_reconstruction.reconstructor_training import (
     ReconstructorTraining,
     reconstruct_pairs,
     soft_joints,
 )
+from posebridge.methods.geometric_reconstruction.trusted_joints_section import trusted_joints
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.training.context import Context
@@ -31,82 +33,105 @@ _PAIRS = 6
 _ALL = "All"
 
 
-def redrawings(stages: Sequence[Stage], context: Context, truth: LabelledBatch | None = None) -> tuple[Redrawing, ...]:
-    """A few driving frames, redrawn through the joints that the network sees in the end; none without the stages.
+def reconstruction_sections(
+    stages: Sequence[Stage],
+    context: Context,
+    *,
+    pair_labels: LabelledBatch | None = None,
+    frame_labels: LabelledBatch | None = None,
+) -> tuple[Section, ...]:
+    """The sections of a run; empty for stages without reconstruction.
 
-    ``truth`` holds frames of the target with labels, found by their keys.
+    Args:
+        stages: the trained stages of the method, in order.
+        context: the context that they were made from.
+        pair_labels: labelled frames of the target, found by key and drawn over the pairs. None: no labels are drawn.
+        frame_labels: labelled frames of the target in which pseudo-labels are measured. None: no such section.
     """
-    drawing, tuning = _last(stages, ReconstructorTraining), _last(stages, FineTuning)
-    if drawing is None or tuning is None or context.pairs is None:
+    sections = []
+    pairs = _reconstructed_pairs(stages, context, pair_labels)
+    if pairs:
+        sections.append(reconstructed_frames(pairs, context.skeleton.joints, context.skeleton.bones))
+    if frame_labels is not None:
+        sections += _trusted_joints(stages, context, frame_labels)
+    return tuple(sections)
+
+
+def _reconstructed_pairs(
+    stages: Sequence[Stage], context: Context, labels: LabelledBatch | None
+) -> tuple[ReconstructedPair, ...]:
+    """A few driving frames, reconstructed by the joints of the final network; empty without the stages."""
+    reconstructing, tuning = _last(stages, ReconstructorTraining), _last(stages, FineTuning)
+    if reconstructing is None or tuning is None or context.pairs is None:
         return ()
-    reconstructor, before, after = drawing.reconstructor.eval(), drawing.network, tuning.result()
+    reconstructor, before, after = reconstructing.reconstructor.eval(), reconstructing.network, tuning.result()
     reconstruction = tuning.config.reconstruction
     assert reconstruction is not None
     pairs = context.pairs(_PAIRS, reconstruction.pairs).batch(0)
     pairs = pairs.to(next(after.parameters()).device)
     reconstructor.to(pairs.rgb.device)
     with torch.no_grad():
-        redrawn = reconstruct_pairs(
+        reconstructed = reconstruct_pairs(
             reconstructor, pairs, _soft(after, context.maps, pairs, reconstruction.joint_temperature)
         )
     uv_before, uv_after = (positions(network, context.maps, pairs) for network in (before, after))
-    return _records(redrawn, pairs.to("cpu"), uv_before, uv_after, truth)
+    return _as_arrays(reconstructed, pairs.to("cpu"), uv_before, uv_after, labels)
 
 
-def confident_joints(
-    stages: Sequence[Stage], frames: UnlabelledBatch, truth: LabelledBatch, groups: Mapping[str, Sequence[int]]
-) -> ConfidentJoints | None:
-    """Table 3(c): joints whose pseudo-labels were trusted before reconstruction took part, then and in the end.
+def _trusted_joints(stages: Sequence[Stage], context: Context, labels: LabelledBatch) -> tuple[Section, ...]:
+    """Table 3 (c): accuracy of the joints that were pseudo-labels before reconstruction, then and at the end.
 
-    ``truth`` holds the same frames with labels. None without the stages.
+    Empty without the stages.
     """
-    drawing, warm, tuning = (
+    reconstructing, warm, tuning = (
         _last(stages, ReconstructorTraining),
         _last(stages[::-1], FineTuning),
         _last(stages, FineTuning),
     )
-    if drawing is None or warm is None or tuning is None:
-        return None
+    if reconstructing is None or warm is None or tuning is None:
+        return ()
     device = next(warm.teacher.parameters()).device
-    trusted = warm.pseudo_labels(frames.to(device)).kept.cpu()
-    assert truth.valid is not None
-    known = trusted & truth.valid
-    found = [within(positions(stage.result(), stage.maps, frames), truth) for stage in (warm, tuning)]
-    named = {**{name: list(joints) for name, joints in groups.items()}, _ALL: list(range(known.shape[1]))}
+    frames = labels.unlabelled()
+    assert labels.valid is not None
+    known = warm.pseudo_labels(frames.to(device)).kept.cpu() & labels.valid
+    correct = [within(positions(stage.result(), stage.maps, frames), labels) for stage in (warm, tuning)]
+    groups = {name: list(joints) for name, joints in context.skeleton.group_indices().items()}
+    groups[_ALL] = list(range(known.shape[1]))
+    counts = {name: int(known[:, joints].sum()) for name, joints in groups.items()}
     before, after = (
-        {name: share(right[:, joints], known[:, joints]) for name, joints in named.items()} for right in found
+        {name: share(right[:, joints], known[:, joints]) for name, joints in groups.items()} for right in correct
     )
-    return ConfidentJoints({name: int(known[:, joints].sum()) for name, joints in named.items()}, before, after)
+    return (trusted_joints(counts, before, after),)
 
 
 def _soft(network: PoseResNet, maps: PoseMaps, frames: UnlabelledBatch, temperature: float) -> Float[Tensor, "B K 2"]:
     return soft_joints(network(frames.rgb)[0].float(), maps, frames.rgb.shape[-1], temperature)
 
 
-def _records(
-    redrawn: ReconstructedFrames,
+def _as_arrays(
+    reconstructed: ReconstructedFrames,
     pairs: UnlabelledBatch,
     uv_before: Tensor,
     uv_after: Tensor,
-    truth: LabelledBatch | None,
-) -> tuple[Redrawing, ...]:
-    if redrawn.masks is None or redrawn.field is None or redrawn.inpainting is None:
-        return ()  # guided by heat maps: there is no warp to show
+    labels: LabelledBatch | None,
+) -> tuple[ReconstructedPair, ...]:
+    if reconstructed.masks is None or reconstructed.field is None or reconstructed.inpainting is None:
+        return ()  # guided by heat maps: there is no displacement field to show
     base, driving = split_pairs(pairs)
     count, size = len(base), base.rgb.shape[-1]
-    height, width = redrawn.field.shape[1:3]
-    moved = (redrawn.field - identity_field(height, width, redrawn.field)) * (size / width)
-    true = {} if truth is None else _true_places(truth)
+    height, width = reconstructed.field.shape[1:3]
+    moved = (reconstructed.field - identity_field(height, width, reconstructed.field)) * (size / width)
+    true = {} if labels is None else _true_joints(labels)
     return tuple(
-        Redrawing(
+        ReconstructedPair(
             base_key=base.key[i],
             driving_key=driving.key[i],
             base=_picture(base.rgb[i]),
             driving=_picture(driving.rgb[i]),
-            redrawn=_picture(redrawn.image[i]),
-            regions=_bytes(redrawn.masks[i]),
+            reconstruction=_picture(reconstructed.image[i]),
+            regions=_bytes(reconstructed.masks[i]),
             displacement_px=moved[i].float().cpu().numpy(),
-            inpainting=_bytes(redrawn.inpainting[i, 0]),
+            inpainting=_bytes(reconstructed.inpainting[i, 0]),
             uv_base=uv_after[i].numpy(),
             uv_before=uv_before[count + i].numpy(),
             uv_after=uv_after[count + i].numpy(),
@@ -116,11 +141,11 @@ def _records(
     )
 
 
-def _true_places(truth: LabelledBatch) -> dict[str, np.ndarray]:
-    assert truth.uv_px is not None
-    assert truth.valid is not None
-    uv_px = torch.where(truth.valid[..., None], truth.uv_px, torch.nan)
-    return dict(zip(truth.key, uv_px.numpy(), strict=True))
+def _true_joints(labels: LabelledBatch) -> dict[str, np.ndarray]:
+    assert labels.uv_px is not None
+    assert labels.valid is not None
+    uv_px = torch.where(labels.valid[..., None], labels.uv_px, torch.nan)
+    return dict(zip(labels.key, uv_px.numpy(), strict=True))
 
 
 def _picture(image: Float[Tensor, "3 H W"]) -> np.ndarray:

@@ -1,28 +1,21 @@
-"""The report's charts, each a function from a record's numbers to inline SVG."""
+"""Charts of scores, learning curves and the checkpoint choice, as inline SVG."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from posebridge.contracts.record import ROLES, CheckpointChoice, PseudoLabels, Role, Score
+from posebridge.contracts.record import ROLES, CheckpointChoice, Role, Score
+from posebridge.report.plot import Plot, Series, range_axis
 from posebridge.report.svg import Axis, Canvas, axis_over, short
+from posebridge.skeletons.joint_colours import joint_family
 
 LABELS: dict[Role, str] = {"source_only": "source only", "adapted": "adapted", "supervised_target": "supervised"}
 _MOST_POINTS = 400  # of a curve; more can't be seen at the size of these charts
-_FAMILIES = ("thumb", "index", "middle", "ring", "pinky", "left", "right")
-
-Series = Sequence[tuple[float, float]]
-
-
-def family(joint: str) -> str:
-    """What a joint is coloured by: its finger, its side, or centre."""
-    first = joint.split("_")[0]
-    return first if first in _FAMILIES else "centre"
 
 
 def gap_track(scores: Mapping[Role, Score]) -> Markup:
-    """The three scores on one line, so that the gap, and how much of it was closed, can be seen."""
+    """PCK@0.05 of the three models on one axis, with the gap between them."""
     canvas = Canvas(1040, 74, "chart track")
     values: dict[Role, float] = {
         role: scores[role].pck_005 for role in ROLES if role in scores and math.isfinite(scores[role].pck_005)
@@ -42,14 +35,14 @@ def gap_track(scores: Mapping[Role, Score]) -> Markup:
 
 
 def pck_curves(scores: Mapping[Role, Score]) -> Markup:
-    """Share of joints within each distance."""
+    """PCK over its threshold, one curve per model."""
     series: dict[Role, Series] = {
         role: [(100 * t, share) for t, share in zip(score.pck_thresholds, score.pck_curve, strict=True)]
         for role, score in scores.items()
     }
     end = max(points[-1][0] for points in series.values())
-    plot = _Plot(560, 470, Axis(0, end, 44, 456), Axis(0, 1, 420, 16))
-    plot.grid("distance from the truth, % of the image side", "share of joints")
+    plot = Plot(560, 470, Axis(0, end, 44, 456), Axis(0, 1, 420, 16))
+    plot.grid("threshold, % of the image side", "share of joints")
     x = plot.x(5)
     plot.canvas.line((x, plot.y(0)), (x, plot.y(1)), class_="guide")
     plot.canvas.text((x + 6, plot.y(0) - 12), "0.05", class_="tick")
@@ -61,12 +54,12 @@ def pck_curves(scores: Mapping[Role, Score]) -> Markup:
 
 
 def bar_role(scores: Mapping[Role, Score]) -> Role:
-    """The model that the page is about: the adapted one, where it was scored."""
+    """The model whose errors are drawn as bars: the adapted one if it was scored."""
     return next(role for role in ("adapted", "source_only", "supervised_target") if role in scores)
 
 
 def joint_bars(scores: Mapping[Role, Score]) -> Markup:
-    """Mean error of every joint: a bar for the model in question, ticks for the ones to compare it with."""
+    """Mean error of every joint: bars for one model, ticks for the others."""
     shown = bar_role(scores)
     names = scores[shown].joint_names
     errors = {
@@ -99,60 +92,32 @@ def joint_bars(scores: Mapping[Role, Score]) -> Markup:
 
 
 def _rows(names: Sequence[str]) -> list[tuple[str, float]]:
-    """Joint names with their heights; a little air where a new finger begins."""
+    """Joint names with the y of their rows; a gap separates families of joints."""
     rows, y = [], 18.0
     for i, name in enumerate(names):
         if i:
-            y += 20 if family(name) == family(names[i - 1]) else 28
+            y += 20 if joint_family(name) == joint_family(names[i - 1]) else 28
         rows.append((name, y))
     return rows
 
 
 def learning_curve(metric: str, points: Series) -> Markup:
-    """One number of one stage over training steps."""
+    """One metric of one stage over training steps."""
     points = points[:: math.ceil(len(points) / _MOST_POINTS)]
     steps, values = [step for step, _ in points], [value for _, value in points]
-    plot = _Plot(360, 210, _step_axis(steps, 46, 346), axis_over(values, 168, 14))
-    plot.grid("step", "", about=4)
+    plot = Plot(360, 210, range_axis(steps, 46, 346), axis_over(values, 168, 14))
+    plot.grid("step", "", ticks=4)
     plot.line(points, "plain")
     if len(points) == 1:
         plot.dots(points, "plain")
     return plot.canvas.markup(f"{metric} over steps, from {short(values[0])} to {short(values[-1])}")
 
 
-def pseudo_label_chart(points: Sequence[PseudoLabels]) -> Markup:
-    """Coverage, and precision where there is truth, over training steps."""
-    plot = _Plot(560, 300, _step_axis([point.step for point in points], 44, 456), Axis(0, 1, 250, 16))
-    plot.grid("step", "share")
-    last = points[-1]
-    series = {"coverage": [(point.step, point.coverage) for point in points]}
-    labels = {"coverage": ("coverage", last.coverage)}
-    precise = [(point.step, point.precision) for point in points if point.precision is not None]
-    if precise:
-        series["precision"] = precise
-        labels["precision"] = ("precision", precise[-1][1])
-    for name, values in series.items():
-        plot.line(values, name)
-        plot.dots(values, name)
-    plot.end_labels(labels)
-    ends = ", ".join(f"{name} ends at {value:.2f}" for name, (_, value) in labels.items())
-    return plot.canvas.markup(f"Pseudo-labels over training: {ends}")
-
-
-def share_chart(name: str, points: Series, steps: Sequence[float]) -> Markup:
-    """A share over training steps, on the whole axis from 0 to 1; ``steps`` are those that the axis has to hold."""
-    plot = _Plot(360, 210, _step_axis(steps, 46, 346), Axis(0, 1, 168, 14))
-    plot.grid("step", "", about=4)
-    plot.line(points, "plain")
-    plot.dots(points, "plain")
-    return plot.canvas.markup(f"{name} over steps, from {points[0][1]:.2f} to {points[-1][1]:.2f}")
-
-
 def checkpoint_chart(choice: CheckpointChoice) -> Markup:
-    """The criterion over candidates, the one chosen, and the oracle's step for comparison."""
+    """The criterion over candidates, with the chosen step and the oracle's step."""
     points = [(candidate.step, candidate.score) for candidate in choice.candidates]
     steps = [step for step, _ in points] + ([choice.oracle.step] if choice.oracle else [])
-    plot = _Plot(560, 300, _step_axis(steps, 52, 530), axis_over([score for _, score in points], 250, 34))
+    plot = Plot(560, 300, range_axis(steps, 52, 530), axis_over([score for _, score in points], 250, 34))
     plot.grid("step", "")
     if choice.oracle is not None:
         x = plot.x(choice.oracle.step)
@@ -165,47 +130,3 @@ def checkpoint_chart(choice: CheckpointChoice) -> Markup:
         if step == choice.step:
             plot.canvas.circle((plot.x(step), plot.y(score)), 7, class_="mark fill-adapted")
     return plot.canvas.markup(f"Criterion over candidates; step {choice.step} was chosen")
-
-
-def _step_axis(steps: Sequence[float], start_px: float, end_px: float) -> Axis:
-    low, high = min(steps), max(steps)
-    return Axis(low, high if high > low else low + 1, start_px, end_px)
-
-
-class _Plot:
-    """A canvas with two axes."""
-
-    def __init__(self, width: float, height: float, x: Axis, y: Axis):
-        self.canvas, self.x, self.y = Canvas(width, height), x, y
-
-    def grid(self, x_title: str, y_title: str, about: int = 5) -> None:
-        """Rules, ticks and the axes' titles."""
-        for tick in self.y.ticks(about):
-            y = self.y(tick)
-            self.canvas.line((self.x.start_px, y), (self.x.end_px, y), class_="grid")
-            self.canvas.text((self.x.start_px - 8, y), short(tick), "end", class_="tick")
-        for tick in self.x.ticks(about):
-            self.canvas.text((self.x(tick), self.y.start_px + 16), short(tick), "middle", class_="tick")
-        middle = (self.x.start_px + self.x.end_px) / 2
-        self.canvas.text((middle, self.y.start_px + 36), x_title, "middle", class_="axis")
-        if y_title:
-            self.canvas.text((self.x.start_px + 6, self.y.end_px - 6), y_title, class_="axis")
-
-    def line(self, points: Series, colour: str) -> None:
-        """A curve."""
-        self.canvas.path([(self.x(x), self.y(y)) for x, y in points], class_=f"curve stroke-{colour}")
-
-    def dots(self, points: Series, colour: str) -> None:
-        """A dot on every finite point."""
-        for x, y in points:
-            if math.isfinite(y):
-                self.canvas.circle((self.x(x), self.y(y)), 3, class_=f"fill-{colour}")
-
-    def end_labels(self, ends: Mapping[str, tuple[str, float]], apart_px: float = 18) -> None:
-        """The curves' names to the right of their ends, pushed apart where they would overlap."""
-        placed: list[float] = []
-        finite = {colour: end for colour, end in ends.items() if math.isfinite(end[1])}
-        for colour, (label, value) in sorted(finite.items(), key=lambda item: -item[1][1]):
-            y = max(self.y(value), placed[-1] + apart_px if placed else -math.inf)
-            placed.append(y)
-            self.canvas.text((self.x.end_px + 8, y), label, class_=f"name text-{colour}")

@@ -1,4 +1,4 @@
-"""A run's scores beside published numbers, as the lines of tables."""
+"""Published tables with a run's scores as further rows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,34 +11,34 @@ _SUPERVISION: dict[Role, str] = {
     "adapted": "unlabelled target",
     "supervised_target": "target labels",
 }
-_ALIGNED = {"EPE": "root-scale", "MPJPE": "root", "mean joint error": "none"}  # metric -> what it takes from the truth
+_ALIGNMENT = {"EPE": "root-scale", "MPJPE": "root", "mean joint error": "none"}  # of each published metric
 
 
 @dataclass(frozen=True)
-class Line:
-    """A method with its numbers, one a column."""
+class MethodRow:
+    """A method with its numbers, one per column."""
 
     method: str
     supervision: str
     values: tuple[float | None, ...]
-    role: Role | None = None  # of this run's models; None for a published method
-    own: bool = False  # what the paper proposes
-    doubts: tuple[int, ...] = ()  # numbers of the table's remarks, from 1
+    role: Role | None = None  # of a model of this run; None for a published method
+    proposed: bool = False  # by the paper itself
+    remarks: tuple[int, ...] = ()  # numbers of the table's remarks, from 1
 
 
 @dataclass(frozen=True)
-class Table:
-    """One table of a paper under one protocol, with this run's models below it."""
+class ComparisonTable:
+    """One table of a paper under one protocol, with rows for this run's models."""
 
-    first: PublishedRow  # whose protocol is that of all rows
+    first: PublishedRow  # all rows have its protocol
     columns: tuple[str, ...]
-    lines: tuple[Line, ...]
+    method_rows: tuple[MethodRow, ...]
     digits: int
     remarks: tuple[str, ...]
 
 
-def tables_beside(record: Record) -> list[Table]:
-    """The published tables that a record carries."""
+def comparison_tables(record: Record) -> list[ComparisonTable]:
+    """The published tables of a record."""
     return [
         _table(list(rows), record)
         for _, rows in groupby(
@@ -47,18 +47,18 @@ def tables_beside(record: Record) -> list[Table]:
     ]
 
 
-def _table(rows: list[PublishedRow], record: Record) -> Table:
+def _table(rows: list[PublishedRow], record: Record) -> ComparisonTable:
     first = rows[0]
     columns = tuple(dict.fromkeys(joints for row in rows for joints in row.values))
     remarks = tuple(dict.fromkeys(doubt for row in rows for doubt in row.doubts))
-    lines = [
-        Line(
-            # In a report, "ours" would be the reader's own run.
+    method_rows = [
+        MethodRow(
+            # In a report, "ours" would mean this run.
             row.method.replace("Ours", "theirs"),
             row.supervision,
             tuple(row.values.get(column) for column in columns),
-            own=row.own,
-            doubts=tuple(remarks.index(doubt) + 1 for doubt in row.doubts),
+            proposed=row.own,
+            remarks=tuple(remarks.index(doubt) + 1 for doubt in row.doubts),
         )
         for row in rows
     ]
@@ -66,21 +66,25 @@ def _table(rows: list[PublishedRow], record: Record) -> Table:
         measured = _measured(record.scores[role], first.metric) if role in record.scores else {}
         if any(measured.get(column) is not None for column in columns):
             values = tuple(measured.get(column) for column in columns)
-            lines.append(Line("this run", _SUPERVISION[role], values, role))
-    return Table(
-        first, columns, tuple(lines), max(_digits(value) for row in rows for value in row.values.values()), remarks
+            method_rows.append(MethodRow("this run", _SUPERVISION[role], values, role))
+    return ComparisonTable(
+        first,
+        columns,
+        tuple(method_rows),
+        max(_digits(value) for row in rows for value in row.values.values()),
+        remarks,
     )
 
 
 def _measured(score: Score, metric: str) -> Mapping[str, float | None]:
-    """A score in the metric and unit of a table, by group of joints; empty where it isn't the same quantity."""
+    """A score in the metric and unit of a table, by group of joints; empty if the metrics or alignments differ."""
     if metric == "PCK@0.05":
         return {name: 100 * share for name, share in {"All": score.pck_005, **score.per_group_pck}.items()}
     if metric == "PA-MPJPE":
         return {"All": score.pa_mean_error_mm}
-    return {"All": score.mean_error_mm} if _ALIGNED.get(metric) == score.alignment else {}
+    return {"All": score.mean_error_mm} if _ALIGNMENT.get(metric) == score.alignment else {}
 
 
 def _digits(value: float | None) -> int:
-    """How many decimals a number was printed with, two at most."""
+    """The digits that a number was printed with after the decimal point, two at most."""
     return next((digits for digits in (0, 1) if value is None or round(value, digits) == value), 2)

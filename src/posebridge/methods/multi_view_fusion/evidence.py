@@ -1,0 +1,51 @@
+"""The section of multi-view fusion, measured on the frames of a target."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+
+from posebridge.contracts.batch import UnlabelledBatch
+from posebridge.contracts.record import Role
+from posebridge.contracts.section import Picture, PictureRow, Section
+from posebridge.deployment.depth_overlay import hand_panels
+from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands
+from posebridge.methods.multi_view_fusion.explained_depth_section import DepthFit, explained_depth
+from posebridge.skeletons.hand import HAND21
+
+_PICTURES = 6  # frames that the report shows
+
+
+def fusion_section(predictor: DepthHandPredictor, frames: UnlabelledBatch, hands: Mapping[Role, DepthHands]) -> Section:
+    """The section of hands in ``frames``, predicted by the models ``source_only`` and ``adapted``."""
+    fits: dict[Role, DepthFit] = {role: depth_fit(found) for role, found in hands.items()}
+    return explained_depth(fits, len(frames), _picture_rows(predictor, frames, hands["source_only"], hands["adapted"]))
+
+
+def depth_fit(hands: DepthHands) -> DepthFit:
+    """How well hands explain the depth that they were predicted from. Errors are NaN where no mesh meets the depth."""
+    depth_error_mm = 1000 * hands.apart_m[hands.apart_m.isfinite()]
+    nothing = depth_error_mm.numel() == 0
+    pixel_mesh_gap_mm = 1000 * (hands.pixel_joints_m - hands.joints_m).norm(dim=-1).mean(1).median()
+    return DepthFit(
+        explained_frac=hands.explained.mean().item(),
+        depth_error_mm=math.nan if nothing else depth_error_mm.median().item(),
+        depth_error_p90_mm=math.nan if nothing else depth_error_mm.quantile(0.9).item(),
+        pixel_mesh_gap_mm=pixel_mesh_gap_mm.item(),
+    )
+
+
+def _picture_rows(
+    predictor: DepthHandPredictor, frames: UnlabelledBatch, before: DepthHands, after: DepthHands
+) -> tuple[PictureRow, ...]:
+    """Evenly chosen frames."""
+    faces = predictor.hand.faces(torch.device("cpu"))
+    chosen = torch.linspace(0, len(frames) - 1, min(_PICTURES, len(frames))).round().int().tolist()
+
+    def picture(hands: DepthHands, i: int, when: str) -> Picture:
+        depth_error_mm = 1000 * hands.apart_m[i].item()
+        distance = f"{depth_error_mm:.1f} mm" if math.isfinite(depth_error_mm) else "no overlap"
+        image = hand_panels(frames, hands, i, faces, HAND21, predictor.spec.cube_m)
+        return Picture(image, f"{when} adaptation, {distance}")
+
+    return tuple(PictureRow(frames.key[i], (picture(before, i, "before"), picture(after, i, "after"))) for i in chosen)

@@ -15,7 +15,8 @@ from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.sets import sets_of
 from posebridge.deployment.depth_overlay import hand_panels
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, keypoints_of
-from posebridge.deployment.model_file import DepthHandSpec, HandName, save_depth_hand
+from posebridge.deployment.model_file import save_model
+from posebridge.deployment.model_spec import DepthHandSpec, HandName
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.evaluation.protocols import DEPTH
@@ -138,7 +139,7 @@ class FoundHands:
 
     def save(self, folder: Path) -> None:
         """The adapted model, and what it says of the frames."""
-        save_depth_hand(folder, self.predictor.spec, self.predictor.model)
+        save_model(folder, self.predictor.spec, self.predictor.model)
         self.keypoints["adapted"].save(folder / "predictions.npz")
 
     def record(
@@ -198,14 +199,14 @@ def hands_of(predictor: DepthHandPredictor, whole: UnlabelledBatch) -> DepthHand
 
 def depth_fit(hands: DepthHands) -> DepthFit:
     """How well the hands explain the depth that they were found in."""
-    apart_mm = 1000 * hands.apart_m[hands.apart_m.isfinite()]
+    apart_mm = 1000 * hands.depth_error_m[hands.depth_error_m.isfinite()]
     nothing = apart_mm.numel() == 0
     minds_mm = 1000 * (hands.pixel_joints_m - hands.joints_m).norm(dim=-1).mean(1).median()
     return DepthFit(
-        frames=len(hands.apart_m),
+        frames=len(hands.depth_error_m),
         apart_mm=float("nan") if nothing else apart_mm.median().item(),
         worst_apart_mm=float("nan") if nothing else apart_mm.quantile(0.9).item(),
-        explained=hands.explained.mean().item(),
+        explained=hands.explained_frac.mean().item(),
         of_two_minds_mm=minds_mm.item(),
     )
 
@@ -221,7 +222,7 @@ def pictures_of(
         return hand_panels(whole, hands, i, faces, HAND21, predictor.spec.cube_m)
 
     def apart_mm(hands: DepthHands, i: int) -> float:
-        return 1000 * hands.apart_m[i].item()
+        return 1000 * hands.depth_error_m[i].item()
 
     return tuple(
         DepthHandPicture(whole.key[i], drawn(before, i), drawn(after, i), apart_mm(before, i), apart_mm(after, i))

@@ -20,7 +20,6 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import (
     soft_joints,
 )
 from posebridge.networks.pose_resnet import PoseResNet
-from posebridge.representations.pose_maps import PoseMaps
 from posebridge.training.context import Context
 from posebridge.training.pseudo_label_metrics import positions, share, within
 from posebridge.training.stage import Stage
@@ -46,10 +45,8 @@ def redrawings(stages: Sequence[Stage], context: Context, truth: LabelledBatch |
     pairs = pairs.to(next(after.parameters()).device)
     reconstructor.to(pairs.rgb.device)
     with torch.no_grad():
-        redrawn = reconstruct_pairs(
-            reconstructor, pairs, _soft(after, context.maps, pairs, reconstruction.joint_temperature)
-        )
-    uv_before, uv_after = (positions(network, context.maps, pairs) for network in (before, after))
+        redrawn = reconstruct_pairs(reconstructor, pairs, _soft(after, pairs, reconstruction.joint_temperature))
+    uv_before, uv_after = (positions(network, pairs) for network in (before, after))
     return _records(redrawn, pairs.to("cpu"), uv_before, uv_after, truth)
 
 
@@ -71,7 +68,7 @@ def confident_joints(
     trusted = warm.pseudo_labels(frames.to(device)).kept.cpu()
     assert truth.valid is not None
     known = trusted & truth.valid
-    found = [within(positions(stage.result(), stage.maps, frames), truth) for stage in (warm, tuning)]
+    found = [within(positions(stage.result(), frames), truth) for stage in (warm, tuning)]
     named = {**{name: list(joints) for name, joints in groups.items()}, _ALL: list(range(known.shape[1]))}
     before, after = (
         {name: share(right[:, joints], known[:, joints]) for name, joints in named.items()} for right in found
@@ -79,8 +76,8 @@ def confident_joints(
     return ConfidentJoints({name: int(known[:, joints].sum()) for name, joints in named.items()}, before, after)
 
 
-def _soft(network: PoseResNet, maps: PoseMaps, frames: UnlabelledBatch, temperature: float) -> Float[Tensor, "B K 2"]:
-    return soft_joints(network(frames.rgb)[0].float(), maps, frames.rgb.shape[-1], temperature)
+def _soft(network: PoseResNet, frames: UnlabelledBatch, temperature: float) -> Float[Tensor, "B K 2"]:
+    return soft_joints(network(frames.rgb)[0].float(), network.maps, frames.rgb.shape[-1], temperature)
 
 
 def _records(

@@ -19,8 +19,8 @@ from posebridge.data.crops import CubeCropConfig, crop_cube
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.depth_centre import depth_centre
 from posebridge.data.frames import RawFrame
-from posebridge.deployment.depth_predictor import DepthHandPredictor, beside_depth
-from posebridge.deployment.model_file import DepthHandSpec
+from posebridge.deployment.depth_predictor import DepthHandPredictor, depth_fit
+from posebridge.deployment.model_spec import DepthHandSpec
 from posebridge.draw import generator_for
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
@@ -76,7 +76,7 @@ def _parts(frame: RawFrame, predictor: DepthHandPredictor, options: Options) -> 
         "crop": lambda: crop_cube(frame, crop).to(options.device),
         "network": lambda: network(views.picture(), *views.points(network.map_stride)),
         "mesh": lambda: pose_parameters(predictor.hand, seen.model, views.half_m),
-        "mesh beside the depth": lambda: beside_depth(views, views.in_cameras(mesh.vertices), faces),
+        "mesh beside the depth": lambda: depth_fit(views, views.in_cameras(mesh.vertices), faces),
         "all but looking for it": lambda: predictor(crop_cube(frame, crop).to(options.device), fused=False),
         f"the same, fitted by {HandFittingConfig.steps} steps": lambda: fitting(
             crop_cube(frame, crop).to(options.device), fused=False

@@ -27,6 +27,8 @@ from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, 
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructor
 from posebridge.methods.geometric_reconstruction.perceptual_features import VGG19_RELU5, VggFeatures
 from posebridge.methods.geometric_reconstruction.reconstructor_training import reconstruct_pairs, soft_joints
+from posebridge.networks.pose_network import network_as
+from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.recipes.synthshift import TRACKS, make_context
 from posebridge.recipes.track import TrackRenderer
 from posebridge.synthesis.domains import Track
@@ -80,7 +82,7 @@ class Step:
         assert isinstance(self.config.style, FourierStyle)
         torch.manual_seed(0)
         reconstructor = FrameReconstructor(self.config.reconstruction.reconstructor, context.skeleton)
-        stylist, network = self.config.style.stylist(), context.new_network()
+        stylist, network = self.config.style.stylist(), network_as(context.new_network(), PoseResNet)
         phase = Phase(self.config.schedule, since=0.5)
         self.stage = FineTuning(self.config, phase, context, network, stylist, reconstructor)
         hardware = options.hardware
@@ -127,7 +129,7 @@ class Step:
 
         def teach():
             with torch.autocast(self.device.type, enabled=False):
-                look = partial(stage.maps_of, stage.teacher)
+                look = partial(stage.poses_of, stage.teacher)
                 return stage.labeller.label(look, frames, source.rgb, generator_for(0, 0))
 
         taught = teach()

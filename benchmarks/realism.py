@@ -18,11 +18,11 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.streams import ShuffledStream
 from posebridge.data.target import TargetConfig, open_target
-from posebridge.deployment.model_file import ModelSpec
-from posebridge.deployment.predictor import Predictor
+from posebridge.deployment.model_spec import PoseSpec
+from posebridge.deployment.predictor import PosePredictor
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.pose_network import PoseNetwork
 from posebridge.recipes.hand_rgb import SMALL
 from posebridge.recipes.pipeline import joints_of_source, network_maker, predict, train
 from posebridge.recipes.track import load_renders
@@ -102,8 +102,8 @@ def run(config: Benchmark) -> list[dict[str, Any]]:
             if config.only not in name:
                 continue
             network, length_m = train_on(domain, name, seed, config)
-            spec = ModelSpec(SMALL.network, SMALL.maps, HAND21.name, SMALL.size_px, length_m, "source_only")
-            score = evaluate(predict(Predictor(spec, network), real), truth, _IMAGE_SIDE_PX)
+            spec = PoseSpec(SMALL.network, SMALL.maps, HAND21.name, SMALL.size_px, length_m, "source_only")
+            score = evaluate(predict(PosePredictor(spec, network), real), truth, _IMAGE_SIDE_PX)
             rows.append({"variant": name, "seed": seed, "pck_005": score.pck_005, "error_px": score.mean_error_px})
             print(json.dumps(rows[-1]), flush=True)
             if config.json is not None:
@@ -111,7 +111,7 @@ def run(config: Benchmark) -> list[dict[str, Any]]:
     return rows
 
 
-def train_on(domain: HandDomain, name: str, seed: int, config: Benchmark) -> tuple[PoseResNet, float]:
+def train_on(domain: HandDomain, name: str, seed: int, config: Benchmark) -> tuple[PoseNetwork, float]:
     """A source-only network, and the mean length of the reference bone in metres."""
     samples = load_renders(Samples(domain, SMALL.size_px, seed).chunks(config.samples), SMALL.maps, lambda count: None)
     schedule: Schedule = replace(SMALL.source.schedule, steps=config.steps)
@@ -121,8 +121,7 @@ def train_on(domain: HandDomain, name: str, seed: int, config: Benchmark) -> tup
         return ShuffledStream(samples, batch_size, seed)
 
     context = Context(
-        new_network=network_maker(SMALL.network, seed),
-        maps=SMALL.maps,
+        new_network=network_maker(SMALL.network, SMALL.maps, seed),
         skeleton=HAND21,
         source=stream,
         target=stream,

@@ -16,6 +16,7 @@ import tyro
 
 from posebridge.data.pairs import PairStream
 from posebridge.deployment.model_file import load_model
+from posebridge.deployment.model_kinds import POSE
 from posebridge.errors import InputError
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructor
 from posebridge.methods.geometric_reconstruction.perceptual_features import PerceptualLoss
@@ -50,7 +51,7 @@ def table(options: Options) -> str:
     if config.method != "geometric_reconstruction" or settings is None or settings.reconstruction is None:
         raise InputError(f"{options.run} is no run of geometric reconstruction: there is no reconstructor to ask")
     reconstruction = settings.reconstruction
-    _, network = load_model(options.run)
+    network = load_model(options.run, POSE).network
     stages = options.run / "stages"
     reconstructor = FrameReconstructor(reconstruction.reconstructor, plan.skeleton).eval()
     load_weights(network, _stage(stages, "warm-start"))  # by whose features redrawings were compared

@@ -16,6 +16,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from posebridge.deployment.model_file import load_model
+from posebridge.deployment.model_kinds import POSE
 from posebridge.errors import InputError
 from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig, make_context
@@ -50,7 +51,7 @@ class Options:
 def table(options: Options) -> str:
     """Share of all joints and share of right ones, for each mask. Raises ``InputError`` for what is no such run."""
     _, config = load_config(options.run / "config.yaml", {"synthshift": SynthShiftConfig})
-    _, network = load_model(options.run)
+    network = load_model(options.run, POSE).network
     plan = TRACKS[config.track]
     size = plan.sizes[config.size]
     data = TrackRenderer(plan, size, config.sets).data(config.seed, config.footage)
@@ -61,9 +62,7 @@ def table(options: Options) -> str:
     assert frames.valid is not None
     settings = replace(size.mean_teacher, kept_share=options.kept_share)
     with torch.no_grad():
-        seen = PseudoLabeller(settings, size.maps, plan.skeleton.mirror, None).label_unaugmented(
-            network, frames.unlabelled()
-        )
+        seen = PseudoLabeller(settings, plan.skeleton.mirror, None).label_unaugmented(network, frames.unlabelled())
     known = frames.valid
     right = (seen.uv_px - frames.uv_px).norm(dim=-1) < RIGHT * size.size_px
 
@@ -79,7 +78,7 @@ def table(options: Options) -> str:
     for share in SHARES:
         kept = keep_most_confident(seen.confidence, share)
         lines.append(f"| evidence: the highest {share:.0%} of peaks | {cells(kept)} | | | | |")
-    limits = IntegratedLabels.of(LabelIntegration(), context).limits
+    limits = IntegratedLabels.of(LabelIntegration(), size.maps, context).limits
     for move in MOVES:
         integrated = IntegratedLabels(LabelIntegration(least_move=move), size.maps, plan.skeleton, limits).eval()
         kept = integrated.rectify(seen, frames.camera, size.size_px).kept

@@ -146,9 +146,10 @@ class PredictCommand:
 
     def run(self) -> None:
         """Predict, and say what was written and what was skipped."""
-        from posebridge.deployment.description import kind_of_model
+        from posebridge.deployment.model_file import kind_of_model
+        from posebridge.deployment.model_kinds import DEPTH_HAND
 
-        if kind_of_model(self.model) == "depth-hand":
+        if kind_of_model(self.model) is DEPTH_HAND:
             self._predict_depth()
             return
         self.depth.refuse("a model of multi-view-fusion")

@@ -7,8 +7,9 @@ import torch
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
-from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, beside_depth
-from posebridge.deployment.model_file import DepthHandSpec, save_depth_hand
+from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, depth_fit
+from posebridge.deployment.model_file import save_model
+from posebridge.deployment.model_spec import DepthHandSpec
 from posebridge.networks.view_fusion import ViewFusionConfig
 from training.hands import CUBE_M, TINY, new_model
 
@@ -29,7 +30,7 @@ def predictor() -> DepthHandPredictor:
 def save_small(folder: Path) -> DepthHandPredictor:
     """The same, saved."""
     found = predictor()
-    save_depth_hand(folder, found.spec, found.model)
+    save_model(folder, found.spec, found.model)
     return found
 
 
@@ -38,5 +39,5 @@ def true_hands(batch: LabelledBatch) -> DepthHands:
     views = CubeViews.of(batch, CUBE_M)
     faces = AnnyHand().faces(torch.device("cpu"))
     sure = torch.ones(batch.joints_m.shape[:2])
-    fit = beside_depth(views, batch.vertices_m, faces)
+    fit = depth_fit(views, batch.vertices_m, faces)
     return DepthHands(batch.joints_m, sure, batch.joints_m, batch.vertices_m, *fit)

@@ -7,19 +7,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from posebridge.deployment.model_file import ModelSpec, save_model
+from posebridge.deployment.model_file import save_model
+from posebridge.deployment.model_spec import PoseSpec
+from posebridge.networks.pose_network import HeatmapNetwork
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.representations.heatmaps import encode_gaussian, map_from_image
+from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.hand import HAND21
 
 SMALL = PoseResNetConfig(encoder="test_resnet", encoder_stride=32, decoder_channels=8)
-SPEC = ModelSpec(SMALL, size_px=64, reference_length_m=0.1)
+SPEC = PoseSpec(SMALL, size_px=64, reference_length_m=0.1)
 CHANNEL_OF_JOINT = [0, *(1 + j % 2 for j in range(1, len(HAND21)))]  # the wrist is red, the others green or blue
 
 
-def small_model(folder: Path, spec: ModelSpec = SPEC) -> PoseResNet:
+def small_model(folder: Path, spec: PoseSpec = SPEC) -> PoseResNet:
     """A network of random weights, saved."""
-    network = PoseResNet(spec.network)
+    network = PoseResNet(spec.network, spec.maps)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for tensor in network.state_dict().values():  # running statistics too
@@ -43,11 +46,12 @@ def truth_of(dots: np.ndarray) -> np.ndarray:
     return dots[CHANNEL_OF_JOINT]
 
 
-class DotFinder(nn.Module):
+class DotFinder(HeatmapNetwork):
     """Heat maps of a quarter of the image's side that peak at the discs; relative depth 0."""
 
-    def __init__(self):
+    def __init__(self, maps: PoseMaps = SPEC.maps):
         super().__init__()
+        self.maps = maps
         self.idle = nn.Parameter(torch.zeros(1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

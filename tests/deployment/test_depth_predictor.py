@@ -14,10 +14,10 @@ from posebridge.cameras.multiview import transform
 from posebridge.cameras.pinhole import Camera
 from posebridge.data.cube_views import CubeViews
 from posebridge.deployment.depth_overlay import hand_panels
-from posebridge.deployment.depth_predictor import MeshSet, beside_depth, join_meshes, keypoints_of
-from posebridge.deployment.description import kind_of_model
+from posebridge.deployment.depth_predictor import MeshSet, depth_fit, join_meshes, keypoints_of
 from posebridge.deployment.mesh_files import ply, save_meshes
-from posebridge.deployment.model_file import load_depth_hand, load_model
+from posebridge.deployment.model_file import kind_of_model, load_model
+from posebridge.deployment.model_kinds import DEPTH_HAND, POSE
 from posebridge.errors import InputError
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.skeletons.hand import HAND21
@@ -46,16 +46,16 @@ def left_of(batch):
 
 def test_a_true_mesh_explains_its_depth(batch):
     views, faces = CubeViews.of(batch, CUBE_M), predictor().hand.faces(torch.device("cpu"))
-    apart_m, explained = beside_depth(views, batch.vertices_m, faces)
-    assert apart_m.max() < 5e-4
+    error_m, explained = depth_fit(views, batch.vertices_m, faces)
+    assert error_m.max() < 5e-4
     assert explained.min() > 0.97
     behind = batch.vertices_m * (1 + 0.02 / batch.centre_m[:, None, 2:])  # 2 cm along the rays
-    apart_m, explained = beside_depth(views, behind, faces)
-    np.testing.assert_allclose(apart_m, 0.02, atol=3e-3)
+    error_m, explained = depth_fit(views, behind, faces)
+    np.testing.assert_allclose(error_m, 0.02, atol=3e-3)
     assert explained.max() < 0.1
     beside = batch.vertices_m + torch.tensor([1.0, 0, 0])
-    apart_m, explained = beside_depth(views, beside, faces)
-    assert apart_m.isnan().all()
+    error_m, explained = depth_fit(views, beside, faces)
+    assert error_m.isnan().all()
     assert explained.max() == 0
 
 
@@ -76,7 +76,7 @@ def test_a_left_hand_is_a_right_one_in_the_mirror(batch, ours):
     right, left = ours(batch, fused=False), ours(left_of(batch), fused=False)
     for name in ("joints_m", "pixel_joints_m", "vertices_m"):
         np.testing.assert_allclose(getattr(left, name), getattr(right, name) * MIRROR, atol=1e-5)
-    np.testing.assert_allclose(left.apart_m, right.apart_m, atol=1e-4)
+    np.testing.assert_allclose(left.depth_error_m, right.depth_error_m, atol=1e-4)
     uv_right, uv_left = (keypoints_of(ours, b, h).uv_px for b, h in ((batch, right), (left_of(batch), left)))
     np.testing.assert_allclose(uv_left[..., 0], SIDE - 1 - uv_right[..., 0], atol=1e-2)
     np.testing.assert_allclose(uv_left[..., 1], uv_right[..., 1], atol=1e-2)
@@ -85,8 +85,8 @@ def test_a_left_hand_is_a_right_one_in_the_mirror(batch, ours):
 def test_fitted_hands_explain_more(batch, ours):
     fitting = replace(ours, fitting=HandFittingConfig(steps=12))
     before, after = ours(batch, fused=False), fitting(batch, fused=False)
-    assert (after.explained >= before.explained - 0.02).all()
-    assert after.explained.mean() > before.explained.mean() + 0.05
+    assert (after.explained_frac >= before.explained_frac - 0.02).all()
+    assert after.explained_frac.mean() > before.explained_frac.mean() + 0.05
     torch.testing.assert_close(after.pixel_joints_m, before.pixel_joints_m)
     left = fitting(left_of(batch), fused=False)
     assert (left.joints_m - after.joints_m * MIRROR).norm(dim=-1).median() < 0.01
@@ -160,10 +160,10 @@ def test_panels_show_the_hand_where_it_is(batch, ours):
 
 def test_a_saved_model_is_the_same(batch, tmp_path):
     saved = save_small(tmp_path)
-    spec, model = load_depth_hand(tmp_path)
-    assert spec == SPEC
-    assert kind_of_model(tmp_path) == "depth-hand"
-    again = replace(saved, model=model)
+    loaded = load_model(tmp_path)
+    assert loaded.spec == SPEC
+    assert loaded.kind is kind_of_model(tmp_path) is DEPTH_HAND
+    again = loaded.predictor()
     assert torch.equal(saved(batch).vertices_m, again(batch).vertices_m)
     with pytest.raises(InputError, match="a model of kind depth-hand, and one of kind pose is needed"):
-        load_model(tmp_path)
+        load_model(tmp_path, POSE)

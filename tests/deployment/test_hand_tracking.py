@@ -59,16 +59,16 @@ def track() -> HandTracker:
 def test_a_hand_is_followed_past_a_nearer_one(track):
     far, near = hand_places((-0.08, 0.0, 0.7)), hand_places((0.2, 0.0, 0.5))
     first = track(frame_of(far))
-    assert first.found_anew
+    assert first.newly_detected
     for step in range(4):
         moved = hand_places((-0.08 + 0.02 * step, 0.01 * step, 0.7))
         found = track(frame_of(moved, more=near))
-        assert not found.found_anew
+        assert not found.newly_detected
         centre_m = found.hands.joints_m[0, 0].numpy()
         assert np.linalg.norm(centre_m - middle(moved)) < 0.05
     # Without a word on where it was, the nearer one is taken.
     anew = track(frame_of(far, sequence="b", more=near))
-    assert anew.found_anew
+    assert anew.newly_detected
     assert anew.hands.joints_m[0, 0, 2] < 0.6
 
 
@@ -76,7 +76,7 @@ def test_the_second_look_is_where_the_first_found_the_joints(track):
     places = hand_places((0.05, 0.02, 0.6))
     found = track(frame_of(places))
     blob = HandTracker(MiddleFinder(), CubeCropConfig(48, CUBE_M))
-    blob.config = type(blob.config)(looks=1)
+    blob.config = type(blob.config)(refine_steps=1)
     first = blob(frame_of(places))
     np.testing.assert_allclose(found.crop.centre_m[0], first.hands.joints_m[0, 0], atol=1e-6)
 
@@ -85,7 +85,7 @@ def test_the_look_that_explains_more_counts():
     places = hand_places((0.05, 0.02, 0.6))
     first, second = (HandTracker(MiddleFinder(told), CubeCropConfig(48, CUBE_M)) for told in ((0.9, 0.2), (0.2, 0.9)))
     frame = frame_of(places)
-    by_blob, by_joints = (tracker.find(frame).crop.centre_m[0].numpy() for tracker in (first, second))
+    by_blob, by_joints = (tracker.detect(frame).crop.centre_m[0].numpy() for tracker in (first, second))
     np.testing.assert_allclose(by_blob, depth_centre(frame.depth_m, K), atol=1e-6)
     assert np.linalg.norm(by_joints - by_blob) > 1e-3
 
@@ -96,22 +96,22 @@ def test_a_place_that_is_given_stays(track):
     for _ in range(2):
         found = track(frame)
         np.testing.assert_allclose(found.crop.centre_m[0], middle(far), atol=1e-6)
-        assert found.found_anew
+        assert found.newly_detected
 
 
 def test_a_lost_hand_is_looked_for(track):
     track(frame_of(hand_places((-0.1, 0.0, 0.7))))
     jumped = track(frame_of(hand_places((0.25, 0.05, 0.5))))
-    assert jumped.found_anew
+    assert jumped.newly_detected
     track.predictor.apart_m = 0.03  # what is found no longer fits
-    assert track(frame_of(hand_places((0.25, 0.05, 0.5)))).found_anew
+    assert track(frame_of(hand_places((0.25, 0.05, 0.5)))).newly_detected
 
 
 def test_an_empty_frame_loses_it(track):
     track(frame_of(hand_places()))
     with pytest.raises(UnreadableFrameError, match="no depth at all"):
         track(RawFrame(None, "key", "a", K=K, depth_m=np.zeros((240, 320), np.float32)))
-    assert track(frame_of(hand_places())).found_anew
+    assert track(frame_of(hand_places())).newly_detected
 
 
 def test_each_camera_has_a_hand_of_its_own(track):
@@ -119,7 +119,7 @@ def test_each_camera_has_a_hand_of_its_own(track):
     views = [frame_of(left), RawFrame(None, "key", "a", view=1, K=K, depth_m=frame_of(right).depth_m)]
     for _ in range(2):
         found = [track(view) for view in views]
-    assert [each.found_anew for each in found] == [False, False]
+    assert [each.newly_detected for each in found] == [False, False]
     assert found[0].hands.joints_m[0, 0, 0] < 0 < found[1].hands.joints_m[0, 0, 0]
 
 
@@ -127,7 +127,7 @@ def test_sensors_that_say_nan_where_they_measured_nothing(track):
     """As arrays of ROS do, and in the float64 that numpy's division gives."""
     frame = frame_of(hand_places())
     holes = np.where(frame.depth_m > 0, frame.depth_m.astype(np.float64), np.nan)
-    found, wanted = track.find(replace(frame, depth_m=holes)), track.find(frame)
+    found, wanted = track.detect(replace(frame, depth_m=holes)), track.detect(frame)
     assert found.crop.depth_m.dtype == torch.float32
     assert torch.equal(found.crop.depth_m, wanted.crop.depth_m)
     assert torch.equal(found.hands.joints_m, wanted.hands.joints_m)

@@ -16,8 +16,9 @@ from posebridge.networks.weights import save_weights
 @pytest.mark.parametrize("name", [".", "model.safetensors", "model.json"])
 def test_round_trip_is_bit_equal(tmp_path, name):
     saved = small_model(tmp_path)
-    spec, loaded = load_model(tmp_path / name)
-    assert spec == SPEC
+    model = load_model(tmp_path / name)
+    loaded = model.network
+    assert model.spec == SPEC
     assert not loaded.training
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
@@ -28,7 +29,7 @@ def test_round_trip_is_bit_equal(tmp_path, name):
 def test_weights_that_the_encoder_started_from_are_not_asked_for_again(tmp_path):
     small_model(tmp_path, dataclasses.replace(SPEC, network=SMALL))
     change(tmp_path, "network", "pretrained", "timm")
-    assert load_model(tmp_path)[0].network.pretrained == "none"
+    assert load_model(tmp_path).spec.network.pretrained == "none"
 
 
 def change(folder, *path_and_value):

@@ -18,7 +18,7 @@ from posebridge import cli
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
 from posebridge.deployment import predict_files as module
-from posebridge.deployment.model_file import load_model
+from posebridge.deployment.model_file import LoadedModel, load_model
 from posebridge.deployment.predict_files import PredictConfig, predict_files
 from posebridge.representations.heatmaps import encode_gaussian, map_from_image
 from posebridge.skeletons.body import H36M17
@@ -78,7 +78,7 @@ def _person(i: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_people_in_boxes_of_a_wide_picture(tmp_path, monkeypatch):
     """In space: (thorax - spine) is the reference bone, and all else is as it is seen, at that scale."""
-    monkeypatch.setattr(module, "load_model", lambda path: (BODY, PersonFinder()))
+    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, BODY, PersonFinder()))
     boxes = {}
     (tmp_path / "in").mkdir()
     for i in range(3):
@@ -109,7 +109,9 @@ def test_people_in_boxes_of_a_wide_picture(tmp_path, monkeypatch):
 def test_a_video_by_the_command(tmp_path, monkeypatch, capsys):
     """With intrinsics: the reference bone has the length that the model's file tells, whatever the distance."""
     small_model(tmp_path / "run", BODY)
-    monkeypatch.setattr(module, "load_model", lambda path: (load_model(path)[0], PersonFinder()))
+    monkeypatch.setattr(
+        module, "load_model", lambda path, kind: replace(load_model(path, kind), network=PersonFinder())
+    )
     write_pictures(tmp_path / "walk.mp4", [draw_dots(300, 180, np.array([*_person(i), [-50, -50]])) for i in range(4)])
     command = ["predict", tmp_path / "run", tmp_path / "walk.mp4", "--out", tmp_path / "out", "--device", "cpu"]
     assert cli.main([*map(str, command), "--intrinsics", "400", "400", "149.5", "89.5"]) == 0

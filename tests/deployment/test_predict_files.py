@@ -2,6 +2,7 @@ import contextlib
 import json
 import resource
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -14,7 +15,9 @@ from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
 from posebridge.deployment import predict_files as module
+from posebridge.deployment.model_file import LoadedModel
 from posebridge.deployment.predict_files import PredictConfig, predict_files
+from posebridge.deployment.predictor import PosePredictor
 from posebridge.errors import InputError
 
 DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
@@ -23,7 +26,7 @@ DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
 @pytest.fixture(autouse=True)
 def rigged(monkeypatch):
     """The model is right by construction."""
-    monkeypatch.setattr(module, "load_model", lambda path: (SPEC, DotFinder()))
+    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
 
 
 def config(source: Path, out: Path, **options) -> PredictConfig:
@@ -36,7 +39,7 @@ def dots_of(i: int) -> np.ndarray:
 
 
 def write_dots(folder: Path, count: int, suffix: str = ".png") -> None:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
         Image.fromarray(draw_dots(120, 90, dots_of(i))).save(folder / f"view.{i}{suffix}")
 
@@ -152,8 +155,8 @@ def test_an_outcome_among_the_pictures_is_replaced_as_any_other(tmp_path):
 
 
 def test_lengths_are_not_invented(tmp_path, monkeypatch):
-    spec = module.replace(SPEC, reference_length_m=None)
-    monkeypatch.setattr(module, "load_model", lambda path: (spec, DotFinder()))
+    spec = replace(SPEC, reference_length_m=None)
+    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
     write_dots(tmp_path / "in", 1)
     done = predict_files(config(tmp_path / "in" / "view.0.png", tmp_path / "out"))
     assert KeypointSet.load(done.predictions).xyz_mm is None
@@ -164,7 +167,7 @@ def test_what_was_predicted_before_an_interruption_is_kept_apart(tmp_path, monke
     write_dots(tmp_path / "in", 4)
     predict_files(config(tmp_path / "in", tmp_path / "out"))
     before = (tmp_path / "out" / "predictions.npz").read_bytes()
-    real, calls = module.predict_batch, []
+    real, calls = PosePredictor.predict_batch, []
 
     def interrupted(predictor, batch):
         calls.append(batch)
@@ -172,12 +175,12 @@ def test_what_was_predicted_before_an_interruption_is_kept_apart(tmp_path, monke
             raise KeyboardInterrupt
         return real(predictor, batch)
 
-    monkeypatch.setattr(module, "predict_batch", interrupted)
+    monkeypatch.setattr(PosePredictor, "predict_batch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         predict_files(config(tmp_path / "in", tmp_path / "out", batch_size=1))
     assert (tmp_path / "out" / "predictions.npz").read_bytes() == before
     assert len(KeypointSet.load(tmp_path / "out" / "predictions.partial.npz")) == 2
-    monkeypatch.setattr(module, "predict_batch", real)
+    monkeypatch.setattr(PosePredictor, "predict_batch", real)
     predict_files(config(tmp_path / "in", tmp_path / "out"))
     assert not (tmp_path / "out" / "predictions.partial.npz").exists()
 
@@ -237,7 +240,8 @@ def test_devices_that_are_not_there(tmp_path):
 
 
 def test_bodies_have_no_handedness(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "load_model", lambda path: (module.replace(SPEC, skeleton="coco17"), DotFinder()))
+    spec = replace(SPEC, skeleton="coco17")
+    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
     write_image(tmp_path / "in.png")
     refused(config(tmp_path / "in.png", tmp_path / "out", hand="left"), "predicts bodies")
 

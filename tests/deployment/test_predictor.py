@@ -8,7 +8,7 @@ from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
 from posebridge.cameras.pinhole import Camera
 from posebridge.data.crops import CropConfig, crop_frame
 from posebridge.data.frames import RawFrame
-from posebridge.deployment.predictor import Predictor, join, predict_all, predict_batch
+from posebridge.deployment.predictor import PosePredictor, join, predict_all
 from posebridge.errors import InputError
 
 DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
@@ -21,7 +21,7 @@ K = np.array([[150.0, 0.0, 60.0], [0.0, 155.0, 44.0], [0.0, 0.0, 1.0]])
 @pytest.mark.parametrize(("box", "padding"), [(None, 1.0), (BOX, 1.0), (BOX, 1.4)])
 def test_pixels_come_back_through_crop_padding_and_mirror(hand, box, padding):
     batch = crop_frame(RawFrame(IMAGE, "a", box_xyxy=box), CropConfig(64, padding, hand))
-    found = predict_batch(Predictor(SPEC, DotFinder()), batch)
+    found = PosePredictor(SPEC, DotFinder()).predict_batch(batch)
     np.testing.assert_allclose(found.uv_px[0], truth_of(DOTS), atol=0.5)
     assert (found.confidence > 0.9).all()
     # Upright and not mirrored: in space the joints lie from the wrist as they do in the file, wrist to middle 100 mm.
@@ -34,7 +34,7 @@ def test_pixels_come_back_through_crop_padding_and_mirror(hand, box, padding):
 @pytest.mark.parametrize("hand", [None, "left"])
 def test_known_intrinsics_give_joints_that_project_to_where_they_were_seen(hand):
     batch = crop_frame(RawFrame(IMAGE, "a", K=K, box_xyxy=BOX), CropConfig(64, 1.2, hand))
-    found = predict_batch(Predictor(SPEC, DotFinder()), batch)
+    found = PosePredictor(SPEC, DotFinder()).predict_batch(batch)
     joints = torch.from_numpy(found.xyz_mm)
     projected = Camera(torch.from_numpy(K).float()[None]).project(joints)[0]
     np.testing.assert_allclose(projected, found.uv_px[0], atol=1e-2)
@@ -45,10 +45,10 @@ def test_batches_make_no_difference():
     config = CropConfig(64, hand="left")
     batches = [crop_frame(RawFrame(draw_dots(120, 90, DOTS - i), str(i)), config) for i in range(3)]
     told = []
-    whole = predict_all(Predictor(SPEC, DotFinder()), batches, told.append)
+    whole = predict_all(PosePredictor(SPEC, DotFinder()), batches, told.append)
     assert told == [1, 1, 1]
     assert whole.key.tolist() == ["0", "1", "2"]
-    parts = join([predict_batch(Predictor(SPEC, DotFinder()), batch) for batch in batches])
+    parts = join([PosePredictor(SPEC, DotFinder()).predict_batch(batch) for batch in batches])
     np.testing.assert_array_equal(whole.uv_px, parts.uv_px)
     for i in range(3):
         np.testing.assert_allclose(whole.uv_px[i], truth_of(DOTS - i), atol=0.5)
@@ -58,7 +58,7 @@ def test_depth_models_need_other_batches():
     batch = crop_frame(RawFrame(IMAGE, "a"), CropConfig(64)).map(lambda tensor: tensor)
     object.__setattr__(batch, "image", None)
     with pytest.raises(InputError, match=r"^a is a depth image, and this model reads colour images$"):
-        Predictor(SPEC, DotFinder())(batch)
+        PosePredictor(SPEC, DotFinder()).predict_batch(batch)
     in_a_cube = replace(SPEC, maps=replace(SPEC.maps, cube_m=0.25))
     with pytest.raises(InputError, match=r"^a: this model reads depth crops with the centre of their cube$"):
-        Predictor(in_a_cube, DotFinder())(batch)
+        PosePredictor(in_a_cube, DotFinder(in_a_cube.maps)).predict_batch(batch)

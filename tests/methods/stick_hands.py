@@ -124,7 +124,7 @@ def network(seed: int = 0) -> PoseResNet:
     config = PoseResNetConfig(encoder="test_resnet", encoder_stride=16, decoder_channels=8, joints=21, skips=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return PoseResNet(config)
+        return PoseResNet(config, MAPS)
 
 
 def context(frames: UnlabelledBatch | None = None, **changes) -> Context:
@@ -134,7 +134,6 @@ def context(frames: UnlabelledBatch | None = None, **changes) -> Context:
     )
     made = Context(
         new_network=network,
-        maps=MAPS,
         skeleton=HAND21,
         source=lambda size: ShuffledStream(source, size, seed=3),
         target=lambda size: ShuffledStream(target, size, seed=4),

@@ -38,7 +38,7 @@ def test_a_run_leaves_all_that_it_should(adapted):
     assert load_record(folder).provenance == record.provenance
     assert set(record.curves) == {"1-source", "2-mean-teacher"}
     assert record.curves["1-source"]["loss"][-1][0] == 12
-    spec, _ = load_model(folder)
+    spec = load_model(folder).spec
     assert (spec.size_px, spec.method) == (SIDE, "mean-teacher")
     assert 0.05 < spec.reference_length_m < 0.15  # a hand's
 

@@ -62,7 +62,8 @@ def walked(walk, tmp_path_factory):
 
 def test_a_run_leaves_a_body_model(walked):
     folder, record = walked
-    spec, network = load_model(folder)
+    loaded = load_model(folder)
+    spec, network = loaded.spec, loaded.network
     assert (spec.skeleton, spec.network.joints, spec.method) == ("h36m17", 17, "geometric-reconstruction")
     assert 0.15 < spec.reference_length_m < 0.45  # a chest's
     assert network.config.joints == 17

@@ -17,7 +17,8 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record_file import load_record
 from posebridge.data.depth_target import DepthTargetConfig
 from posebridge.deployment.hand_tracking import HandTracker
-from posebridge.deployment.model_file import load_depth_hand
+from posebridge.deployment.model_file import load_model
+from posebridge.deployment.model_kinds import DEPTH_HAND
 from posebridge.errors import InputError
 from posebridge.recipes import adapt_depth, depth_fusion
 from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
@@ -60,12 +61,12 @@ def test_from_one_camera_with_a_truth_to_measure_by(small, batch, tmp_path):
     assert record.scores["adapted"].mean_error_mm == pytest.approx(errors.mean(), rel=1e-4)
     apart = np.median(np.linalg.norm(found.xyz_mm - meshes["pixel_joints_mm"], axis=-1).mean(1))
     assert record.depth_fits["adapted"].of_two_minds_mm == pytest.approx(apart, rel=1e-3)
-    assert record.depth_fits["adapted"].apart_mm == pytest.approx(np.nanmedian(meshes["apart_mm"]), rel=1e-3)
+    assert record.depth_fits["adapted"].apart_mm == pytest.approx(np.nanmedian(meshes["depth_error_mm"]), rel=1e-3)
     assert record.scores["source_only"].mean_error_mm != record.scores["adapted"].mean_error_mm
     assert len(record.depth_hands) == 6
     assert "one camera" in record.notes[0]
     assert [*record.curves] == ["1-single-view", "2-view-fusion", "3-fine-tuning"]
-    spec, _ = load_depth_hand(out)
+    spec = load_model(out).spec
     assert (spec.method, spec.size_px) == ("multi-view-fusion", 32)
     assert load_record(out).depth_fits == record.depth_fits
 
@@ -115,8 +116,8 @@ def test_several_cameras_and_a_model_to_start_from(small, batch, tmp_path):
     assert record.scores == {}
     settled = (tmp_path / "second" / "recipe.yaml").read_text()
     assert "single_view: false" in settled
-    _, before = load_depth_hand(tmp_path / "first")
-    _, after = load_depth_hand(tmp_path / "second")
+    before = load_model(tmp_path / "first").network
+    after = load_model(tmp_path / "second").network
     moved = [not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
     assert any(moved)
 
@@ -125,8 +126,8 @@ def test_the_target_is_cut_around_what_the_model_sees(small, batch, tmp_path):
     target = DepthTargetConfig(one_camera(tmp_path, batch))
     by_blob = adapt_depth.load_target(target, quick(SMALL))
     run_adapt_depth(AdaptDepthConfig(target, domain="studio"), tmp_path / "run", ONE_CPU)
-    spec, model = load_depth_hand(tmp_path / "run")
-    ours = adapt_depth.DepthHandPredictor(spec, model)
+    loaded = load_model(tmp_path / "run", DEPTH_HAND)
+    ours = adapt_depth.DepthHandPredictor(loaded.spec, loaded.network)
     chosen = adapt_depth.look_again(by_blob, target, quick(SMALL), ours)
     assert chosen.dataset.without_images().key == by_blob.dataset.without_images().key
     first = ours(by_blob.dataset.all(), fused=False)
@@ -135,16 +136,16 @@ def test_the_target_is_cut_around_what_the_model_sees(small, batch, tmp_path):
     stayed, moved = ((centre_m - place).norm(dim=1) < 1e-3 for place in (blob_m, joints_m))
     assert (stayed | moved).all()
     assert moved.any()
-    explained = ours(chosen.dataset.all(), fused=False).explained
-    assert (explained >= first.explained - 1e-3).all()
+    explained = ours(chosen.dataset.all(), fused=False).explained_frac
+    assert (explained >= first.explained_frac - 1e-3).all()
 
 
 def test_views_that_would_go_astray_stay_where_they_were(batch, tmp_path, monkeypatch):
     class Astray(HandTracker):
         """Takes another thing for the hand, in the middle view of every moment."""
 
-        def find(self, frame):
-            found = super().find(frame)
+        def detect(self, frame):
+            found = super().detect(frame)
             aside = 0.3 * (frame.view == 1) * torch.tensor([1.0, 0.0, 0.0])
             return replace(found, crop=replace(found.crop, centre_m=found.crop.centre_m + aside))
 
@@ -190,10 +191,10 @@ def test_as_typed_and_resumed(small, batch, tmp_path, capsys):
 def test_two_stacks_are_trained_and_fine_tuned_again(small, batch, tmp_path):
     config = AdaptDepthConfig(DepthTargetConfig(one_camera(tmp_path, batch)), domain="studio", stacks=2)
     run_adapt_depth(config, tmp_path / "run", ONE_CPU)
-    assert load_depth_hand(tmp_path / "run")[0].network.stacks == 2
+    assert load_model(tmp_path / "run").spec.network.stacks == 2
     further = replace(config, source=tmp_path / "run", stacks=1)
     run_adapt_depth(further, tmp_path / "further", ONE_CPU)
-    assert load_depth_hand(tmp_path / "further")[0].network.stacks == 2
+    assert load_model(tmp_path / "further").spec.network.stacks == 2
     with pytest.raises(InputError, match="leave --stacks out"):
         run_adapt_depth(replace(further, stacks=2), tmp_path / "no", ONE_CPU)
 

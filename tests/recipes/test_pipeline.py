@@ -9,7 +9,7 @@ import torch
 from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.deployment.predictor import Predictor
+from posebridge.deployment.predictor import PosePredictor
 from posebridge.recipes import pipeline
 from posebridge.recipes.pipeline import (
     label_free_selection,
@@ -147,7 +147,7 @@ def dots() -> LabelledBatch:
 
 
 def test_predictions_of_a_long_batch_keep_their_order(dots):
-    found = predict(Predictor(SPEC, DotFinder()), dots)
+    found = predict(PosePredictor(SPEC, DotFinder()), dots)
     assert found.key.tolist() == list(dots.key)
     right = np.arange(70) % 3 > 0
     assert np.linalg.norm(found.uv_px - dots.uv_px.numpy(), axis=-1)[right].max() < 1.5
@@ -174,9 +174,7 @@ def test_labels_measure_and_never_choose(dots):
             return self.network
 
     bones = BoneStatistics(torch.zeros(20), torch.ones(20))
-    without, given = (
-        label_free_selection(SPEC.maps, HAND21, bones, dots.unlabelled(), truth) for truth in (None, dots)
-    )
+    without, given = (label_free_selection(HAND21, bones, dots.unlabelled(), truth) for truth in (None, dots))
     stage = Stage()
     assert without.score(stage.network) == given.score(stage.network)
     assert without.measure(stage) == {}

@@ -83,7 +83,7 @@ def test_runs(runs, name, method):
         assert [c.step for c in choice.candidates] == [0, steps // 2, steps]
     assert len(record.redrawings) == (6 if method == "geometric-reconstruction" else 0)
     assert (record.confident is not None) == (method == "geometric-reconstruction")
-    spec, _ = load_model(folder)
+    spec = load_model(folder).spec
     plan = TRANSFERS[name]
     assert (spec.skeleton, spec.method) == (plan.skeleton.name, method)
     assert KeypointSet.load(folder / "predictions.npz").joint_names == plan.skeleton.joints

@@ -18,6 +18,7 @@ from posebridge.data.occlude import OcclusionConfig
 from posebridge.data.streams import ShuffledStream
 from posebridge.methods.mean_teacher.adaptation import Adaptation
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.networks.pose_network import HeatmapNetwork
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.representations.heatmaps import encode_gaussian, map_from_image
@@ -69,8 +70,10 @@ def dots(count: int, seed: int, side: int = SIDE, ground: float = 0.0) -> Labell
     )
 
 
-class Finder(nn.Module):
+class Finder(HeatmapNetwork):
     """Heat maps (logits) that peak where each channel is brightest; every joint a tenth deeper than the one before."""
+
+    maps = MAPS
 
     def __init__(self):
         super().__init__()
@@ -113,7 +116,7 @@ def small_network(seed: int = 0) -> PoseResNet:
     config = PoseResNetConfig(encoder="test_resnet", encoder_stride=16, decoder_channels=8, joints=3, skips=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return PoseResNet(config)
+        return PoseResNet(config, MAPS)
 
 
 def disturb(stage: Stage, events: Mapping[int, Callable[[], object]]) -> list[int]:
@@ -147,7 +150,6 @@ def context(selection=None, seed: int = 5, **changes) -> Context:
     source, target = InMemoryDataset([dots(40, seed=1)]), InMemoryDataset([dots(24, seed=2, ground=0.3).unlabelled()])
     plain = Context(
         new_network=small_network,
-        maps=MAPS,
         skeleton=SKELETON,
         source=lambda size: ShuffledStream(source, size, seed=3),
         target=lambda size: ShuffledStream(target, size, seed=4),
@@ -162,7 +164,7 @@ def source_stage(made: Context, **changes) -> SourceTraining:
     return SourceTraining(replace(config, **changes), made, made.new_network())
 
 
-def adaptation_stage(made: Context, network: nn.Module | None = None, **changes) -> Adaptation:
+def adaptation_stage(made: Context, network: HeatmapNetwork | None = None, **changes) -> Adaptation:
     config = MeanTeacherConfig(
         schedule=SCHEDULE, batch_size=4, geometry=VIEWS, average_decay=0.7, teacher_views=2, style=FourierStyle(),
         source_to_target=0.5, target_to_source=0.5,

@@ -10,14 +10,14 @@ from posebridge.draw import generator_for
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import PseudoLabels
-from training.dots import MAPS, PLAIN, SIDE, SKELETON, VIEWS, Sighted, dots
+from training.dots import PLAIN, SIDE, SKELETON, VIEWS, Sighted, dots
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def labeller(stylist=None, geometry: GeometryConfig = VIEWS, **changes) -> PseudoLabeller:
     settings = MeanTeacherConfig(**{"geometry": geometry, "appearance": PLAIN, "style": None, **changes})
-    return PseudoLabeller(settings, MAPS, SKELETON.mirror, stylist)
+    return PseudoLabeller(settings, SKELETON.mirror, stylist)
 
 
 def target() -> tuple[UnlabelledBatch, Tensor]:
@@ -31,7 +31,7 @@ def test_what_is_seen_through_views_is_told_in_the_crop(views):
     """However the views turn, scale and shear: the dots are where they were drawn."""
     frames, uv_px = target()
     teacher = Sighted()
-    seen = labeller(teacher_views=views, kept_share=1.0).label(teacher, frames, frames.rgb, generator_for(0, 0))
+    seen = labeller(teacher_views=views, kept_share=1.0).label(teacher.predict, frames, frames.rgb, generator_for(0, 0))
     assert len(teacher.shown) == views
     assert all((image - frames.rgb).abs().max() > 0.1 for image in teacher.shown)
     # A dot of 2 px is an ellipse in a sheared view, whose middle the finder's weights find to a fraction of a pixel.
@@ -45,7 +45,7 @@ def test_looks_are_drawn_from_the_generator():
     shown = []
     for number in (0, 0, 1):
         teacher = Sighted()
-        labeller(teacher_views=2).label(teacher, frames, frames.rgb, generator_for(0, number))
+        labeller(teacher_views=2).label(teacher.predict, frames, frames.rgb, generator_for(0, number))
         shown.append(teacher.shown)
     assert torch.equal(shown[0][0], shown[1][0])
     assert torch.equal(shown[0][1], shown[1][1])
@@ -83,7 +83,7 @@ def test_the_teacher_sees_the_sources_style(probability):
 
     still = GeometryConfig(rotation_deg=0.0, shear_deg=0.0, translation=0.0, scale=(1.0, 1.0))
     taught = labeller(negative, still, target_to_source=probability)
-    taught.label(teacher, frames, frames.rgb, generator_for(0, 0))
+    taught.label(teacher.predict, frames, frames.rgb, generator_for(0, 0))
     expected = 0.5 * frames.rgb + 0.25 if probability else frames.rgb
     torch.testing.assert_close(teacher.shown[0], expected)
 

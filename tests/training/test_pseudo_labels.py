@@ -8,14 +8,20 @@ from hypothesis import strategies as st
 from torch import nn
 
 from posebridge.cameras.crop import flip_map, inverse_map
-from posebridge.training.pseudo_labels import PseudoLabels, ShowsPseudoLabels, keep_most_confident, look, update_average
-from training.dots import MAPS, Finder, adaptation_stage, context, dots
+from posebridge.training.pseudo_labels import (
+    PseudoLabels,
+    ShowsPseudoLabels,
+    keep_most_confident,
+    pseudo_labels_of,
+    update_average,
+)
+from training.dots import Finder, adaptation_stage, context, dots
 
 
-def test_look_reads_positions_in_pixels_of_the_image():
+def test_labels_are_positions_in_pixels_of_the_image():
     batch = dots(8, seed=5)
     network = Finder()
-    seen = look(network, MAPS, batch.rgb)
+    seen = pseudo_labels_of(network.predict, batch.rgb)
     assert (seen.uv_px - batch.uv_px).norm(dim=-1).max() < 0.1
     assert torch.allclose(seen.relative_depth, torch.tensor([0.0, 0.1, 0.2]).expand(8, 3), atol=1e-5)
     assert seen.kept.all()

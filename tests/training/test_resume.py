@@ -15,7 +15,6 @@ from posebridge.networks.weights import read_weights
 from posebridge.training.run import Run, SelectionPlan
 from posebridge.training.selection import BoneStatistics, agreement
 from training.dots import (
-    MAPS,
     ONE_CPU,
     SKELETON,
     adaptation_stage,
@@ -39,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def selection() -> SelectionPlan:
     frames, truth = dots(8, seed=9, ground=0.3).unlabelled(), dots(30, seed=8).joints_m
     bones = BoneStatistics.of(truth, SKELETON)
-    return SelectionPlan(lambda network: agreement(network, MAPS, frames, SKELETON, bones), evaluations=4)
+    return SelectionPlan(lambda network: agreement(network, frames, SKELETON, bones), evaluations=4)
 
 
 @pytest.fixture(scope="module")

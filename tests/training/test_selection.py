@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from posebridge.networks.pose_network import HeatmapNetwork
 from posebridge.networks.weights import load_weights
 from posebridge.representations.heatmaps import encode_gaussian, map_from_image
 from posebridge.training.run import Run, SelectionPlan
@@ -30,8 +31,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 FRAMES = dots(48, seed=1)
 
 
-class Constant(nn.Module):
+class Constant(HeatmapNetwork):
     """One pose, whatever it is shown: a model that has collapsed."""
+
+    maps = MAPS
 
     def __init__(self, uv_px: Tensor):
         super().__init__()
@@ -49,7 +52,7 @@ def bones() -> BoneStatistics:
 
 
 def score(network: nn.Module, statistics: BoneStatistics | None = None) -> float:
-    return agreement(network, MAPS, FRAMES.unlabelled(), SKELETON, statistics or bones())
+    return agreement(network, FRAMES.unlabelled(), SKELETON, statistics or bones())
 
 
 def test_a_network_that_finds_the_dots_agrees_with_itself():

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.sets import sets_of
-from posebridge.deployment.model_file import DepthHandSpec, skeleton_of
+from posebridge.deployment.model_spec import DepthHandSpec, skeleton_of
 from posebridge.deployment.predictor import file_pixels
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
@@ -27,7 +27,7 @@ from posebridge.networks.depth_hand import SeenHand
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.rendering.rasterise_warp import rasterise
 
-NEAR_M = 0.01  # a mesh explains what was measured so near to its own depth
+NEAR_M = 0.01  # a mesh explains a measurement that differs from its own depth by less
 
 
 @dataclass(frozen=True)
@@ -36,31 +36,31 @@ class DepthHands:
 
     joints_m: Float[Tensor, "B J 3"]  # of the mesh
     confidence: Float[Tensor, "B J"]  # in [0, 1]
-    pixel_joints_m: Float[Tensor, "B J 3"]  # by the pixels' word, which no anatomy binds
+    pixel_joints_m: Float[Tensor, "B J 3"]  # of the pixel-wise head, which no hand model constrains
     vertices_m: Float[Tensor, "B V 3"]
-    apart_m: Float[Tensor, "B"]  # median difference of the two depths where both are in the cube; NaN where nowhere
-    explained: Float[Tensor, "B"]  # share of what was measured in the cube that is within a centimetre of the mesh
+    depth_error_m: Float[Tensor, "B"]  # median difference of mesh and measurement in the cube; NaN without overlap
+    explained_frac: Float[Tensor, "B"]  # fraction of the measurements in the cube within a centimetre of the mesh
 
 
 @dataclass(frozen=True)
 class DepthHandPredictor:
-    """A model with all that is needed to read it."""
+    """Predicts joints and meshes with a depth hand model."""
 
     spec: DepthHandSpec
     model: DepthHandModel
     mano: Path | None = None  # MANO's file, for a model of that hand
-    fitting: HandFittingConfig | None = None  # how hands are moved on to explain their depth; None: they stay
+    fitting: HandFittingConfig | None = None  # moves each hand to explain its depth; None: hands as predicted
 
     def __post_init__(self):
-        """Raises ``InputError`` where the model's hand needs a file that isn't given, or the other way about."""
+        """Raises ``InputError`` where the model's hand needs a file that isn't given, or takes none."""
         if self.spec.hand == "mano" and self.mano is None:
-            raise InputError("this model gives MANO's hands: give --mano MANO_RIGHT.pkl")
+            raise InputError("this model predicts MANO's hands: give --mano MANO_RIGHT.pkl")
         if self.spec.hand == "anny" and self.mano is not None:
-            raise InputError("this model gives Anny's hands: leave --mano out")
+            raise InputError("this model predicts Anny's hands: leave --mano out")
 
     @cached_property
     def hand(self) -> RiggedHand:
-        """The hand whose parameters the model gives."""
+        """The hand whose parameters the model predicts."""
         return parametric_hand(self.mano, self.spec.network.shape_size)
 
     @property
@@ -68,23 +68,42 @@ class DepthHandPredictor:
         """Where the model is."""
         return next(self.model.parameters()).device
 
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the J joints, in their order."""
+        return skeleton_of(self.spec).joints
+
+    def on_device(self, device: torch.device | str) -> "DepthHandPredictor":
+        """The same predictor with its model moved to a device."""
+        return replace(self, model=self.model.to(device))
+
+    def predict_batch(self, batch: Observation) -> KeypointSet:
+        """The meshes' joints of a batch on any device, as ``keypoints_of``; calibrated views of a moment as one hand.
+
+        Raises ``InputError`` for a batch of what the model doesn't read.
+        """
+        if batch.depth_m is None or batch.camera is None or batch.centre_m is None:
+            raise InputError(f"{batch.key[0]}: this model reads depth crops with intrinsics and the cube's centre")
+        return keypoints_of(self, batch, self(batch.to(self.device)))
+
     @torch.no_grad()
     def __call__(self, batch: Observation, fused: bool = True) -> DepthHands:
-        """Hands of a batch of crops. Calibrated views of one moment give one hand, unless they are not to be ``fused``.
+        """Hands of a batch of crops. With ``fused``, calibrated views of one moment give one hand.
 
         Raises ``ValueError`` for a batch without depth, intrinsics or centres.
         """
         views = CubeViews.of(batch, self.spec.cube_m)
         network = self.model.single
         seen = network(views.picture(), *views.points(network.map_stride))[-1]
-        told = self._told(batch, views, seen, fused and batch.T_world_cam is not None)
-        pixel_joints_m, joints_m, vertices_m = (views.in_cameras(points) for points in told)
-        fit = beside_depth(views, vertices_m, self.hand.faces(views.depth_m.device))
-        return DepthHands(joints_m, seen.confidence(), pixel_joints_m, vertices_m, *fit)
+        in_cubes = self._hands(batch, views, seen, fused and batch.T_world_cam is not None)
+        pixel_joints_m, joints_m, vertices_m = (views.in_cameras(points) for points in in_cubes)
+        depth_error_m, explained_frac = depth_fit(views, vertices_m, self.hand.faces(views.depth_m.device))
+        return DepthHands(joints_m, seen.confidence(), pixel_joints_m, vertices_m, depth_error_m, explained_frac)
 
-    def _told(self, batch: Observation, views: CubeViews, seen: SeenHand, fused: bool) -> tuple[Tensor, ...]:
-        """The pixels' joints, and joints and vertices of meshes, in each view's space; of moments that several views
-        saw, those of one hand.
+    def _hands(self, batch: Observation, views: CubeViews, seen: SeenHand, fused: bool) -> tuple[Tensor, ...]:
+        """Joints of the pixel-wise head, joints and vertices of meshes, in each view's cube.
+
+        With ``fused``, all views of a moment have one hand.
         """
         if not fused:
             return self._of_moments(views, seen, len(batch))
@@ -95,12 +114,12 @@ class DepthHandPredictor:
         for members in moments.values():
             index = torch.cat(members).to(seen.joints.device)
             parts.append((index, *self._of_moments(views.take(index), seen.take(index), len(members))))
-        index, *told = (torch.cat(part) for part in zip(*parts, strict=True))
-        back = index.argsort()
-        return tuple(points[back] for points in told)
+        index, *points_of_parts = (torch.cat(part) for part in zip(*parts, strict=True))
+        order = index.argsort()
+        return tuple(points[order] for points in points_of_parts)
 
     def _of_moments(self, views: CubeViews, seen: SeenHand, moments: int) -> tuple[Tensor, ...]:
-        """Likewise, of moments that were all seen by as many views."""
+        """As ``_hands``, of moments that all have the same number of views."""
         count = len(views) // moments
         half_m, parameters, joints = views.half_m[::count], seen.model, seen.joints
         T_view_hand = torch.eye(4, device=half_m.device).expand(len(views), 4, 4)
@@ -117,16 +136,16 @@ class DepthHandPredictor:
         return joints, mesh.joints, mesh.vertices
 
 
-def beside_depth(
+def depth_fit(
     views: CubeViews, vertices_m: Float[Tensor, "B V 3"], faces: Tensor
 ) -> tuple[Float[Tensor, "B"], Float[Tensor, "B"]]:
-    """Of meshes in the camera frames: ``apart_m`` and ``explained`` of ``DepthHands``."""
+    """``depth_error_m`` and ``explained_frac`` of ``DepthHands``, of meshes (B, V, 3) in the camera frames."""
     height, width = views.depth_m.shape[-2:]
     raster = rasterise(vertices_m, faces, views.camera.K, height, width)
     measured = views.foreground()
-    apart_m = torch.where(raster.mask & measured, (raster.depth_m - views.depth_m).abs(), torch.nan).flatten(1)
-    explained = (apart_m < NEAR_M).sum(1) / measured.flatten(1).sum(1).clamp_min(1)
-    return apart_m.nanmedian(1).values, explained
+    error_m = torch.where(raster.mask & measured, (raster.depth_m - views.depth_m).abs(), torch.nan).flatten(1)
+    explained_frac = (error_m < NEAR_M).sum(1) / measured.flatten(1).sum(1).clamp_min(1)
+    return error_m.nanmedian(1).values, explained_frac
 
 
 def keypoints_of(predictor: DepthHandPredictor, batch: Observation, hands: DepthHands) -> KeypointSet:
@@ -135,7 +154,7 @@ def keypoints_of(predictor: DepthHandPredictor, batch: Observation, hands: Depth
     uv_px = batch.camera.project(hands.joints_m.cpu())
     return KeypointSet(
         key=np.array(batch.key),
-        joint_names=skeleton_of(predictor.spec).joints,
+        joint_names=predictor.joint_names,
         uv_px=file_pixels(uv_px, batch.T_crop_file).numpy(),
         xyz_mm=1000 * hands.joints_m.cpu().numpy(),
         confidence=hands.confidence.cpu().numpy(),
@@ -148,19 +167,19 @@ class MeshSet:
 
     key: np.ndarray  # (N,)
     vertices_mm: np.ndarray  # (N, V, 3) float32
-    pixel_joints_mm: np.ndarray  # (N, J, 3) float32: the joints as the pixels tell them, apart from the mesh
-    apart_mm: np.ndarray  # (N,) median difference to the measured depth; NaN where they share no pixel
+    pixel_joints_mm: np.ndarray  # (N, J, 3) float32: joints of the pixel-wise head, which no hand model constrains
+    depth_error_mm: np.ndarray  # (N,) median difference of mesh and measurement; NaN where they share no pixel
     faces: np.ndarray  # (F, 3) corners of each face, counter-clockwise as seen from outside
 
     @classmethod
     def of(cls, predictor: DepthHandPredictor, batch: Observation, hands: DepthHands) -> "MeshSet":
         """Of one batch."""
-        arrays = (hands.vertices_m, hands.pixel_joints_m, hands.apart_m)
-        vertices_mm, pixel_joints_mm, apart_mm = (1000 * array.cpu().numpy() for array in arrays)
+        arrays = (hands.vertices_m, hands.pixel_joints_m, hands.depth_error_m)
+        vertices_mm, pixel_joints_mm, depth_error_mm = (1000 * array.cpu().numpy() for array in arrays)
         faces = predictor.hand.faces(torch.device("cpu")).numpy()
         # Left hands are right ones of a mirrored crop: seen from outside, their corners run the other way.
         faces = faces[:, ::-1].copy() if _mirrored(batch) else faces
-        return cls(np.array(batch.key), vertices_mm, pixel_joints_mm, apart_mm, faces)
+        return cls(np.array(batch.key), vertices_mm, pixel_joints_mm, depth_error_mm, faces)
 
     def __len__(self) -> int:
         return len(self.key)
@@ -168,7 +187,7 @@ class MeshSet:
 
 def join_meshes(parts: Sequence[MeshSet]) -> MeshSet:
     """The meshes of one predictor for several batches as one set."""
-    names = ("key", "vertices_mm", "pixel_joints_mm", "apart_mm")
+    names = ("key", "vertices_mm", "pixel_joints_mm", "depth_error_mm")
     arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
     return MeshSet(**arrays, faces=parts[0].faces)
 

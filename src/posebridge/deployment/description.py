@@ -1,51 +1,63 @@
-"""``model.json``: what a model is, as a typed config. Reading it runs nothing."""
+"""``model.json``: the kind and the typed config of a model. Reading it runs nothing."""
 
 import dataclasses
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from posebridge.contracts.files import write_atomically
 from posebridge.contracts.plain import from_plain
 from posebridge.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
-Kind = Literal["pose", "depth-hand"]  # a network of colour or depth crops, or one of depth with a hand model
 ConfigT = TypeVar("ConfigT")
 
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OSError)
 
-def write_description(folder: Path, kind: Kind, spec: Any) -> None:
-    """Write a spec, a dataclass of numbers, texts and others like it."""
-    content = {"format": FORMAT, "kind": kind, **_offline(dataclasses.asdict(spec))}
+
+@dataclass(frozen=True)
+class Description:
+    """What a ``model.json`` holds."""
+
+    folder: Path  # where it lies, with the weights beside it
+    kind: str  # a name in the table of kinds
+    content: dict[str, Any]  # fields of the kind's spec
+
+
+def write_description(folder: Path, kind: str, spec: Any) -> None:
+    """Write a spec, a dataclass of numbers, texts and nested dataclasses. ``InputError`` where the disk refuses."""
+    content = {"format": FORMAT, "kind": kind, **_without_origin(dataclasses.asdict(spec))}
     write_atomically(folder / DESCRIPTION, json.dumps(content, indent=1).encode())
 
 
-def read_description(path: Path, kind: Kind, spec: type[ConfigT]) -> tuple[Path, ConfigT]:
-    """The folder and the spec of a run's folder, or of a ``model.safetensors`` or ``model.json``.
+def read_description(path: Path) -> Description:
+    """The description of a run's folder, or of a ``model.safetensors`` or ``model.json``.
 
-    Weights come from the file beside it: nothing is fetched because a description says so.
-    Raises ``InputError`` for a missing or broken description, and for a model of another kind.
+    Raises ``InputError`` for a missing or broken description, and for one of another version of posebridge.
     """
     folder = model_folder(path)
     described = folder / DESCRIPTION
     try:
-        content = _content(described)
-        found = content.pop("kind", "pose")
-        if found != kind:
-            raise InputError(f"{described} describes a model of kind {found}, and one of kind {kind} is needed here")
-        return folder, from_plain(spec, _offline(content))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        content = json.loads(described.read_text(encoding="utf-8"))
+        found = content.pop("format")
+        if found == FORMAT:
+            return Description(folder, str(content.pop("kind")), _without_origin(content))
+    except _MALFORMED as error:
         raise InputError(f"{described} doesn't describe a model ({error}): train it again or restore it") from error
+    raise InputError(
+        f"{described} was written by another version of posebridge (format {found}, this one reads {FORMAT}): "
+        "train the model again"
+    )
 
 
-def kind_of_model(path: Path) -> str:
-    """The kind that a model's description names. Raises ``InputError`` where there is no readable description."""
-    described = model_folder(path) / DESCRIPTION
+def typed_config(kind: type[ConfigT], content: dict[str, Any]) -> ConfigT:
+    """A config from JSON, nested ones included. Raises ``InputError`` for content that isn't one."""
     try:
-        return str(_content(described).get("kind", "pose"))
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise InputError(f"{described} doesn't describe a model ({error}): train it again or restore it") from error
+        return from_plain(kind, content)
+    except _MALFORMED as error:
+        raise InputError(f"it doesn't describe a model ({error}): train it again or restore it") from error
 
 
 def model_folder(path: Path) -> Path:
@@ -60,15 +72,8 @@ def model_folder(path: Path) -> Path:
     return folder
 
 
-def _content(described: Path) -> dict[str, Any]:
-    content = json.loads(described.read_text(encoding="utf-8"))
-    if content.pop("format") != FORMAT:
-        raise InputError(f"{described} was written by another version of posebridge (format {FORMAT} is known)")
-    return content
-
-
-def _offline(value: Any) -> Any:
-    """The same content without a word on where an encoder once started."""
+def _without_origin(value: Any) -> Any:
+    """The same content without the place where an encoder's first weights came from: nothing is fetched from there."""
     if not isinstance(value, dict):
         return value
-    return {name: "none" if name == "pretrained" else _offline(item) for name, item in value.items()}
+    return {name: "none" if name == "pretrained" else _without_origin(item) for name, item in value.items()}

@@ -1,4 +1,4 @@
-"""One hand, from frame to frame of a depth camera: each cube sits where the hand was last seen."""
+"""Tracking of one hand in a depth stream: each cube sits where the hand was in the frame before."""
 
 from dataclasses import dataclass, replace
 
@@ -15,23 +15,23 @@ from posebridge.errors import InputError
 
 @dataclass(frozen=True)
 class TrackingConfig:
-    """When a hand counts as lost."""
+    """When a hand counts as lost, and how a new one is located."""
 
-    lost_m: float = 0.02  # a mesh that is so far from the depth isn't that of this hand
-    looks: int = 2  # at a hand that was found anew, each around the joints of the look before
+    lost_m: float = 0.02  # a hand is lost where its mesh differs from the depth by more
+    refine_steps: int = 2  # crops of a newly detected hand, each around the joints predicted from the one before
 
 
 @dataclass(frozen=True)
 class TrackedHand:
-    """A frame's hand and the crop that it was seen in."""
+    """A frame's hand and the crop that it was predicted from."""
 
     crop: UnlabelledBatch
     hands: DepthHands
-    found_anew: bool  # by the nearest blob, not where the frame before had it
+    newly_detected: bool  # by the nearest blob, not by the frame before
 
 
 class HandTracker:
-    """Call it with one frame after the other. It starts anew with each sequence, and where the hand is lost."""
+    """Predicts the hand of one frame after another; detects it again in each sequence and where it was lost."""
 
     def __init__(
         self,
@@ -40,27 +40,27 @@ class HandTracker:
         blob: BlobConfig | None = None,
         config: TrackingConfig | None = None,
     ):
-        """``blob``: what counts as a hand where one has to be found. ``crop``: of the predictor's size and cube."""
+        """``blob``: which surfaces may be a hand. ``crop``: size and cube of the predictor's crops."""
         self.predictor = predictor
         self.crop = crop
         self.blob = blob
         self.config = config or TrackingConfig()
-        self._last: dict[tuple[str, int], np.ndarray] = {}  # by sequence and view: middle of the joints (3,) metres
+        self._last: dict[tuple[str, int], np.ndarray] = {}  # by sequence and view: mean of the joints (3,) metres
 
     def __call__(self, frame: RawFrame) -> TrackedHand:
-        """The frame's hand. Raises ``UnreadableFrameError`` where no hand is found, and then starts anew."""
+        """The frame's hand. Raises ``UnreadableFrameError`` where none is found; the next frame is then a first one."""
         last_m = self._last.pop((frame.sequence, frame.view), None)
         if last_m is not None and frame.centre_m is None:
-            followed = self._look(frame, last_m)
-            if followed is not None and followed[1].apart_m.item() < self.config.lost_m:
-                return self._keep(frame, TrackedHand(*followed, found_anew=False))
-        return self._keep(frame, self.find(frame))
+            followed = self._predict_around(frame, last_m)
+            if followed is not None and followed[1].depth_error_m.item() < self.config.lost_m:
+                return self._remember(frame, TrackedHand(*followed, newly_detected=False))
+        return self._remember(frame, self.detect(frame))
 
-    def find(self, frame: RawFrame) -> TrackedHand:
-        """The hand of a frame that follows no other. Raises ``UnreadableFrameError`` where none is found.
+    def detect(self, frame: RawFrame) -> TrackedHand:
+        """The hand of a frame by itself. Raises ``UnreadableFrameError`` where none is found.
 
-        Of several looks the one counts in which the mesh explains most of what was measured. Where the frame says where
-        its hand is, there is one look, and it is there.
+        Of ``refine_steps`` crops the one is returned whose mesh explains most of the measured depth. A frame with a
+        centre of its own gets one crop, around that centre.
         """
         assert frame.depth_m is not None
         assert frame.K is not None
@@ -70,20 +70,20 @@ class HandTracker:
                 centre_m = depth_centre(frame.depth_m, frame.K, self.blob)
         except InputError as error:
             raise UnreadableFrameError(frame.key, str(error)) from None
-        seen, looks = None, self.config.looks if frame.centre_m is None else 1
-        for _ in range(looks):
-            again = self._look(frame, centre_m)
-            if again is None:
+        best, steps = None, self.config.refine_steps if frame.centre_m is None else 1
+        for _ in range(steps):
+            refined = self._predict_around(frame, centre_m)
+            if refined is None:
                 break
-            if seen is None or again[1].explained.item() >= seen[1].explained.item():
-                seen = again
-            centre_m = _middle(again[1])
-        if seen is None:
+            if best is None or refined[1].explained_frac.item() >= best[1].explained_frac.item():
+                best = refined
+            centre_m = _middle(refined[1])
+        if best is None:
             raise UnreadableFrameError(frame.key, EMPTY)
-        return TrackedHand(*seen, found_anew=True)
+        return TrackedHand(*best, newly_detected=True)
 
-    def _look(self, frame: RawFrame, centre_m: np.ndarray) -> tuple[UnlabelledBatch, DepthHands] | None:
-        """What a cube around a centre shows; None where it is behind the camera, or empty."""
+    def _predict_around(self, frame: RawFrame, centre_m: np.ndarray) -> tuple[UnlabelledBatch, DepthHands] | None:
+        """Crop and hand of the cube around a centre; None where it is behind the camera, or empty."""
         if not (np.isfinite(centre_m).all() and centre_m[2] > 0):
             return None
         crop = crop_cube(replace(frame, centre_m=centre_m), self.crop)
@@ -91,11 +91,11 @@ class HandTracker:
             return None
         return crop, self.predictor(crop.to(self.predictor.device), fused=False)
 
-    def _keep(self, frame: RawFrame, tracked: TrackedHand) -> TrackedHand:
+    def _remember(self, frame: RawFrame, tracked: TrackedHand) -> TrackedHand:
         self._last[frame.sequence, frame.view] = _middle(tracked.hands)
         return tracked
 
 
 def _middle(hands: DepthHands) -> np.ndarray:
-    """By the pixels: a mesh that is fitted wrongly would lead the cube astray."""
+    """Mean of the pixel-wise head's joints (3,): the cube then doesn't follow a mesh that fits badly."""
     return hands.pixel_joints_m[0].mean(0).cpu().double().numpy()

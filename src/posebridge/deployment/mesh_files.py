@@ -14,9 +14,10 @@ MESHES, PLY_FOLDER = "meshes.npz", "meshes"
 
 
 def save_meshes(meshes: MeshSet, folder: Path, form: MeshFormat) -> set[Path]:
-    """``meshes.npz`` with key (N,), vertices_mm (N, V, 3), pixel_joints_mm (N, J, 3), apart_mm (N,) and faces (F, 3);
-    or ``meshes/<key>.ply``; the files that were written. Camera frame: x right, y down, z forward.
+    """Write ``meshes.npz``, or ``meshes/<key>.ply`` for each frame, and return the files that were written.
 
+    The archive has key (N,), vertices_mm (N, V, 3), pixel_joints_mm (N, J, 3), depth_error_mm (N,) and faces (F, 3).
+    Camera frame: x right, y down, z forward.
     Raises ``InputError`` where the disk refuses.
     """
     if form == "npz":

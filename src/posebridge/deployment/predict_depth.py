@@ -18,7 +18,9 @@ from posebridge.deployment.depth_overlay import DepthOverlays
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, MeshSet, join_meshes, keypoints_of
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.mesh_files import MESHES, PLY_FOLDER, MeshFormat, save_meshes
-from posebridge.deployment.model_file import load_depth_hand, skeleton_of
+from posebridge.deployment.model_file import load_model
+from posebridge.deployment.model_kinds import DEPTH_HAND
+from posebridge.deployment.model_spec import skeleton_of
 from posebridge.deployment.predict_files import (
     OVERLAYS,
     PARTIAL,
@@ -45,13 +47,13 @@ class PredictDepthConfig:
     target: DepthTargetConfig
     out: Path
     meshes: MeshFormat = "npz"
-    follow: bool = False  # frames are a stream: each cube sits where the hand was in the frame before
+    follow: bool = False  # frames are a stream of one camera: each cube sits where the hand was in the frame before
     overlays: int | None = None  # frames drawn at most; None: all
     batch_size: int = 16
     device: str = "auto"
     mano: Path | None = None  # MANO's file, for a model of that hand
-    view_3d: bool = False  # hands.rrd besides, for the Rerun viewer
-    fitting: HandFittingConfig | None = None  # how hands are moved on to explain their depth; None: they stay
+    view_3d: bool = False  # also write hands.rrd, for the Rerun viewer
+    fitting: HandFittingConfig | None = None  # moves each hand to explain its depth; None: hands as predicted
 
     def __post_init__(self):
         if self.batch_size < 1:
@@ -61,62 +63,63 @@ class PredictDepthConfig:
 
 
 @dataclass
-class _Left:
-    """What was predicted so far."""
+class _Predicted:
+    """Parts of the output so far, one a batch."""
 
     keypoints: list[KeypointSet] = field(default_factory=list)
     meshes: list[MeshSet] = field(default_factory=list)
 
 
 def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
-    """Predict every depth frame that can be read and write the outcome into ``config.out``, replacing an earlier one.
+    """Predict every readable depth frame into ``config.out``, replacing earlier predictions.
 
-    Calibrated views of one moment are predicted together, unless the hand is followed, which one camera does.
-    Should it be interrupted or fail, the joints until then are left in ``predictions.partial.npz``.
+    Calibrated views of one moment are predicted together. With ``follow`` each frame is predicted by itself.
+    After an interruption or an error, the keypoints until then are in ``predictions.partial.npz``.
     Raises ``InputError`` for a bad model, target, device or output folder, and where nothing can be read.
     """
     device = usable_device(config.device)
-    spec, model = load_depth_hand(config.model)
-    predictor = DepthHandPredictor(spec, model.to(device), config.mano, config.fitting)
+    loaded = load_model(config.model, DEPTH_HAND)
+    spec = loaded.spec
+    predictor = DepthHandPredictor(spec, loaded.network.to(device), config.mano, config.fitting)
     crop = CubeCropConfig(spec.size_px, spec.cube_m, config.target.hand)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
     skipped: dict[str, str] = {}
-    found = _followed(config, predictor, crop, skipped) if config.follow else _each(config, predictor, crop, skipped)
+    predict = _followed if config.follow else _each
     faces = predictor.hand.faces(torch.device("cpu"))
     overlays = DepthOverlays(config.out / OVERLAYS, faces, skeleton_of(spec), spec.cube_m, config.overlays)
-    left = _Left()
+    predicted = _Predicted()
     space = SpaceView(config.out / RECORDING, faces, skeleton_of(spec), spec.cube_m) if config.view_3d else None
     try:
         progress = tqdm(desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True)
         with space or nullcontext(), progress as bar:
-            for crops, hands in found:
-                left.keypoints.append(keypoints_of(predictor, crops, hands))
+            for crops, hands in predict(config, predictor, crop, skipped):
+                predicted.keypoints.append(keypoints_of(predictor, crops, hands))
                 if config.meshes != "none":
-                    left.meshes.append(MeshSet.of(predictor, crops, hands))
+                    predicted.meshes.append(MeshSet.of(predictor, crops, hands))
                 overlays.add(crops, hands)
                 if space is not None:
                     space.add(crops, hands)
                 bar.update(len(crops))
-        return _save(config, left, skipped, overlays.files)
+        return _save(config, predicted, skipped, overlays.files)
     except BaseException:
-        if left.keypoints:
-            join(left.keypoints).save(config.out / PARTIAL)
+        if predicted.keypoints:
+            join(predicted.keypoints).save(config.out / PARTIAL)
         raise
 
 
 def _each(
     config: PredictDepthConfig, predictor: DepthHandPredictor, crop: CubeCropConfig, skipped: dict[str, str]
 ) -> Iterator[tuple[UnlabelledBatch, DepthHands]]:
-    """Batch by batch; all views of a moment are in one batch."""
+    """Hands of all frames, batch by batch; all views of a moment are in one batch."""
     frames = open_depth(config.target)
     crops = DepthCrops(frames, crop)
-    for batch in _batches(crops, config.batch_size):
+    for batch in depth_batches(crops, config.batch_size):
         yield batch, predictor(batch.to(predictor.device))
     skipped |= crops.skipped
 
 
-def _batches(crops: DepthCrops, size: int) -> Iterator[UnlabelledBatch]:
-    """``size`` crops at a time, more where a moment has more views left. A reader gives a moment's views together."""
+def depth_batches(crops: DepthCrops, size: int) -> Iterator[UnlabelledBatch]:
+    """Batches of ``size`` crops, or more, so that all views of a moment are in one. Readers yield them in a row."""
     waiting: list[UnlabelledBatch] = []
     for crop in crops:
         if len(waiting) >= size and moment_of(crop) != moment_of(waiting[-1]):
@@ -130,7 +133,7 @@ def _batches(crops: DepthCrops, size: int) -> Iterator[UnlabelledBatch]:
 def _followed(
     config: PredictDepthConfig, predictor: DepthHandPredictor, crop: CubeCropConfig, skipped: dict[str, str]
 ) -> Iterator[tuple[UnlabelledBatch, DepthHands]]:
-    """Frame by frame."""
+    """Hands of all frames of a stream, one by one."""
     frames = open_depth(config.target, centres="none")
     track = HandTracker(predictor, crop, blob_of(config.target))
     for frame in frames:
@@ -143,16 +146,18 @@ def _followed(
     skipped |= frames.skipped
 
 
-def _save(config: PredictDepthConfig, left: _Left, skipped: dict[str, str], drawn: set[Path]) -> PredictedFiles:
-    frames = sum(map(len, left.keypoints))
+def _save(
+    config: PredictDepthConfig, predicted: _Predicted, skipped: dict[str, str], drawn: set[Path]
+) -> PredictedFiles:
+    frames = sum(map(len, predicted.keypoints))
     listed = list_skipped(config.out, frames, skipped)
     if not frames:
-        raise InputError(f"{config.target.path}: no frame was left to predict; {listed} says why")
-    keypoints = join(left.keypoints)
+        raise InputError(f"{config.target.path}: no frame can be predicted; {listed} lists the reasons")
+    keypoints = join(predicted.keypoints)
     keypoints.save(config.out / PREDICTIONS)
     written = set(drawn)
-    if left.meshes:
-        written |= save_meshes(join_meshes(left.meshes), config.out, config.meshes)
+    if predicted.meshes:
+        written |= save_meshes(join_meshes(predicted.meshes), config.out, config.meshes)
     if config.view_3d:
         written.add(config.out / RECORDING)
     drop_earlier(config.out, _REPLACED, written)

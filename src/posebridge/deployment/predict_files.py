@@ -1,4 +1,4 @@
-"""From a model and files to ``predictions.npz``, drawn skeletons, and a list of what was skipped."""
+"""From a model and image files to ``predictions.npz``, drawn skeletons, and a list of skipped frames."""
 
 import json
 import tempfile
@@ -22,9 +22,11 @@ from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.video import Video, VideoFolder
 from posebridge.data.frames import FrameStream, RawFrame
 from posebridge.data.target import TargetConfig, TargetFrames, open_target
-from posebridge.deployment.model_file import load_model, skeleton_of
+from posebridge.deployment.model_file import load_model
+from posebridge.deployment.model_kinds import POSE
+from posebridge.deployment.model_spec import ModelSpec, skeleton_of
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
-from posebridge.deployment.predictor import Predictor, join, predict_batch
+from posebridge.deployment.predictor import Predictor, join
 from posebridge.distribute import Workers
 from posebridge.errors import InputError
 
@@ -36,7 +38,7 @@ _UNKNOWN_RATE = Fraction(25)
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """What to predict. The size of the crop is the model's, whatever ``target`` says."""
+    """What to predict. The size of the crop is the model's; ``target.size_px`` isn't used."""
 
     model: Path  # a run's folder, a model's folder, or its model.safetensors
     target: TargetConfig
@@ -47,31 +49,26 @@ class PredictConfig:
     workers: Workers = field(default_factory=Workers)
 
     def __post_init__(self):
-        if self.batch_size < 1:
-            raise InputError(f"batch size {self.batch_size} is impossible: give 1 or more")
         if self.overlays is not None and self.overlays < 0:
             raise InputError(f"{self.overlays} overlays are impossible: give 0 for none, or more")
-        if not 0 < self.target.padding < float("inf"):
-            raise InputError(f"padding {self.target.padding:g} is impossible: give a factor above 0, such as 1.2")
-        if self.target.every < 1:
-            raise InputError(f"cannot keep every {self.target.every}th frame: give 1 or more")
+        check_cropping(self.target.padding, self.target.every, self.batch_size)
 
 
 @dataclass(frozen=True)
 class PredictedFiles:
-    """What was done."""
+    """What a run of ``predict`` wrote and skipped."""
 
     predictions: Path
     frames: int
     skipped: dict[str, str] = field(default_factory=dict)  # file or frame -> why
     overlays: int = 0
-    in_mm: bool = True  # False: the model knows no lengths, so there are no joints in space
+    in_mm: bool = True  # False: the model has no reference length, so there are no joints in space
 
     def __str__(self) -> str:
         drawn = f", {self.overlays} of them drawn in {self.predictions.parent / OVERLAYS}" if self.overlays else ""
         lines = [f"{self.frames} frames in {self.predictions}{drawn}"]
         if not self.in_mm:
-            lines.append("no xyz_mm: the model doesn't know the length of its reference bone (reference_length_m)")
+            lines.append("no xyz_mm: the model has no length of its reference bone (reference_length_m)")
         if self.skipped:
             first, reason = next(iter(self.skipped.items()))
             others = ", ..." if len(self.skipped) > 1 else ""
@@ -88,7 +85,7 @@ def list_skipped(folder: Path, used: int, skipped: dict[str, str]) -> Path:
 
 
 def drop_earlier(folder: Path, names: Sequence[str], written: Set[Path]) -> None:
-    """Remove an earlier outcome's files, by patterns of their names, that this one hasn't ``written`` anew.
+    """Remove the files of earlier predictions, by patterns of their names, except those that were ``written`` now.
 
     Raises ``InputError`` where the folder refuses.
     """
@@ -96,7 +93,7 @@ def drop_earlier(folder: Path, names: Sequence[str], written: Set[Path]) -> None
         try:
             file.unlink(missing_ok=True)
         except OSError as error:
-            raise InputError(f"cannot remove {file} of an earlier outcome: {error.strerror}") from error
+            raise InputError(f"cannot remove {file} of earlier predictions: {error.strerror}") from error
 
 
 def _files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
@@ -105,39 +102,35 @@ def _files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class BatchPredictor:
-    """The network's part of the work, which any process can do."""
+    """Predicts batches in any process, on a device that is looked for there."""
 
     predictor: Predictor  # with its network on the CPU
     device: str
 
     @cached_property
-    def _placed(self) -> Predictor:
-        return replace(self.predictor, network=self.predictor.network.to(usable_device(self.device)))
+    def _on_device(self) -> Predictor:
+        return self.predictor.on_device(usable_device(self.device))
 
     def __call__(self, batch: UnlabelledBatch) -> KeypointSet:
-        """Predictions in pixels of the files. Raises ``InputError`` where this process lacks the device."""
-        part = predict_batch(self._placed, batch)
-        # Without a length of the reference bone nothing is known in millimetres.
-        return part if self.predictor.spec.reference_length_m else replace(part, xyz_mm=None)
+        """Keypoints in pixels of the files. Raises ``InputError`` where this process lacks the device."""
+        return self._on_device.predict_batch(batch)
 
 
 def predict_files(config: PredictConfig) -> PredictedFiles:
-    """Predict every frame that can be read and write the outcome into ``config.out``, replacing an earlier one.
+    """Predict every readable frame into ``config.out``, replacing earlier predictions.
 
-    Frames are read, drawn and let go batch by batch; only the joints stay in memory (about a kilobyte a frame).
-    Workers are sent crops and give joints, so they need neither the files nor the model's folder.
-    Should it be interrupted or fail, what was predicted until then is left in ``predictions.partial.npz``.
+    Frames are read, drawn and released batch by batch; only keypoints stay in memory (about a kilobyte a frame).
+    Workers receive crops and return keypoints, so they need neither the files nor the model's folder.
+    After an interruption or an error, the keypoints until then are in ``predictions.partial.npz``.
     Raises ``InputError`` for a bad model, target, device or output folder, and where nothing can be read.
     """
     away = config.workers.is_remote
     device = "cpu" if away and config.device == "auto" else config.device
     if config.workers.ray is None:
         usable_device(device)
-    spec, network = load_model(config.model)
-    predictor = Predictor(spec, network)
-    target = open_target(replace(config.target, size_px=spec.size_px))
-    if target.crop.hand is not None and skeleton_of(spec).mirror_of:
-        raise InputError(f"the model predicts bodies ({spec.skeleton}): leave --hand out, and hand from the boxes")
+    predictor = load_model(config.model, POSE).predictor()
+    target = open_target(replace(config.target, size_px=predictor.spec.size_px))
+    check_readable(predictor.spec, target)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
 
     overlays = _overlays(config, predictor, target.frames)
@@ -179,7 +172,7 @@ def _save(
     frames = sum(map(len, parts))
     list_skipped(config.out, frames, skipped)
     if not parts:
-        raise InputError(f"{config.target.path}: no frame was left to predict; {config.out / SKIPPED} says why")
+        raise InputError(f"{config.target.path}: no frame can be predicted; {config.out / SKIPPED} lists the reasons")
     predictions = join(parts)
     predictions.save(config.out / PREDICTIONS)
     drop_earlier(config.out, _REPLACED, set() if overlays is None else overlays.files)
@@ -219,7 +212,7 @@ def _overlays(config: PredictConfig, predictor: Predictor, frames: FrameStream) 
 
 
 def _videos(frames: FrameStream) -> dict[Path, tuple[Fraction | None, int]]:
-    """Rate (frames a second) and declared number of frames of each video; broken files are the reader's affair."""
+    """Rate (frames a second) and declared number of frames of each video; (None, 0) for a broken file."""
     files = [frames.path] if isinstance(frames, Video) else frames.files if isinstance(frames, VideoFolder) else []
     found: dict[Path, tuple[Fraction | None, int]] = {}
     for path in files:
@@ -242,6 +235,24 @@ def _progress(frames: FrameStream, every: int) -> AbstractContextManager[tqdm]:
     return tqdm(total=total, desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True)
 
 
+def check_cropping(padding: float, every: int, batch_size: int) -> None:
+    """Raise ``InputError`` for impossible values of what crops and batches are made by."""
+    if batch_size < 1:
+        raise InputError(f"batch size {batch_size} is impossible: give 1 or more")
+    if not 0 < padding < float("inf"):
+        raise InputError(f"padding {padding:g} is impossible: give a factor above 0, such as 1.2")
+    if every < 1:
+        raise InputError(f"cannot keep every {every}th frame: give 1 or more")
+
+
+def check_readable(spec: ModelSpec, target: TargetFrames) -> None:
+    """Raise ``InputError`` where a model can't predict a target of colour images."""
+    if spec.cube_m is not None:
+        raise InputError("the model reads depth crops, and the input is colour images: give depth, or another model")
+    if target.crop.hand is not None and skeleton_of(spec).mirror_of:
+        raise InputError(f"the model predicts bodies ({spec.skeleton}): leave hand out, and the boxes' column hand")
+
+
 def usable_device(name: str) -> torch.device:
     """A device by its name; "auto" is a GPU where there is one. Raises ``InputError`` for one that isn't there."""
     if name == "auto":
@@ -256,17 +267,17 @@ def usable_device(name: str) -> torch.device:
 
 
 def check_writable(out: Path, source: Path, draws: bool, replaced: Sequence[str]) -> None:
-    """Find out before the work that the folder can't be written, or that overlays would become input next time.
+    """Raise ``InputError`` where the folder can't be written, or where input and output overlap.
 
-    Files that an outcome replaces, by patterns of their names, must not be its input. Of a folder pictures and videos
-    are read, other files only where they are named.
+    Files that are ``replaced``, by patterns of their names, must not be input. A folder as input has its images and
+    videos read, other files only where they are named. Overlays inside the input folder would be input next time.
     """
     for file in _files(out, (PREDICTIONS, *replaced)):
         read_with_folder = file.suffix in _DRAWN and file.resolve().is_relative_to(source.resolve())
         if read_with_folder or file.resolve() == source.resolve():
-            raise InputError(f"{file} is to be read, and would be replaced: give another folder for the outcome")
+            raise InputError(f"{file} is to be read, and would be replaced: give another output folder")
     if draws and source.resolve().is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{out} lies in {source}, where overlays would pass for input: choose another")
+        raise InputError(f"{out} lies in {source}, where overlays would pass for input: give another output folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()

@@ -1,46 +1,107 @@
-"""From a trained network to poses: on batches, and on whole targets in the pixels of their files."""
+"""From a trained network to keypoints: of batches of crops, in the pixels of the files that they were cut from."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.contracts.prediction import Prediction
-from posebridge.deployment.model_file import ModelSpec, skeleton_of
+from posebridge.deployment.model_spec import ModelSpec, PoseSpec, skeleton_of
 from posebridge.errors import InputError
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.pose_network import PoseNetwork, PoseOutput
 from posebridge.representations.depth_image import depth_image
-from posebridge.representations.heatmaps import image_from_map
 from posebridge.representations.pose25d import lift, lift_from_cube, lift_weak_perspective
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """A network with all that is needed to read it."""
+@runtime_checkable
+class Predictor(Protocol):
+    """What the predictors of all kinds of model offer."""
 
-    spec: ModelSpec
-    network: PoseResNet
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model takes and predicts."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        ...
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the J joints, in their order."""
+        ...
+
+    def on_device(self, device: torch.device | str) -> Self:
+        """The same predictor with its network moved to a device."""
+        ...
+
+    def predict_batch(self, batch: Observation) -> KeypointSet:
+        """Keypoints of a batch on any device, in pixels of the files as they lie on disk.
+
+        ``xyz_mm`` is None where nothing is known in millimetres.
+        Raises ``InputError`` for a batch of what the model doesn't read.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PosePredictor:
+    """Predicts with a network of single crops."""
+
+    spec: PoseSpec
+    network: PoseNetwork
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the J joints, in their order."""
+        return skeleton_of(self.spec).joints
+
+    def on_device(self, device: torch.device | str) -> "PosePredictor":
+        """The same predictor with its network moved to a device."""
+        return replace(self, network=self.network.to(device))
 
     @torch.inference_mode()
-    def __call__(self, batch: Observation) -> Prediction:
-        """Poses of a batch of crops."""
-        image = self._image(batch)
-        heat, depth = self.network(image)
-        pose = self.spec.maps.read(heat.float(), depth.float())
-        image_height, image_width = image.shape[-2:]
-        map_height, map_width = heat.shape[-2:]
-        uv_px = image_from_map(pose.uv_map, (image_height, image_width), (map_height, map_width))
-        joints_m = self._joints(batch, uv_px, pose.relative_depth)
-        return Prediction(uv_px, pose.confidence, pose.relative_depth, joints_m)
+    def poses(self, batch: Observation) -> PoseOutput:
+        """The network's output for a batch on its device, in pixels of the crops, with ``joints_m``.
 
-    def _image(self, batch: Observation) -> Tensor:
-        """What the network sees: the colours, or the depth within the cube."""
-        cube_m = self.spec.maps.cube_m
+        Joints are in the camera frame where the batch has intrinsics or a cube; otherwise relative to the root, with
+        the axes of the file. They are None where neither network nor spec knows a length.
+        Raises ``InputError`` for a batch of what the model doesn't read.
+        """
+        output = self.network.predict(self._images(batch))
+        return replace(output, joints_m=self._joints_m(batch, output))
+
+    def predict_batch(self, batch: Observation) -> KeypointSet:
+        """Keypoints of a batch on any device, in pixels of the files as they lie on disk.
+
+        ``xyz_mm`` is None where nothing is known in millimetres.
+        Raises ``InputError`` for a batch of what the model doesn't read.
+        """
+        output = self.poses(batch.to(self.device))
+        joints_m = output.joints_m
+        return KeypointSet(
+            key=np.array(batch.key),
+            joint_names=self.joint_names,
+            uv_px=file_pixels(output.uv_px.cpu(), batch.T_crop_file).numpy(),
+            xyz_mm=None if joints_m is None else 1000 * joints_m.cpu().numpy(),
+            confidence=output.confidence.cpu().numpy(),
+        )
+
+    def _images(self, batch: Observation) -> Tensor:
+        """What the network takes: the colours, or the depth within the cube."""
+        cube_m = self.network.cube_m
         if batch.image is not None:
             return batch.image
         if cube_m is None:
@@ -49,58 +110,55 @@ class Predictor:
             raise InputError(f"{batch.key[0]}: this model reads depth crops with the centre of their cube")
         return depth_image(batch.depth_m, batch.centre_m, cube_m)
 
-    def _joints(self, batch: Observation, uv_px: Tensor, depth: Tensor) -> Tensor:
-        """Joints in the camera frame where the camera is known, else relative to the root; upright either way."""
-        skeleton, cube_m = skeleton_of(self.spec), self.spec.maps.cube_m
-        if cube_m is not None:
+    def _joints_m(self, batch: Observation, output: PoseOutput) -> Float[Tensor, "B J 3"] | None:
+        if output.joints_m is not None:
+            return file_axes(output.joints_m, batch.T_crop_file)
+        skeleton, uv_px, depth = skeleton_of(self.spec), output.uv_px, output.relative_depth
+        if depth is None:
+            return None
+        if self.network.cube_m is not None:
             if batch.camera is None or batch.centre_m is None:
                 raise InputError(f"{batch.key[0]}: poses in a cube need the camera's intrinsics and the cube's centre")
-            return lift_from_cube(uv_px, depth, batch.camera, batch.centre_m, cube_m)
-        length_m = uv_px.new_full((len(uv_px),), self.spec.reference_length_m or 1.0)
+            return lift_from_cube(uv_px, depth, batch.camera, batch.centre_m, self.network.cube_m)
+        if self.spec.reference_length_m is None:
+            return None
+        length_m = uv_px.new_full((len(uv_px),), self.spec.reference_length_m)
         if batch.camera is not None:
             return lift(uv_px, depth, batch.camera, skeleton, length_m)[0]
-        # Read in the file's own orientation, so that a mirrored or turned crop gives an upright, unmirrored pose.
+        # Lifted in pixels of the file, so that a mirrored or turned crop gives an upright, unmirrored pose.
         uv_file = file_pixels(uv_px, batch.T_crop_file)
         return lift_weak_perspective(uv_file, depth, skeleton, length_m)[0]
 
 
-def file_pixels(uv_px: Tensor, T_crop_file: Tensor | None) -> Tensor:
+def file_pixels(uv_px: Float[Tensor, "B J 2"], T_crop_file: Float[Tensor, "B 3 3"] | None) -> Float[Tensor, "B J 2"]:
     """Pixels of crops as pixels of the files that they were cut from."""
     if T_crop_file is None:
         return uv_px
     return apply_affine(torch.linalg.inv(T_crop_file.double()).to(uv_px), uv_px)
 
 
-def predict_batch(predictor: Predictor, batch: Observation) -> KeypointSet:
-    """Predictions for a batch, in the pixels of the files as they lie on disk."""
-    device = next(predictor.network.parameters()).device
-    prediction = predictor(batch.to(device))
-    joints_m = prediction.joints_m
-    return KeypointSet(
-        key=np.array(batch.key),
-        joint_names=skeleton_of(predictor.spec).joints,
-        uv_px=file_pixels(prediction.uv_px.cpu(), batch.T_crop_file).numpy(),
-        xyz_mm=None if joints_m is None else 1000 * joints_m.cpu().numpy(),
-        confidence=prediction.confidence.cpu().numpy(),
-    )
+def file_axes(joints_m: Float[Tensor, "B J 3"], T_crop_file: Float[Tensor, "B 3 3"] | None) -> Float[Tensor, "B J 3"]:
+    """Joints with the axes of crops as joints with the axes of the files: mirror images and turns are undone."""
+    if T_crop_file is None:
+        return joints_m
+    A = T_crop_file[:, :2, :2]
+    turn = A / torch.linalg.det(A).abs().sqrt()[:, None, None]  # a crop scales alike in both directions
+    return torch.cat([joints_m[..., :2] @ turn, joints_m[..., 2:]], dim=-1)  # its inverse is its transpose
 
 
 def predict_all(
     predictor: Predictor, batches: Iterable[Observation], on_progress: Callable[[int], None] = lambda count: None
 ) -> KeypointSet:
-    """Predictions for every frame of a target, in the pixels of the files as they lie on disk.
-
-    ``on_progress`` is called with the number of frames of each batch.
-    """
+    """Keypoints of all batches, in the pixels of the files. ``on_progress`` is given the size of each batch."""
     parts: list[KeypointSet] = []
     for batch in batches:
-        parts.append(predict_batch(predictor, batch))
+        parts.append(predictor.predict_batch(batch))
         on_progress(len(batch))
     return join(parts)
 
 
 def join(parts: Sequence[KeypointSet]) -> KeypointSet:
-    """The predictions of one predictor for several batches as one set."""
+    """The keypoints of several batches by one predictor as one set."""
     arrays = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("key", "uv_px", "xyz_mm", "confidence")

@@ -6,6 +6,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from posebridge.networks.encoder_decoder import EncoderDecoder
+from posebridge.networks.pose_network import HeatmapNetwork
+from posebridge.representations.pose_maps import PoseMaps
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,15 @@ class PoseResNetConfig:
     skips: bool = False  # add the encoder's shallower features on the way up (helps small images)
 
 
-class PoseResNet(EncoderDecoder):
-    """Images to K heat maps (logits) and K maps of relative depth.
+class PoseResNet(EncoderDecoder, HeatmapNetwork):
+    """Images to K heat maps (logits) and K maps of relative depth, and to poses by ``maps``."""
 
-    Decoding is ``representations.pose25d``'s affair.
-    """
-
-    def __init__(self, config: PoseResNetConfig):
+    def __init__(self, config: PoseResNetConfig, maps: PoseMaps | None = None):
+        """``maps``: how the maps are read, ``PoseMaps()`` by default. Raises ``InputError`` as ``EncoderDecoder``."""
         width = config.decoder_channels
         super().__init__(config.encoder, config.pretrained, config.encoder_stride, width, config.skips)
         self.config = config
+        self.maps = maps or PoseMaps()
         self.head = nn.Conv2d(width, 2 * config.joints, 1)
         for parameter, deviation in zip(self.head.parameters(), (0.001, 0.0), strict=True):  # weight, bias
             nn.init.normal_(parameter, std=deviation)

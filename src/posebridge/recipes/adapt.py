@@ -14,8 +14,10 @@ from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig, PairStream
 from posebridge.data.streams import ShuffledStream
 from posebridge.data.target import TargetConfig
-from posebridge.deployment.model_file import ModelSpec, load_model, save_model
-from posebridge.deployment.predictor import Predictor
+from posebridge.deployment.model_file import load_model, save_model
+from posebridge.deployment.model_kinds import POSE
+from posebridge.deployment.model_spec import PoseSpec
+from posebridge.deployment.predictor import PosePredictor
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.methods.geometric_reconstruction.evidence import reconstruction_sections
@@ -93,10 +95,10 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     final: Role = "adapted" if "adapted" in left else "source_only"
 
     length_m = reference_length(joints_of_source(source), skeleton).mean().item()
-    spec = ModelSpec(size.network, size.maps, skeleton.name, size.size_px, length_m, config.method)
+    spec = PoseSpec(size.network, size.maps, skeleton.name, size.size_px, length_m, config.method)
     save_model(folder, spec, left[final].network)
     predictions: dict[Role, KeypointSet] = {
-        role: predict(Predictor(spec, trained.network), whole) for role, trained in left.items()
+        role: predict(PosePredictor(spec, trained.network), whole) for role, trained in left.items()
     }
     predictions[final].save(folder / "predictions.npz")
     scores = {} if start.truth is None else _scores(predictions, start.truth, whole, start.track)
@@ -118,7 +120,8 @@ def _start(config: AdaptConfig) -> _Start:
     size, network = subject.sizes[config.size].with_weights(config.encoder_weights, config.vgg_weights), None
     size = size.of(config.method, pairs)
     if config.source is not None:
-        spec, network = load_model(config.source)
+        given = load_model(config.source, POSE)
+        spec, network = given.spec, given.network
         if spec.skeleton != skeleton.name:
             wanted = f"this run needs {skeleton.name}: give a model of the --subject"
             raise InputError(f"{config.source} predicts {spec.skeleton}, and {wanted}")
@@ -171,12 +174,11 @@ def _context(
     bones = BoneStatistics.of(joints_of_source(source), skeleton)
     selections = size.mean_teacher.selections
     return Context(
-        new_network=network_maker(size.network, seed),
-        maps=size.maps,
+        new_network=network_maker(size.network, size.maps, seed),
         skeleton=skeleton,
         source=lambda batch_size: ShuffledStream(source, batch_size, seed),
         target=lambda batch_size: ShuffledStream(target.frames, batch_size, seed + 1),
-        selection=label_free_selection(size.maps, skeleton, bones, start.whole, start.labelled, selections),
+        selection=label_free_selection(skeleton, bones, start.whole, start.labelled, selections),
         seed=seed,
         workers=hardware.workers,
         source_network=start.network,

@@ -16,7 +16,9 @@ from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshSet
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.mesh_files import save_meshes
-from posebridge.deployment.model_file import HandName, load_depth_hand
+from posebridge.deployment.model_file import load_model
+from posebridge.deployment.model_kinds import DEPTH_HAND
+from posebridge.deployment.model_spec import HandName
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.errors import InputError
 from posebridge.networks.depth_hand_model import DepthHandModel
@@ -111,7 +113,8 @@ def _start(config: AdaptDepthConfig) -> tuple[DepthFusionSize, DepthHandModel | 
         return size.stacked(config.stacks), None
     if config.stacks != 1:
         raise InputError(f"leave --stacks out: {config.source} is trained already, with stacks of its own")
-    spec, model = load_depth_hand(config.source)
+    given = load_model(config.source, DEPTH_HAND)
+    spec = given.spec
     if spec.skeleton != HAND21.name:
         raise InputError(f"{config.source} predicts {spec.skeleton}, and this run needs {HAND21.name}")
     hand: HandName = "anny" if config.mano is None else "mano"
@@ -120,7 +123,7 @@ def _start(config: AdaptDepthConfig) -> tuple[DepthFusionSize, DepthHandModel | 
     if spec.cube_m != size.cube_m:
         cubes = f"cubes of {1000 * spec.cube_m:g} mm, and renders come in {1000 * size.cube_m:g}"
         raise InputError(f"{config.source} reads {cubes}: give a model that was trained on them")
-    return replace(size, size_px=spec.size_px, network=spec.network, fusion=spec.fusion), model
+    return replace(size, size_px=spec.size_px, network=spec.network, fusion=spec.fusion), given.network
 
 
 def load_target(config: DepthTargetConfig, size: DepthFusionSize) -> DepthTarget:
@@ -144,7 +147,7 @@ def look_again(
     place_of = {key: place for place, key in enumerate(target.dataset.without_images().key)}
     crop = CubeCropConfig(size.size_px, size.cube_m, config.hand)
     tracker = HandTracker(predictor, crop, blob_of(config))
-    looked = (tracker.find(frame).crop.to("cpu") for frame in open_depth(config, "none") if frame.key in place_of)
+    looked = (tracker.detect(frame).crop.to("cpu") for frame in open_depth(config, "none") if frame.key in place_of)
     astray: dict[str, str] = {}
     found = {view.key[0]: view for view in agreeing(looked, size.cube_m, astray)}
     views = (found[key] if key in found else target.dataset[place] for key, place in place_of.items())

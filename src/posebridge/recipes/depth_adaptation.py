@@ -14,7 +14,8 @@ from posebridge.contracts.record import Record, Role, Score
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.sets import sets_of
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, keypoints_of
-from posebridge.deployment.model_file import DepthHandSpec, HandName, save_depth_hand
+from posebridge.deployment.model_file import save_model
+from posebridge.deployment.model_spec import DepthHandSpec, HandName
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.evaluation.protocols import DEPTH
@@ -137,7 +138,7 @@ class FoundHands:
 
     def save(self, folder: Path) -> None:
         """The adapted model, and what it says of the frames."""
-        save_depth_hand(folder, self.predictor.spec, self.predictor.model)
+        save_model(folder, self.predictor.spec, self.predictor.model)
         self.keypoints["adapted"].save(folder / "predictions.npz")
 
     def record(

@@ -15,6 +15,7 @@ from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBat
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.predictor import Predictor, file_pixels, predict_all
+from posebridge.networks.pose_network import PoseNetwork
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.rendering.photometry import WEAK, AppearanceConfig
 from posebridge.representations.pose_maps import PoseMaps
@@ -42,12 +43,12 @@ class History:
 class Trained(History):
     """What the stages of a method left."""
 
-    network: PoseResNet
+    network: PoseNetwork
     stages: tuple[Stage, ...] = ()
 
 
 def train(
-    run: Run, first: int, stages: Iterable[tuple[Stage, SelectionPlan | None]], network: PoseResNet | None = None
+    run: Run, first: int, stages: Iterable[tuple[Stage, SelectionPlan | None]], network: PoseNetwork | None = None
 ) -> Trained:
     """Train stages in order, numbered from ``first``; without any, the network that was given is what they left."""
     reports, folders, trained = [], [], []
@@ -63,7 +64,6 @@ def train(
 
 
 def label_free_selection(
-    maps: PoseMaps,
     skeleton: Skeleton,
     bones: BoneStatistics,
     target: UnlabelledBatch,
@@ -81,10 +81,10 @@ def label_free_selection(
     frames = target.take(shown)
     measured = None if truth is None else truth.take(shown)
 
-    def score(network: PoseResNet) -> float:
-        return agreement(network, maps, frames.to(_device(network)), skeleton, bones, appearance)
+    def score(network: PoseNetwork) -> float:
+        return agreement(network, frames.to(_device(network)), skeleton, bones, appearance)
 
-    return SelectionPlan(score, PseudoLabelMetrics(maps, frames, measured), evaluations)
+    return SelectionPlan(score, PseudoLabelMetrics(frames, measured), evaluations)
 
 
 def joints_of_source(source: InMemoryDataset[LabelledBatch]) -> Float[Tensor, "N J 3"]:
@@ -94,12 +94,12 @@ def joints_of_source(source: InMemoryDataset[LabelledBatch]) -> Float[Tensor, "N
     return joints_m
 
 
-def network_maker(config: PoseResNetConfig, seed: int) -> Callable[[], PoseResNet]:
+def network_maker(config: PoseResNetConfig, maps: PoseMaps, seed: int) -> Callable[[], PoseResNet]:
     """Makes the same new network whenever it is called."""
 
     def new_network() -> PoseResNet:
         torch.manual_seed(seed)
-        return PoseResNet(config)
+        return PoseResNet(config, maps)
 
     return new_network
 

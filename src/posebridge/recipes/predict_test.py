@@ -13,7 +13,7 @@ from posebridge.data.crops import LabelledCrops
 from posebridge.data.dataset_stream import ordered_batches
 from posebridge.data.frame_views import ChosenFrames
 from posebridge.data.skipped_list import SkippedList
-from posebridge.deployment.predictor import Predictor, join, predict_batch
+from posebridge.deployment.predictor import Predictor, join
 from posebridge.evaluation.evaluate import frame_errors_px, pick_frames
 from posebridge.recipes.pipeline import truth_of
 from posebridge.recipes.records import gallery
@@ -62,7 +62,7 @@ def predict_test_split(
     with tqdm(total=len(crops), desc="predict", unit="frame", mininterval=2.0, dynamic_ncols=True) as bar:
         for read, batch in ordered_batches(crops, _BATCH, skipped, workers):
             for role, predictor in predictors.items():
-                parts[role].append(predict_batch(predictor, batch.unlabelled()))
+                parts[role].append(predictor.predict_batch(batch.unlabelled()))
             frames.append(replace(batch, image=None))
             positions += read
             bar.update(len(batch))

@@ -15,8 +15,9 @@ from posebridge.contracts.record_file import save_record
 from posebridge.contracts.section import Section
 from posebridge.data.pairs import PairConfig, PairStream
 from posebridge.data.streams import ShuffledStream
-from posebridge.deployment.model_file import ModelSpec, save_model
-from posebridge.deployment.predictor import Predictor
+from posebridge.deployment.model_file import save_model
+from posebridge.deployment.model_spec import PoseSpec
+from posebridge.deployment.predictor import PosePredictor
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.methods.geometric_reconstruction.evidence import reconstruction_sections
@@ -127,8 +128,8 @@ def run_synthshift(
         data = _with_gap(data, plan, config.annotation_gap)
     context = make_context(plan, size, data, config.seed, hardware)
     trained = _train(run, config, size, method, data, context)
-    predictors: dict[Role, Predictor] = {
-        role: Predictor(spec_of(plan, size, data, role), left.network) for role, left in trained.items()
+    predictors: dict[Role, PosePredictor] = {
+        role: PosePredictor(spec_of(plan, size, data, role), left.network) for role, left in trained.items()
     }
     found: dict[Role, KeypointSet] = {
         role: predict(predictor, data.test_target) for role, predictor in predictors.items()
@@ -232,15 +233,13 @@ def make_context(plan: TrackPlan, size: TrackSize, data: TrackData, seed: int, h
     """The streams of one seed. The target's labels go to the measure that sits beside the label-free choice."""
 
     return Context(
-        new_network=network_maker(size.network, seed),
-        maps=size.maps,
+        new_network=network_maker(size.network, size.maps, seed),
         skeleton=plan.skeleton,
         source=lambda batch_size: ShuffledStream(data.source, batch_size, seed),
         target=lambda batch_size: ShuffledStream(data.target, batch_size, seed + 1),
         pairs=lambda count, config: PairStream(data.target, count, seed + 1, config),
         source_pairs=_source_pairs(data, seed),
         selection=label_free_selection(
-            size.maps,
             plan.skeleton,
             BoneStatistics.of(joints_of_source(data.source), plan.skeleton),
             data.target.all(),
@@ -258,10 +257,10 @@ def _source_pairs(data: TrackData, seed: int) -> Callable[[int, PairConfig], Pai
     return None if videos is None else lambda count, config: PairStream(videos, count, seed, config)
 
 
-def spec_of(plan: TrackPlan, size: TrackSize, data: TrackData, role: Role) -> ModelSpec:
+def spec_of(plan: TrackPlan, size: TrackSize, data: TrackData, role: Role) -> PoseSpec:
     """How to rebuild and read the network of a role."""
     length_m = reference_length(joints_of_source(data.source), plan.skeleton).mean().item()
-    return ModelSpec(size.network, size.maps, plan.skeleton.name, size.size_px, length_m, role)
+    return PoseSpec(size.network, size.maps, plan.skeleton.name, size.size_px, length_m, role)
 
 
 def score(prediction: KeypointSet, batch: LabelledBatch, plan: TrackPlan, size: TrackSize) -> Score:

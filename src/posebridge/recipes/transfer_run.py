@@ -17,9 +17,10 @@ from posebridge.data.dataset_stream import DatasetPairStream, DatasetStream, dat
 from posebridge.data.pairs import FramePairs, PairConfig
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.streams import Stream
-from posebridge.deployment.model_file import ModelSpec, save_model
+from posebridge.deployment.model_file import save_model
+from posebridge.deployment.model_spec import PoseSpec
 from posebridge.deployment.predict_files import list_skipped
-from posebridge.deployment.predictor import Predictor
+from posebridge.deployment.predictor import PosePredictor
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.methods.geometric_reconstruction.evidence import reconstruction_sections
 from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
@@ -113,13 +114,11 @@ class TransferJob:
             return DatasetPairStream(data.target, self.pairs_of(wanted), count, seed + 1, skipped)
 
         return Context(
-            new_network=network_maker(self.size.network, seed),
-            maps=self.size.maps,
+            new_network=network_maker(self.size.network, self.size.maps, seed),
             skeleton=self.plan.skeleton,
             source=lambda batch_size: DatasetStream(data.source, batch_size, seed, skipped),
             target=lambda batch_size: DatasetStream(data.target, batch_size, seed + 1, skipped),
             selection=label_free_selection(
-                self.size.maps,
                 self.plan.skeleton,
                 BoneStatistics.of(self.joints_m, self.plan.skeleton),
                 self.measured.unlabelled(),
@@ -173,17 +172,17 @@ class TransferJob:
     def _labelled_target(self, batch_size: int) -> DatasetStream[LabelledBatch]:
         return DatasetStream(self.data.target_labelled, batch_size, self.config.seed, self.skipped)
 
-    def spec(self, method: str) -> ModelSpec:
+    def spec(self, method: str) -> PoseSpec:
         """How to rebuild and read a network of this run."""
         size, skeleton = self.size, self.plan.skeleton
         length_m = reference_length(self.joints_m, skeleton).mean().item()
-        return ModelSpec(size.network, size.maps, skeleton.name, size.size_px, length_m, method)
+        return PoseSpec(size.network, size.maps, skeleton.name, size.size_px, length_m, method)
 
     def predict(self, trained: Mapping[Role, Trained]) -> Predicted:
         """What every model says of the test split."""
         device = prediction_device(self.hardware)
-        predictors: dict[Role, Predictor] = {
-            role: Predictor(self.spec(role), left.network.to(device)) for role, left in trained.items()
+        predictors: dict[Role, PosePredictor] = {
+            role: PosePredictor(self.spec(role), left.network.to(device)) for role, left in trained.items()
         }
         return predict_test_split(predictors, self.data.test, self.plan.skeleton, self.skipped, self.hardware.workers)
 

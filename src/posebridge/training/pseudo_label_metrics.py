@@ -9,9 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
-from posebridge.networks.pose_resnet import PoseResNet
-from posebridge.representations.pose_maps import PoseMaps
-from posebridge.training.pseudo_labels import PseudoLabels, ShowsPseudoLabels, look
+from posebridge.networks.pose_network import PoseNetwork
+from posebridge.training.pseudo_labels import PseudoLabels, ShowsPseudoLabels
 from posebridge.training.stage import PoseStage
 
 _PART = 64
@@ -21,9 +20,8 @@ _WITHIN = 0.05  # of the image side
 class PseudoLabelMetrics:
     """Measures a stage on a fixed part of the target. Without truth, coverage of pseudo-labels is all that it tells."""
 
-    def __init__(self, maps: PoseMaps, frames: UnlabelledBatch, truth: LabelledBatch | None):
+    def __init__(self, frames: UnlabelledBatch, truth: LabelledBatch | None):
         """``truth`` holds the same frames with labels."""
-        self.maps = maps
         self.frames = frames
         self.truth = truth
         self._ever_right: Bool[Tensor, "N J"] | None = None
@@ -34,7 +32,7 @@ class PseudoLabelMetrics:
         network, numbers = stage.result(), {}
         device = next(network.parameters()).device
         if self.truth is not None:
-            numbers["oracle"] = share(self._right(positions(network, self.maps, self.frames)), self._known())
+            numbers["oracle"] = share(self._right(positions(network, self.frames)), self._known())
         if isinstance(stage, ShowsPseudoLabels):
             if stage.global_step == 0:
                 self._ever_right = self._wrong = None
@@ -79,10 +77,11 @@ class PseudoLabelMetrics:
         self._ever_right, self._wrong = state["ever_right"], state["wrong"]
 
 
-def positions(network: PoseResNet, maps: PoseMaps, frames: UnlabelledBatch) -> Float[Tensor, "N J 2"]:
-    """Where a network sees joints, in pixels of the crops."""
+@torch.no_grad()
+def positions(network: PoseNetwork, frames: UnlabelledBatch) -> Float[Tensor, "N J 2"]:
+    """A network's joints in pixels of the crops."""
     images = frames.rgb.to(next(network.parameters()).device)
-    return torch.cat([look(network, maps, part).uv_px for part in images.split(_PART)]).cpu()
+    return torch.cat([network.predict(part).uv_px for part in images.split(_PART)]).cpu()
 
 
 def within(uv_px: Float[Tensor, "N J 2"], truth: LabelledBatch) -> Bool[Tensor, "N J"]:

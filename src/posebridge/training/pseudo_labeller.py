@@ -13,12 +13,10 @@ from torch import Generator, Tensor
 from posebridge.cameras.crop import inverse_map
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.data.augment import draw_views, warp_batch
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.pose_network import PoseNetwork, PoseOutput
 from posebridge.rendering.photometry import apply_appearance
-from posebridge.representations.pose_maps import PoseMaps
-from posebridge.training.pseudo_labels import PseudoLabels, keep_most_confident, look
+from posebridge.training.pseudo_labels import PseudoLabels, keep_most_confident, pseudo_labels_of
 from posebridge.training.source_training import Augmentation
-from posebridge.training.stage import MapPair
 from posebridge.training.style import Stylist, restyle_some
 
 
@@ -51,26 +49,25 @@ class PseudoLabeller:
     """Makes pseudo-labels from a teacher's output, one batch at a time."""
 
     config: PseudoLabellerConfig
-    maps: PoseMaps
     mirror: Sequence[int]
     stylist: Stylist | None
 
     @torch.no_grad()
     def label(
         self,
-        teacher: Callable[[Tensor], MapPair],
+        teacher: Callable[[Tensor], PoseOutput],
         target: UnlabelledBatch,
         source_images: Tensor,
         generator: Generator,
     ) -> PseudoLabels:
-        """Pseudo-labels in pixels of the un-augmented crops. ``teacher`` maps images to heat maps and depth maps."""
+        """Pseudo-labels in pixels of the un-augmented crops. ``teacher`` predicts poses from images."""
         views = []
         for _ in range(self.config.teacher_views):
             T_view = self.draw_views(target, generator)
             view = warp_batch(target, T_view).rgb
             image = restyle_some(self.stylist, view, source_images, self.config.target_to_source, generator)
             image = apply_appearance(image, self.config.appearance, generator)
-            views.append(look(teacher, self.maps, image).seen_through(inverse_map(T_view), self.mirror))
+            views.append(pseudo_labels_of(teacher, image).seen_through(inverse_map(T_view), self.mirror))
         return self.merge(views, target.rgb.shape[-1])
 
     def merge(self, views: Sequence[PseudoLabels], image_px: int) -> PseudoLabels:
@@ -88,9 +85,9 @@ class PseudoLabeller:
         """A random view of each sample, (B, 3, 3): pixels of the crop to pixels of the view."""
         return draw_views(self.config.geometry, len(batch), batch.rgb.shape[-1], generator, batch.rgb.device)
 
-    def label_unaugmented(self, teacher: PoseResNet, frames: UnlabelledBatch) -> PseudoLabels:
+    def label_unaugmented(self, teacher: PoseNetwork, frames: UnlabelledBatch) -> PseudoLabels:
         """Pseudo-labels of the frames as they are, without augmentation."""
-        parts = [look(teacher, self.maps, part) for part in frames.rgb.split(64)]
+        parts = [pseudo_labels_of(teacher.predict, part) for part in frames.rgb.split(64)]
         confidence = torch.cat([part.confidence for part in parts])
         return PseudoLabels(
             torch.cat([part.uv_px for part in parts]),

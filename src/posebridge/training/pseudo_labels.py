@@ -1,4 +1,4 @@
-"""Pseudo-labels of a slow teacher: where they are, which to trust, and how good they turn out to be."""
+"""Pseudo-labels of a teacher: joints, confidence, and which of them are kept for training."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,25 +10,23 @@ from torch import Tensor, nn
 
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.augment import trade_sides, warp_points
-from posebridge.representations.heatmaps import image_from_map
-from posebridge.representations.pose_maps import PoseMaps
-from posebridge.training.stage import MapPair
+from posebridge.networks.pose_network import PoseOutput
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """Joints that a teacher saw in B crops."""
+    """Joints that a teacher predicts in B crops, as in ``PoseOutput``."""
 
     uv_px: Float[Tensor, "B J 2"]  # pixels of the crop
     relative_depth: Float[Tensor, "B J"]
     confidence: Float[Tensor, "B J"]
-    kept: Bool[Tensor, "B J"]  # trusted
-    # Where there are two reasons for trust: who has which.
+    kept: Bool[Tensor, "B J"]  # used for training
+    # Where there are two criteria for keeping a label: which labels meet which.
     by_evidence: Bool[Tensor, "B J"] | None = None
     by_anatomy: Bool[Tensor, "B J"] | None = None
 
     def seen_through(self, T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int]) -> "PseudoLabels":
-        """The same joints in the pixels of a view; a view that mirrors turns left joints into right ones."""
+        """The same joints in pixels of a view. A view that mirrors exchanges left and right joints."""
         return PseudoLabels(
             warp_points(self.uv_px, T_view_crop, mirror),
             *(trade_sides(v, T_view_crop, mirror) for v in (self.relative_depth, self.confidence, self.kept)),
@@ -36,16 +34,17 @@ class PseudoLabels:
 
 
 @torch.no_grad()
-def look(network: Callable[[Tensor], MapPair], maps: PoseMaps, images: Float[Tensor, "B 3 H W"]) -> PseudoLabels:
-    """What a network sees; everything is kept."""
-    heat, depth = network(images)
-    pose = maps.read(heat, depth)
-    uv_px = image_from_map(pose.uv_map, images.shape[-2:], heat.shape[-2:])
-    return PseudoLabels(uv_px, pose.relative_depth, pose.confidence, torch.ones_like(pose.confidence, dtype=torch.bool))
+def pseudo_labels_of(predict: Callable[[Tensor], PoseOutput], images: Float[Tensor, "B 3 H W"]) -> PseudoLabels:
+    """A network's predictions as pseudo-labels, all of them kept. Raises ``ValueError`` for poses without depth."""
+    poses = predict(images)
+    if poses.relative_depth is None:
+        raise ValueError("pseudo-labels need relative depth, and the network predicts none")
+    kept = torch.ones_like(poses.confidence, dtype=torch.bool)
+    return PseudoLabels(poses.uv_px, poses.relative_depth, poses.confidence, kept)
 
 
 def keep_most_confident(confidence: Float[Tensor, "B J"], share: float) -> Bool[Tensor, "B J"]:
-    """The given share of all joints of the batch, the most confident ones: one threshold, not one a joint."""
+    """Mask of the most confident joints, the given fraction of the whole batch: one threshold for all joints."""
     count = max(1, round(share * confidence.numel()))
     threshold = confidence.flatten().topk(count).values[-1]
     return confidence >= threshold
@@ -55,7 +54,7 @@ def keep_most_confident(confidence: Float[Tensor, "B J"], share: float) -> Bool[
 def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Exponential moving average of the parameters (mean teacher, Tarvainen & Valpola 2017).
 
-    Buffers stay the average's own: its batch statistics come from its own forward passes.
+    Buffers are not averaged: the average's batch statistics come from its own forward passes.
     """
     for slow, fast in zip(average.parameters(), model.parameters(), strict=True):
         slow.lerp_(fast.to(slow.dtype), 1 - decay)
@@ -63,8 +62,8 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 @runtime_checkable
 class ShowsPseudoLabels(Protocol):
-    """A stage that learns from pseudo-labels and can show them."""
+    """A stage that trains on pseudo-labels and returns them for inspection."""
 
     def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:
-        """What would be taught of un-augmented frames."""
+        """The pseudo-labels of un-augmented frames."""
         ...

@@ -26,7 +26,7 @@ from posebridge.contracts.files import write_atomically
 from posebridge.data.skipped_list import UNREADABLE, SkippedList
 from posebridge.draw import check_seed
 from posebridge.errors import InputError
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.pose_network import PoseNetwork
 from posebridge.networks.weights import load_weights, save_weights
 from posebridge.training.callbacks import AtomicCheckpointIO, Checkpoint, MetricsTable, Progress
 from posebridge.training.config_file import as_yaml, configs_equal
@@ -44,7 +44,7 @@ _ROWS = 200  # of a stage's table of metrics
 class SelectionPlan:
     """How a stage's checkpoint is chosen; see ``training.selection``."""
 
-    score: Callable[[PoseResNet], float]
+    score: Callable[[PoseNetwork], float]
     measure: Measure | None = None
     evaluations: int = 8
 

@@ -1,8 +1,8 @@
-"""Choose a checkpoint without a single label of the target.
+"""Choose a checkpoint without labels of the target.
 
-The score of a candidate is how well it agrees with itself on unlabelled target frames when they are turned, scaled
-and re-coloured, and how plausible its poses are. Only joints that a view moves by more than the tolerance are asked:
-so a model that has collapsed to one pose, whatever it is shown, agrees nowhere, since its joints don't move along.
+The score of a candidate is the agreement of its predictions between turned, scaled and re-coloured views of unlabelled
+target frames, times the plausibility of its poses. Agreement counts only joints that a view moves by more than the
+tolerance. A model that predicts one pose for all images therefore scores 0: its joints don't move with the view.
 """
 
 import math
@@ -19,11 +19,9 @@ from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
 from posebridge.draw import generator_for
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.pose_network import PoseNetwork, PoseOutput, join_poses
 from posebridge.rendering.photometry import WEAK, AppearanceConfig, apply_appearance
-from posebridge.representations.heatmaps import image_from_map
 from posebridge.representations.pose25d import lift_from_cube, lift_weak_perspective
-from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.callbacks import evaluating
 from posebridge.training.stage import PoseStage
@@ -32,13 +30,14 @@ CRITERION = (
     "agreement of predictions between turned, scaled and re-coloured views of unlabelled target frames, "
     "times the share of plausible bones"
 )
-_WITHIN = 0.05  # of the image side: views that differ by less agree
+_TOLERANCE = 0.05  # of the image side: predictions that differ by less agree
+_BATCH = 64
 _VIEWS = GeometryConfig(rotation_deg=20.0, shear_deg=0.0, translation=0.04, scale=(0.88, 1.1))
 
 
 @dataclass(frozen=True)
 class BoneStatistics:
-    """Logarithms of bone lengths over the reference bone's: mean and deviation over the labelled source."""
+    """Logarithms of bone lengths over the reference bone's: mean and standard deviation over the labelled source."""
 
     mean: Float[Tensor, "b"]
     deviation: Float[Tensor, "b"]
@@ -60,26 +59,28 @@ def log_bone_lengths(joints: Float[Tensor, "B J 3"], skeleton: Skeleton) -> Floa
 
 
 def agreement(
-    network: PoseResNet,
-    maps: PoseMaps,
+    network: PoseNetwork,
     frames: UnlabelledBatch,
     skeleton: Skeleton,
     bones: BoneStatistics,
     appearance: AppearanceConfig = WEAK,
 ) -> float:
-    """The score of a candidate in [0, 1]; see the top of this file. Draws the same views on every call."""
+    """The score of a candidate in [0, 1]; see the top of this file. Draws the same views on every call.
+
+    Raises ``ValueError`` for a network without depth, and for depth crops without cameras and centres.
+    """
     generator = generator_for(0, 0)
-    upright = _predict(network, maps, frames.rgb)
+    upright = _predict(network, frames.rgb)
     size = frames.rgb.shape[-1]
     agreeing = []
     for _ in range(2):
         T_view_crop = draw_views(_VIEWS, len(frames), size, generator).to(frames.rgb)
         recoloured = apply_appearance(warp_batch(frames, T_view_crop).rgb, appearance, generator)
-        expected = apply_affine(T_view_crop, upright[0])
-        moved = (expected - upright[0]).norm(dim=-1) > _WITHIN * size
-        near = (_predict(network, maps, recoloured)[0] - expected).norm(dim=-1) < _WITHIN * size
+        expected = apply_affine(T_view_crop, upright.uv_px)
+        moved = (expected - upright.uv_px).norm(dim=-1) > _TOLERANCE * size
+        near = (_predict(network, recoloured).uv_px - expected).norm(dim=-1) < _TOLERANCE * size
         agreeing.append((near & moved).sum() / moved.sum().clamp_min(1))
-    joints, valid = _joints(maps, *upright, frames, skeleton)
+    joints, valid = _joints(network.cube_m, upright, frames, skeleton)
     logs = log_bone_lengths(joints, skeleton)
     usual = (logs - bones.mean.to(logs)).abs() < 3 * bones.deviation.to(logs) + 0.35
     plausible = (usual.float().mean(-1) * valid).mean()
@@ -87,55 +88,57 @@ def agreement(
 
 
 def _joints(
-    maps: PoseMaps, uv_px: Tensor, depth: Tensor, frames: UnlabelledBatch, skeleton: Skeleton
+    cube_m: float | None, poses: PoseOutput, frames: UnlabelledBatch, skeleton: Skeleton
 ) -> tuple[Float[Tensor, "B J 3"], Bool[Tensor, "B"]]:
-    """Joints in space up to scale and place, and where there is a solution."""
-    if maps.cube_m is None:
-        return lift_weak_perspective(uv_px, depth, skeleton)
+    """Joints in space up to scale and place, and for which frames they exist."""
+    if poses.joints_m is not None:
+        return poses.joints_m, _all_true(poses.joints_m)
+    if poses.relative_depth is None:
+        raise ValueError("plausibility needs joints in space: the network predicts neither depth nor metres")
+    if cube_m is None:
+        return lift_weak_perspective(poses.uv_px, poses.relative_depth, skeleton)
     if frames.camera is None or frames.centre_m is None:
         raise ValueError("depth crops need their cameras and the centres of their cubes")
-    joints = lift_from_cube(uv_px, depth, frames.camera, frames.centre_m, maps.cube_m)
-    return joints, torch.ones(len(joints), dtype=torch.bool, device=joints.device)
+    joints = lift_from_cube(poses.uv_px, poses.relative_depth, frames.camera, frames.centre_m, cube_m)
+    return joints, _all_true(joints)
+
+
+def _all_true(joints: Tensor) -> Bool[Tensor, "B"]:
+    return torch.ones(len(joints), dtype=torch.bool, device=joints.device)
 
 
 @torch.no_grad()
-def _predict(network: PoseResNet, maps: PoseMaps, images: Tensor) -> tuple[Tensor, Tensor]:
-    uv, depth = [], []
-    for part in images.split(64):
-        heat, depth_maps = network(part)
-        pose = maps.read(heat.float(), depth_maps.float())
-        uv.append(image_from_map(pose.uv_map, images.shape[-2:], heat.shape[-2:]))
-        depth.append(pose.relative_depth)
-    return torch.cat(uv), torch.cat(depth)
+def _predict(network: PoseNetwork, images: Float[Tensor, "B C H W"]) -> PoseOutput:
+    return join_poses([network.predict(part) for part in images.split(_BATCH)])
 
 
 class Measure(Protocol):
-    """Numbers of a checkpoint beside its score, and what it remembers from one to the next."""
+    """Computes numbers of a candidate beside its score; may keep a state from one candidate to the next."""
 
     def __call__(self, stage: PoseStage) -> dict[str, float]:
-        """Of the stage as it stands."""
+        """Numbers of the current stage, by name."""
         ...
 
     def state_dict(self) -> dict:
-        """What the next checkpoint's numbers need of the ones before."""
+        """The state, for the checkpoint."""
         ...
 
     def load_state_dict(self, state: dict) -> None:
-        """The opposite."""
+        """Restore the state from a checkpoint."""
         ...
 
 
 class Selection(L.Callback):
     """Scores the stage's network at even intervals and keeps the weights of the best, in the checkpoint too.
 
-    ``measure`` adds further numbers to a candidate (with truth of the target at hand: ``oracle``, its PCK@0.05); they
-    are told to whoever reads the record and never take part in the choice.
+    ``measure`` adds further numbers to a candidate, such as its PCK@0.05 where the target has labels (``oracle``).
+    They go to the record and never take part in the choice.
     """
 
     def __init__(
         self,
         evaluations: int,
-        score: Callable[[PoseResNet], float],
+        score: Callable[[PoseNetwork], float],
         measure: Measure | None = None,
     ):
         self.evaluations = evaluations
@@ -145,7 +148,7 @@ class Selection(L.Callback):
         self.best_weights: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Called by the trainer: the network as it came is the first candidate."""
+        """Called by the trainer: the initial network is the first candidate."""
         if not self.candidates:
             self._consider(trainer, pl_module)
 
@@ -168,11 +171,11 @@ class Selection(L.Callback):
             self.best_weights = {k: v.detach().to("cpu", copy=True) for k, v in network.state_dict().items()}
 
     def best(self) -> dict[str, float]:
-        """The candidate with the highest label-free score; the later one among equals. A score of NaN is the lowest."""
+        """The candidate with the highest score, the later one among equals. A score of NaN is the lowest."""
         return max(reversed(self.candidates), key=lambda candidate: _or_lowest(candidate["score"]))
 
     def restore_best(self, network: nn.Module) -> None:
-        """Give a network the weights of the best candidate."""
+        """Load the weights of the best candidate into a network."""
         network.load_state_dict(self.best_weights)
 
     def state_dict(self) -> dict:

@@ -8,7 +8,7 @@ import torch
 
 from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.pose_network import HeatmapNetwork, network_as
 from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
@@ -34,7 +34,7 @@ class SourceTraining(PoseStage):
 
     name = "source"
 
-    def __init__(self, config: SourceTrainingConfig, context: Context, network: PoseResNet):
+    def __init__(self, config: SourceTrainingConfig, context: Context, network: HeatmapNetwork):
         super().__init__(
             config.schedule,
             {"source": context.source(config.batch_size)},
@@ -42,7 +42,7 @@ class SourceTraining(PoseStage):
             **context.stage_options(1),
         )
         self.config = config
-        self.maps = context.maps
+        self.maps = network.maps
         self.skeleton = context.skeleton
         self.network = network.train()
 
@@ -51,21 +51,21 @@ class SourceTraining(PoseStage):
         view = augmented(batches["source"], self.config, generator, self.skeleton.mirror)
         return supervised_terms(self.maps, self.maps_of(self.network, view.rgb), view, self.skeleton)
 
-    def result(self) -> PoseResNet:
+    def result(self) -> HeatmapNetwork:
         """The source-trained network."""
         return self.network
 
 
 def train_source(
     config: SourceTrainingConfig, context: Context
-) -> Generator[tuple[Stage, SelectionPlan | None], None, PoseResNet]:
+) -> Generator[tuple[Stage, SelectionPlan | None], None, HeatmapNetwork]:
     """The source stage, unless the context brings a source network; returns the network. For ``yield from``.
 
     The last checkpoint is kept, since nothing of the target may choose.
     """
     if context.source_network is not None:
-        return context.source_network
-    stage = SourceTraining(config, context, context.new_network())
+        return network_as(context.source_network, HeatmapNetwork)
+    stage = SourceTraining(config, context, network_as(context.new_network(), HeatmapNetwork))
     yield stage, None
     return stage.result()
 

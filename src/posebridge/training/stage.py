@@ -1,4 +1,4 @@
-"""What is trained, on what, and for how long."""
+"""Stages: what is trained, on which streams, by which schedule and loss terms."""
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from posebridge.contracts.batch import Observation
 from posebridge.data.streams import StepBatches, Stream, step_loader
 from posebridge.draw import generator_for
 from posebridge.losses.keypoints import combine
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.pose_network import HeatmapNetwork, PoseNetwork, PoseOutput
 from posebridge.training.optimisers import Schedule, optimiser
 
 Terms = dict[str, Tensor]
@@ -21,11 +21,10 @@ MapPair = tuple[Float[Tensor, "B J h w"], Float[Tensor, "B J h w"]]
 
 
 class Stage(L.LightningModule):
-    """One stage of a method: a step that returns named terms, weighed and summed here.
+    """One stage of a method: a step that returns named loss terms, which are weighted and summed here.
 
-    Every random draw of step n comes from a generator made of (seed, n), and every batch is a function of n (with
-    several devices, n counts the steps of all). So a stage that is resumed from a checkpoint goes on exactly as if it
-    had never stopped.
+    Every random draw of step n comes from a generator made of (seed, n), and every batch is a function of n. With
+    several devices, n counts the steps of all. A resumed stage therefore continues exactly as an uninterrupted one.
     """
 
     name: str
@@ -52,16 +51,16 @@ class Stage(L.LightningModule):
 
     @abstractmethod
     def result(self) -> nn.Module:
-        """The module that the stage hands over."""
+        """The module that the stage has trained."""
 
     def trained(self) -> Iterable[nn.Parameter]:
-        """The parameters that the optimiser moves."""
+        """The parameters that the optimiser updates."""
         return self.parameters()
 
     def training_step(self, item: tuple[int, dict[str, Observation]], _: int) -> Tensor:
         """Called by the trainer."""
         number, batches = item
-        # Pixel maps and losses need full precision; networks are run in the trainer's by ``maps_of``.
+        # Pixel maps and losses need full precision; ``maps_of`` and ``poses_of`` run networks in the trainer's.
         with torch.autocast(self.device.type, enabled=False):
             terms = self.terms(batches, generator_for(self.seed, number))
             loss = combine(terms, self.term_weights)
@@ -74,7 +73,7 @@ class Stage(L.LightningModule):
         return {"optimizer": adam, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
     def train_dataloader(self):
-        """Steps from the one at which the trainer stands."""
+        """Batches from the trainer's current step on."""
         batches = StepBatches(self.streams, self.global_step, self.trainer.global_rank, self.trainer.world_size)
         return step_loader(batches, self.workers)
 
@@ -85,14 +84,19 @@ class Stage(L.LightningModule):
 
 
 class PoseStage(Stage):
-    """A stage that hands over a pose network."""
+    """A stage that trains a pose network."""
 
-    def maps_of(self, network: PoseResNet, images: Float[Tensor, "B 3 H W"]) -> MapPair:
-        """Heat maps and depth maps, computed in the trainer's precision, in float32."""
+    def maps_of(self, network: HeatmapNetwork, images: Float[Tensor, "B 3 H W"]) -> MapPair:
+        """Heat maps and depth maps as float32, computed in the trainer's precision."""
         with self.trainer.precision_plugin.forward_context():
             heat, depth = network(images)
         return heat.float(), depth.float()
 
+    def poses_of(self, network: PoseNetwork, images: Float[Tensor, "B 3 H W"]) -> PoseOutput:
+        """Poses as float32, computed in the trainer's precision."""
+        with self.trainer.precision_plugin.forward_context():
+            return network.predict(images)
+
     @abstractmethod
-    def result(self) -> PoseResNet:
-        """The pose network as it stands, the one to be scored and kept."""
+    def result(self) -> PoseNetwork:
+        """The current pose network, the one to be scored and kept."""

@@ -208,7 +208,7 @@ def test_anatomy_is_learnt_from_whole_poses_of_the_source(monkeypatch):
     made = context(skeleton=HAND21, source=lambda size: Poses(joints))
     found = integrated_labels.source_poses(made)
     assert torch.equal(found, joints[[0, 2, 3]].repeat(8, 1, 1))
-    of_context = IntegratedLabels.of(LabelIntegration(), made)
+    of_context = IntegratedLabels.of(LabelIntegration(), MAPS, made)
     expected = JointLimits.of(found, kinematics_of(HAND21), HAND21.reference)
     assert torch.equal(of_context.limits.lengths, expected.lengths)
     assert of_context.skeleton is HAND21

@@ -17,10 +17,11 @@ from posebridge.draw import generator_for
 from posebridge.methods.mean_teacher.adaptation import Adaptation
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.mean_teacher.method import MeanTeacher
+from posebridge.networks.pose_network import HeatmapNetwork
 from posebridge.networks.vgg import NARROW_VGG
 from posebridge.representations.heatmaps import decode_argmax, image_from_map
 from posebridge.training.optimisers import Schedule
-from posebridge.training.pseudo_labels import look
+from posebridge.training.pseudo_labels import pseudo_labels_of
 from posebridge.training.run import Run, SelectionPlan
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import AdaINStyle, FourierStyle, restyle_some
@@ -48,8 +49,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PLAINLY = {"appearance": PLAIN, "occlusion": UNMOVED, "style": None}
 
 
-class Pupil(nn.Module):
+class Pupil(HeatmapNetwork):
     """Answers with flat heat maps, and remembers what it was shown. The gradient of its answer tells the target."""
+
+    maps = MAPS
 
     def __init__(self):
         super().__init__()
@@ -108,7 +111,9 @@ def test_a_right_student_has_nothing_to_learn():
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_one_threshold_keeps_a_share_of_the_whole_batch(share):
     stage = with_trainer(adaptation_stage(context(), kept_share=share, teacher_views=1, **PLAINLY))
-    pseudo = stage.labeller.label(stage.teacher, batches()["target"], batches()["source"].rgb, generator_for(0, 0))
+    pseudo = stage.labeller.label(
+        stage.teacher.predict, batches()["target"], batches()["source"].rgb, generator_for(0, 0)
+    )
     assert pseudo.kept.sum() == share * 24
     if share < 1:
         assert pseudo.confidence[pseudo.kept].min() > pseudo.confidence[~pseudo.kept].max()
@@ -260,7 +265,7 @@ def on_other_ground(batch: LabelledBatch, seed: int) -> LabelledBatch:
 
 
 def share_right(network: nn.Module, batch: LabelledBatch) -> float:
-    seen = look(network.eval(), MAPS, batch.rgb)
+    seen = pseudo_labels_of(network.eval().predict, batch.rgb)
     return ((seen.uv_px - batch.uv_px).norm(dim=-1) < 0.1 * SIDE).float().mean().item()
 
 

@@ -22,7 +22,6 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import (
 )
 from posebridge.methods.geometric_reconstruction.trusted_joints_section import trusted_joints
 from posebridge.networks.pose_resnet import PoseResNet
-from posebridge.representations.pose_maps import PoseMaps
 from posebridge.training.context import Context
 from posebridge.training.pseudo_label_metrics import positions, share, within
 from posebridge.training.stage import Stage
@@ -71,10 +70,8 @@ def _reconstructed_pairs(
     pairs = pairs.to(next(after.parameters()).device)
     reconstructor.to(pairs.rgb.device)
     with torch.no_grad():
-        reconstructed = reconstruct_pairs(
-            reconstructor, pairs, _soft(after, context.maps, pairs, reconstruction.joint_temperature)
-        )
-    uv_before, uv_after = (positions(network, context.maps, pairs) for network in (before, after))
+        reconstructed = reconstruct_pairs(reconstructor, pairs, _soft(after, pairs, reconstruction.joint_temperature))
+    uv_before, uv_after = (positions(network, pairs) for network in (before, after))
     return _as_arrays(reconstructed, pairs.to("cpu"), uv_before, uv_after, labels)
 
 
@@ -94,7 +91,7 @@ def _trusted_joints(stages: Sequence[Stage], context: Context, labels: LabelledB
     frames = labels.unlabelled()
     assert labels.valid is not None
     known = warm.pseudo_labels(frames.to(device)).kept.cpu() & labels.valid
-    correct = [within(positions(stage.result(), stage.maps, frames), labels) for stage in (warm, tuning)]
+    correct = [within(positions(stage.result(), frames), labels) for stage in (warm, tuning)]
     groups = {name: list(joints) for name, joints in context.skeleton.group_indices().items()}
     groups[_ALL] = list(range(known.shape[1]))
     counts = {name: int(known[:, joints].sum()) for name, joints in groups.items()}
@@ -104,8 +101,8 @@ def _trusted_joints(stages: Sequence[Stage], context: Context, labels: LabelledB
     return (trusted_joints(counts, before, after),)
 
 
-def _soft(network: PoseResNet, maps: PoseMaps, frames: UnlabelledBatch, temperature: float) -> Float[Tensor, "B K 2"]:
-    return soft_joints(network(frames.rgb)[0].float(), maps, frames.rgb.shape[-1], temperature)
+def _soft(network: PoseResNet, frames: UnlabelledBatch, temperature: float) -> Float[Tensor, "B K 2"]:
+    return soft_joints(network(frames.rgb)[0].float(), network.maps, frames.rgb.shape[-1], temperature)
 
 
 def _as_arrays(

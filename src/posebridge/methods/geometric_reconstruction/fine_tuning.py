@@ -76,12 +76,12 @@ class FineTuning(PoseStage):
         )
         self.config = config
         self.phase = phase
-        self.maps = context.maps
+        self.maps = network.maps
         self.skeleton = context.skeleton
         self.student = copy.deepcopy(network).train().requires_grad_(True)
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
-        self.labeller = PseudoLabeller(config, context.maps, context.skeleton.mirror, stylist)
-        self.integrated = IntegratedLabels.of(config.labels, context)
+        self.labeller = PseudoLabeller(config, context.skeleton.mirror, stylist)
+        self.integrated = IntegratedLabels.of(config.labels, network.maps, context)
         self.reconstructor = copy.deepcopy(reconstructor)
         torch.manual_seed(context.seed)  # of features that are not trained: those that the reconstructor has learnt by
         self.temperature = 1.0 if reconstruction is None else reconstruction.joint_temperature
@@ -93,7 +93,7 @@ class FineTuning(PoseStage):
         assert isinstance(frames, UnlabelledBatch)
         terms = self._supervised(source, frames, generator)
 
-        taught = self.labeller.label(partial(self.maps_of, self.teacher), frames, source.rgb, generator)
+        taught = self.labeller.label(partial(self.poses_of, self.teacher), frames, source.rgb, generator)
         targets = self.integrated.pseudo_targets(taught, frames.camera, frames.rgb.shape[-1], self._progress)
         view, T_view = self._view(frames, generator)
         output = self.maps_of(self.student, self._shown(view, taught, T_view, generator))

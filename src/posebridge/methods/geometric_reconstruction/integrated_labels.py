@@ -92,11 +92,11 @@ class IntegratedLabels(nn.Module):
         self.log_lengths = nn.Parameter(lengths.log(), requires_grad=config.lengths == "learnt")
 
     @classmethod
-    def of(cls, config: LabelIntegration, context: Context) -> "IntegratedLabels":
+    def of(cls, config: LabelIntegration, maps: PoseMaps, context: Context) -> "IntegratedLabels":
         """With the anatomy of the context's source."""
         skeleton = context.skeleton
         limits = JointLimits.of(source_poses(context), kinematics_of(skeleton), skeleton.reference)
-        return cls(config, context.maps, skeleton, limits)
+        return cls(config, maps, skeleton, limits)
 
     def pseudo_targets(
         self, seen: PseudoLabels, camera: Camera | None, image_px: int, progress: float

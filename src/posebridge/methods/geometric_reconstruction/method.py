@@ -5,7 +5,7 @@ and one frame can be redrawn from the other; where they are wrong the redrawing 
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, Phase
@@ -14,6 +14,8 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import (
     ReconstructorTraining,
     reconstruction_streams,
 )
+from posebridge.networks.pose_network import network_as
+from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.training.context import Context
 from posebridge.training.run import SelectionPlan
 from posebridge.training.source_training import train_source
@@ -52,7 +54,7 @@ class GeometricReconstruction:
         phase = Phase(config.schedule, since=phase.until)
         yield FineTuning(config, phase, context, warm.result(), stylist, drawing.result()), context.selection
 
-    def _source_network(self, context: Context):
+    def _source_network(self, context: Context) -> Generator[tuple[Stage, SelectionPlan | None], None, PoseResNet]:
         if self.config.source is not None:
-            return (yield from train_source(self.config.source, context))
-        return context.source_network or context.new_network()
+            return network_as((yield from train_source(self.config.source, context)), PoseResNet)
+        return network_as(context.source_network or context.new_network(), PoseResNet)

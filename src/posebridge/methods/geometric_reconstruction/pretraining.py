@@ -57,7 +57,7 @@ class Pretraining(PoseStage):
         )
         self.views = views
         self.temperature = config.temperature
-        self.maps = context.maps
+        self.maps = network.maps
         self.skeleton = context.skeleton
         self.network = network.train().requires_grad_(True)
         self.stylist = stylist

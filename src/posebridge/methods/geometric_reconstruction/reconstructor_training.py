@@ -77,7 +77,7 @@ class ReconstructorTraining(Stage):
         self.geometry = geometry
         self.mirror = context.skeleton.mirror
         self.temperature = config.joint_temperature
-        self.maps = context.maps
+        self.maps = network.maps
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
         torch.manual_seed(context.seed)  # of initial weights, the same whichever stages were trained or loaded before
         self.compare = PerceptualLoss(config.features, network)

@@ -12,7 +12,7 @@ from posebridge.data.occlude import adaptive_occlusion
 from posebridge.data.streams import Stream
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.mean_teacher.temporal import temporal_term
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.pose_network import HeatmapNetwork
 from posebridge.rendering.photometry import apply_appearance
 from posebridge.training.context import Context
 from posebridge.training.pseudo_labeller import PseudoLabeller
@@ -28,7 +28,7 @@ class Adaptation(PoseStage):
 
     name = "mean-teacher"
 
-    def __init__(self, config: MeanTeacherConfig, context: Context, network: PoseResNet, stylist: Stylist | None):
+    def __init__(self, config: MeanTeacherConfig, context: Context, network: HeatmapNetwork, stylist: Stylist | None):
         if context.target is None:
             raise ValueError("adaptation needs a target")
         streams: dict[str, Stream[Observation]] = {
@@ -46,11 +46,11 @@ class Adaptation(PoseStage):
             weights["temporal"] = config.temporal.weight
         super().__init__(config.schedule, streams, weights, **context.stage_options(3))
         self.config = config
-        self.maps = context.maps
+        self.maps = network.maps
         self.skeleton = context.skeleton
         self.student = copy.deepcopy(network).train().requires_grad_(True)
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
-        self.labeller = PseudoLabeller(config, context.maps, context.skeleton.mirror, stylist)
+        self.labeller = PseudoLabeller(config, context.skeleton.mirror, stylist)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """Supervision on the source, consistency with the teacher on the target."""
@@ -60,7 +60,7 @@ class Adaptation(PoseStage):
         labelled = augmented(replace(source, image=styled), self.config, generator, self.skeleton.mirror)
         terms = supervised_terms(self.maps, self.maps_of(self.student, labelled.rgb), labelled, self.skeleton)
 
-        pseudo = self.labeller.label(partial(self.maps_of, self.teacher), target, source.rgb, generator)
+        pseudo = self.labeller.label(partial(self.poses_of, self.teacher), target, source.rgb, generator)
         T_student = self.labeller.draw_views(target, generator)
         taught = pseudo.seen_through(T_student, self.skeleton.mirror)
         image = apply_appearance(warp_batch(target, T_student).rgb, self.config.appearance, generator)
@@ -85,7 +85,7 @@ class Adaptation(PoseStage):
         """The student's parameters."""
         return self.student.parameters()
 
-    def result(self) -> PoseResNet:
+    def result(self) -> HeatmapNetwork:
         """The teacher: slower, and with batch statistics of the target alone."""
         return self.teacher
 

@@ -24,11 +24,11 @@ def fusion_section(predictor: DepthHandPredictor, frames: UnlabelledBatch, hands
 
 def depth_fit(hands: DepthHands) -> DepthFit:
     """How well hands explain the depth that they were predicted from. Errors are NaN where no mesh meets the depth."""
-    depth_error_mm = 1000 * hands.apart_m[hands.apart_m.isfinite()]
+    depth_error_mm = 1000 * hands.depth_error_m[hands.depth_error_m.isfinite()]
     nothing = depth_error_mm.numel() == 0
     pixel_mesh_gap_mm = 1000 * (hands.pixel_joints_m - hands.joints_m).norm(dim=-1).mean(1).median()
     return DepthFit(
-        explained_frac=hands.explained.mean().item(),
+        explained_frac=hands.explained_frac.mean().item(),
         depth_error_mm=math.nan if nothing else depth_error_mm.median().item(),
         depth_error_p90_mm=math.nan if nothing else depth_error_mm.quantile(0.9).item(),
         pixel_mesh_gap_mm=pixel_mesh_gap_mm.item(),
@@ -43,7 +43,7 @@ def _picture_rows(
     chosen = torch.linspace(0, len(frames) - 1, min(_PICTURES, len(frames))).round().int().tolist()
 
     def picture(hands: DepthHands, i: int, when: str) -> Picture:
-        depth_error_mm = 1000 * hands.apart_m[i].item()
+        depth_error_mm = 1000 * hands.depth_error_m[i].item()
         distance = f"{depth_error_mm:.1f} mm" if math.isfinite(depth_error_mm) else "no overlap"
         image = hand_panels(frames, hands, i, faces, HAND21, predictor.spec.cube_m)
         return Picture(image, f"{when} adaptation, {distance}")

@@ -1,0 +1,61 @@
+"""The table of kinds of model: how each is described, built and used."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from torch import nn
+
+from posebridge.deployment.depth_predictor import DepthHandPredictor
+from posebridge.deployment.model_spec import DepthHandSpec, ModelSpec, PoseSpec, skeleton_of
+from posebridge.deployment.predictor import PosePredictor, Predictor
+from posebridge.errors import InputError
+from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.networks.pose_resnet import PoseResNet
+
+SpecT = TypeVar("SpecT", bound=ModelSpec)
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class ModelKind(Generic[SpecT, NetworkT]):
+    """A kind of model file. What a model reads is its spec's ``cube_m``: depth with a cube, else colour."""
+
+    name: str  # in model.json
+    spec: type[SpecT]
+    build: Callable[[SpecT], NetworkT]  # a new network, of random weights
+    predictor: Callable[[SpecT, NetworkT, Path | None], Predictor]  # the path: MANO's file, where the user gives one
+
+
+def _build_pose(spec: PoseSpec) -> PoseResNet:
+    _check_joints(spec, spec.network.joints)
+    return PoseResNet(spec.network, spec.maps)
+
+
+def _pose_predictor(spec: PoseSpec, network: PoseResNet, mano: Path | None) -> PosePredictor:
+    if mano is not None:
+        raise InputError("this model predicts joints without a hand model: leave mano out")
+    return PosePredictor(spec, network)
+
+
+def _build_depth_hand(spec: DepthHandSpec) -> DepthHandModel:
+    _check_joints(spec, spec.network.joints)
+    return DepthHandModel(spec.network, spec.fusion, skeleton_of(spec))
+
+
+def _check_joints(spec: ModelSpec, joints: int) -> None:
+    """Raise ``InputError`` where a network of so many joints doesn't fit the spec's skeleton."""
+    if joints != len(skeleton_of(spec)):
+        raise InputError(f"{joints} joints don't go with skeleton {spec.skeleton}")
+
+
+POSE = ModelKind("pose", PoseSpec, _build_pose, _pose_predictor)
+DEPTH_HAND = ModelKind("depth-hand", DepthHandSpec, _build_depth_hand, DepthHandPredictor)
+
+MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (POSE, DEPTH_HAND)}
+
+
+def kind_of_spec(spec: ModelSpec) -> ModelKind[Any, Any]:
+    """The kind to which a spec belongs."""
+    return next(kind for kind in MODEL_KINDS.values() if type(spec) is kind.spec)

@@ -11,7 +11,7 @@ from data.hand_sets import hand_mm, ordered
 from data.people import person
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops
-from posebridge.data.dataset_stream import DatasetPairStream, DatasetStream, dataset_pairs, ordered_batches
+from posebridge.data.dataset_stream import DatasetPairStream, DatasetStream, dataset_pairs, ordered_batches, read_crop
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences
 from posebridge.data.frame_views import NamedJoints
@@ -73,7 +73,7 @@ def skipped(tmp_path) -> SkippedList:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 12), st.integers(1, 20), st.integers(0, 2**31), st.lists(st.integers(0, 40), max_size=6))
-def test_the_order_is_that_of_a_held_set(tmp_path_factory, count, size, seed, asked):
+def test_the_order_is_that_of_a_set_in_memory(tmp_path_factory, count, size, seed, asked):
     frames = Unlabelled(count)
     skipped = SkippedList(tmp_path_factory.getbasetemp() / "none")
     stream = DatasetStream(UnlabelledCrops(frames, CROP), size, seed, skipped)
@@ -85,11 +85,30 @@ def test_the_order_is_that_of_a_held_set(tmp_path_factory, count, size, seed, as
         torch.testing.assert_close(batch.rgb, expected.rgb)
 
 
-def test_labels_come_with_a_labelled_set_and_masks_do_not(skipped):
+def test_joints_alone_by_default(skipped):
     batch = DatasetStream(LabelledCrops(Numbers(9), CROP), 9, 0, skipped).batch(0)
     assert type(batch) is LabelledBatch
     assert batch.uv_px[:, 0, 0].tolist() == [n % SIDE for n in numbers(batch)]
     assert batch.mask is None
+
+
+def test_frames_without_a_label_give_way_to_the_next(skipped):
+    """Even frames have a mask; odd ones are listed."""
+    crops, labels = LabelledCrops(Numbers(10), CROP), frozenset({"joints", "mask"})
+    batch = DatasetStream(crops, 10, 0, skipped, labels).batch(0)
+    assert all(n % 2 == 0 for n in numbers(batch))
+    assert batch.mask.all()
+    assert set(skipped.read()) == {"1", "3", "5", "7", "9"}
+    assert skipped.read()["3"] == "no label mask, which all renders, FreiHAND and SURREAL have"
+    only = read_crop(crops, 0, skipped, frozenset({"mask"}))
+    assert only.uv_px is None
+    assert only.mask.all()
+
+
+def test_a_source_without_a_label_is_refused_by_name(skipped):
+    stream = DatasetStream(LabelledCrops(Numbers(5), CROP), 2, 0, skipped, frozenset({"joints", "depth"}))
+    with pytest.raises(InputError, match=r"5 frames in a row .*: no label depth, which renders of hand-rgb .* have"):
+        stream.batch(0)
 
 
 def test_the_next_frame_stands_in_for_a_broken_one(skipped):

@@ -1,5 +1,9 @@
 """Samples that are kept in memory."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -18,7 +22,7 @@ def crops(tmp_path):
     return UnlabelledCrops(ImageFolder(tmp_path), CropConfig(16))
 
 
-def test_held_gives_back_what_was_read(crops):
+def test_it_gives_back_what_was_read(crops):
     dataset = InMemoryDataset(crops[i] for i in range(6))
     for i in range(6):
         torch.testing.assert_close(dataset[i].image, crops[i].image, atol=0, rtol=0)
@@ -31,7 +35,7 @@ def test_held_gives_back_what_was_read(crops):
     assert len(list(dataset)) == 6
 
 
-def test_held_labelled_and_depth_only():
+def test_labelled_depth():
     samples = [
         LabelledBatch(None, (str(i),), depth_m=torch.full((1, 4, 4), float(i)), uv_px=torch.full((1, 2, 2), float(i)))
         for i in range(1200)
@@ -43,6 +47,32 @@ def test_held_labelled_and_depth_only():
     assert dataset[1100].depth_m.unique().item() == dataset[1100].uv_px.unique().item() == 1100
 
 
-def test_holding_nothing():
-    with pytest.raises(InputError, match="no sample to hold"):
+MEASURE = """
+import torch
+from posebridge.contracts.batch import UnlabelledBatch
+from posebridge.data.in_memory import InMemoryDataset
+
+def samples():
+    for i in range(100):
+        yield UnlabelledBatch(image=None, key=(str(i),), depth_m=torch.full((1, 1024, 1024), float(i)))
+
+def peak_mb():
+    line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
+
+start = peak_mb()
+dataset = InMemoryDataset(samples())
+print(peak_mb() - start)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks of memory are read from Linux's /proc")
+def test_it_is_built_at_little_more_than_its_size():
+    """400 MB of depth; held twice it would be 800."""
+    peak_mb = float(subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True).stdout)
+    assert 350 < peak_mb < 500
+
+
+def test_no_sample_is_refused():
+    with pytest.raises(InputError, match="gave no sample"):
         InMemoryDataset([])

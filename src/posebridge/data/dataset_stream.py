@@ -8,7 +8,6 @@ A stream of ``UnlabelledCrops`` gives ``UnlabelledBatch``; it never asks the rea
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -16,12 +15,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from posebridge.contracts.batch import BatchT, LabelledBatch, Observation, concatenate
+from posebridge.contracts.source_labels import JOINTS, SourceLabels, describe_missing
 from posebridge.data.datasets.hand_frames import HandFrames
 from posebridge.data.datasets.person_sequences import PersonSequences
 from posebridge.data.frame_views import NamedJoints
 from posebridge.data.frames import FrameSource, UnreadableFrameError
 from posebridge.data.pairs import FramePairs, PairConfig
 from posebridge.data.skipped_list import SkippedList
+from posebridge.data.source_labels import missing_label, select_labels
 from posebridge.data.streams import leave_ctrl_c_to_the_main_process
 from posebridge.errors import InputError
 
@@ -42,11 +43,15 @@ class Crops(Protocol[CropT]):
 class DatasetStream(Generic[BatchT]):
     """Random permutations of the crops of a dataset, one after the other: the order of ``ShuffledStream``.
 
-    Where a frame can't be read, the next one of its permutation that can is drawn in its place.
+    Where a frame can't be read, or lacks a label that is asked for, the next one of its permutation takes its place.
     """
 
-    def __init__(self, crops: Crops[BatchT], batch_size: int, seed: int, skipped: SkippedList):
+    def __init__(
+        self, crops: Crops[BatchT], batch_size: int, seed: int, skipped: SkippedList, labels: SourceLabels = JOINTS
+    ):
+        """``labels`` are those that labelled crops keep; all others are dropped."""
         self.crops = crops
+        self.labels = labels
         self.batch_size = batch_size
         self.seed = seed
         self.skipped = skipped
@@ -62,7 +67,7 @@ class DatasetStream(Generic[BatchT]):
         order = self._permutation(epoch)
         tries = min(_MOST_UNREADABLE, len(order))
         for i in range(tries):
-            crop = read_crop(self.crops, int(order[(place + i) % len(order)]), self.skipped)
+            crop = read_crop(self.crops, int(order[(place + i) % len(order)]), self.skipped, self.labels)
             if crop is not None:
                 return crop
         raise _given_up(tries, "frames", self.skipped)
@@ -80,9 +85,18 @@ class DatasetPairStream(Generic[BatchT]):
     Where a frame of a pair can't be read, the next pair of the row is drawn in its place.
     """
 
-    def __init__(self, crops: Crops[BatchT], pairs: FramePairs, batch_size: int, seed: int, skipped: SkippedList):
-        """``pairs`` are those of the crops' frames; ``batch_size`` counts pairs."""
+    def __init__(
+        self,
+        crops: Crops[BatchT],
+        pairs: FramePairs,
+        batch_size: int,
+        seed: int,
+        skipped: SkippedList,
+        labels: SourceLabels = JOINTS,
+    ):
+        """``pairs`` are those of the crops' frames; ``batch_size`` counts pairs; ``labels`` as in ``DatasetStream``."""
         self.crops = crops
+        self.labels = labels
         self.pairs = pairs
         self.batch_size = batch_size
         self.seed = seed
@@ -106,22 +120,28 @@ class DatasetPairStream(Generic[BatchT]):
         raise _given_up(_MOST_UNREADABLE, "pairs", self.skipped)
 
     def _read(self, base: int, driving: int) -> tuple[BatchT, BatchT] | None:
-        first = read_crop(self.crops, base, self.skipped)
-        second = None if first is None else read_crop(self.crops, driving, self.skipped)
+        first = read_crop(self.crops, base, self.skipped, self.labels)
+        second = None if first is None else read_crop(self.crops, driving, self.skipped, self.labels)
         return None if first is None or second is None else (first, second)
 
 
-def read_crop(crops: Crops[BatchT], index: int, skipped: SkippedList) -> BatchT | None:
-    """The crop, or None where it can't be read, which is then noted. Without mask and mesh.
+def read_crop(crops: Crops[BatchT], index: int, skipped: SkippedList, labels: SourceLabels = JOINTS) -> BatchT | None:
+    """The crop with the given labels and no others; None where it can't be used, which is then noted.
 
-    Releases have those for some frames only, and a batch has a field for all of its frames or for none.
+    It can't be used where its file is broken, or where it lacks a label: releases have masks and meshes for some
+    frames only, and a batch has a field for all of its frames or for none.
     """
     try:
         crop = crops[index]
     except UnreadableFrameError as error:
         skipped.note(error.file, error.reason)
         return None
-    return replace(crop, mask=None, vertices_m=None) if isinstance(crop, LabelledBatch) else crop
+    if not isinstance(crop, LabelledBatch):
+        return crop
+    if missing := missing_label(crop, labels):
+        skipped.note(crop.key[0], describe_missing(missing))
+        return None
+    return select_labels(crop, labels)
 
 
 def ordered_batches(

@@ -84,8 +84,8 @@ class FrameLabels:
     visible: np.ndarray  # (J,) bool: labelled and not hidden
     joints_m: np.ndarray | None = None  # (J, 3) camera frame
     mask: np.ndarray | None = None  # (H, W) bool: all that is seen of the subject, a hand's forearm included
-    hand_mask: np.ndarray | None = None  # (H, W) bool: what is seen of the hand beyond its wrist
     vertices_m: np.ndarray | None = None  # (V, 3) camera frame
+    hand_mask: np.ndarray | None = None  # (H, W) bool: what is seen of the hand beyond its wrist
 
 
 class FrameStream(Protocol):

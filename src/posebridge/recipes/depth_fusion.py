@@ -9,7 +9,9 @@ import torch
 
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.source_labels import select_labels
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.methods.multi_view_fusion.config import FineTuningConfig, MultiViewFusionConfig
 from posebridge.methods.multi_view_fusion.depth_views import DepthContext
@@ -35,6 +37,8 @@ from posebridge.synthesis.depth_scene import DEPTH_STUDIO, with_meshes
 from posebridge.training.optimisers import Schedule
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run
+
+_MESHES: SourceLabels = frozenset({"joints", "vertices"})
 
 # bare: nothing but the hand is in the cube; varied: for choosing anything that the target mustn't choose.
 DepthTarget = Literal["street", "bare", "varied"]
@@ -186,7 +190,7 @@ def load_hands(
     def samples() -> Iterator[LabelledBatch]:
         for chunk in open_samples(config).chunks(count):
             on_progress(len(chunk))
-            yield replace(with_meshes(chunk, mano), mask=None, visible=None)
+            yield replace(select_labels(with_meshes(chunk, mano), _MESHES), visible=None)
 
     return InMemoryDataset(samples())
 

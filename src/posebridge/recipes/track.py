@@ -1,15 +1,17 @@
 """What a track of SynthShift is: a labelled source, an unlabelled target, held-out images, sizes, and its number."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import Metric
+from posebridge.contracts.source_labels import JOINTS, SourceLabels
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_reader import ShardedSet
+from posebridge.data.source_labels import rendered_source
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import Protocol
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
@@ -17,7 +19,6 @@ from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.recipes.render import DEPTH_UNIT_MM, RenderConfig, open_samples, render_set
 from posebridge.rendering.photometry import WEAK, AppearanceConfig
-from posebridge.representations.depth_image import depth_image
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.synthesis.domains import Domain, Track
@@ -154,21 +155,20 @@ def _from_disk(config: RenderConfig, sets: Path) -> Iterator[LabelledBatch]:
 
 
 def load_renders(
-    chunks: Iterable[LabelledBatch], maps: PoseMaps, on_progress: Callable[[int], None]
+    chunks: Iterable[LabelledBatch],
+    maps: PoseMaps,
+    on_progress: Callable[[int], None],
+    labels: SourceLabels = JOINTS,
 ) -> InMemoryDataset[LabelledBatch]:
-    """Rendered images as the network's sensor gives them; ``on_progress`` is called with each chunk's size.
+    """Rendered samples in memory, as the network takes them: depth crops as pictures of their cube.
 
-    Depth sensors' crops are kept as pictures of their cube.
+    ``labels`` are kept and all others dropped; ``on_progress`` is called with each chunk's size. Raises ``InputError``
+    for a label that the renders lack.
     """
 
-    def seen() -> Iterator[LabelledBatch]:
+    def samples() -> Iterator[LabelledBatch]:
         for chunk in chunks:
             on_progress(len(chunk))
-            image = chunk.image
-            if image is None:
-                if maps.cube_m is None or chunk.depth_m is None or chunk.centre_m is None:
-                    raise ValueError("these samples are depth crops, and the maps know no cube")
-                image = depth_image(chunk.depth_m, chunk.centre_m, maps.cube_m)
-            yield replace(chunk, image=image, depth_m=None, mask=None)
+            yield rendered_source(chunk, labels, maps.cube_m)
 
-    return InMemoryDataset(seen())
+    return InMemoryDataset(samples())

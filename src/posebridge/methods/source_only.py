@@ -1,29 +1,19 @@
 """The lower bound: labels of the source, and nothing from the target."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from posebridge.training.context import Context
-from posebridge.training.run import SelectionPlan
-from posebridge.training.source_training import SourceTrainingConfig, train_source
-from posebridge.training.stage import Stage
+from posebridge.methods.base import Method, MethodConfig, Stages
 
 
 @dataclass(frozen=True)
-class SourceOnlyConfig:
-    """Training on the source alone."""
-
-    source: SourceTrainingConfig = field(default_factory=SourceTrainingConfig)
+class SourceOnlyConfig(MethodConfig):
+    """Nothing: the preset's source training is all there is."""
 
 
-class SourceOnly:
+class SourceOnly(Method[SourceOnlyConfig]):
     """Supervised learning on the source."""
 
-    name = "source-only"
-
-    def __init__(self, config: SourceOnlyConfig):
-        self.config = config
-
-    def stages(self, context: Context) -> Iterator[tuple[Stage, SelectionPlan | None]]:
-        """One stage, or none where the source network is given."""
-        yield from train_source(self.config.source, context)
+    def stages(self, context: Context) -> Stages:
+        """None: the source model is the result."""
+        yield from ()

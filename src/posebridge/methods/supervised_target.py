@@ -1,40 +1,30 @@
 """The upper bound, for measuring only: the source network trained on with labels of the target."""
 
 import copy
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from posebridge.contracts.batch import LabelledBatch
-from posebridge.data.streams import Stream
+from posebridge.networks.pose_network import HeatmapNetwork, network_as
 from posebridge.training.context import Context
-from posebridge.training.run import SelectionPlan
-from posebridge.training.source_training import SourceTraining, SourceTrainingConfig, train_source
-from posebridge.training.stage import Stage
-
-StreamMaker = Callable[[int], Stream[LabelledBatch]]  # from the batch size
+from posebridge.methods.base import Method, MethodConfig, Stages
+from posebridge.training.source_training import SourceTraining, SourceTrainingConfig
 
 
 @dataclass(frozen=True)
-class SupervisedTargetConfig:
-    """Source training, then the same with labelled target samples in the source's place."""
+class SupervisedTargetConfig(MethodConfig):
+    """Training on labelled target samples."""
 
-    source: SourceTrainingConfig = field(default_factory=SourceTrainingConfig)
-    target: SourceTrainingConfig = field(default_factory=SourceTrainingConfig)
+    training: SourceTrainingConfig = field(default_factory=SourceTrainingConfig)
 
 
-class SupervisedTarget:
-    """What labels of the target would be worth. Gets them from whoever measures; no other method can."""
+class SupervisedTarget(Method[SupervisedTargetConfig]):
+    """Measures what labels of the target are worth. Its context has the labelled target in the place of the source.
 
-    name = "supervised-target"
+    The runner makes that context for this method alone; no other method can reach those labels.
+    """
 
-    def __init__(self, config: SupervisedTargetConfig, labelled_target: StreamMaker):
-        self.config = config
-        self.labelled_target = labelled_target
-
-    def stages(self, context: Context) -> Iterator[tuple[Stage, SelectionPlan | None]]:
-        """Source training where it is still to be done, then training on the target's labels."""
-        network = yield from train_source(self.config.source, context)
-        measured = replace(context, source=self.labelled_target)
-        stage = SourceTraining(self.config.target, measured, copy.deepcopy(network))
-        stage.name = self.name
+    def stages(self, context: Context) -> Stages:
+        """One stage on the target's labels, from the source network."""
+        network = copy.deepcopy(network_as(context.trained_network, HeatmapNetwork))
+        stage = SourceTraining(self.config.training, context, network)
+        stage.name = "supervised-target"
         yield stage, None

@@ -13,7 +13,7 @@ from posebridge.errors import InputError
 from posebridge.representations.heatmaps import image_from_map
 from posebridge.representations.pose_maps import PoseMaps
 
-NetworkT = TypeVar("NetworkT", bound="PoseNetwork")
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def join_poses(parts: Sequence[PoseOutput]) -> PoseOutput:
     return PoseOutput(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
-def network_as(network: PoseNetwork, kind: type[NetworkT]) -> NetworkT:
+def network_as(network: nn.Module, kind: type[NetworkT]) -> NetworkT:
     """The network, as one of the kind that a method needs. Raises ``InputError`` for a network of another kind."""
     if not isinstance(network, kind):
         raise InputError(f"this method trains a {kind.__name__}, and the network is a {type(network).__name__}")

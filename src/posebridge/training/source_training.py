@@ -37,7 +37,7 @@ class SourceTraining(PoseStage):
     def __init__(self, config: SourceTrainingConfig, context: Context, network: HeatmapNetwork):
         super().__init__(
             config.schedule,
-            {"source": context.source(config.batch_size)},
+            {"source": context.source.batches(config.batch_size)},
             {"heat": config.heat_weight, "depth": config.depth_weight},
             **context.stage_options(1),
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from collections.abc import Generator as YieldsStages
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
@@ -44,6 +44,14 @@ class FourierStyle:
     beta: float = 0.05  # half-width of the window of frequencies, over the spectrum's side
     colour: bool = True  # colour statistics as well
 
+    def feature_networks(self) -> tuple[VggConfig, ...]:
+        """None: amplitudes need no network."""
+        return ()
+
+    def with_feature_weights(self, weights: str) -> "FourierStyle":
+        """The same style, which needs no weights."""
+        return self
+
     def stylist(self) -> Stylist:
         """The transfer; its shares are uniform in [0, 1]."""
 
@@ -65,6 +73,14 @@ class AdaINStyle:
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=500_000, learning_rate=1e-5, decay="none"))
     batch_size: int = 16
 
+    def feature_networks(self) -> tuple[VggConfig, ...]:
+        """The VGG whose features are transferred."""
+        return (self.encoder,)
+
+    def with_feature_weights(self, weights: str) -> "AdaINStyle | FourierStyle":
+        """The style with other weights of the VGG: "timm", a file, or "none", which takes Fourier amplitudes instead."""
+        return FourierStyle() if weights == "none" else replace(self, encoder=replace(self.encoder, pretrained=weights))
+
 
 class StyleTraining(Stage):
     """Trains AdaIN's decoder to paint source images in the target's style, and target images in the source's."""
@@ -72,9 +88,8 @@ class StyleTraining(Stage):
     name = "style"
 
     def __init__(self, config: AdaINStyle, context: Context):
-        if context.target is None:
-            raise ValueError("style transfer needs a target")
-        streams = {"source": context.source(config.batch_size), "target": context.target(config.batch_size)}
+        size = config.batch_size
+        streams = {"source": context.source.batches(size), "target": context.target_frames.batches(size)}
         super().__init__(config.schedule, streams, config.network.weights, **context.stage_options(2))
         torch.manual_seed(context.seed)  # of initial weights
         self.transfer = StyleTransfer(VggEncoder(config.encoder), config.network)

@@ -1,23 +1,27 @@
 """What geometric reconstruction is configured by (Lin, Gu, Yang and Yao, NeurIPS 2023)."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from posebridge.data.augment import GeometryConfig
+from posebridge.data.pairs import PairConfig
 from posebridge.data.occlude import OcclusionConfig
 from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
 from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
 from posebridge.rendering.photometry import AppearanceConfig
+from posebridge.networks.vgg import VggConfig
+from posebridge.methods.base import MethodConfig
 from posebridge.training.optimisers import Schedule
-from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import AdaINStyle, FourierStyle
 
 
 @dataclass(frozen=True)
-class GeometricReconstructionConfig:
+class GeometricReconstructionConfig(MethodConfig):
     """Defaults are the paper's; where it is silent, the reason stands beside the value."""
 
-    source: SourceTrainingConfig | None = None  # plain training before Eq. 10; the paper has none
+    # Start from the source-trained network. In the paper pretraining (Eq. 10) starts from the encoder's first weights.
+    from_source_model: bool = False
     pretraining: PretrainingConfig | None = field(default_factory=PretrainingConfig)
     style: AdaINStyle | FourierStyle | None = field(default_factory=AdaINStyle)
     reconstruction: ReconstructionConfig | None = field(default_factory=ReconstructionConfig)  # None: pseudo-labels
@@ -39,7 +43,6 @@ class GeometricReconstructionConfig:
     heat_weight: float = 1.0  # L_sup, Eq. 1 and 11
     depth_weight: float = 0.1
     pseudo_label_weight: float = 0.1  # lambda_p, Eq. 11
-    selections: int = 8
 
     def without_reconstruction(self) -> "GeometricReconstructionConfig":
         """Pseudo-labels alone, for as many steps, the rate falling where it fell."""
@@ -50,10 +53,45 @@ class GeometricReconstructionConfig:
         drops = tuple((warm + drop * rest.steps) / steps for drop in rest.drops)
         return replace(self, reconstruction=None, schedule=replace(rest, steps=steps, drops=drops))
 
-    def with_moving_background(self) -> "GeometricReconstructionConfig":
-        """For cameras that move: the background of redrawn frames goes by a predicted affine map."""
+    @property
+    def starts_untrained(self) -> bool:
+        """Whether pretraining starts from a new network."""
+        return not self.from_source_model
+
+    @property
+    def source_videos(self) -> bool:
+        """Whether the reconstructor also trains on videos of the source."""
+        return self.reconstruction is not None and self.reconstruction.source_videos
+
+    def with_pairs(self, pairs: PairConfig) -> "GeometricReconstructionConfig":
+        """The config with other pairs of target frames."""
+        return self._with_reconstruction(pairs=pairs)
+
+    def with_moving_camera(self) -> "GeometricReconstructionConfig":
+        """The config for moving cameras: an affine map of the background is predicted for each pair."""
         if self.reconstruction is None:
             return self
-        redrawing = self.reconstruction.reconstructor
-        redrawing = replace(redrawing, warping=replace(redrawing.warping, background="affine"))
-        return replace(self, reconstruction=replace(self.reconstruction, reconstructor=redrawing))
+        reconstructor = self.reconstruction.reconstructor
+        warping = replace(reconstructor.warping, background="affine")
+        return self._with_reconstruction(reconstructor=replace(reconstructor, warping=warping))
+
+    def feature_networks(self) -> tuple[VggConfig, ...]:
+        """The VGGs of style and of the perceptual loss."""
+        style = () if self.style is None else self.style.feature_networks()
+        loss = () if self.reconstruction is None else self.reconstruction.features.feature_networks()
+        return style + loss
+
+    def with_feature_weights(self, weights: str) -> "GeometricReconstructionConfig":
+        """The config with other weights of the VGGs.
+
+        "none" transfers style by Fourier amplitudes and compares frames by the pose network's own features.
+        """
+        config = self if self.style is None else replace(self, style=self.style.with_feature_weights(weights))
+        if config.reconstruction is None:
+            return config
+        return config._with_reconstruction(features=config.reconstruction.features.with_feature_weights(weights))
+
+    def _with_reconstruction(self, **changes: Any) -> "GeometricReconstructionConfig":
+        if self.reconstruction is None:
+            return self
+        return replace(self, reconstruction=replace(self.reconstruction, **changes))

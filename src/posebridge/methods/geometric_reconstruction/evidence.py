@@ -61,12 +61,12 @@ def _reconstructed_pairs(
 ) -> tuple[ReconstructedPair, ...]:
     """A few driving frames, reconstructed by the joints of the final network; empty without the stages."""
     reconstructing, tuning = _last(stages, ReconstructorTraining), _last(stages, FineTuning)
-    if reconstructing is None or tuning is None or context.pairs is None:
+    if reconstructing is None or tuning is None:
         return ()
     reconstructor, before, after = reconstructing.reconstructor.eval(), reconstructing.network, tuning.result()
     reconstruction = tuning.config.reconstruction
     assert reconstruction is not None
-    pairs = context.pairs(_PAIRS, reconstruction.pairs).batch(0)
+    pairs = context.target_frames.pairs(_PAIRS, reconstruction.pairs).batch(0)
     pairs = pairs.to(next(after.parameters()).device)
     reconstructor.to(pairs.rgb.device)
     with torch.no_grad():

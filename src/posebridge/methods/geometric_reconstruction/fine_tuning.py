@@ -18,7 +18,6 @@ from posebridge.methods.geometric_reconstruction.perceptual_features import Perc
 from posebridge.methods.geometric_reconstruction.reconstructor_training import (
     ReconstructionConfig,
     draw_same_views,
-    pairs_of_target,
     reconstruction_loss,
     soft_joints,
 )
@@ -60,17 +59,15 @@ class FineTuning(PoseStage):
         stylist: Stylist | None,
         reconstructor: FrameReconstructor | None = None,
     ):
-        if context.target is None:
-            raise ValueError("adaptation needs a target")
         reconstruction = config.reconstruction if reconstructor is not None else None
         frames = (
-            context.target(config.batch_size)
+            context.target_frames.batches(config.batch_size)
             if reconstruction is None
-            else pairs_of_target(context, reconstruction, config.batch_size // 2)
+            else context.target_frames.pairs(config.batch_size // 2, reconstruction.pairs)
         )
         super().__init__(
             phase.schedule,
-            {"source": context.source(config.batch_size), "target": frames},
+            {"source": context.source.batches(config.batch_size), "target": frames},
             _term_weights(config, reconstruction),
             **context.stage_options(6 if phase.since == 0 else 7),
         )

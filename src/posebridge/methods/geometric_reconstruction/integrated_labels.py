@@ -160,7 +160,7 @@ class IntegratedLabels(nn.Module):
 def source_poses(context: Context) -> Float[Tensor, "N J 3"]:
     """True poses of the source. Raises ``ValueError`` where it has none in space."""
     found = []
-    stream = context.source(_SOURCE_BATCH)
+    stream = context.source.batches(_SOURCE_BATCH)
     for number in range(_SOURCE_BATCHES):
         batch = stream.batch(number)
         assert isinstance(batch, LabelledBatch)

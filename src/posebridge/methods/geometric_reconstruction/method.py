@@ -1,13 +1,14 @@
-"""Geometric reconstruction (Lin, Gu, Yang and Yao, NeurIPS 2023): redraw one frame of a video from another.
+"""Geometric reconstruction (Lin, Gu, Yang and Yao, NeurIPS 2023): reconstruct video frames from one another.
 
-Pseudo-labels can be confident and wrong. If the joints are right, they tell how every bone moved between two frames,
-and one frame can be redrawn from the other; where they are wrong the redrawing fails, and its error moves the joints.
+Confident pseudo-labels can be wrong. Correct joints describe how each bone moves between two frames, so one frame can
+be reconstructed from the other. The error of the reconstruction is a loss on the joints.
 """
 
 import copy
-from collections.abc import Generator, Iterator
 
+from posebridge.contracts.section import Section
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.evidence import reconstruction_sections
 from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, Phase
 from posebridge.methods.geometric_reconstruction.pretraining import Pretraining
 from posebridge.methods.geometric_reconstruction.reconstructor_training import (
@@ -17,26 +18,19 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import (
 from posebridge.networks.pose_network import network_as
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.training.context import Context
-from posebridge.training.run import SelectionPlan
-from posebridge.training.source_training import train_source
-from posebridge.training.stage import Stage
+from posebridge.methods.base import Evidence, Method, Stages
 from posebridge.training.style import train_style
 
 
-class GeometricReconstruction:
-    """Pretraining, a style stage where one is needed, the generator, and fine-tuning."""
+class GeometricReconstruction(Method[GeometricReconstructionConfig]):
+    """Style and pretraining where configured, warm start, reconstructor, and fine-tuning."""
 
-    name = "geometric-reconstruction"
-
-    def __init__(self, config: GeometricReconstructionConfig):
-        self.config = config
-
-    def stages(self, context: Context) -> Iterator[tuple[Stage, SelectionPlan | None]]:
+    def stages(self, context: Context) -> Stages:
         """The stages in order; each is made when the one before is done."""
         config, reconstruction = self.config, self.config.reconstruction
         if reconstruction is not None:
-            reconstruction_streams(context, reconstruction)  # refuses what has no pairs before anything is trained
-        network = yield from self._source_network(context)
+            reconstruction_streams(context, reconstruction)  # refuses frames without pairs before anything is trained
+        network = network_as(context.source_network or context.new_network(), PoseResNet)
         stylist = yield from train_style(config.style, context)
         if config.pretraining is not None:
             pretraining = Pretraining(config, config.pretraining, context, copy.deepcopy(network), stylist)
@@ -49,12 +43,16 @@ class GeometricReconstruction:
         warm = FineTuning(config, phase, context, network, stylist)
         warm.name = "warm-start"
         yield warm, context.selection
-        drawing = ReconstructorTraining(config.geometry, reconstruction, context, warm.result())
-        yield drawing, None
+        reconstructor = ReconstructorTraining(config.geometry, reconstruction, context, warm.result())
+        yield reconstructor, None
         phase = Phase(config.schedule, since=phase.until)
-        yield FineTuning(config, phase, context, warm.result(), stylist, drawing.result()), context.selection
+        yield FineTuning(config, phase, context, warm.result(), stylist, reconstructor.result()), context.selection
 
-    def _source_network(self, context: Context) -> Generator[tuple[Stage, SelectionPlan | None], None, PoseResNet]:
-        if self.config.source is not None:
-            return network_as((yield from train_source(self.config.source, context)), PoseResNet)
-        return network_as(context.source_network or context.new_network(), PoseResNet)
+    def sections(self, evidence: Evidence) -> tuple[Section, ...]:
+        """Reconstructed frames, and the accuracy of trusted joints; empty without reconstruction."""
+        return reconstruction_sections(
+            evidence.stages,
+            evidence.context,
+            pair_labels=evidence.pair_labels,
+            frame_labels=evidence.frame_labels,
+        )

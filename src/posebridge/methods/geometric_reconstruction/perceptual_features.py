@@ -1,6 +1,6 @@
 """Whose features a perceptual loss compares: a trained VGG-19's, or those of the pose network's own encoder."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from jaxtyping import Float
@@ -22,6 +22,14 @@ class VggFeatures:
     scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
     relative: bool = False  # see ``losses.perceptual.perceptual_l1``
 
+    def feature_networks(self) -> tuple[VggConfig, ...]:
+        """The VGG."""
+        return (self.network,)
+
+    def with_feature_weights(self, weights: str) -> "VggFeatures | EncoderFeatures":
+        """The features with other weights: "timm", a file, or "none", which takes the pose encoder's features."""
+        return EncoderFeatures() if weights == "none" else replace(self, network=replace(self.network, pretrained=weights))
+
 
 @dataclass(frozen=True)
 class EncoderFeatures:
@@ -30,6 +38,14 @@ class EncoderFeatures:
     levels: int = 3  # from the shallowest on
     scales: tuple[float, ...] = (1.0, 0.5)
     relative: bool = True
+
+    def feature_networks(self) -> tuple[VggConfig, ...]:
+        """None: the pose network is there."""
+        return ()
+
+    def with_feature_weights(self, weights: str) -> "EncoderFeatures":
+        """The same features, which need no weights."""
+        return self
 
 
 class PerceptualLoss(nn.Module):

@@ -42,12 +42,10 @@ class Pretraining(PoseStage):
         network: PoseResNet,
         stylist: Stylist | None,
     ):
-        if context.target is None:
-            raise ValueError("pretraining needs the look of a target")
         size = config.batch_size
         super().__init__(
             config.schedule,
-            {"source": context.source(size), "target": context.target(size)},
+            {"source": context.source.batches(size), "target": context.target_frames.batches(size)},
             {
                 "heat": config.heat_weight,
                 "depth": config.depth_weight,

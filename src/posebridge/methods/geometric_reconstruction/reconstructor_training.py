@@ -34,7 +34,8 @@ from posebridge.training.stage import Stage, Terms
 class ReconstructionConfig:
     """Sec. 3.3.2 and supplement A."""
 
-    pairs: PairConfig = field(default_factory=PairConfig)
+    pairs: PairConfig = field(default_factory=PairConfig)  # of the target's frames
+    source_pairs: PairConfig = field(default_factory=PairConfig)  # of the source's, where they train the generator
     reconstructor: FrameReconstructorConfig = field(default_factory=FrameReconstructorConfig)
     features: VggFeatures | EncoderFeatures = field(default_factory=VggFeatures)
     # Of the softmax of Eq. 5, where heat maps are distributions already; 1 is the paper's. The mean of a map with wide
@@ -144,19 +145,13 @@ def same_view(
     return warp_batch(pairs, draw_same_views(pairs, geometry, generator), mirror)
 
 
-def pairs_of_target(context: Context, reconstruction: ReconstructionConfig, count: int) -> Stream[UnlabelledBatch]:
-    """The target's pairs, ``count`` a batch. Raises ``InputError`` where it has none."""
-    if context.pairs is None:
-        raise ValueError("reconstruction needs pairs of frames, and the context offers none")
-    return context.pairs(count, reconstruction.pairs)
-
-
 def reconstruction_streams(context: Context, reconstruction: ReconstructionConfig) -> dict[str, Stream[Observation]]:
-    """The target's pairs; with videos of the source half of each."""
+    """Pairs of the target; with videos of the source, half of each. Raises ``InputError`` for frames without pairs."""
+    target = context.target_frames
     if not reconstruction.source_videos:
-        return {"pairs": pairs_of_target(context, reconstruction, reconstruction.batch_pairs)}
-    if context.source_pairs is None:
-        raise ValueError("the reconstructor is to learn from videos of the source, and the context offers none")
+        return {"pairs": target.pairs(reconstruction.batch_pairs, reconstruction.pairs)}
     half = reconstruction.batch_pairs // 2
-    source = context.source_pairs(half, reconstruction.pairs)
-    return {"pairs": pairs_of_target(context, reconstruction, half), "source_pairs": source}
+    return {
+        "pairs": target.pairs(half, reconstruction.pairs),
+        "source_pairs": context.source.pairs(half, reconstruction.source_pairs),
+    }

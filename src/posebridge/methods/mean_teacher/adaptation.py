@@ -29,11 +29,9 @@ class Adaptation(PoseStage):
     name = "mean-teacher"
 
     def __init__(self, config: MeanTeacherConfig, context: Context, network: HeatmapNetwork, stylist: Stylist | None):
-        if context.target is None:
-            raise ValueError("adaptation needs a target")
         streams: dict[str, Stream[Observation]] = {
-            "source": context.source(config.batch_size),
-            "target": context.target(config.batch_size),
+            "source": context.source.batches(config.batch_size),
+            "target": context.target_frames.batches(config.batch_size),
         }
         weights = {
             "heat": config.heat_weight,

@@ -1,21 +1,21 @@
 """What the mean teacher is configured by (UniFrame, Kim et al., ECCV 2022)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.occlude import OcclusionConfig
 from posebridge.methods.mean_teacher.temporal import TemporalConsistency
 from posebridge.rendering.photometry import AppearanceConfig
+from posebridge.networks.vgg import VggConfig
+from posebridge.methods.base import MethodConfig
 from posebridge.training.optimisers import Schedule
-from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import AdaINStyle, FourierStyle
 
 
 @dataclass(frozen=True)
-class MeanTeacherConfig:
+class MeanTeacherConfig(MethodConfig):
     """Defaults are UniFrame's where it gives them."""
 
-    source: SourceTrainingConfig = field(default_factory=SourceTrainingConfig)
     style: AdaINStyle | FourierStyle | None = field(default_factory=AdaINStyle)
     schedule: Schedule = field(
         default_factory=lambda: Schedule(steps=15_000, learning_rate=1e-4, drops=(5 / 30, 20 / 30))
@@ -37,4 +37,11 @@ class MeanTeacherConfig:
     # What the frames of a video add without redrawing: the same heat maps for two frames that follow each other (Lin et
     # al., NeurIPS 2023, Table 5a). None asks for no videos.
     temporal: TemporalConsistency | None = None
-    selections: int = 8  # how many checkpoints are compared
+
+    def feature_networks(self) -> tuple[VggConfig, ...]:
+        """The VGG of AdaIN's style."""
+        return () if self.style is None else self.style.feature_networks()
+
+    def with_feature_weights(self, weights: str) -> "MeanTeacherConfig":
+        """The config with other weights of the VGG; "none" transfers style by Fourier amplitudes instead."""
+        return self if self.style is None else replace(self, style=self.style.with_feature_weights(weights))

@@ -1,30 +1,22 @@
-"""UniFrame (Kim et al., ECCV 2022): a slow teacher's pseudo-labels, and style transfer both ways.
+"""UniFrame (Kim et al., ECCV 2022): pseudo-labels of a slow teacher, and style transfer both ways.
 
-The teacher's joints are taken from its view to the student's by composing the two views' maps, and the heat map that
-the student should give is drawn there: nothing is ever warped back, so consistency across augmentations is exact.
+Joints pass from the teacher's view to the student's by composed maps, and the target heat map is drawn there. No map is
+warped back, so consistency across augmentations is exact.
 """
-
-from collections.abc import Iterator
 
 from posebridge.methods.mean_teacher.adaptation import Adaptation
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.networks.pose_network import HeatmapNetwork, network_as
 from posebridge.training.context import Context
-from posebridge.training.run import SelectionPlan
-from posebridge.training.source_training import train_source
-from posebridge.training.stage import Stage
+from posebridge.methods.base import Method, Stages
 from posebridge.training.style import train_style
 
 
-class MeanTeacher:
-    """Source training, a style stage where one is needed, and adaptation."""
+class MeanTeacher(Method[MeanTeacherConfig]):
+    """A style stage where one is needed, and adaptation."""
 
-    name = "mean-teacher"
-
-    def __init__(self, config: MeanTeacherConfig):
-        self.config = config
-
-    def stages(self, context: Context) -> Iterator[tuple[Stage, SelectionPlan | None]]:
+    def stages(self, context: Context) -> Stages:
         """The stages in order; each is made when the one before is done."""
-        network = yield from train_source(self.config.source, context)
+        network = network_as(context.trained_network, HeatmapNetwork)
         stylist = yield from train_style(self.config.style, context)
         yield Adaptation(self.config, context, network, stylist), context.selection

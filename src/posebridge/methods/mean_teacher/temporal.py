@@ -29,9 +29,7 @@ class TemporalConsistency:
 
     def stream(self, context: Context) -> Stream[UnlabelledBatch]:
         """Pairs of the target. Raises ``InputError`` where it has none."""
-        if context.pairs is None:
-            raise ValueError("temporal consistency needs pairs of frames, and the context offers none")
-        return context.pairs(self.batch_pairs, self.pairs)
+        return context.target_frames.pairs(self.batch_pairs, self.pairs)
 
 
 def temporal_term(

@@ -1,15 +1,20 @@
 """What multi-view fusion is configured by (Ren et al., *Mining Multi-View Information*, CVPR 2022)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from posebridge.contracts.batch import Observation
 from posebridge.data.augment import GeometryConfig
+from posebridge.data.sets import sets_of
 from posebridge.fitting.depth_misfit import EvidenceConfig
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig
 from posebridge.methods.multi_view_fusion.supervised_stages import DepthTrainingConfig
 from posebridge.methods.multi_view_fusion.translation import TranslationConfig
+from posebridge.methods.base import MethodConfig
 from posebridge.training.optimisers import Schedule
 
+_MAX_VIEWS = 3  # of a moment; with one camera, copies of its image
+_MAX_DRAWS = 150  # of one moment in fine-tuning
 PSEUDO_VIEWS = DepthViewConfig(
     GeometryConfig(rotation_deg=180.0, shear_deg=0.0, translation=0.08, scale=(0.8, 1.2)), shift=0.08
 )
@@ -37,10 +42,15 @@ class FineTuningConfig:
 
 
 @dataclass(frozen=True)
-class MultiViewFusionConfig:
-    """Stages of Sec. 3.4. Without a ``translation`` the source keeps its own look."""
+class MultiViewFusionConfig(MethodConfig):
+    """Stages of Sec. 3.4.
 
-    translation: TranslationConfig | None = None
+    ``fine_tuning`` is for calibrated views, ``one_camera`` for single ones, whose augmented copies stand in for views.
+    Copies don't resolve whether a hand faces the camera, so there no hand is fitted before it becomes a pseudo-label.
+    """
+
+    translate: bool = False  # render the source in the target's style first
+    translation: TranslationConfig = field(default_factory=TranslationConfig)
     single: DepthTrainingConfig = field(default_factory=DepthTrainingConfig)
     fusion: DepthTrainingConfig = field(
         default_factory=lambda: DepthTrainingConfig(
@@ -48,3 +58,29 @@ class MultiViewFusionConfig:
         )
     )
     fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
+    one_camera: FineTuningConfig = field(default_factory=lambda: FineTuningConfig(single_view=True))
+
+    def for_one_camera(self) -> "MultiViewFusionConfig":
+        """The config for single views."""
+        return replace(self, fine_tuning=self.one_camera)
+
+    def for_target(self, frames: Observation) -> "MultiViewFusionConfig":
+        """The config for as many views as the target's moments have, three at most.
+
+        Fine-tuning is shorter where there are few moments: pseudo-labels drift when the same moments repeat too often.
+        """
+        cameras = [1] * len(frames) if frames.T_world_cam is None else [len(views) for views in sets_of(frames)]
+        views = min(_MAX_VIEWS, max(cameras))
+        usual = self.one_camera if views == 1 else self.fine_tuning
+        moments = sum(count >= views for count in cameras)
+        steps = min(usual.schedule.steps, -(-_MAX_DRAWS * moments // usual.sets))
+        schedule = replace(usual.schedule, steps=steps)
+        return replace(
+            self, fine_tuning=replace(usual, schedule=schedule, views=_MAX_VIEWS if views == 1 else views)
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """Where the views come from."""
+        if self.fine_tuning.single_view:
+            return ("one camera saw each moment: rotated, scaled and shifted copies of its image stand in for views",)
+        return (f"calibrated cameras saw each moment: fine-tuning compares {self.fine_tuning.views} views of it",)

@@ -1,20 +1,14 @@
-"""What stages on depth share: their context, augmented views, and hands in the views' spaces."""
+"""Augmented views of depth crops."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Generator
 
-from posebridge.bodies.parametric_hand import ParametricHand
-from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
+from posebridge.contracts.batch import Observation
 from posebridge.data.augment import GeometryConfig, draw_views
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.erase import erased
-from posebridge.data.in_memory import InMemoryDataset
-from posebridge.data.sets import SetStream
-from posebridge.data.streams import Stream
 from posebridge.draw import uniform
-from posebridge.networks.depth_hand_model import DepthHandModel
 
 
 @dataclass(frozen=True)
@@ -26,32 +20,6 @@ class DepthViewConfig:
     )
     shift: float = 0.04  # of the cube along the optical axis, either way, as a share of its side
     erased_share: float = 0.5  # of the pictures, those that lose a rectangle
-
-
-@dataclass(frozen=True)
-class DepthContext:
-    """A labelled source and an unlabelled target of depth crops in sets of views, and the model to be trained.
-
-    The source's meshes are those of ``hand``.
-    """
-
-    new_model: Callable[[], DepthHandModel]
-    hand: ParametricHand
-    cube_m: float
-    source: InMemoryDataset[LabelledBatch]
-    target: InMemoryDataset[UnlabelledBatch] | None
-    seed: int
-    workers: int = 0
-
-    def source_stream(self, sets: int, views: int) -> Stream[LabelledBatch]:
-        """Batches of ``sets`` sets of so many views each."""
-        return SetStream(self.source, sets, self.seed, views)
-
-    def target_stream(self, sets: int, views: int) -> Stream[UnlabelledBatch]:
-        """Likewise. Raises ``ValueError`` for a context without a target."""
-        if self.target is None:
-            raise ValueError("this stage needs a target")
-        return SetStream(self.target, sets, self.seed + 1, views)
 
 
 @dataclass(frozen=True)

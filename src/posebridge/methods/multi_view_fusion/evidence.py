@@ -10,16 +10,26 @@ from posebridge.contracts.record import Role
 from posebridge.contracts.section import Picture, PictureRow, Section
 from posebridge.deployment.depth_overlay import hand_panels
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands
+from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.methods.multi_view_fusion.explained_depth_section import DepthFit, explained_depth
 from posebridge.skeletons.hand import HAND21
 
 _PICTURES = 6  # frames that the report shows
 
 
-def fusion_section(predictor: DepthHandPredictor, frames: UnlabelledBatch, hands: Mapping[Role, DepthHands]) -> Section:
+def fusion_section(frames: UnlabelledBatch, predictions: Mapping[Role, FramePredictions]) -> Section:
     """The section of hands in ``frames``, predicted by the models ``source_only`` and ``adapted``."""
+    hands = {role: _hands(found) for role, found in predictions.items()}
     fits: dict[Role, DepthFit] = {role: depth_fit(found) for role, found in hands.items()}
+    predictor = predictions["adapted"].predictor
+    assert isinstance(predictor, DepthHandPredictor)
     return explained_depth(fits, len(frames), _picture_rows(predictor, frames, hands["source_only"], hands["adapted"]))
+
+
+def _hands(predictions: FramePredictions) -> DepthHands:
+    if predictions.hands is None:
+        raise ValueError("multi-view fusion shows hands, and these predictions have none")
+    return predictions.hands
 
 
 def depth_fit(hands: DepthHands) -> DepthFit:

@@ -11,7 +11,7 @@ from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.fitting.depth_misfit import DepthEvidence, misfit
 from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
-from posebridge.methods.multi_view_fusion.depth_views import DepthContext, DrawnViews
+from posebridge.methods.multi_view_fusion.depth_views import DrawnViews
 from posebridge.methods.multi_view_fusion.supervised_stages import (
     DepthStage,
     FusedInViews,
@@ -26,6 +26,7 @@ from posebridge.methods.multi_view_fusion.supervised_stages import (
 )
 from posebridge.networks.depth_hand import moving_joints
 from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.training.context import Context
 from posebridge.training.stage import Terms
 
 _FARTHEST = 1.5  # of what is taught, from the cube's centre along each axis, in halves of the cube
@@ -36,11 +37,11 @@ class FineTuning(DepthStage):
 
     name = "fine-tuning"
 
-    def __init__(self, config: MultiViewFusionConfig, context: DepthContext, model: DepthHandModel):
+    def __init__(self, config: MultiViewFusionConfig, context: Context, model: DepthHandModel):
         own = config.fine_tuning
         streams = {
-            "source": context.source_stream(own.sets, config.single.views),
-            "target": context.target_stream(own.sets, 1 if own.single_view else own.views),
+            "source": context.source.view_sets(own.sets, config.single.views),
+            "target": context.target_frames.view_sets(own.sets, 1 if own.single_view else own.views),
         }
         super().__init__(own.schedule, streams, _weights(config), context, model, offset=3)
         self.config, self.own = config, own

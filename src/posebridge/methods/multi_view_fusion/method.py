@@ -1,52 +1,60 @@
 """Depth without labels: one hand explains every view (Ren et al., *Mining Multi-View Information*, CVPR 2022)."""
 
-from collections.abc import Iterator
+import copy
 from dataclasses import replace
 
+from posebridge.contracts.section import Section
 from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
-from posebridge.methods.multi_view_fusion.depth_views import DepthContext
+from posebridge.methods.multi_view_fusion.evidence import fusion_section
 from posebridge.methods.multi_view_fusion.fine_tuning import FineTuning
-from posebridge.methods.multi_view_fusion.supervised_stages import DepthStage, FusionTraining, SingleViewTraining
+from posebridge.methods.multi_view_fusion.supervised_stages import FusionTraining, SingleViewTraining
 from posebridge.methods.multi_view_fusion.translation import Translation, translated
 from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.networks.pose_network import network_as
+from posebridge.training.context import Context
+from posebridge.training.frames import InMemoryFrames
+from posebridge.methods.base import Evidence, Method, Stages
+from posebridge.training.source_training import SourceTrainingConfig
 
 
-class MultiViewFusion:
-    """Translation where it is wanted, single views, fusion, fine-tuning."""
-
-    name = "multi-view-fusion"
+class MultiViewFusion(Method[MultiViewFusionConfig]):
+    """Translation where configured, single-view network, fusion network, fine-tuning."""
 
     def __init__(self, config: MultiViewFusionConfig):
-        self.config = config
+        super().__init__(config)
+        self._translated: InMemoryFrames | None = None
 
-    def stages(self, context: DepthContext) -> Iterator[DepthStage | Translation]:
-        """The stages in order, each made when the one before is done."""
-        translation = self.translation(context)
-        if translation is not None:
-            yield translation
-            context = self.looking_alike(context, translation)
-        model = context.new_model()
-        for stage in self.pretraining(context):
-            yield stage
-            model = stage.result()
-        yield self.fine_tuning(context, model)
+    def source_stages(self, config: SourceTrainingConfig | None, context: Context) -> Stages:
+        """Translation of the source, and the two supervised stages unless the context has a source network."""
+        if self.config.translate:
+            translation = Translation(self.config.translation, context)
+            yield translation, None
+            self._translated = _translated_source(context, translation)
+        if context.source_network is not None:
+            return
+        context = self._with_translated_source(context)
+        network = network_as(context.new_network(), DepthHandModel)
+        single = SingleViewTraining(self.config.single, context, network)
+        yield single, None
+        yield FusionTraining(self.config.fusion, context, single.result()), None
 
-    def translation(self, context: DepthContext) -> Translation | None:
-        """The stage that gives the source the target's look, where it is wanted."""
-        return None if self.config.translation is None else Translation(self.config.translation, context)
+    def stages(self, context: Context) -> Stages:
+        """Fine-tuning of a copy of the source model."""
+        model = copy.deepcopy(network_as(context.trained_network, DepthHandModel))
+        yield FineTuning(self.config, self._with_translated_source(context), model), None
 
-    def looking_alike(self, context: DepthContext, translation: Translation) -> DepthContext:
-        """The context whose source has, in part, the target's look."""
-        assert self.config.translation is not None
-        source = translated(context.source, translation.result(), self.config.translation, context.cube_m, context.seed)
-        return replace(context, source=source)
+    def sections(self, evidence: Evidence) -> tuple[Section, ...]:
+        """How well the hands explain the target's depth before and after."""
+        return (fusion_section(evidence.frames, evidence.predictions),)
 
-    def pretraining(self, context: DepthContext) -> Iterator[DepthStage]:
-        """The stages that learn from the labels of the source."""
-        single = SingleViewTraining(self.config.single, context, context.new_model())
-        yield single
-        yield FusionTraining(self.config.fusion, context, single.result())
+    def _with_translated_source(self, context: Context) -> Context:
+        return context if self._translated is None else replace(context, source=self._translated)
 
-    def fine_tuning(self, context: DepthContext, model: DepthHandModel) -> "FineTuning":
-        """The stage that adapts a trained model to the context's target."""
-        return FineTuning(self.config, context, model)
+
+def _translated_source(context: Context, translation: Translation) -> InMemoryFrames:
+    if not isinstance(context.source, InMemoryFrames):
+        raise TypeError("translation needs a source in memory")
+    dataset = translated(
+        context.source.dataset, translation.result(), translation.config, translation.cube_m, context.seed
+    )
+    return replace(context.source, dataset=dataset)

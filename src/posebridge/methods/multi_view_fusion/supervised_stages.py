@@ -17,9 +17,10 @@ from posebridge.data.streams import Stream
 from posebridge.fitting.depth_misfit import DepthEvidence
 from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
 from posebridge.geometry.offset_maps import encode_offsets
-from posebridge.methods.multi_view_fusion.depth_views import DepthContext, DepthViewConfig, DrawnViews
+from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig, DrawnViews
 from posebridge.networks.depth_hand import SeenHand
 from posebridge.networks.depth_hand_model import DepthHandModel, FusedHand
+from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Stage, Terms
 
@@ -62,12 +63,14 @@ class DepthStage(Stage):
         schedule: Schedule,
         streams: Mapping[str, Stream[Observation]],
         weights: Mapping[str, float],
-        context: DepthContext,
+        context: Context,
         model: DepthHandModel,
         offset: int,
     ):
         """Stages of one run have different offsets, by which they draw different numbers."""
-        super().__init__(schedule, streams, weights, context.seed * 100 + offset, context.workers)
+        if context.hand is None or context.cube_m is None:
+            raise ValueError("a stage on depth needs a context with a hand model and the side of the crops' cube")
+        super().__init__(schedule, streams, weights, **context.stage_options(offset))
         self.hand, self.cube_m = context.hand, context.cube_m
         self.spheres = CollisionSpheres.of(context.hand)
         self.model = model.train()
@@ -89,8 +92,8 @@ class SingleViewTraining(DepthStage):
 
     name = "single-view"
 
-    def __init__(self, config: DepthTrainingConfig, context: DepthContext, model: DepthHandModel):
-        streams = {"source": context.source_stream(config.sets, config.views)}
+    def __init__(self, config: DepthTrainingConfig, context: Context, model: DepthHandModel):
+        streams = {"source": context.source.view_sets(config.sets, config.views)}
         super().__init__(config.schedule, streams, config.weights.of_terms(), context, model, offset=1)
         self.config = config
 
@@ -116,8 +119,8 @@ class FusionTraining(DepthStage):
 
     name = "view-fusion"
 
-    def __init__(self, config: DepthTrainingConfig, context: DepthContext, model: DepthHandModel):
-        streams = {"source": context.source_stream(config.sets, config.views)}
+    def __init__(self, config: DepthTrainingConfig, context: Context, model: DepthHandModel):
+        streams = {"source": context.source.view_sets(config.sets, config.views)}
         weights = config.weights.of_terms(without=("maps",))
         super().__init__(config.schedule, streams, weights, context, model, offset=2)
         self.config = config

@@ -11,8 +11,9 @@ from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.draw import generator_for
-from posebridge.methods.multi_view_fusion.depth_views import DepthContext, DepthViewConfig, DrawnViews
+from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig, DrawnViews
 from posebridge.networks.translation import Judge, Translator, TranslatorConfig
+from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Stage, Terms
 
@@ -40,14 +41,16 @@ class Translation(Stage):
 
     name = "translation"
 
-    def __init__(self, config: TranslationConfig, context: DepthContext):
-        """Raises ``ValueError`` for a context without a target."""
+    def __init__(self, config: TranslationConfig, context: Context):
+        """Raises ``ValueError`` for a context without a target or a cube."""
+        if context.cube_m is None:
+            raise ValueError("a stage on depth needs a context with the side of the crops' cube")
         streams = {
-            "source": context.source_stream(config.pictures, 1),
-            "target": context.target_stream(config.pictures, 1),
+            "source": context.source.view_sets(config.pictures, 1),
+            "target": context.target_frames.view_sets(config.pictures, 1),
         }
         weights = {"fooling": 1.0, "cycle": config.cycle_weight, "identity": config.identity_weight, "judging": 1.0}
-        super().__init__(config.schedule, streams, weights, context.seed * 100, context.workers)
+        super().__init__(config.schedule, streams, weights, **context.stage_options(0))
         self.config, self.cube_m = config, context.cube_m
         torch.manual_seed(context.seed)
         self.to_target, self.to_source = Translator(config.networks), Translator(config.networks)

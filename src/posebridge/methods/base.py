@@ -1,0 +1,94 @@
+"""What every method has: a frozen config, stages in order, and sections for the report."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, Self, TypeVar
+
+from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
+from posebridge.contracts.record import Role
+from posebridge.contracts.section import Section
+from posebridge.data.pairs import PairConfig
+from posebridge.deployment.frame_predictions import FramePredictions
+from posebridge.networks.vgg import VggConfig
+from posebridge.training.context import Context
+from posebridge.training.run import SelectionPlan
+from posebridge.training.source_training import SourceTrainingConfig, train_source
+from posebridge.training.stage import Stage
+
+Stages = Iterator[tuple[Stage, SelectionPlan | None]]
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """Base of the configs of all methods: what a run may ask of any of them. The defaults suit most methods."""
+
+    def feature_networks(self) -> tuple[VggConfig, ...]:
+        """Pretrained networks whose features the method needs beside its own network."""
+        return ()
+
+    def with_feature_weights(self, weights: str) -> Self:
+        """The config with other weights of these networks: "timm", a file, or "none", which does without them."""
+        return self
+
+    def with_pairs(self, pairs: PairConfig) -> Self:
+        """The config with other pairs of target frames, for methods that take pairs."""
+        return self
+
+    def with_moving_camera(self) -> Self:
+        """The config for videos whose camera moves."""
+        return self
+
+    def for_target(self, frames: Observation) -> Self:
+        """The config for these target frames, given without images."""
+        return self
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about the config for the record."""
+        return ()
+
+    @property
+    def source_videos(self) -> bool:
+        """Whether the method trains on videos of the source."""
+        return False
+
+    @property
+    def starts_untrained(self) -> bool:
+        """Whether the method starts from a new network instead of the source-trained one."""
+        return False
+
+
+ConfigT = TypeVar("ConfigT", bound=MethodConfig)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a method makes its sections from, after training."""
+
+    stages: tuple[Stage, ...]  # of the method, in order
+    context: Context
+    frames: UnlabelledBatch  # of the target, those that were predicted
+    predictions: Mapping[Role, FramePredictions]  # of these frames, by each model
+    frame_labels: LabelledBatch | None = None  # labelled frames of the target, in which pseudo-labels are measured
+    pair_labels: LabelledBatch | None = None  # labelled frames of the target, found by key and drawn over pairs
+
+
+class Method(ABC, Generic[ConfigT]):
+    """Base of all methods."""
+
+    def __init__(self, config: ConfigT):
+        self.config = config
+
+    def source_stages(self, config: SourceTrainingConfig | None, context: Context) -> Stages:
+        """The stages that train the source model; ``config`` is the preset's source training."""
+        if config is None:
+            raise ValueError("the preset has no source training, which this method needs")
+        yield from train_source(config, context)
+
+    @abstractmethod
+    def stages(self, context: Context) -> Stages:
+        """The stages that follow the source model, in order; each is made when the one before is done."""
+
+    def sections(self, evidence: Evidence) -> tuple[Section, ...]:
+        """The sections that the method adds to the report."""
+        return ()

@@ -1,0 +1,137 @@
+"""The one table of methods. To add a method: its package, one entry here, and a preset; see docs/how-to/add-a-method.md.
+
+The table is free of torch: commands read it for their help. Classes are named by ``module:name`` and imported when a
+method is used.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
+
+from posebridge.contracts.record import Role
+from posebridge.contracts.source_labels import SourceLabel
+from posebridge.errors import InputError
+
+if TYPE_CHECKING:
+    from posebridge.methods.base import Method, MethodConfig
+
+Sensor = Literal["colour", "depth"]
+TargetForm = Literal["images", "pairs", "views"]  # single images, pairs of one video, views of one moment
+_NEEDS: Mapping[TargetForm, str] = {
+    "images": "single images",
+    "pairs": "pairs of video frames",
+    "views": "calibrated views, or copies of a single one",
+}
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One method."""
+
+    name: str  # its one spelling, in commands, benchmarks and records
+    title: str
+    paper: str  # authors, venue and year; empty for baselines
+    summary: str  # one line for help texts and docs
+    config: str  # module:class of its MethodConfig, within posebridge.methods
+    method: str  # module:class of its Method, within posebridge.methods
+    sensors: tuple[Sensor, ...] = ("colour", "depth")
+    target: TargetForm = "images"
+    source_labels: tuple[SourceLabel, ...] = ("joints",)
+    unconstrained_images: bool = False  # whether it also trains on images of anything
+    role: Role = "adapted"  # of the trained model; the bounds have roles of their own
+
+    def config_class(self) -> "type[MethodConfig]":
+        """The class of the method's config."""
+        return _load(self.config)
+
+    def build(self, config: "MethodConfig") -> "Method":
+        """The method with a config."""
+        return _load(self.method)(config)
+
+    @property
+    def needs(self) -> str:
+        """What the method takes of a target, in words."""
+        return _NEEDS[self.target]
+
+    def check_sensor(self, sensor: Sensor, what: str) -> None:
+        """Raise ``InputError`` where the method can't be trained on ``what``, which comes from ``sensor``."""
+        if sensor not in self.sensors:
+            others = ", ".join(entry.name for entry in METHODS.values() if sensor in entry.sensors)
+            raise InputError(
+                f"method {self.name} takes {' and '.join(self.sensors)} images, and {what} has {sensor}: "
+                f"choose {others}"
+            )
+
+
+def _load(reference: str):
+    module, name = reference.split(":")
+    return getattr(import_module(f"posebridge.methods.{module}"), name)
+
+
+_ENTRIES = (
+    MethodEntry(
+        name="source-only",
+        title="Source only",
+        paper="",
+        summary="trains on the labelled source alone: the lower bound",
+        config="source_only:SourceOnlyConfig",
+        method="source_only:SourceOnly",
+        role="source_only",
+    ),
+    MethodEntry(
+        name="mean-teacher",
+        title="Mean teacher (UniFrame)",
+        paper="Kim et al., ECCV 2022",
+        summary="learns from pseudo-labels of a slow teacher, with style transfer both ways",
+        config="mean_teacher.config:MeanTeacherConfig",
+        method="mean_teacher.method:MeanTeacher",
+    ),
+    MethodEntry(
+        name="integrated-pseudo-labels",
+        title="Integrated pseudo-labels",
+        paper="Lin et al., NeurIPS 2023",
+        summary="geometric reconstruction without its reconstruction: pseudo-labels corrected by anatomy",
+        config="geometric_reconstruction.config:GeometricReconstructionConfig",
+        method="geometric_reconstruction.method:GeometricReconstruction",
+        sensors=("colour",),
+    ),
+    MethodEntry(
+        name="geometric-reconstruction",
+        title="Geometric reconstruction",
+        paper="Lin et al., NeurIPS 2023",
+        summary="reconstructs frames of a video from one another through the pose",
+        config="geometric_reconstruction.config:GeometricReconstructionConfig",
+        method="geometric_reconstruction.method:GeometricReconstruction",
+        sensors=("colour",),
+        target="pairs",
+    ),
+    MethodEntry(
+        name="multi-view-fusion",
+        title="Multi-view fusion",
+        paper="Ren et al., CVPR 2022",
+        summary="explains depth, from one or several views, by one hand model",
+        config="multi_view_fusion.config:MultiViewFusionConfig",
+        method="multi_view_fusion.method:MultiViewFusion",
+        sensors=("depth",),
+        target="views",
+        source_labels=("joints", "vertices"),
+    ),
+    MethodEntry(
+        name="supervised-target",
+        title="Target supervised",
+        paper="",
+        summary="trains on labels of the target: the upper bound, for measuring only",
+        config="supervised_target:SupervisedTargetConfig",
+        method="supervised_target:SupervisedTarget",
+        role="supervised_target",
+    ),
+)
+METHODS: dict[str, MethodEntry] = {entry.name: entry for entry in _ENTRIES}
+
+
+def find_method(name: str) -> MethodEntry:
+    """The entry of a method. Raises ``InputError`` for an unknown name, with all names."""
+    if name not in METHODS:
+        raise InputError(f"there is no method {name!r}: choose {', '.join(METHODS)}")
+    return METHODS[name]

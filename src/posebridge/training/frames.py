@@ -1,0 +1,82 @@
+"""Frames to train on, labelled or not, as streams of batches, pairs or sets of views."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from posebridge.contracts.batch import BatchT, Observation
+from posebridge.data.dataset_stream import Crops, DatasetPairStream, DatasetStream
+from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.pairs import FramePairs, PairConfig, PairStream
+from posebridge.data.sets import SetStream
+from posebridge.data.skipped_list import SkippedList
+from posebridge.data.streams import ShuffledStream, Stream
+from posebridge.errors import InputError
+
+FrameBatchT = TypeVar("FrameBatchT", bound=Observation, covariant=True)
+
+
+class Frames(Protocol[FrameBatchT]):
+    """Frames of one domain. Each stage takes its batches in the form and size that it needs."""
+
+    def batches(self, size: int) -> Stream[FrameBatchT]:
+        """Batches of ``size`` single frames."""
+        ...
+
+    def pairs(self, count: int, config: PairConfig) -> Stream[FrameBatchT]:
+        """Batches of ``count`` pairs of frames of one sequence. Raises ``InputError`` for frames without pairs."""
+        ...
+
+    def view_sets(self, count: int, views: int) -> Stream[FrameBatchT]:
+        """Batches of ``count`` sets of ``views`` calibrated views. Raises ``InputError`` for frames without sets."""
+        ...
+
+
+@dataclass(frozen=True)
+class InMemoryFrames(Generic[BatchT]):
+    """Frames that are kept in memory. ``videos`` are the frames that form pairs; None: no pairs."""
+
+    dataset: InMemoryDataset[BatchT]
+    seed: int
+    videos: InMemoryDataset[BatchT] | None = None
+
+    def batches(self, size: int) -> ShuffledStream[BatchT]:
+        """Batches of ``size`` frames, in random permutations of all."""
+        return ShuffledStream(self.dataset, size, self.seed)
+
+    def pairs(self, count: int, config: PairConfig) -> PairStream[BatchT]:
+        """Batches of ``count`` pairs of frames of one video."""
+        if self.videos is None:
+            raise InputError("these frames form no pairs: give videos, or a method that takes single frames")
+        return PairStream(self.videos, count, self.seed, config)
+
+    def view_sets(self, count: int, views: int) -> SetStream[BatchT]:
+        """Batches of ``count`` sets of ``views`` views of one moment."""
+        return SetStream(self.dataset, count, self.seed, views)
+
+
+@dataclass(frozen=True)
+class DatasetFrames(Generic[BatchT]):
+    """Frames that are read from disk batch by batch. Unreadable files are noted in ``skipped``.
+
+    ``find_pairs`` returns the pairs among the crops' frames.
+    """
+
+    crops: Crops[BatchT]
+    seed: int
+    skipped: SkippedList
+    find_pairs: Callable[[PairConfig], FramePairs] | None = None
+
+    def batches(self, size: int) -> DatasetStream[BatchT]:
+        """Batches of ``size`` frames, in random permutations of all."""
+        return DatasetStream(self.crops, size, self.seed, self.skipped)
+
+    def pairs(self, count: int, config: PairConfig) -> DatasetPairStream[BatchT]:
+        """Batches of ``count`` pairs of frames of one sequence."""
+        if self.find_pairs is None:
+            raise InputError("this dataset has no sequences: choose a method that takes single frames")
+        return DatasetPairStream(self.crops, self.find_pairs(config), count, self.seed, self.skipped)
+
+    def view_sets(self, count: int, views: int) -> Stream[BatchT]:
+        """Not available: sets of views are read into memory. Raises ``InputError``."""
+        raise InputError("sets of views are not read from disk: choose a method that takes single frames")

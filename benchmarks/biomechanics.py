@@ -21,8 +21,8 @@ from torch import Tensor
 
 from posebridge.draw import chance, generator_for, normal
 from posebridge.geometry.biomechanics import pose_from_angles
-from posebridge.geometry.joint_limits import Correction, JointLimits, correct
-from posebridge.geometry.kinematics import Kinematics, bases
+from posebridge.geometry.joint_limits import CorrectionConfig, JointLimits, correct_poses
+from posebridge.geometry.kinematics import Kinematics, bone_bases
 from posebridge.skeletons.body import BODIES
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.kinematics import kinematics_of
@@ -95,7 +95,7 @@ def angles_of_one(points: NDArray, kinematics: Kinematics, bases: NDArray) -> li
     y = unit(b - a)
     x = unit(d - c - ((d - c) @ y) * y)
     frames, angles = {kinematics.root: np.stack([x, y, np.cross(x, y)])}, []
-    for bone, joint in enumerate(kinematics.ends):  # a hand's joints come after their parents
+    for bone, joint in enumerate(kinematics.end_joints):  # a hand's joints come after their parents
         parent = kinematics.parents[joint]
         direction = frames[parent] @ unit(points[joint] - points[parent])
         neutral, flexed, abducted = bases[bone]
@@ -113,17 +113,17 @@ def angles_of_one(points: NDArray, kinematics: Kinematics, bases: NDArray) -> li
 def measure_times(poses: int) -> list[str]:
     kinematics = kinematics_of(HAND21)
     joints = source_poses("hand21", "studio", poses)
-    limits = JointLimits.of(joints, kinematics, HAND21.reference)
+    limits = JointLimits.from_poses(joints, kinematics, HAND21.reference)
     fast = limits.angles(joints).angles_rad.numpy()
-    axes, points = bases(limits.neutral).double().numpy(), joints.double().numpy()
+    axes, points = bone_bases(limits.neutral).double().numpy(), joints.double().numpy()
     loop = np.array([angles_of_one(pose, kinematics, axes) for pose in points])
     if abs(loop - fast).max() > 1e-4:
         raise RuntimeError(f"the loop's angles differ by {abs(loop - fast).max()} rad")
     with torch.no_grad():
         loop_ms = best_ms(lambda: [angles_of_one(pose, kinematics, axes) for pose in points], 2)
         angles_ms = best_ms(lambda: limits.angles(joints), 300)
-        correct_ms = best_ms(lambda: correct(joints, limits), 30)
-        fit_ms = best_ms(lambda: JointLimits.of(joints, kinematics, HAND21.reference), 3)
+        correct_ms = best_ms(lambda: correct_poses(joints, limits), 30)
+        fit_ms = best_ms(lambda: JointLimits.from_poses(joints, kinematics, HAND21.reference), 3)
     return [
         f"| {poses} hands, {torch.get_num_threads()} threads | ms |",
         "|---|---|",
@@ -165,7 +165,7 @@ def measure_errors(options: Options) -> list[str]:
     ]
     for name in options.skeletons:
         skeleton = HAND21 if name == HAND21.name else BODIES[name]
-        limits = JointLimits.of(source_poses(name, "studio", 2048), kinematics_of(skeleton), skeleton.reference)
+        limits = JointLimits.from_poses(source_poses(name, "studio", 2048), kinematics_of(skeleton), skeleton.reference)
         joints = source_poses(name, "street", options.poses)
         for label, noise in NOISES.items():
             spoilt = spoil(joints, noise)
@@ -173,9 +173,9 @@ def measure_errors(options: Options) -> list[str]:
             cells = []
             for pose in (
                 spoilt,
-                correct(spoilt, limits, correction=Correction(angles=False)),
-                correct(spoilt, limits, correction=Correction(lengths=False)),
-                correct(spoilt, limits),
+                correct_poses(spoilt, limits, correction=CorrectionConfig(angles=False)),
+                correct_poses(spoilt, limits, correction=CorrectionConfig(lengths=False)),
+                correct_poses(spoilt, limits),
                 clamped_forward(spoilt, limits),
             ):
                 error = 100 * (pose - joints).norm(dim=-1) / diagonal(joints)

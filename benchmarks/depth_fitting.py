@@ -15,8 +15,8 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.parametric_hand import AnnyHand, HandMesh, HandParameters, pose_parameters
-from posebridge.cameras.multiview import in_views
+from posebridge.bodies.parametric_hand import AnnyHand, HandMesh, HandParameters, hand_meshes
+from posebridge.cameras.multiview import transform_to_views
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
@@ -85,7 +85,7 @@ def table(options: Options) -> str:
     for number, look in enumerate(("studio", *options.targets)):
         batch = load_hands(SMALL, look, options.sets, TEST_SEED + min(number, 1), lambda _: None).all()
         views = CubeViews.of(batch, SMALL.cube_m)
-        evidence = DepthEvidence.of(views, config.evidence, generator_for(0, 1))
+        evidence = DepthEvidence.from_views(views, config.evidence, generator_for(0, 1))
         single, fused = _hands(model.eval(), batch, views)
         for name, hands in (("one view", single), (f"{SMALL.views} views", fused)):
             cells = (f"{value:.1f}" for value in _measured(hand, hands, evidence, config))
@@ -98,9 +98,9 @@ def _hands(model: DepthHandModel, batch: LabelledBatch, views: CubeViews) -> tup
     """Of single views, and of all views of each moment, in the space of its first one."""
     truth, sets = true_hand(batch, views), len(batch) // SMALL.views
     seen = model.single(views.picture(), *views.points(model.single.map_stride))[-1]
-    single = Hands(seen.model, truth, views.half_m, torch.eye(4).expand(len(batch), 4, 4))
+    single = Hands(seen.hand, truth, views.half_m, torch.eye(4).expand(len(batch), 4, 4))
     T_candidate_view = views.to_candidates(sets, torch.zeros(sets, dtype=torch.long))
-    told = model.fuse(seen, T_candidate_view, sets).model
+    told = model.fuse(seen, T_candidate_view, sets).hand
     first = slice(None, None, SMALL.views)
     true = HandMesh(truth.vertices[first], truth.joints[first])
     return single, Hands(told, true, views.half_m[first], torch.linalg.inv(T_candidate_view))
@@ -111,7 +111,7 @@ def _measured(hand: AnnyHand, hands: Hands, evidence: DepthEvidence, config: Han
     faces = hand.faces(torch.device("cpu"))
 
     def misfit_mm(vertices: Float[Tensor, "B V 3"]) -> float:
-        there = in_views(vertices, hands.T_view_hand)
+        there = transform_to_views(vertices, hands.T_view_hand)
         return _HALF_MM / 2 * misfit(there, faces, evidence, config.evidence).mean().item()
 
     def errors_mm(mesh: HandMesh) -> Float[Tensor, "B"]:
@@ -119,7 +119,7 @@ def _measured(hand: AnnyHand, hands: Hands, evidence: DepthEvidence, config: Han
 
     fitted = fit_hands(hand, hands.told, hands.half_m, hands.T_view_hand, evidence, config)
     with torch.no_grad():
-        before, after = (pose_parameters(hand, found, hands.half_m) for found in (hands.told, fitted))
+        before, after = (hand_meshes(hand, found, hands.half_m) for found in (hands.told, fitted))
         R = fit_similarity(before.joints, hands.true.joints, with_scale=False).R
         angle = torch.rad2deg(((torch.einsum("bii->b", R) - 1) / 2).clamp(-1, 1).acos())
         errors = [errors_mm(mesh) for mesh in (before, after)]

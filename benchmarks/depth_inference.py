@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import tyro
 
-from posebridge.bodies.parametric_hand import pose_parameters
+from posebridge.bodies.parametric_hand import hand_meshes
 from posebridge.data.crops import CubeCropConfig, crop_cube
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.depth_centre import depth_centre
@@ -66,7 +66,7 @@ def _parts(frame: RawFrame, predictor: DepthHandPredictor, options: Options) -> 
     fitting = replace(predictor, fitting=HandFittingConfig())
     views, network = CubeViews.of(batch, crop.cube_m), predictor.model.single
     seen = network(views.picture(), *views.points(network.map_stride))[-1]
-    mesh = pose_parameters(predictor.hand, seen.model, views.half_m)
+    mesh = hand_meshes(predictor.hand, seen.hand, views.half_m)
     faces = predictor.hand.faces(views.depth_m.device)
     assert frame.depth_m is not None
     assert frame.K is not None
@@ -75,7 +75,7 @@ def _parts(frame: RawFrame, predictor: DepthHandPredictor, options: Options) -> 
         "hand looked for in the frame": lambda: depth_centre(depth_m, K),
         "crop": lambda: crop_cube(frame, crop).to(options.device),
         "network": lambda: network(views.picture(), *views.points(network.map_stride)),
-        "mesh": lambda: pose_parameters(predictor.hand, seen.model, views.half_m),
+        "mesh": lambda: hand_meshes(predictor.hand, seen.hand, views.half_m),
         "mesh beside the depth": lambda: depth_fit(views, views.in_cameras(mesh.vertices), faces),
         "all but looking for it": lambda: predictor(crop_cube(frame, crop).to(options.device), fused=False),
         f"the same, fitted by {HandFittingConfig.steps} steps": lambda: fitting(

@@ -15,11 +15,17 @@ import torch
 import tyro
 from torch import Tensor
 
-from posebridge.bodies.anny import hand
+from posebridge.bodies.anny import anny_hand
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
 from posebridge.fitting import depth_misfit
-from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, Search, data_to_model, model_to_data
+from posebridge.fitting.depth_misfit import (
+    ClosestPointSearch,
+    DepthEvidence,
+    EvidenceConfig,
+    data_to_model,
+    model_to_data,
+)
 from posebridge.geometry import closest_point, closest_point_warp
 from posebridge.geometry.closest_point_warp import MovingMeshSearch
 from posebridge.rendering import rasterise
@@ -48,10 +54,10 @@ def table(options: Options) -> str:
     batch = with_meshes(render_depth_hands(domain, sets, options.size_px, generator_for(0, 1)))[: options.hands]
     batch = batch.to(options.device)
     views, config = CubeViews.of(batch, domain.cube_m), EvidenceConfig()
-    evidence = DepthEvidence.of(views, config, generator_for(0, 2))
+    evidence = DepthEvidence.from_views(views, config, generator_for(0, 2))
     assert batch.vertices_m is not None
     shifted = views.in_cubes(batch.vertices_m) + torch.tensor([0.05, -0.03, 0.04], device=options.device)
-    faces = hand("right").rig.faces.to(options.device)
+    faces = anny_hand("right").rig.faces.to(options.device)
 
     def step(*losses: Callable[..., Tensor]) -> Callable[[], None]:
         def run() -> None:
@@ -66,7 +72,7 @@ def table(options: Options) -> str:
         return min(_seconds(run) for _ in range(options.repeats + 1))
 
     lines = ["| | Warp, ms | brute force, ms | ratio |", "|---|---|---|---|"]
-    rows: dict[str, Callable[[Search], list[Callable[..., Tensor]]]] = {
+    rows: dict[str, Callable[[ClosestPointSearch], list[Callable[..., Tensor]]]] = {
         "model to data": lambda search: [model_to_data],
         "data to model": lambda search: [partial(data_to_model, search=search)],
         "both": lambda search: [model_to_data, partial(data_to_model, search=search)],
@@ -81,7 +87,7 @@ def table(options: Options) -> str:
         lines.append(f"| {name} | {1000 * fast:.0f} | {1000 * slow:.0f} | {slow / fast:.0f} |")
     moving = least(step(*rows["both"](MovingMeshSearch())))
     lines.append(f"| both, step by step of a fitting | {1000 * moving:.0f} | | |")
-    title = f"{options.hands} hands at {options.size_px} px, {config.points} points each, {options.threads} threads"
+    title = f"{options.hands} hands at {options.size_px} px, {config.num_points} points each, {options.threads} threads"
     return f"{title}\n\n" + "\n".join(lines)
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from posebridge.geometry.displacement import identity_field
 from posebridge.networks.pose_resnet import PoseResNet
-from posebridge.networks.redrawing import Generator
-from posebridge.networks.translation import Judge, Translator
+from posebridge.networks.reconstruction import Generator
+from posebridge.networks.translation import Discriminator, Translator
 from posebridge.recipes import depth_fusion, hand_rgb
 from posebridge.training.options import Hardware
 
@@ -54,7 +54,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {  # and cha
     "pose network, 128 px": (lambda: PoseResNet(_POSE), (3, 128)),
     "redrawing, 64 px": (_Redrawing, (3, 64)),
     "translator, 128 px": (lambda: Translator(_TRANSLATOR), (1, 128)),
-    "judge, 128 px": (lambda: Judge(_TRANSLATOR), (1, 128)),
+    "judge, 128 px": (lambda: Discriminator(_TRANSLATOR), (1, 128)),
 }
 FORMATS = {"first": torch.contiguous_format, "last": torch.channels_last}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from posebridge.bodies.anny import hand
+from posebridge.bodies.anny import anny_hand
 
 # MANO's order of joints, by the names of Anny's bones.
 ORDER = ("wrist", *(f"finger{f}-{k}" for f in (2, 3, 5, 4, 1) for k in (1, 2, 3)))
@@ -17,7 +17,7 @@ AROUND, RINGS = 24, 32
 def mano_arrays(seed: int = 0, shapes: int = 10) -> dict[str, np.ndarray]:
     """What a MANO file has, double precision, in a frame that is turned and shifted against Anny's."""
     rng = np.random.default_rng(seed)
-    anny = hand("right")
+    anny = anny_hand("right")
     rest = anny.rig.shaped(torch.zeros(1, len(anny.rig.vertex_basis_m)))
     heads = {name: rest.heads_m[0, i].double().numpy() for i, name in enumerate(anny.rig.bones)}
     keypoints = rest.keypoints_m()[0].double().numpy()

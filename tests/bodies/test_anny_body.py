@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bodies.anny_oracle import anny_vertices, phenotypes, random_rotations
-from posebridge.bodies.anny_body import BodyModel, body
+from posebridge.bodies.anny_body import BodyModel, anny_body
 from posebridge.errors import InputError
 from posebridge.skeletons.body import COCO17, H36M17, MPII16, SMPL24
 from posebridge.skeletons.skeleton import Skeleton
@@ -34,7 +34,7 @@ def _posed(model: BodyModel, subjects: torch.Tensor, degrees: float, seed: int):
 
 
 def test_the_size_of_the_rig() -> None:
-    rig = body().rig
+    rig = anny_body().rig
     assert len(rig.bones) == len(rig.parents) == 104
     assert rig.vertices_m.shape == (13718, 3)
     torch.testing.assert_close(rig.weights.sum(1), torch.ones(13718), atol=1e-5, rtol=0)
@@ -43,17 +43,17 @@ def test_the_size_of_the_rig() -> None:
 
 @pytest.mark.parametrize("degrees", [0.0, 40.0])
 def test_posed_vertices_match_annys_forward(degrees: float) -> None:
-    ours, _, expected = _posed(body(), phenotypes(3, seed=0), degrees, seed=1)
+    ours, _, expected = _posed(anny_body(), phenotypes(3, seed=0), degrees, seed=1)
     assert (ours - expected).norm(dim=-1).max() < 1e-4
 
 
 def test_the_frame_is_as_described() -> None:
-    joints = _rest_keypoints(body(COCO17))
+    joints = _rest_keypoints(anny_body(COCO17))
     assert joints["left_shoulder"][0] > 0.1 > -0.1 > joints["right_shoulder"][0]
     assert joints["nose"][1] > joints["left_hip"][1] + 0.4
     assert joints["nose"][2] > joints["left_ear"][2] + 0.05
-    assert _rest_keypoints(body(H36M17))["pelvis"].norm() < 1e-6
-    height = body().rig.vertices_m[:, 1].max() - body().rig.vertices_m[:, 1].min()
+    assert _rest_keypoints(anny_body(H36M17))["pelvis"].norm() < 1e-6
+    height = anny_body().rig.vertices_m[:, 1].max() - anny_body().rig.vertices_m[:, 1].min()
     assert 1.6 < height < 1.9
 
 
@@ -65,7 +65,7 @@ def test_keypoints_lie_where_anny_regresses_cocos(degrees: float) -> None:
     """
     from anny.keypoints import KeypointsRegressor
 
-    model = body(COCO17)
+    model = anny_body(COCO17)
     subjects = phenotypes(8, seed=2)
     subjects[:, 1] = subjects[:, 1] * 0.5 + 0.5  # grown up
     subjects[0] = torch.tensor([0.5, 2 / 3, 0.5, 0.5, 0.5, 0.5])
@@ -80,24 +80,24 @@ def test_keypoints_lie_where_anny_regresses_cocos(degrees: float) -> None:
 
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=lambda s: s.name)
 def test_joints_of_every_skeleton_mirror_each_other(skeleton: Skeleton) -> None:
-    joints = torch.stack(list(_rest_keypoints(body(skeleton)).values()))
+    joints = torch.stack(list(_rest_keypoints(anny_body(skeleton)).values()))
     mirrored = joints[list(skeleton.mirror)] * torch.tensor([-1.0, 1, 1])
-    assert tuple(body(skeleton).rig.joints) == skeleton.joints
+    assert tuple(anny_body(skeleton).rig.joints) == skeleton.joints
     assert (joints - mirrored).norm(dim=-1).max() < 0.006
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=lambda s: s.name)
 def test_joints_of_the_same_place_coincide(skeleton: Skeleton) -> None:
-    ours = dict(zip(skeleton.places, _rest_keypoints(body(skeleton)).values(), strict=True))
-    for place, other in zip(SMPL24.places, _rest_keypoints(body(SMPL24)).values(), strict=True):
+    ours = dict(zip(skeleton.canonical_names, _rest_keypoints(anny_body(skeleton)).values(), strict=True))
+    for place, other in zip(SMPL24.canonical_names, _rest_keypoints(anny_body(SMPL24)).values(), strict=True):
         if place in ours:
             torch.testing.assert_close(ours[place], other)
 
 
 def test_limb_lengths_are_plausible() -> None:
     """Shares of the stature, Drillis & Contini 1966; Anny's upper arms are short (0.156)."""
-    joints = _rest_keypoints(body(COCO17))
-    height = body().rig.vertices_m[:, 1].max() - body().rig.vertices_m[:, 1].min()
+    joints = _rest_keypoints(anny_body(COCO17))
+    height = anny_body().rig.vertices_m[:, 1].max() - anny_body().rig.vertices_m[:, 1].min()
     shares = {
         ("shoulder", "elbow"): 0.186,
         ("elbow", "wrist"): 0.146,
@@ -114,14 +114,14 @@ def test_the_trunk_is_in_order_from_the_pelvis_to_the_crown() -> None:
         (H36M17, ("pelvis", "spine", "thorax", "neck_base", "head")),
         (SMPL24, ("pelvis", "spine1", "spine2", "spine3", "neck", "head")),
     ):
-        joints = _rest_keypoints(body(skeleton))
+        joints = _rest_keypoints(anny_body(skeleton))
         heights = [joints[name][1].item() for name in order]
         assert heights == sorted(heights)
         assert min(b - a for a, b in pairwise(heights)) > 0.05
 
 
 def test_the_mesh_is_closed_and_faces_outwards() -> None:
-    rig = body().rig
+    rig = anny_body().rig
     directed = Counter((a, b) for f in rig.faces.tolist() for a, b in (f[:2], f[1:], (f[2], f[0])))
     assert max(directed.values()) == 1
     assert all((b, a) in directed for a, b in directed)
@@ -133,4 +133,4 @@ def test_the_mesh_is_closed_and_faces_outwards() -> None:
 def test_a_joint_without_a_place_is_refused() -> None:
     tail = Skeleton("cat", ("pelvis", "tail"), {"tail": "pelvis"}, ("pelvis", "tail"))
     with pytest.raises(InputError, match="'tail', which has no place on the body"):
-        body(tail)
+        anny_body(tail)

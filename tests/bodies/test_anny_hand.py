@@ -9,8 +9,8 @@ import torch
 from scipy.spatial import cKDTree
 
 from bodies.anny_oracle import anny_vertices, phenotypes, random_rotations
-from posebridge.bodies.anny import AnnyHandModel, hand
-from posebridge.bodies.anny_body import body
+from posebridge.bodies.anny import AnnyHandModel, anny_hand
+from posebridge.bodies.anny_body import anny_body
 from posebridge.bodies.rig import PosedRig
 from posebridge.geometry.alignment import fit_similarity
 from posebridge.skeletons.hand import FINGERS, HAND21
@@ -27,7 +27,7 @@ def _rest(model: AnnyHandModel, subjects: torch.Tensor) -> PosedRig:
 @lru_cache(maxsize=1)
 def _right() -> tuple[AnnyHandModel, int]:
     """The right hand and the number of vertices that are Anny's (the forearm's come after them)."""
-    model = hand("right")
+    model = anny_hand("right")
     return model, len(model.phenotype_model.template_vertices)
 
 
@@ -82,7 +82,7 @@ def test_turning_the_root_turns_everything_about_the_wrist() -> None:
 
 def test_the_mirrored_hand_lies_on_annys_left_hand() -> None:
     _, count = _right()
-    left, whole = hand("left").rig, body().rig
+    left, whole = anny_hand("left").rig, anny_body().rig
     at = {bone: whole.heads_m[i] for i, bone in enumerate(whole.bones)}
     source = torch.stack([left.heads_m[left.bones.index(b)] for b in ("wrist", "finger1-1", "finger1-2", "finger3-2")])
     target = torch.stack([at[f"{b}.L"] for b in ("wrist", "finger1-1", "finger1-2", "finger3-2")])
@@ -95,7 +95,7 @@ def test_the_mirrored_hand_lies_on_annys_left_hand() -> None:
 
 @pytest.mark.parametrize("side", SIDES)
 def test_the_frame_is_as_described(side: str) -> None:
-    model = hand(side)
+    model = anny_hand(side)
     keypoints = _keypoints(model)
     assert keypoints[HAND21.index("wrist")].norm() < 1e-6
     middle = keypoints[HAND21.index("middle_1")]
@@ -115,7 +115,7 @@ def _keypoints(model: AnnyHandModel) -> torch.Tensor:
 
 @pytest.mark.parametrize("side", SIDES)
 def test_finger_tips_lie_on_the_skin_at_the_end_of_the_finger(side: str) -> None:
-    model = hand(side)
+    model = anny_hand(side)
     keypoints, vertices = _keypoints(model), model.rig.vertices_m
     skin = cKDTree(vertices.numpy())
     for finger in FINGERS:
@@ -134,7 +134,7 @@ def test_bone_lengths_are_those_of_adults() -> None:
     32.7/18.1/16.0+3.7 for index to pinky; three of their standard deviations (about 4 mm) are allowed, and the
     wrist to the middle knuckle 64.6 plus the carpus of about 25.
     """
-    keypoints = 1000 * _keypoints(hand("right"))
+    keypoints = 1000 * _keypoints(anny_hand("right"))
     expected = {
         "index": (39.8, 22.4, 19.6),
         "middle": (44.6, 26.3, 21.3),
@@ -153,14 +153,14 @@ def test_bone_lengths_are_those_of_adults() -> None:
 
 @pytest.mark.parametrize("side", SIDES)
 def test_skinning_weights_are_shares(side: str) -> None:
-    weights = hand(side).rig.weights
+    weights = anny_hand(side).rig.weights
     assert weights.min() >= 0
     torch.testing.assert_close(weights.sum(1), torch.ones(len(weights)), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("side", SIDES)
 def test_the_mesh_is_closed_but_for_the_forearms_far_rim_and_faces_outwards(side: str) -> None:
-    rig = hand(side).rig
+    rig = anny_hand(side).rig
     directed = Counter((a, b) for f in rig.faces.tolist() for a, b in (f[:2], f[1:], (f[2], f[0])))
     assert max(directed.values()) == 1
     rim = sorted({a for a, b in directed if (b, a) not in directed})
@@ -181,7 +181,7 @@ def _cap_volume(vertices: torch.Tensor, directed: Counter, centre: torch.Tensor)
 
 
 def test_vertices_are_differentiable_in_shape_and_pose() -> None:
-    rig = hand("right").rig
+    rig = anny_hand("right").rig
     fields = {name: getattr(rig, name) for name in rig.__dataclass_fields__}
     rig = replace(rig, **{n: t.double() for n, t in fields.items() if torch.is_tensor(t) and t.is_floating_point()})
     generator = torch.Generator().manual_seed(5)

@@ -71,9 +71,9 @@ def test_a_cache_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, monkeyp
 
 
 def test_warming_a_cached_hand_is_silent_and_quick() -> None:
-    from posebridge.bodies.anny import hand
+    from posebridge.bodies.anny import anny_hand
 
-    hand("right")  # in the cache from here on
+    anny_hand("right")  # in the cache from here on
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-m", "posebridge.bodies.anny"], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from posebridge.bodies.anny_body import body
+from posebridge.bodies.anny_body import anny_body
 from posebridge.bodies.body_articulation import (
-    ANGLE_LIMITS_DEG,
-    ANGLE_NAMES,
+    BODY_ANGLE_LIMITS_DEG,
+    BODY_ANGLE_NAMES,
     MIRROR,
     BodyAngles,
     body_rotations,
@@ -24,12 +24,12 @@ LEFT, UP, FRONT = np.eye(3)
 
 
 def _posed(**degrees: float) -> PosedRig:
-    model = body()
+    model = anny_body()
     return pose_body(model, BodyAngles.from_degrees([degrees]), torch.zeros(1, len(model.rig.vertex_basis_m)))
 
 
 def _head(posed: PosedRig, bone: str) -> np.ndarray:
-    return posed.heads_m[0, body().rig.bones.index(bone)].numpy()
+    return posed.heads_m[0, anny_body().rig.bones.index(bone)].numpy()
 
 
 def _along(posed: PosedRig, side: str, start: str, end: str) -> np.ndarray:
@@ -64,7 +64,7 @@ def test_zero_stands_straight_with_the_arms_at_the_sides_and_palms_to_the_thighs
     assert wrist[1] < hip[1]
     assert abs(wrist[0] - hip[0]) < 0.1  # beside the thigh
     vertices = posed.vertices_m()[0].numpy()
-    foot = vertices[body().rig.weights[:, body().rig.bones.index(f"foot.{suffix}")].numpy() > 0.9]
+    foot = vertices[anny_body().rig.weights[:, anny_body().rig.bones.index(f"foot.{suffix}")].numpy() > 0.9]
     heel, ball = foot[foot[:, 2] < np.quantile(foot[:, 2], 0.2)], foot[foot[:, 2] > np.quantile(foot[:, 2], 0.8)]
     assert abs(heel[:, 1].min() - ball[:, 1].min()) < 0.012  # flat on the ground
     assert abs(heel[:, 1].min() - vertices[:, 1].min()) < 0.012
@@ -143,10 +143,12 @@ def test_spine_and_neck_share_their_angles_out_and_lose_none() -> None:
     posed = _posed(**degrees)
     spine, neck = Rotation.from_rotvec([30, -25, -20], degrees=True), Rotation.from_rotvec([-10, 40, 0], degrees=True)
     for bone, expected in (("spine01", spine), ("head", spine * neck)):
-        R = posed.R_world_rest[0, body().rig.bones.index(bone)]
+        R = posed.R_world_rest[0, anny_body().rig.bones.index(bone)]
         np.testing.assert_allclose(R, expected.as_matrix(), atol=1e-5)
     bones = ("spine05", "spine04", "spine03", "spine02", "spine01")
-    turns = [Rotation.from_matrix(posed.R_world_rest[0, body().rig.bones.index(b)].numpy()).magnitude() for b in bones]
+    turns = [
+        Rotation.from_matrix(posed.R_world_rest[0, anny_body().rig.bones.index(b)].numpy()).magnitude() for b in bones
+    ]
     assert sorted(turns) == turns  # each bone turns on
 
 
@@ -160,7 +162,7 @@ def test_the_pelvis_tilts_and_lists_the_whole_body() -> None:
 
 def test_the_meshs_own_rest_is_reached_by_its_own_angles() -> None:
     """Angles measured on the resting arm, by the inverse of the forward chain, leave the arm at rest."""
-    rig = body().rig
+    rig = anny_body().rig
     at = {bone: rig.heads_m[i].numpy().astype(float) for i, bone in enumerate(rig.bones)}
     upper, fore = at["lowerarm01.L"] - at["upperarm01.L"], at["wrist.L"] - at["lowerarm01.L"]
     upper, fore = upper / np.linalg.norm(upper), fore / np.linalg.norm(fore)
@@ -192,12 +194,12 @@ def test_the_shoulder_rises_with_the_arm() -> None:
 
 
 def _random(count: int, seed: int) -> BodyAngles:
-    noise = torch.randn(count, len(ANGLE_NAMES), generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(count, len(BODY_ANGLE_NAMES), generator=torch.Generator().manual_seed(seed))
     return BodyAngles(0.8 * noise).clamped()
 
 
 def test_a_mirrored_pose_is_the_mirror_image() -> None:
-    model, angles = body(), _random(6, seed=0)
+    model, angles = anny_body(), _random(6, seed=0)
     bones = model.rig.bones
     partner = [bones.index(b[:-1] + {"L": "R", "R": "L"}[b[-1]] if b[-2:] in (".L", ".R") else b) for b in bones]
     flip = torch.tensor([-1.0, 1, 1])
@@ -210,11 +212,11 @@ def test_a_mirrored_pose_is_the_mirror_image() -> None:
     assert (heads[:, partner] * flip - other).norm(dim=-1).max() < 0.003  # the mesh itself is not quite symmetric
     assert torch.equal(angles.mirrored().mirrored().values, angles.values)
     assert not torch.equal(angles.mirrored().values, angles.values)
-    assert sorted(column for column, _ in MIRROR) == list(range(len(ANGLE_NAMES)))
+    assert sorted(column for column, _ in MIRROR) == list(range(len(BODY_ANGLE_NAMES)))
 
 
 def test_limits_hold_for_any_angles_and_between_any_two() -> None:
-    low, high = np.array(list(ANGLE_LIMITS_DEG.values())).T
+    low, high = np.array(list(BODY_ANGLE_LIMITS_DEG.values())).T
     a, b = _random(500, seed=1).values * 3, _random(500, seed=2).values * 3
     a, b = BodyAngles(a).clamped().values, BodyAngles(b).clamped().values
     for share in (0.0, 0.3, 0.5):
@@ -224,16 +226,16 @@ def test_limits_hold_for_any_angles_and_between_any_two() -> None:
         assert (degrees < high + 1e-3).all()
         torch.testing.assert_close(blend.clamped().values, blend.values)
     straight_up = BodyAngles.from_degrees([{"left_shoulder_flexion": 170, "left_shoulder_abduction": 170}]).clamped()
-    assert torch.hypot(straight_up.of("left_shoulder_flexion"), straight_up.of("left_shoulder_abduction")) < 3.06
+    assert torch.hypot(straight_up.angle("left_shoulder_flexion"), straight_up.angle("left_shoulder_abduction")) < 3.06
 
 
 def test_joints_are_differentiable_in_the_angles() -> None:
-    model = body()
+    model = anny_body()
     values = _random(1, seed=3).values.double().requires_grad_()
     rotations = body_rotations(model, BodyAngles(values))
     pick = torch.randn(rotations.shape, generator=torch.Generator().manual_seed(4), dtype=torch.double)
     (gradient,) = torch.autograd.grad((rotations * pick).sum(), values)
-    for column in (0, ANGLE_NAMES.index("left_shoulder_flexion"), ANGLE_NAMES.index("right_knee_flexion")):
+    for column in (0, BODY_ANGLE_NAMES.index("left_shoulder_flexion"), BODY_ANGLE_NAMES.index("right_knee_flexion")):
         step = torch.zeros_like(values)
         step[0, column] = 1e-5
         ahead, behind = ((body_rotations(model, BodyAngles(values.detach() + s)) * pick).sum() for s in (step, -step))

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebridge.bodies.articulation import ANGLE_NAMES
 from posebridge.bodies.collision_spheres import CollisionSpheres
+from posebridge.bodies.hand_articulation import HAND_ANGLE_NAMES
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.draw import generator_for
 from posebridge.synthesis.hand_poses import PoseDistribution, gesture_angles, sample_hand_poses
@@ -20,19 +20,19 @@ def model() -> AnnyHand:
 
 @pytest.fixture(scope="module")
 def spheres(model) -> CollisionSpheres:
-    return CollisionSpheres.of(model)
+    return CollisionSpheres.from_hand(model)
 
 
 def joints(model: AnnyHand, angles: Tensor, shape: float = 0.0) -> Tensor:
     coefficients = torch.zeros(len(angles), 6)
     coefficients[:, 0] = shape
-    return model.in_own_frame(angles - model.relaxed_rad, coefficients).joints
+    return model.in_hand_frame(angles - model.relaxed_rad, coefficients).joints
 
 
 def test_there_are_66(spheres, model):
     assert spheres.weights.shape == (66, 21)
     torch.testing.assert_close(spheres.weights.sum(1), torch.ones(66))
-    own = model.in_own_frame(torch.zeros(1, 22), torch.zeros(1, 6))
+    own = model.in_hand_frame(torch.zeros(1, 22), torch.zeros(1, 6))
     away = torch.cdist(spheres.centres(own.joints)[0], own.vertices[0]).amin(1)
     length = (own.joints[0, 9] - own.joints[0, 0]).norm()
     tips = spheres.weights[:, [4, 8, 12, 16, 20]].amax(1) > 0.5  # made smaller
@@ -53,7 +53,7 @@ def test_hands_that_are_rendered_hardly_do(spheres, model):
 
 def test_a_finger_through_another_costs_more_the_deeper_it_goes(spheres, model):
     angles = torch.zeros(6, 22)
-    angles[:, ANGLE_NAMES.index("index_spread")] = -torch.linspace(0, 0.28, 6)  # towards the middle finger
+    angles[:, HAND_ANGLE_NAMES.index("index_spread")] = -torch.linspace(0, 0.28, 6)  # towards the middle finger
     cost = spheres.overlap(joints(model, angles))
     assert cost[0] < 1e-6
     assert (cost.diff() >= 0).all()
@@ -62,20 +62,20 @@ def test_a_finger_through_another_costs_more_the_deeper_it_goes(spheres, model):
 
 def test_size_and_place_do_not_matter(spheres, model):
     angles = torch.zeros(1, 22)
-    angles[:, ANGLE_NAMES.index("index_spread")] = -0.3
+    angles[:, HAND_ANGLE_NAMES.index("index_spread")] = -0.3
     found = joints(model, angles)
     torch.testing.assert_close(spheres.overlap(8 * found + 3), spheres.overlap(found), atol=1e-4, rtol=1e-3)
 
 
 def test_the_gradient_is_that_of_finite_differences(spheres, model):
     angles = torch.zeros(1, 22)
-    angles[:, ANGLE_NAMES.index("index_spread")] = -0.3
+    angles[:, HAND_ANGLE_NAMES.index("index_spread")] = -0.3
     found = joints(model, angles).double().requires_grad_()
     length = (found[:, 9] - found[:, 0]).norm(dim=-1).detach()
 
     def cost(points: Tensor) -> Tensor:
         # The hand's length is held fixed in the gradient; so it is here.
-        first, second = spheres.tested.nonzero(as_tuple=True)
+        first, second = spheres.checked_pairs.nonzero(as_tuple=True)
         centres, radius = spheres.weights.double() @ (points / length), spheres.radius.double()
         apart = (centres[:, first] - centres[:, second]).norm(dim=-1)
         return (radius[first] + radius[second] - apart).clamp_min(0).square().sum()

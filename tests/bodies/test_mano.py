@@ -11,9 +11,9 @@ import scipy.sparse
 import torch
 
 from bodies.mano_file import PARENTS, mano_arrays, write_mano
-from posebridge.bodies.anny import hand
-from posebridge.bodies.articulation import HandAngles, pose_hand
-from posebridge.bodies.mano import hand_model, mano_hand
+from posebridge.bodies.anny import anny_hand
+from posebridge.bodies.hand_articulation import HandAngles, pose_hand
+from posebridge.bodies.mano import load_hand_model, mano_hand
 from posebridge.bodies.parametric_hand import RiggedHand
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
@@ -76,7 +76,7 @@ def test_the_rig_is_mano(arrays, model):
 
 def test_keypoints_are_the_joints_and_manos_finger_tips(model):
     keypoints = model.rig.shaped(torch.zeros(1, 10)).keypoints_m()[0]
-    anny = hand("right").rig
+    anny = anny_hand("right").rig
     wanted = anny.shaped(torch.zeros(1, len(anny.vertex_basis_m))).keypoints_m()[0]  # where the file has them
     assert model.rig.joints == HAND21.joints
     torch.testing.assert_close(torch.cdist(keypoints, keypoints), torch.cdist(wanted, wanted), atol=1e-5, rtol=0)
@@ -90,7 +90,7 @@ def test_fingers_bend_as_annys_do(model):
     angles = HandAngles(
         torch.rand(8, 4, 4, generator=generator), 0.4 * torch.rand(8, 4, generator=generator), torch.zeros(8, 2)
     )
-    anny = hand("right")
+    anny = anny_hand("right")
     joints = []
     for m in (model, anny):
         posed = pose_hand(m, angles, torch.zeros(8, len(m.rig.vertex_basis_m)))
@@ -117,7 +117,7 @@ def test_shapes_have_the_bones_of_annys_subjects(model):
         parents, children = torch.tensor(HAND21.bones).T
         return (joints[:, children] - joints[:, parents]).norm(dim=-1)
 
-    wanted = lengths(hand("right").rig, hand("right").shape_coefficients(phenotypes))
+    wanted = lengths(anny_hand("right").rig, anny_hand("right").shape_coefficients(phenotypes))
     off = (lengths(model.rig, shapes) - wanted).abs().mean()
     assert off < 0.35 * (lengths(model.rig, torch.zeros_like(shapes)) - wanted).abs().mean()
 
@@ -125,7 +125,7 @@ def test_shapes_have_the_bones_of_annys_subjects(model):
 def test_a_hand_of_few_numbers(model):
     rigged = RiggedHand(model, shapes=6)
     pose = torch.zeros(2, rigged.pose_size, requires_grad=True)
-    found = rigged.in_own_frame(pose, torch.randn(2, 6))
+    found = rigged.in_hand_frame(pose, torch.randn(2, 6))
     assert found.joints.shape == (2, 21, 3)
     assert found.vertices.shape[1] == len(model.rig.vertices_m) > 778  # with the forearm's
     found.joints.square().sum().backward()
@@ -208,5 +208,5 @@ def test_other_files(tmp_path, monkeypatch, arrays, name, changes, message):
 
 
 def test_without_a_file_it_is_annys(tmp_path):
-    assert hand_model(None) is hand("right")
-    assert hand_model(write_mano(tmp_path / "m.npz")).rig.bones[1] == "finger2-1"
+    assert load_hand_model(None) is anny_hand("right")
+    assert load_hand_model(write_mano(tmp_path / "m.npz")).rig.bones[1] == "finger2-1"

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebridge.bodies.anny import hand
+from posebridge.bodies.anny import anny_hand
 from posebridge.bodies.anny_loading import PHENOTYPES
-from posebridge.bodies.articulation import HandAngles, pose_hand
-from posebridge.bodies.parametric_hand import AnnyHand, HandParameters, pose_parameters
+from posebridge.bodies.hand_articulation import HandAngles, pose_hand
+from posebridge.bodies.parametric_hand import AnnyHand, HandParameters, hand_meshes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -27,7 +27,7 @@ def subjects(count: int, seed: int = 0) -> Tensor:
 
 def shape_of(model: AnnyHand, phenotypes: Tensor) -> Tensor:
     """Least squares over the rest mesh."""
-    original, rig = hand("right"), model.model(torch.device("cpu")).rig
+    original, rig = anny_hand("right"), model.model(torch.device("cpu")).rig
     wanted = original.rig.shaped(original.shape_coefficients(phenotypes)).vertices_m - rig.vertices_m
     return torch.linalg.lstsq(rig.vertex_basis_m.flatten(1).T, wanted.flatten(1).T).solution.T
 
@@ -35,7 +35,7 @@ def shape_of(model: AnnyHand, phenotypes: Tensor) -> Tensor:
 def test_few_shapes_are_all_subjects(model):
     phenotypes = subjects(50, seed=1)
     shape = shape_of(model, phenotypes)
-    rig, original = model.model(torch.device("cpu")).rig, hand("right")
+    rig, original = model.model(torch.device("cpu")).rig, anny_hand("right")
     expected = original.rig.shaped(original.shape_coefficients(phenotypes))
     found = rig.shaped(shape)
     away = (found.vertices_m - expected.vertices_m).norm(dim=-1)
@@ -51,21 +51,21 @@ def test_shapes_are_counted_in_standard_deviations(model):
 
 
 def test_more_of_the_first_shape_is_a_larger_hand(model):
-    hands = model.in_own_frame(torch.zeros(2, 22), torch.eye(6)[:1] * torch.tensor([[-1.0], [1.0]]))
+    hands = model.in_hand_frame(torch.zeros(2, 22), torch.eye(6)[:1] * torch.tensor([[-1.0], [1.0]]))
     length = (hands.joints[:, 12] - hands.joints[:, 0]).norm(dim=-1)
     assert length[1] > 1.1 * length[0]
 
 
 def test_poses_are_angles_from_a_relaxed_hand(model):
     angles = 0.3 * torch.randn(4, 22, generator=torch.Generator().manual_seed(3))
-    found = model.in_own_frame(angles - model.relaxed_rad, torch.zeros(4, 6))
+    found = model.in_hand_frame(angles - model.relaxed_rad, torch.zeros(4, 6))
     posed = pose_hand(model.model(torch.device("cpu")), HandAngles.from_stacked(angles), torch.zeros(4, 6))
     torch.testing.assert_close(found.vertices, posed.vertices_m(), atol=1e-6, rtol=0)
 
 
 def test_the_shapes_do_not_hang_on_the_sample_size():
     """Six components hold what 56 coefficients can do: with more of them nothing is left to be explained."""
-    few, many = (hand("right").with_population_shapes(count) for count in (6, 12))
+    few, many = (anny_hand("right").with_population_shapes(count) for count in (6, 12))
     torch.testing.assert_close(few.vertex_basis_m, many.vertex_basis_m[:6])
     assert many.vertex_basis_m[6:].norm(dim=-1).mean() < 1e-4
 
@@ -77,7 +77,7 @@ def test_hands_lie_where_their_parameters_put_them(model):
     place, unit_m = torch.randn(3, 3, generator=generator), torch.tensor([0.1, 0.125, 1.0])
     pose = 0.2 * torch.randn(3, 22, generator=generator)
     parameters = HandParameters(pose, torch.randn(3, 6, generator=generator), R, place)
-    found, own = pose_parameters(model, parameters, unit_m), model.in_own_frame(pose, parameters.shape)
+    found, own = hand_meshes(model, parameters, unit_m), model.in_hand_frame(pose, parameters.shape)
     torch.testing.assert_close(found.joints.mean(1), place, atol=1e-5, rtol=0)
     torch.testing.assert_close(
         torch.cdist(found.joints, found.joints) * unit_m[:, None, None],

@@ -8,12 +8,12 @@ import torch
 from posebridge.cameras.crop import (
     crop_map,
     flip_map,
+    full_image_box,
     inverse_map,
     resize_map,
     rotation_map,
     warp_array,
     warp_images,
-    whole_image_box,
 )
 from posebridge.cameras.pinhole import Camera, apply_affine
 
@@ -62,7 +62,7 @@ def test_crop_map_sends_the_box_to_the_crops_edges():
 
 
 def test_whole_square_image_is_the_identity():
-    torch.testing.assert_close(crop_map(whole_image_box(64, 64), 64)[0], torch.eye(3, dtype=torch.float64))
+    torch.testing.assert_close(crop_map(full_image_box(64, 64), 64)[0], torch.eye(3, dtype=torch.float64))
 
 
 def test_mirroring_is_a_flip_after_the_crop():

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
-from posebridge.cameras.multiview import CameraRig, in_views, inverse_rigid, look_at, on_sphere, ring, transform
+from posebridge.cameras.multiview import (
+    CameraRig,
+    inverse_rigid,
+    look_at,
+    on_sphere,
+    ring,
+    transform,
+    transform_to_views,
+)
 from posebridge.cameras.pinhole import Camera
 
 LENSES = [[0.0, 0.0, 0.0, 0.0, 0.0], [-0.21, 0.25, -0.001, -0.0014, -0.007], [0.2, 0.05, -0.002, 0.001, 0.01]]
@@ -139,7 +147,7 @@ def test_rigs_of_a_set_major_batch():
     rigs = _rig(lenses=True, batch=4)
     cameras = rigs.cameras()
     assert len(cameras) == 12
-    again = CameraRig.of_sets(cameras, rigs.T_world_cam.flatten(0, 1), rigs.views)
+    again = CameraRig.from_sets(cameras, rigs.T_world_cam.flatten(0, 1), rigs.num_views)
     assert torch.equal(again.K, rigs.K)
     assert torch.equal(again.distortion, rigs.distortion)
     torch.testing.assert_close(rigs.camera(2).K, rigs.K[:, 2])
@@ -219,5 +227,5 @@ def test_points_of_sets_in_all_their_views():
     rig = _rig(batch=2)
     points = torch.stack([_points(5), _points(5) + 0.1])
     T_view_world = inverse_rigid(rig.T_world_cam)
-    found = in_views(points, T_view_world.flatten(0, 1))
+    found = transform_to_views(points, T_view_world.flatten(0, 1))
     torch.testing.assert_close(found.unflatten(0, (2, 3)), rig.to_views(points))

@@ -209,7 +209,7 @@ def people() -> PersonSequences:
     K = np.array([[100.0, 0, 50], [0, 100, 50], [0, 0, 1]])
     sequences = [
         PersonSequence(
-            name, name, dict.fromkeys(frames), np.array(frames), person(SMPL24.places, len(frames)), K, view=v
+            name, name, dict.fromkeys(frames), np.array(frames), person(SMPL24.canonical_names, len(frames)), K, view=v
         )
         for name, v, frames in (
             ("a", 0, [*range(8), 11, 30]),
@@ -217,7 +217,7 @@ def people() -> PersonSequences:
             ("b", 0, [*range(0, 30, 3)]),
         )
     ]
-    return PersonSequences(sequences, SMPL24.places, SMPL24, {})
+    return PersonSequences(sequences, SMPL24.canonical_names, SMPL24, {})
 
 
 class Hands(HandFrames):

@@ -24,7 +24,7 @@ def poses() -> np.ndarray:
 
 
 def joints_in_world(people: int = 2) -> list[np.ndarray]:
-    camera = [person(SMPL24.places, FRAMES, 5.0 + 2 * i) for i in range(people)]
+    camera = [person(SMPL24.canonical_names, FRAMES, 5.0 + 2 * i) for i in range(people)]
     return [
         np.stack([to_world(j, np.linalg.inv(T)) for j, T in zip(joints, poses(), strict=True)]) for joints in camera
     ]
@@ -70,7 +70,7 @@ def test_people_and_frames(tmp_path):
 def test_joints_cameras_and_pixels(tmp_path):
     write(tmp_path)
     threedpw = ThreeDPW(tmp_path)
-    expected = person(SMPL24.places, FRAMES, 7.0)
+    expected = person(SMPL24.canonical_names, FRAMES, 7.0)
     for index, t in ((5, 0), (6, 1), (7, 4)):
         labels, frame = threedpw.labels(index), threedpw[index]
         np.testing.assert_allclose(labels.joints_m, expected[t], atol=1e-9)

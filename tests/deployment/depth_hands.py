@@ -21,9 +21,11 @@ def predictor() -> DepthHandPredictor:
     model = new_model()().eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for head in (model.single.whole, model.fused_hand):
+        for head in (model.single.parameter_head, model.fused_parameter_head):
             head.layer.weight.add_(0.05 * torch.randn(head.layer.weight.shape, generator=generator))
-        model.single.pixels.weight.add_(0.1 * torch.randn(model.single.pixels.weight.shape, generator=generator))
+        model.single.pixel_head.weight.add_(
+            0.1 * torch.randn(model.single.pixel_head.weight.shape, generator=generator)
+        )
     return DepthHandPredictor(SPEC, model)
 
 

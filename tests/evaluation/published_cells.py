@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from posebridge.evaluation.published import tables
+from posebridge.evaluation.published import published_tables
 from posebridge.evaluation.published_tables import PublishedTable
 
 DATA = Path(__file__).resolve().parents[2] / "src" / "posebridge" / "evaluation" / "tables"
@@ -13,7 +13,7 @@ GEOMETRIC, MASKED, VIEWS, DISSERTATION = (
 
 
 def table(paper: str, name: str) -> PublishedTable:
-    return next(t for t in tables(paper) if t.name == name)
+    return next(t for t in published_tables(paper) if t.name == name)
 
 
 def cells(paper: str, name: str, method: str) -> dict[str, float | None]:

@@ -9,12 +9,12 @@ from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.errors import InputError
 from posebridge.evaluation.distances import image_distances, space_distances, space_points
-from posebridge.evaluation.matching import match
+from posebridge.evaluation.matching import match_keypoints
 from posebridge.skeletons.hand import HAND21
 
 
 def aligned_errors(prediction: KeypointSet, truth: KeypointSet, how):
-    matched = match(prediction, truth)
+    matched = match_keypoints(prediction, truth)
     points = space_points(matched)
     return space_distances(points, how, matched, "wrist", HAND21.reference_bone)
 
@@ -31,7 +31,7 @@ def test_uvd_is_unprojected_as_the_camera_does(in_file):
     prediction, truth = hands(noise=8.0), hands()
     expected = aligned_errors(prediction, truth, "none").errors
     K = np.tile(INTRINSICS, (len(truth), 1)) if in_file else None
-    matched = match(as_uvd(prediction), replace(as_uvd(truth), K=K))
+    matched = match_keypoints(as_uvd(prediction), replace(as_uvd(truth), K=K))
     points = space_points(matched, None if in_file else INTRINSICS)
     torch.testing.assert_close(points.distances().errors, expected, rtol=1e-4, atol=1e-3)
 
@@ -40,7 +40,7 @@ def test_depth_of_zero_is_missing():
     truth, prediction = as_uvd(hands()), as_uvd(hands())
     truth.uvd[0, 0, 2] = 0
     prediction.uvd[1, 1, 2] = 0
-    distances = space_points(match(prediction, truth), INTRINSICS).distances()
+    distances = space_points(match_keypoints(prediction, truth), INTRINSICS).distances()
     assert not distances.counted[0, 0]
     assert distances.errors[1, 1] == torch.inf
     assert distances.measured.sum() == 12 * 21 - 2
@@ -49,14 +49,14 @@ def test_depth_of_zero_is_missing():
 @pytest.mark.parametrize("intrinsics", [(0.0, 240.0, 160.0, 120.0), (240.0, float("nan"), 160.0, 120.0)])
 def test_impossible_intrinsics(intrinsics):
     with pytest.raises(InputError, match="focal length of 0"):
-        space_points(match(as_uvd(hands()), as_uvd(hands())), intrinsics)
+        space_points(match_keypoints(as_uvd(hands()), as_uvd(hands())), intrinsics)
 
 
 def test_uvd_without_intrinsics_is_refused_only_where_nothing_else_is_there():
     with pytest.raises(InputError, match="give --intrinsics"):
-        space_points(match(as_uvd(hands()), as_uvd(hands())))
+        space_points(match_keypoints(as_uvd(hands()), as_uvd(hands())))
     both = replace(as_uvd(hands()), uv_px=hands().uv_px)
-    assert space_points(match(both, both)) is None
+    assert space_points(match_keypoints(both, both)) is None
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_the_border_is_that_of_the_pixels():
     # The image covers [-0.5, 255.5]; two pixels from its border lie 1.5 and 253.5.
     for j, u in enumerate([1.4, 1.6, 253.4, 253.6, -3.0, 300.0]):
         truth.uv_px[0, j] = u, 128.0
-    counted = image_distances(match(hands(), truth), 256.0, 2.0).counted
+    counted = image_distances(match_keypoints(hands(), truth), 256.0, 2.0).counted
     assert counted[0, :6].tolist() == [False, True, True, False, False, False]
     assert counted[:, 6:].all()
-    assert image_distances(match(hands(), truth)).counted.all()
+    assert image_distances(match_keypoints(hands(), truth)).counted.all()
 
 
 def test_sets_without_pixels_have_no_image_distances():
-    assert image_distances(match(replace(hands(), uv_px=None), hands())) is None
+    assert image_distances(match_keypoints(replace(hands(), uv_px=None), hands())) is None

@@ -5,7 +5,7 @@ import pytest
 
 from evaluation.keypoint_files import hands
 from posebridge.errors import InputError
-from posebridge.evaluation.evaluate import evaluate, frame_errors_px, pick_frames
+from posebridge.evaluation.evaluate import evaluate, frame_errors_px, select_example_frames
 from posebridge.evaluation.protocols import PCK_005
 from posebridge.skeletons.hand import HAND21
 
@@ -67,10 +67,10 @@ def test_frames_for_the_gallery():
     errors = frame_errors_px(prediction, truth)
     assert "frame_002" not in errors
     assert errors["frame_004"] == pytest.approx(np.linalg.norm(prediction.uv_px[4] - truth.uv_px[4], axis=-1).mean())
-    picked = pick_frames({f"f{i:02d}": float(i) for i in range(20)}, each=3)
+    picked = select_example_frames({f"f{i:02d}": float(i) for i in range(20)}, each=3)
     assert picked[:3] == [("f00", "best"), ("f01", "best"), ("f02", "best")]
     assert [key for key, kind in picked if kind == "median"] == ["f08", "f09", "f10"]
     assert [key for key, kind in picked if kind == "worst"] == ["f17", "f18", "f19"]
     for few in range(6):
-        keys = [key for key, _ in pick_frames({str(i): float(i) for i in range(few)})]
+        keys = [key for key, _ in select_example_frames({str(i): float(i) for i in range(few)})]
         assert len(keys) == len(set(keys)) == min(few, 3)

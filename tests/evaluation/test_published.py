@@ -11,7 +11,7 @@ import pytest
 from evaluation.published_cells import DATA, DISSERTATION, GEOMETRIC, MASKED, VIEWS, cells, table
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import BENCHMARKS, PCK_005, PCK_005_BODY
-from posebridge.evaluation.published import find, tables
+from posebridge.evaluation.published import find_published, published_tables
 from posebridge.evaluation.published_tables import METRICS, PublishedTable, Row, papers
 
 
@@ -22,8 +22,8 @@ def body_parts(row: Row, found: PublishedTable, target: str) -> dict[str, float 
 
 def test_every_paper_is_there():
     assert set(papers()) == {GEOMETRIC, MASKED, VIEWS, DISSERTATION}
-    assert len({(t.paper.key, t.name) for t in tables()}) == len(tables())
-    assert {t.paper.citation for t in tables()} == {
+    assert len({(t.paper.key, t.name) for t in published_tables()}) == len(published_tables())
+    assert {t.paper.citation for t in published_tables()} == {
         "Lin et al., NeurIPS 2023",
         "Park et al., arXiv:2501.08408 2025",
         "Ren et al., CVPR 2022",
@@ -31,7 +31,7 @@ def test_every_paper_is_there():
     }
 
 
-@pytest.mark.parametrize("found", tables(), ids=lambda t: f"{t.paper.key} {t.name}")
+@pytest.mark.parametrize("found", published_tables(), ids=lambda t: f"{t.paper.key} {t.name}")
 def test_structure(found: PublishedTable):
     assert found.caption.endswith((".", ")"))
     labels = {column.label for column in found.columns}
@@ -43,26 +43,26 @@ def test_structure(found: PublishedTable):
         for column, value in zip(found.columns, row.values, strict=True):
             if value is not None:
                 assert 0 < value <= {"%": 100, "share": 1}.get(column.unit, float("inf"))
-    for doubt in found.doubtful:
-        assert doubt.row in {row.method for row in found.rows}
-        assert doubt.column in {"", *labels}
+    for caveat in found.caveats:
+        assert caveat.row in {row.method for row in found.rows}
+        assert caveat.column in {"", *labels}
 
 
 @pytest.mark.parametrize("paper", papers())
 def test_own_methods_are_rows_and_lost_numbers_are_explained(paper):
     for entry in tomllib.loads((DATA / f"{paper}.toml").read_text(encoding="utf-8"))["table"]:
         methods = [row[0] for row in entry["rows"]]
-        assert set(entry["own"]) <= set(methods), entry["name"]
+        assert set(entry["proposed"]) <= set(methods), entry["name"]
         found = table(paper, entry["name"])
         for row, (method, _, _, *printed) in zip(found.rows, entry["rows"], strict=True):
             for column, cell in zip(found.columns, printed, strict=True):
                 if cell == "?":
-                    assert found.doubts(row, [column]), (entry["name"], method, column.label)
+                    assert found.caveats_for(row, [column]), (entry["name"], method, column.label)
 
 
 def test_all_is_a_mean_of_its_parts():
     """Hands: 20 joints of the four columns and the wrist. Bodies: a mean of kinds, or the cell is marked."""
-    for found in tables():
+    for found in published_tables():
         for row in found.rows:
             for target in ("H3D", "MVHand"):
                 parts = body_parts(row, found, target)
@@ -76,7 +76,7 @@ def test_all_is_a_mean_of_its_parts():
 
 def test_bodies_on_human36m_are_means_with_or_without_the_head():
     odd = set()
-    for found in tables(GEOMETRIC):
+    for found in published_tables(GEOMETRIC):
         for row in found.rows:
             parts = body_parts(row, found, "Human3.6M")
             if len(parts) == 8:
@@ -84,7 +84,7 @@ def test_bodies_on_human36m_are_means_with_or_without_the_head():
                 means = [sum(rest) / 6] + ([(sum(rest) + parts["Head"]) / 7] if parts["Head"] is not None else [])
                 if all(abs(parts["All"] - mean) > 0.1 for mean in means):
                     odd.add((found.name, row.method))
-    marked = {(f.name, d.row) for f in tables(GEOMETRIC) for d in f.doubtful if "no mean" in d.why}
+    marked = {(f.name, d.row) for f in published_tables(GEOMETRIC) for d in f.caveats if "no mean" in d.reason}
     assert odd == marked == {("Table A", "Baseline"), ("Table A", "+ pseudo"), ("Table A", "+ rec")}
 
 
@@ -162,35 +162,38 @@ def test_a_model_has_the_same_numbers_in_every_table(paper, same):
 
 
 def test_rows_to_stand_beside_a_result():
-    rows = find("H3D", "PCK@0.05")
+    rows = find_published("H3D", "PCK@0.05")
     assert {(row.paper, row.table) for row in rows} == {
         ("Lin et al., NeurIPS 2023", "Table 1"),
         ("Yang, dissertation 2022", "Table 7.1 (a)"),
     }
-    ours = next(row for row in rows if row.own and row.table == "Table 1")
+    ours = next(row for row in rows if row.proposed and row.table == "Table 1")
     assert ours.values == {"MCP": 89.4, "PIP": 88.3, "DIP": 81.9, "Fin": 73.9, "All": 84.1}
     assert (ours.unit, ours.higher_is_better, ours.backbone) == ("%", True, "ResNet-101")
     shares = {row.method: row.values["All"] for row in rows if row.table == "Table 7.1 (a)"}
     assert shares["Ours"] == 74.9  # printed as 0.749
-    assert {row.method for row in find("H3D", "PCK@0.05", joints="Fin")} == {
+    assert {row.method for row in find_published("H3D", "PCK@0.05", joints="Fin")} == {
         *("Source only", "CC-SSL", "RegDA", "UniFrame", "Ours"),
     }
-    assert len(find("H3D", "PCK@0.05", ablations=True)) > len(rows)
-    assert [r.values["All"] for r in find("STB", "EPE", source="FreiHAND", supervision="source only")] == [
+    assert len(find_published("H3D", "PCK@0.05", ablations=True)) > len(rows)
+    assert [r.values["All"] for r in find_published("STB", "EPE", source="FreiHAND", supervision="source only")] == [
         *(36.1, 27.0, 24.7, 22.7, 22.0),
     ]
-    assert all(row.values["All"] is not None for row in find("NYU", "mean joint error", ablations=True))
-    assert {row.variant for row in find("NYU", "mean joint error")} == {"cropped by a network", "cropped by annotation"}
-    assert find("H3D", "EPE", source="RHD", supervision="unlabelled target")[2].doubts
+    assert all(row.values["All"] is not None for row in find_published("NYU", "mean joint error", ablations=True))
+    assert {row.variant for row in find_published("NYU", "mean joint error")} == {
+        "cropped by a network",
+        "cropped by annotation",
+    }
+    assert find_published("H3D", "EPE", source="RHD", supervision="unlabelled target")[2].caveats
 
 
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: tables("regda"), "no paper 'regda': there are auxiliary-information, geometric-"),
-        (lambda: find("Mars", "EPE"), "the targets are 3DPW, DO, FreiHAND, "),
-        (lambda: find("STB", "MPJPE"), "on STB there are AUC over All from RHD, EPE over All from FreiHAND"),
-        (lambda: find("H3D", "PCK@0.05", joints="Toe"), "PCK@0.05, Toe: on H3D"),
+        (lambda: published_tables("regda"), "no paper 'regda': there are auxiliary-information, geometric-"),
+        (lambda: find_published("Mars", "EPE"), "the targets are 3DPW, DO, FreiHAND, "),
+        (lambda: find_published("STB", "MPJPE"), "on STB there are AUC over All from RHD, EPE over All from FreiHAND"),
+        (lambda: find_published("H3D", "PCK@0.05", joints="Toe"), "PCK@0.05, Toe: on H3D"),
     ],
 )
 def test_unknown_names_are_told_with_the_known_ones(call, told):
@@ -202,21 +205,26 @@ def test_metrics_are_those_of_the_protocols():
     assert set(BENCHMARKS) <= set(METRICS)
     assert {PCK_005.name, PCK_005_BODY.name} <= set(METRICS)
     for protocol, target in ((PCK_005, "H3D"), (PCK_005_BODY, "3DPW")):
-        printed = {c.joints for t in tables() for c in t.columns if (c.target, c.metric) == (target, protocol.name)}
+        printed = {
+            c.joints for t in published_tables() for c in t.columns if (c.target, c.metric) == (target, protocol.name)
+        }
         assert printed == {*protocol.groups, "All"}
 
 
 def test_the_page_lists_every_table():
     page = (DATA.parents[3] / "docs" / "published.md").read_text(encoding="utf-8")
-    for found in tables():
+    for found in published_tables():
         pairs = {c.source and f"{c.source} to {c.target}" for c in found.columns} - {""}
         metrics = {c.metric for c in found.columns}
         lines = [line for line in page.splitlines() if line.startswith(f"| {found.name} |")]
         here = [line for line in lines if line.endswith(f"| {len(found.rows)} |")]
         assert any(all(word in line for word in (*pairs, *metrics)) for line in here), (found.paper.key, found.name)
-    assert len(re.findall(r"^\| (?:Table|Sec\.|Figure) [^|]", page, re.MULTILINE)) == len(tables())
+    assert len(re.findall(r"^\| (?:Table|Sec\.|Figure) [^|]", page, re.MULTILINE)) == len(published_tables())
 
 
 def test_tables_are_free_of_torch():
-    code = "import sys; from posebridge.evaluation.published import tables; tables(); sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; from posebridge.evaluation.published import published_tables; published_tables(); "
+        "sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

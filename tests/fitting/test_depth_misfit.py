@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from posebridge.bodies.anny import hand
+from posebridge.bodies.anny import anny_hand
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
@@ -27,11 +27,11 @@ def hands() -> LabelledBatch:
 
 @pytest.fixture(scope="module")
 def faces() -> Tensor:
-    return hand("right").rig.faces
+    return anny_hand("right").rig.faces
 
 
 def evidence(batch: LabelledBatch, config: EvidenceConfig = CONFIG) -> DepthEvidence:
-    return DepthEvidence.of(CubeViews.of(batch, CUBE_M), config, generator_for(2, 1))
+    return DepthEvidence.from_views(CubeViews.of(batch, CUBE_M), config, generator_for(2, 1))
 
 
 def mesh(batch: LabelledBatch) -> Tensor:
@@ -61,7 +61,7 @@ def test_distances_to_a_plane(faces):
     batch = render_depth_hands(CLEAN, 1, SIDE, generator)
     wall = batch.centre_m[:, 2, None, None].expand(-1, SIDE, SIDE)
     views = CubeViews.of(replace(batch, depth_m=wall), CUBE_M)
-    seen = DepthEvidence.of(views, CONFIG, generator)
+    seen = DepthEvidence.from_views(views, CONFIG, generator)
     triangle = torch.tensor([[-9.0, -9.0, 0.1], [9.0, -9.0, 0.1], [0.0, 20.0, 0.1]]).expand(3, 3, 3)
     one = torch.tensor([[0, 1, 2]])
     torch.testing.assert_close(data_to_model(triangle, one, seen, CONFIG), torch.full((3,), 0.1), atol=1e-4, rtol=0)
@@ -83,7 +83,7 @@ def walls(seed: int) -> tuple[Tensor, Tensor, DepthEvidence]:
     batch = render_depth_hands(CLEAN, 1, SIDE, generator)
     row = torch.linspace(0, 6, SIDE).sin()
     curved = batch.centre_m[:, 2, None, None] + 0.02 * row[:, None] * row
-    seen = DepthEvidence.of(CubeViews.of(replace(batch, depth_m=curved), CUBE_M), CONFIG, generator)
+    seen = DepthEvidence.from_views(CubeViews.of(replace(batch, depth_m=curved), CUBE_M), CONFIG, generator)
     triangle = torch.tensor([[-4.0, -4.0, 0.0], [4.0, -4.0, 0.0], [0.0, 5.0, 0.0]]).expand(3, 3, 3)
     tilt = torch.tensor([0.0, 0.0, 0.4]) * torch.randn(3, 3, 3, generator=generator)
     return triangle + tilt, torch.tensor([[0, 1, 2]]), seen
@@ -121,9 +121,9 @@ def test_a_mesh_beside_what_was_seen_is_drawn_to_the_nearest_point_of_it(hands, 
     patch = torch.where(torch.arange(SIDE) < SIDE // 2, centre_m, 3.0)  # beyond it, the wall of the room
     seen = evidence(replace(hands, depth_m=patch))
     triangle = torch.tensor([[-9.0, -9.0, 0.0], [9.0, -9.0, 0.0], [0.0, 20.0, 0.0]]).expand(len(hands), 3, 3)
-    one, far = torch.tensor([[0, 1, 2]]), EvidenceConfig(most=9.0)
+    one, far = torch.tensor([[0, 1, 2]]), EvidenceConfig(max_distance=9.0)
     plane, _ = CubeViews.of(replace(hands, depth_m=centre_m), CUBE_M).points()
-    beside = torch.cdist(plane.flatten(2).mT, seen.drawn).amin(2)
+    beside = torch.cdist(plane.flatten(2).mT, seen.sampled).amin(2)
     beside = torch.where(seen.surface.flatten(1), 0, beside).mean(1)
     assert (beside > 0.1).all()
     torch.testing.assert_close(model_to_data(triangle, one, seen, far), beside, rtol=1e-3, atol=1e-4)
@@ -162,7 +162,7 @@ def test_a_moved_picture_says_nothing_of_what_lies_beyond_its_crop(hands, faces)
     vertices = views.in_cubes(hands.vertices_m)
 
     def apart(views: CubeViews) -> Tensor:
-        return model_to_data(vertices, faces, DepthEvidence.of(views, CONFIG, generator_for(2, 1)), CONFIG)
+        return model_to_data(vertices, faces, DepthEvidence.from_views(views, CONFIG, generator_for(2, 1)), CONFIG)
 
     filled = apart(replace(views, inside=torch.ones_like(views.inside)))
     nearest = 2 / (0.75 * SIDE)  # of a pixel to the next; depth was taken from the nearest one
@@ -178,7 +178,7 @@ def test_what_else_is_in_the_cube_pulls_at_nothing(hands, faces):
     seen = evidence(replace(hands, depth_m=cluttered))
     clean = evidence(hands)
     moved = mesh(hands).requires_grad_()
-    far = (torch.cdist(seen.drawn, moved.detach()).amin(2) > CONFIG.most + 0.05).any()
+    far = (torch.cdist(seen.sampled, moved.detach()).amin(2) > CONFIG.max_distance + 0.05).any()
     assert far
     (gradient,) = torch.autograd.grad(data_to_model(moved, faces, seen, CONFIG).sum(), moved)
     (usual,) = torch.autograd.grad(data_to_model(moved, faces, clean, CONFIG).sum(), moved)
@@ -190,7 +190,7 @@ def test_a_mesh_outside_of_the_picture_costs_the_most_and_stays_finite(hands, fa
     seen = evidence(hands)
     for loss in (model_to_data, data_to_model):
         cost = loss(away, faces, seen, CONFIG)
-        torch.testing.assert_close(cost, torch.full((6,), CONFIG.most))
+        torch.testing.assert_close(cost, torch.full((6,), CONFIG.max_distance))
         (gradient,) = torch.autograd.grad(cost.sum(), away, allow_unused=True)
         assert gradient is None or gradient.isfinite().all()
 

@@ -4,7 +4,7 @@ import pytest
 import roma
 import torch
 
-from posebridge.bodies.parametric_hand import AnnyHand, HandParameters, pose_parameters
+from posebridge.bodies.parametric_hand import AnnyHand, HandParameters, hand_meshes
 from posebridge.cameras.multiview import transform
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
@@ -44,7 +44,7 @@ def scene(hand):
     batch = render_depth_hands(DEPTH_STUDIO, SETS, 64, generator_for(1, 1))
     views = CubeViews.of(batch, CUBE_M)
     back = torch.linalg.inv(views.to_candidates(SETS, torch.zeros(SETS, dtype=torch.long)))
-    mesh = pose_parameters(hand, parameters(hand, 0.0), views.half_m[::VIEWS])
+    mesh = hand_meshes(hand, parameters(hand, 0.0), views.half_m[::VIEWS])
     vertices_m = views.in_cameras(transform(back, mesh.vertices.repeat_interleave(VIEWS, 0)))
     raster = rasterise(vertices_m, hand.faces(torch.device("cpu")), views.camera.K, 64, 64)
     views = views.with_depth(torch.where(raster.mask, raster.depth_m, 0))
@@ -52,11 +52,11 @@ def scene(hand):
 
 
 def evidence(views: CubeViews) -> DepthEvidence:
-    return DepthEvidence.of(views, CONFIG.evidence, generator_for(2, 1))
+    return DepthEvidence.from_views(views, CONFIG.evidence, generator_for(2, 1))
 
 
 def errors_mm(hand: AnnyHand, found: HandParameters, half_m) -> torch.Tensor:
-    true, own = (pose_parameters(hand, hands, half_m).joints for hands in (parameters(hand, 0.0), found))
+    true, own = (hand_meshes(hand, hands, half_m).joints for hands in (parameters(hand, 0.0), found))
     return HALF_MM * (true - own).norm(dim=-1).mean(1)
 
 
@@ -86,7 +86,7 @@ def test_no_hand_explains_less_than_before(hand, scene):
         assert torch.equal(value, getattr(start, name))
 
     def misfit(hands: HandParameters) -> torch.Tensor:
-        there = transform(back, pose_parameters(hand, hands, half_m).vertices.repeat_interleave(VIEWS, 0))
+        there = transform(back, hand_meshes(hand, hands, half_m).vertices.repeat_interleave(VIEWS, 0))
         both = [side(there, faces, seen, CONFIG.evidence) for side in (model_to_data, data_to_model)]
         return torch.stack(both).sum(0).unflatten(0, (SETS, VIEWS)).mean(1)
 

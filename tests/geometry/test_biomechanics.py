@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from geometry.source_poses import SKELETONS, source_poses
-from posebridge.bodies.anny import hand
-from posebridge.bodies.articulation import HandAngles, pose_hand
+from posebridge.bodies.anny import anny_hand
+from posebridge.bodies.hand_articulation import HandAngles, pose_hand
 from posebridge.geometry.biomechanics import joint_angles, neutral_directions, pose_from_angles
 from posebridge.geometry.kinematics import Kinematics
 from posebridge.skeletons.hand import HAND21
@@ -90,8 +90,8 @@ def angles_one_by_one(points: np.ndarray, kinematics: Kinematics, neutral: np.nd
     x = x / np.linalg.norm(x)
     frames = {kinematics.root: Rotation.from_matrix(np.stack([x, y, np.cross(x, y)], axis=1))}
     found = {}
-    while len(found) < len(kinematics.ends):
-        for bone, joint in enumerate(kinematics.ends):
+    while len(found) < len(kinematics.end_joints):
+        for bone, joint in enumerate(kinematics.end_joints):
             parent = kinematics.parents[joint]
             if joint in found or parent not in frames:
                 continue
@@ -104,7 +104,7 @@ def angles_one_by_one(points: np.ndarray, kinematics: Kinematics, neutral: np.nd
             abducted = np.cross(neutral[bone], to_bone.apply([1.0, 0, 0]))
             found[joint] = [turn.as_rotvec() @ flexed, turn.as_rotvec() @ abducted]
             frames[joint] = frames[parent] * turn if joint in kinematics.moving else frames[parent]
-    return np.array([found[joint] for joint in kinematics.ends])
+    return np.array([found[joint] for joint in kinematics.end_joints])
 
 
 @pytest.mark.parametrize("name", SKELETONS)
@@ -127,7 +127,7 @@ def test_a_hand_made_from_angles_has_these_angles(seed):
     kinematics, joints = kinematics_of(HAND21), source_poses("hand21")[:8].double()
     neutral = neutral_directions(joints, kinematics)
     pose = joint_angles(joints, kinematics, neutral)
-    fingers = torch.tensor([kinematics.parents[end] != kinematics.root for end in kinematics.ends])
+    fingers = torch.tensor([kinematics.parents[end] != kinematics.root for end in kinematics.end_joints])
     drawn = torch.randn(8, 20, 2, generator=generator, dtype=torch.float64)
     drawn = drawn * (3.1 / drawn.norm(dim=-1, keepdim=True)).clamp_max(1)  # beyond pi the other way round is shorter
     pose = replace(pose, angles_rad=torch.where(fingers[:, None], drawn, pose.angles_rad))
@@ -137,7 +137,7 @@ def test_a_hand_made_from_angles_has_these_angles(seed):
 
 
 def test_flexion_of_the_rigs_fingers_is_recovered():
-    model = hand("right")
+    model = anny_hand("right")
     bends = torch.deg2rad(torch.tensor([10.0, 30, 50, 70, 90]))
     fingers = torch.zeros(5, 4, 4)
     fingers[..., 2], fingers[..., 3] = bends[:, None], 0.5 * bends[:, None]
@@ -148,7 +148,7 @@ def test_flexion_of_the_rigs_fingers_is_recovered():
     found = joint_angles(posed.keypoints_m(posed.vertices_m()), kinematics, neutral).angles_rad
     for finger in ("index", "middle", "ring", "pinky"):
         for part, expected in ((3, bends), (4, 0.5 * bends)):
-            bone = kinematics.ends.index(HAND21.index(f"{finger}_{part}"))
+            bone = kinematics.end_joints.index(HAND21.index(f"{finger}_{part}"))
             difference = found[1:, bone, 0] - found[:1, bone, 0]
             # The rig's hinges are up to ten degrees off the flexion axis, and tips lie in soft skin.
             torch.testing.assert_close(difference, expected[1:] - expected[0], rtol=0.06, atol=math.radians(1.0))
@@ -176,7 +176,7 @@ def test_a_left_hand_that_was_not_mirrored_has_flexions_of_the_opposite_sign():
 
 def test_neutral_directions_are_means_or_those_of_parents():
     kinematics, joints = kinematics_of(SKELETONS["h36m17"]), source_poses("h36m17").double()
-    bone = {SKELETONS["h36m17"].joints[end]: i for i, end in enumerate(kinematics.ends)}
+    bone = {SKELETONS["h36m17"].joints[end]: i for i, end in enumerate(kinematics.end_joints)}
     neutral = neutral_directions(joints, kinematics)
     pose = joint_angles(joints, kinematics, neutral)
     thigh = joints[:, SKELETONS["h36m17"].index("left_knee")] - joints[:, SKELETONS["h36m17"].index("left_hip")]

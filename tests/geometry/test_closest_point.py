@@ -8,7 +8,7 @@ import torch
 import trimesh
 from torch import Tensor
 
-from posebridge.bodies.anny import hand
+from posebridge.bodies.anny import anny_hand
 from posebridge.geometry import closest_point, closest_point_warp
 from posebridge.geometry.closest_point import ClosestPoints
 
@@ -36,7 +36,7 @@ def soup(faces: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def distances(points: Tensor, found: ClosestPoints, vertices: Tensor, faces: Tensor) -> Tensor:
-    return (found.on(vertices, faces) - points).norm(dim=-1)
+    return (found.positions(vertices, faces) - points).norm(dim=-1)
 
 
 @TWINS
@@ -44,7 +44,7 @@ def test_against_trimesh(twin):
     vertices, faces = soup(40, 1)
     points = scattered(vertices, 200)
     found = twin.closest_points(points, vertices, faces)
-    places = found.on(vertices, faces)
+    places = found.positions(vertices, faces)
     for i in range(2):
         mesh = trimesh.Trimesh(vertices[i].numpy(), faces.numpy(), process=False)
         expected, far, index = trimesh.proximity.closest_point_naive(mesh, points[i].numpy())
@@ -68,14 +68,14 @@ def test_against_trimesh(twin):
 def test_a_square(twin, point, place):
     points = torch.tensor([[point]])
     found = twin.closest_points(points, SQUARE, HALVES)
-    torch.testing.assert_close(found.on(SQUARE, HALVES)[0, 0], torch.tensor(place), atol=1e-6, rtol=0)
+    torch.testing.assert_close(found.positions(SQUARE, HALVES)[0, 0], torch.tensor(place), atol=1e-6, rtol=0)
     assert found.barycentric.sum() == pytest.approx(1, abs=1e-6)
     assert found.barycentric.min() >= -1e-6
 
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_twins_agree_on_hands(device):
-    rig = hand("right").rig
+    rig = anny_hand("right").rig
     coefficients = torch.zeros(2, len(rig.vertex_basis_m))
     vertices = rig.shaped(coefficients).vertices_m * torch.tensor([1.0, 1.3])[:, None, None]
     points = scattered(vertices, 300)
@@ -124,7 +124,7 @@ def test_distances_have_the_gradients_of_finite_differences(twin):
                 [
                     torch.stack(
                         [
-                            closest_point.nearest_weights(p[None, None], c[None])[0, 0]
+                            closest_point.nearest_barycentric(p[None, None], c[None])[0, 0]
                             for p, c in zip(ps, cs, strict=True)
                         ]
                     )
@@ -154,10 +154,10 @@ def test_what_is_not_finite_has_no_closest_point(twin):
     found = twin.closest_points(points, vertices, HALVES)
     expected = torch.ones(3, 4, dtype=torch.bool)
     expected[0, 1] = expected[2, 3] = expected[1] = False
-    assert torch.equal(found.found, expected)
-    places = found.on(vertices, HALVES)
+    assert torch.equal(found.valid, expected)
+    places = found.positions(vertices, HALVES)
     assert places.isfinite().all()
-    (places - points.nan_to_num(0, 0, 0))[found.found].norm(dim=-1).sum().backward()
+    (places - points.nan_to_num(0, 0, 0))[found.valid].norm(dim=-1).sum().backward()
     assert vertices.grad is not None
     assert vertices.grad.isfinite().all()
     assert (vertices.grad[1] == 0).all()
@@ -170,7 +170,7 @@ def test_faces_without_area():
     points = torch.tensor([[[1.3, 0.5, 0.0], [0.1, 2.9, 1.0], [-1.0, 0.0, 0.0]]])
     found = closest_point.closest_points(points, vertices, faces)
     expected = torch.tensor([[[1.3, 0, 0], [0, 3, 0], [0, 0, 0]]])
-    torch.testing.assert_close(found.on(vertices, faces), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(found.positions(vertices, faces), expected, atol=1e-6, rtol=0)
 
 
 def test_single_precision_only():
@@ -187,7 +187,7 @@ def test_a_search_in_moving_meshes_finds_what_a_new_one_does(device):
     search, kept = closest_point_warp.MovingMeshSearch(), vertices.clone()
     for moved in (gone, vertices, vertices + 0.01 * vertices.sin(), gone, 1.5 - vertices.flip(2)):
         found, new = search(points, moved, faces), closest_point_warp.closest_points(points, moved, faces)
-        assert torch.equal(found.found, new.found)
+        assert torch.equal(found.valid, new.valid)
         torch.testing.assert_close(*(distances(points, each, moved, faces) for each in (found, new)), equal_nan=True)
     assert torch.equal(vertices, kept)  # whose memory the search doesn't share
 

@@ -10,7 +10,7 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from posebridge.cameras.crop import inverse_map, resize_map
-from posebridge.geometry.displacement import blend, expand, identity_field, resize_field, sample
+from posebridge.geometry.displacement import affine_fields, blend_fields, identity_field, resize_field, sample_features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LIKE = torch.zeros((), dtype=torch.float64)
@@ -30,29 +30,29 @@ def plane(height: int, width: int) -> Tensor:
 
 
 def affine_field(height: int, width: int) -> Tensor:
-    return expand(A[:, None], t[:, None], height, width)[:, 0]
+    return affine_fields(A[:, None], t[:, None], height, width)[:, 0]
 
 
 def test_coarse_fields_against_a_loop():
-    coarse = expand(A[None], t[None], 3, 4)
+    coarse = affine_fields(A[None], t[None], 3, 4)
     assert coarse.shape == (1, 2, 3, 4, 2)
     for j in range(2):
         for v in range(3):
             for u in range(4):
                 expected = A[j] @ torch.tensor([u, v]).double() + t[j]
                 torch.testing.assert_close(coarse[0, j, v, u], expected)
-    still = expand(torch.eye(2).double()[None, None], torch.zeros(1, 1, 2).double(), 3, 4)
+    still = affine_fields(torch.eye(2).double()[None, None], torch.zeros(1, 1, 2).double(), 3, 4)
     assert torch.equal(still[0, 0], identity_field(3, 4, LIKE))
 
 
 def test_blending_weighs_places():
-    coarse = expand(A[None], t[None], 3, 4)
+    coarse = affine_fields(A[None], t[None], 3, 4)
     share = pictures(3, 4, 1, 1)
     masks = torch.cat([share, 1 - share], dim=1)
     expected = share[0, 0, :, :, None] * coarse[0, 0] + (1 - share[0, 0, :, :, None]) * coarse[0, 1]
-    torch.testing.assert_close(blend(masks, coarse)[0], expected)
+    torch.testing.assert_close(blend_fields(masks, coarse)[0], expected)
     assert torch.equal(
-        blend(masks.round(), coarse)[0], torch.where(share[0, 0, :, :, None] > 0.5, coarse[0, 0], coarse[0, 1])
+        blend_fields(masks.round(), coarse)[0], torch.where(share[0, 0, :, :, None] > 0.5, coarse[0, 0], coarse[0, 1])
     )
 
 
@@ -60,7 +60,7 @@ def test_the_identity_samples_every_pixel_itself():
     for height, width in ((6, 8), (5, 3), (1, 1)):
         picture = pictures(height, width)
         field = identity_field(height, width, LIKE).expand(2, -1, -1, -1)
-        torch.testing.assert_close(sample(picture, field), picture)
+        torch.testing.assert_close(sample_features(picture, field), picture)
 
 
 def test_sampling_against_scipy():
@@ -72,7 +72,7 @@ def test_sampling_against_scipy():
     places = (field + 0.5) * torch.tensor(
         [11 / 5, 9 / 7], dtype=torch.float64
     ) - 0.5  # of the field's grid in the picture
-    found = sample(picture, field)
+    found = sample_features(picture, field)
     for b in range(2):
         for c in range(3):
             u, v = places[b].numpy().transpose(2, 0, 1)
@@ -87,14 +87,14 @@ def test_sampling_against_opencv():
     expected = cv2.warpAffine(
         picture[0].permute(1, 2, 0).numpy(), matrix, (32, 24), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
-    found = sample(picture, affine_field(24, 32)[:1])[0].permute(1, 2, 0).numpy()
+    found = sample_features(picture, affine_field(24, 32)[:1])[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(found, expected, atol=1 / 32)  # OpenCV rounds places to 1/32 of a pixel
 
 
 def test_a_shift_by_whole_pixels_is_a_slice():
     picture = pictures(10, 12)
     field = identity_field(10, 12, LIKE) + torch.tensor([3.0, -2.0])
-    found = sample(picture, field.expand(2, -1, -1, -1))
+    found = sample_features(picture, field.expand(2, -1, -1, -1))
     torch.testing.assert_close(found[:, :, 2:, :-3], picture[:, :, :-2, 3:])
 
 
@@ -104,7 +104,7 @@ def test_a_field_of_another_grid_samples_the_same_places(height, width):
     u, v = identity_field(height, width, LIKE).unbind(-1)
     expected = 2 * ((u + 0.5) * 16 / width - 0.5) - 3 * ((v + 0.5) * 12 / height - 0.5) + 5
     field = identity_field(height, width, LIKE)[None]
-    on_the_picture = (expected[None, None] - sample(plane(12, 16), field)).abs()
+    on_the_picture = (expected[None, None] - sample_features(plane(12, 16), field)).abs()
     # Finer grids have pixels outside the middles of the border's pixels, where the border is continued.
     grown = slice(max(1, height // 12), -max(1, height // 12)), slice(max(1, width // 16), -max(1, width // 16))
     assert on_the_picture[0, 0][grown].max() < 1e-9
@@ -116,7 +116,7 @@ def test_the_grid_covers_half_a_pixel_beyond_the_middles():
     u = torch.tensor([-0.5, -0.375, 0.0, 1.0, 3.0, 3.375, 3.5]).double()
     field = torch.stack([u, torch.full_like(u, 1.5)], dim=-1)[None, None]
     # ``sample`` takes the field's own size for its grid's: a row of 4 at a time.
-    found = [float(sample(ramp, field[:, :, [i]].expand(1, 4, 4, 2))[0, 0, 0, 0]) for i in range(len(u))]
+    found = [float(sample_features(ramp, field[:, :, [i]].expand(1, 4, 4, 2))[0, 0, 0, 0]) for i in range(len(u))]
     assert found == pytest.approx([0.0, 0.0, 1.5, 5.5, 13.5, 15.0, 15.0], abs=1e-9)
 
 
@@ -125,7 +125,7 @@ def test_resampling_is_torchs_own_between_grids():
     for size in ((4, 4), (16, 16), (5, 12)):
         field = identity_field(*size, LIKE).expand(2, -1, -1, -1)
         expected = F.interpolate(picture, size, mode="bilinear", align_corners=False)
-        torch.testing.assert_close(sample(picture, field), expected)
+        torch.testing.assert_close(sample_features(picture, field), expected)
 
 
 @pytest.mark.parametrize("size", [(24, 40), (3, 5), (12, 5), (6, 10)])
@@ -141,7 +141,7 @@ def test_a_resized_affine_field_is_the_map_between_the_other_pixels():
     T[:, :2, :2], T[:, :2, 2] = A, t
     scale = resize_map(4.0, 3.0).double()
     T_fine = scale @ T @ inverse_map(scale)
-    expected = expand(T_fine[:, None, :2, :2], T_fine[:, None, :2, 2], 24, 32)[:, 0]
+    expected = affine_fields(T_fine[:, None, :2, :2], T_fine[:, None, :2, 2], 24, 32)[:, 0]
     found = resize_field(affine_field(8, 8), 24, 32)
     inner = (found - expected)[:, 2:-2, 2:-2]
     assert inner.abs().max() < 1e-6
@@ -157,8 +157,8 @@ def test_resizing_and_sampling_commute_on_a_plane():
     """A picture sampled by a field, and the same by the field on the picture's own grid."""
     field = affine_field(8, 8)[:1] * 0.3 + 2
     fine = resize_field(field, 32, 32)
-    expected = F.interpolate(sample(plane(32, 32), field), (32, 32), mode="bilinear", align_corners=False)
-    found = sample(plane(32, 32), fine)
+    expected = F.interpolate(sample_features(plane(32, 32), field), (32, 32), mode="bilinear", align_corners=False)
+    found = sample_features(plane(32, 32), fine)
     assert (found - expected)[..., 4:-4, 4:-4].abs().max() < 1e-6
 
 
@@ -166,9 +166,9 @@ def test_places_are_as_precise_as_the_field_not_the_features():
     """Half precision knows places on a grid of 64 px to a quarter of a pixel only."""
     picture = pictures(64, 64, 1).float()
     field = (identity_field(64, 64, torch.zeros(())) + 0.37)[None]
-    found = sample(picture.bfloat16(), field)
+    found = sample_features(picture.bfloat16(), field)
     assert found.dtype == torch.float32
-    assert (found - sample(picture, field)).abs().max() < 1 / 128
+    assert (found - sample_features(picture, field)).abs().max() < 1 / 128
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -177,7 +177,7 @@ def test_places_that_are_not_finite_are_seen_and_harm_nobody(value):
     picture, field = pictures(6, 8, 1).requires_grad_(), identity_field(6, 8, LIKE)[None].clone()
     field[0, 2, 3, 1] = value
     field.requires_grad_()
-    found = sample(picture, field)
+    found = sample_features(picture, field)
     assert found[0, :, 2, 3].isnan().all()
     elsewhere = torch.ones(6, 8, dtype=torch.bool)
     elsewhere[2, 3] = False
@@ -188,8 +188,8 @@ def test_places_that_are_not_finite_are_seen_and_harm_nobody(value):
 
 def test_gradients_by_finite_differences():
     picture, field = pictures(4, 5, 1, 2).requires_grad_(), (affine_field(3, 4)[:1] * 0.9 + 0.03).requires_grad_()
-    assert gradcheck(sample, (picture, field), eps=1e-6, atol=1e-6, rtol=1e-4)
+    assert gradcheck(sample_features, (picture, field), eps=1e-6, atol=1e-6, rtol=1e-4)
     assert gradcheck(lambda f: resize_field(f, 5, 7), (field,))
     masks = pictures(3, 4, 1, 2).requires_grad_()
     matrices, shifts = A[None].clone().requires_grad_(), t[None].clone().requires_grad_()
-    assert gradcheck(lambda m, x, y: blend(m, expand(x, y, 3, 4)), (masks, matrices, shifts))
+    assert gradcheck(lambda m, x, y: blend_fields(m, affine_fields(x, y, 3, 4)), (masks, matrices, shifts))

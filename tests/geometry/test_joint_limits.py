@@ -11,7 +11,7 @@ from geometry.source_poses import SKELETONS, mirrored, source_poses
 from geometry.test_biomechanics import broken
 from posebridge.errors import InputError
 from posebridge.geometry.biomechanics import joint_angles, pose_from_angles
-from posebridge.geometry.joint_limits import Correction, JointLimits, correct, estimated_lengths
+from posebridge.geometry.joint_limits import CorrectionConfig, JointLimits, correct_poses, estimate_bone_lengths
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.kinematics import kinematics_of
 
@@ -19,7 +19,7 @@ NAMES = ("hand21", "h36m17", "smpl24")
 
 
 def limits_of(name: str) -> JointLimits:
-    return JointLimits.of(source_poses(name), kinematics_of(SKELETONS[name]), SKELETONS[name].reference)
+    return JointLimits.from_poses(source_poses(name), kinematics_of(SKELETONS[name]), SKELETONS[name].reference)
 
 
 def noisy(joints: Tensor, seed: int = 0, share: float = 0.05) -> tuple[Tensor, Tensor]:
@@ -57,7 +57,7 @@ def test_contain_the_poses_that_they_come_from_and_nearly_all_of_another_domain(
 @pytest.mark.parametrize("name", NAMES)
 def test_clamped_angles_are_valid_and_valid_angles_stay(name):
     limits = limits_of(name)
-    angles = 2 * torch.randn(500, len(limits.kinematics.ends), 2)
+    angles = 2 * torch.randn(500, len(limits.kinematics.end_joints), 2)
     clamped = limits.clamp(angles)
     assert limits.inside(clamped).all()
     assert torch.equal(limits.clamp(clamped), clamped)
@@ -70,7 +70,7 @@ def test_a_share_of_poses_that_is_mislabelled_is_left_out():
     mislabelled[0] = mislabelled[0].flip(0)
     kinematics = kinematics_of(HAND21)
     limits, spoilt, all_of_them = (
-        JointLimits.of(poses, kinematics, HAND21.reference, coverage=coverage)
+        JointLimits.from_poses(poses, kinematics, HAND21.reference, coverage=coverage)
         for poses, coverage in ((joints, 1.0), (mislabelled, 0.9995), (mislabelled, 1.0))
     )
     assert (spoilt.corners.abs().amax((1, 2)) < limits.corners.abs().amax((1, 2)) + 0.05).all()
@@ -80,34 +80,36 @@ def test_a_share_of_poses_that_is_mislabelled_is_left_out():
 def test_joints_without_a_label_don_t_count():
     joints = source_poses("hand21").clone()
     joints[:100, HAND21.index("index_4")] = torch.nan
-    limits, without = (JointLimits.of(j, kinematics_of(HAND21), HAND21.reference) for j in (joints, joints[100:]))
-    bone = limits.kinematics.ends.index(HAND21.index("index_4"))
+    limits, without = (
+        JointLimits.from_poses(j, kinematics_of(HAND21), HAND21.reference) for j in (joints, joints[100:])
+    )
+    bone = limits.kinematics.end_joints.index(HAND21.index("index_4"))
     torch.testing.assert_close(limits.log_length_mean[bone], without.log_length_mean[bone])
     torch.testing.assert_close(limits.log_length_deviation[bone], without.log_length_deviation[bone])
     assert limits.corners.isfinite().all()
     joints[:, HAND21.index("index_4")] = torch.nan
     with pytest.raises(InputError, match="none has the bones that end in joints 8; give poses"):
-        JointLimits.of(joints, kinematics_of(HAND21), HAND21.reference)
+        JointLimits.from_poses(joints, kinematics_of(HAND21), HAND21.reference)
 
 
 def test_usual_lengths_are_means_over_the_reference_bone():
     joints, limits = source_poses("hand21"), limits_of("hand21")
     wrist, knuckle, middle = (joints[:, HAND21.index(name)] for name in ("wrist", "middle_1", "middle_2"))
     logs = ((middle - knuckle).norm(dim=-1) / (knuckle - wrist).norm(dim=-1)).log()
-    bone = limits.kinematics.ends.index(HAND21.index("middle_2"))
+    bone = limits.kinematics.end_joints.index(HAND21.index("middle_2"))
     torch.testing.assert_close(limits.log_length_mean[bone], logs.mean())
     torch.testing.assert_close(limits.log_length_deviation[bone], logs.std())
-    assert limits.lengths[limits.kinematics.ends.index(HAND21.index("middle_1"))] == pytest.approx(1)
+    assert limits.lengths[limits.kinematics.end_joints.index(HAND21.index("middle_1"))] == pytest.approx(1)
 
 
 def test_are_tensors_that_can_be_kept_and_moved():
     limits = limits_of("hand21")
     again = JointLimits.from_tensors(limits.kinematics, limits.tensors())
     pose = noisy(source_poses("hand21"))[0]
-    assert torch.equal(correct(pose, again), correct(pose, limits))
+    assert torch.equal(correct_poses(pose, again), correct_poses(pose, limits))
     doubled = limits.to(torch.float64)
     assert {value.dtype for value in doubled.tensors().values()} == {torch.float64}
-    torch.testing.assert_close(correct(pose.double(), limits), correct(pose.double(), doubled))
+    torch.testing.assert_close(correct_poses(pose.double(), limits), correct_poses(pose.double(), doubled))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,12 +124,12 @@ def test_a_valid_pose_of_the_given_lengths_is_left_as_it_is(name, seed):
     angles = limits.angles(pose).angles_rad
     settled = (limits.clamp(angles) - angles).abs().amax((1, 2)) < 1e-9
     assert settled.float().mean() > 0.9
-    torch.testing.assert_close(correct(pose, limits)[settled], pose[settled], rtol=0, atol=1e-8)
+    torch.testing.assert_close(correct_poses(pose, limits)[settled], pose[settled], rtol=0, atol=1e-8)
     # And of any lengths, when these are given or not to be corrected.
     valid = joints[limits.inside(limits.angles(joints).angles_rad).all(-1)]
     own = limits.angles(valid).lengths
-    torch.testing.assert_close(correct(valid, limits, 7 * own), valid, rtol=0, atol=1e-12)
-    kept = correct(valid, limits, correction=Correction(lengths=False))
+    torch.testing.assert_close(correct_poses(valid, limits, 7 * own), valid, rtol=0, atol=1e-12)
+    kept = correct_poses(valid, limits, correction=CorrectionConfig(lengths=False))
     torch.testing.assert_close(kept, valid, rtol=0, atol=1e-12)
 
 
@@ -136,14 +138,14 @@ def test_corrected_poses_have_the_given_lengths_and_valid_angles(name):
     limits = limits_of(name).to(torch.float64)
     pose = noisy(source_poses(name, "street").double())[0][:128]
     for lengths in (None, limits.angles(source_poses(name)[:128].double()).lengths):
-        corrected = correct(pose, limits, lengths, Correction(rounds=40))
+        corrected = correct_poses(pose, limits, lengths, CorrectionConfig(iterations=40))
         found = limits.angles(corrected)
         ratio = found.lengths / (limits.lengths if lengths is None else lengths)
         torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
         torch.testing.assert_close(corrected[:, limits.kinematics.root], pose[:, limits.kinematics.root])
         outside = (limits.clamp(found.angles_rad) - found.angles_rad).abs().amax((1, 2))
         assert outside.quantile(0.95) < 1e-3
-        few_rounds = limits.angles(correct(pose, limits, lengths)).angles_rad
+        few_rounds = limits.angles(correct_poses(pose, limits, lengths)).angles_rad
         outside = (limits.clamp(few_rounds) - few_rounds).abs().amax((1, 2))
         assert outside.quantile(0.95) < 0.06
 
@@ -153,7 +155,7 @@ def test_correction_brings_wrong_joints_nearer_and_more_so_than_clamped_angles_d
     limits, joints = limits_of(name), source_poses(name, "street")
     pose, wrong = noisy(joints)
     before = (pose - joints).norm(dim=-1)
-    after = (correct(pose, limits) - joints).norm(dim=-1)
+    after = (correct_poses(pose, limits) - joints).norm(dim=-1)
     assert after[wrong].mean() < 0.5 * before[wrong].mean()
     assert after.mean() < before.mean()
     # The other greedy rule: clamp the angles that the wrong pose has, and make a pose of them.
@@ -167,15 +169,15 @@ def test_correction_brings_wrong_joints_nearer_and_more_so_than_clamped_angles_d
 def test_lengths_and_angles_are_corrected_apart():
     limits = limits_of("hand21").to(torch.float64)
     pose = noisy(source_poses("hand21").double())[0]
-    angles = limits.angles(correct(pose, limits, correction=Correction(lengths=False, rounds=40)))
+    angles = limits.angles(correct_poses(pose, limits, correction=CorrectionConfig(lengths=False, iterations=40)))
     outside = (limits.clamp(angles.angles_rad) - angles.angles_rad).abs().amax((1, 2))
     assert outside.quantile(0.95) < 1e-3
     assert ((angles.lengths / limits.lengths).std(-1) > 1e-3).all()
-    found = limits.angles(correct(pose, limits, correction=Correction(angles=False)))
+    found = limits.angles(correct_poses(pose, limits, correction=CorrectionConfig(angles=False)))
     ratio = found.lengths / limits.lengths
     torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio))
     assert (limits.inside(found.angles_rad).float().mean()) < 0.99
-    both_off = correct(pose, limits, correction=Correction(lengths=False, angles=False))
+    both_off = correct_poses(pose, limits, correction=CorrectionConfig(lengths=False, angles=False))
     torch.testing.assert_close(both_off, pose)
 
 
@@ -184,7 +186,7 @@ def test_scale_withstands_a_wrong_joint_and_lengths_of_a_subject_are_found():
     subject = source_poses("h36m17", "street")[3:4]
     own = limits.angles(subject).lengths[0]
     shaken = noisy(subject.repeat(300, 1, 1), share=0.1)[0] * (torch.rand(300, 1, 1) + 0.5)
-    found = estimated_lengths(shaken, limits)
+    found = estimate_bone_lengths(shaken, limits)
     ratio = found / own
     assert (ratio / ratio.median() - 1).abs().max() < 0.03
     usual = limits.lengths / own
@@ -196,8 +198,12 @@ def test_ten_thousand_broken_poses_are_corrected_to_finite_ones_with_finite_grad
     limits = limits_of("hand21")
     joints = broken(dtype).requires_grad_()
     lengths = limits.lengths.to(dtype).requires_grad_()
-    for correction in (Correction(rounds=1), Correction(lengths=False, rounds=0), Correction(angles=False)):
-        corrected = correct(joints, limits, lengths, correction)
+    for correction in (
+        CorrectionConfig(iterations=1),
+        CorrectionConfig(lengths=False, iterations=0),
+        CorrectionConfig(angles=False),
+    ):
+        corrected = correct_poses(joints, limits, lengths, correction)
         assert corrected.isfinite().all()
         for gradient in torch.autograd.grad(corrected.clamp(-10, 10).sum(), (joints, lengths), allow_unused=True):
             assert gradient is None or gradient.isfinite().all()
@@ -205,7 +211,7 @@ def test_ten_thousand_broken_poses_are_corrected_to_finite_ones_with_finite_grad
     whole = source_poses("hand21").to(dtype)
     lacking = whole.clone()
     lacking[:, HAND21.index("ring_3")] = torch.nan
-    placed = correct(lacking, limits)
+    placed = correct_poses(lacking, limits)
     assert limits.inside(limits.angles(placed.float()).angles_rad).float().mean() > 0.99
     distance = (placed - whole)[:, HAND21.index("ring_3")].norm(dim=-1)
     assert distance.max() < 0.05  # metres
@@ -216,17 +222,19 @@ def test_gradients_are_those_of_finite_differences(name):
     limits = limits_of(name).to(torch.float64)
     joints = noisy(source_poses(name)[:1].double(), share=0.2)[0].requires_grad_()
     lengths = limits.lengths.clone().requires_grad_()
-    some = Correction(rounds=1)
-    assert torch.autograd.gradcheck(lambda j, b: correct(j, limits, b, some), (joints, lengths), rtol=1e-4, atol=1e-6)
+    some = CorrectionConfig(iterations=1)
+    assert torch.autograd.gradcheck(
+        lambda j, b: correct_poses(j, limits, b, some), (joints, lengths), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_a_mirrored_body_is_corrected_to_the_mirror_image():
     skeleton = SKELETONS["h36m17"]
     both = torch.cat([source_poses("h36m17"), mirrored(source_poses("h36m17"), skeleton)]).double()
-    limits = JointLimits.of(both, kinematics_of(skeleton), skeleton.reference, edges=1000)
+    limits = JointLimits.from_poses(both, kinematics_of(skeleton), skeleton.reference, edges=1000)
     pose = noisy(source_poses("h36m17", "street").double())[0]
-    corrected = correct(mirrored(pose, skeleton), limits)
-    torch.testing.assert_close(corrected, mirrored(correct(pose, limits), skeleton), rtol=0, atol=1e-6)
+    corrected = correct_poses(mirrored(pose, skeleton), limits)
+    torch.testing.assert_close(corrected, mirrored(correct_poses(pose, limits), skeleton), rtol=0, atol=1e-6)
 
 
 def test_joint_angles_of_limits_are_those_against_their_neutral_directions():
@@ -237,8 +245,8 @@ def test_joint_angles_of_limits_are_those_against_their_neutral_directions():
 
 def test_mixed_precision_of_training_costs_no_precision():
     limits, pose = limits_of("h36m17"), noisy(source_poses("h36m17"))[0]
-    expected = correct(pose, limits)
+    expected = correct_poses(pose, limits)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        torch.testing.assert_close(correct(pose, limits), expected, rtol=0, atol=0)
-        again = JointLimits.of(source_poses("h36m17"), limits.kinematics, SKELETONS["h36m17"].reference)
+        torch.testing.assert_close(correct_poses(pose, limits), expected, rtol=0, atol=0)
+        again = JointLimits.from_poses(source_poses("h36m17"), limits.kinematics, SKELETONS["h36m17"].reference)
     assert torch.equal(again.corners, limits.corners)

@@ -55,7 +55,7 @@ def test_refuses_what_has_no_hull():
 
 
 def test_inside_is_what_a_triangulation_finds():
-    polygons = Polygons.around(SETS, 0.05)
+    polygons = Polygons.from_points(SETS, 0.05)
     points = torch.from_numpy(np.random.default_rng(0).uniform(-2, 2, (2, 4, 2000)))
     expected = [
         Delaunay(np.unique(corners, axis=0)).find_simplex(some.T) >= 0
@@ -66,7 +66,7 @@ def test_inside_is_what_a_triangulation_finds():
 
 
 def test_nearest_is_what_a_quadratic_program_finds():
-    polygons = Polygons.around(SETS, 0.05)
+    polygons = Polygons.from_points(SETS, 0.05)
     points = torch.from_numpy(np.random.default_rng(1).uniform(-3, 3, (2, 4, 12)))
     found = polygons.nearest(points).numpy()
     for n, corners in enumerate(polygons.corners.numpy()):
@@ -84,7 +84,7 @@ def test_nearest_is_what_a_quadratic_program_finds():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_nearest_points_are_inside_and_stay(dtype):
-    polygons = Polygons(Polygons.around(SETS, 0.05).corners.to(dtype))
+    polygons = Polygons(Polygons.from_points(SETS, 0.05).corners.to(dtype))
     points = 3 * torch.randn(2, 4, 5000, generator=torch.Generator().manual_seed(0), dtype=dtype)
     found = polygons.nearest(points)
     assert polygons.inside(found).all()
@@ -96,6 +96,6 @@ def test_nearest_points_are_inside_and_stay(dtype):
 
 
 def test_gradients_are_those_of_finite_differences():
-    polygons = Polygons.around(SETS, 0.05)
+    polygons = Polygons.from_points(SETS, 0.05)
     points = 2 * torch.randn(2, 4, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.autograd.gradcheck(polygons.nearest, points.requires_grad_())

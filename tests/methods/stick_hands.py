@@ -23,7 +23,7 @@ from posebridge.methods.geometric_reconstruction.pretraining import PretrainingC
 from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
-from posebridge.networks.redrawing import GeneratorConfig
+from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.context import Context

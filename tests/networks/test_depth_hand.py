@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from posebridge.bodies.parametric_hand import AnnyHand, HandMesh, HandParameters, pose_parameters
+from posebridge.bodies.parametric_hand import AnnyHand, HandMesh, HandParameters, hand_meshes
 from posebridge.geometry.offset_maps import OffsetMaps, encode_offsets
 from posebridge.networks.depth_hand import (
     DepthHandConfig,
     DepthHandNet,
-    ModelHead,
-    SeenHand,
-    bounded,
-    moving_joints,
+    ParameterHead,
+    ViewPrediction,
     palm_frame,
-    rotation_from_columns,
+    rotation_from_6d,
+    soft_clamp,
+    with_joint_gradients,
 )
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.hourglass import HourglassConfig
@@ -57,13 +57,13 @@ def test_every_stack_tells_of_a_hand(stacks):
         torch.testing.assert_close(seen.weights.flatten(2).sum(-1), torch.ones(2, 21))
         assert seen.weights[:, :, 0].abs().max() == 0  # the border is not of the hand
         torch.testing.assert_close(seen.quality, seen.weights.flatten(2).amax(-1))
-        torch.testing.assert_close(torch.linalg.det(seen.model.R), torch.ones(2))
+        torch.testing.assert_close(torch.linalg.det(seen.hand.R), torch.ones(2))
         assert seen.pooled_features().shape == (2, 21, 8)
 
 
 def test_a_head_of_one_layer_begins_with_an_upright_hand_that_shows_its_palm():
-    seen = network(model_width=None)(*crops())[-1]
-    hand = pose_parameters(AnnyHand(), seen.model, torch.full((2,), 0.125))
+    seen = network(parameter_head_width=None)(*crops())[-1]
+    hand = hand_meshes(AnnyHand(), seen.hand, torch.full((2,), 0.125))
     fingers = hand.joints[:, 9] - hand.joints[:, 0]
     assert (fingers[:, 1] < -0.5).all()  # y is down in the picture
     assert (hand.joints[:, 5, 0] > hand.joints[:, 17, 0] + 0.2).all()  # a right hand's index is to the right then
@@ -73,37 +73,37 @@ def test_a_head_of_one_layer_begins_with_an_upright_hand_that_shows_its_palm():
 def posed_hands() -> HandMesh:
     """Hands of the model itself, anywhere in the cube, all fingers relaxed."""
     g = torch.Generator().manual_seed(2)
-    turn = rotation_from_columns(torch.randn(3, 6, generator=g))
+    turn = rotation_from_6d(torch.randn(3, 6, generator=g))
     place = 0.3 * torch.randn(3, 3, generator=g)
     relaxed = HandParameters(torch.zeros(3, 22), torch.zeros(3, 6), turn, place)
-    return pose_parameters(AnnyHand(), relaxed, torch.full((3,), 0.125))
+    return hand_meshes(AnnyHand(), relaxed, torch.full((3,), 0.125))
 
 
 def test_a_head_that_is_told_the_joints_begins_with_a_hand_that_lies_on_them():
     wanted = posed_hands()
-    head = ModelHead(8, DepthHandConfig(model_width=16))
-    found = pose_parameters(AnnyHand(), head(torch.zeros(3, 8), wanted.joints), torch.full((3,), 0.125))
+    head = ParameterHead(8, DepthHandConfig(parameter_head_width=16))
+    found = hand_meshes(AnnyHand(), head(torch.zeros(3, 8), wanted.joints), torch.full((3,), 0.125))
     assert (found.joints - wanted.joints).norm(dim=-1).max() < 0.08  # a centimetre: the palm's frame leans by 5 degrees
 
 
 def test_what_a_head_says_turns_and_moves_with_the_joints_that_it_is_told():
     """But for what it makes of turn and place themselves."""
     wanted = posed_hands()
-    head = ModelHead(8, DepthHandConfig(model_width=16))
+    head = ParameterHead(8, DepthHandConfig(parameter_head_width=16))
     with torch.no_grad():
         head.layer.weight.normal_(generator=torch.Generator().manual_seed(0))
         head.get_parameter("hidden.0.weight")[:, -12:] = 0  # deaf to turn and place
     found = head(torch.zeros(3, 8), wanted.joints)
     torch.testing.assert_close(found.pose, found.pose[:1].expand(3, -1), atol=1e-4, rtol=1e-4)
     R, middle = palm_frame(wanted.joints), wanted.joints.mean(1)
-    turned, shift = R.transpose(1, 2) @ found.R, found.place - middle
+    turned, shift = R.transpose(1, 2) @ found.R, found.centre - middle
     torch.testing.assert_close(turned, turned[:1].expand(3, -1, -1), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(shift, shift[:1].expand(3, -1), atol=1e-4, rtol=1e-4)
 
 
 def test_a_head_does_not_move_the_joints_that_it_is_told():
     joints = posed_hands().joints.requires_grad_()
-    told = ModelHead(8, DepthHandConfig(model_width=16))(torch.randn(3, 8), joints)
+    told = ParameterHead(8, DepthHandConfig(parameter_head_width=16))(torch.randn(3, 8), joints)
     total = sum(value.sum() for value in vars(told).values())
     assert torch.autograd.grad(total, joints, allow_unused=True)[0] is None
 
@@ -111,11 +111,11 @@ def test_a_head_does_not_move_the_joints_that_it_is_told():
 def test_hands_may_move_the_joints_on_which_they_lie():
     """As if they were turned and moved with the palm's frame and the joints' middle."""
     joints = posed_hands().joints.requires_grad_()
-    hands = ModelHead(8, DepthHandConfig(model_width=16))(torch.randn(3, 8), joints)
-    moving = moving_joints(hands, joints)
+    hands = ParameterHead(8, DepthHandConfig(parameter_head_width=16))(torch.randn(3, 8), joints)
+    moving = with_joint_gradients(hands, joints)
     for name, value in vars(moving).items():
         torch.testing.assert_close(value, getattr(hands, name))
-    (by_place,) = torch.autograd.grad(moving.place.sum(), joints)
+    (by_place,) = torch.autograd.grad(moving.centre.sum(), joints)
     torch.testing.assert_close(by_place, torch.full_like(joints, 1 / 21))
     weights = torch.randn(3, 3, 3)
     carried = palm_frame(joints) @ (palm_frame(joints).mT @ hands.R).detach()
@@ -127,8 +127,8 @@ def test_hands_may_move_the_joints_on_which_they_lie():
 
 
 def test_a_head_can_only_be_told_of_the_joints_that_it_knows():
-    with pytest.raises(ValueError, match="model_width needs the joints of hand21"):
-        ModelHead(8, DepthHandConfig(joints=14, model_width=16))
+    with pytest.raises(ValueError, match="parameter_head_width needs the joints of hand21"):
+        ParameterHead(8, DepthHandConfig(joints=14, parameter_head_width=16))
 
 
 def test_joints_that_coincide_have_an_upright_frame():
@@ -139,21 +139,21 @@ def test_joints_that_coincide_have_an_upright_frame():
 def test_the_word_of_perfect_maps_is_the_joint():
     _, points, surface = crops()
     joints = 0.3 * torch.randn(2, 21, 3, generator=torch.Generator().manual_seed(1))
-    maps = encode_offsets(points, surface, joints, reach=3.0)
-    made = network(reach=3.0)
+    maps = encode_offsets(points, surface, joints, max_distance=3.0)
+    made = network(max_distance=3.0)
     weight = torch.zeros(2, 21, 16, 16)
     raw = torch.cat([maps.heat, maps.direction.flatten(1, 2), weight], dim=1)
-    seen = made._read(raw, made.whole, torch.zeros(2, made.encoder_channels), raw, points, surface)
+    seen = made._read(raw, made.parameter_head, torch.zeros(2, made.encoder_channels), raw, points, surface)
     torch.testing.assert_close(seen.joints, joints, atol=1e-5, rtol=0)
 
 
 def test_a_crop_without_a_surface_gives_finite_numbers_and_gradients():
     picture, points, surface = crops()
-    made = network(stacks=2, model_width=16).train()
+    made = network(stacks=2, parameter_head_width=16).train()
     seen = made(picture, points, torch.zeros_like(surface))[-1]
     assert torch.equal(seen.joints, torch.zeros(2, 21, 3))
-    moving = moving_joints(seen.model, seen.joints)
-    (seen.joints.sum() + seen.features.sum() + moving.place.sum() + moving.R.sum()).backward()
+    moving = with_joint_gradients(seen.hand, seen.joints)
+    (seen.joints.sum() + seen.features.sum() + moving.centre.sum() + moving.R.sum()).backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
 
 
@@ -161,38 +161,38 @@ def test_mixed_precision_keeps_places():
     made, batch = network(), crops()
     with torch.autocast("cpu", torch.bfloat16):
         found = made(*batch)[-1]
-    assert found.joints.dtype == found.model.place.dtype == torch.float32
+    assert found.joints.dtype == found.hand.centre.dtype == torch.float32
     torch.testing.assert_close(found.joints, made(*batch)[-1].joints, atol=0.02, rtol=0)
 
 
 def test_rotations_by_columns():
     six = torch.randn(50, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
-    R = rotation_from_columns(six)
+    R = rotation_from_6d(six)
     torch.testing.assert_close(R @ R.mT, torch.eye(3, dtype=torch.float64).expand(50, 3, 3))
     torch.testing.assert_close(torch.linalg.det(R), torch.ones(50, dtype=torch.float64))
-    torch.testing.assert_close(rotation_from_columns(R.mT[:, :2].flatten(1)), R)
-    assert torch.autograd.gradcheck(rotation_from_columns, six[:5].detach().requires_grad_())
+    torch.testing.assert_close(rotation_from_6d(R.mT[:, :2].flatten(1)), R)
+    assert torch.autograd.gradcheck(rotation_from_6d, six[:5].detach().requires_grad_())
 
 
 def test_hand_models_may_be_told_of_the_joints():
-    made, joints = network(model_width=8), torch.randn(2, 21, 3, generator=torch.Generator().manual_seed(5))
-    nn.init.normal_(made.whole.layer.weight)
+    made, joints = network(parameter_head_width=8), torch.randn(2, 21, 3, generator=torch.Generator().manual_seed(5))
+    nn.init.normal_(made.parameter_head.layer.weight)
     whole = torch.zeros(2, made.encoder_channels)
-    there, elsewhere = (made.whole(whole, where.requires_grad_()) for where in (joints, joints + 0.1))
+    there, elsewhere = (made.parameter_head(whole, where.requires_grad_()) for where in (joints, joints + 0.1))
     assert (there.pose - elsewhere.pose).abs().amax() > 1e-3
     assert not torch.autograd.grad(there.pose.sum(), joints, allow_unused=True)[0]  # they learn from labels alone
 
 
-def told(joints: Tensor, seed: int = 3) -> SeenHand:
+def told(joints: Tensor, seed: int = 3) -> ViewPrediction:
     """What views would tell whose pixels say ``joints``."""
     generator = torch.Generator().manual_seed(seed)
     made = network()
     maps = OffsetMaps(torch.zeros(len(joints), 21, 4, 4), torch.zeros(len(joints), 21, 3, 4, 4))
     weights = torch.rand(len(joints), 21, 4, 4, generator=generator).flatten(2).softmax(-1).view(-1, 21, 4, 4)
     features = torch.randn(len(joints), 8, 4, 4, generator=generator)
-    model = made.whole(torch.zeros(len(joints), made.encoder_channels), joints)
+    model = made.parameter_head(torch.zeros(len(joints), made.encoder_channels), joints)
     points, surface = torch.zeros(len(joints), 3, 4, 4), torch.ones(len(joints), 4, 4, dtype=torch.bool)
-    return SeenHand(maps, weights, joints, model, features, 0.8, points, surface)
+    return ViewPrediction(maps, weights, joints, model, features, 0.8, points, surface)
 
 
 def test_views_are_fused_in_the_space_of_their_candidate():
@@ -206,20 +206,20 @@ def test_views_are_fused_in_the_space_of_their_candidate():
     T[..., :3, :3], T[..., :3, 3] = R, torch.randn(2, 3, 3, generator=generator)
     seen = torch.linalg.solve(R[:, :, None], (hand - T[:, :, None, :3, 3])[..., None])[..., 0]
     fused = model.fuse(told(seen.flatten(0, 1)), T.flatten(0, 1), sets=2)
-    torch.testing.assert_close(fused.views.joints, hand[:, 0], atol=1e-5, rtol=0)
-    assert fused.model.pose.shape == (2, 22)
+    torch.testing.assert_close(fused.fusion.joints, hand[:, 0], atol=1e-5, rtol=0)
+    assert fused.hand.pose.shape == (2, 22)
 
 
 def test_shapes_are_those_of_people():
     shape = torch.linspace(-80, 80, 4001, dtype=torch.float64)[None].requires_grad_()
-    found = bounded(shape)
+    found = soft_clamp(shape)
     inside = shape.abs() <= 2
     assert torch.equal(found[inside], shape[inside])
     assert (found.abs() <= 3).all()
     assert torch.equal(found.sign(), shape.sign())
     near = torch.linspace(-4, 4, 100, dtype=torch.float64)[None].requires_grad_()
-    assert (bounded(near).diff() > 0).all()
-    assert torch.autograd.gradcheck(bounded, near)
+    assert (soft_clamp(near).diff() > 0).all()
+    assert torch.autograd.gradcheck(soft_clamp, near)
     # Where it begins to bend, its slope is still one.
     kink = torch.tensor([[2.0 + 1e-9]], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.grad(bounded(kink).sum(), kink)[0].item() == pytest.approx(1.0)
+    assert torch.autograd.grad(soft_clamp(kink).sum(), kink)[0].item() == pytest.approx(1.0)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from posebridge.networks.view_fusion import (
-    PerNode,
+    PerNodeLinear,
     ViewFusion,
     ViewFusionConfig,
-    Views,
+    ViewJoints,
     mean_of_views,
     median_of_views,
     weighted_mean_of_views,
@@ -28,9 +28,9 @@ CONFIGS = [
 RULES = [mean_of_views, weighted_mean_of_views, median_of_views]
 
 
-def some_views(count: int = 3, batch: int = 4, joints: int = 21, seed: int = 0) -> Views:
+def some_views(count: int = 3, batch: int = 4, joints: int = 21, seed: int = 0) -> ViewJoints:
     g = torch.Generator().manual_seed(seed)
-    return Views(
+    return ViewJoints(
         torch.randn(batch, count, joints, 3, generator=g),
         torch.randn(batch, count, joints, CHANNELS, generator=g),
         torch.rand(batch, count, joints, generator=g),
@@ -42,13 +42,13 @@ def network(config: ViewFusionConfig = CONFIGS[-1], skeleton=HAND21) -> ViewFusi
     """As if it had learnt something: nothing is zero."""
     torch.manual_seed(0)
     made = ViewFusion(config, skeleton, CHANNELS)
-    for layer in (made.offset, made.judge):
+    for layer in (made.offset_head, made.quality_head):
         nn.init.normal_(layer.weight, std=0.3)
     return made.eval()
 
 
-def taken(views: Views, order: Tensor) -> Views:
-    return Views(*(value[:, order] for value in vars(views).values()))
+def taken(views: ViewJoints, order: Tensor) -> ViewJoints:
+    return ViewJoints(*(value[:, order] for value in vars(views).values()))
 
 
 @pytest.mark.parametrize("confidence", ["shared", "grouped"])
@@ -59,7 +59,7 @@ def test_what_is_seen_is_not_drowned_by_how_sure_it_is(confidence):
     with_it = ViewFusion(replace(joints_only, confidence=confidence), HAND21, CHANNELS)
 
     def heard(**changes: Tensor) -> Tensor:
-        return (with_it(replace(views, **changes)).whole - with_it(views).whole).norm(dim=-1)
+        return (with_it(replace(views, **changes)).global_features - with_it(views).global_features).norm(dim=-1)
 
     moved = heard(joints=views.joints + 0.2)
     assert (heard(quality=1 - views.quality) < moved).all()
@@ -71,7 +71,7 @@ def test_it_begins_as_the_mean(config):
     fused = ViewFusion(config, HAND21, CHANNELS)(views)
     torch.testing.assert_close(fused.joints, mean_of_views(views))
     torch.testing.assert_close(fused.quality.sum(1), torch.ones(4, 21))
-    assert fused.whole.shape == (4, 16)
+    assert fused.global_features.shape == (4, 16)
 
 
 @pytest.mark.parametrize("skeleton", [HAND21, H36M17], ids=["hand", "body"])
@@ -80,7 +80,7 @@ def test_views_have_no_order(skeleton):
     fused, other = network(skeleton=skeleton)(views), network(skeleton=skeleton)(taken(views, order))
     torch.testing.assert_close(other.joints, fused.joints, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(other.refined, fused.refined[:, order], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(other.whole, fused.whole, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(other.global_features, fused.global_features, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("fusion", [network(), *RULES], ids=["graph", "mean", "weighted", "median"])
@@ -98,7 +98,7 @@ def test_padding_has_no_say(fusion):
     fused = fusion(padded)
     found = fused if isinstance(fused, Tensor) else fused.joints
     for row, there in enumerate(present):
-        alone = Views(*(value[row : row + 1, there] for value in vars(views).values()))
+        alone = ViewJoints(*(value[row : row + 1, there] for value in vars(views).values()))
         one = fusion(alone)
         torch.testing.assert_close(
             found[row], one[0] if isinstance(one, Tensor) else one.joints[0], atol=1e-5, rtol=1e-5
@@ -136,7 +136,7 @@ def test_hand_made_rules_against_numpy():
 
 
 def test_each_node_has_a_layer_of_its_own():
-    layer, x = PerNode(3, 4, 2), torch.randn(5, 2, 3, 4, generator=torch.Generator().manual_seed(1))
+    layer, x = PerNodeLinear(3, 4, 2), torch.randn(5, 2, 3, 4, generator=torch.Generator().manual_seed(1))
     for node in range(3):
         expected = x[:, :, node] @ layer.weight[node] + layer.bias[node]
         torch.testing.assert_close(layer(x)[:, :, node], expected)
@@ -157,13 +157,13 @@ def test_it_learns_which_view_to_trust():
     made = ViewFusion(ViewFusionConfig(width=32), HAND21, CHANNELS)
     optimiser = torch.optim.AdamW(made.parameters(), 3e-3)
 
-    def draw(count: int) -> tuple[Views, Tensor]:
+    def draw(count: int) -> tuple[ViewJoints, Tensor]:
         true = torch.randn(count, 21, 3, generator=g)
         right = torch.randint(3, (count, 21), generator=g)
         good = (torch.arange(3)[None, :, None] == right[:, None]).float()
         joints = true[:, None] + (1 - good)[..., None] * torch.randn(count, 3, 21, 3, generator=g)
         features = torch.cat([good[..., None], torch.randn(count, 3, 21, CHANNELS - 1, generator=g)], -1)
-        return Views(
+        return ViewJoints(
             joints, features, torch.rand(count, 3, 21, generator=g), torch.ones(count, 3, dtype=torch.bool)
         ), true
 

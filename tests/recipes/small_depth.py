@@ -16,7 +16,7 @@ def quick(size: DepthFusionSize) -> DepthFusionSize:
     tuning = replace(few(method.fine_tuning, 2), teacher=HandFittingConfig(steps=2))
     method = replace(method, single=few(method.single, 3), fusion=few(method.fusion, 2), fine_tuning=tuning)
     one_camera = few(size.one_camera, 2)
-    networks = TranslatorConfig(channels=4, blocks=1, judge_channels=4, judge_halvings=2)
+    networks = TranslatorConfig(channels=4, blocks=1, discriminator_channels=4, discriminator_halvings=2)
     translation = replace(size.translation, networks=networks, schedule=replace(size.translation.schedule, steps=6))
     return replace(
         size,

@@ -12,7 +12,7 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
-from posebridge.networks.redrawing import GeneratorConfig
+from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
 from posebridge.recipes import body_rgb, hand_depth, hand_rgb
 from posebridge.recipes.adapt_sizes import BODY, HAND, AdaptSize

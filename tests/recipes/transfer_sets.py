@@ -23,7 +23,7 @@ from posebridge.methods.geometric_reconstruction.config import GeometricReconstr
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
-from posebridge.networks.redrawing import GeneratorConfig
+from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.recipes.transfer import TransferConfig, TransferData, TransferPlan, TransferSize, open_transfer
 from posebridge.recipes.transfers import TRANSFERS
 from posebridge.skeletons.hand import HAND21

@@ -107,9 +107,9 @@ def published() -> tuple[PublishedRow, ...]:
             backbone="ResNet-101",
             method=method,
             supervision="unlabelled target",
-            own=own,
+            proposed=own,
             values=values,
-            doubts=doubts,
+            caveats=doubts,
         )
 
     return (

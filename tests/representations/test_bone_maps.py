@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from posebridge.geometry.displacement import blend, expand, identity_field, sample
+from posebridge.geometry.displacement import affine_fields, blend_fields, identity_field, sample_features
 from posebridge.representations.bone_maps import BoneMaps, bone_transforms, distance_to_segments, draw_bones
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,7 +38,7 @@ def drawn(joints: Tensor, side: int = SIDE, bones=ONE) -> BoneMaps:
 def field_between(base: Tensor, driving: Tensor, bones=ONE) -> tuple[Tensor, BoneMaps]:
     """The coarse fields (1, J, H, W, 2) from the driving to the base pose, and the driving pose's bones."""
     of = drawn(driving, bones=bones)
-    return expand(*bone_transforms(drawn(base, bones=bones), of), SIDE, SIDE), of
+    return affine_fields(*bone_transforms(drawn(base, bones=bones), of), SIDE, SIDE), of
 
 
 def off_by(base: Tensor, driving: Tensor, expected: Tensor, sure: float = 0.3) -> float:
@@ -91,8 +91,8 @@ def test_a_map_is_one_on_the_bone_and_falls_with_the_distance():
 def test_bones_know_their_middle_and_their_way():
     joints = poses(2, 1)
     bones = drawn(joints, bones=CHAIN)
-    torch.testing.assert_close(bones.middle[:, 1], (joints[:, 1] + joints[:, 2]) / 2)
-    torch.testing.assert_close(bones.along[:, 2], joints[:, 3] - joints[:, 0])
+    torch.testing.assert_close(bones.centre[:, 1], (joints[:, 1] + joints[:, 2]) / 2)
+    torch.testing.assert_close(bones.direction[:, 2], joints[:, 3] - joints[:, 0])
     assert bones.maps.shape == (2, 3, SIDE, SIDE)
     assert bones.moments.shape == (2, 3, 2, 2)
 
@@ -110,7 +110,7 @@ def test_a_bone_is_drawn_whatever_the_others_are():
     assert torch.equal(renamed.maps, one.maps)
     turned = drawn(joints, bones=[(1, 0)])  # the same line, the other way
     torch.testing.assert_close(turned.maps[:, 0], one.maps[:, 0])
-    torch.testing.assert_close(turned.along[:, 0], -one.along[:, 0])
+    torch.testing.assert_close(turned.direction[:, 0], -one.direction[:, 0])
 
 
 def test_moments_of_a_long_bone_nearly_are_those_of_a_line_under_the_profile():
@@ -125,7 +125,7 @@ def test_an_identical_pose_is_the_identity():
     joints = poses(50, 4, -10.0, 80.0)
     joints[:10, 1] = joints[:10, 0]
     A, t = bone_transforms(drawn(joints, bones=CHAIN), drawn(joints, bones=CHAIN))
-    coarse = expand(A, t, SIDE, SIDE)
+    coarse = affine_fields(A, t, SIDE, SIDE)
     expected = identity_field(SIDE, SIDE, joints).expand_as(coarse)
     assert (coarse - expected).abs().max() < 1e-6
 
@@ -145,7 +145,7 @@ def test_a_picture_warped_by_a_shifted_pose_is_the_shifted_picture(shift):
     picture = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).double()
     base = bone(12.0, 0.3)
     coarse, of = field_between(base, base + torch.tensor(shift).double())
-    found = sample(picture, coarse[:, 0])[0]
+    found = sample_features(picture, coarse[:, 0])[0]
     matrix = np.array([[1.0, 0, shift[0]], [0, 1, shift[1]]])
     expected = cv2.warpAffine(picture[0].permute(1, 2, 0).numpy(), matrix, (SIDE, SIDE))
     on_the_bone = of.maps[0, 0] > 0.3
@@ -191,8 +191,8 @@ def scene(joints: Tensor, base: Tensor, picture: Tensor) -> Tensor:
     A, t = bone_transforms(onto, of)
     logits = torch.cat([torch.zeros_like(of.maps[:, :1]), (2 * of.maps).clamp_min(1e-4).log()], dim=1)
     still = torch.eye(2).to(A).expand(len(A), 1, 2, 2), torch.zeros_like(t[:, :1])
-    coarse = expand(torch.cat([still[0], A], 1), torch.cat([still[1], t], 1), side, side)
-    return sample(picture, blend(logits.softmax(1), coarse)).square().mean((1, 2, 3))
+    coarse = affine_fields(torch.cat([still[0], A], 1), torch.cat([still[1], t], 1), side, side)
+    return sample_features(picture, blend_fields(logits.softmax(1), coarse)).square().mean((1, 2, 3))
 
 
 def smooth_picture(side: int, count: int = 1, dtype=torch.float64) -> Tensor:

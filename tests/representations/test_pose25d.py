@@ -11,10 +11,10 @@ from posebridge.representations.heatmaps import decode_soft_argmax
 from posebridge.representations.pose25d import (
     decode_pose25d,
     lift,
+    lift_pose,
     lift_weak_perspective,
     reference_length,
     relative_depth,
-    to_space,
 )
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
@@ -253,7 +253,7 @@ def seen_hands(mirrored: bool, distorted: bool, seed: int = 8) -> tuple[torch.Te
 def test_a_pose_in_space_goes_back_to_its_pixels(mirrored, distorted):
     joints, cam = seen_hands(mirrored, distorted)
     uv = cam.project(joints)
-    space = to_space(uv, relative_depth(joints, HAND21), cam, HAND21)
+    space = lift_pose(uv, relative_depth(joints, HAND21), cam, HAND21)
     assert space.valid.all()
     torch.testing.assert_close(space.project(space.joints), uv, atol=1e-5, rtol=0)
     expected = joints * torch.tensor([-1.0, 1.0, 1.0]) if mirrored else joints
@@ -267,7 +267,7 @@ def test_a_left_hand_shown_as_a_right_one_is_a_right_one(distorted):
     uv, depth = cam.project(joints), relative_depth(joints, HAND21)
     T_flip = torch.tensor([[[-1.0, 0, 255], [0, 1, 0], [0, 0, 1]]], dtype=uv.dtype)
     shown = torch.stack([255 - uv[..., 0], uv[..., 1]], dim=-1)
-    plain, mirrored = to_space(uv, depth, cam, HAND21), to_space(shown, depth, cam.warped(T_flip), HAND21)
+    plain, mirrored = lift_pose(uv, depth, cam, HAND21), lift_pose(shown, depth, cam.warped(T_flip), HAND21)
     torch.testing.assert_close(mirrored.joints, plain.joints * torch.tensor([-1.0, 1.0, 1.0]), atol=1e-5, rtol=1e-5)
     assert torch.equal(side_of_thumb(mirrored.joints), -side_of_thumb(plain.joints))
     # Another pose is shown where the mirrored picture would show it.
@@ -289,7 +289,7 @@ def test_weak_perspective_goes_back_to_its_pixels():
     n, m = HAND21.reference
     across = (joints[:, n] - joints[:, m])[:, :2].norm(dim=-1) > 0.2
     uv, depth = cam.project(joints)[across], relative_depth(joints, HAND21)[across]
-    space = to_space(uv, depth, None, HAND21)
+    space = lift_pose(uv, depth, None, HAND21)
     assert space.valid.all()
     assert space.camera is None
     torch.testing.assert_close(space.project(space.joints), uv, atol=1e-5, rtol=0)
@@ -304,7 +304,7 @@ def test_weak_perspective_goes_back_to_its_pixels():
 @pytest.mark.parametrize("perspective", [True, False])
 def test_degenerate_poses_in_space_are_flagged(name, perspective):
     uv, depth = unusual_inputs()[name]
-    space = to_space(uv, depth, camera(600, 0, True, False, 1, torch.float32) if perspective else None, HAND21)
+    space = lift_pose(uv, depth, camera(600, 0, True, False, 1, torch.float32) if perspective else None, HAND21)
     assert space.joints.isfinite().all()
     if perspective or name != "behind the camera":
         assert not space.valid.any()

@@ -14,27 +14,27 @@ def uv(count: int = 3, seed: int = 0, side: int = 24) -> torch.Tensor:
 
 def answer(maps: PoseMaps, places: torch.Tensor, side: int = 24) -> torch.Tensor:
     """The heat maps that a perfect network gives."""
-    target, inside = maps.target(places, side, side)
+    target, inside = maps.encode(places, side, side)
     assert inside.all()
-    return target.clamp_min(1e-30).log() if maps.reading == "softmax" else target
+    return target.clamp_min(1e-30).log() if maps.heatmap_type == "softmax" else target
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0])
 @pytest.mark.parametrize("reading", READINGS)
 def test_what_is_drawn_is_read(reading, sigma):
     maps = PoseMaps(reading, sigma)
-    pose = maps.read(answer(maps, uv()), torch.zeros(2, 3, 24, 24))
+    pose = maps.decode(answer(maps, uv()), torch.zeros(2, 3, 24, 24))
     assert torch.allclose(pose.uv_map, uv(), atol=0.01)
 
 
 @pytest.mark.parametrize("reading", READINGS)
 def test_targets(reading):
-    target, _ = PoseMaps(reading).target(uv(), 24, 24)
+    target, _ = PoseMaps(reading).encode(uv(), 24, 24)
     if reading == "softmax":
         assert torch.allclose(target.sum((2, 3)), torch.ones(2, 3), atol=1e-5)
     else:
         assert ((target.amax((2, 3)) > 0.93) & (target.amax((2, 3)) <= 1)).all()
-    off, inside = PoseMaps(reading).target(torch.tensor([[[-0.6, 5.0], [5.0, 23.4], [float("nan"), 0]]]), 24, 24)
+    off, inside = PoseMaps(reading).encode(torch.tensor([[[-0.6, 5.0], [5.0, 23.4], [float("nan"), 0]]]), 24, 24)
     assert inside.tolist() == [[False, True, False]]
     assert off[0, [0, 2]].abs().max() == 0
 
@@ -45,7 +45,7 @@ def test_depth_is_read_where_the_joint_is(reading):
     maps = PoseMaps(reading)
     ramp = (0.5 * torch.arange(24.0) - 3).expand(2, 3, 24, 24)
     centre = uv(seed=4).round()
-    pose = maps.read(answer(maps, centre), ramp)
+    pose = maps.decode(answer(maps, centre), ramp)
     exact = 0.5 * centre[..., 0] - 3
     assert torch.allclose(pose.relative_depth, exact, atol=0.05 if reading == "softmax" else 0.3)
     heat = answer(maps, centre)
@@ -58,7 +58,7 @@ def test_depth_is_read_where_the_joint_is(reading):
 def test_confidence_is_a_share_whatever_the_maps(reading, spread, sigma, seed):
     generator = torch.Generator().manual_seed(seed)
     heat = spread * torch.randn(2, 3, 12, 17, generator=generator)
-    pose = PoseMaps(reading, sigma).read(heat, torch.randn(2, 3, 12, 17, generator=generator))
+    pose = PoseMaps(reading, sigma).decode(heat, torch.randn(2, 3, 12, 17, generator=generator))
     assert ((pose.confidence >= 0) & (pose.confidence <= 1)).all()
     assert ((pose.uv_map >= -0.5) & (pose.uv_map <= torch.tensor([16.5, 11.5]))).all()
     assert pose.relative_depth.isfinite().all()
@@ -67,7 +67,7 @@ def test_confidence_is_a_share_whatever_the_maps(reading, spread, sigma, seed):
 def test_confidence_of_a_softmax_is_the_probability_near_the_peak():
     maps = PoseMaps("softmax", sigma=1.5)
     heat = 2 * torch.randn(1, 4, 20, 20, generator=torch.Generator().manual_seed(0))
-    pose = maps.read(heat, torch.zeros_like(heat))
+    pose = maps.decode(heat, torch.zeros_like(heat))
     for joint in range(4):
         probability = heat[0, joint].flatten().softmax(0).view(20, 20)
         u, v = (int(value) for value in pose.uv_map[0, joint].round())
@@ -78,10 +78,10 @@ def test_confidence_of_a_softmax_is_the_probability_near_the_peak():
 def test_confidence_tells_sure_from_unsure():
     maps = PoseMaps("softmax", sigma=1.0)
     places = uv(1)
-    sure = maps.read(answer(maps, places), torch.zeros(2, 1, 24, 24)).confidence
+    sure = maps.decode(answer(maps, places), torch.zeros(2, 1, 24, 24)).confidence
     twice = torch.logaddexp(answer(maps, places), answer(maps, 23 - places))
-    torn = maps.read(twice, torch.zeros(2, 1, 24, 24)).confidence
-    flat = maps.read(torch.zeros(2, 1, 24, 24), torch.zeros(2, 1, 24, 24)).confidence
+    torn = maps.decode(twice, torch.zeros(2, 1, 24, 24)).confidence
+    flat = maps.decode(torch.zeros(2, 1, 24, 24), torch.zeros(2, 1, 24, 24)).confidence
     assert (sure > 0.9).all()
     assert torch.allclose(torn[1], torch.tensor(0.5), atol=0.1)
     assert (flat < 0.05).all()
@@ -90,13 +90,13 @@ def test_confidence_tells_sure_from_unsure():
 def test_confidence_of_a_peak_is_its_height():
     maps = PoseMaps("peak")
     heat = torch.tensor([0.2, 0.7, 1.4, -1.0])[None, :, None, None] * answer(maps, torch.full((1, 4, 2), 11.0))
-    confidence = maps.read(heat, torch.zeros_like(heat)).confidence
+    confidence = maps.decode(heat, torch.zeros_like(heat)).confidence
     assert torch.allclose(confidence, torch.tensor([[0.2, 0.7, 1.0, 0.0]]), atol=1e-6)
 
 
 def test_a_softmax_does_not_feel_a_constant():
     maps = PoseMaps("softmax")
     heat, depth = torch.randn(1, 2, 16, 16), torch.randn(1, 2, 16, 16)
-    one, other = maps.read(heat, depth), maps.read(heat + 5, depth)
+    one, other = maps.decode(heat, depth), maps.decode(heat + 5, depth)
     assert torch.allclose(one.uv_map, other.uv_map, atol=1e-3)
     assert torch.allclose(one.relative_depth, other.relative_depth, atol=1e-4)

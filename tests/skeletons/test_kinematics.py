@@ -14,14 +14,14 @@ def degrees(skeleton, joints: torch.Tensor) -> dict[str, torch.Tensor]:
     """Angles in degrees of the bones that end in each joint, and neutral directions in the root's axes."""
     kinematics = kinematics_of(skeleton)
     angles = joint_angles(joints, kinematics, neutral_directions(joints, kinematics)).angles_rad.rad2deg()
-    return {skeleton.joints[end]: angles[:, bone] for bone, end in enumerate(kinematics.ends)}
+    return {skeleton.joints[end]: angles[:, bone] for bone, end in enumerate(kinematics.end_joints)}
 
 
 @pytest.mark.parametrize("name", SKELETONS)
 def test_every_bone_of_every_source_pose_has_angles(name):
     skeleton, joints = SKELETONS[name], source_poses(name)
     kinematics = kinematics_of(skeleton)
-    assert tuple((kinematics.parents[end], end) for end in kinematics.ends) == skeleton.bones
+    assert tuple((kinematics.parents[end], end) for end in kinematics.end_joints) == skeleton.bones
     found = joint_angles(joints, kinematics, neutral_directions(joints, kinematics))
     assert found.valid.all()
     assert found.angles_rad.norm(dim=-1).max() < 2.9  # far from where a bone would be turned right round
@@ -45,7 +45,7 @@ def test_fronts_of_bodies_are_in_front(name):
     skeleton, joints = SKELETONS[name], source_poses(name)
     kinematics = kinematics_of(skeleton)
     neutral = neutral_directions(joints, kinematics)
-    direction = dict(zip((skeleton.joints[end] for end in kinematics.ends), neutral, strict=True))
+    direction = dict(zip((skeleton.joints[end] for end in kinematics.end_joints), neutral, strict=True))
     assert direction["left_knee"][2] > 0.2  # thighs are raised forwards in some poses, and backwards in few
     assert direction["left_elbow"][0] > 0.2  # a left arm hangs out to the left
     assert direction["right_elbow"][0] < -0.2
@@ -61,7 +61,7 @@ def test_a_mirrored_body_has_the_other_side_s_angles_with_abduction_negated(name
     kinematics = kinematics_of(skeleton)
     both = torch.cat([joints, mirrored(joints, skeleton)])
     found = joint_angles(both, kinematics, neutral_directions(both, kinematics)).angles_rad
-    image = [kinematics.ends.index(skeleton.mirror[end]) for end in kinematics.ends]
+    image = [kinematics.end_joints.index(skeleton.mirror[end]) for end in kinematics.end_joints]
     expected = found[:60, image] * torch.tensor([1.0, -1.0])
     torch.testing.assert_close(found[60:], expected, rtol=0, atol=1e-9)
 

@@ -56,11 +56,11 @@ def test_published_order_lands_where_its_names_say(dataset, published):
     places = [NATIVE.get(dataset, {}).get(name, name) for name in names]
     moved, valid = convert(numbered(len(names)), None, ORDERS[dataset], skeleton)
     for source, place in enumerate(places):
-        if place in skeleton.places or skeleton is HAND21:
+        if place in skeleton.canonical_names or skeleton is HAND21:
             target = skeleton.index(place)  # for hands the published names are aliases
             np.testing.assert_array_equal(moved[:, target], [[source, source], [source, 100 + source]])
             assert valid[:, target].all()
-    known = sum(place in skeleton.places for place in places) if skeleton is not HAND21 else 21
+    known = sum(place in skeleton.canonical_names for place in places) if skeleton is not HAND21 else 21
     assert valid.sum() == 2 * known
     assert (moved[~valid] == 0).all()
 

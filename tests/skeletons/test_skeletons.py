@@ -61,10 +61,10 @@ def test_reference_bone_is_no_longer_than_a_bone_of_the_tree(skeleton):
 
 def test_a_name_is_one_place_in_all_bodies():
     # A place that is also some skeleton's own name must mean the same there; otherwise conversion would mix them up.
-    places = {place for skeleton in BODIES for place in skeleton.places}
+    places = {place for skeleton in BODIES for place in skeleton.canonical_names}
     for skeleton in BODIES:
         for joint in set(skeleton.joints) & places:
-            own_place = skeleton.place_of.get(joint, joint)
+            own_place = skeleton.canonical_name_of.get(joint, joint)
             assert own_place == joint, (skeleton.name, joint)
 
 

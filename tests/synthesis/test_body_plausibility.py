@@ -8,7 +8,7 @@ import torch
 from scipy.spatial import ConvexHull
 
 from bodies.anny_oracle import phenotypes
-from posebridge.bodies.anny_body import body
+from posebridge.bodies.anny_body import anny_body
 from posebridge.bodies.body_articulation import BodyAngles, pose_body
 from posebridge.synthesis.body_capsules import PARTS, Capsules, posed_capsules
 from posebridge.synthesis.body_plausibility import (
@@ -23,11 +23,11 @@ from posebridge.synthesis.everyday_poses import EVERYDAY_POSES
 
 @lru_cache
 def _mean(count: int) -> torch.Tensor:
-    return torch.zeros(count, len(body().rig.vertex_basis_m))
+    return torch.zeros(count, len(anny_body().rig.vertex_basis_m))
 
 
 def _capsules(*poses: dict[str, float]) -> Capsules:
-    return posed_capsules(body(), BodyAngles.from_degrees(poses), _mean(len(poses)))
+    return posed_capsules(anny_body(), BodyAngles.from_degrees(poses), _mean(len(poses)))
 
 
 def _deep(pose: dict[str, float], overlap_tolerance_m: float = 0.03) -> set[tuple[str, str]]:
@@ -57,7 +57,7 @@ def test_the_distance_of_segments_matches_brute_force() -> None:
 
 @pytest.mark.parametrize("name", ["stand", "squat", "crawl", "wave"])
 def test_the_capsules_fill_the_skinned_body(name: str) -> None:
-    model, angles = body(), BodyAngles.from_degrees([EVERYDAY_POSES[name]] * 2)
+    model, angles = anny_body(), BodyAngles.from_degrees([EVERYDAY_POSES[name]] * 2)
     subjects = phenotypes(2, seed=1)
     subjects[:, 1] = 0.7
     coefficients = model.shape_coefficients(subjects)
@@ -75,16 +75,16 @@ def test_heavier_bodies_are_thicker() -> None:
     subjects = torch.full((2, 6), 0.5)
     subjects[:, 1], subjects[1, 3] = 0.7, 1.0
     angles = BodyAngles.from_degrees([{}, {}])
-    slim, heavy = posed_capsules(body(), angles, body().shape_coefficients(subjects)).radius_m
+    slim, heavy = posed_capsules(anny_body(), angles, anny_body().shape_coefficients(subjects)).radius_m
     for part in ("belly", "left_thigh", "right_upper_arm"):
         assert heavy[PARTS.index(part)] > 1.05 * slim[PARTS.index(part)]
 
 
 def test_several_poses_of_one_body_are_those_of_copies_of_it() -> None:
-    coefficients = body().shape_coefficients(phenotypes(2, seed=2))
+    coefficients = anny_body().shape_coefficients(phenotypes(2, seed=2))
     angles = BodyAngles.from_degrees([EVERYDAY_POSES[name] for name in ("stand", "sit", "wave", "bow")])
-    together = posed_capsules(body(), angles, coefficients)
-    apart = posed_capsules(body(), angles, coefficients.repeat_interleave(2, dim=0))
+    together = posed_capsules(anny_body(), angles, coefficients)
+    apart = posed_capsules(anny_body(), angles, coefficients.repeat_interleave(2, dim=0))
     torch.testing.assert_close(together.start_m, apart.start_m)
     torch.testing.assert_close(together.radius_m, apart.radius_m)
 
@@ -116,7 +116,7 @@ def test_mirrored_bodies_are_judged_alike() -> None:
     angles = BodyAngles(
         0.7 * torch.randn(20, len(BodyAngles.from_degrees([{}]).values[0]), generator=generator)
     ).clamped()
-    ours, mirrored = (posed_capsules(body(), a, _mean(20)) for a in (angles, angles.mirrored()))
+    ours, mirrored = (posed_capsules(anny_body(), a, _mean(20)) for a in (angles, angles.mirrored()))
     assert penetration_m(ours).amax() > 0.03
     torch.testing.assert_close(penetration_m(ours).sum(1), penetration_m(mirrored).sum(1), atol=0.02, rtol=0)
     torch.testing.assert_close(support_margin_m(ours), support_margin_m(mirrored), atol=0.01, rtol=0)
@@ -139,7 +139,7 @@ def test_the_margin_is_the_distance_to_scipys_hull() -> None:
 
 def test_the_centre_of_mass_of_who_stands_lies_where_it_is_measured() -> None:
     """At 0.55 to 0.58 of the stature (Winter 2009, chapter 4), in the midplane, above the feet."""
-    posed = pose_body(body(), BodyAngles.from_degrees([{}]), _mean(1)).vertices_m()[0]
+    posed = pose_body(anny_body(), BodyAngles.from_degrees([{}]), _mean(1)).vertices_m()[0]
     centre, low, high = centre_of_mass_m(_capsules({}))[0], posed.min(0).values, posed.max(0).values
     assert 0.54 < (centre[1] - low[1]) / (high[1] - low[1]) < 0.59
     assert abs(centre[0]) < 1e-3

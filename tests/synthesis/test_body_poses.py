@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bodies.anny_oracle import phenotypes
-from posebridge.bodies.anny_body import body
-from posebridge.bodies.body_articulation import ANGLE_LIMITS_DEG, ANGLE_NAMES, BodyAngles, pose_body
+from posebridge.bodies.anny_body import anny_body
+from posebridge.bodies.body_articulation import BODY_ANGLE_LIMITS_DEG, BODY_ANGLE_NAMES, BodyAngles, pose_body
 from posebridge.errors import InputError
 from posebridge.synthesis.body_capsules import posed_capsules
 from posebridge.synthesis.body_plausibility import penetration_m, support_margin_m
@@ -21,12 +21,12 @@ FALLS = torch.tensor([True])
 
 
 def _mean(count: int) -> torch.Tensor:
-    return torch.zeros(count, len(body().rig.vertex_basis_m))
+    return torch.zeros(count, len(anny_body().rig.vertex_basis_m))
 
 
 def _sample(count: int = 500, seed: int = 0, **changes) -> BodyAngles:
     generator = torch.Generator().manual_seed(seed)
-    return sample_body_poses(BodyPoseDistribution(**changes), body(), _mean(count), generator)
+    return sample_body_poses(BodyPoseDistribution(**changes), anny_body(), _mean(count), generator)
 
 
 def _everyday(*names: str) -> BodyAngles:
@@ -44,8 +44,8 @@ def _joints() -> dict[str, dict[str, np.ndarray]]:
             "knee": "lowerleg01", "ankle": "foot", "tip": "finger2-3", "toe": "toe3-1",
         }.items()
     }  # fmt: skip
-    heads = pose_body(body(), _everyday(*NAMES), _mean(len(NAMES))).heads_m.numpy()
-    index = {joint: body().rig.bones.index(bone) for joint, bone in bones.items()}
+    heads = pose_body(anny_body(), _everyday(*NAMES), _mean(len(NAMES))).heads_m.numpy()
+    index = {joint: anny_body().rig.bones.index(bone) for joint, bone in bones.items()}
     return {name: {joint: heads[i, b] for joint, b in index.items()} for i, name in enumerate(NAMES)}
 
 
@@ -75,7 +75,7 @@ def test_everyday_poses_keep_the_limits() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_mean_adult_can_take_every_everyday_pose(name: str) -> None:
-    capsules = posed_capsules(body(), _everyday(name).clamped(), _mean(1))
+    capsules = posed_capsules(anny_body(), _everyday(name).clamped(), _mean(1))
     assert penetration_m(capsules).max() < BodyPoseDistribution().overlap_tolerance_m
     assert name in EXTERNALLY_SUPPORTED or support_margin_m(capsules).item() > 0
 
@@ -132,7 +132,7 @@ def test_legs_are_where_the_names_say() -> None:
 
 def test_samples_keep_the_limits_and_use_them() -> None:
     degrees = np.rad2deg(_sample(1000, candidates=1).values.numpy())
-    low, high = np.array(list(ANGLE_LIMITS_DEG.values())).T
+    low, high = np.array(list(BODY_ANGLE_LIMITS_DEG.values())).T
     assert np.isfinite(degrees).all()
     assert (degrees >= low - 1e-3).all()
     assert (degrees <= high + 1e-3).all()
@@ -156,14 +156,14 @@ def test_without_noise_a_pose_is_itself_or_its_mirror_image() -> None:
 
 def test_poses_come_in_their_weights() -> None:
     values = _sample(1000, pose_weights={"stand": 3.0, "sit": 1.0}, **QUIET).values
-    sitting = values[:, ANGLE_NAMES.index("left_hip_flexion")] > 1
+    sitting = values[:, BODY_ANGLE_NAMES.index("left_hip_flexion")] > 1
     assert sitting.float().mean() == pytest.approx(0.25, abs=0.05)
 
 
 def test_rejection_leaves_few_implausible_samples() -> None:
     subjects = phenotypes(400, seed=1)
     subjects[:, 1] = 0.4 + 0.6 * subjects[:, 1]  # from schoolchildren up
-    coefficients = body().shape_coefficients(subjects)
+    coefficients = anny_body().shape_coefficients(subjects)
     accepted = {}
     for candidates in (1, 5):
         distribution = BodyPoseDistribution(
@@ -172,8 +172,10 @@ def test_rejection_leaves_few_implausible_samples() -> None:
             balance_share=1.0,
             random_share=0.0,
         )
-        angles = sample_body_poses(distribution, body(), coefficients, torch.Generator().manual_seed(0))
-        excess_m = implausibility_m(body(), angles, coefficients, FALLS.expand(400), distribution.overlap_tolerance_m)
+        angles = sample_body_poses(distribution, anny_body(), coefficients, torch.Generator().manual_seed(0))
+        excess_m = implausibility_m(
+            anny_body(), angles, coefficients, FALLS.expand(400), distribution.overlap_tolerance_m
+        )
         accepted[candidates] = (excess_m == 0).float().mean().item()
     assert accepted[5] > 0.9
     assert accepted[5] > accepted[1] + 0.15
@@ -184,7 +186,7 @@ def test_where_all_are_implausible_the_least_so_is_taken() -> None:
     changes = {"pose_weights": {"sit_cross_legged": 1.0}, "random_share": 0.0, "overlap_tolerance_m": -1.0}
     excess_m = {
         candidates: implausibility_m(
-            body(), _sample(100, candidates=candidates, **changes), _mean(100), ~FALLS.expand(100), -1.0
+            anny_body(), _sample(100, candidates=candidates, **changes), _mean(100), ~FALLS.expand(100), -1.0
         )
         for candidates in (1, 6)
     }
@@ -195,7 +197,7 @@ def test_noise_keeps_soles_level_and_bends_hips_with_knees() -> None:
     values = torch.rad2deg(
         _sample(1000, pose_weights={"half_squat": 1.0}, random_share=0.0, blend=0.0, noise_deg=5.0, candidates=1).values
     ).numpy()
-    angle = {name: values[:, ANGLE_NAMES.index(name)] for name in ANGLE_NAMES}
+    angle = {name: values[:, BODY_ANGLE_NAMES.index(name)] for name in BODY_ANGLE_NAMES}
     pitch = angle["pelvis_tilt"] - angle["left_hip_flexion"] + angle["left_knee_flexion"] - angle["left_ankle_flexion"]
     assert angle["left_knee_flexion"].std() > 4
     assert pitch.std() < 0.6 * angle["left_knee_flexion"].std()
@@ -205,7 +207,7 @@ def test_noise_keeps_soles_level_and_bends_hips_with_knees() -> None:
 
 def test_whoever_lies_keeps_lying() -> None:
     values = _sample(300, pose_weights={"lie_on_back": 1.0}, random_share=0.5, blend=0.5).values
-    assert (values[:, ANGLE_NAMES.index("pelvis_tilt")] < -1.1).all()
+    assert (values[:, BODY_ANGLE_NAMES.index("pelvis_tilt")] < -1.1).all()
 
 
 def test_an_unknown_pose_is_refused() -> None:

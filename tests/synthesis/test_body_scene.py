@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from posebridge.bodies.anny_body import body
+from posebridge.bodies.anny_body import anny_body
 from posebridge.skeletons.body import BODIES, COCO17, H36M17
 from posebridge.synthesis.body_domains import STREET_BODY, STUDIO_BODY
 from posebridge.synthesis.body_poses import BodyPoseDistribution
@@ -83,7 +83,7 @@ def test_every_skeleton_labels_the_same_people(plain):
         other = _render(replace(UNCOVERED, joints=name))
         assert other.uv_px.shape == (COUNT, len(skeleton), 2)
         for place in ("left_wrist", "right_knee"):
-            ours, theirs = H36M17.places.index(place), skeleton.places.index(place)
+            ours, theirs = H36M17.canonical_names.index(place), skeleton.canonical_names.index(place)
             torch.testing.assert_close(other.joints_m[:, theirs], plain.joints_m[:, ours], atol=0.03, rtol=0)
 
 
@@ -143,5 +143,5 @@ def test_people_move_on_the_spot():
 
 def test_the_mesh_is_the_whole_body():
     subject = BodySubject(STUDIO_BODY)
-    assert subject.surface.shape[0] == len(body().rig.vertices_m)
+    assert subject.surface.shape[0] == len(anny_body().rig.vertices_m)
     assert subject.faces.max() < len(subject.surface)

@@ -7,7 +7,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
-from posebridge.bodies.anny_body import body
+from posebridge.bodies.anny_body import anny_body
 from posebridge.skeletons.body import H36M17
 from posebridge.synthesis.body_surface import body_surface
 
@@ -19,7 +19,7 @@ def surface():
 
 @pytest.fixture(scope="module")
 def rig():
-    return body(H36M17).rig
+    return anny_body(H36M17).rig
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_the_face_has_its_parts_in_place(surface, rig, edges):
 
 
 def test_hair_leaves_the_ears_free(surface, rig):
-    ear = body(H36M17).rig.vertices_m[:, 0].abs() > 0.082
+    ear = anny_body(H36M17).rig.vertices_m[:, 0].abs() > 0.082
     ear &= _owned(rig, "head")
     assert ear.sum() > 20
     assert surface.scalp_m[ear].max() < 0

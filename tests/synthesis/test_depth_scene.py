@@ -8,8 +8,8 @@ import torch
 from scipy.spatial import cKDTree
 
 from bodies.mano_file import write_mano
-from posebridge.bodies.anny import hand
-from posebridge.bodies.articulation import HandAngles, pose_hand
+from posebridge.bodies.anny import anny_hand
+from posebridge.bodies.hand_articulation import HandAngles, pose_hand
 from posebridge.bodies.mano import mano_hand
 from posebridge.cameras.cube import normalise_depth
 from posebridge.cameras.multiview import CameraRig
@@ -122,7 +122,7 @@ def test_pixels_are_projected_joints_and_the_crop_is_the_cube(name, request):
 
 def test_all_views_see_one_surface_and_it_is_the_hand_of_the_labels(studio):
     """The mesh is posed anew from the labels and put to the joints; every view's pixels lie on it."""
-    model = hand("right")
+    model = anny_hand("right")
     angles = HandAngles.from_stacked(studio.angles_rad[::VIEWS])
     posed = pose_hand(model, angles, model.shape_coefficients(studio.phenotypes[::VIEWS]))
     vertices = posed.vertices_m()
@@ -150,7 +150,7 @@ def _rigid(points: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def test_no_view_sees_a_surface_before_what_another_view_sees(cluttered):
     """Points of one view, seen from another, are on its surface or hidden behind it: clutter is one world, too."""
-    rigs = CameraRig.of_sets(cluttered.camera, cluttered.T_world_cam, VIEWS)
+    rigs = CameraRig.from_sets(cluttered.camera, cluttered.T_world_cam, VIEWS)
     agreeing = 0
     measured = torch.where(cluttered.depth_m > 0, cluttered.depth_m, torch.inf)
     nearest = -torch.nn.functional.max_pool2d(-measured, 3, stride=1, padding=1)  # within a pixel
@@ -231,7 +231,7 @@ def test_rigs():
         views=5, baseline_deg=(20.0, 30.0), elevation_deg=0.0, roll_deg=0.0, distance_m=(0.6, 0.8), aim_m=0.0
     )
     rigs = sample_rigs(distribution, 50, torch.Generator().manual_seed(0))
-    assert rigs.views == 5
+    assert rigs.num_views == 5
     x, y, z = rigs.T_world_cam[..., :3, 3].double().numpy().transpose(2, 0, 1)
     assert np.abs(y).max() < 1e-6
     distance = np.hypot(x, z)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from posebridge.synthesis.surroundings import Occluders
 
 from posebridge.bodies.anny import hand
 from posebridge.draw import generator_for
@@ -12,7 +13,6 @@ from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_clutter import ClutterDistribution
 from posebridge.synthesis.depth_scene import DEPTH_STREET, DEPTH_STUDIO, render_depth_hands, with_meshes
 from posebridge.synthesis.domains import domain, render
-from posebridge.synthesis.surroundings import Occluders
 
 SIZE = 96
 STREET = domain("hand-rgb", "street")

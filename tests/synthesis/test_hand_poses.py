@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from posebridge.bodies.articulation import HandAngles
+from posebridge.bodies.hand_articulation import HandAngles
 from posebridge.synthesis.hand_poses import (
     FINGER_LIMITS_DEG,
     GESTURES,

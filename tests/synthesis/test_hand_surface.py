@@ -6,7 +6,7 @@ import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from posebridge.bodies.anny import hand
+from posebridge.bodies.anny import anny_hand
 from posebridge.synthesis.hand_surface import hand_surface
 
 
@@ -17,13 +17,13 @@ def surface():
 
 @pytest.fixture(scope="module")
 def on_forearm():
-    rig = hand("right").rig
+    rig = anny_hand("right").rig
     return rig.weights[:, rig.bones.index("forearm")] == 1  # the rings beyond the mesh's own rim
 
 
 def test_maps_are_shares(surface):
     stacked = surface.stacked()
-    assert stacked.shape == (len(hand("right").rig.vertices_m), 8)
+    assert stacked.shape == (len(anny_hand("right").rig.vertices_m), 8)
     assert torch.isfinite(stacked).all()
     assert stacked[:, 3:].min() >= 0
     assert stacked[:, 3:].max() <= 1
@@ -32,7 +32,7 @@ def test_maps_are_shares(surface):
 
 def test_the_palm_is_on_the_palm_s_side(surface):
     # Around the middle of the palm, halfway from the wrist to the middle knuckle; z points out of the palm.
-    knuckle = hand("right").rig.heads_m[hand("right").rig.bones.index("finger3-1")]
+    knuckle = anny_hand("right").rig.heads_m[anny_hand("right").rig.bones.index("finger3-1")]
     near = (surface.rest_m[:, :2] - 0.5 * knuckle[:2]).norm(dim=-1) < 0.02
     side = surface.rest_m[near, 2] - surface.rest_m[near, 2].mean()
     assert surface.palm[near][side > 0.006].min() > 0.9
@@ -40,7 +40,7 @@ def test_the_palm_is_on_the_palm_s_side(surface):
 
 
 def test_there_are_five_nails_on_the_backs_of_the_last_phalanges(surface):
-    rig = hand("right").rig
+    rig = anny_hand("right").rig
     nail = (surface.nail > 0.3).numpy()
     edges = torch.cat([rig.faces[:, [0, 1]], rig.faces[:, [1, 2]], rig.faces[:, [2, 0]]]).numpy()
     edges = edges[nail[edges].all(1)]
@@ -56,7 +56,7 @@ def test_there_are_five_nails_on_the_backs_of_the_last_phalanges(surface):
 
 
 def test_tips_are_red_at_the_ends_and_creases_lie_at_joints(surface):
-    rig = hand("right").rig
+    rig = anny_hand("right").rig
     fingers = [rig.bones.index(f"finger{f}-{k}") for f in range(1, 6) for k in (1, 2, 3)]
     nearest = torch.cdist(surface.rest_m, rig.heads_m[fingers]).amin(1)
     assert nearest[surface.crease > 0.1].max() < 0.025

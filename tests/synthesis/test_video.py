@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from posebridge.bodies.articulation import HandAngles
+from posebridge.bodies.hand_articulation import HandAngles
 from posebridge.errors import InputError
 from posebridge.rendering.photometry import OFF
 from posebridge.synthesis.hand_domains import STREET, STUDIO

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from posebridge.bodies.anny import hand
-from posebridge.bodies.articulation import pose_hand
+from posebridge.bodies.anny import anny_hand
+from posebridge.bodies.hand_articulation import pose_hand
 from posebridge.cameras.pinhole import Camera
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_poses import gesture_angles
@@ -24,7 +24,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 
 
 def _joints(gesture: str) -> torch.Tensor:
-    model = hand("right")
+    model = anny_hand("right")
     posed = pose_hand(model, gesture_angles((gesture,)), torch.zeros(1, len(model.rig.vertex_basis_m)))
     return posed.keypoints_m(posed.vertices_m())
 

@@ -23,7 +23,7 @@ TIP = HAND21.index("index_4")
 
 
 def integrated(skeleton: Skeleton = HAND21, dtype=torch.float32, **changes) -> IntegratedLabels:
-    limits = JointLimits.of(source_poses(skeleton.name), kinematics_of(skeleton), skeleton.reference)
+    limits = JointLimits.from_poses(source_poses(skeleton.name), kinematics_of(skeleton), skeleton.reference)
     return IntegratedLabels(LabelIntegration(**changes), MAPS, skeleton, limits.to(dtype))
 
 

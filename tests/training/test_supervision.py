@@ -118,6 +118,6 @@ def test_unlabelled_samples_are_a_programming_error():
 
 def test_image_pixels_are_map_pixels_of_the_same_place():
     """A target drawn for a joint is read back where the joint is."""
-    target, _ = MAPS.target(map_from_image(BATCH.uv_px, (SIDE, SIDE), SIZE), *SIZE)
-    read = MAPS.read(target.clamp_min(1e-20).log(), torch.zeros_like(target))
+    target, _ = MAPS.encode(map_from_image(BATCH.uv_px, (SIDE, SIDE), SIZE), *SIZE)
+    read = MAPS.decode(target.clamp_min(1e-20).log(), torch.zeros_like(target))
     assert torch.allclose(image_from_map(read.uv_map, (SIDE, SIDE), SIZE), BATCH.uv_px, atol=0.02)

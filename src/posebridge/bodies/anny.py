@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.anny_loading import PHENOTYPES, coefficients_of, load_anny, mean_adult, rig_in_frame
+from posebridge.bodies.anny_loading import PHENOTYPES, load_anny, mean_adult, phenotype_coefficients, rig_in_frame
 from posebridge.bodies.hand_model import HandModel, unit, with_forearm, with_principal_shapes
 from posebridge.bodies.rig import Rig
 from posebridge.draw import generator_for
@@ -35,7 +35,7 @@ class AnnyHandModel(HandModel):
 
     def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
         """Coefficients of the rig's basis for ``PHENOTYPES`` in [0, 1]."""
-        return coefficients_of(self.phenotype_model, self.adult_coefficients, phenotypes)
+        return phenotype_coefficients(self.phenotype_model, self.adult_coefficients, phenotypes)
 
     def with_population_shapes(self, count: int) -> Rig:
         """Principal components of phenotypes that are uniform in [0.4, 1] for age and in [0, 1] for the others:
@@ -48,10 +48,10 @@ class AnnyHandModel(HandModel):
 
 
 @lru_cache(maxsize=2)
-def hand(side: Literal["left", "right"] = "right") -> AnnyHandModel:
+def anny_hand(side: Literal["left", "right"] = "right") -> AnnyHandModel:
     """The hand model of one side, with 21 keypoints (``skeletons.hand.HAND21``) and a length of forearm."""
     if side == "left":
-        right = hand("right")
+        right = anny_hand("right")
         flip = torch.tensor([-1.0, 1.0, 1.0])
         return replace(
             right,
@@ -155,4 +155,4 @@ def _with_keypoints(rig: Rig) -> Rig:
 
 
 if __name__ == "__main__":
-    hand("right")
+    anny_hand("right")

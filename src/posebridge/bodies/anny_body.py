@@ -75,7 +75,7 @@ class BodyModel(AnnyModel):
         return replace(self, rig=_with_keypoints(self.rig, skeleton))
 
 
-def body(skeleton: Skeleton = H36M17) -> BodyModel:
+def anny_body(skeleton: Skeleton = H36M17) -> BodyModel:
     """The body model with the joints of a skeleton; loaded once, so asking again is cheap.
 
     Raises ``InputError`` where the skeleton has a joint that has no place on the body.
@@ -91,7 +91,7 @@ def _bare_body() -> BodyModel:
 
 
 def _with_keypoints(rig: Rig, skeleton: Skeleton) -> Rig:
-    rows = [_regressor(rig, skeleton, place) for place in skeleton.places]
+    rows = [_regressor(rig, skeleton, place) for place in skeleton.canonical_names]
     width = max(len(index) for index, _ in rows)
     index = torch.zeros(len(rows), width, dtype=torch.long)
     weight = torch.zeros(len(rows), width)
@@ -120,4 +120,4 @@ def _regressor(rig: Rig, skeleton: Skeleton, place: str) -> tuple[Tensor, Float[
 
 
 if __name__ == "__main__":
-    body()
+    anny_body()

@@ -33,10 +33,10 @@ class AnnyModel:
 
     def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
         """Coefficients of the rig's basis for ``PHENOTYPES`` in [0, 1]."""
-        return coefficients_of(self.phenotype_model, self.adult_coefficients, phenotypes)
+        return phenotype_coefficients(self.phenotype_model, self.adult_coefficients, phenotypes)
 
 
-def coefficients_of(
+def phenotype_coefficients(
     phenotype_model: Any, adult_coefficients: Float[Tensor, "S"], phenotypes: Float[Tensor, "B 6"]
 ) -> Float[Tensor, "B S"]:
     """What Anny's own model makes of ``PHENOTYPES`` in [0, 1], counted from the mean adult."""

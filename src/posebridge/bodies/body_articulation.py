@@ -50,11 +50,11 @@ _SIDE_LIMITS_DEG = {
     "ankle_inversion": (-15.0, 35.0),  # the sole inwards
     "toes_extension": (-30.0, 70.0),  # toes up
 }
-ANGLE_LIMITS_DEG: dict[str, tuple[float, float]] = _CENTRAL_LIMITS_DEG | {
+BODY_ANGLE_LIMITS_DEG: dict[str, tuple[float, float]] = _CENTRAL_LIMITS_DEG | {
     f"{side}_{name}": limits for side in ("left", "right") for name, limits in _SIDE_LIMITS_DEG.items()
 }
-ANGLE_NAMES = tuple(ANGLE_LIMITS_DEG)
-_COLUMN = {name: i for i, name in enumerate(ANGLE_NAMES)}
+BODY_ANGLE_NAMES = tuple(BODY_ANGLE_LIMITS_DEG)
+_COLUMN = {name: i for i, name in enumerate(BODY_ANGLE_NAMES)}
 _SETTING_DEG = 30.0  # the arm's first degrees, in which the scapula keeps still
 _GIRDLE_RISE = 0.22  # radians for each radian of elevation
 _GIRDLE_REACH = 0.2  # radians for an arm that points straight ahead
@@ -68,17 +68,18 @@ def _mirror_of(name: str) -> tuple[int, float]:
     return _COLUMN[name], 1.0 if name.endswith(("flexion", "tilt")) else -1.0
 
 
-MIRROR: tuple[tuple[int, float], ...] = tuple(_mirror_of(name) for name in ANGLE_NAMES)  # column and sign, per angle
+# For each angle the column of its mirror image and the sign that it takes.
+MIRROR: tuple[tuple[int, float], ...] = tuple(_mirror_of(name) for name in BODY_ANGLE_NAMES)
 
 
 @dataclass(frozen=True)
 class BodyAngles:
     """Joint angles of B bodies in radians; zero stands straight with the arms at the sides and palms to the thighs.
 
-    Columns are ``ANGLE_NAMES``. Flexion and abduction of the shoulder are components of one rotation vector, so neither
-    comes first; so are the three angles of spine and neck, and the two of pelvis, wrist and ankle. The hip flexes what
-    is abducted, so a spread leg stays spread as it is raised. A turn is about the limb's own length, before all else.
-    A blend of two poses within limits is within limits.
+    Columns are ``BODY_ANGLE_NAMES``. Flexion and abduction of the shoulder are components of one rotation vector, so
+    their order doesn't matter. The same holds for the three angles of spine and neck, and for the two of pelvis, wrist
+    and ankle. The hip first abducts, then flexes, so a spread leg stays spread as it is raised. A turn is about the
+    limb's length and is applied first. The limits are convex: a blend of two poses within limits is within limits.
     """
 
     values: Float[Tensor, "B A"]
@@ -86,15 +87,15 @@ class BodyAngles:
     @classmethod
     def from_degrees(cls, poses: Sequence[Mapping[str, float]]) -> "BodyAngles":
         """Poses that name the angles they bend. Raises ``InputError`` for a name that is no angle."""
-        values = torch.zeros(len(poses), len(ANGLE_NAMES))
+        values = torch.zeros(len(poses), len(BODY_ANGLE_NAMES))
         for row, pose in zip(values, poses, strict=True):
             for name, degrees in pose.items():
                 if name not in _COLUMN:
-                    raise InputError(f"a body has no angle {name!r}; known are {', '.join(ANGLE_NAMES)}")
+                    raise InputError(f"a body has no angle {name!r}; known are {', '.join(BODY_ANGLE_NAMES)}")
                 row[_COLUMN[name]] = math.radians(degrees)
         return cls(values)
 
-    def of(self, name: str) -> Float[Tensor, "B"]:
+    def angle(self, name: str) -> Float[Tensor, "B"]:
         """One angle of all bodies."""
         return self.values[:, _COLUMN[name]]
 
@@ -104,8 +105,8 @@ class BodyAngles:
         return BodyAngles(self.values[:, list(columns)] * self.values.new_tensor(signs))
 
     def clamped(self) -> "BodyAngles":
-        """Within ``ANGLE_LIMITS_DEG``, and the arms no farther from hanging than straight up."""
-        low, high = torch.deg2rad(self.values.new_tensor(list(ANGLE_LIMITS_DEG.values()))).unbind(-1)
+        """Within ``BODY_ANGLE_LIMITS_DEG``, and the arms no farther from hanging than straight up."""
+        low, high = torch.deg2rad(self.values.new_tensor(list(BODY_ANGLE_LIMITS_DEG.values()))).unbind(-1)
         values = self.values.clamp(low, high)
         for side in ("left", "right"):
             columns = [_COLUMN[f"{side}_shoulder_{angle}"] for angle in ("flexion", "abduction")]
@@ -125,7 +126,7 @@ def body_rotations(model: BodyModel, angles: BodyAngles) -> Float[Tensor, "B N 3
     The shoulder girdle follows the arm, whose angles are relative to the trunk; see ``_girdle_rotvec``.
     """
     bones = model.rig.bones
-    joints = body_joints(bones, model.rig.heads_m, ANGLE_NAMES)
+    joints = body_joints(bones, model.rig.heads_m, BODY_ANGLE_NAMES)
     rotations = joints.rotations(angles.values)
     for side in ("left", "right"):
         index = torch.tensor(
@@ -144,7 +145,7 @@ def _girdle_rotvec(angles: BodyAngles, side: str, rest_elevation: float) -> Floa
     Past ``_SETTING_DEG`` of elevation the girdle rises with the arm (scapulohumeral rhythm; Inman, Saunders and Abbott
     1944, halved as the mesh's shoulder would rise too far), and it follows the arm forwards.
     """
-    flexion, abduction = angles.of(f"{side}_shoulder_flexion"), angles.of(f"{side}_shoulder_abduction")
+    flexion, abduction = angles.angle(f"{side}_shoulder_flexion"), angles.angle(f"{side}_shoulder_abduction")
     elevation = torch.stack([flexion, abduction], dim=-1).norm(dim=-1)
     setting = math.radians(_SETTING_DEG)
     lift = _GIRDLE_RISE * ((elevation - setting).clamp_min(0) - max(rest_elevation - setting, 0.0))

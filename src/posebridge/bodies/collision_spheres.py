@@ -28,10 +28,10 @@ class CollisionSpheres:
     radius: Float[Tensor, "66"]  # as a share of the hand's length, wrist to middle knuckle
 
     @classmethod
-    def of(cls, hand: ParametricHand) -> "CollisionSpheres":
+    def from_hand(cls, hand: ParametricHand) -> "CollisionSpheres":
         """The spheres of a model's mean hand, as it is with all parameters zero."""
         weights, finger, order = _places()
-        own = hand.in_own_frame(torch.zeros(1, hand.pose_size), torch.zeros(1, hand.shape_size))
+        own = hand.in_hand_frame(torch.zeros(1, hand.pose_size), torch.zeros(1, hand.shape_size))
         centres = weights @ own.joints[0]
         radius = torch.cdist(centres, own.vertices[0]).topk(_NEAR, largest=False).values.mean(1)
         last = torch.tensor([f != _PALM and n == 8 for f, n in zip(finger, order, strict=True)])
@@ -43,7 +43,7 @@ class CollisionSpheres:
         return self.weights.to(joints) @ joints
 
     @cached_property
-    def tested(self) -> Bool[Tensor, "66 66"]:
+    def checked_pairs(self) -> Bool[Tensor, "66 66"]:
         """Pairs that must not overlap, each once: not those of the palm, nor neighbours along one finger."""
         finger, order = torch.tensor(self.finger), torch.tensor(self.order)
         palm = finger == _PALM
@@ -59,7 +59,7 @@ class CollisionSpheres:
     def overlap(self, joints: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B"]:
         """The sum over pairs of the squared depth by which they overlap, in squares of the hand's own length."""
         length = _length(joints).detach()[:, None]
-        first, second = self.tested.to(joints.device).nonzero(as_tuple=True)
+        first, second = self.checked_pairs.to(joints.device).nonzero(as_tuple=True)
         centres, radius = self.centres(joints / length[..., None]), self.radius.to(joints)
         apart = (centres[:, first] - centres[:, second]).square().sum(-1).clamp_min(1e-12).sqrt()
         return (radius[first] + radius[second] - apart).clamp_min(0).square().sum(1)

@@ -1,8 +1,8 @@
 """MANO's right hand (Romero, Tzionas and Black, SIGGRAPH Asia 2017), from the file that a user has under its licence.
 
 The file stays where it is and is read without running what a pickle may ask for. The hand is posed as Anny's is, by
-the angles of ``articulation.HandAngles``: MANO's sixteen joints with its own shapes and pose correctives, and with a
-forearm behind its open wrist.
+the angles of ``hand_articulation.HandAngles``: MANO's sixteen joints with its own shapes and pose correctives, and with
+a forearm behind its open wrist.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.anny import hand
+from posebridge.bodies.anny import anny_hand
 from posebridge.bodies.hand_model import HandModel, unit, with_forearm
 from posebridge.bodies.rig import Rig
 from posebridge.errors import InputError
@@ -44,7 +44,7 @@ class ManoHandModel(HandModel):
 
     def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
         """The likeliest shapes whose bones are as long as those of Anny's hand with ``PHENOTYPES`` in [0, 1]."""
-        anny = hand("right")
+        anny = anny_hand("right")
         wanted = _bone_lengths(anny.rig, anny.shape_coefficients(phenotypes.cpu()))
         lengths, by_shape = self._lengths
         # Least squares with shapes that are normally distributed, and lengths that are meant to a millimetre.
@@ -87,9 +87,9 @@ def mano_hand(path: Path) -> ManoHandModel:
     return ManoHandModel(rig, "right", axes[:, :, 0], -axes[:, :, 2], axes[:, :, 1])
 
 
-def hand_model(mano: Path | None) -> HandModel:
+def load_hand_model(mano: Path | None) -> HandModel:
     """The right hand of MANO's file, or Anny's where there is none."""
-    return hand("right") if mano is None else mano_hand(mano)
+    return anny_hand("right") if mano is None else mano_hand(mano)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -194,7 +194,7 @@ def _axes(rig: Rig) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"], Float[T
     flexion, spread, twist = (torch.zeros(len(rig.bones), 3) for _ in range(3))
     flexion[0], twist[0], spread[0] = torch.eye(3)[0], torch.eye(3)[1], -torch.eye(3)[2]
     palm = torch.tensor([0.0, 0.0, 1.0])
-    anny = hand("right")
+    anny = anny_hand("right")
     for f, finger in enumerate(FINGERS, 1):
         for k in (1, 2, 3):
             bone = rig.bones.index(f"finger{f}-{k}")

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from posebridge.bodies.articulation import ANGLE_NAMES, HandAngles, pose_hand
+from posebridge.bodies.hand_articulation import HAND_ANGLE_NAMES, HandAngles, pose_hand
 from posebridge.bodies.hand_model import HandModel
-from posebridge.bodies.mano import hand_model
-from posebridge.cameras.multiview import in_views
+from posebridge.bodies.mano import load_hand_model
+from posebridge.cameras.multiview import transform_to_views
 
 _RELAXED_FINGER_DEG = (25.0, 0.0, 30.0, 17.0)  # as ``HandAngles`` counts them
 _RELAXED_THUMB_DEG = (8.0, 0.0, 15.0, 15.0)
@@ -24,7 +24,7 @@ class HandParameters:
     pose: Float[Tensor, "B P"]
     shape: Float[Tensor, "B S"]  # standard deviations of the population; 0 is its mean
     R: Float[Tensor, "B 3 3"]
-    place: Float[Tensor, "B 3"]
+    centre: Float[Tensor, "B 3"]
 
 
 @dataclass(frozen=True)
@@ -45,34 +45,34 @@ class ParametricHand(Protocol):
         """Corners of the mesh's faces."""
         ...
 
-    def in_own_frame(self, pose: Float[Tensor, "B P"], shape: Float[Tensor, "B S"]) -> HandMesh:
+    def in_hand_frame(self, pose: Float[Tensor, "B P"], shape: Float[Tensor, "B S"]) -> HandMesh:
         """Hands in metres, in the model's own frame."""
         ...
 
 
-def pose_parameters(model: ParametricHand, parameters: HandParameters, unit_m: Float[Tensor, "B"]) -> HandMesh:
+def hand_meshes(model: ParametricHand, parameters: HandParameters, unit_m: Float[Tensor, "B"]) -> HandMesh:
     """Hands where their parameters put them, in units of ``unit_m`` metres."""
-    own = model.in_own_frame(parameters.pose, parameters.shape)
+    own = model.in_hand_frame(parameters.pose, parameters.shape)
     scale, middle = unit_m[:, None, None], own.joints.mean(1, keepdim=True)
-    turn, place = parameters.R.transpose(1, 2), parameters.place[:, None]
+    turn, place = parameters.R.transpose(1, 2), parameters.centre[:, None]
     return HandMesh(*((points - middle) / scale @ turn + place for points in (own.vertices, own.joints)))
 
 
-def pose_in_views(
+def hand_meshes_in_views(
     model: ParametricHand,
     parameters: HandParameters,
     unit_m: Float[Tensor, "S"],
     T_view_hand: Float[Tensor, "B 4 4"],
 ) -> HandMesh:
     """Likewise S hands, and from there in the spaces of all views of each; B is hand-major."""
-    posed = pose_parameters(model, parameters, unit_m)
-    return HandMesh(*(in_views(points, T_view_hand) for points in (posed.vertices, posed.joints)))
+    posed = hand_meshes(model, parameters, unit_m)
+    return HandMesh(*(transform_to_views(points, T_view_hand) for points in (posed.vertices, posed.joints)))
 
 
 class RiggedHand:
     """A right hand model: the angles of ``HandAngles``, counted from a relaxed hand, and shapes of a population."""
 
-    pose_size = len(ANGLE_NAMES)
+    pose_size = len(HAND_ANGLE_NAMES)
 
     def __init__(self, model: HandModel, shapes: int):
         """``shapes`` is the number of shape parameters."""
@@ -90,7 +90,7 @@ class RiggedHand:
         """Corners of the mesh's faces."""
         return self.model(device).rig.faces
 
-    def in_own_frame(self, pose: Float[Tensor, "B 22"], shape: Float[Tensor, "B S"]) -> HandMesh:
+    def in_hand_frame(self, pose: Float[Tensor, "B 22"], shape: Float[Tensor, "B S"]) -> HandMesh:
         """Hands in metres: origin at the wrist, y to the middle knuckle, z out of the palm."""
         model = self.model(pose.device)
         posed = pose_hand(model, HandAngles.from_stacked(pose + self.relaxed_rad.to(pose)), shape)
@@ -102,15 +102,15 @@ class AnnyHand(RiggedHand):
     """Anny's."""
 
     def __init__(self, shapes: int = 6):
-        super().__init__(hand_model(None), shapes)
+        super().__init__(load_hand_model(None), shapes)
 
 
-def check_hand(mano: Path | None) -> None:
+def check_mano_file(mano: Path | None) -> None:
     """Read MANO's file, where there is one; raises ``InputError`` for another file."""
     if mano is not None:
-        hand_model(mano)
+        load_hand_model(mano)
 
 
-def parametric_hand(mano: Path | None, shapes: int) -> RiggedHand:
+def load_parametric_hand(mano: Path | None, shapes: int) -> RiggedHand:
     """The hand of MANO's file, or Anny's where there is none. Raises ``InputError`` for another file."""
-    return AnnyHand(shapes) if mano is None else RiggedHand(hand_model(mano), shapes)
+    return AnnyHand(shapes) if mano is None else RiggedHand(load_hand_model(mano), shapes)

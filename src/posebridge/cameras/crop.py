@@ -44,7 +44,7 @@ def crop_map(
     return _affine(torch.diag_embed(scale), (size_px - 1) / 2 - scale * centre)
 
 
-def whole_image_box(width_px: int, height_px: int) -> Float[Tensor, "1 4"]:
+def full_image_box(width_px: int, height_px: int) -> Float[Tensor, "1 4"]:
     """The box of a whole image; ``crop_map`` makes of it the letterboxed square around the image's centre."""
     return torch.tensor([[-0.5, -0.5, width_px - 0.5, height_px - 0.5]], dtype=torch.float64)
 

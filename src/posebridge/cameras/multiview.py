@@ -37,13 +37,13 @@ class CameraRig:
             )
 
     @classmethod
-    def of_sets(cls, camera: Camera, T_world_cam: Float[Tensor, "n 4 4"], views: int) -> Self:
+    def from_sets(cls, camera: Camera, T_world_cam: Float[Tensor, "n 4 4"], num_views: int) -> Self:
         """The rigs of a set-major batch: samples i V to (i + 1) V are the views of set i."""
-        lens = None if camera.distortion is None else camera.distortion.unflatten(0, (-1, views))
-        return cls(camera.K.unflatten(0, (-1, views)), T_world_cam.unflatten(0, (-1, views)), lens)
+        lens = None if camera.distortion is None else camera.distortion.unflatten(0, (-1, num_views))
+        return cls(camera.K.unflatten(0, (-1, num_views)), T_world_cam.unflatten(0, (-1, num_views)), lens)
 
     @property
-    def views(self) -> int:
+    def num_views(self) -> int:
         """The number of cameras of a rig."""
         return self.K.shape[-3]
 
@@ -126,19 +126,21 @@ def look_at(
     return rigid(torch.stack([x, torch.linalg.cross(z, x), z], dim=-1), eye_m)
 
 
-def ring(views: int, radius_m: float, span_deg: float = 360.0, elevation_deg: float = 0.0) -> Float[Tensor, "V 4 4"]:
+def ring(
+    num_views: int, radius_m: float, span_deg: float = 360.0, elevation_deg: float = 0.0
+) -> Float[Tensor, "V 4 4"]:
     """T_world_cam of cameras on a ring about the world's vertical (y points down), all looking at the origin.
 
     A full ring starts at the camera on -z, which looks along +z, and goes on to the right of it; a smaller span is
     centred on that place. Elevated cameras look down. Raises ``ValueError`` for no view.
     """
-    if views < 1:
-        raise ValueError(f"a ring needs at least one camera, got {views}")
+    if num_views < 1:
+        raise ValueError(f"a ring needs at least one camera, got {num_views}")
     full = span_deg >= 360.0
-    first = 0.0 if full or views == 1 else -span_deg / 2
-    step = span_deg / views if full else span_deg / max(1, views - 1)
-    azimuth = torch.deg2rad(first + step * torch.arange(views))
-    eyes = on_sphere(azimuth, torch.full((views,), math.radians(elevation_deg)), torch.full((views,), radius_m))
+    first = 0.0 if full or num_views == 1 else -span_deg / 2
+    step = span_deg / num_views if full else span_deg / max(1, num_views - 1)
+    azimuth = torch.deg2rad(first + step * torch.arange(num_views))
+    eyes = on_sphere(azimuth, torch.full((num_views,), math.radians(elevation_deg)), torch.full((num_views,), radius_m))
     return look_at(eyes, torch.zeros(3), torch.tensor([0.0, -1.0, 0.0]))
 
 
@@ -167,7 +169,7 @@ def transform(T: Float[Tensor, "*B 4 4"], points: Float[Tensor, "*B N 3"]) -> Fl
     return points @ T[..., :3, :3].transpose(-1, -2) + T[..., None, :3, 3]
 
 
-def in_views(points: Float[Tensor, "S N 3"], T_view_set: Float[Tensor, "B 4 4"]) -> Float[Tensor, "B N 3"]:
+def transform_to_views(points: Float[Tensor, "S N 3"], T_view_set: Float[Tensor, "B 4 4"]) -> Float[Tensor, "B N 3"]:
     """Points of S sets in the spaces of all views of each; B is set-major, with as many views of every set."""
     return transform(T_view_set, points.repeat_interleave(len(T_view_set) // len(points), 0))
 

@@ -113,9 +113,9 @@ class PublishedRow:
     backbone: str  # empty where the paper names none
     method: str
     supervision: Supervision
-    own: bool  # True for the method that the paper proposes
+    proposed: bool  # True for the method that the paper proposes
     values: Mapping[str, float | None]  # group of joints -> number; None where the paper prints none
-    doubts: tuple[str, ...] = ()  # reasons to read a number of this row with care
+    caveats: tuple[str, ...] = ()  # reasons to read a number of this row with care
 
 
 @dataclass(frozen=True)

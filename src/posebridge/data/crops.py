@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from posebridge.cameras.crop import crop_map, flip_map, warp_array, whole_image_box
+from posebridge.cameras.crop import crop_map, flip_map, full_image_box, warp_array
 from posebridge.cameras.cube import cube_crop_map
 from posebridge.cameras.pinhole import Camera, apply_affine
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
@@ -46,7 +46,7 @@ def crop_frame(frame: RawFrame, config: CropConfig) -> UnlabelledBatch:
     """
     height, width = frame.shape
     if frame.box_xyxy is None:
-        box, padding = whole_image_box(width, height), 1.0
+        box, padding = full_image_box(width, height), 1.0
     else:
         box, padding = torch.as_tensor(frame.box_xyxy, dtype=torch.float64)[None], config.padding
     T_crop_file = crop_map(box, config.size_px, padding, _mirrored(frame, config))

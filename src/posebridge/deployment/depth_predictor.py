@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.parametric_hand import RiggedHand, parametric_hand, pose_in_views
-from posebridge.cameras.multiview import in_views
+from posebridge.bodies.parametric_hand import RiggedHand, hand_meshes_in_views, load_parametric_hand
+from posebridge.cameras.multiview import transform_to_views
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.cube_views import CubeViews
@@ -23,7 +23,7 @@ from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.fitting.depth_misfit import DepthEvidence
 from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
-from posebridge.networks.depth_hand import SeenHand
+from posebridge.networks.depth_hand import ViewPrediction
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.rendering.rasterise_warp import rasterise
 
@@ -61,7 +61,7 @@ class DepthHandPredictor:
     @cached_property
     def hand(self) -> RiggedHand:
         """The hand whose parameters the model predicts."""
-        return parametric_hand(self.mano, self.spec.network.shape_size)
+        return load_parametric_hand(self.mano, self.spec.network.shape_size)
 
     @property
     def device(self) -> torch.device:
@@ -100,7 +100,7 @@ class DepthHandPredictor:
         depth_error_m, explained_frac = depth_fit(views, vertices_m, self.hand.faces(views.depth_m.device))
         return DepthHands(joints_m, seen.confidence(), pixel_joints_m, vertices_m, depth_error_m, explained_frac)
 
-    def _hands(self, batch: Observation, views: CubeViews, seen: SeenHand, fused: bool) -> tuple[Tensor, ...]:
+    def _hands(self, batch: Observation, views: CubeViews, seen: ViewPrediction, fused: bool) -> tuple[Tensor, ...]:
         """Joints of the pixel-wise head, joints and vertices of meshes, in each view's cube.
 
         With ``fused``, all views of a moment have one hand.
@@ -118,21 +118,21 @@ class DepthHandPredictor:
         order = index.argsort()
         return tuple(points[order] for points in points_of_parts)
 
-    def _of_moments(self, views: CubeViews, seen: SeenHand, moments: int) -> tuple[Tensor, ...]:
+    def _of_moments(self, views: CubeViews, seen: ViewPrediction, moments: int) -> tuple[Tensor, ...]:
         """As ``_hands``, of moments that all have the same number of views."""
         count = len(views) // moments
-        half_m, parameters, joints = views.half_m[::count], seen.model, seen.joints
+        half_m, parameters, joints = views.half_m[::count], seen.hand, seen.joints
         T_view_hand = torch.eye(4, device=half_m.device).expand(len(views), 4, 4)
         if count > 1:
             first = torch.zeros(moments, dtype=torch.long, device=half_m.device)
             T_candidate_view = views.to_candidates(moments, first)
             found = self.model.fuse(seen, T_candidate_view, moments)
-            T_view_hand, parameters = torch.linalg.inv(T_candidate_view), found.model
-            joints = in_views(found.views.joints, T_view_hand)
+            T_view_hand, parameters = torch.linalg.inv(T_candidate_view), found.hand
+            joints = transform_to_views(found.fusion.joints, T_view_hand)
         if self.fitting is not None:
-            evidence = DepthEvidence.of(views, self.fitting.evidence, generator_for(0, 1))
+            evidence = DepthEvidence.from_views(views, self.fitting.evidence, generator_for(0, 1))
             parameters = fit_hands(self.hand, parameters, half_m, T_view_hand, evidence, self.fitting)
-        mesh = pose_in_views(self.hand, parameters, half_m, T_view_hand)
+        mesh = hand_meshes_in_views(self.hand, parameters, half_m, T_view_hand)
         return joints, mesh.joints, mesh.vertices
 
 

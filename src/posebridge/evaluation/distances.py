@@ -9,7 +9,7 @@ from torch import Tensor
 
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.errors import InputError
-from posebridge.evaluation.matching import Matched
+from posebridge.evaluation.matching import MatchedSets
 from posebridge.evaluation.protocols import Alignment
 from posebridge.geometry.alignment import align_similarity
 from posebridge.metrics.joints import joint_errors, success_rate
@@ -31,7 +31,7 @@ class Distances:
 
 
 @dataclass(frozen=True)
-class Points:
+class JointPairs:
     """Predicted and true joints, zero where absent."""
 
     predicted: Float[Tensor, "N J D"]
@@ -46,7 +46,7 @@ class Points:
 
 
 def image_distances(
-    matched: Matched, image_side_px: float | None = None, skip_border_px: float | None = None
+    matched: MatchedSets, image_side_px: float | None = None, skip_border_px: float | None = None
 ) -> Distances | None:
     """Distances in pixels, or None where a set has no ``uv_px``.
 
@@ -68,7 +68,7 @@ def image_distances(
     return Distances(distances.errors, distances.counted & inside)
 
 
-def space_points(matched: Matched, intrinsics: Intrinsics | None = None) -> Points | None:
+def space_points(matched: MatchedSets, intrinsics: Intrinsics | None = None) -> JointPairs | None:
     """Joints in mm: from ``xyz_mm`` where both sets have it, else from ``uvd``, else None.
 
     ``uvd`` needs ``intrinsics``, or K in the file. Depths of 0 or less count as missing.
@@ -87,7 +87,7 @@ def space_points(matched: Matched, intrinsics: Intrinsics | None = None) -> Poin
 
 
 def space_distances(
-    points: Points, alignment: Alignment, matched: Matched, root: str, reference_bone: tuple[str, str]
+    points: JointPairs, alignment: Alignment, matched: MatchedSets, root: str, reference_bone: tuple[str, str]
 ) -> Distances:
     """Distances in mm after taking from the truth what ``alignment`` names.
 
@@ -121,8 +121,8 @@ def _length(points: Tensor, ends: list[int]) -> Tensor:
     return torch.linalg.vector_norm(points[:, ends[0]] - points[:, ends[1]], dim=-1)
 
 
-def _points(predicted: np.ndarray, in_prediction: np.ndarray, true: np.ndarray, in_truth: np.ndarray) -> Points:
-    return Points(
+def _points(predicted: np.ndarray, in_prediction: np.ndarray, true: np.ndarray, in_truth: np.ndarray) -> JointPairs:
+    return JointPairs(
         torch.from_numpy(np.where(in_prediction[..., None], predicted, 0).astype(np.float64)),
         torch.from_numpy(np.where(in_truth[..., None], true, 0).astype(np.float64)),
         torch.from_numpy(in_prediction),
@@ -130,7 +130,7 @@ def _points(predicted: np.ndarray, in_prediction: np.ndarray, true: np.ndarray, 
     )
 
 
-def _camera_of(matched: Matched, intrinsics: Intrinsics | None) -> np.ndarray | None:
+def _camera_of(matched: MatchedSets, intrinsics: Intrinsics | None) -> np.ndarray | None:
     """fx fy cx cy of every frame, (N, 4): as given, else the truth's, else the predictions'."""
     if intrinsics is not None:
         K = np.tile(np.array(intrinsics, dtype=np.float64), (len(matched.truth), 1))

@@ -9,20 +9,22 @@ import torch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Score
 from posebridge.errors import InputError
-from posebridge.evaluation.distances import Points, image_distances, space_distances, space_points, success_rates
-from posebridge.evaluation.matching import Matched, match
-from posebridge.evaluation.protocols import PCK_005, Protocol
+from posebridge.evaluation.distances import JointPairs, image_distances, space_distances, space_points, success_rates
+from posebridge.evaluation.matching import MatchedSets, match_keypoints
+from posebridge.evaluation.protocols import PCK_005, EvaluationProtocol
 from posebridge.geometry.alignment import align_similarity
 from posebridge.metrics.joints import auc, masked_mean, masked_median, pck, pck_curve, per_group
 
 
-def evaluate(prediction: KeypointSet, truth: KeypointSet, image_side_px: float, protocol: Protocol = PCK_005) -> Score:
+def evaluate(
+    prediction: KeypointSet, truth: KeypointSet, image_side_px: float, protocol: EvaluationProtocol = PCK_005
+) -> Score:
     """Score predictions of square images of side ``image_side_px`` under a protocol.
 
     A joint that the truth has and the prediction lacks is wrong at every threshold and left out of mean errors.
     Raises ``InputError`` where the sets share no frame or joint, or one has no ``uv_px``.
     """
-    matched = match(prediction, truth)
+    matched = match_keypoints(prediction, truth)
     skip_px = None if protocol.skip_border is None else protocol.skip_border * image_side_px
     image = image_distances(matched, image_side_px, skip_px)
     if image is None:
@@ -55,7 +57,7 @@ def evaluate(prediction: KeypointSet, truth: KeypointSet, image_side_px: float, 
     )
 
 
-def _in_space(points: Points | None, matched: Matched, protocol: Protocol) -> dict[str, Any]:
+def _in_space(points: JointPairs | None, matched: MatchedSets, protocol: EvaluationProtocol) -> dict[str, Any]:
     """The numbers in mm, where both sets have joints in space."""
     if points is None:
         return {}
@@ -72,7 +74,7 @@ def _in_space(points: Points | None, matched: Matched, protocol: Protocol) -> di
 
 def frame_errors_px(prediction: KeypointSet, truth: KeypointSet) -> dict[str, float]:
     """Mean error in pixels of every shared frame that has a joint to compare, by key."""
-    matched = match(prediction, truth)
+    matched = match_keypoints(prediction, truth)
     image = image_distances(matched)
     if image is None:
         raise InputError("predictions and truth can't be compared in the image: both must hold uv_px")
@@ -80,7 +82,9 @@ def frame_errors_px(prediction: KeypointSet, truth: KeypointSet) -> dict[str, fl
     return {str(key): mean for key, mean in zip(matched.truth.key, means, strict=True) if np.isfinite(mean)}
 
 
-def pick_frames(error_of: Mapping[str, float], each: int = 4) -> list[tuple[str, Literal["best", "median", "worst"]]]:
+def select_example_frames(
+    error_of: Mapping[str, float], each: int = 4
+) -> list[tuple[str, Literal["best", "median", "worst"]]]:
     """Keys of the ``each`` best frames, those around the median, and the worst, no frame twice."""
     ranked = sorted(error_of, key=lambda key: error_of[key])
     each = min(each, len(ranked) // 3) or min(1, len(ranked))

@@ -10,7 +10,7 @@ from posebridge.skeletons.hand import HAND21
 
 
 @dataclass(frozen=True)
-class Matched:
+class MatchedSets:
     """The frames and joints that two sets share, in the truth's order in both."""
 
     prediction: KeypointSet
@@ -28,7 +28,7 @@ class Matched:
         return self.joint_names.index(name)
 
 
-def match(prediction: KeypointSet, truth: KeypointSet) -> Matched:
+def match_keypoints(prediction: KeypointSet, truth: KeypointSet) -> MatchedSets:
     """Pair two sets. Names go through the hand's aliases; a set without names is taken by position.
 
     Raises ``InputError`` where they share no key or no joint, or where joints go by position and differ in number.
@@ -41,7 +41,7 @@ def match(prediction: KeypointSet, truth: KeypointSet) -> Matched:
         )
     order = np.argsort(in_truth)
     names, from_prediction, from_truth, unmatched = _match_joints(prediction, truth)
-    return Matched(
+    return MatchedSets(
         prediction.take(in_prediction[order], from_prediction),
         truth.take(in_truth[order], from_truth),
         names,

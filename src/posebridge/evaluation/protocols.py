@@ -12,7 +12,7 @@ Alignment = Literal["none", "root", "root-scale", "similarity"]
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """How a table's numbers are taken. Fractions are of the image's side."""
 
     name: str
@@ -29,10 +29,10 @@ class Protocol:
 
 # The 2D protocol of the adaptation tables (RegDA, UniFrame): half of a tenth of the heat map's side, which is 0.05 of
 # the image's; joints within one pixel of the border of the 64 px heat map are left out, absent joints ignored.
-PCK_005 = Protocol(name="PCK@0.05", groups=HAND21.groups, skip_border=1 / 64)
+PCK_005 = EvaluationProtocol(name="PCK@0.05", groups=HAND21.groups, skip_border=1 / 64)
 
 # The same for bodies, with the kinds of joints of Lin et al. (NeurIPS 2023), Table 2; in space as MPJPE.
-PCK_005_BODY = Protocol(
+PCK_005_BODY = EvaluationProtocol(
     name="PCK@0.05",
     groups=H36M17.groups,
     skip_border=1 / 64,
@@ -42,7 +42,7 @@ PCK_005_BODY = Protocol(
 )
 
 # Depth sensors know scale and place: joints in space are compared as they are.
-DEPTH = Protocol(name="mean joint error", groups=HAND21.groups, alignment="none")
+DEPTH_JOINT_ERROR = EvaluationProtocol(name="mean joint error", groups=HAND21.groups, alignment="none")
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,19 @@ from itertools import groupby
 
 from posebridge.contracts.record import PublishedRow, Supervision
 from posebridge.errors import InputError
-from posebridge.evaluation.published_tables import ALL_JOINTS, METRICS, Column, PublishedTable, papers, tables_of
+from posebridge.evaluation.published_tables import ALL_JOINTS, METRICS, Column, PublishedTable, load_tables, papers
 
 
-def tables(paper: str | None = None) -> tuple[PublishedTable, ...]:
+def published_tables(paper: str | None = None) -> tuple[PublishedTable, ...]:
     """The tables of a paper, or of all. Raises ``InputError`` for a key that is not in ``papers()``."""
     if paper is None:
-        return tuple(table for key in papers() for table in tables_of(key))
+        return tuple(table for key in papers() for table in load_tables(key))
     if paper not in papers():
         raise InputError(f"no paper {paper!r}: there are {', '.join(papers())}")
-    return tables_of(paper)
+    return load_tables(paper)
 
 
-def find(
+def find_published(
     target: str,
     metric: str,
     source: str | None = None,
@@ -33,7 +33,7 @@ def find(
     """
     rows = tuple(
         published
-        for table in tables()
+        for table in published_tables()
         if ablations or not table.ablation
         for columns in _protocols(table)
         if (columns[0].target, columns[0].metric) == (target, metric) and source in (None, columns[0].source)
@@ -48,7 +48,7 @@ def find(
 
 def _choices(target: str) -> str:
     """What ``find`` finds on a target, or which targets there are, as a text."""
-    columns = [column for table in tables() for column in table.columns if column.target]
+    columns = [column for table in published_tables() for column in table.columns if column.target]
     if target not in {column.target for column in columns}:
         return f"the targets are {', '.join(sorted({column.target for column in columns}))}"
     known = sorted({f"{c.metric} over {c.joints} from {c.source}" for c in columns if c.target == target})
@@ -82,9 +82,9 @@ def _published(table: PublishedTable, columns: tuple[Column, ...]) -> Iterator[P
             backbone=table.backbone,
             method=row.method,
             supervision=row.supervision,
-            own=row.own,
+            proposed=row.proposed,
             values={c.joints: _in_unit(cells[c], c.unit, unit) for c in columns},
-            doubts=tuple(doubt.why for doubt in table.doubts(row, columns)),
+            caveats=tuple(doubt.reason for doubt in table.caveats_for(row, columns)),
         )
 
 

@@ -87,17 +87,17 @@ class Row:
     method: str
     citation: str  # the paper's label of its reference, often empty
     supervision: Supervision | None  # None for a row that is no method
-    own: bool  # what the paper proposes, in full
+    proposed: bool  # what the paper proposes, in full
     values: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
-class Doubt:
+class Caveat:
     """Why a number should be read with care, or is missing. An empty ``column`` means the whole row."""
 
     row: str
     column: str
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class PublishedTable:
     rows: tuple[Row, ...]
     ablation: bool = False  # rows are variants of the paper's own method
     notes: tuple[str, ...] = ()
-    doubtful: tuple[Doubt, ...] = ()
+    caveats: tuple[Caveat, ...] = ()
 
     def __post_init__(self):
         where = f"{self.paper.key}, {self.name}"
@@ -124,10 +124,10 @@ class PublishedTable:
             if len(set(names)) != len(names):
                 raise ValueError(f"{where}: names repeat: {', '.join(names)}")
 
-    def doubts(self, row: Row, columns: Iterable[Column]) -> tuple[Doubt, ...]:
+    def caveats_for(self, row: Row, columns: Iterable[Column]) -> tuple[Caveat, ...]:
         """What is doubtful about these cells of a row."""
         labels = {"", *(column.label for column in columns)}
-        return tuple(doubt for doubt in self.doubtful if doubt.row == row.method and doubt.column in labels)
+        return tuple(doubt for doubt in self.caveats if doubt.row == row.method and doubt.column in labels)
 
 
 def papers() -> tuple[str, ...]:
@@ -136,7 +136,7 @@ def papers() -> tuple[str, ...]:
 
 
 @cache
-def tables_of(key: str) -> tuple[PublishedTable, ...]:
+def load_tables(key: str) -> tuple[PublishedTable, ...]:
     """The tables of one of ``papers()``."""
     content = tomllib.loads((_FOLDER / f"{key}.toml").read_text(encoding="utf-8"))
     paper = Paper(**content["paper"], splits=content["splits"])
@@ -152,12 +152,12 @@ def _table(paper: Paper, entry: Mapping[str, Any]) -> PublishedTable:
         backbone=entry["backbone"],
         columns=tuple(column for block in entry["blocks"] for column in _columns(block)),
         rows=tuple(
-            Row(method, citation, supervision or None, method in entry["own"], tuple(map(_value, values)))
+            Row(method, citation, supervision or None, method in entry["proposed"], tuple(map(_value, values)))
             for method, citation, supervision, *values in entry["rows"]
         ),
         ablation=entry.get("ablation", False),
         notes=tuple(entry.get("notes", ())),
-        doubtful=tuple(Doubt(**doubt) for doubt in entry.get("doubtful", ())),
+        caveats=tuple(Caveat(**caveat) for caveat in entry.get("caveats", ())),
     )
 
 

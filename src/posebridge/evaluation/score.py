@@ -8,7 +8,7 @@ from typing import Any
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.errors import InputError
 from posebridge.evaluation.distances import Distances, image_distances, space_distances, space_points, success_rates
-from posebridge.evaluation.matching import Matched, match
+from posebridge.evaluation.matching import MatchedSets, match_keypoints
 from posebridge.evaluation.protocols import ScoreOptions
 from posebridge.metrics.joints import auc, masked_mean, masked_median, pck
 
@@ -51,7 +51,7 @@ class Scores:
 
 def score_files(predictions: Path, truth: Path, options: ScoreOptions) -> Scores:
     """Compare two npz files. Raises ``InputError`` where they are defective or have nothing in common."""
-    matched = match(KeypointSet.load(predictions), KeypointSet.load(truth))
+    matched = match_keypoints(KeypointSet.load(predictions), KeypointSet.load(truth))
     points = space_points(matched, options.intrinsics)
     space = procrustes = None
     if points is not None:
@@ -94,7 +94,7 @@ def _pck(space: Distances | None, image: Distances | None, options: ScoreOptions
 
 
 def _per_joint(
-    matched: Matched, space: Distances | None, image: Distances | None, options: ScoreOptions
+    matched: MatchedSets, space: Distances | None, image: Distances | None, options: ScoreOptions
 ) -> dict[str, dict[str, Any]]:
     """Mean errors and PCK of each joint."""
     numbers: dict[str, dict[str, Any]] = {name: {} for name in matched.joint_names}

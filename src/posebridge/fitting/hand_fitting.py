@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.parametric_hand import HandParameters, ParametricHand, pose_in_views
+from posebridge.bodies.parametric_hand import HandParameters, ParametricHand, hand_meshes_in_views
 from posebridge.errors import InputError
 from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
 from posebridge.geometry.closest_point_warp import MovingMeshSearch
-from posebridge.networks.depth_hand import rotation_from_columns
+from posebridge.networks.depth_hand import rotation_from_6d
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class HandFittingConfig:
 
     steps: int = 40
     learning_rate: float = 0.04  # radians of angles, deviations of shapes, halves of the cube
-    evidence: EvidenceConfig = field(default_factory=lambda: EvidenceConfig(most=0.15))
+    evidence: EvidenceConfig = field(default_factory=lambda: EvidenceConfig(max_distance=0.15))
     shape_weight: float = 0.01  # of the sum of squared deviations
     pose_weight: float = 0.003  # of the sum of squared angles by which the pose has moved
 
@@ -48,24 +48,24 @@ def fit_hands(
     count, views = len(half_m), len(T_view_hand) // len(half_m)
     start = HandParameters(*(value.detach() for value in vars(start).values()))
     faces = hand.faces(half_m.device)
-    says = (~seen.blind).to(half_m).unflatten(0, (count, views))
+    says = (~seen.empty).to(half_m).unflatten(0, (count, views))
     search = MovingMeshSearch()
 
     def over_views(parameters: HandParameters) -> Float[Tensor, "B"]:
-        vertices = pose_in_views(hand, parameters, half_m, T_view_hand).vertices
+        vertices = hand_meshes_in_views(hand, parameters, half_m, T_view_hand).vertices
         apart = misfit(vertices, faces, seen, config.evidence, search)
         return (apart.unflatten(0, (count, views)) * says).sum(1) / says.sum(1).clamp_min(1)
 
     with torch.enable_grad():
-        upright = start.place.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).expand(count, 6)
+        upright = start.centre.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).expand(count, 6)
         pose, shape, turn, place = (
-            value.clone().requires_grad_() for value in (start.pose, start.shape, upright, start.place)
+            value.clone().requires_grad_() for value in (start.pose, start.shape, upright, start.centre)
         )
         misfits: list[Tensor] = []
         adam = torch.optim.Adam([pose, shape, turn, place], lr=config.learning_rate)
         for step in range(config.steps):
             adam.param_groups[0]["lr"] = config.learning_rate * (1 + cos(pi * step / config.steps)) / 2
-            moved = HandParameters(pose, shape, start.R @ rotation_from_columns(turn), place)
+            moved = HandParameters(pose, shape, start.R @ rotation_from_6d(turn), place)
             prior = config.shape_weight * shape.square().sum() + config.pose_weight * (pose - start.pose).square().sum()
             apart = over_views(moved)
             misfits.append(apart.detach())
@@ -73,7 +73,7 @@ def fit_hands(
             (apart.sum() + prior).backward()
             adam.step()
     with torch.no_grad():
-        moved = HandParameters(pose.detach(), shape.detach(), start.R @ rotation_from_columns(turn), place.detach())
+        moved = HandParameters(pose.detach(), shape.detach(), start.R @ rotation_from_6d(turn), place.detach())
         better = over_views(moved) < misfits[0]
         return HandParameters(
             *(

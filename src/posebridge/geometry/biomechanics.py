@@ -18,16 +18,16 @@ from torch import Tensor
 
 from posebridge.geometry.kinematics import (
     Kinematics,
-    Level,
-    Walk,
-    bases,
-    descend,
-    directions_of,
-    is_turned_round,
+    Traversal,
+    TreeLevel,
+    bone_bases,
+    bone_directions,
+    is_reversed,
+    propagate_frames,
     root_axes,
     to_basis,
     to_world,
-    walk_of,
+    traversal_of,
 )
 
 
@@ -51,7 +51,7 @@ def joint_angles(joints: Float[Tensor, "B J 3"], kinematics: Kinematics, neutral
     Gradients are finite everywhere, and zero where ``valid`` is false.
     """
     bones = _Bones.of(joints, kinematics)
-    angles_rad = torch.where(bones.valid, angles_of(bones.local(neutral)), 0)
+    angles_rad = torch.where(bones.valid, angles_from_directions(bones.local(neutral)), 0)
     order = bones.walk.bone_order
     return JointAngles(
         angles_rad[:, order].permute(2, 1, 0).contiguous(),
@@ -65,18 +65,18 @@ def pose_from_angles(
     pose: JointAngles, kinematics: Kinematics, neutral: Float[Tensor, "b 3"], root: Float[Tensor, "B 3"]
 ) -> Float[Tensor, "B J 3"]:
     """The joints of poses whose root is there: the opposite of ``joint_angles``."""
-    walk = walk_of(kinematics, root.device)
-    local = local_directions(pose.angles_rad.permute(2, 1, 0)[:, walk.bones])
+    walk = traversal_of(kinematics, root.device)
+    local = directions_from_angles(pose.angles_rad.permute(2, 1, 0)[:, walk.bones])
     lengths = pose.lengths.T[walk.bones]
     places = [root.T[:, None]]
 
-    def extend(level: Level, basis: Tensor) -> tuple[Tensor, Tensor]:
+    def extend(level: TreeLevel, basis: Tensor) -> tuple[Tensor, Tensor]:
         here = local[:, level.span]
         direction = to_world(basis, here)
-        places.append(places[-1][:, level.above] + lengths[level.span] * direction)
+        places.append(places[-1][:, level.parent_index] + lengths[level.span] * direction)
         return direction, here
 
-    descend(walk, pose.R_root_world.permute(1, 2, 0), neutral, extend)
+    propagate_frames(walk, pose.R_root_world.permute(1, 2, 0), neutral, extend)
     return torch.cat(places, dim=1)[:, walk.joint_order].permute(2, 1, 0).contiguous()
 
 
@@ -88,20 +88,20 @@ def neutral_directions(joints: Float[Tensor, "N J 3"], kinematics: Kinematics) -
     """
     bones = _Bones.of(joints, kinematics)
     upright = joints.new_tensor([0.0, 1.0, 0.0])
-    neutral = upright.repeat(len(kinematics.ends), 1)
+    neutral = upright.repeat(len(kinematics.end_joints), 1)
     for level in bones.walk.levels:
         here = bones.walk.bones[level.span]
         local = torch.where(bones.valid, bones.local(neutral), 0)[:, level.span].sum(-1)
-        total = (bases(neutral[here]) * local.T[..., None]).sum(1)
+        total = (bone_bases(neutral[here]) * local.T[..., None]).sum(1)
         norm = total.norm(dim=-1, keepdim=True)
         mean = torch.where(norm > 1e-3 * len(joints), total / norm.clamp_min(1e-30), upright)
-        if level.parents is not None:
-            mean = torch.where(level.straight[:, None], neutral[bones.walk.bones[level.parents]], mean)
+        if level.parent_bone is not None:
+            mean = torch.where(level.straight[:, None], neutral[bones.walk.bones[level.parent_bone]], mean)
         neutral[here] = mean
     return neutral
 
 
-def angles_of(local: Float[Tensor, "3 *n"]) -> Float[Tensor, "2 *n"]:
+def angles_from_directions(local: Float[Tensor, "3 *n"]) -> Float[Tensor, "2 *n"]:
     """Flexion and abduction of unit vectors in bases of bones. One turned right round has been flexed by pi."""
     cosine, sides = local[0], local[1:]
     sine2 = sides.square().sum(0)
@@ -109,11 +109,11 @@ def angles_of(local: Float[Tensor, "3 *n"]) -> Float[Tensor, "2 *n"]:
     sine = torch.where(small, 1, sine2).sqrt()
     angle_over_sine = torch.where(small, 1, torch.atan2(sine, cosine) / sine)
     turned = torch.stack([torch.full_like(cosine, torch.pi), torch.zeros_like(cosine)])
-    return torch.where(is_turned_round(cosine, sine2), turned, angle_over_sine * sides)
+    return torch.where(is_reversed(cosine, sine2), turned, angle_over_sine * sides)
 
 
-def local_directions(angles_rad: Float[Tensor, "2 *n"]) -> Float[Tensor, "3 *n"]:
-    """The unit vectors, in their bases, of bones with these angles; the opposite of ``angles_of``."""
+def directions_from_angles(angles_rad: Float[Tensor, "2 *n"]) -> Float[Tensor, "3 *n"]:
+    """The unit vectors, in their bases, of bones with these angles; the opposite of ``angles_from_directions``."""
     squared = angles_rad.square().sum(0)
     small = squared < torch.finfo(squared.dtype).eps
     angle = torch.where(small, 1, squared).sqrt()
@@ -126,7 +126,7 @@ def local_directions(angles_rad: Float[Tensor, "2 *n"]) -> Float[Tensor, "3 *n"]
 class _Bones:
     """Where the bones of B poses point, in the walk's order."""
 
-    walk: Walk
+    walk: Traversal
     directions: Float[Tensor, "3 b B"]
     lengths: Float[Tensor, "b B"]
     R_root_world: Float[Tensor, "3 3 B"]
@@ -134,21 +134,21 @@ class _Bones:
 
     @classmethod
     def of(cls, joints: Float[Tensor, "B J 3"], kinematics: Kinematics) -> "_Bones":
-        walk = walk_of(kinematics, joints.device)
+        walk = traversal_of(kinematics, joints.device)
         places = joints.permute(2, 1, 0).contiguous()
-        directions, lengths, usable = directions_of(places[:, walk.joints] - places[:, walk.starts])
+        directions, lengths, usable = bone_directions(places[:, walk.joints] - places[:, walk.starts])
         R_root_world, determined = root_axes(places, walk)
-        turned_by_none = walk.turns @ (~usable).to(walk.turns) > 0
+        turned_by_none = walk.rotated_by @ (~usable).to(walk.rotated_by) > 0
         return cls(walk, directions, lengths, R_root_world, determined & ~turned_by_none)
 
     def local(self, neutral: Float[Tensor, "b 3"]) -> Float[Tensor, "3 b B"]:
         """The directions in their own bases."""
         levels = []
 
-        def read(level: Level, basis: Tensor) -> tuple[Tensor, Tensor]:
+        def read(level: TreeLevel, basis: Tensor) -> tuple[Tensor, Tensor]:
             direction = self.directions[:, level.span]
             levels.append(to_basis(basis, direction))
             return direction, levels[-1]
 
-        descend(self.walk, self.R_root_world, neutral, read)
+        propagate_frames(self.walk, self.R_root_world, neutral, read)
         return torch.cat(levels, dim=1)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from posebridge.geometry.triangles import corners_of
+from posebridge.geometry.triangles import face_corners
 
 _TABLE_SIZE = 1 << 20  # largest table of points x faces held at once
 
@@ -22,21 +22,21 @@ class ClosestPoints:
     barycentric: Float[Tensor, "B P 3"]  # weights of the face's corners; 0 there
 
     @property
-    def found(self) -> Bool[Tensor, "B P"]:
+    def valid(self) -> Bool[Tensor, "B P"]:
         """Which points have one."""
         return self.face_index >= 0
 
-    def on(self, vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "B P 3"]:
+    def positions(self, vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "B P 3"]:
         """The places, differentiable in the vertices; 0 where there is none.
 
         Their distances to the points have the right gradients, though faces and weights are held fixed: those are
         where the distance is smallest, so moving them changes nothing to first order.
         """
         mesh = torch.arange(len(vertices), device=vertices.device)[:, None].expand_as(self.face_index)
-        corners = corners_of(vertices, faces, self.face_index.clamp_min(0).flatten(), mesh.flatten())
+        corners = face_corners(vertices, faces, self.face_index.clamp_min(0).flatten(), mesh.flatten())
         corners = corners.view(*self.barycentric.shape, 3)
         # A mesh that isn't finite has no say: its places would be NaN, and so would gradients of a masked loss.
-        corners = torch.where(self.found[..., None, None], corners, 0)
+        corners = torch.where(self.valid[..., None, None], corners, 0)
         return (self.barycentric[..., None] * corners).sum(2)
 
 
@@ -54,7 +54,7 @@ def closest_points(
     for image, corners in enumerate(vertices[:, faces]):
         rows = usable[image].nonzero()[:, 0]
         for part in rows.split(max(1, _TABLE_SIZE // max(1, len(faces)))):
-            weights = nearest_weights(points[image, part, None], corners)
+            weights = nearest_barycentric(points[image, part, None], corners)
             places = (weights[..., None] * corners).sum(2)
             nearest = (places - points[image, part, None]).square().sum(-1).argmin(1)
             index[image, part] = nearest
@@ -62,7 +62,7 @@ def closest_points(
     return ClosestPoints(index, barycentric)
 
 
-def nearest_weights(point: Float[Tensor, "P 1 3"], corners: Float[Tensor, "F 3 3"]) -> Float[Tensor, "P F 3"]:
+def nearest_barycentric(point: Float[Tensor, "P 1 3"], corners: Float[Tensor, "F 3 3"]) -> Float[Tensor, "P F 3"]:
     """Barycentric weights of the place of each triangle that is nearest to each point.
 
     By the regions of a triangle's corners, edges and inside (Ericson, Real-Time Collision Detection, 2005, 5.1.5).

@@ -16,7 +16,7 @@ from torch import Tensor
 from posebridge.geometry.closest_point import ClosestPoints
 from posebridge.geometry.warp_runtime import launch, numbers, start_warp, vectors
 
-wp.set_module_options({"enable_backward": False})  # gradients come from ``ClosestPoints.on``
+wp.set_module_options({"enable_backward": False})  # gradients come from ``ClosestPoints.positions``
 
 _FAR = 1e10  # farther than any point
 

@@ -20,7 +20,7 @@ def identity_field(height: int, width: int, like: Tensor) -> Float[Tensor, "H W 
     return torch.stack([u, v], dim=-1)
 
 
-def expand(
+def affine_fields(
     A: Float[Tensor, "B J 2 2"], t: Float[Tensor, "B J 2"], height: int, width: int
 ) -> Float[Tensor, "B J H W 2"]:
     """Affine maps at every pixel: the coarse field of each region, A_j [p, 1]."""
@@ -29,7 +29,7 @@ def expand(
     return columns + t[..., None, None, :]
 
 
-def blend(masks: Float[Tensor, "B J H W"], coarse: Float[Tensor, "B J H W 2"]) -> Float[Tensor, "B H W 2"]:
+def blend_fields(masks: Float[Tensor, "B J H W"], coarse: Float[Tensor, "B J H W 2"]) -> Float[Tensor, "B H W 2"]:
     """Eq. 8: the regions' places, weighed by masks that sum to one over the regions."""
     return (masks[..., None] * coarse).sum(dim=1)
 
@@ -49,7 +49,7 @@ def resize_field(field: Float[Tensor, "B H W 2"], height: int, width: int) -> Fl
     )
 
 
-def sample(features: Float[Tensor, "B C H W"], field: Float[Tensor, "B h w 2"]) -> Float[Tensor, "B C h w"]:
+def sample_features(features: Float[Tensor, "B C H W"], field: Float[Tensor, "B h w 2"]) -> Float[Tensor, "B C h w"]:
     """Features at the places of a field, whose grid may be of another resolution; the border continues outwards.
 
     Computed in the precision of the field, which half precision would round to fractions of a pixel. NaN at places

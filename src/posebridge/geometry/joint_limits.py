@@ -15,17 +15,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posebridge.errors import InputError
-from posebridge.geometry.biomechanics import JointAngles, angles_of, joint_angles, local_directions, neutral_directions
+from posebridge.geometry.biomechanics import (
+    JointAngles,
+    angles_from_directions,
+    directions_from_angles,
+    joint_angles,
+    neutral_directions,
+)
 from posebridge.geometry.kinematics import (
     Kinematics,
-    Level,
-    Walk,
-    descend,
-    directions_of,
+    Traversal,
+    TreeLevel,
+    bone_directions,
+    propagate_frames,
     root_axes,
     to_basis,
     to_world,
-    walk_of,
+    traversal_of,
 )
 from posebridge.geometry.polygons import Polygons
 
@@ -41,7 +47,7 @@ class JointLimits:
     log_length_deviation: Float[Tensor, "b"]
 
     @classmethod
-    def of(
+    def from_poses(
         cls,
         joints: Float[Tensor, "N J 3"],
         kinematics: Kinematics,
@@ -60,15 +66,17 @@ class JointLimits:
         neutral = neutral_directions(joints, kinematics)
         angles = joint_angles(joints, kinematics, neutral)
         if unseen := [bone for bone, count in enumerate(angles.valid.sum(0).tolist()) if count == 0]:
-            ends = ", ".join(str(kinematics.ends[bone]) for bone in unseen)
+            ends = ", ".join(str(kinematics.end_joints[bone]) for bone in unseen)
             raise InputError(
                 f"no limits of joint angles: of {len(joints)} labelled poses none has the bones that end in joints "
                 f"{ends}; give poses in which all joints are labelled, or switch angle limits off"
             )
         values, valid = angles.angles_rad.double().cpu().numpy(), angles.valid.cpu().numpy()
-        points = [_without_outliers(values[valid[:, bone], bone], coverage) for bone in range(len(kinematics.ends))]
+        points = [
+            _without_outliers(values[valid[:, bone], bone], coverage) for bone in range(len(kinematics.end_joints))
+        ]
         mean, deviation = _log_lengths(joints, angles, reference)
-        corners = Polygons.around(points, margin_rad, edges).corners.to(joints)
+        corners = Polygons.from_points(points, margin_rad, edges).corners.to(joints)
         return cls(kinematics, neutral, corners, mean, deviation)
 
     @classmethod
@@ -103,19 +111,21 @@ class JointLimits:
 
 
 @dataclass(frozen=True)
-class Correction:
+class CorrectionConfig:
     """What of a pose is corrected, and how thoroughly."""
 
     lengths: bool = True
     angles: bool = True
-    rounds: int = 5  # how often the root's axes are read again from the corrected pose, so that it is valid in its own
+    iterations: int = (
+        5  # how often the root's axes are read again from the corrected pose, so that it is valid in its own
+    )
 
 
-def correct(
+def correct_poses(
     joints: Float[Tensor, "B J 3"],
     limits: JointLimits,
     lengths: Float[Tensor, "b"] | Float[Tensor, "B b"] | None = None,
-    correction: Correction = Correction(),
+    correction: CorrectionConfig = CorrectionConfig(),
 ) -> Float[Tensor, "B J 3"]:
     """Poses within the limits, made greedily from the root to the tips: the registration of SemiHand (Yang et al.,
     ICCV 2021) with joint angles (Lin et al., Dual-Modality Network for Semi-Supervised Hand Pose Estimation, 2022).
@@ -129,21 +139,21 @@ def correct(
     A joint that isn't finite is put where its neutral bone would end. Where the root's axes aren't determined, lengths
     alone are corrected. Results and gradients are finite.
     """
-    walk = walk_of(limits.kinematics, joints.device)
+    walk = traversal_of(limits.kinematics, joints.device)
     places = joints.permute(2, 1, 0).contiguous()
-    _, predicted, usable = directions_of(places[:, walk.joints] - places[:, walk.starts])
+    _, predicted, usable = bone_directions(places[:, walk.joints] - places[:, walk.starts])
     given = (limits.lengths if lengths is None else lengths).to(joints).expand(len(joints), -1).T[walk.bones]
     wanted = given * _scale(predicted, given, usable)
     R_root_world, determined = root_axes(places, walk)
     regions = _Regions(Polygons(limits.corners.to(joints)[walk.bones]), determined & correction.angles)
     target = _Target(walk, limits.neutral.to(joints), regions, places, wanted, correction.lengths)
     corrected = target.reached(R_root_world)
-    for _ in range(correction.rounds if correction.angles else 0):
+    for _ in range(correction.iterations if correction.angles else 0):
         corrected = target.reached(root_axes(corrected, walk)[0])
     return corrected.permute(2, 1, 0).contiguous()
 
 
-def estimated_lengths(joints: Float[Tensor, "N J 3"], limits: JointLimits) -> Float[Tensor, "b"]:
+def estimate_bone_lengths(joints: Float[Tensor, "N J 3"], limits: JointLimits) -> Float[Tensor, "b"]:
     """Bone lengths, over the reference bone's, of one subject from many predicted poses of any scale.
 
     Of each pose the scale is taken out that it has beside the limits' lengths; the median over poses is left.
@@ -165,14 +175,16 @@ class _Regions:
     def clamp(self, span: slice, local: Float[Tensor, "3 n B"], has_one: Bool[Tensor, "n B"]) -> Float[Tensor, "3 n B"]:
         """Valid directions of some bones in their bases. Those that have none get the neutral one."""
         local = torch.where(has_one, local, local.new_tensor([1.0, 0.0, 0.0])[:, None, None])
-        return torch.where(self.hold, local_directions(self.polygons[span].nearest(angles_of(local))), local)
+        return torch.where(
+            self.hold, directions_from_angles(self.polygons[span].nearest(angles_from_directions(local))), local
+        )
 
 
 @dataclass(frozen=True)
 class _Target:
     """Predicted joints to come close to, with bones of given lengths in valid directions."""
 
-    walk: Walk
+    walk: Traversal
     neutral: Float[Tensor, "b 3"]
     regions: _Regions
     places: Float[Tensor, "3 J B"]
@@ -184,9 +196,9 @@ class _Target:
         walk = self.walk
         placed = [self.places[:, walk.starts[:1]].nan_to_num(0, 0, 0)]
 
-        def extend(level: Level, basis: Tensor) -> tuple[Tensor, Tensor]:
-            start = placed[-1][:, level.above]
-            towards, distance, has_one = directions_of(self.places[:, walk.joints[level.span]] - start)
+        def extend(level: TreeLevel, basis: Tensor) -> tuple[Tensor, Tensor]:
+            start = placed[-1][:, level.parent_index]
+            towards, distance, has_one = bone_directions(self.places[:, walk.joints[level.span]] - start)
             local = self.regions.clamp(level.span, to_basis(basis, towards), has_one)
             direction, length = to_world(basis, local), self.lengths[level.span]
             if not self.keep_lengths:
@@ -195,7 +207,7 @@ class _Target:
             placed.append(start + length * direction)
             return direction, local
 
-        descend(walk, R_root_world, self.neutral, extend)
+        propagate_frames(walk, R_root_world, self.neutral, extend)
         return torch.cat(placed, dim=1)[:, walk.joint_order]
 
 

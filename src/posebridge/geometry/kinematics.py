@@ -24,7 +24,7 @@ from torch import Tensor
 _LEAST_SPAN = 1e-3  # of the longest bone: what is shorter spans no axis
 
 Axis = tuple[tuple[int, ...], tuple[int, ...]]
-Step = Callable[["Level", Float[Tensor, "3 3 n B"]], tuple[Float[Tensor, "3 n B"], Float[Tensor, "3 n B"]]]
+LevelStep = Callable[["TreeLevel", Float[Tensor, "3 3 n B"]], tuple[Float[Tensor, "3 n B"], Float[Tensor, "3 n B"]]]
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,18 @@ class Kinematics:
         return self.parents.index(-1)
 
     @cached_property
-    def ends(self) -> tuple[int, ...]:
+    def end_joints(self) -> tuple[int, ...]:
         """The joint that each bone ends in."""
         return tuple(joint for joint, parent in enumerate(self.parents) if parent >= 0)
 
 
 @dataclass(frozen=True)
-class Level:
+class TreeLevel:
     """The bones at one depth of a tree: a stretch of the walk's order."""
 
     span: slice
-    above: Int[Tensor, "n"]  # place, in the level above, of the joint that each hangs from
-    parents: Int[Tensor, "n"] | None  # in the walk's order, the bone that each hangs from; None at the root
+    parent_index: Int[Tensor, "n"]  # place, in the level above, of the joint that each hangs from
+    parent_bone: Int[Tensor, "n"] | None  # in the walk's order, the bone that each hangs from; None at the root
     moving: Bool[Tensor, "n"]
     straight: Bool[Tensor, "n"]
     any_moves: bool
@@ -71,7 +71,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Walk:
+class Traversal:
     """A tree level by level, so that all bones of a level are worked on together. Bones are in the walk's order."""
 
     joints: Int[Tensor, "b"]  # where bones end
@@ -79,18 +79,18 @@ class Walk:
     bones: Int[Tensor, "b"]  # which bones of ``Kinematics`` they are
     bone_order: Int[Tensor, "b"]  # back to the order of ``Kinematics``
     joint_order: Int[Tensor, "J"]  # the same of joints, where the walk begins with the root
-    turns: Float[Tensor, "b b"]  # [k, i] is 1 where bone i turns bone k, directly or not, or is bone k
-    spans: Float[Tensor, "2 J"]  # weights of the joints in the along and across axes
-    levels: tuple[Level, ...]
+    rotated_by: Float[Tensor, "b b"]  # [k, i] is 1 where bone i turns bone k, directly or not, or is bone k
+    axis_weights: Float[Tensor, "2 J"]  # weights of the joints in the along and across axes
+    levels: tuple[TreeLevel, ...]
 
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # the walk is kept, and gradients may be asked for later
-def walk_of(kinematics: Kinematics, device: torch.device) -> Walk:
+def traversal_of(kinematics: Kinematics, device: torch.device) -> Traversal:
     """The walk from the root to the tips."""
     parents, root = kinematics.parents, kinematics.root
     joints: list[int] = []
-    levels: list[Level] = []
+    levels: list[TreeLevel] = []
     above = [root]
     while here := [joint for joint, parent in enumerate(parents) if parent in above]:
         levels.append(_level(kinematics, here, above, joints, device))
@@ -108,32 +108,34 @@ def walk_of(kinematics: Kinematics, device: torch.device) -> Walk:
         ]
         for away, towards in (kinematics.along, kinematics.across)
     ]
-    bones = [kinematics.ends.index(joint) for joint in joints]
+    bones = [kinematics.end_joints.index(joint) for joint in joints]
 
     def indices(values: list[int]) -> Int[Tensor, "k"]:
         return torch.tensor(values, device=device)
 
-    return Walk(
+    return Traversal(
         joints=indices(joints),
         starts=indices([parents[joint] for joint in joints]),
         bones=indices(bones),
         bone_order=indices(bones).argsort(),
         joint_order=indices([root, *joints]).argsort(),
-        turns=turns.to(device),
-        spans=torch.tensor(spans, device=device),
+        rotated_by=turns.to(device),
+        axis_weights=torch.tensor(spans, device=device),
         levels=tuple(levels),
     )
 
 
-def _level(kinematics: Kinematics, here: list[int], above: list[int], before: list[int], device: torch.device) -> Level:
+def _level(
+    kinematics: Kinematics, here: list[int], above: list[int], before: list[int], device: torch.device
+) -> TreeLevel:
     """The level of the joints ``here``, given those of the level above and all before."""
     parents = [kinematics.parents[joint] for joint in here]
     moving = [joint in kinematics.moving for joint in here]
     straight = [joint in kinematics.straight for joint in here]
-    return Level(
+    return TreeLevel(
         span=slice(len(before), len(before) + len(here)),
-        above=torch.tensor([above.index(parent) for parent in parents], device=device),
-        parents=torch.tensor([before.index(parent) for parent in parents], device=device) if before else None,
+        parent_index=torch.tensor([above.index(parent) for parent in parents], device=device),
+        parent_bone=torch.tensor([before.index(parent) for parent in parents], device=device) if before else None,
         moving=torch.tensor(moving, device=device),
         straight=torch.tensor(straight, device=device),
         any_moves=any(moving),
@@ -141,22 +143,24 @@ def _level(kinematics: Kinematics, here: list[int], above: list[int], before: li
     )
 
 
-def descend(walk: Walk, R_root_world: Float[Tensor, "3 3 B"], neutral: Float[Tensor, "b 3"], step: Step) -> None:
+def propagate_frames(
+    walk: Traversal, R_root_world: Float[Tensor, "3 3 B"], neutral: Float[Tensor, "b 3"], step: LevelStep
+) -> None:
     """Carry the root's axes down the tree. ``step`` is told of each level and its bones' bases in the world, and says
     where the bones point: in the world, and in their bases.
 
     ``neutral`` has a unit vector for each bone in the root's axes, in the order of ``Kinematics``.
     """
-    axes = bases(neutral)[walk.bones]
+    axes = bone_bases(neutral)[walk.bones]
     frames = R_root_world[:, :, None]
     for level in walk.levels:
         if level.is_plain:
             basis = frames
-        elif level.parents is None:
+        elif level.parent_bone is None:
             basis = _turned(axes[level.span], frames)
         else:
-            turn = (axes[level.span, :, None] * axes[level.parents, None]).sum(-1)
-            basis = _turned(turn, frames[:, :, level.above])
+            turn = (axes[level.span, :, None] * axes[level.parent_bone, None]).sum(-1)
+            basis = _turned(turn, frames[:, :, level.parent_index])
         direction, local = step(level, basis)
         frames = basis
         if level.any_moves and level is not walk.levels[-1]:
@@ -178,7 +182,7 @@ def _carried(
     """
     neutral, sides = basis[0], basis[1:]
     cosine, sine2 = local[0], local[1:].square().sum(0)
-    turned = is_turned_round(cosine, sine2)
+    turned = is_reversed(cosine, sine2)
     one_plus_cosine = torch.where(cosine < 0, sine2 / (1 + cosine.abs()), 1 + cosine)  # exact where the two cancel
     share = local[1:] / torch.where(turned, 1, one_plus_cosine)
     carried = sides - share[:, None] * (neutral + direction)
@@ -186,12 +190,12 @@ def _carried(
     return torch.cat([direction[None], torch.where(turned, flexed_by_pi, carried)])
 
 
-def is_turned_round(cosine: Float[Tensor, "*n"], sine2: Float[Tensor, "*n"]) -> Bool[Tensor, "*n"]:
+def is_reversed(cosine: Float[Tensor, "*n"], sine2: Float[Tensor, "*n"]) -> Bool[Tensor, "*n"]:
     """Where a bone points back along its neutral direction, as far as can be told."""
     return (cosine < 0) & (sine2 < torch.finfo(sine2.dtype).eps)
 
 
-def bases(neutral: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
+def bone_bases(neutral: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
     """Bases of bones with these neutral directions, in the axes (across, along, front) in which those are given.
 
     The front and across axes are turned by the shortest rotation from the along axis, or from the opposite one for
@@ -205,28 +209,28 @@ def bases(neutral: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
     return torch.stack([neutral, front - neutral[:, 2:] * bisector, across - neutral[:, :1] * bisector], dim=1)
 
 
-def root_axes(places: Float[Tensor, "3 J B"], walk: Walk) -> tuple[Float[Tensor, "3 3 B"], Bool[Tensor, "B"]]:
+def root_axes(places: Float[Tensor, "3 J B"], walk: Traversal) -> tuple[Float[Tensor, "3 3 B"], Bool[Tensor, "B"]]:
     """R_root_world, with the axes as rows, of poses; and where they are determined. Elsewhere they are the world's."""
     finite = places.isfinite().all(0)
     bones = torch.where(finite, places, 0)
     longest2 = (bones[:, walk.joints] - bones[:, walk.starts]).detach().square().sum(0).amax(0)
     least2 = _LEAST_SPAN**2 * longest2
     # Not as a matrix product: see ``_turned``.
-    along, across = (walk.spans.to(places)[:, None, :, None] * bones).sum(2)
+    along, across = (walk.axis_weights.to(places)[:, None, :, None] * bones).sum(2)
     length2 = along.square().sum(0)
     has_length = length2 > least2
     y = torch.where(has_length, along, 0) / torch.where(has_length, length2, 1).sqrt()
     across = torch.where(has_length, across, 0)
     across = across - (across * y).sum(0) * y
     width2 = across.square().sum(0)
-    spanned = (finite | (walk.spans == 0).all(0)[:, None]).all(0)
+    spanned = (finite | (walk.axis_weights == 0).all(0)[:, None]).all(0)
     determined = has_length & (width2 > least2) & spanned
     x = across / torch.where(determined, width2, 1).sqrt()
     R = torch.stack([x, y, torch.linalg.cross(x, y, dim=0)])
     return torch.where(determined, R, torch.eye(3, dtype=R.dtype, device=R.device)[..., None]), determined
 
 
-def directions_of(
+def bone_directions(
     bones: Float[Tensor, "3 b B"],
 ) -> tuple[Float[Tensor, "3 b B"], Float[Tensor, "b B"], Bool[Tensor, "b B"]]:
     """Unit vectors and lengths of bones, and which have a direction.

@@ -23,14 +23,17 @@ class OffsetMaps:
 
 
 def encode_offsets(
-    points: Float[Tensor, "B 3 h w"], surface: Bool[Tensor, "B h w"], joints: Float[Tensor, "B J 3"], reach: float
+    points: Float[Tensor, "B 3 h w"],
+    surface: Bool[Tensor, "B h w"],
+    joints: Float[Tensor, "B J 3"],
+    max_distance: float,
 ) -> OffsetMaps:
     """What pixels should say; ``surface`` is lambda, the pixels whose point is one of the hand."""
     away = points[:, None] - joints[..., None, None]
     squared = away.square().sum(2)  # Tensor.norm takes forty times as long along such an axis
     distance = torch.where(squared > 0, squared.clamp_min(_TINY**2).sqrt(), 0)
-    near = surface[:, None] & (distance <= reach)
-    heat = torch.where(near, (reach - distance) / reach, 0)  # Eq. 1
+    near = surface[:, None] & (distance <= max_distance)
+    heat = torch.where(near, (max_distance - distance) / max_distance, 0)  # Eq. 1
     direction = torch.where(near[:, :, None], away / distance.clamp_min(_TINY)[:, :, None], 0)  # Eq. 2
     return OffsetMaps(heat, direction)
 
@@ -43,7 +46,7 @@ def normalised_weights(weight: Float[Tensor, "B J h w"], surface: Bool[Tensor, "
 
 
 def decode_offsets(
-    points: Float[Tensor, "B 3 h w"], maps: OffsetMaps, weights: Float[Tensor, "B J h w"], reach: float
+    points: Float[Tensor, "B 3 h w"], maps: OffsetMaps, weights: Float[Tensor, "B J h w"], max_distance: float
 ) -> Float[Tensor, "B J 3"]:
     """Eq. 3: the weighted mean of where each pixel has the joint; ``weights`` as ``normalised_weights`` gives them.
 
@@ -51,4 +54,4 @@ def decode_offsets(
     """
     seen = torch.einsum("bjhw,bchw->bjc", weights, points)
     away = torch.einsum("bjhw,bjchw->bjc", weights * (1 - maps.heat), maps.direction)
-    return seen - reach * away
+    return seen - max_distance * away

@@ -21,7 +21,7 @@ class Polygons:
     corners: Float[Tensor, "n E 2"]
 
     @classmethod
-    def around(cls, points: list[NDArray], margin: float, edges: int = 12) -> "Polygons":
+    def from_points(cls, points: list[NDArray], margin: float, edges: int = 12) -> "Polygons":
         """Polygons that contain these sets of points (N, 2), with at least ``margin`` to spare all around."""
         corners = [convex_polygon(some, margin, edges) for some in points]
         most = max(len(some) for some in corners)

@@ -4,9 +4,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def corners_of(
-    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], face_index: Int[Tensor, "N"], mesh: Int[Tensor, "N"]
+def face_corners(
+    vertices: Float[Tensor, "B V 3"],
+    faces: Int[Tensor, "F 3"],
+    face_index: Int[Tensor, "N"],
+    mesh_index: Int[Tensor, "N"],
 ) -> Float[Tensor, "N 3 3"]:
     """Corners of some faces, each of one of the meshes, which share their faces; differentiable in the vertices."""
-    corner = faces[face_index] + (mesh * vertices.shape[1])[:, None]
+    corner = faces[face_index] + (mesh_index * vertices.shape[1])[:, None]
     return vertices.flatten(0, 1).index_select(0, corner.flatten()).unflatten(0, (-1, 3))

@@ -29,11 +29,11 @@ class Hourglass(nn.Module):
         super().__init__()
         self.config = config
         down = [inputs, *(config.width(level) for level in range(1, config.blocks + 1))]
-        self.down = nn.ModuleList(convolution(a, b) for a, b in pairwise(down))
+        self.down = nn.ModuleList(conv_bn_relu(a, b) for a, b in pairwise(down))
         self.up = nn.ModuleList()
         deeper = down[-1]
         for level in range(config.blocks - 1, -1, -1):
-            self.up.append(convolution(deeper, config.width(level)))
+            self.up.append(conv_bn_relu(deeper, config.width(level)))
             deeper = config.width(level) + down[level]
         self.outputs = deeper
 
@@ -50,7 +50,7 @@ class Hourglass(nn.Module):
         return x
 
 
-def convolution(inputs: int, outputs: int, size: int = 3) -> nn.Sequential:
+def conv_bn_relu(inputs: int, outputs: int, size: int = 3) -> nn.Sequential:
     """Convolution, batch norm, ReLU."""
     layer = nn.Conv2d(inputs, outputs, size, padding=size // 2, bias=False)
     return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))

@@ -68,7 +68,7 @@ class HeatmapNetwork(PoseNetwork):
         self, heat: Float[Tensor, "B K h w"], depth: Float[Tensor, "B K h w"], image_size: Sequence[int]
     ) -> PoseOutput:
         """Poses from maps that cover an image of ``image_size`` (height, width) pixels."""
-        pose = self.maps.read(heat, depth)
+        pose = self.maps.decode(heat, depth)
         uv_px = image_from_map(pose.uv_map, image_size, heat.shape[-2:])
         return PoseOutput(uv_px, pose.confidence, pose.relative_depth)
 

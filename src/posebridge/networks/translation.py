@@ -12,8 +12,8 @@ class TranslatorConfig:
 
     channels: int = 64
     blocks: int = 9  # residual, at a quarter of the size
-    judge_channels: int = 64
-    judge_halvings: int = 3  # of the discriminator, whose patches have 70 pixels by three
+    discriminator_channels: int = 64
+    discriminator_halvings: int = 3  # of the discriminator, whose patches have 70 pixels by three
 
 
 class Translator(nn.Module):
@@ -44,16 +44,16 @@ class Translator(nn.Module):
         return picture + self.last(self.layers(picture))
 
 
-class Judge(nn.Module):
+class Discriminator(nn.Module):
     """Tells of every patch whether it is of the look that it knows: 1, or 0."""
 
     def __init__(self, config: TranslatorConfig):
         super().__init__()
-        width = config.judge_channels
+        width = config.discriminator_channels
         layers: list[nn.Module] = [nn.Conv2d(1, width, 4, 2, 1), nn.LeakyReLU(0.2)]
-        for i in range(1, config.judge_halvings + 1):
-            stride = 1 if i == config.judge_halvings else 2
-            deeper = min(8 * config.judge_channels, 2 * width)
+        for i in range(1, config.discriminator_halvings + 1):
+            stride = 1 if i == config.discriminator_halvings else 2
+            deeper = min(8 * config.discriminator_channels, 2 * width)
             layers += [nn.Conv2d(width, deeper, 4, stride, 1), nn.InstanceNorm2d(deeper), nn.LeakyReLU(0.2)]
             width = deeper
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 4, 1, 1))

@@ -1,7 +1,7 @@
 """Poses from several views, made one by a U-shaped graph network (Ren et al., CVPR 2022, Sec. 3.2).
 
 A node is a joint as one view has it. Nodes of a view talk along its bones, nodes of one joint across views. From level
-to level of ``skeletons.clusters`` nodes are taken together, down to one a view; and on the way up they are told apart.
+to level of ``skeletons.graph_pooling`` nodes are taken together, down to one a view; on the way up they are told apart.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from posebridge.skeletons.clusters import Level, clusters
+from posebridge.skeletons.graph_pooling import GraphLevel, pooling_levels
 from posebridge.skeletons.skeleton import Skeleton
 
 
@@ -26,7 +26,7 @@ class ViewFusionConfig:
 
 
 @dataclass(frozen=True)
-class Views:
+class ViewJoints:
     """What N views have of J joints, all in the space of one of them, which is the candidate."""
 
     joints: Float[Tensor, "B N J 3"]
@@ -34,28 +34,28 @@ class Views:
     quality: Float[Tensor, "B N J"]  # the weight map's peak
     present: Bool[Tensor, "B N"]  # views that there are; the others pad the batch
 
-    def emptied(self) -> "Views":
+    def zero_padded(self) -> "ViewJoints":
         """With zeros where there is no view. Padding may hold anything, and NaN times zero would be NaN."""
         there = self.present[..., None, None]
         values = (torch.where(there, value, 0) for value in (self.joints, self.features, self.quality[..., None]))
         joints, features, quality = values
-        return Views(joints, features, quality[..., 0], self.present)
+        return ViewJoints(joints, features, quality[..., 0], self.present)
 
 
 @dataclass(frozen=True)
-class FusedViews:
+class FusedJoints:
     """One pose of all views, and what it is made of."""
 
     joints: Float[Tensor, "B J 3"]  # mean of the refined ones by their quality
     refined: Float[Tensor, "B N J 3"]
     quality: Float[Tensor, "B N J"]  # re-estimated; sums to one over the views that there are
-    whole: Float[Tensor, "B Z"]  # what the graph knows of the whole hand
+    global_features: Float[Tensor, "B Z"]  # what the graph knows of the whole hand
 
 
 class GraphConvolution(nn.Module):
     """Each node hears itself, its neighbours in the tree, and its likes in the other views."""
 
-    def __init__(self, level: Level, width: int):
+    def __init__(self, level: GraphLevel, width: int):
         super().__init__()
         self.own = nn.Linear(width, width)
         self.spatial = nn.Linear(width, width, bias=False)
@@ -78,7 +78,7 @@ class GraphConvolution(nn.Module):
         return x + self.norm(told).relu()
 
 
-class PerNode(nn.Module):
+class PerNodeLinear(nn.Module):
     """A layer of its own for each node of a level."""
 
     def __init__(self, nodes: int, inputs: int, outputs: int):
@@ -99,9 +99,9 @@ class ViewFusion(nn.Module):
         """``features`` is the number of channels of what is seen."""
         super().__init__()
         self.config = config
-        levels = clusters(skeleton)
+        levels = pooling_levels(skeleton)
         for number, level in enumerate(levels[:-1]):
-            self.register_buffer(f"coarser_{number}", torch.tensor(level.coarser), persistent=False)
+            self.register_buffer(f"coarser_{number}", torch.tensor(level.coarse_node), persistent=False)
         width = config.width
         shared = width // 2 if config.visual else width
         self.position = nn.Linear(3, shared)
@@ -115,21 +115,21 @@ class ViewFusion(nn.Module):
         self.down = nn.ModuleList(
             nn.ModuleList(GraphConvolution(level, width) for _ in range(config.layers)) for level in levels
         )
-        self.up = nn.ModuleList(PerNode(len(level), 2 * width, width) for level in levels[:-1])
-        self.offset = nn.Linear(width, 3)
-        self.judge = nn.Linear(width, 1)
-        nn.init.zeros_(self.offset.weight)  # begins as the mean over views
-        nn.init.zeros_(self.offset.bias)
-        nn.init.zeros_(self.judge.weight)
-        nn.init.zeros_(self.judge.bias)
+        self.up = nn.ModuleList(PerNodeLinear(len(level), 2 * width, width) for level in levels[:-1])
+        self.offset_head = nn.Linear(width, 3)
+        self.quality_head = nn.Linear(width, 1)
+        nn.init.zeros_(self.offset_head.weight)  # begins as the mean over views
+        nn.init.zeros_(self.offset_head.bias)
+        nn.init.zeros_(self.quality_head.weight)
+        nn.init.zeros_(self.quality_head.bias)
 
     group: Tensor
 
-    def forward(self, views: Views) -> FusedViews:
+    def forward(self, views: ViewJoints) -> FusedJoints:
         """Raises ``ValueError`` for a sample without any view."""
         if not views.present.any(1).all():
             raise ValueError("a sample without any view can't be fused")
-        there, views = views.present[..., None, None], views.emptied()
+        there, views = views.present[..., None, None], views.zero_padded()
         x, passed = self._nodes(views), []
         for number, layers in enumerate(self.down):
             assert isinstance(layers, nn.ModuleList)
@@ -142,16 +142,16 @@ class ViewFusion(nn.Module):
         whole = ((passed[-1] * there).sum(1) / count)[:, 0]
         for number in reversed(range(len(self.up))):
             x = self.up[number](torch.cat([x[:, :, self._coarser(number)], passed[number]], dim=-1)).relu()
-        refined = views.joints + self.offset(x)
-        judged = self.judge(x)[..., 0].masked_fill(~views.present[..., None], -torch.inf)
+        refined = views.joints + self.offset_head(x)
+        judged = self.quality_head(x)[..., 0].masked_fill(~views.present[..., None], -torch.inf)
         quality = judged.softmax(1)
-        return FusedViews((quality[..., None] * refined).sum(1), refined, quality, whole)
+        return FusedJoints((quality[..., None] * refined).sum(1), refined, quality, whole)
 
     def _coarser(self, number: int) -> Int[Tensor, "n"]:
         """To which nodes of the next level those of this one belong."""
         return self.get_buffer(f"coarser_{number}")
 
-    def _nodes(self, views: Views) -> Float[Tensor, "B N J Z"]:
+    def _nodes(self, views: ViewJoints) -> Float[Tensor, "B N J Z"]:
         parts = [self.position(views.joints)]
         if self.visual is not None:
             parts.append(self.visual(views.features))
@@ -179,19 +179,19 @@ def _groups(skeleton: Skeleton) -> tuple[int, ...]:
     return tuple(found)
 
 
-def mean_of_views(views: Views) -> Float[Tensor, "B J 3"]:
+def mean_of_views(views: ViewJoints) -> Float[Tensor, "B J 3"]:
     """Table 1, Average."""
-    return views.emptied().joints.sum(1) / views.present[..., None, None].sum(1)
+    return views.zero_padded().joints.sum(1) / views.present[..., None, None].sum(1)
 
 
-def weighted_mean_of_views(views: Views) -> Float[Tensor, "B J 3"]:
+def weighted_mean_of_views(views: ViewJoints) -> Float[Tensor, "B J 3"]:
     """Table 1, Weight: by the quality of each view's joint."""
-    views = views.emptied()
+    views = views.zero_padded()
     weight = views.quality / views.quality.sum(1, keepdim=True).clamp_min(1e-12)
     return (weight[..., None] * views.joints).sum(1)
 
 
-def median_of_views(views: Views) -> Float[Tensor, "B J 3"]:
+def median_of_views(views: ViewJoints) -> Float[Tensor, "B J 3"]:
     """Table 1, Median: of each coordinate; of an even number of views the mean of the two in the middle."""
     absent = ~views.present[..., None, None]
     ordered = views.joints.masked_fill(absent, torch.inf).sort(dim=1).values

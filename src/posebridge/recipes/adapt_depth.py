@@ -5,7 +5,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal
 
-from posebridge.bodies.parametric_hand import check_hand
+from posebridge.bodies.parametric_hand import check_mano_file
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
@@ -107,7 +107,7 @@ def _start(config: AdaptDepthConfig) -> tuple[DepthFusionSize, DepthHandModel | 
     """The size, and the model that was given."""
     if config.domain not in DEPTH_DOMAINS:
         raise InputError(f"{config.domain} is no look of depth: choose {', '.join(DEPTH_DOMAINS)}")
-    check_hand(config.mano)
+    check_mano_file(config.mano)
     size = SIZES[config.size]
     if config.source is None:
         return size.stacked(config.stacks), None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from posebridge.bodies.parametric_hand import parametric_hand
+from posebridge.bodies.parametric_hand import load_parametric_hand
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
@@ -18,7 +18,7 @@ from posebridge.deployment.model_file import save_model
 from posebridge.deployment.model_spec import DepthHandSpec, HandName
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
-from posebridge.evaluation.protocols import DEPTH
+from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR
 from posebridge.methods.multi_view_fusion.depth_views import DepthContext
 from posebridge.methods.multi_view_fusion.evidence import fusion_section
 from posebridge.methods.multi_view_fusion.method import MultiViewFusion
@@ -74,7 +74,7 @@ class DepthAdaptation:
 
         return DepthContext(
             new_model=new_model,
-            hand=parametric_hand(self.mano, self.size.network.shape_size),
+            hand=load_parametric_hand(self.mano, self.size.network.shape_size),
             cube_m=self.size.cube_m,
             source=source,
             target=None,
@@ -195,7 +195,7 @@ def hands_of(predictor: DepthHandPredictor, whole: UnlabelledBatch) -> DepthHand
 def score_hands(found: KeypointSet, truth: KeypointSet, whole: UnlabelledBatch) -> Score:
     """By the protocol of depth, nothing aligned; in the image, by crops that are brought to the median one's side."""
     side_px = crop_side(whole)
-    return evaluate(in_crops(found, whole, side_px), in_crops(truth, whole, side_px), side_px, DEPTH)
+    return evaluate(in_crops(found, whole, side_px), in_crops(truth, whole, side_px), side_px, DEPTH_JOINT_ERROR)
 
 
 def load_truth(path: Path, frames: Observation) -> KeypointSet:

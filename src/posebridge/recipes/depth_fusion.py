@@ -98,7 +98,7 @@ SMALL = DepthFusionSize(
     source_sets=3_200,
     target_sets=1_280,
     test_sets=384,
-    network=DepthHandConfig(decoder_channels=64, model_width=256),
+    network=DepthHandConfig(decoder_channels=64, parameter_head_width=256),
     method=MultiViewFusionConfig(
         single=_SMALL_TRAINING,
         fusion=replace(_SMALL_TRAINING, schedule=replace(_SMALL_SCHEDULE, steps=750)),
@@ -107,7 +107,7 @@ SMALL = DepthFusionSize(
     one_camera=FineTuningConfig(schedule=replace(_SMALL_SCHEDULE, steps=1_200), sets=10, single_view=True),
     translation=TranslationConfig(
         schedule=Schedule(steps=1_500, learning_rate=4e-4, decay="cosine", warmup=0.03, momentum=0.5),
-        networks=TranslatorConfig(channels=16, blocks=4, judge_channels=32, judge_halvings=2),
+        networks=TranslatorConfig(channels=16, blocks=4, discriminator_channels=32, discriminator_halvings=2),
         pictures=8,
     ),
 )
@@ -118,7 +118,7 @@ FULL = DepthFusionSize(
     source_sets=20_000,
     target_sets=6_000,
     test_sets=3_200,
-    network=DepthHandConfig(model_width=512),
+    network=DepthHandConfig(parameter_head_width=512),
     method=MultiViewFusionConfig(fine_tuning=FineTuningConfig(teacher=_FITTED)),
     one_camera=FineTuningConfig(single_view=True),
 )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.parametric_hand import ParametricHand, pose_parameters
+from posebridge.bodies.parametric_hand import ParametricHand, hand_meshes
 from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
@@ -16,12 +16,12 @@ from posebridge.data.in_memory import InMemoryDataset
 from posebridge.draw import generator_for
 from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
 from posebridge.methods.multi_view_fusion.supervised_stages import true_hand
-from posebridge.networks.depth_hand import SeenHand
+from posebridge.networks.depth_hand import ViewPrediction
 from posebridge.networks.depth_hand_model import DepthHandModel
-from posebridge.networks.view_fusion import Views, mean_of_views, median_of_views, weighted_mean_of_views
+from posebridge.networks.view_fusion import ViewJoints, mean_of_views, median_of_views, weighted_mean_of_views
 
 _SETS = 32  # measured at once
-RULES: dict[str, Callable[[Views], Tensor]] = {
+RULES: dict[str, Callable[[ViewJoints], Tensor]] = {
     "average": mean_of_views,
     "weight": weighted_mean_of_views,
     "median": median_of_views,
@@ -67,32 +67,32 @@ def _errors(
     truth, half_mm = true_hand(batch, crops), 500 * cube_m
     network = model.single
     seen = network(crops.picture(), *crops.points(network.map_stride))[-1]
-    own = pose_parameters(hand, seen.model, crops.half_m)
+    own = hand_meshes(hand, seen.hand, crops.half_m)
     first = torch.zeros(sets, dtype=torch.long, device=crops.depth_m.device)
     T_candidate_view = crops.to_candidates(sets, first)
     fused = model.fuse(seen, T_candidate_view, sets)
-    fused_hand = pose_parameters(hand, fused.model, crops.half_m[::views])
+    fused_hand = hand_meshes(hand, fused.hand, crops.half_m[::views])
     together = views_of(seen, T_candidate_view, sets)
 
     def away(found: Float[Tensor, "B N 3"], wanted: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N"]:
         return half_mm * (found - wanted).norm(dim=-1)
 
     fitting, faces = EvidenceConfig(), hand.faces(first.device)
-    evidence = DepthEvidence.of(crops, fitting, generator_for(0, 1))
+    evidence = DepthEvidence.from_views(crops, fitting, generator_for(0, 1))
     return {
         "pixels_mm": away(seen.joints, truth.joints),
         "model_mm": away(own.joints, truth.joints),
         "mesh_mm": away(own.vertices, truth.vertices),
         "misfit_mm": half_mm * misfit(own.vertices, faces, evidence, fitting) / 2,
-        "fused_pixels_mm": away(fused.views.joints, truth.joints[::views]),
+        "fused_pixels_mm": away(fused.fusion.joints, truth.joints[::views]),
         "fused_model_mm": away(fused_hand.joints, truth.joints[::views]),
         "fused_mesh_mm": away(fused_hand.vertices, truth.vertices[::views]),
         **{name: away(rule(together), truth.joints[::views]) for name, rule in RULES.items()},
     }
 
 
-def views_of(seen: SeenHand, T_candidate_view: Float[Tensor, "B 4 4"], sets: int) -> Views:
+def views_of(seen: ViewPrediction, T_candidate_view: Float[Tensor, "B 4 4"], sets: int) -> ViewJoints:
     """What the hand-made rules are given: joints and their quality."""
     joints = transform(T_candidate_view, seen.joints).unflatten(0, (sets, -1))
     present = torch.ones(joints.shape[:2], dtype=torch.bool, device=joints.device)
-    return Views(joints, joints.new_zeros(*joints.shape[:3], 0), seen.quality.unflatten(0, (sets, -1)), present)
+    return ViewJoints(joints, joints.new_zeros(*joints.shape[:3], 0), seen.quality.unflatten(0, (sets, -1)), present)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from posebridge.bodies.parametric_hand import check_hand
+from posebridge.bodies.parametric_hand import check_mano_file
 from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch, concatenate
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
@@ -28,7 +28,7 @@ from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.skipped_list import SkippedList
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.errors import InputError
-from posebridge.evaluation.published import find
+from posebridge.evaluation.published import find_published
 from posebridge.recipes.depth_adaptation import (
     METHOD,
     DepthAdaptation,
@@ -135,7 +135,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     check_space(folder, _SPACE_MB)
     plan = BENCHMARKS[config.recipe]
     _refuse_idle_flags(plan, config)
-    check_hand(config.mano)
+    check_mano_file(config.mano)
     size = SIZES[config.size].stacked(config.stacks)
     size = size.translating() if config.translate else size
     # One frame is broken, another shows no hand: they are noted and left out.
@@ -179,7 +179,7 @@ def run_depth_transfer(config: DepthTransferConfig, folder: Path, hardware: Hard
     )
     scores: dict[Role, Score] = {role: score(keypoints) for role, keypoints in found.keypoints.items()}
     record = found.record(story, adaptation.history(), scores, shown)
-    record = replace(record, published=find(plan.name, "mean joint error", "rendered MANO"))
+    record = replace(record, published=find_published(plan.name, "mean joint error", "rendered MANO"))
     save_record(record, folder)
     return record
 

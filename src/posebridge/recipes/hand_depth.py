@@ -7,7 +7,7 @@ mean joint error in mm of held-out views, nothing aligned, as depth benchmarks a
 from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
-from posebridge.evaluation.protocols import DEPTH
+from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.recipes import hand_rgb
 from posebridge.recipes.track import TrackPlan, TrackSize
@@ -71,7 +71,7 @@ HAND_DEPTH = TrackPlan(
     skeleton=HAND21,
     source=DEPTH_STUDIO,
     target=DEPTH_STREET,
-    protocol=DEPTH,
+    protocol=DEPTH_JOINT_ERROR,
     metric="mean_error_mm",
     sizes={size.name: size for size in (SMALL, FULL)},
     video_frames=None,

@@ -12,7 +12,7 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import R
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
-from posebridge.networks.redrawing import GeneratorConfig
+from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
 from posebridge.recipes.track import TrackPlan, TrackSize
 from posebridge.rendering.photometry import AppearanceConfig

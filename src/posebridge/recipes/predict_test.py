@@ -14,7 +14,7 @@ from posebridge.data.dataset_stream import ordered_batches
 from posebridge.data.frame_views import ChosenFrames
 from posebridge.data.skipped_list import SkippedList
 from posebridge.deployment.predictor import Predictor, join
-from posebridge.evaluation.evaluate import frame_errors_px, pick_frames
+from posebridge.evaluation.evaluate import frame_errors_px, select_example_frames
 from posebridge.recipes.pipeline import truth_of
 from posebridge.recipes.records import gallery
 from posebridge.skeletons.skeleton import Skeleton
@@ -75,7 +75,7 @@ def gallery_of_test_split(
 ) -> tuple[GalleryFrame, ...]:
     """The best, median and worst frames of a model, which are read again."""
     prediction, truth = predicted.in_crops(predicted.by_role[role]), predicted.truth()
-    keys = [key for key, _ in pick_frames(frame_errors_px(prediction, truth))]
+    keys = [key for key, _ in select_example_frames(frame_errors_px(prediction, truth))]
     rows = np.flatnonzero(np.isin(prediction.key, keys))
     shown = LabelledCrops(ChosenFrames(crops.frames, predicted.positions[rows]), crops.config)
     batch = concatenate([crop for _, crop in ordered_batches(shown, _BATCH, skipped)])

@@ -25,8 +25,8 @@ from posebridge.contracts.record import (
     Skipped,
 )
 from posebridge.contracts.section import Section
-from posebridge.evaluation.evaluate import frame_errors_px, pick_frames
-from posebridge.evaluation.matching import match
+from posebridge.evaluation.evaluate import frame_errors_px, select_example_frames
+from posebridge.evaluation.matching import match_keypoints
 from posebridge.recipes.pipeline import History
 from posebridge.representations.depth_image import depth_image
 from posebridge.skeletons.skeleton import Skeleton
@@ -96,7 +96,9 @@ def gallery(
     """
     position = {key: i for i, key in enumerate(batch.key)}
     errors = {} if truth is None else frame_errors_px(prediction, truth)
-    chosen: list[tuple[str, Literal["best", "median", "worst", "sample"]]] = [*pick_frames(errors)] if errors else []
+    chosen: list[tuple[str, Literal["best", "median", "worst", "sample"]]] = (
+        [*select_example_frames(errors)] if errors else []
+    )
     if not chosen:
         chosen = [(key, "sample") for key in batch.key[:: max(1, len(batch) // 12)][:12]]
     true = {} if truth is None else _true_joints(prediction, truth)
@@ -120,7 +122,7 @@ def _closeness(batch: Observation, cube_m: float) -> Tensor:
 def _true_joints(prediction: KeypointSet, truth: KeypointSet) -> dict[str, np.ndarray]:
     """True joints by key, where they are known, in the order of the predicted ones; NaN where one is missing."""
     assert prediction.joint_names is not None
-    matched = match(truth, prediction)  # in the order of the second
+    matched = match_keypoints(truth, prediction)  # in the order of the second
     known = matched.prediction
     assert known.uv_px is not None
     uv_px = np.full((len(known), prediction.n_joints, 2), np.nan)

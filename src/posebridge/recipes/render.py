@@ -13,8 +13,8 @@ import torch
 from tqdm import tqdm
 
 from posebridge.bodies.anny_loading import PHENOTYPES
-from posebridge.bodies.articulation import ANGLE_NAMES as HAND_ANGLE_NAMES
-from posebridge.bodies.body_articulation import ANGLE_NAMES as BODY_ANGLE_NAMES
+from posebridge.bodies.body_articulation import BODY_ANGLE_NAMES
+from posebridge.bodies.hand_articulation import HAND_ANGLE_NAMES
 from posebridge.contracts.plain import to_plain
 from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_writer import Piece, ShardWriter

@@ -13,7 +13,7 @@ from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.source_labels import rendered_source
 from posebridge.errors import InputError
-from posebridge.evaluation.protocols import Protocol
+from posebridge.evaluation.protocols import EvaluationProtocol
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
@@ -55,7 +55,7 @@ class TrackPlan:
     skeleton: Skeleton
     source: Domain
     target: Domain
-    protocol: Protocol
+    protocol: EvaluationProtocol
     metric: Metric  # the number of the track's table
     sizes: Mapping[str, TrackSize]
     video_frames: int | None  # length of the target's videos; None where a track has none

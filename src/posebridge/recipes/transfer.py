@@ -18,8 +18,8 @@ from posebridge.data.frame_views import ChosenFrames
 from posebridge.data.frames import LabelledFrames, UnreadableFrameError
 from posebridge.data.skipped_list import SkippedList
 from posebridge.errors import InputError
-from posebridge.evaluation.protocols import Protocol
-from posebridge.evaluation.published import find
+from posebridge.evaluation.protocols import EvaluationProtocol
+from posebridge.evaluation.published import find_published
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
@@ -98,7 +98,7 @@ class TransferPlan:
     source: TransferSet
     target: TransferSet
     skeleton: Skeleton
-    protocol: Protocol
+    protocol: EvaluationProtocol
     sizes: Mapping[str, TransferSize]
     metrics: tuple[str, ...] = ("PCK@0.05",)  # in which numbers are published, by ``published_tables.METRICS``
     scored: tuple[str, ...] | None = None  # joints that count in the image; None: all
@@ -109,7 +109,9 @@ class TransferPlan:
 
     def published(self) -> tuple[PublishedRow, ...]:
         """What the papers tell of this transfer."""
-        return tuple(row for metric in self.metrics for row in find(self.target.name, metric, self.source.name))
+        return tuple(
+            row for metric in self.metrics for row in find_published(self.target.name, metric, self.source.name)
+        )
 
 
 @dataclass(frozen=True)

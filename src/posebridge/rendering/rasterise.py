@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from posebridge.geometry.triangles import corners_of
+from posebridge.geometry.triangles import face_corners
 from posebridge.rendering.raster import Raster
 
 NEAR_M = 1e-4  # faces with a vertex nearer than this, or behind the camera, are skipped
@@ -64,7 +64,7 @@ def resolve(
     """Barycentrics and depth of known faces, differentiable in ``vertices_m`` and ``K``."""
     nothing = vertices_m.new_zeros(face_index.shape)
     hits = Raster(face_index, nothing, nothing)
-    corners_m = corners_of(vertices_m, faces, hits.gather(face_index), hits.hit_image)
+    corners_m = face_corners(vertices_m, faces, hits.gather(face_index), hits.hit_image)
     screen = project(corners_m, K[hits.hit_image])
     e0, e1, e2 = edge_functions(screen, *hits.hit_uv_px)
     # Perspective: what is linear over the screen is the quantity divided by z (Heckbert and Moreton 1991).

@@ -50,15 +50,15 @@ def comparison_tables(record: Record) -> list[ComparisonTable]:
 def _table(rows: list[PublishedRow], record: Record) -> ComparisonTable:
     first = rows[0]
     columns = tuple(dict.fromkeys(joints for row in rows for joints in row.values))
-    remarks = tuple(dict.fromkeys(doubt for row in rows for doubt in row.doubts))
+    remarks = tuple(dict.fromkeys(caveat for row in rows for caveat in row.caveats))
     method_rows = [
         MethodRow(
             # In a report, "ours" would mean this run.
             row.method.replace("Ours", "theirs"),
             row.supervision,
             tuple(row.values.get(column) for column in columns),
-            proposed=row.own,
-            remarks=tuple(remarks.index(doubt) + 1 for doubt in row.doubts),
+            proposed=row.proposed,
+            remarks=tuple(remarks.index(caveat) + 1 for caveat in row.caveats),
         )
         for row in rows
     ]

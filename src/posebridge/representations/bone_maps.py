@@ -19,8 +19,8 @@ class BoneMaps:
     """The bones of B poses, each as a soft line."""
 
     maps: Float[Tensor, "B J H W"]  # Eq. 6, in (0, 1]
-    middle: Float[Tensor, "B J 2"]  # mu_j
-    along: Float[Tensor, "B J 2"]  # from parent to child
+    centre: Float[Tensor, "B J 2"]  # mu_j
+    direction: Float[Tensor, "B J 2"]  # from parent to child
     moments: Float[Tensor, "B J 2 2"]  # of the map around the middle, over its mass
 
 
@@ -56,5 +56,5 @@ def bone_transforms(onto: BoneMaps, of: BoneMaps) -> tuple[Float[Tensor, "B J 2 
 
     A^{onto <- ref} (A^{of <- ref})^{-1} of Sec. 3.3.2, turned, scaled and moved as the bone was.
     """
-    A = ellipse_map((onto.moments, onto.along), (of.moments, of.along))
-    return A, onto.middle - (A @ of.middle[..., None])[..., 0]
+    A = ellipse_map((onto.moments, onto.direction), (of.moments, of.direction))
+    return A, onto.centre - (A @ of.centre[..., None])[..., 0]

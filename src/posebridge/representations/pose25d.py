@@ -183,10 +183,10 @@ def _weak_perspective_scale(
 
 
 @dataclass(frozen=True)
-class Space:
+class LiftedPose:
     """Poses lifted to space, in units of the reference bone, and the way back to their pixels.
 
-    Made by ``to_space``. Where the image is a mirror image (a left hand shown as a right one) so is the space: what is
+    Made by ``lift_pose``. Where the image is a mirror image (a left hand shown as a right one) so is the space: what is
     shown as a right hand is one.
     """
 
@@ -203,15 +203,15 @@ class Space:
         return self.root_px[:, None] + self.px_per_bone[:, None, None] * joints[..., :2]
 
 
-def to_space(
+def lift_pose(
     uv_px: Float[Tensor, "B J 2"], relative_depth: Float[Tensor, "B J"], camera: Camera | None, skeleton: Skeleton
-) -> Space:
+) -> LiftedPose:
     """The lift of Iqbal et al. through the camera, or by weak perspective where there is none."""
     root_px = uv_px[:, skeleton.root]
     if camera is None:
         joints, valid = lift_weak_perspective(uv_px, relative_depth, skeleton)
         scale, _ = _weak_perspective_scale(*_finite_pose(uv_px, relative_depth)[:2], skeleton)
-        return Space(joints, valid, None, root_px, scale.to(uv_px.dtype))
+        return LiftedPose(joints, valid, None, root_px, scale.to(uv_px.dtype))
     unmirrored = camera.unmirrored()
     joints, valid = lift(uv_px, relative_depth, unmirrored, skeleton)
-    return Space(joints, valid, unmirrored, root_px, torch.ones_like(relative_depth[:, 0]))
+    return LiftedPose(joints, valid, unmirrored, root_px, torch.ones_like(relative_depth[:, 0]))

@@ -11,7 +11,7 @@ from posebridge.representations.heatmaps import decode_argmax, encode_gaussian, 
 
 
 @dataclass(frozen=True)
-class MapPose:
+class DecodedPose:
     """A pose read from maps."""
 
     uv_map: Float[Tensor, "B J 2"]  # pixels of the map
@@ -28,36 +28,36 @@ class PoseMaps:
     unit height, trained by squared error as in the papers; a joint's confidence is the height of its peak.
     """
 
-    reading: Literal["softmax", "peak"] = "softmax"
+    heatmap_type: Literal["softmax", "peak"] = "softmax"
     sigma: float = 2.0  # of the Gaussian, in pixels of the map
     peak_temperature: float = 0.05  # for "peak": softens the map before the depth map is read under it
     # Depth of a joint is (z - z_root) / reference bone, since a colour image tells no scale. A depth sensor does: with
     # the side of a metric cube it is (z - z_centre) / (side / 2), from the middle of the cube that the crop shows.
     cube_m: float | None = None
 
-    def target(
+    def encode(
         self, uv_map: Float[Tensor, "B J 2"], height: int, width: int
     ) -> tuple[Float[Tensor, "B J H W"], Bool[Tensor, "B J"]]:
         """What the heat maps should be, and which joints lie on the map."""
-        return encode_gaussian(uv_map, height, width, self.sigma, "sum" if self.reading == "softmax" else "peak")
+        return encode_gaussian(uv_map, height, width, self.sigma, "sum" if self.heatmap_type == "softmax" else "peak")
 
     def probability(self, heat: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J H W"]:
         """The distribution over pixels under which depth is read."""
-        return spatial_softmax(heat, 1.0 if self.reading == "softmax" else self.peak_temperature)
+        return spatial_softmax(heat, 1.0 if self.heatmap_type == "softmax" else self.peak_temperature)
 
     def relative_depth(self, heat: Float[Tensor, "B J H W"], depth: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J"]:
         """Depth maps read under the heat maps (Iqbal et al. 2018, Eq. 10)."""
         return (self.probability(heat) * depth).sum(dim=(-2, -1))
 
-    def read(self, heat: Float[Tensor, "B J H W"], depth: Float[Tensor, "B J H W"]) -> MapPose:
+    def decode(self, heat: Float[Tensor, "B J H W"], depth: Float[Tensor, "B J H W"]) -> DecodedPose:
         """Positions at the peaks, below the pixel."""
         probability = self.probability(heat)
         read_depth = (probability * depth).sum(dim=(-2, -1))
-        if self.reading == "peak":
+        if self.heatmap_type == "peak":
             uv_map, height = decode_argmax(heat)
-            return MapPose(uv_map, height.clamp(0, 1), read_depth)
+            return DecodedPose(uv_map, height.clamp(0, 1), read_depth)
         uv_map, _ = decode_argmax(probability)
-        return MapPose(uv_map, self._mass_near(probability, uv_map), read_depth)
+        return DecodedPose(uv_map, self._mass_near(probability, uv_map), read_depth)
 
     def _mass_near(self, probability: Tensor, uv_map: Tensor) -> Float[Tensor, "B J"]:
         """Probability in the square of two sigmas around a point."""

@@ -67,7 +67,7 @@ H36M17 = Skeleton(
     mirror_of=_pairs(*_LIMB_JOINTS),
     groups={"Head": ("head",), **_LIMB_GROUPS},
     aliases={"root": "pelvis", "left_foot": "left_ankle", "right_foot": "right_ankle", "top_head": "head"},
-    place_of={"neck_base": "head_centre", "head": "head_top"},
+    canonical_name_of={"neck_base": "head_centre", "head": "head_top"},
 )
 
 SMPL24 = Skeleton(
@@ -85,7 +85,7 @@ SMPL24 = Skeleton(
     mirror_of=_pairs("foot", "collar", "hand", *_LIMB_JOINTS),
     groups={"Head": ("head",), **_LIMB_GROUPS},
     aliases={"root": "pelvis"},
-    place_of={
+    canonical_name_of={
         "spine2": "spine",
         "neck": "thorax",
         "head": "head_centre",

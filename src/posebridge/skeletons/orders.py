@@ -27,10 +27,10 @@ ORDERS: dict[str, tuple[str, ...]] = {
         *("wrist", *(f"{finger}_1" for finger in FINGERS)),
         *(f"{finger}_{i}" for finger in FINGERS for i in (2, 3, 4)),
     ),
-    "coco": COCO17.places,
-    "h36m": H36M17.places,
-    "smpl": SMPL24.places,
-    "mpii": MPII16.places,
+    "coco": COCO17.canonical_names,
+    "h36m": H36M17.canonical_names,
+    "smpl": SMPL24.canonical_names,
+    "mpii": MPII16.canonical_names,
     "crowdpose": (
         *("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist"),
         *("left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
@@ -48,7 +48,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
         *("pelvis", "spine", "head_centre"),
     ),
     # SMPL's, seen in a mirror: see ``data.datasets.surreal``.
-    "surreal": tuple(SMPL24.places[joint] for joint in SMPL24.mirror),
+    "surreal": tuple(SMPL24.canonical_names[joint] for joint in SMPL24.mirror),
     "mpi_inf_3dhp_28": (
         *("chest", "upper_chest", "lower_chest", "spine", "pelvis", "thorax", "head_centre", "head_top"),
         *("left_clavicle", "left_shoulder", "left_elbow", "left_wrist", "left_finger_tips"),
@@ -112,7 +112,7 @@ def convert_back(
 
 def convert_between(values: ArrayT, valid: ArrayT | None, source: Skeleton, target: Skeleton) -> tuple[ArrayT, ArrayT]:
     """From one skeleton to another, joints of the same place to each other; see ``convert``."""
-    return convert(values, valid, source.places, target)
+    return convert(values, valid, source.canonical_names, target)
 
 
 def _take(values: Any, valid: Any, expected: int, indices: np.ndarray) -> Any:

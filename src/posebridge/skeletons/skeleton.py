@@ -24,7 +24,7 @@ class Skeleton:
     mirror_of: dict[str, str] = field(default_factory=dict)  # left joint -> right joint; empty for one hand
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)  # columns of the papers' tables
     aliases: dict[str, str] = field(default_factory=dict)  # other public names -> ours
-    place_of: dict[str, str] = field(default_factory=dict)  # joint -> its place, where its own name is not one
+    canonical_name_of: dict[str, str] = field(default_factory=dict)  # joint -> its place, where its own name is not one
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -44,12 +44,12 @@ class Skeleton:
 
     @cached_property
     def _other_names(self) -> dict[str, str]:
-        return {place: joint for joint, place in self.place_of.items()} | self.aliases
+        return {place: joint for joint, place in self.canonical_name_of.items()} | self.aliases
 
     @cached_property
-    def places(self) -> tuple[str, ...]:
+    def canonical_names(self) -> tuple[str, ...]:
         """The joints by their places, for conversion to other skeletons."""
-        return tuple(self.place_of.get(joint, joint) for joint in self.joints)
+        return tuple(self.canonical_name_of.get(joint, joint) for joint in self.joints)
 
     @cached_property
     def root(self) -> int:

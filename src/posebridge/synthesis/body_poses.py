@@ -11,14 +11,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Generator, Tensor
 
 from posebridge.bodies.anny_body import BodyModel
-from posebridge.bodies.body_articulation import ANGLE_LIMITS_DEG, ANGLE_NAMES, BodyAngles
+from posebridge.bodies.body_articulation import BODY_ANGLE_LIMITS_DEG, BODY_ANGLE_NAMES, BodyAngles
 from posebridge.draw import chance, choice, normal, uniform
 from posebridge.errors import InputError
 from posebridge.synthesis.body_capsules import posed_capsules
 from posebridge.synthesis.body_plausibility import penetration_m, support_margin_m
 from posebridge.synthesis.everyday_poses import EVERYDAY_POSES, EXTERNALLY_SUPPORTED
 
-_COLUMN = {name: i for i, name in enumerate(ANGLE_NAMES)}
+_COLUMN = {name: i for i, name in enumerate(BODY_ANGLE_NAMES)}
 _ARM = ("shoulder", "elbow", "forearm", "wrist", "index", "fingers", "thumb")
 _SPREAD_OF_NOISE = {
     "pelvis": 0.4,
@@ -120,13 +120,15 @@ def _random_articulation(
 
     (body, index), (other, _) = bodies(), bodies()
     values = torch.lerp(body, other, uniform(generator, 0.0, 0.4, count, 1))
-    low, high = torch.deg2rad(torch.tensor(list(ANGLE_LIMITS_DEG.values()))).unbind(-1)
-    anywhere = torch.lerp(low, high, uniform(generator, 0.1, 0.9, count, len(ANGLE_NAMES)))
+    low, high = torch.deg2rad(torch.tensor(list(BODY_ANGLE_LIMITS_DEG.values()))).unbind(-1)
+    anywhere = torch.lerp(low, high, uniform(generator, 0.1, 0.9, count, len(BODY_ANGLE_NAMES)))
     share = uniform(generator, 0.0, 1.0, count, 2) ** 2
     for i, side in enumerate(("left", "right")):
-        columns = [_COLUMN[name] for name in ANGLE_NAMES if name.startswith(tuple(f"{side}_{part}" for part in _ARM))]
+        columns = [
+            _COLUMN[name] for name in BODY_ANGLE_NAMES if name.startswith(tuple(f"{side}_{part}" for part in _ARM))
+        ]
         values[:, columns] = torch.lerp(poses()[0], anywhere, share[:, i, None])[:, columns]
-    neck = [_COLUMN[name] for name in ANGLE_NAMES if name.startswith("neck")]
+    neck = [_COLUMN[name] for name in BODY_ANGLE_NAMES if name.startswith("neck")]
     values[:, neck] = torch.lerp(poses()[0], anywhere, 0.4 * share[:, :1])[:, neck]
     return values, _is_held()[index]
 
@@ -143,8 +145,8 @@ def _attitude(values: Float[Tensor, "B A"]) -> Float[Tensor, "B 2"]:
 
 def _noise(deviation_deg: float, count: int, generator: Generator) -> Float[Tensor, "B A"]:
     """Deviations of a pose; neighbours move together, so that soles that were level stay so and trunks stay upright."""
-    noise = torch.deg2rad(normal(generator, deviation_deg, count, len(ANGLE_NAMES)))
-    noise *= torch.tensor([_spread(name) for name in ANGLE_NAMES])
+    noise = torch.deg2rad(normal(generator, deviation_deg, count, len(BODY_ANGLE_NAMES)))
+    noise *= torch.tensor([_spread(name) for name in BODY_ANGLE_NAMES])
     common = torch.deg2rad(normal(generator, deviation_deg, count, 3))  # bend of the knees, of the elbows; arms raised
     tilt, to_left = (noise[:, _COLUMN[f"pelvis_{name}"]] for name in ("tilt", "list"))
     noise[:, _COLUMN["spine_flexion"]] -= 0.7 * tilt

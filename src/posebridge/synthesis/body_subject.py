@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from posebridge.bodies.anny_body import BodyModel, body
+from posebridge.bodies.anny_body import BodyModel, anny_body
 from posebridge.bodies.body_articulation import BodyAngles, pose_body
 from posebridge.cameras.pinhole import Camera
 from posebridge.rendering.rasterise_warp import rasterise
@@ -31,7 +31,7 @@ _GROUND_M = -0.9  # height of the ground, so that the origin is about where a st
 
 @dataclass(frozen=True)
 class BodySubject:
-    """See ``subject.Subject``. Angles are those of ``bodies.body_articulation.ANGLE_NAMES``."""
+    """See ``subject.Subject``. Angles are those of ``bodies.body_articulation.BODY_ANGLE_NAMES``."""
 
     domain: BodyDomain
     occlusion_radius_m = 0.05
@@ -92,7 +92,7 @@ class BodySubject:
 
 @lru_cache(maxsize=len(BODIES))
 def _model(joints: str) -> BodyModel:
-    return body(BODIES[joints])
+    return anny_body(BODIES[joints])
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.bodies.anny_body import body
+from posebridge.bodies.anny_body import anny_body
 from posebridge.bodies.rig import Rig
 from posebridge.rendering.attributes import unit, vertex_normals
 
@@ -62,7 +62,7 @@ class BodySurface:
 @lru_cache(maxsize=1)
 def body_surface() -> BodySurface:
     """The maps of the body, which has the same vertices in any shape."""
-    rig = body().rig
+    rig = anny_body().rig
     at = {name: rig.heads_m[i] for i, name in enumerate(rig.bones)}
     folded = torch.cat([rig.vertices_m[:, :1].abs(), rig.vertices_m[:, 1:]], dim=-1)  # both sides as the left one
     of_arm = _share_of(rig, _ARM)

@@ -93,7 +93,7 @@ def sample_occluders(
     """One thing a set between a joint of the hand and one of the cameras."""
     count, sets = len(joints_m), torch.arange(len(joints_m))
     joint = joints_m[sets, torch.randint(joints_m.shape[1], (count,), generator=generator)]
-    eye = rig.T_world_cam[sets, torch.randint(rig.views, (count,), generator=generator), :3, 3]
+    eye = rig.T_world_cam[sets, torch.randint(rig.num_views, (count,), generator=generator), :3, 3]
     gap = uniform(generator, *distribution.occluder_gap_m, count, 1)
     R = roma.unitquat_to_rotmat(F.normalize(normal(generator, 1.0, count, 4), dim=-1))
     radii = log_uniform(generator, *distribution.occluder_radius_m, count, 3)

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from posebridge.bodies.articulation import HandAngles, pose_hand
+from posebridge.bodies.hand_articulation import HandAngles, pose_hand
 from posebridge.bodies.hand_model import HandModel
-from posebridge.bodies.mano import hand_model
+from posebridge.bodies.mano import load_hand_model
 from posebridge.cameras.cube import cube_crop_map
 from posebridge.cameras.multiview import CameraRig, look_at, on_sphere
 from posebridge.cameras.pinhole import Camera
@@ -73,7 +73,7 @@ class DepthHandDomain:
     @property
     def hand(self) -> HandModel:
         """The hand that is shown."""
-        return hand_model(self.mano)
+        return load_hand_model(self.mano)
 
 
 DEPTH_STUDIO = DepthHandDomain(
@@ -127,7 +127,7 @@ def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, genera
     centre_m = rigs.to_views(normal(generator, domain.centre_jitter_m, count, 1, 3)).flatten(0, 1)[:, 0]
     whole = rigs.cameras()
     camera = whole.warped(cube_crop_map(centre_m, whole.K, domain.cube_m, size_px))
-    crops = CameraRig.of_sets(camera, rigs.T_world_cam.flatten(0, 1), views)
+    crops = CameraRig.from_sets(camera, rigs.T_world_cam.flatten(0, 1), views)
     seen_m, mask, seen_hand = _render(domain, hands, crops, size_px, generator)
     joints_m = rigs.to_views(hands.joints_m).flatten(0, 1)
     uv_px = camera.project(joints_m)
@@ -160,7 +160,7 @@ def with_meshes(batch: LabelledBatch, mano: Path | None = None) -> LabelledBatch
     """
     if batch.angles_rad is None or batch.phenotypes is None or batch.joints_m is None:
         raise ValueError("meshes are made of angles, phenotypes and joints: these samples are no renders of hands")
-    model = hand_model(mano)
+    model = load_hand_model(mano)
     # The views of a set show one hand.
     subjects, subject = torch.unique(torch.cat([batch.angles_rad, batch.phenotypes], 1), dim=0, return_inverse=True)
     angles, phenotypes = subjects.split([batch.angles_rad.shape[1], batch.phenotypes.shape[1]], dim=1)
@@ -216,7 +216,7 @@ def _render(
     faces, K = domain.hand.rig.faces, crops.cameras().K
     raster = rasterise(crops.to_views(hands.vertices_m).flatten(0, 1), faces, K, size_px, size_px)
     hand_m = raster.depth_m
-    depth_m = torch.where(hand_m > 0, hand_m, torch.inf).unflatten(0, (-1, crops.views))
+    depth_m = torch.where(hand_m > 0, hand_m, torch.inf).unflatten(0, (-1, crops.num_views))
     depth_m = sample_background_objects(domain.clutter, hands.vertices_m, generator).composite(depth_m, crops)
     depth_m = sample_occluders(domain.clutter, hands.joints_m, crops, generator).composite(depth_m, crops)
     depth_m = torch.where(depth_m.isinf(), 0.0, depth_m).flatten(0, 1)

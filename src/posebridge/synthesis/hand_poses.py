@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from posebridge.bodies.articulation import HandAngles
+from posebridge.bodies.hand_articulation import HandAngles
 from posebridge.draw import chance, choice, normal, uniform
 
 # Degrees; active range of motion of healthy adults, rounded (American Academy of Orthopaedic Surgeons).

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Generator, Tensor
 
-from posebridge.bodies.anny import hand
-from posebridge.bodies.articulation import HandAngles, pose_hand
+from posebridge.bodies.anny import anny_hand
+from posebridge.bodies.hand_articulation import HandAngles, pose_hand
 from posebridge.bodies.hand_model import HandModel
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import HandDomain
@@ -31,7 +31,7 @@ class HandSubject:
     @property
     def model(self) -> HandModel:
         """The hand that is posed."""
-        return hand("right")
+        return anny_hand("right")
 
     @property
     def faces(self) -> Int[Tensor, "F 3"]:

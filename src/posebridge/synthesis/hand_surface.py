@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from posebridge.bodies.anny import hand
-from posebridge.bodies.articulation import HandAngles, pose_hand
+from posebridge.bodies.anny import anny_hand
+from posebridge.bodies.hand_articulation import HandAngles, pose_hand
 from posebridge.bodies.hand_model import HandModel
 from posebridge.rendering.attributes import interpolate, vertex_normals
 from posebridge.rendering.raster import Raster
@@ -35,7 +35,7 @@ class HandSurface:
 @lru_cache(maxsize=1)
 def hand_surface() -> HandSurface:
     """The maps of the right hand (a left hand's vertices correspond one to one)."""
-    model = hand("right")
+    model = anny_hand("right")
     straight = HandAngles(torch.zeros(1, 4, 4), torch.zeros(1, 4), torch.zeros(1, 2))
     posed = pose_hand(model, straight, torch.zeros(1, len(model.rig.vertex_basis_m)))
     vertices = posed.vertices_m()

@@ -17,8 +17,8 @@ def heat_term(
 ) -> Float[Tensor, ""]:
     """Mean loss of heat maps against joints given in pixels of the image; joints off the map don't count."""
     size = heat.shape[-2:]
-    target, inside = maps.target(map_from_image(uv_px, (image_px, image_px), size), *size)
-    loss = heatmap_cross_entropy(heat, target) if maps.reading == "softmax" else heatmap_mse(heat, target)
+    target, inside = maps.encode(map_from_image(uv_px, (image_px, image_px), size), *size)
+    loss = heatmap_cross_entropy(heat, target) if maps.heatmap_type == "softmax" else heatmap_mse(heat, target)
     return weighted_mean(loss, weight * inside)
 
 

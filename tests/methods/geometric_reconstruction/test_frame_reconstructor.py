@@ -19,7 +19,7 @@ from posebridge.methods.geometric_reconstruction.frame_reconstructor import (
     still_background,
 )
 from posebridge.networks.hourglass import HourglassConfig
-from posebridge.networks.redrawing import GeneratorConfig
+from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import Warping, WarpingConfig
 from posebridge.representations.bone_maps import distance_to_segments
 from training.stick_figures import FIGURE, Pairs, draw, pairs, poses, texture

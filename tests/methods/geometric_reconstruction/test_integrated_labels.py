@@ -209,7 +209,7 @@ def test_anatomy_is_learnt_from_whole_poses_of_the_source(monkeypatch):
     found = integrated_labels.source_poses(made)
     assert torch.equal(found, joints[[0, 2, 3]].repeat(8, 1, 1))
     of_context = IntegratedLabels.of(LabelIntegration(), MAPS, made)
-    expected = JointLimits.of(found, kinematics_of(HAND21), HAND21.reference)
+    expected = JointLimits.from_poses(found, kinematics_of(HAND21), HAND21.reference)
     assert torch.equal(of_context.limits.lengths, expected.lengths)
     assert of_context.skeleton is HAND21
     with pytest.raises(ValueError, match="joints in space"):

@@ -52,8 +52,8 @@ def moved(stage: FineTuning, *names: str) -> dict[str, bool]:
     terms = terms_of(stage)
     torch.stack([terms[name] for name in names]).sum().backward()
     model = stage.model
-    parts = {"pixels": model.single.pixels, "whole": model.single.whole, "fusion": model.fusion.down}
-    parts["fused_hand"] = model.fused_hand
+    parts = {"pixels": model.single.pixel_head, "whole": model.single.parameter_head, "fusion": model.fusion.down}
+    parts["fused_hand"] = model.fused_parameter_head
     return {name: any(p.grad is not None and p.grad.any() for p in part.parameters()) for name, part in parts.items()}
 
 
@@ -68,7 +68,7 @@ def test_a_teacher_astray_is_not_followed_far(context):
     stage = tuning(context)
     calm = terms_of(stage)["distillation_joints"].item()
     with torch.no_grad():
-        stage.model.fusion.offset.bias.fill_(80.0)
+        stage.model.fusion.offset_head.bias.fill_(80.0)
     astray = terms_of(stage)["distillation_joints"].item()
     assert calm < astray < 2.5
 
@@ -96,7 +96,7 @@ def test_fitted_fused_hands_explain_their_views_better(context):
     with torch.no_grad():
         seen = stage.see(views)[-1]
         fused = FusedInViews.of(stage.model, stage.hand, seen, views, len(batch) // 3, generator_for(3, 1))
-    evidence = DepthEvidence.of(views, config.evidence, generator_for(4, 1))
+    evidence = DepthEvidence.from_views(views, config.evidence, generator_for(4, 1))
     fitted, faces = fused.fitted(stage.hand, evidence, config), stage.hand.faces(torch.device("cpu"))
     sides = [misfit(mesh.vertices, faces, evidence, config.evidence) for mesh in (fused.hand, fitted)]
     before, after = (side.unflatten(0, (-1, 3)).mean(1) for side in sides)
@@ -113,7 +113,7 @@ def test_fitting_moves_hand_models(context):
 
 
 def test_fitting_moves_the_pixels_on_whose_joints_a_hand_lies():
-    stage = tuning(depth_context(network=replace(TINY, model_width=16)))
+    stage = tuning(depth_context(network=replace(TINY, parameter_head_width=16)))
     for term in ("fitting", "cross"):
         assert moved(stage, term)["pixels"]
     assert moved(stage, "fused_fitting")["fusion"]

@@ -23,7 +23,7 @@ from posebridge.methods.multi_view_fusion.supervised_stages import (
     prior_terms,
     true_hand,
 )
-from posebridge.networks.depth_hand import SeenHand
+from posebridge.networks.depth_hand import ViewPrediction
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
 from training.dots import ONE_CPU, with_trainer
@@ -44,19 +44,19 @@ def context():
     return depth_context()
 
 
-def seen_as(truth: HandMesh, views: CubeViews) -> SeenHand:
+def seen_as(truth: HandMesh, views: CubeViews) -> ViewPrediction:
     """A view's word that is the truth."""
     points, surface = views.points(2)
-    maps = encode_offsets(points, surface, truth.joints, reach=1.0)
+    maps = encode_offsets(points, surface, truth.joints, max_distance=1.0)
     weights = normalised_weights(torch.zeros_like(maps.heat), surface)
     count = len(points)
     R, place = torch.eye(3).expand(count, 3, 3), torch.zeros(count, 3)
     hand = HandParameters(torch.zeros(count, 22), torch.zeros(count, 6), R, place)
-    return SeenHand(maps, weights, truth.joints, hand, torch.zeros(count, 1, 16, 16), 1.0, points, surface)
+    return ViewPrediction(maps, weights, truth.joints, hand, torch.zeros(count, 1, 16, 16), 1.0, points, surface)
 
 
 @pytest.fixture(scope="module")
-def told(context) -> tuple[SeenHand, HandMesh]:
+def told(context) -> tuple[ViewPrediction, HandMesh]:
     batch = context.source_stream(1, 3).batch(0)
     views = CubeViews.of(batch, CUBE_M)
     truth = true_hand(batch, views)
@@ -87,8 +87,8 @@ def test_what_is_told_wrongly_costs_what_the_smooth_l1_says(told):
 
 def test_the_prior_counts_squared_deviations(told, context):
     seen, truth = told
-    twice = replace(seen.model, shape=torch.full_like(seen.model.shape, 2.0))
-    assert prior_terms(CollisionSpheres.of(context.hand), truth, twice)["shape"] == 4.0
+    twice = replace(seen.hand, shape=torch.full_like(seen.hand.shape, 2.0))
+    assert prior_terms(CollisionSpheres.from_hand(context.hand), truth, twice)["shape"] == 4.0
 
 
 def test_terms_by_finite_differences(told, context):
@@ -113,11 +113,11 @@ def test_terms_by_finite_differences(told, context):
         return tuple(model_terms(HandMesh(vertices, joints), goal, BETA).values())
 
     def of_shape(shape: Tensor) -> Tensor:
-        return prior_terms(CollisionSpheres.of(context.hand), truth, replace(seen.model, shape=shape))["shape"]
+        return prior_terms(CollisionSpheres.from_hand(context.hand), truth, replace(seen.hand, shape=shape))["shape"]
 
     assert torch.autograd.gradcheck(of_pixels, (joints, heat, direction), fast_mode=True)
     assert torch.autograd.gradcheck(of_model, (joints, near(truth.vertices[:1, :50])))
-    assert torch.autograd.gradcheck(of_shape, (near(seen.model.shape),))
+    assert torch.autograd.gradcheck(of_shape, (near(seen.hand.shape),))
 
 
 def gradients(module: torch.nn.Module) -> list[Tensor]:
@@ -130,7 +130,7 @@ def test_labels_are_met_where_the_pixels_say_them(context):
     drawn = DrawnViews.of(batch, CUBE_M, DepthViewConfig(), generator_for(3, 1))
     truth = true_hand(batch, drawn.whole)
     points, surface = drawn.shown.points(2)
-    maps = encode_offsets(points, surface, truth.joints, reach=4.0)
+    maps = encode_offsets(points, surface, truth.joints, max_distance=4.0)
     weights = normalised_weights(torch.zeros_like(maps.heat), surface)
     torch.testing.assert_close(decode_offsets(points, maps, weights, 4.0), truth.joints, atol=1e-4, rtol=0)
 
@@ -165,8 +165,8 @@ def test_every_stack_is_taught(context):
     stage = with_trainer(SingleViewTraining(QUICK, context, depth_context(network=replace(TINY, stacks=2)).new_model()))
     terms = stage.terms({"source": stage.streams["source"].batch(0)}, generator_for(1, 1))
     (terms["joints"] + terms["mesh"]).backward()
-    first, second = stage.model.single, stage.model.single.more[0]
-    for head in (first.pixels, second.pixels, first.whole, second.whole):
+    first, second = stage.model.single, stage.model.single.later_stacks[0]
+    for head in (first.pixel_head, second.pixels, first.parameter_head, second.whole):
         assert max(g.abs().amax() for g in gradients(head)) > 0
 
 

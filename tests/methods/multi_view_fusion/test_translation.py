@@ -7,14 +7,14 @@ import torch
 from posebridge.data.cube_views import CubeViews
 from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig
 from posebridge.methods.multi_view_fusion.translation import Translation, TranslationConfig, translated
-from posebridge.networks.translation import Judge, Translator, TranslatorConfig
+from posebridge.networks.translation import Discriminator, Translator, TranslatorConfig
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
 from training.dots import ONE_CPU
 from training.hands import CUBE_M, depth_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-NETWORKS = TranslatorConfig(channels=8, blocks=2, judge_channels=8, judge_halvings=2)
+NETWORKS = TranslatorConfig(channels=8, blocks=2, discriminator_channels=8, discriminator_halvings=2)
 STILL = DepthViewConfig(
     replace(DepthViewConfig().geometry, rotation_deg=0.0, translation=0.0, scale=(1.0, 1.0)), 0.0, 0.0
 )
@@ -36,7 +36,7 @@ def picture(shape=(2, 1, 32, 32)):
 
 def test_a_new_translator_leaves_pictures_as_they_are():
     assert torch.equal(Translator(NETWORKS)(picture()), picture())
-    assert Judge(NETWORKS)(picture()).shape[1] == 1
+    assert Discriminator(NETWORKS)(picture()).shape[1] == 1
 
 
 def test_each_side_learns_from_its_own_terms(tmp_path):

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from posebridge.cameras.crop import inverse_map, resize_map
 from posebridge.contracts.batch import Observation
-from posebridge.geometry.displacement import blend, expand
-from posebridge.networks.redrawing import Generator, GeneratorConfig, HeatmapGenerator
+from posebridge.geometry.displacement import affine_fields, blend_fields
+from posebridge.networks.reconstruction import Generator, GeneratorConfig, HeatmapGenerator
 from posebridge.networks.warping import Warping, WarpingConfig, WarpingEstimator
 from posebridge.representations.bone_maps import BoneMaps, bone_transforms, draw_bones
 from posebridge.representations.heatmaps import encode_gaussian, map_from_image
@@ -94,8 +94,8 @@ class FrameReconstructor(nn.Module):
         A_background, t_background = T[:, None, :2, :2], T[:, None, :2, 2]
         if warping.background is not None:
             A_background, t_background = _moved_by(warping.background.to(A), A_background, t_background, height, width)
-        coarse = expand(torch.cat([A_background, A], 1), torch.cat([t_background, t], 1), height, width)
-        return blend(warping.masks.to(A), coarse)
+        coarse = affine_fields(torch.cat([A_background, A], 1), torch.cat([t_background, t], 1), height, width)
+        return blend_fields(warping.masks.to(A), coarse)
 
 
 def _moved_by(

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.errors import InputError
-from posebridge.geometry.joint_limits import JointLimits, correct, estimated_lengths
+from posebridge.geometry.joint_limits import JointLimits, correct_poses, estimate_bone_lengths
 from posebridge.losses.keypoints import coordinate_smooth_l1, weighted_mean
 from posebridge.representations.heatmaps import expectation, map_from_image
-from posebridge.representations.pose25d import relative_depth, to_space
+from posebridge.representations.pose25d import lift_pose, relative_depth
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.kinematics import kinematics_of
 from posebridge.skeletons.skeleton import Skeleton
@@ -95,7 +95,7 @@ class IntegratedLabels(nn.Module):
     def of(cls, config: LabelIntegration, maps: PoseMaps, context: Context) -> "IntegratedLabels":
         """With the anatomy of the context's source."""
         skeleton = context.skeleton
-        limits = JointLimits.of(source_poses(context), kinematics_of(skeleton), skeleton.reference)
+        limits = JointLimits.from_poses(source_poses(context), kinematics_of(skeleton), skeleton.reference)
         return cls(config, maps, skeleton, limits)
 
     def pseudo_targets(
@@ -120,13 +120,13 @@ class IntegratedLabels(nn.Module):
 
         A pose that can't be lifted to space stays where it was seen.
         """
-        space = to_space(seen.uv_px, seen.relative_depth, camera, self.skeleton)
+        space = lift_pose(seen.uv_px, seen.relative_depth, camera, self.skeleton)
         limits = self.limits.to(space.joints.device)
         if self.config.lengths == "estimated" and self.training and space.valid.any():
             with torch.no_grad():
-                estimate = estimated_lengths(space.joints[space.valid], limits).log()
+                estimate = estimate_bone_lengths(space.joints[space.valid], limits).log()
                 self.log_lengths.lerp_(estimate, 1 - _ESTIMATE_DECAY)
-        pose = correct(space.joints, limits, self.log_lengths.exp())
+        pose = correct_poses(space.joints, limits, self.log_lengths.exp())
         uv_px = space.project(pose)
         moved = (uv_px - seen.uv_px).norm(dim=-1) / image_px
         kept = (moved < self.config.least_move) & space.valid[:, None]  # False for NaN

@@ -47,6 +47,6 @@ def temporal_term(
     T_view = draw_views(config.geometry, len(pairs) // 2, size, generator, pairs.rgb.device).repeat(2, 1, 1)
     images = apply_appearance(warp_batch(pairs, T_view).rgb, config.appearance, generator)
     heat = heat_of(images)
-    shown = maps.probability(heat) if maps.reading == "softmax" else heat
+    shown = maps.probability(heat) if maps.heatmap_type == "softmax" else heat
     first, second = shown.flatten(2).chunk(2)
     return ((first - second).square().sum(-1) + 1e-12).sqrt().mean()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from posebridge.bodies.parametric_hand import HandMesh, HandParameters, pose_in_views, pose_parameters
+from posebridge.bodies.parametric_hand import HandMesh, HandParameters, hand_meshes, hand_meshes_in_views
 from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.fitting.depth_misfit import DepthEvidence, misfit
@@ -24,7 +24,7 @@ from posebridge.methods.multi_view_fusion.supervised_stages import (
     single_terms,
     true_hand,
 )
-from posebridge.networks.depth_hand import moving_joints
+from posebridge.networks.depth_hand import with_joint_gradients
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.training.context import Context
 from posebridge.training.stage import Terms
@@ -73,25 +73,25 @@ class FineTuning(DepthStage):
         augmentation = own.pseudo_augmentation if own.single_view else own.augmentation
         drawn = DrawnViews.of(batch, self.cube_m, augmentation, generator)
         sets, views = len(batch) // own.views, drawn.whole
-        evidence = DepthEvidence.of(views, own.evidence, generator)
+        evidence = DepthEvidence.from_views(views, own.evidence, generator)
         stacks = self.see(drawn.shown)
         fused = FusedInViews.of(self.model, self.hand, stacks[-1], views, sets, generator)
         taught = self._taught(fused, evidence)
         other = _another_view(sets, own.views, generator).to(views.depth_m.device)
         found: list[Terms] = []
         for seen in stacks:
-            mesh = pose_parameters(self.hand, seen.model, views.half_m)
+            mesh = hand_meshes(self.hand, seen.hand, views.half_m)
             targets = {**pixel_terms(seen, taught.joints, beta), **model_terms(mesh, taught, beta)}
-            own_view = pose_parameters(self.hand, self._movable(seen.model, seen.joints), views.half_m).vertices
+            own_view = hand_meshes(self.hand, self._movable(seen.hand, seen.joints), views.half_m).vertices
             elsewhere = transform(views.world_to_cube[other] @ views.cube_to_world, own_view)
             fitting = self._misfits({"fitting": (own_view, evidence), "cross": (elsewhere, evidence.take(other))})
-            found.append({**fitting, **_named("distillation_", targets), **prior_terms(self.spheres, mesh, seen.model)})
-        movable = self._movable(fused.told.model, fused.told.views.joints)
-        in_all_views = pose_in_views(self.hand, movable, fused.half_m, fused.T_view_candidate).vertices
+            found.append({**fitting, **_named("distillation_", targets), **prior_terms(self.spheres, mesh, seen.hand)})
+        movable = self._movable(fused.told.hand, fused.told.fusion.joints)
+        in_all_views = hand_meshes_in_views(self.hand, movable, fused.half_m, fused.T_view_candidate).vertices
         return {
             **mean_of_stacks(found),
             **self._misfits({"fused_fitting": (in_all_views, evidence)}),
-            **_named("fused_", prior_terms(self.spheres, fused.hand, fused.told.model)),
+            **_named("fused_", prior_terms(self.spheres, fused.hand, fused.told.hand)),
             # Fused hands differ from what they teach only where that is fitted, and only then these have a weight.
             **_named("fused_distillation_", distillation_terms(fused, taught, beta)),
         }
@@ -109,7 +109,7 @@ class FineTuning(DepthStage):
 
     def _movable(self, hands: HandParameters, joints: Float[Tensor, "B J 3"]) -> HandParameters:
         """Hands that take the joints along on which they lie; the paper's head lies on none."""
-        return hands if self.model.single.config.model_width is None else moving_joints(hands, joints)
+        return hands if self.model.single.config.parameter_head_width is None else with_joint_gradients(hands, joints)
 
     def _misfits(self, meshes: Mapping[str, tuple[Float[Tensor, "B V 3"], DepthEvidence]]) -> Terms:
         """Eq. 5 and 6 together, the mean over views; of the terms that have a weight."""

@@ -9,8 +9,14 @@ from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from posebridge.bodies.collision_spheres import CollisionSpheres
-from posebridge.bodies.parametric_hand import HandMesh, HandParameters, ParametricHand, pose_in_views, pose_parameters
-from posebridge.cameras.multiview import in_views
+from posebridge.bodies.parametric_hand import (
+    HandMesh,
+    HandParameters,
+    ParametricHand,
+    hand_meshes,
+    hand_meshes_in_views,
+)
+from posebridge.cameras.multiview import transform_to_views
 from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.streams import Stream
@@ -18,8 +24,8 @@ from posebridge.fitting.depth_misfit import DepthEvidence
 from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
 from posebridge.geometry.offset_maps import encode_offsets
 from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig, DrawnViews
-from posebridge.networks.depth_hand import SeenHand
-from posebridge.networks.depth_hand_model import DepthHandModel, FusedHand
+from posebridge.networks.depth_hand import ViewPrediction
+from posebridge.networks.depth_hand_model import DepthHandModel, FusedPrediction
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Stage, Terms
@@ -72,10 +78,10 @@ class DepthStage(Stage):
             raise ValueError("a stage on depth needs a context with a hand model and the side of the crops' cube")
         super().__init__(schedule, streams, weights, **context.stage_options(offset))
         self.hand, self.cube_m = context.hand, context.cube_m
-        self.spheres = CollisionSpheres.of(context.hand)
+        self.spheres = CollisionSpheres.from_hand(context.hand)
         self.model = model.train()
 
-    def see(self, views: CubeViews) -> list[SeenHand]:
+    def see(self, views: CubeViews) -> list[ViewPrediction]:
         """What each view tells by itself, one for each stack; computed in the trainer's precision."""
         network = self.model.single
         seen = views.picture(), *views.points(network.map_stride)
@@ -139,14 +145,14 @@ class FusionTraining(DepthStage):
 
     def trained(self):
         """The fusion and its hand model."""
-        return [*self.model.fusion.parameters(), *self.model.fused_hand.parameters()]
+        return [*self.model.fusion.parameters(), *self.model.fused_parameter_head.parameters()]
 
 
 @dataclass(frozen=True)
 class FusedInViews:
     """The hands of sets in the spaces of all their views."""
 
-    told: FusedHand
+    told: FusedPrediction
     joints: Float[Tensor, "B J 3"]  # of the pixels' word
     hand: HandMesh
     half_m: Float[Tensor, "S"]  # unit of the spaces in which they were told
@@ -157,7 +163,7 @@ class FusedInViews:
         cls,
         model: DepthHandModel,
         hand: ParametricHand,
-        seen: SeenHand,
+        seen: ViewPrediction,
         views: CubeViews,
         sets: int,
         generator: Generator,
@@ -169,13 +175,13 @@ class FusedInViews:
         told = model.fuse(seen, T_candidate_view, sets)
         half_m = views.half_m.view(sets, count).gather(1, candidate[:, None])[:, 0]
         back = torch.linalg.inv(T_candidate_view)
-        mesh = pose_in_views(hand, told.model, half_m, back)
-        return cls(told, in_views(told.views.joints, back), mesh, half_m, back)
+        mesh = hand_meshes_in_views(hand, told.hand, half_m, back)
+        return cls(told, transform_to_views(told.fusion.joints, back), mesh, half_m, back)
 
     def fitted(self, hand: ParametricHand, seen: DepthEvidence, config: HandFittingConfig) -> HandMesh:
         """The hands when they have been moved to explain what all their views saw, in these; without gradients."""
-        moved = fit_hands(hand, self.told.model, self.half_m, self.T_view_candidate, seen, config)
-        return pose_in_views(hand, moved, self.half_m, self.T_view_candidate)
+        moved = fit_hands(hand, self.told.hand, self.half_m, self.T_view_candidate, seen, config)
+        return hand_meshes_in_views(hand, moved, self.half_m, self.T_view_candidate)
 
 
 def true_hand(batch: LabelledBatch, views: CubeViews) -> HandMesh:
@@ -191,17 +197,22 @@ def mean_of_stacks(found: Sequence[Terms]) -> Terms:
 
 
 def single_terms(
-    hand: ParametricHand, spheres: CollisionSpheres, seen: SeenHand, wanted: HandMesh, views: CubeViews, beta: float
+    hand: ParametricHand,
+    spheres: CollisionSpheres,
+    seen: ViewPrediction,
+    wanted: HandMesh,
+    views: CubeViews,
+    beta: float,
 ) -> Terms:
     """Single views against hands that are known, or taken for known (Eq. 7 to 9), and the prior."""
-    own = pose_parameters(hand, seen.model, views.half_m)
+    own = hand_meshes(hand, seen.hand, views.half_m)
     pixels, model = pixel_terms(seen, wanted.joints, beta), model_terms(own, wanted, beta)
-    return {**pixels, **model, **prior_terms(spheres, own, seen.model)}
+    return {**pixels, **model, **prior_terms(spheres, own, seen.hand)}
 
 
-def pixel_terms(seen: SeenHand, joints: Float[Tensor, "B J 3"], beta: float) -> Terms:
+def pixel_terms(seen: ViewPrediction, joints: Float[Tensor, "B J 3"], beta: float) -> Terms:
     """Eq. 7 and 8; of the maps, the pixels of the hand."""
-    maps = encode_offsets(seen.points, seen.surface, joints, seen.reach)
+    maps = encode_offsets(seen.points, seen.surface, joints, seen.max_distance)
     on_hand = seen.surface.nonzero(as_tuple=True)
     both = ((seen.maps.heat[:, :, None], maps.heat[:, :, None]), (seen.maps.direction, maps.direction))
     differences = [_smooth_l1(_at(found, on_hand), _at(wanted, on_hand), beta) for found, wanted in both]
@@ -223,7 +234,7 @@ def prior_terms(spheres: CollisionSpheres, own: HandMesh, model: HandParameters)
 
 def fused_terms(spheres: CollisionSpheres, fused: FusedInViews, wanted: HandMesh, beta: float) -> Terms:
     """Fused hands against hands that are known, and the prior."""
-    return {**distillation_terms(fused, wanted, beta), **prior_terms(spheres, fused.hand, fused.told.model)}
+    return {**distillation_terms(fused, wanted, beta), **prior_terms(spheres, fused.hand, fused.told.hand)}
 
 
 def distillation_terms(fused: FusedInViews, wanted: HandMesh, beta: float) -> Terms:

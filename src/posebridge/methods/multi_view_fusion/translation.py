@@ -12,7 +12,7 @@ from posebridge.data.cube_views import CubeViews
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.draw import generator_for
 from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig, DrawnViews
-from posebridge.networks.translation import Judge, Translator, TranslatorConfig
+from posebridge.networks.translation import Discriminator, Translator, TranslatorConfig
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Stage, Terms
@@ -54,7 +54,7 @@ class Translation(Stage):
         self.config, self.cube_m = config, context.cube_m
         torch.manual_seed(context.seed)
         self.to_target, self.to_source = Translator(config.networks), Translator(config.networks)
-        self.of_target, self.of_source = Judge(config.networks), Judge(config.networks)
+        self.of_target, self.of_source = Discriminator(config.networks), Discriminator(config.networks)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """Both ways together."""
@@ -63,7 +63,9 @@ class Translation(Stage):
         back = self._one_way(target, source, self.to_source, self.to_target, self.of_source)
         return {name: there[name] + back[name] for name in there}
 
-    def _one_way(self, picture: Tensor, wanted: Tensor, translate: Translator, back: Translator, judge: Judge) -> Terms:
+    def _one_way(
+        self, picture: Tensor, wanted: Tensor, translate: Translator, back: Translator, judge: Discriminator
+    ) -> Terms:
         """Least squares for the judge and for whoever fools it, L1 for what comes back and for what should stay.
 
         ``wanted`` holds pictures of the look that ``picture`` is translated to.
@@ -107,6 +109,6 @@ def translated(
     return dataset.map(lambda batch: replace(batch, depth_m=depth_m))
 
 
-def _told_by(judge: Judge, picture: Tensor) -> Tensor:
+def _told_by(judge: Discriminator, picture: Tensor) -> Tensor:
     """What the judge says, learning nothing from it."""
     return functional_call(judge, {name: value.detach() for name, value in judge.named_parameters()}, (picture,))

@@ -10,11 +10,11 @@ from posebridge.skeletons.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
-class Level:
+class GraphLevel:
     """A graph of n nodes; the first level's nodes are the joints."""
 
     parents: tuple[int, ...]  # of each node, -1 of the root: what the edges are
-    coarser: tuple[int, ...]  # the node of the next level to which each one belongs; empty at the last level
+    coarse_node: tuple[int, ...]  # the node of the next level to which each one belongs; empty at the last level
 
     def __len__(self) -> int:
         return len(self.parents)
@@ -25,7 +25,7 @@ class Level:
         return tuple((parent, node) for node, parent in enumerate(self.parents) if parent >= 0)
 
 
-def clusters(skeleton: Skeleton) -> tuple[Level, ...]:
+def pooling_levels(skeleton: Skeleton) -> tuple[GraphLevel, ...]:
     """Levels from the joints to one node.
 
     From level to level each chain of nodes is taken together in pairs from its base on, the root and joints where
@@ -36,9 +36,9 @@ def clusters(skeleton: Skeleton) -> tuple[Level, ...]:
         coarser = _pairs(parents)
         if max(coarser) + 1 == len(parents):
             coarser = (0,) * len(parents)
-        levels.append(Level(tuple(parents), coarser))
+        levels.append(GraphLevel(tuple(parents), coarser))
         parents = _parents_of(parents, coarser)
-    return (*levels, Level((-1,), ()))
+    return (*levels, GraphLevel((-1,), ()))
 
 
 def _pairs(parents: Sequence[int]) -> tuple[int, ...]:

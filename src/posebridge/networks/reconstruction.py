@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posebridge.geometry.displacement import resize_field, sample
-from posebridge.networks.hourglass import convolution
+from posebridge.geometry.displacement import resize_field, sample_features
+from posebridge.networks.hourglass import conv_bn_relu
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Generator(nn.Module):
         """
         levels = self.encoder(base)
         fields, gates = _resized(field, inpainting, [level.shape[-2:] for level in (base, *levels)])
-        warped = [sample(level, place) for level, place in zip((base, *levels), fields, strict=True)]
+        warped = [sample_features(level, place) for level, place in zip((base, *levels), fields, strict=True)]
         x = self.residual(gates[-1] * warped[-1])
         for i, up in enumerate(self.up, 1):
             x = up(_mixed(x, warped[-i], gates[-i]))
@@ -99,9 +99,9 @@ class _Encoder(nn.Module):
     def __init__(self, config: GeneratorConfig):
         super().__init__()
         self.halvings = config.halvings
-        self.first = convolution(3, config.width(0), 7)
+        self.first = conv_bn_relu(3, config.width(0), 7)
         self.down = nn.ModuleList(
-            nn.Sequential(convolution(config.width(i), config.width(i + 1)), nn.AvgPool2d(2))
+            nn.Sequential(conv_bn_relu(config.width(i), config.width(i + 1)), nn.AvgPool2d(2))
             for i in range(config.halvings)
         )
 
@@ -133,13 +133,13 @@ class _ResidualBlock(nn.Module):
 
 def _residual_blocks(config: GeneratorConfig, extra: int) -> nn.Sequential:
     width = config.width(config.halvings)
-    entry = [convolution(width + extra, width)] if extra else []
+    entry = [conv_bn_relu(width + extra, width)] if extra else []
     return nn.Sequential(*entry, *(_ResidualBlock(width) for _ in range(config.residual_blocks)))
 
 
 def _up_blocks(config: GeneratorConfig) -> nn.ModuleList:
     return nn.ModuleList(
-        nn.Sequential(nn.Upsample(scale_factor=2), convolution(config.width(i + 1), config.width(i)))
+        nn.Sequential(nn.Upsample(scale_factor=2), conv_bn_relu(config.width(i + 1), config.width(i)))
         for i in reversed(range(config.halvings))
     )
 

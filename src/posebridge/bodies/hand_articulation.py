@@ -11,7 +11,7 @@ from posebridge.bodies.hand_model import HandModel
 from posebridge.bodies.rig import PosedRig
 from posebridge.skeletons.hand import FINGERS
 
-ANGLE_NAMES = (
+HAND_ANGLE_NAMES = (
     *(f"{finger}_{angle}" for finger in FINGERS[1:] for angle in ("flexion", "spread", "pip_flexion", "dip_flexion")),
     *(f"thumb_{angle}" for angle in ("flexion", "lift", "mcp_flexion", "ip_flexion")),
     *("wrist_flexion", "wrist_deviation"),
@@ -33,7 +33,7 @@ class HandAngles:
     wrist: Float[Tensor, "B 2"]
 
     def stacked(self) -> Float[Tensor, "B 22"]:
-        """All angles as columns, in the order of ``ANGLE_NAMES``."""
+        """All angles as columns, in the order of ``HAND_ANGLE_NAMES``."""
         return torch.cat([self.fingers.flatten(1), self.thumb, self.wrist], dim=1)
 
     @classmethod

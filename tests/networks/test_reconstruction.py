@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from posebridge.geometry.displacement import identity_field
-from posebridge.networks.redrawing import Generator, GeneratorConfig, HeatmapGenerator, _ResidualBlock
+from posebridge.networks.reconstruction import Generator, GeneratorConfig, HeatmapGenerator, _ResidualBlock
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TINY = GeneratorConfig(channels=4, most_channels=8, residual_blocks=2)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from posebridge.bodies.anny import hand
-from posebridge.bodies.articulation import HandAngles, bone_rotations, pose_hand, rest_angles
+from posebridge.bodies.anny import anny_hand
+from posebridge.bodies.hand_articulation import HandAngles, bone_rotations, pose_hand, rest_angles
 from posebridge.skeletons.hand import HAND21
 
 SIDES = ("left", "right")
@@ -16,7 +16,7 @@ def _angles(count: int = 1) -> HandAngles:
 
 
 def _joints(side: str, angles: HandAngles) -> torch.Tensor:
-    model = hand(side)
+    model = anny_hand(side)
     coefficients = torch.zeros(len(angles.fingers), len(model.rig.vertex_basis_m))
     posed = pose_hand(model, angles, coefficients)
     return posed.keypoints_m(posed.vertices_m())
@@ -113,7 +113,7 @@ def test_the_thumb_flexes_across_the_palm_and_lifts_out_of_it(side: str) -> None
 @pytest.mark.parametrize("side", SIDES)
 def test_the_wrist_swings_the_forearm_and_leaves_the_hand(side: str) -> None:
     towards_thumb = 1.0 if side == "right" else -1.0
-    model = hand(side)
+    model = anny_hand(side)
     coefficients = torch.zeros(1, len(model.rig.vertex_basis_m))
     forearm = model.rig.weights[:, model.rig.bones.index("forearm")] == 1
     straight = pose_hand(model, _angles(), coefficients).vertices_m()[0, forearm].mean(0)
@@ -141,7 +141,7 @@ def test_left_and_right_are_mirror_images_in_any_pose() -> None:
 
 @pytest.mark.parametrize("side", SIDES)
 def test_the_meshs_own_angles_give_the_rest_mesh(side: str) -> None:
-    model = hand(side)
+    model = anny_hand(side)
     flexion, spread = rest_angles(model)
     angles = _angles()
     angles.fingers[0, :, [0, 2, 3]] = flexion

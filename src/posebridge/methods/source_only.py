@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from posebridge.training.context import Context
 from posebridge.methods.base import Method, MethodConfig, Stages
+from posebridge.training.context import Context
 
 
 @dataclass(frozen=True)

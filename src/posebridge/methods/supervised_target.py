@@ -3,9 +3,9 @@
 import copy
 from dataclasses import dataclass, field
 
+from posebridge.methods.base import Method, MethodConfig, Stages
 from posebridge.networks.pose_network import HeatmapNetwork, network_as
 from posebridge.training.context import Context
-from posebridge.methods.base import Method, MethodConfig, Stages
 from posebridge.training.source_training import SourceTraining, SourceTrainingConfig
 
 

@@ -28,6 +28,7 @@ class Stage(L.LightningModule):
     """
 
     name: str
+    trains_pose_network = False  # whether ``result`` is the network that predicts poses
 
     def __init__(
         self,
@@ -85,6 +86,8 @@ class Stage(L.LightningModule):
 
 class PoseStage(Stage):
     """A stage that trains a pose network."""
+
+    trains_pose_network = True
 
     def maps_of(self, network: HeatmapNetwork, images: Float[Tensor, "B 3 H W"]) -> MapPair:
         """Heat maps and depth maps as float32, computed in the trainer's precision."""

@@ -4,14 +4,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from posebridge.data.augment import GeometryConfig
-from posebridge.data.pairs import PairConfig
 from posebridge.data.occlude import OcclusionConfig
+from posebridge.data.pairs import PairConfig
+from posebridge.methods.base import MethodConfig
 from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
 from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
-from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.networks.vgg import VggConfig
-from posebridge.methods.base import MethodConfig
+from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.training.optimisers import Schedule
 from posebridge.training.style import AdaINStyle, FourierStyle
 

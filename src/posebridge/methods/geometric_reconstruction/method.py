@@ -7,6 +7,7 @@ be reconstructed from the other. The error of the reconstruction is a loss on th
 import copy
 
 from posebridge.contracts.section import Section
+from posebridge.methods.base import Evidence, Method, Stages
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.evidence import reconstruction_sections
 from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, Phase
@@ -18,7 +19,6 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import (
 from posebridge.networks.pose_network import network_as
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.training.context import Context
-from posebridge.methods.base import Evidence, Method, Stages
 from posebridge.training.style import train_style
 
 

@@ -28,7 +28,9 @@ class VggFeatures:
 
     def with_feature_weights(self, weights: str) -> "VggFeatures | EncoderFeatures":
         """The features with other weights: "timm", a file, or "none", which takes the pose encoder's features."""
-        return EncoderFeatures() if weights == "none" else replace(self, network=replace(self.network, pretrained=weights))
+        return (
+            EncoderFeatures() if weights == "none" else replace(self, network=replace(self.network, pretrained=weights))
+        )
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from dataclasses import dataclass, field, replace
 
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.occlude import OcclusionConfig
-from posebridge.methods.mean_teacher.temporal import TemporalConsistency
-from posebridge.rendering.photometry import AppearanceConfig
-from posebridge.networks.vgg import VggConfig
 from posebridge.methods.base import MethodConfig
+from posebridge.methods.mean_teacher.temporal import TemporalConsistency
+from posebridge.networks.vgg import VggConfig
+from posebridge.rendering.photometry import AppearanceConfig
 from posebridge.training.optimisers import Schedule
 from posebridge.training.style import AdaINStyle, FourierStyle
 

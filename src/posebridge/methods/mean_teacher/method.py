@@ -4,11 +4,11 @@ Joints pass from the teacher's view to the student's by composed maps, and the t
 warped back, so consistency across augmentations is exact.
 """
 
+from posebridge.methods.base import Method, Stages
 from posebridge.methods.mean_teacher.adaptation import Adaptation
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_network import HeatmapNetwork, network_as
 from posebridge.training.context import Context
-from posebridge.methods.base import Method, Stages
 from posebridge.training.style import train_style
 
 

@@ -7,10 +7,10 @@ from posebridge.data.augment import GeometryConfig
 from posebridge.data.sets import sets_of
 from posebridge.fitting.depth_misfit import EvidenceConfig
 from posebridge.fitting.hand_fitting import HandFittingConfig
+from posebridge.methods.base import MethodConfig
 from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig
 from posebridge.methods.multi_view_fusion.supervised_stages import DepthTrainingConfig
 from posebridge.methods.multi_view_fusion.translation import TranslationConfig
-from posebridge.methods.base import MethodConfig
 from posebridge.training.optimisers import Schedule
 
 _MAX_VIEWS = 3  # of a moment; with one camera, copies of its image
@@ -75,9 +75,7 @@ class MultiViewFusionConfig(MethodConfig):
         moments = sum(count >= views for count in cameras)
         steps = min(usual.schedule.steps, -(-_MAX_DRAWS * moments // usual.sets))
         schedule = replace(usual.schedule, steps=steps)
-        return replace(
-            self, fine_tuning=replace(usual, schedule=schedule, views=_MAX_VIEWS if views == 1 else views)
-        )
+        return replace(self, fine_tuning=replace(usual, schedule=schedule, views=_MAX_VIEWS if views == 1 else views))
 
     def notes(self) -> tuple[str, ...]:
         """Where the views come from."""

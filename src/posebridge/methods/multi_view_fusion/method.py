@@ -4,6 +4,7 @@ import copy
 from dataclasses import replace
 
 from posebridge.contracts.section import Section
+from posebridge.methods.base import Evidence, Method, Stages
 from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
 from posebridge.methods.multi_view_fusion.evidence import fusion_section
 from posebridge.methods.multi_view_fusion.fine_tuning import FineTuning
@@ -13,7 +14,6 @@ from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.pose_network import network_as
 from posebridge.training.context import Context
 from posebridge.training.frames import InMemoryFrames
-from posebridge.methods.base import Evidence, Method, Stages
 from posebridge.training.source_training import SourceTrainingConfig
 
 

@@ -62,7 +62,9 @@ class DepthTrainingConfig:
 
 
 class DepthStage(Stage):
-    """A stage that moves a depth hand model."""
+    """A stage that trains a depth hand model."""
+
+    trains_pose_network = True
 
     def __init__(
         self,

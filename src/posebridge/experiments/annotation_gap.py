@@ -45,7 +45,7 @@ def gap_joints(skeleton: Skeleton) -> tuple[list[int], list[int]]:
     return [skeleton.index(joint) for joint in moves], [skeleton.index(towards) for towards in moves.values()]
 
 
-def gap_left(uv_px: Float[Tensor, "B J 2"], truth: LabelledBatch, skeleton: Skeleton) -> float:
+def residual_gap(uv_px: Float[Tensor, "B J 2"], truth: LabelledBatch, skeleton: Skeleton) -> float:
     """Where the moved joints are seen, as a share of the way from their true place to the neighbour's; the median.
 
     The planted share for a model that follows the source's convention, 0 for one that follows the target's. Left out

@@ -1,0 +1,57 @@
+"""What every run trains on and is measured by. SynthShift, a user's files and public datasets build it differently."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from jaxtyping import Float
+from torch import Tensor
+
+from posebridge.bodies.parametric_hand import ParametricHand
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.contracts.record import PublishedRow
+from posebridge.deployment.predictor import Predictor
+from posebridge.experiments.evaluation_sets import EvaluationSet
+from posebridge.methods.base import MethodConfig
+from posebridge.training.frames import Frames
+
+
+@dataclass(frozen=True)
+class SelectionData:
+    """The frames on which checkpoints are compared; ``labels`` are the same frames with labels, for the record."""
+
+    frames: UnlabelledBatch
+    labels: LabelledBatch | None = None
+
+
+@dataclass(frozen=True)
+class ExperimentData:
+    """A labelled source, an unlabelled target, and frames to predict. Labels of the target are for measuring only."""
+
+    source: Frames[LabelledBatch]
+    target: Frames[UnlabelledBatch]
+    source_joints_m: Float[Tensor, "N J 3"]  # true poses, from which bone lengths are taken
+    evaluation: EvaluationSet
+    selection: SelectionData | None = None  # None: the last checkpoint is kept
+    labelled_target: Frames[LabelledBatch] | None = None  # for the upper bound
+    frame_labels: LabelledBatch | None = None  # labelled target frames, in which pseudo-labels are measured
+    hand: ParametricHand | None = None  # whose meshes the source has
+    published: tuple[PublishedRow, ...] = ()
+    unusable: Mapping[str, str] = field(default_factory=dict)  # input files that were left out, with reasons
+    remarks: tuple[str, ...] = ()
+
+    def refined(self, predictor: Predictor) -> Self:
+        """The data after a look at the target with the source model; unchanged unless a builder overrides this."""
+        return self
+
+    def pair_labels(self, config: MethodConfig) -> LabelledBatch | None:
+        """Labelled target frames that are drawn over the method's pairs, found by key."""
+        return self.frame_labels
+
+    def skipped(self) -> Mapping[str, str]:
+        """Input files that could not be used, with reasons."""
+        return self.unusable
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about the data for the record."""
+        return self.remarks

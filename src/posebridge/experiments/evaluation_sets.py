@@ -1,0 +1,175 @@
+"""The frames that a run predicts, with their labels where there are any: predicted, scored, shown."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch, concatenate
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.record import GalleryFrame, Role, Score
+from posebridge.data.crops import LabelledCrops
+from posebridge.data.dataset_stream import ordered_batches
+from posebridge.data.skipped_list import SkippedList
+from posebridge.data.subset import Subset
+from posebridge.deployment.frame_predictions import FramePredictions, predict_frames
+from posebridge.deployment.predictor import Predictor, file_pixels, join
+from posebridge.evaluation.evaluate import evaluate, frame_errors_px, select_example_frames
+from posebridge.evaluation.protocols import EvaluationProtocol
+from posebridge.experiments.gallery import gallery
+from posebridge.experiments.target_labels import crop_side, in_crops
+from posebridge.skeletons.skeleton import Skeleton
+
+_BATCH = 64
+
+
+class EvaluationSet(ABC):
+    """Frames of the target that the trained models predict."""
+
+    @abstractmethod
+    def predict(self, predictors: Mapping[Role, Predictor]) -> dict[Role, FramePredictions]:
+        """The predictions of every model."""
+
+    @abstractmethod
+    def score(self, keypoints: KeypointSet) -> Score | None:
+        """The score of predictions; None for frames without labels."""
+
+    @abstractmethod
+    def gallery(self, keypoints: KeypointSet) -> tuple[GalleryFrame, ...]:
+        """Example frames with predictions."""
+
+    @property
+    @abstractmethod
+    def frames(self) -> UnlabelledBatch:
+        """The frames; those of a dataset without images."""
+
+
+@dataclass(frozen=True)
+class InMemoryEvaluation(EvaluationSet):
+    """Frames in memory. Scores are in pixels of the crops, each brought to the side of the median crop."""
+
+    observed: UnlabelledBatch
+    truth: KeypointSet | None
+    protocol: EvaluationProtocol
+    cube_m: float | None = None  # side of the cube of depth crops, which are shown as closeness
+    joints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # see ``scored_joints``
+
+    @property
+    def frames(self) -> UnlabelledBatch:
+        """The frames."""
+        return self.observed
+
+    def predict(self, predictors: Mapping[Role, Predictor]) -> dict[Role, FramePredictions]:
+        """The predictions of every model."""
+        return {role: predict_frames(predictor, self.observed) for role, predictor in predictors.items()}
+
+    def score(self, keypoints: KeypointSet) -> Score | None:
+        """The score by the protocol; None without labels."""
+        if self.truth is None:
+            return None
+        side_px = crop_side(self.observed)
+        predicted = in_crops(scored_joints(keypoints, self.joints), self.observed, side_px)
+        return evaluate(predicted, in_crops(self.truth, self.observed, side_px), side_px, self.protocol)
+
+    def gallery(self, keypoints: KeypointSet) -> tuple[GalleryFrame, ...]:
+        """The best, median and worst frames, or evenly chosen ones without labels."""
+        truth = self.truth
+        if truth is not None and not {*truth.joint_names or ()} & {*keypoints.joint_names or ()}:
+            truth = None  # joints between those of the skeleton can't be drawn beside it
+        return gallery(self.observed, keypoints, truth, self.cube_m if self.observed.image is None else None)
+
+
+def scored_joints(keypoints: KeypointSet, joints: Mapping[str, tuple[str, ...]]) -> KeypointSet:
+    """Keypoints as the joints that a benchmark scores: each the mean of the named ones. Unchanged without ``joints``."""
+    if not joints:
+        return keypoints
+    names = keypoints.joint_names
+    assert names is not None
+    members = [[names.index(name) for name in members] for members in joints.values()]
+
+    def means(array: np.ndarray | None) -> np.ndarray | None:
+        return None if array is None else np.stack([array[:, own].mean(1) for own in members], axis=1)
+
+    return KeypointSet(keypoints.key, tuple(joints), uv_px=means(keypoints.uv_px), xyz_mm=means(keypoints.xyz_mm))
+
+
+def truth_of(batch: LabelledBatch, joint_names: tuple[str, ...]) -> KeypointSet:
+    """The labels of a batch, in pixels of its files."""
+    assert batch.uv_px is not None
+    assert batch.valid is not None
+    return KeypointSet(
+        key=np.array(batch.key),
+        joint_names=joint_names,
+        uv_px=file_pixels(batch.uv_px, batch.T_crop_file).numpy(),
+        xyz_mm=None if batch.joints_m is None else 1000 * batch.joints_m.numpy(),
+        valid=batch.valid.numpy(),
+    )
+
+
+@dataclass
+class DatasetEvaluation(EvaluationSet):
+    """Labelled frames that stay on disk: every model predicts them in one pass."""
+
+    crops: LabelledCrops
+    skeleton: Skeleton
+    protocol: EvaluationProtocol
+    skipped: SkippedList
+    scored: tuple[str, ...] | None = None  # joints that count in the image; None: all
+    workers: int = 0
+    _batch: LabelledBatch | None = None  # the frames that could be read, without images
+    _positions: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))  # of these frames among the crops
+
+    @property
+    def labelled(self) -> LabelledBatch:
+        """The frames that could be read, with labels and without images. Raises ``ValueError`` before ``predict``."""
+        if self._batch is None:
+            raise ValueError("these frames are read while they are predicted: call predict first")
+        return self._batch
+
+    @property
+    def frames(self) -> UnlabelledBatch:
+        """The frames that could be read, without images."""
+        return self.labelled.unlabelled()
+
+    def predict(self, predictors: Mapping[Role, Predictor]) -> dict[Role, FramePredictions]:
+        """The predictions of every model. Raises ``InputError`` where no frame can be read."""
+        read: list[LabelledBatch] = []
+        positions: list[int] = []
+        parts: dict[Role, list[KeypointSet]] = {role: [] for role in predictors}
+        with tqdm(total=len(self.crops), desc="predict", unit="frame", mininterval=2.0, dynamic_ncols=True) as bar:
+            for indices, batch in ordered_batches(self.crops, _BATCH, self.skipped, workers=self.workers):
+                for role, predictor in predictors.items():
+                    parts[role].append(predictor.predict_batch(batch.unlabelled()))
+                read.append(replace(batch, image=None))
+                positions += indices
+                bar.update(len(batch))
+        self._batch, self._positions = concatenate(read), np.array(positions)
+        return {role: FramePredictions(predictors[role], join(found)) for role, found in parts.items()}
+
+    def score(self, keypoints: KeypointSet) -> Score:
+        """The score by the protocol, in pixels of the crops."""
+        truth = self._in_crops(truth_of(self.labelled, self.skeleton.joints))
+        if self.scored is not None and truth.uv_px is not None:
+            counts = np.isin(self.skeleton.joints, self.scored)
+            truth = replace(truth, uv_px=np.where(counts[:, None], truth.uv_px, np.nan))
+        return evaluate(self._in_crops(keypoints), truth, self.crops.config.size_px, self.protocol)
+
+    def gallery(self, keypoints: KeypointSet) -> tuple[GalleryFrame, ...]:
+        """The best, median and worst frames, which are read again."""
+        prediction = self._in_crops(keypoints)
+        truth = self._in_crops(truth_of(self.labelled, self.skeleton.joints))
+        keys = [key for key, _ in select_example_frames(frame_errors_px(prediction, truth))]
+        rows = np.flatnonzero(np.isin(prediction.key, keys))
+        shown = LabelledCrops(Subset(self.crops.frames, self._positions[rows]), self.crops.config)
+        batch = concatenate([crop for _, crop in ordered_batches(shown, _BATCH, self.skipped)])
+        every = np.arange(len(self.skeleton))
+        # The keypoints are in pixels of the crops already.
+        return gallery(replace(batch, T_crop_file=None), prediction.take(rows, every), truth.take(rows, every))
+
+    def _in_crops(self, keypoints: KeypointSet) -> KeypointSet:
+        return in_crops(keypoints, self.labelled, self.crops.config.size_px)
+
+

@@ -1,0 +1,68 @@
+"""Example frames for the report, with predicted and true joints, in pixels of the crops."""
+
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from posebridge.contracts.batch import Observation
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.record import GalleryFrame
+from posebridge.evaluation.evaluate import frame_errors_px, select_example_frames
+from posebridge.evaluation.matching import match_keypoints
+from posebridge.representations.depth_image import depth_image
+
+
+def gallery(
+    batch: Observation, prediction: KeypointSet, truth: KeypointSet | None, cube_m: float | None = None
+) -> tuple[GalleryFrame, ...]:
+    """Frames to look at: best, median and worst where there is truth, else evenly chosen ones. In crop pixels.
+
+    ``cube_m`` is the side of a depth crop's cube.
+    """
+    position = {key: i for i, key in enumerate(batch.key)}
+    errors = {} if truth is None else frame_errors_px(prediction, truth)
+    chosen: list[tuple[str, Literal["best", "median", "worst", "sample"]]] = (
+        [*select_example_frames(errors)] if errors else []
+    )
+    if not chosen:
+        chosen = [(key, "sample") for key in batch.key[:: max(1, len(batch) // 12)][:12]]
+    true = {} if truth is None else _true_joints(prediction, truth)
+    pictures = batch.rgb if cube_m is None else _closeness(batch, cube_m)
+    frames = []
+    for key, kind in chosen:
+        i = position[key]
+        image = (pictures[i].clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
+        T = None if batch.T_crop_file is None else batch.T_crop_file[i].double().numpy()
+        uv_truth = _into_crop(true[key], T) if key in true else None
+        frames.append(GalleryFrame(key, kind, image, _into_crop(_row(prediction, key), T), uv_truth, errors.get(key)))
+    return tuple(frames)
+
+
+def _closeness(batch: Observation, cube_m: float) -> Tensor:
+    assert batch.depth_m is not None
+    assert batch.centre_m is not None
+    return depth_image(batch.depth_m, batch.centre_m, cube_m)
+
+
+def _true_joints(prediction: KeypointSet, truth: KeypointSet) -> dict[str, np.ndarray]:
+    """True joints by key, where they are known, in the order of the predicted ones; NaN where one is missing."""
+    assert prediction.joint_names is not None
+    matched = match_keypoints(truth, prediction)  # in the order of the second
+    known = matched.prediction
+    assert known.uv_px is not None
+    uv_px = np.full((len(known), prediction.n_joints, 2), np.nan)
+    places = [prediction.joint_names.index(name) for name in matched.joint_names]
+    uv_px[:, places] = np.where(known.present("uv_px")[..., None], known.uv_px, np.nan)
+    return dict(zip(map(str, known.key), uv_px, strict=True))
+
+
+def _row(keypoints: KeypointSet, key: str) -> np.ndarray:
+    row = int(np.flatnonzero(keypoints.key == key)[0])
+    assert keypoints.uv_px is not None
+    missing = ~keypoints.present("uv_px")[row]
+    return np.where(missing[:, None], np.nan, keypoints.uv_px[row])
+
+
+def _into_crop(uv_px: np.ndarray, T_crop_file: np.ndarray | None) -> np.ndarray:
+    return uv_px if T_crop_file is None else uv_px @ T_crop_file[:2, :2].T + T_crop_file[:2, 2]

@@ -1,0 +1,115 @@
+"""Adaptation of hands from renders to a user's images or video."""
+
+from dataclasses import replace
+
+from posebridge.data.augment import GeometryConfig
+from posebridge.experiments.preset import DataSizes, Preset
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
+from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
+from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures
+from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.methods.source_only import SourceOnlyConfig
+from posebridge.networks.hourglass import HourglassConfig
+from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.networks.reconstruction import GeneratorConfig
+from posebridge.networks.warping import WarpingConfig
+from posebridge.rendering.photometry import STRONG
+from posebridge.representations.pose_maps import PoseMaps
+from posebridge.training.optimisers import Schedule
+from posebridge.training.source_training import SourceTrainingConfig
+from posebridge.training.style import FourierStyle
+
+FAMILY = "adapt/hand"
+_VIEWS = GeometryConfig(rotation_deg=45.0, shear_deg=12.0, translation=0.06, scale=(0.75, 1.25))
+_TARGET_VIEWS = replace(_VIEWS, rotation_deg=30.0)
+_APPEARANCE = replace(STRONG, erase_probability=0.15)
+
+
+def _schedule(steps: int, learning_rate: float = 5e-4) -> Schedule:
+    return Schedule(
+        steps=steps, learning_rate=learning_rate, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0
+    )
+
+
+_GEOMETRIC_RECONSTRUCTION = GeometricReconstructionConfig(
+    from_source_model=True,
+    pretraining=None,
+    style=FourierStyle(),
+    reconstruction=ReconstructionConfig(
+        reconstructor=FrameReconstructorConfig(
+            grid_stride=2,
+            bone_sigma=1.8,
+            warping=WarpingConfig(HourglassConfig(blocks=4, channels=16, most_channels=128), mask_prior=1.0),
+            generator=GeneratorConfig(channels=16, residual_blocks=3),
+        ),
+        features=EncoderFeatures(levels=2),
+        joint_temperature=0.5,
+        source_videos=True,
+        schedule=_schedule(600, learning_rate=1e-3),
+        batch_pairs=16,
+        warm_start=_schedule(300),
+        weight=3.0,
+    ),
+    labels=LabelIntegration(combination="separate", least_move=0.01, joint_temperature=0.5),
+    schedule=_schedule(600),
+    batch_size=32,
+    geometry=_TARGET_VIEWS,
+    appearance=STRONG,
+    average_decay=0.99,
+    teacher_views=2,
+    kept_share=0.6,
+    heat_weight=1.0,
+    depth_weight=0.5,
+    pseudo_label_weight=1.0,
+)
+
+SMALL = Preset(
+    family=FAMILY,
+    name="small",
+    size_px=96,
+    network=PoseResNetConfig(encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True),
+    maps=PoseMaps("softmax", sigma=1.5),
+    data=DataSizes(source=30_000, source_with_model=6_000, source_video_frames=3_000),
+    source=SourceTrainingConfig(
+        schedule=_schedule(4_000, learning_rate=2e-3),
+        batch_size=64,
+        geometry=_VIEWS,
+        appearance=_APPEARANCE,
+        depth_weight=0.5,
+    ),
+    methods={
+        "source-only": SourceOnlyConfig(),
+        "mean-teacher": MeanTeacherConfig(
+            style=FourierStyle(),
+            schedule=_schedule(600),
+            batch_size=32,
+            geometry=_TARGET_VIEWS,
+            appearance=STRONG,
+            average_decay=0.99,
+            teacher_views=2,
+            kept_share=0.6,
+            heat_weight=1.0,
+            depth_weight=0.5,
+        ),
+        "integrated-pseudo-labels": _GEOMETRIC_RECONSTRUCTION.without_reconstruction(),
+        "geometric-reconstruction": _GEOMETRIC_RECONSTRUCTION,
+    },
+)
+
+FULL = Preset(
+    family=FAMILY,
+    name="full",
+    size_px=256,
+    network=PoseResNetConfig(encoder="resnet101"),
+    maps=PoseMaps("peak", sigma=2.0),
+    data=DataSizes(source=60_000, source_with_model=60_000, source_video_frames=15_000),
+    source=SourceTrainingConfig(geometry=_VIEWS, appearance=_APPEARANCE),
+    methods={
+        "source-only": SourceOnlyConfig(),
+        "mean-teacher": MeanTeacherConfig(geometry=_VIEWS),
+        "integrated-pseudo-labels": GeometricReconstructionConfig(geometry=_VIEWS).without_reconstruction(),
+        "geometric-reconstruction": GeometricReconstructionConfig(geometry=_VIEWS),
+    },
+)

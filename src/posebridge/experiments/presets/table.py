@@ -1,0 +1,44 @@
+"""The table of presets. A run finds its preset by family, name and method."""
+
+from posebridge.errors import InputError
+from posebridge.experiments.preset import Preset
+from posebridge.experiments.presets import (
+    adapt_body,
+    adapt_hand,
+    datasets_body,
+    datasets_hand,
+    multi_view_fusion,
+    synthshift_body_rgb,
+    synthshift_hand_depth,
+    synthshift_hand_rgb,
+)
+from posebridge.methods.registry import find_method
+
+_FAMILIES = (
+    synthshift_hand_rgb,
+    synthshift_body_rgb,
+    synthshift_hand_depth,
+    adapt_hand,
+    adapt_body,
+    datasets_hand,
+    datasets_body,
+)
+PRESETS: list[Preset] = [
+    *(preset for family in _FAMILIES for preset in (family.SMALL, family.FULL)),
+    *multi_view_fusion.PRESETS,
+]
+
+
+def find_preset(family: str, name: str, method: str) -> Preset:
+    """The preset of a family that has the method. Raises ``InputError`` with the choices where there is none."""
+    find_method(method)
+    own = [preset for preset in PRESETS if preset.family == family]
+    named = [preset for preset in own if preset.name == name]
+    if not named:
+        names = ", ".join(dict.fromkeys(preset.name for preset in own))
+        raise InputError(f"{family} has no preset {name!r}: choose {names}")
+    for preset in named:
+        if method in preset.methods:
+            return preset
+    methods = ", ".join(dict.fromkeys(known for preset in named for known in preset.methods))
+    raise InputError(f"preset {name} of {family} has no method {method}: choose {methods}")

@@ -1,0 +1,203 @@
+"""The one runner: data, a preset and a method to a run's folder, with model, predictions, record and report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from torch import nn
+
+from posebridge.contracts.record import Metric, Record, Role, Score
+from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshSet
+from posebridge.deployment.frame_predictions import FramePredictions
+from posebridge.deployment.model_file import LoadedModel
+from posebridge.deployment.model_kinds import kind_of_spec
+from posebridge.deployment.model_spec import ModelSpec
+from posebridge.deployment.predictor import Predictor
+from posebridge.experiments.data import ExperimentData
+from posebridge.experiments.preset import Preset
+from posebridge.experiments.records import RunMetadata, make_record
+from posebridge.experiments.run_outputs import RunOutputs
+from posebridge.experiments.training import StageTrainer, Trained, label_free_selection, prediction_device
+from posebridge.methods.base import Evidence, Method
+from posebridge.methods.registry import METHODS, MethodEntry
+from posebridge.representations.pose25d import reference_length
+from posebridge.skeletons.skeleton import Skeleton
+from posebridge.training.context import Context
+from posebridge.training.options import Hardware
+from posebridge.training.run import Run
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is run: everything but the data."""
+
+    title: str
+    method: MethodEntry
+    preset: Preset
+    skeleton: Skeleton
+    seed: int
+    hardware: Hardware
+    config: Any  # of the run, for its record
+    metric: Metric = "pck_005"
+    upper_bound: bool = False  # also train on the target's labels, for measuring
+    source_model: LoadedModel | None = None  # given; its training is left out
+    mano: Path | None = None  # MANO's file, whose hand is rendered and predicted; None: Anny's
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gives."""
+
+    record: Record
+    trained: Mapping[Role, Trained]
+    predictions: Mapping[Role, FramePredictions]
+    training_minutes: float  # of all stages, over all the times that the run was resumed
+
+    @property
+    def scores(self) -> Mapping[Role, Score]:
+        """By role."""
+        return self.record.scores
+
+
+def run_experiment(experiment: Experiment, data: ExperimentData, run: Run, shared: Run | None = None) -> Outcome:
+    """Train, predict, score; leave model, predictions, record and report in the run's folder.
+
+    Source model and upper bound are trained in the folder of ``shared`` where it is given, for several runs to use.
+    """
+    return _Runner(experiment, data, run, shared or run).run()
+
+
+class _Runner:
+    def __init__(self, experiment: Experiment, data: ExperimentData, run: Run, shared: Run):
+        self.experiment, self.data, self.shared = experiment, data, shared
+        self.trainer, self.outputs = StageTrainer(run), RunOutputs.of(run.folder)
+        self.started = monotonic()
+        self.config = experiment.preset.config_of(experiment.method.name)
+        self.method: Method = experiment.method.build(self.config)
+
+    def run(self) -> Outcome:
+        """All of it."""
+        trained = self._train()
+        final = self.experiment.method.role
+        predictors = {role: self.predictor(model.network) for role, model in trained.items()}
+        predictions = self.data.evaluation.predict(predictors)
+        self.outputs.save_model(self.spec, trained[final].network.cpu())
+        self.outputs.save_predictions(predictions[final].keypoints)
+        self._save_meshes(predictions[final])
+        record = self._record(trained, predictions, final)
+        self.outputs.save_record(record)
+        seconds = sum(report.seconds for model in trained.values() for report in model.reports)
+        return Outcome(record, trained, predictions, seconds / 60)
+
+    def _train(self) -> dict[Role, Trained]:
+        """The models: from the source alone, from labels of the target where asked, and by the method."""
+        given = self.experiment.source_model
+        network = None if given is None else given.network
+        context = replace(self.context, source_network=network)
+        stages = self.method.source_stages(self.experiment.preset.source, context)
+        source = self.trainer.train(stages, network, run=self.shared)
+        trained: dict[Role, Trained] = {"source_only": source}
+        self.data = self.data.refined(self.predictor(source.network))
+        onward = replace(self.context, source_network=source.network)
+        role = self.experiment.method.role
+        if self.experiment.upper_bound or role == "supervised_target":
+            trained["supervised_target"] = self._train_upper_bound(onward)
+        if role == "adapted":
+            if self.config.starts_untrained and given is None:
+                onward = replace(onward, source_network=None)
+            trained["adapted"] = self.trainer.train(self.method.stages(onward))
+        return trained
+
+    def _train_upper_bound(self, context: Context) -> Trained:
+        labelled = self.data.labelled_target
+        if labelled is None:
+            raise ValueError("the upper bound needs labels of the target")
+        name = "supervised-target"
+        method = METHODS[name].build(self.experiment.preset.config_of(name))
+        return self.trainer.train(method.stages(replace(context, source=labelled)), run=self.shared)
+
+    @property
+    def context(self) -> Context:
+        """What the method's stages are built from."""
+        experiment, data = self.experiment, self.data
+        selection = None
+        if data.selection is not None:
+            selection = label_free_selection(
+                experiment.preset.selection,
+                experiment.skeleton,
+                data.source_joints_m,
+                data.selection.frames,
+                data.selection.labels,
+            )
+
+        def new_network() -> nn.Module:
+            torch.manual_seed(experiment.seed)
+            return kind_of_spec(self.spec).build(self.spec)
+
+        return Context(
+            new_network=new_network,
+            skeleton=experiment.skeleton,
+            source=data.source,
+            target=data.target,
+            selection=selection,
+            seed=experiment.seed,
+            workers=experiment.hardware.workers,
+            hand=data.hand,
+            cube_m=experiment.preset.cube_m,
+        )
+
+    @cached_property
+    def spec(self) -> ModelSpec:
+        """The description of this run's networks."""
+        experiment = self.experiment
+        length_m = reference_length(self.data.source_joints_m, experiment.skeleton).mean().item()
+        hand = "anny" if experiment.mano is None else "mano"
+        return experiment.preset.spec(experiment.skeleton, experiment.method.name, length_m, hand)
+
+    def predictor(self, network: nn.Module) -> Predictor:
+        """A network of this run with all that is needed to read it."""
+        device = prediction_device(self.experiment.hardware)
+        return kind_of_spec(self.spec).predictor(self.spec, network.to(device), self.experiment.mano)
+
+    def _save_meshes(self, predictions: FramePredictions) -> None:
+        predictor = predictions.predictor
+        if isinstance(predictor, DepthHandPredictor) and predictions.hands is not None:
+            self.outputs.save_meshes(MeshSet.of(predictor, self.data.evaluation.frames, predictions.hands))
+
+    def _record(
+        self, trained: Mapping[Role, Trained], predictions: Mapping[Role, FramePredictions], final: Role
+    ) -> Record:
+        experiment, data = self.experiment, self.data
+        scores: dict[Role, Score] = {}
+        for role, found in predictions.items():
+            score = data.evaluation.score(found.keypoints)
+            if score is not None:
+                scores[role] = score
+        evidence = Evidence(
+            stages=trained[final].stages,
+            context=self.context,
+            frames=data.evaluation.frames,
+            predictions=predictions,
+            frame_labels=data.frame_labels,
+            pair_labels=data.pair_labels(self.config),
+        )
+        metadata = RunMetadata(
+            title=experiment.title,
+            method=experiment.method.name,
+            skeleton=experiment.skeleton,
+            config=experiment.config,
+            recipe=experiment.preset,
+            seed=experiment.seed,
+            started=self.started,
+            metric=experiment.metric,
+            skipped=data.skipped(),
+            notes=(*data.notes(), *self.config.notes()),
+            published=data.published,
+        )
+        frames = data.evaluation.gallery(predictions[final].keypoints)
+        sections = self.method.sections(evidence)
+        return make_record(metadata, trained, final, scores, frames, sections)

@@ -1,0 +1,88 @@
+"""Train the stages of a method in order, and choose checkpoints without labels of the target."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.experiments.preset import SelectionConfig
+from posebridge.networks.pose_network import PoseNetwork
+from posebridge.skeletons.skeleton import Skeleton
+from posebridge.training.options import Hardware
+from posebridge.training.pseudo_label_metrics import PseudoLabelMetrics
+from posebridge.training.run import Run, SelectionPlan, StageReport
+from posebridge.training.selection import BoneStatistics, agreement
+from posebridge.training.stage import Stage
+
+SELECTION_FRAMES = 256  # unlabelled target frames on which checkpoints are compared
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and its stages."""
+
+    network: nn.Module
+    stages: tuple[Stage, ...] = ()
+    reports: tuple[StageReport, ...] = ()
+    folders: tuple[Path, ...] = ()
+
+
+class StageTrainer:
+    """Trains stages into the folder of a run, numbered from 1 over all methods of the run."""
+
+    def __init__(self, run: Run):
+        self.run = run
+        self.number = 0
+
+    def train(
+        self,
+        stages: Iterable[tuple[Stage, SelectionPlan | None]],
+        network: nn.Module | None = None,
+        run: Run | None = None,
+    ) -> Trained:
+        """Train stages in order. Without any, the given ``network`` is the result. ``run``: another folder for these."""
+        run, trained, reports, folders = run or self.run, [], [], []
+        for stage, selection in stages:
+            self.number += 1
+            reports.append(run.train(self.number, stage, selection))
+            folders.append(run.stage_folder(self.number, stage.name))
+            trained.append(stage)
+            if stage.trains_pose_network:
+                network = stage.result()
+        if network is None:
+            raise ValueError("no stage trained a pose network, and none was given")
+        return Trained(network.eval(), tuple(trained), tuple(reports), tuple(folders))
+
+
+def label_free_selection(
+    config: SelectionConfig,
+    skeleton: Skeleton,
+    source_joints_m: Float[Tensor, "N J 3"],
+    frames: UnlabelledBatch,
+    labels: LabelledBatch | None,
+) -> SelectionPlan:
+    """Choose checkpoints by agreement between views and by plausible bones, on a fixed part of the target's frames.
+
+    ``labels`` are the same frames with labels, where there are any. They add the precision of pseudo-labels and the
+    accuracy of each checkpoint to the record, and take no part in the choice.
+    """
+    step = max(1, len(frames) // SELECTION_FRAMES)
+    chosen = torch.arange(0, len(frames), step)[:SELECTION_FRAMES]
+    compared = frames.take(chosen)
+    bones = BoneStatistics.of(source_joints_m, skeleton)
+
+    def score(network: PoseNetwork) -> float:
+        device = next(network.parameters()).device
+        return agreement(network, compared.to(device), skeleton, bones, config.appearance)
+
+    metrics = PseudoLabelMetrics(compared, None if labels is None else labels.take(chosen))
+    return SelectionPlan(score, metrics, config.evaluations)
+
+
+def prediction_device(hardware: Hardware) -> torch.device:
+    """The device of predictions after training, which leaves its networks on the CPU."""
+    return torch.device("cuda" if hardware.accelerator != "cpu" and torch.cuda.is_available() else "cpu")

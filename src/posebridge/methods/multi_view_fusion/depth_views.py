@@ -11,7 +11,7 @@ from posebridge.data.augment import GeometryConfig, draw_views
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.erase import erased
 from posebridge.data.in_memory import InMemoryDataset
-from posebridge.data.sets import SetStream
+from posebridge.data.multiview_stream import MultiViewStream
 from posebridge.data.streams import Stream
 from posebridge.draw import uniform
 from posebridge.networks.depth_hand_model import DepthHandModel
@@ -45,13 +45,13 @@ class DepthContext:
 
     def source_stream(self, sets: int, views: int) -> Stream[LabelledBatch]:
         """Batches of ``sets`` sets of so many views each."""
-        return SetStream(self.source, sets, self.seed, views)
+        return MultiViewStream(self.source, sets, self.seed, views)
 
     def target_stream(self, sets: int, views: int) -> Stream[UnlabelledBatch]:
         """Likewise. Raises ``ValueError`` for a context without a target."""
         if self.target is None:
             raise ValueError("this stage needs a target")
-        return SetStream(self.target, sets, self.seed + 1, views)
+        return MultiViewStream(self.target, sets, self.seed + 1, views)
 
 
 @dataclass(frozen=True)

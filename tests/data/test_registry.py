@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from posebridge.data.datasets.joint_rules import STAND_INS
 from posebridge.data.datasets.options import DatasetOptions
 from posebridge.data.datasets.registry import DATASETS, dataset_named
 from posebridge.errors import InputError
-from posebridge.evaluation.published import tables
+from posebridge.evaluation.published import published_tables
 from posebridge.skeletons.named import skeleton_named
 from posebridge.skeletons.orders import convert
 
@@ -96,7 +97,7 @@ def test_other_skeletons(small, skeleton, tmp_path):
     found = DATASETS[small.name].open(tmp_path, small.split, small.options, skeleton).labels(0)
     rule = STAND_INS.get((small.name, skeleton))
     if rule is None:
-        expected, valid = convert(labels.uv_px, labels.valid, own.places, other)
+        expected, valid = convert(labels.uv_px, labels.valid, own.canonical_names, other)
         assert (found.valid >= valid).all()  # a release may have joints that its own skeleton leaves out
         np.testing.assert_allclose(found.uv_px[valid], expected[valid], atol=1e-9)
     else:
@@ -121,7 +122,7 @@ def test_options_belong_to_datasets():
 
 
 def test_titles_are_those_of_the_published_tables():
-    columns = [column for table in tables() for column in table.columns]
+    columns = [column for table in published_tables() for column in table.columns]
     published = {name for column in columns for name in (column.source, column.target) if name} - {"rendered MANO"}
     assert published <= {entry.title for entry in DATASETS.values()}
 
@@ -138,6 +139,17 @@ def test_labels_that_a_method_asks_for(tmp_path):
     )
     with pytest.raises(InputError, match="rhd has no label mask: it has joints, hand_mask, depth"):
         DATASETS["rhd"].loading(frozenset({"joints", "mask"}))
+
+
+def test_the_page_lists_every_dataset():
+    page = (Path(__file__).resolve().parents[2] / "docs/datasets.md").read_text()
+    for entry in DATASETS.values():
+        (row,) = [line for line in page.splitlines() if line.startswith(f"| `{entry.name}` | {entry.title} |")]
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[3] == ", ".join(entry.splits)
+        assert cells[4].split(", ")[1:] == [label for label in entry.labels if label != "joints"]
+        assert cells[4].startswith("joints in 2D and 3D") == entry.joints_3d
+        assert cells[5] == ", ".join(f"`{option}`" for option in entry.options)
 
 
 def test_joints_of_youtube_need_a_regressor(tmp_path):

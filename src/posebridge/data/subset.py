@@ -56,7 +56,7 @@ class NamedJoints:
         """Raises ``InputError`` where the skeletons share no joint, ``ValueError`` for a rule that fits neither."""
         self.frames = frames
         self.skeleton = skeleton
-        self._names = own.places if joint_of is None else _renamed(own, skeleton, joint_of)
+        self._names = own.canonical_names if joint_of is None else _renamed(own, skeleton, joint_of)
         skeleton.order_of(self._names)  # raises where no joint is shared
 
     @property

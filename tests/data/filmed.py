@@ -6,7 +6,7 @@ import numpy as np
 from posebridge.data.crops import CropConfig, crop_frame
 from posebridge.data.frames import RawFrame
 from posebridge.data.pairs import PairConfig
-from posebridge.data.sequences import FrameWatch, Sequences
+from posebridge.data.sequences import Sequences, ShotDetector
 
 WIDTH, HEIGHT = 192, 144
 
@@ -51,7 +51,7 @@ def watched(
     photos: bool = False,
 ) -> Sequences:
     """What a look at these pictures tells, as one sequence ``clip``."""
-    watch = FrameWatch()
+    detector = ShotDetector()
     frames = [
         RawFrame(
             picture,
@@ -62,6 +62,6 @@ def watched(
         )
         for i, (picture, number) in enumerate(zip(pictures, numbers or range(len(pictures)), strict=True))
     ]
-    crops = list(watch.watched((frame, crop_frame(frame, CropConfig(32))) for frame in frames))
+    crops = list(detector.observed((frame, crop_frame(frame, CropConfig(32))) for frame in frames))
     assert len(crops) == len(pictures)
-    return watch.sequences(PairConfig(stride), photos)
+    return detector.sequences(PairConfig(stride), photos)

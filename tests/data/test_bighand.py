@@ -21,13 +21,17 @@ def write_frame(folder: Path, name: str, seed: int) -> str:
     return "\t".join([name, *(f"{value:.4f}" for value in joints.ravel())])
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     images = tmp_path / "training" / "images"
     lines = [write_frame(images, f"image_D{i:08d}.png", i) for i in (1, 2, 3)]
     (tmp_path / "training" / "Training_Annotation.txt").write_text("\n".join(lines))
     write_frame(tmp_path / "frame" / "images", "image_D00000001.png", 5)
     return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_joints_lie_on_the_blob(root):
@@ -41,7 +45,7 @@ def test_joints_lie_on_the_blob(root):
 
 
 def test_test_frames_have_no_labels_until_they_are_given(root):
-    hands = BigHand(root, "frame")
+    hands = BigHand(root, "test")
     assert hands[0].depth_m.max() == pytest.approx(0.5, abs=0.1)
     with pytest.raises(InputError, match="no list of joints"):
         hands.labels(0)
@@ -49,10 +53,10 @@ def test_test_frames_have_no_labels_until_they_are_given(root):
     places = hand_places((0.05, -0.05, 0.5))
     joints = np.stack([places[joint] for joint in ORDER]) * 1000
     given.write_text("\t".join(["image_D00000001.png", *map(str, joints.ravel())]))
-    labelled = BigHand(root, "frame", annotation=given)
+    labelled = BigHand(root, "test", annotations=given)
     assert_joints_on_the_blob(labelled.labels(0).uv_px, labelled.labels(0).joints_m, labelled[0].depth_m)
     with pytest.raises(InputError, match=r"absent\.txt: no such annotation"):
-        BigHand(root, annotation=root / "absent.txt")
+        BigHand(root, annotations=root / "absent.txt")
 
 
 def test_a_capital_folder_and_an_annotation_beside_it(root):

@@ -27,8 +27,7 @@ def annotation(number: int, image: int, points: list[int], **more) -> dict:
     return {"id": number, "image_id": image, "keypoints": points, "num_keypoints": counted, "iscrowd": 0} | more
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     content = {
         "images": [{"id": i, "file_name": f"{i:012d}.jpg", "width": 60, "height": 40} for i in (139, 285, 632)],
         "annotations": [
@@ -47,8 +46,13 @@ def root(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
+
+
 def test_people(root):
-    coco = CocoPeople(root, "val2017")
+    coco = CocoPeople(root, "test")
     assert [frame.key for frame in coco] == ["000000000139", "000000000285"]  # no crowd, nobody without joints
     np.testing.assert_array_equal(coco[0].box_xyxy, [5.5, 0, 45.5, 30])
     assert facing(COCO17, coco.labels(0))
@@ -56,7 +60,7 @@ def test_people(root):
     assert coco.labels(1).valid.sum() == 5
     (reason,) = coco.skipped.values()
     assert "000000000632.jpg is missing" in reason
-    assert CocoPeople(root, "val2017", MPII16).labels(0).valid.sum() == 12
+    assert CocoPeople(root, "test", MPII16).labels(0).valid.sum() == 12
 
 
 def test_nothing_there(root):
@@ -69,7 +73,7 @@ def test_real_sample(tmp_path):
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations/person_keypoints_val2017.json").symlink_to(SAMPLES / "test_coco.json")
     (tmp_path / "val2017").symlink_to(SAMPLES)
-    coco = CocoPeople(tmp_path, "val2017")
+    coco = CocoPeople(tmp_path, "test")
     assert len(coco) == 12  # of 14 annotations, two without a labelled joint
     assert coco.skipped == {}
     for index in range(len(coco)):

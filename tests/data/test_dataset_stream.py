@@ -14,12 +14,12 @@ from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.dataset_stream import DatasetPairStream, DatasetStream, dataset_pairs, ordered_batches, read_crop
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences
-from posebridge.data.frame_views import NamedJoints
-from posebridge.data.frames import FrameLabels, RawFrame, UnreadableFrameError
+from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, UnreadableFrameError
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import FramePairs, PairConfig, PairStream, pairs_of, split_pairs
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.streams import ShuffledStream, StepBatches, step_loader
+from posebridge.data.subset import NamedJoints
 from posebridge.errors import InputError
 from posebridge.skeletons.body import MPII16, SMPL24
 from posebridge.skeletons.hand import HAND21
@@ -262,11 +262,21 @@ def test_pairs_of_joints_by_other_names():
     assert [side.tolist() for side in ours] == [side.tolist() for side in theirs]
 
 
+class Photos(IndexedFrames):
+    """Frames of no sequence."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> RawFrame:
+        return RawFrame(np.zeros((2, 2, 3), np.uint8), str(index))
+
+
 def test_sets_without_pairs():
     with pytest.raises(InputError, match="no two frames of one sequence are 90 to 99 frames apart"):
         dataset_pairs(people(), PairConfig((90, 99)))
-    with pytest.raises(TypeError, match="Numbers doesn't tell its frames' sequences"):
-        dataset_pairs(Numbers(3), PairConfig())
+    with pytest.raises(InputError, match="Photos: its frames are single images"):
+        dataset_pairs(Photos(), PairConfig())
 
 
 def test_pairs_agree_with_those_of_frames_that_were_read():

@@ -67,5 +67,5 @@ def test_nothing_there(scene):
         depth_centre(np.zeros_like(scene), K)
     with pytest.raises(InputError, match=r"depth runs from 600 to 2.5e\+03 m: check its unit"):
         depth_centre(scene * 1000, K)
-    with pytest.raises(InputError, match="where a hand is looked for"):
+    with pytest.raises(InputError, match="where hands are searched for"):
         depth_centre(scene, K, box_xyxy=np.array([0, 0, 5, 5]))

@@ -12,7 +12,7 @@ from posebridge.data.crops import CubeCropConfig
 from posebridge.data.datasets.depth_archive import DepthArchive
 from posebridge.data.datasets.depth_rig import DepthRig
 from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, open_depth
-from posebridge.data.sets import sets_of
+from posebridge.data.multiview_stream import moments_of
 from posebridge.errors import InputError
 
 CROP = CubeCropConfig(64)
@@ -31,7 +31,7 @@ def crops_of(config: DepthTargetConfig):
 def assert_same_place(found, wanted, tolerance_m: float = 0.04):
     """Cubes of all views of a moment sit at one place of the world, which is the hand's; each sees its own side."""
     world = transform(found.T_world_cam, found.centre_m[:, None])[:, 0]
-    for own in sets_of(found):
+    for own in moments_of(found):
         assert (world[own] - world[own].mean(0)).norm(dim=1).max() < tolerance_m
     joints = transform(wanted.T_world_cam, wanted.joints_m).mean(1)
     assert (world[:3] - joints[:3]).norm(dim=1).max() < 0.05
@@ -41,7 +41,7 @@ def test_an_archive_of_calibrated_views(batch, tmp_path):
     found, skipped = crops_of(DepthTargetConfig(write_archive(tmp_path / "clip.npz", batch)))
     assert skipped == {}
     assert found.key == tuple(f"clip-{i}" for i in range(6))
-    assert [own.tolist() for own in sets_of(found)] == [[0, 1, 2], [3, 4, 5]]
+    assert [own.tolist() for own in moments_of(found)] == [[0, 1, 2], [3, 4, 5]]
     assert_same_place(found, batch)
 
 
@@ -117,7 +117,7 @@ def test_cameras_that_stand_round_a_hand(batch, tmp_path):
     assert skipped == {}
     # 7 comes before 12, as people count.
     assert found.key == ("left/7", "middle/7", "right/7", "left/12", "middle/12", "right/12")
-    assert [own.tolist() for own in sets_of(found)] == [[0, 1, 2], [3, 4, 5]]
+    assert [own.tolist() for own in moments_of(found)] == [[0, 1, 2], [3, 4, 5]]
     assert_same_place(found, batch)
 
 

@@ -28,8 +28,7 @@ def lines_of(seed: int, missing: dict[int, list[int]], frames: int = 3, scale: f
     return "\n".join(lines) + "\n"
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     for number, sequence in enumerate(SEQUENCES):
         folder = tmp_path / "data" / sequence
         (folder / "annotations").mkdir(parents=True)
@@ -39,6 +38,11 @@ def root(tmp_path):
         for frame in range(3):
             write_image(folder / "color" / f"image_{frame:05d}_color.png", 64, 48)
     return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_tips_in_the_colour_camera(root):
@@ -67,7 +71,7 @@ def test_the_box_holds_the_hand(root):
 
 
 def test_crops(root):
-    crop = LabelledCrops(DexterObject(root, ("Pinch",)), CropConfig(64, hand="annotated"))[0]
+    crop = LabelledCrops(DexterObject(root, sequences=("Pinch",)), CropConfig(64, hand="annotated"))[0]
     assert crop.valid.sum() == 5
     assert (crop.uv_px[crop.valid] > 0).all()
     assert (crop.uv_px[crop.valid] < 64).all()
@@ -92,7 +96,7 @@ def test_bad_annotations(root, text, message):
 
 def test_absent_files(root):
     with pytest.raises(InputError, match=r"my_Grasp33D\.txt: .*without labels, open the folder of images"):
-        DexterObject(root, ("Grasp3",))
+        DexterObject(root, sequences=("Grasp3",))
     for sequence in SEQUENCES:
         (root / "data" / sequence / "annotations" / f"my_{sequence}3D.txt").write_text(
             lines_of(0, dict.fromkeys(range(3), range(5)))

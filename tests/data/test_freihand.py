@@ -14,8 +14,7 @@ SAMPLES = 3
 K = [[480.0, 0, 112], [0, 470, 111], [0, 0, 1]]
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     rng = np.random.default_rng(0)
     xyz = rng.uniform(-0.08, 0.08, (SAMPLES, 21, 3)) + np.array([0, 0, 0.7])
     for split in ("training", "evaluation"):
@@ -31,6 +30,11 @@ def root(tmp_path):
         Image.fromarray(mask).save(tmp_path / "training" / "mask" / f"{sample:08d}.jpg")
         write_image(tmp_path / "evaluation" / "rgb" / f"{sample:08d}.jpg", 224, 224)
     return tmp_path, xyz
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_versions_share_their_sample(root):
@@ -52,7 +56,7 @@ def test_versions_share_their_sample(root):
 
 
 def test_evaluation_and_crop(root):
-    crops = LabelledCrops(FreiHAND(root[0], "evaluation"), CropConfig(112, hand="annotated"))
+    crops = LabelledCrops(FreiHAND(root[0], "test"), CropConfig(112, hand="annotated"))
     sample = crops[2]
     assert sample.T_crop_file[0, 0, 0] == 0.5  # a right hand stays as it is
     assert sample.mask is None
@@ -71,8 +75,8 @@ def test_the_public_benchmarks_split(root):
     numbers = [f"{n:08d}" for n in (0, 1, 2, 3, 4, 5)]  # two versions are there
     random.seed(42)
     random.shuffle(numbers)
-    assert [frame.key for frame in FreiHAND(root[0], versions=(0, 3, 2, 1), part="test")] == numbers[:1]
-    assert {frame.key for frame in FreiHAND(root[0], versions=(0, 3, 2, 1), part="train")} == set(numbers[1:])
+    assert [frame.key for frame in FreiHAND(root[0], "test", benchmark_split=True)] == numbers[:1]
+    assert {frame.key for frame in FreiHAND(root[0], "train", benchmark_split=True)} == set(numbers[1:])
 
 
 def test_a_hand_of_impossible_size_is_listed(root):
@@ -117,4 +121,4 @@ def test_absent_annotations_or_images(root):
         FreiHAND(root[0])
     (root[0] / "evaluation_xyz.json").unlink()
     with pytest.raises(InputError, match=r"evaluation_xyz\.json: .*without labels, open the folder of images"):
-        FreiHAND(root[0], "evaluation")
+        FreiHAND(root[0], "test")

@@ -25,14 +25,18 @@ def write_sample(folder, number: int, seed: int, scale: float = 1.0) -> None:
     write_text(folder / f"{number:04d}_joint_pos.txt", (joints - joints[9]) / np.linalg.norm(joints[0] - joints[9]))
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     for part, folder, number, seed in (
         *(("noObject", "0001", 1, 0), ("noObject", "0001", 2, 1)),
         *(("noObject", "0002", 1, 2), ("withObject", "0001", 1, 3)),
     ):
         write_sample(tmp_path / "data" / part / folder, number, seed)
     return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_the_cut_is_folded_into_the_camera(root):
@@ -46,7 +50,7 @@ def test_the_cut_is_folded_into_the_camera(root):
     K_cut = np.array([[1.28, 0, -1.28 * 210], [0, 1.28, -1.28 * 130], [0, 0, 1]]) @ K
     for i in range(4):
         check_hand(reader, i, {name: np.round(xyz, 6) for name, xyz in hand_mm(i).items()}, K_cut)
-    assert len(GANerated(root, "withObject")) == 1
+    assert len(GANerated(root, part="withObject")) == 1
 
 
 @pytest.mark.parametrize(
@@ -76,4 +80,4 @@ def test_another_unit_shows_at_once(tmp_path):
     with pytest.raises(InputError, match=r"0001_joint2D\.txt: .*without labels, open the folder of images"):
         GANerated(tmp_path)
     with pytest.raises(InputError, match=r"no image withObject/0001/0001_color_composed\.png"):
-        GANerated(tmp_path, "withObject")
+        GANerated(tmp_path, part="withObject")

@@ -34,12 +34,16 @@ def sample(i: int) -> dict:
     }
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     for i in range(COUNT):
         write_image(tmp_path / sample(i)["name"], 64, 64)
     (tmp_path / "annotation.json").write_text(json.dumps([sample(i) for i in range(COUNT)]))
     return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_hands_alone_and_their_protocol(root):

@@ -14,14 +14,18 @@ from posebridge.skeletons.depth_hands import ICVL16
 BENCHMARK = Path(__file__).resolve().parents[3] / "shared" / "data" / "depth_benchmark_icvl"
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     """Two test sequences, the first of more than ten frames, listed in an order of their own."""
     for sequence, count in ((1, 11), (2, 2)):
         names = [f"test_seq_{sequence}/image_{i}.png" for i in range(count)]
         lines = [write_icvl_frame(tmp_path / "Testing" / "Depth", name, seed) for seed, name in enumerate(names)]
         (tmp_path / "Testing" / f"test_seq_{sequence}.txt").write_text("".join(reversed(lines)))
     return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_joints_lie_on_the_blob(root):

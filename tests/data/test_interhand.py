@@ -57,11 +57,15 @@ def write(root: Path, data: dict, camera: dict, joints: dict) -> Path:
     return root
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     for frame in (7, 8, 9):
         write_image(tmp_path / "images" / "train" / f"Capture0/0001_fist/cam400262/image{frame}.jpg", 64, 96)
     return write(tmp_path, *content())
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_each_hand_is_a_frame(root):

@@ -90,14 +90,14 @@ def test_the_extended_set(tmp_path):
     assert labels.visible.sum() == 13
     assert (lspet[0].box_xyxy > -50).all()
     with pytest.raises(InputError, match="the extended set has no split test"):
-        LSP(tmp_path, "test", "lspet")
+        LSP(tmp_path, "test", variant="lspet")
 
 
 def test_halves(tmp_path):
     write(tmp_path, 1003, first=999)
     assert [frame.frame for frame in LSP(tmp_path, "train")] == [999, 1000]
     assert [frame.frame for frame in LSP(tmp_path, "test")] == [1001, 1002, 1003]
-    assert len(LSP(tmp_path)) == 5
+    assert len(LSP(tmp_path, whole_set=True)) == 5
 
 
 def test_missing_and_broken_files(tmp_path):

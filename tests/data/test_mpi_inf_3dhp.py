@@ -145,7 +145,7 @@ def test_training(tmp_path, images):
     world = to_world(labels.joints_m, frame.T_world_cam) * 1000
     back = world @ extrinsic(1)[:3, :3].T + extrinsic(1)[:3, 3]
     np.testing.assert_allclose(back, labels.joints_m * 1000, atol=1e-3)
-    assert [f.view for f in MpiInf3dhp(tmp_path, cameras=(2,), every=4)] == [2, 2]
+    assert [f.view for f in MpiInf3dhp(tmp_path, views=(2,), every=4)] == [2, 2]
 
 
 def test_the_test_set(tmp_path):

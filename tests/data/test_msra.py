@@ -15,11 +15,15 @@ JOINT_FILE = (
 )
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     for subject, gesture, frames in ((0, "1", 3), (0, "TIP", 2), (2, "Y", 1)):
         write_msra_sequence(tmp_path / f"P{subject}" / gesture, frames)
     return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_joints_lie_on_the_blob(root):
@@ -36,12 +40,12 @@ def test_joints_lie_on_the_blob(root):
     np.testing.assert_allclose(msra.labels(2).joints_m, [places[joint] for joint in HAND21.joints], atol=1e-6)
 
 
-def test_one_subject_is_held_out(root):
-    assert {frame.sequence for frame in MSRA(root, "test", held_out=0)} == {"P0/1", "P0/TIP"}
-    assert {frame.sequence for frame in MSRA(root, "train", held_out=0)} == {"P2/Y"}
-    for split, held_out in (("train", None), ("all", 3), ("test", 9)):
+def test_test_subject(root):
+    assert {frame.sequence for frame in MSRA(root, "test", test_subject=0)} == {"P0/1", "P0/TIP"}
+    assert {frame.sequence for frame in MSRA(root, "train", test_subject=0)} == {"P2/Y"}
+    for split, subject in (("train", None), ("all", 3), ("test", 9)):
         with pytest.raises(InputError, match="need a subject, 0 to 8"):
-            MSRA(root, split, held_out)
+            MSRA(root, split, subject)
 
 
 def test_centres_of_a_file_have_y_up_and_z_ahead(root):
@@ -83,7 +87,7 @@ def test_negative_depth_is_no_depth(root):
     content[24:28] = np.array([-300], "<f4").tobytes()
     file.write_bytes(content)
     with pytest.raises(InputError, match=r"none of 1 images .*negative"):
-        list(MSRA(root, "test", held_out=2))
+        list(MSRA(root, "test", test_subject=2))
 
 
 def test_a_short_joint_file_is_listed(root):

@@ -37,11 +37,15 @@ def write_person(folder, seed: int, scale: float = 1.0) -> None:
             write_image(folder / "rgb" / f"{number:05d}_{view}.jpg", 64, 48)
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     for seed, name in enumerate(PEOPLE):
         write_person(tmp_path / name, 10 * seed)
     return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_every_view_sees_the_hand_from_its_own_place(root):
@@ -100,7 +104,7 @@ def write_calibration(root, value):
     ("change", "message"),
     [
         (lambda r: write_joints(r, np.zeros((2, 20, 4))), r"joints\.npy: expected homogeneous joints"),
-        (lambda r: write_joints(r, np.array([object()])), r"joints\.npy: not an array that can be read"),
+        (lambda r: write_joints(r, np.array([object()])), r"joints\.npy: not a plain array"),
         (lambda r: (r / PEOPLE[0] / "mlresults" / f"{PEOPLE[0]}-joints.npy").unlink(), r"joints\.npy: No such file"),
         (lambda r: write_calibration(r, {CAMERAS[0]: np.eye(4)}), r"calib\.pkl: expected a dictionary"),
         (lambda r: write_calibration(r, dict.fromkeys(CAMERAS, np.eye(3))), r"calib\.pkl: .* is 3 x 3, expected 4 x 4"),

@@ -8,7 +8,7 @@ from posebridge.cameras.multiview import transform
 from posebridge.contracts.batch import concatenate
 from posebridge.data.crops import CubeCropConfig, LabelledCrops
 from posebridge.data.datasets.nyu_views import NYUViews
-from posebridge.data.sets import sets_of
+from posebridge.data.multiview_stream import moments_of
 from posebridge.errors import InputError
 
 
@@ -51,10 +51,10 @@ def test_moments_stand_together(root):
     assert len(views) == 9  # without the third moment
     crops = LabelledCrops(views, CubeCropConfig(32))
     batch = concatenate([crops[i] for i in range(9)])
-    assert [own.tolist() for own in sets_of(batch)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert [own.tolist() for own in moments_of(batch)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 
-def test_joints_that_tell_nothing_of_the_cameras(root):
+def test_joints_that_disagree(root):
     path = root / "test" / "joint_data.mat"
     content = loadmat(path)
     xyz = content["joint_xyz"].astype(float)
@@ -62,5 +62,7 @@ def test_joints_that_tell_nothing_of_the_cameras(root):
     xyz[1, :, :, 2] += 1300
     xyz[1] += np.random.default_rng(0).normal(0, 60, xyz[1].shape)
     savemat(path, {"joint_uvd": content["joint_uvd"], "joint_xyz": xyz})
-    with pytest.raises(InputError, match="mm apart at best, so they tell nothing of the cameras; take --views 1"):
+    with pytest.raises(
+        InputError, match="mm apart at best, so the cameras can't be calibrated by them; take --views 1"
+    ):
         NYUViews(root, "test")

@@ -20,14 +20,18 @@ def rows(seed: int) -> list[list[float]]:
     return np.concatenate([uv, np.ones((21, 1))], axis=1).tolist()
 
 
-@pytest.fixture
-def labels(tmp_path):
+def small_set(tmp_path):
     """As in ``hand_labels``: names with dots and sides of their own."""
     for i, (name, left) in enumerate((("000015774_01_l", 1), ("ex2_2.flv_000040_r", 0), ("z_l", 1))):
         write_image(tmp_path / "manual_train" / f"{name}.jpg")
         what = {"hand_pts": rows(i), "is_left": left, "hand_box_center": [15, 15], "img_width": 40}
         (tmp_path / "manual_train" / f"{name}.json").write_text(json.dumps(what))
     return tmp_path
+
+
+@pytest.fixture
+def labels(tmp_path):
+    return small_set(tmp_path)
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def studio(tmp_path):
 
 
 def test_manual_labels(labels):
-    reader = PanopticHands(labels, "manual_train")
+    reader = PanopticHands(labels)
     frames = list(reader)
     assert [frame.key for frame in frames] == ["000015774_01_l", "ex2_2.flv_000040_r", "z_l"]
     assert [frame.hand for frame in frames] == ["left", "right", "left"]
@@ -62,13 +66,13 @@ def test_joints_that_are_hidden_or_not_labelled(labels):
     what["hand_pts"][4] = [0, 0, 0]
     what["hand_pts"][5][2] = 2
     path.write_text(json.dumps(what))
-    given = PanopticHands(labels, "manual_train").labels(2)
+    given = PanopticHands(labels).labels(2)
     assert np.flatnonzero(~given.valid).tolist() == [HAND21.index("thumb_4")]
     assert np.flatnonzero(~given.visible).tolist() == [HAND21.index("thumb_4"), HAND21.index("index_1")]
 
 
 def test_studio(studio):
-    reader = PanopticHands(studio)
+    reader = PanopticHands(studio, part="studio")
     assert [frame.key for frame in reader] == ["00000000", "00000001"]
     assert {frame.hand for frame in reader} == {"right"}
     np.testing.assert_array_equal(reader.labels(1).uv_px, np.array(rows(1))[:, :2])
@@ -92,7 +96,7 @@ def test_broken_annotations_are_listed(labels, change, reason):
     change(what)
     path.write_text(json.dumps(what))
     truncate(labels / "manual_train" / "000015774_01_l.jpg")
-    reader = PanopticHands(labels, "manual_train")
+    reader = PanopticHands(labels)
     assert [frame.key for frame in reader] == ["ex2_2.flv_000040_r"]
     assert reason in reader.skipped[str(path)]
     assert str(labels / "manual_train" / "000015774_01_l.jpg") in reader.skipped
@@ -100,13 +104,13 @@ def test_broken_annotations_are_listed(labels, change, reason):
 
 def test_unusable_files(studio):
     with pytest.raises(InputError, match=r"manual_test: no such folder"):
-        PanopticHands(studio, "manual_test")
+        PanopticHands(studio, "test")
     (studio / "synth1").mkdir()
     with pytest.raises(InputError, match=r"no usable annotation of part 'synth1': there is none"):
-        PanopticHands(studio, "synth1")
+        PanopticHands(studio, part="synth1")
     (studio / "hands_v143_14817.json").write_text("[]")
     with pytest.raises(InputError, match=r"hands_v143_14817\.json: expected an object with a list 'root'"):
-        PanopticHands(studio)
+        PanopticHands(studio, part="studio")
 
 
 def test_real_samples(tmp_path):
@@ -123,7 +127,7 @@ def test_real_samples(tmp_path):
         file.with_name(file.name.removesuffix(".jpg") + ".json").write_text(
             json.dumps({"hand_pts": points, "is_left": side})
         )
-    reader = PanopticHands(tmp_path, "manual_train")
+    reader = PanopticHands(tmp_path)
     assert len(list(reader)) == 4
     assert reader.skipped == {}
     for i, frame in enumerate(reader):

@@ -103,7 +103,7 @@ def test_missing_and_strange_videos(folder):
     videos = CalibratedVideos(folder, folder / "Calib.qca.txt")
     assert videos.skipped == {str(folder / "cam02.mp4"): "the video is missing"}
     (folder / "cam01.mp4").rename(folder / "left.mp4")
-    with pytest.raises(InputError, match=r"left\.mp4: no camera of .* is called so; it has cam01, cam02"):
+    with pytest.raises(InputError, match=r"left\.mp4: no camera of .* has this name; it has cam01, cam02"):
         CalibratedVideos(folder, folder / "Calib.qca.txt")
     (folder / "left.mp4").unlink()
     with pytest.raises(InputError, match=r"no video called cam01\.mp4"):

@@ -38,8 +38,7 @@ def annotation(left, right, left_visible: int = 21, right_visible: int = 21) -> 
     }
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     apart = (hand_xyz((-0.1, 0, 0.5), 0), hand_xyz((0.1, 0, 0.5), 1))
     close = (hand_xyz((-0.01, 0, 0.5), 0), hand_xyz((0.01, 0, 0.5), 1))
     annotations = {
@@ -55,6 +54,11 @@ def root(tmp_path):
     with (folder / "anno_training.pickle").open("wb") as file:
         pickle.dump(annotations, file, protocol=2)
     return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_the_rule_for_hands(root):

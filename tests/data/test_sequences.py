@@ -16,7 +16,7 @@ from posebridge.data.datasets.video import Video
 from posebridge.data.frames import RawFrame
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig, PairStream, split_pairs
-from posebridge.data.sequences import FrameWatch, Sequences
+from posebridge.data.sequences import Sequences, ShotDetector
 from posebridge.synthesis.hand_domains import STUDIO
 from posebridge.synthesis.stream import VideoSamples
 
@@ -171,9 +171,9 @@ def test_why_there_is_no_pair(pictures, numbers, told):
 
 
 def _footage(frames: Iterable[RawFrame], photos: bool) -> Sequences:
-    watch = FrameWatch()
-    list(watch.watched((frame, crop_frame(frame, CropConfig(32))) for frame in frames))
-    return watch.sequences(PairConfig(), photos)
+    detector = ShotDetector()
+    list(detector.observed((frame, crop_frame(frame, CropConfig(32))) for frame in frames))
+    return detector.sequences(PairConfig(), photos)
 
 
 def test_real_people_before_cameras_at_rest():

@@ -29,8 +29,7 @@ def hands_of(background: int) -> list:
     return [hand_mm(10 * background + i, (20.0, -30, 600)) for i in range(FRAMES)]
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     rotation = Rotation.from_rotvec([0.00531, -0.01196, 0.00301])
     for background in range(1, 7):
         for motion in ("Counting", "Random"):
@@ -48,6 +47,11 @@ def root(tmp_path):
                 for camera in ("SK_color", "BB_left", "BB_right"):
                     write_image(tmp_path / "images" / sequence / f"{camera}_{i}.png")
     return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_colour_camera_of_the_depth_sensor(root):

@@ -34,12 +34,16 @@ def write_clip(folder, name: str, frames: int = FRAMES, **changes) -> None:
     write_video(clip / f"{name}.mp4", frames, 320, 240)
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     write_clip(tmp_path / "cmu/train/run0", "01_01_c0001")
     write_clip(tmp_path / "cmu/train/run0", "01_01_c0002", 1)
     write_clip(tmp_path / "cmu/train/run2", "02_05_c0001")
     return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path):
+    return small_set(tmp_path)
 
 
 def test_clips_and_frames(root):
@@ -139,7 +143,7 @@ def test_people_out_of_sight_are_left_out(root):
         joints3D=world.transpose(2, 1, 0),
         joints2D=np.round(uv).transpose(2, 1, 0),
     )
-    surreal = SURREAL(root, "val")
+    surreal = SURREAL(root, "validation")
     assert [frame.frame for frame in surreal] == [1, 2, 3]
     assert surreal.skipped == {
         "run0_04_01_c0001 2 frames from 4 on": "a joint is not finite or not in front of the camera",

@@ -30,8 +30,7 @@ def content() -> dict:
     return {"images": images, "annotations": annotations}
 
 
-@pytest.fixture
-def root(tmp_path):
+def small_set(tmp_path):
     for image in content()["images"]:
         write_image(tmp_path / image["name"], 64, 48)
     (tmp_path / "youtube_val.json").write_text(json.dumps(content()))
@@ -39,7 +38,11 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def regressor(tmp_path):
+def root(tmp_path):
+    return small_set(tmp_path)
+
+
+def write_regressor(tmp_path):
     """Joint j is the mean of vertices 2 j and 2 j + 1."""
     weights = np.zeros((16, 778))
     for j in range(16):
@@ -48,8 +51,13 @@ def regressor(tmp_path):
     return tmp_path / "regressor.npy"
 
 
+@pytest.fixture
+def regressor(tmp_path):
+    return write_regressor(tmp_path)
+
+
 def test_hands_without_joints(root):
-    reader = YouTubeHands(root, "val")
+    reader = YouTubeHands(root, "validation")
     frames = list(reader)
     assert [frame.key for frame in frames] == ["abc-1_12_50", "abc-1_12_51", "abc-1_345_52", "x_y_7_53"]
     assert [frame.sequence for frame in frames] == ["abc-1_right", "abc-1_left", "abc-1_right", "x_y_left"]
@@ -64,7 +72,7 @@ def test_hands_without_joints(root):
 
 
 def test_joints_by_a_regressor(root, regressor):
-    reader = YouTubeHands(root, "val", regressor)
+    reader = YouTubeHands(root, "validation", regressor)
     labels = reader.labels(2)
     assert labels.valid.all()
     assert labels.joints_m is None
@@ -96,7 +104,7 @@ def test_broken_annotations_are_listed(root, change, reason):
     what = content()
     change(what)
     (root / "youtube_val.json").write_text(json.dumps(what))
-    reader = YouTubeHands(root, "val")
+    reader = YouTubeHands(root, "validation")
     assert [frame.key for frame in reader] == ["abc-1_12_50", "abc-1_12_51", "x_y_7_53"]
     ((where, given),) = reader.skipped.items()
     assert where.endswith("youtube_val.json annotation 52")
@@ -105,7 +113,7 @@ def test_broken_annotations_are_listed(root, change, reason):
 
 def test_broken_image(root):
     truncate(root / "youtube/x_y/video/frames/7.png")
-    assert len(list(YouTubeHands(root, "val"))) == 3
+    assert len(list(YouTubeHands(root, "validation"))) == 3
 
 
 @pytest.mark.parametrize(
@@ -115,10 +123,10 @@ def test_broken_image(root):
 def test_bad_regressors(root, regressor, weights, message):
     np.save(regressor, weights, allow_pickle=True)
     with pytest.raises(InputError, match=rf"regressor\.npy: .*{message}"):
-        YouTubeHands(root, "val", regressor)
+        YouTubeHands(root, "validation", regressor)
     regressor.unlink()
     with pytest.raises(InputError, match="give MANO's J_regressor"):
-        YouTubeHands(root, "val", regressor)
+        YouTubeHands(root, "validation", regressor)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +135,6 @@ def test_bad_regressors(root, regressor, weights, message):
 def test_unusable_files(root, text, message):
     (root / "youtube_val.json").write_text(text)
     with pytest.raises(InputError, match=rf"youtube_val\.json: .*{message}"):
-        YouTubeHands(root, "val")
+        YouTubeHands(root, "validation")
     with pytest.raises(InputError, match=r"youtube_test\.json: .*without labels, open the folder of images"):
         YouTubeHands(root, "test")

@@ -210,7 +210,7 @@ def test_two_stacks_are_trained_and_fine_tuned_again(small, batch, tmp_path):
         (["--source", "nowhere"], "nowhere: no such file or folder"),
         (["--truth", "nowhere.npz"], "nowhere.npz does not exist"),
         (["--reach-m", "2", "1"], "two rising distances"),
-        (["--depth-unit-mm", "0.1"], "says its unit itself: leave --depth-unit-mm and --depth-encoding out"),
+        (["--depth-unit-mm", "0.1"], "holds its own unit: leave --depth-unit-mm and --depth-encoding out"),
         (["--mano", "nowhere.pkl"], "nowhere.pkl"),
         (["--seed", "-1"], "seed -1 is impossible"),
         (["--workers", "-1"], "-1 workers are impossible"),

@@ -10,7 +10,7 @@ import torch
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
-from posebridge.data.sets import sets_of
+from posebridge.data.multiview_stream import moments_of
 from posebridge.errors import InputError
 from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.recipes import depth_fusion
@@ -92,8 +92,8 @@ def test_which_frames_are_adapted_to(small, tmp_path):
     train, test, both = (data.target(frames) for frames in ("train", "test", "both"))
     assert torch.equal(test.all().depth_m, data.test_target.all().depth_m)
     assert torch.equal(both.all().depth_m, torch.cat([train.all().depth_m, test.all().depth_m]))
-    assert len(sets_of(both.without_images())) == len(sets_of(train.without_images())) + len(
-        sets_of(test.without_images())
+    assert len(moments_of(both.without_images())) == len(moments_of(train.without_images())) + len(
+        moments_of(test.without_images())
     )
     assert not isinstance(both.without_images(), LabelledBatch)
     found = [

@@ -1,4 +1,7 @@
-"""Do calibrated views of a moment see one hand? Where a calibration, a time or a centre is wrong, they don't."""
+"""Drops calibrated views whose hand lies elsewhere than in the other views of the same moment.
+
+That happens where a calibration, a time stamp or a centre is wrong.
+"""
 
 from collections.abc import Iterable, Iterator
 from itertools import compress, groupby
@@ -11,17 +14,20 @@ from posebridge.cameras.multiview import inverse_rigid, transform
 from posebridge.contracts.batch import Observation, UnlabelledBatch, concatenate
 
 
-def agreeing(crops: Iterable[UnlabelledBatch], cube_m: float, lost: dict[str, str]) -> Iterator[UnlabelledBatch]:
-    """The crops whose cube holds the centre of the other views' hand; ``lost`` gets the others by key, with the reason.
+def agreeing_views(
+    crops: Iterable[UnlabelledBatch], cube_m: float, dropped: dict[str, str]
+) -> Iterator[UnlabelledBatch]:
+    """Yields the crops whose cube holds the hand's centre of the other views.
 
-    Crops are batches of one, the views of a moment one after the other. Those without a pose, or without another view
-    of their moment, all pass. Of several views those pass that most agree with, of two that disagree none.
+    ``crops`` are batches of one, the views of a moment one after the other. ``cube_m`` is the side of the cube.
+    Crops without a pose, or without another view of their moment, pass. Otherwise the largest group that agrees with
+    one view passes; of two views that disagree, none. ``dropped`` receives the keys of the others, with the reason.
     """
-    for _, own in groupby(crops, key=moment_of):
-        views = concatenate(list(own))
+    for _, group in groupby(crops, key=moment_of):
+        views = concatenate(list(group))
         agrees = _agreeing(views, cube_m)
         if not agrees.all():
-            lost |= dict.fromkeys(compress(views.key, ~agrees), _reason(views, cube_m))
+            dropped |= dict.fromkeys(compress(views.key, ~agrees), _reason(views, cube_m))
         yield from (views[i : i + 1] for i in range(len(views)) if agrees[i])
 
 
@@ -35,23 +41,23 @@ def moment_of(crop: UnlabelledBatch) -> tuple[str, int]:
 def _agreeing(views: Observation, cube_m: float) -> Bool[Tensor, "V"]:
     if len(views) == 1 or views.T_world_cam is None:
         return torch.ones(len(views), dtype=torch.bool)
-    near = _apart_m(views) < cube_m / 2
+    near = _centre_distances_m(views) < cube_m / 2
     most = near[near.sum(1).argmax()]
     return most & (most.sum() > 1)
 
 
 def _reason(views: Observation, cube_m: float) -> str:
-    apart = f"the views of its moment see their hands {_apart_m(views).max():.2f} m apart in the world"
-    if (_apart_m(views, inverted=True) < cube_m / 2).all():
+    apart = f"the views of its moment see their hands {_centre_distances_m(views).max():.2f} m apart in the world"
+    if (_centre_distances_m(views, inverted=True) < cube_m / 2).all():
         return f"{apart}, and together if T_world_cam is inverted: it has to take a camera's points to the world"
     return f"{apart}: check T_world_cam, their times and the centres"
 
 
-def _apart_m(views: Observation, inverted: bool = False) -> Float[Tensor, "V V"]:
-    """Distances of the centres in the world."""
+def _centre_distances_m(views: Observation, inverted: bool = False) -> Float[Tensor, "V V"]:
+    """Distances between the views' centres in the world."""
     assert views.T_world_cam is not None
     assert views.centre_m is not None
     T_world_cam = views.T_world_cam.double()
     T_world_cam = inverse_rigid(T_world_cam) if inverted else T_world_cam
-    places_m = transform(T_world_cam, views.centre_m[:, None].double())[:, 0]
-    return torch.cdist(places_m, places_m)
+    world_m = transform(T_world_cam, views.centre_m[:, None].double())[:, 0]
+    return torch.cdist(world_m, world_m)

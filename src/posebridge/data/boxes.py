@@ -1,4 +1,4 @@
-"""Where the subject is: boxes from a file, in pixels of the image files as they lie on disk."""
+"""Boxes of the subject from a file, in pixels of the image files on disk."""
 
 import csv
 import json
@@ -15,14 +15,14 @@ _CSV_COLUMNS = ("key", "x0", "y0", "x1", "y1")
 
 @dataclass(frozen=True)
 class SubjectBox:
-    """A box (4,) x0 y0 x1 y1 in pixels and, where the file tells, which hand is in it."""
+    """A box (4,) x0 y0 x1 y1 in pixels and, where the file has the column, the hand in it."""
 
     xyxy: np.ndarray
     hand: Side | None = None
 
 
 def box_problem(xyxy: np.ndarray, width_px: int, height_px: int) -> str | None:
-    """What is wrong with a box of an image of that size: not finite, empty, or wholly outside; None for a good one."""
+    """The defect of a box (4,) x0 y0 x1 y1: not finite, empty, or entirely outside the image; None for a valid one."""
     if not np.isfinite(xyxy).all():
         return "is not finite"
     x0, y0, x1, y1 = xyxy.tolist()
@@ -50,11 +50,14 @@ class Boxes:
 
     @property
     def has_hands(self) -> bool:
-        """Whether the file tells left from right."""
+        """Whether some box names its hand."""
         return any(box.hand for box in self.by_key.values())
 
     def get(self, key: str, width_px: int, height_px: int) -> SubjectBox | None:
-        """The box of an image of that size, None if the file has none; ``InputError`` for one wholly outside."""
+        """The box of an image of that size, None if the file has none.
+
+        Raises ``InputError`` for a box entirely outside the image.
+        """
         box = self.by_key.get(key)
         if box is not None and (problem := box_problem(box.xyxy, width_px, height_px)):
             raise InputError(f"boxes {self.path}: the box {box.xyxy.tolist()} of {key} {problem}")
@@ -68,7 +71,7 @@ def _subject_box(path: Path, key: str, numbers: object, hand: object = None) -> 
         xyxy = np.empty(0)
     if xyxy.shape != (4,):
         raise InputError(f"boxes {path}: the box {numbers} of {key} is not four numbers x0, y0, x1, y1")
-    # Only what needs no image is checked here; an image without bounds stands in for it.
+    # The image isn't known here, so bounds are not checked: the size stands for an unlimited one.
     if problem := box_problem(xyxy, 2**62, 2**62):
         raise InputError(f"boxes {path}: the box {xyxy.tolist()} of {key} {problem}")
     if hand in (None, ""):

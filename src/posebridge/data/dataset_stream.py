@@ -16,9 +16,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from posebridge.contracts.batch import BatchT, LabelledBatch, Observation, concatenate
 from posebridge.contracts.source_labels import JOINTS, SourceLabels, describe_missing
-from posebridge.data.datasets.hand_frames import HandFrames
-from posebridge.data.datasets.person_sequences import PersonSequences
-from posebridge.data.frame_views import NamedJoints
 from posebridge.data.frames import FrameSource, UnreadableFrameError
 from posebridge.data.pairs import FramePairs, PairConfig
 from posebridge.data.skipped_list import SkippedList
@@ -194,29 +191,10 @@ class _Parts(Dataset["tuple[list[int], Observation] | InputError | None"]):
 def dataset_pairs(frames: FrameSource, config: PairConfig) -> FramePairs:
     """The pairs of a reader's frames, found without opening an image: by sequence, number and view.
 
-    Raises ``InputError`` where no two frames fit, and ``TypeError`` for a reader that doesn't know its sequences.
+    Raises ``InputError`` where no two frames fit, and for a reader whose frames are single images.
     """
-    if isinstance(frames, NamedJoints):
-        return dataset_pairs(frames.frames, config)
-    if isinstance(frames, PersonSequences):
-        counts = [len(sequence.numbers) for sequence in frames.sequences]
-        names = [sequence.name for sequence, count in zip(frames.sequences, counts, strict=True) for _ in range(count)]
-        numbers = np.concatenate([sequence.numbers for sequence in frames.sequences])
-        views = np.repeat([sequence.view for sequence in frames.sequences], counts)
-        return FramePairs(names, torch.from_numpy(numbers), torch.from_numpy(views), config)
-    if not isinstance(frames, HandFrames):
-        raise TypeError(f"{type(frames).__name__} doesn't tell its frames' sequences without reading images")
-    placed = [_place(frames, index) for index in range(len(frames))]
-    names, numbers, views = zip(*placed, strict=True)
-    return FramePairs(names, torch.tensor(numbers), torch.tensor(views), config)
-
-
-def _place(frames: HandFrames, index: int) -> tuple[str, int, int]:
-    try:
-        record = frames.record(index)
-    except UnreadableFrameError:  # noted when it is drawn
-        return f"alone: {index}", 0, 0
-    return record.sequence, record.frame, record.view
+    index = frames.frame_index()
+    return FramePairs(index.sequence, torch.from_numpy(index.frame), torch.from_numpy(index.view), config)
 
 
 def _given_up(count: int, what: str, skipped: SkippedList) -> InputError:

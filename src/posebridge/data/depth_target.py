@@ -1,15 +1,14 @@
-"""A user's depth frames, without labels: pictures, one archive, or calibrated cameras; cut to cubes around the hand."""
+"""A user's unlabelled depth frames, cut to cubes around the hand: pictures, one archive, or calibrated cameras."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.data.agreeing_views import agreeing
+from posebridge.data.agreeing_views import agreeing_views
 from posebridge.data.crops import CubeCropConfig, crop_cube
+from posebridge.data.datasets.annotations import camera_matrix
 from posebridge.data.datasets.depth_archive import DepthArchive
 from posebridge.data.datasets.depth_folder import DepthFolder, Encoding
 from posebridge.data.datasets.depth_rig import CAMERAS, DepthRig
@@ -21,21 +20,21 @@ from posebridge.errors import InputError
 
 @dataclass(frozen=True)
 class DepthTargetConfig:
-    """Where depth lies and what is known of its sensor."""
+    """Where the depth frames lie, and the properties of their sensor."""
 
     path: Path  # a picture or a folder of them, an .npz, or a folder with cameras.json
-    intrinsics_px: tuple[float, float, float, float] | None = None  # fx fy cx cy; the others say them themselves
-    unit_mm: float = 1.0  # one step of a picture
+    intrinsics_px: tuple[float, float, float, float] | None = None  # fx fy cx cy; None: the files hold them
+    unit_mm: float = 1.0  # millimetres of one step of a picture
     encoding: Encoding = "16-bit"
-    centres: Path | None = None  # a line x y z in mm a frame, camera frame; None: found in the depth
-    reach_m: tuple[float, float] = (0.1, 1.5)  # from the camera, where hands are looked for
+    centres: Path | None = None  # one line x y z a frame, mm in the camera frame; None: found in the depth
+    reach_m: tuple[float, float] = (0.1, 1.5)  # distances from the camera between which hands are searched for
     hand: Literal["left", "right"] = "right"
 
 
 def open_depth(config: DepthTargetConfig, centres: Literal["blob", "none"] = "blob") -> IndexedFrames:
-    """The frames by what lies on disk; ``centres`` are those of hands for which no centre is given.
+    """The reader for what lies at ``config.path``; ``centres`` is for hands without a given centre.
 
-    Raises ``InputError`` for what can't be a depth target.
+    Raises ``InputError`` for a path, unit or range that can't be a depth target's.
     """
     near_m, far_m = config.reach_m
     if not 0 <= near_m < far_m:
@@ -44,54 +43,54 @@ def open_depth(config: DepthTargetConfig, centres: Literal["blob", "none"] = "bl
     rig = (path / CAMERAS).is_file()
     if rig or path.suffix == ".npz":
         if config.intrinsics_px is not None or config.centres is not None:
-            raise InputError(f"{path} says its intrinsics and centres itself: leave --intrinsics and --centres out")
+            raise InputError(f"{path} holds its own intrinsics and centres: leave --intrinsics and --centres out")
         if rig:
             return DepthRig(path, unit_m, centres, blob, config.hand, config.encoding)
         if not path.is_file():
             raise InputError(f"{path}: no such file")
         if config.unit_mm != 1 or config.encoding != "16-bit":
-            raise InputError(f"{path} says its unit itself: leave --depth-unit-mm and --depth-encoding out")
+            raise InputError(f"{path} holds its own unit: leave --depth-unit-mm and --depth-encoding out")
         return DepthArchive(path, centres, blob, config.hand)
     if config.intrinsics_px is None:
         raise InputError(
             f"{path}: depth needs its camera's intrinsics: give --intrinsics fx fy cx cy, in pixels of the files"
         )
     fx, fy, cx, cy = config.intrinsics_px
-    K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    K = camera_matrix(fx, fy, cx, cy)
     return DepthFolder(path, K, unit_m, config.centres or centres, blob, config.hand, config.encoding)
 
 
 def blob_of(config: DepthTargetConfig) -> BlobConfig:
-    """What may be a hand."""
+    """The search range as a ``BlobConfig``."""
     near_m, far_m = config.reach_m
     return BlobConfig(near_m=near_m, far_m=far_m)
 
 
 class DepthCrops:
-    """Cubes of a reader's frames in their order. ``skipped`` names, once iterated, what was left out, and why."""
+    """Cubes of a reader's frames in their order. ``skipped`` lists frames that were left out, as they are met."""
 
     def __init__(self, frames: IndexedFrames, crop: CubeCropConfig):
         self.frames = frames
         self.crop = crop
-        self._lost: dict[str, str] = {}
+        self._dropped: dict[str, str] = {}
 
     @property
     def skipped(self) -> dict[str, str]:
-        """What was left out, and why."""
-        return self.frames.skipped | self._lost
+        """Frames and files that were left out, with the reason."""
+        return self.frames.skipped | self._dropped
 
     def __iter__(self) -> Iterator[UnlabelledBatch]:
-        """Batches of one, without those whose cube is empty, and without views that see another hand than the others.
+        """Yields batches of one, without empty cubes and without views that disagree with the others.
 
-        Raises ``InputError`` where none is left.
+        Raises ``InputError`` where no frame is usable.
         """
-        left = False
-        for batch in agreeing(self._filled(), self.crop.cube_m, self._lost):
-            left = True
+        any_usable = False
+        for batch in agreeing_views(self._filled(), self.crop.cube_m, self._dropped):
+            any_usable = True
             yield batch
-        if not left:
-            key, why = next(iter(self._lost.items()))
-            raise InputError(f"no frame can be used; {key}: {why}")
+        if not any_usable:
+            key, reason = next(iter(self._dropped.items()))
+            raise InputError(f"no frame can be used; {key}: {reason}")
 
     def _filled(self) -> Iterator[UnlabelledBatch]:
         for frame in self.frames:
@@ -99,4 +98,4 @@ class DepthCrops:
             if holds_hand(batch, self.crop.cube_m):
                 yield batch
             else:
-                self._lost[frame.key] = f"{EMPTY}: check unit, centre and intrinsics"
+                self._dropped[frame.key] = f"{EMPTY}: check unit, centre and intrinsics"

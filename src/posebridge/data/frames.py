@@ -1,13 +1,13 @@
-"""Frames as they lie on disk, and what a reader of them offers.
+"""Frames as they lie on disk, and the interface of the readers that return them.
 
-A ``RawFrame`` has no label field. A reader with labels hands them out through a method of its own, ``labels(index)``,
-which nothing on the way to an ``UnlabelledBatch`` calls.
+A ``RawFrame`` has no label field. Readers return labels from a separate method, ``labels(index)``. No code that makes
+an ``UnlabelledBatch`` calls it.
 """
 
 import struct
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -23,7 +23,7 @@ SIDES: tuple[Side, Side] = ("left", "right")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _DECODING_ERRORS = (
     OSError,
-    SyntaxError,  # Pillow's word for a broken PNG chunk
+    SyntaxError,  # raised by Pillow for a broken PNG chunk
     ValueError,
     EOFError,
     struct.error,
@@ -33,7 +33,7 @@ _DECODING_ERRORS = (
 
 
 class UnreadableFrameError(InputError):
-    """One frame can't be read; the frames around it may be fine."""
+    """One frame can't be read. Other frames of the same reader may be readable."""
 
     def __init__(self, file: str | Path, reason: str = ""):
         # Torch rebuilds the error of a worker process from its message alone, so the reason has a default.
@@ -44,7 +44,7 @@ class UnreadableFrameError(InputError):
 
 @dataclass(frozen=True)
 class RawFrame:
-    """One frame, whole and unturned, in the pixels of its file. ``box_xyxy`` and ``hand`` are what a detector tells."""
+    """One whole frame in the pixels of its file. ``box_xyxy`` and ``hand`` are what a detector would give."""
 
     image: np.ndarray | None  # (H, W, 3) uint8 RGB; None for depth sensors
     key: str
@@ -57,7 +57,7 @@ class RawFrame:
     depth_m: np.ndarray | None = None  # (H, W) metres, 0 or NaN where the sensor gave none
     distortion: np.ndarray | None = None  # (5,) k1 k2 p1 p2 k3 of the file's lens
     T_world_cam: np.ndarray | None = None  # (4, 4) camera -> the world that calibrated views share
-    centre_m: np.ndarray | None = None  # (3,) camera frame: where a detector puts the middle of a hand's metric cube
+    centre_m: np.ndarray | None = None  # (3,) camera frame: centre of the hand's metric cube
 
     @property
     def rgb(self) -> np.ndarray:
@@ -77,10 +77,10 @@ class RawFrame:
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """Labels of one frame, joints in the order of the skeleton in use."""
+    """Labels of one frame. Joints are in the order of the reader's skeleton."""
 
     uv_px: np.ndarray  # (J, 2) pixels of the file
-    valid: np.ndarray  # (J,) bool: labelled at all
+    valid: np.ndarray  # (J,) bool: labelled, visible or not
     visible: np.ndarray  # (J,) bool: labelled and not hidden
     joints_m: np.ndarray | None = None  # (J, 3) camera frame
     mask: np.ndarray | None = None  # (H, W) bool: all that is seen of the subject, a hand's forearm included
@@ -88,36 +88,69 @@ class FrameLabels:
     hand_mask: np.ndarray | None = None  # (H, W) bool: what is seen of the hand beyond its wrist
 
 
+@dataclass(frozen=True)
+class FrameIndex:
+    """Sequence, frame number and view of N frames, in the order of their reader. No image is opened for it.
+
+    Frames with the same ``sequence`` and ``view`` are one video. Frames with the same ``sequence`` and ``frame`` show
+    the same instant.
+    """
+
+    sequence: tuple[str, ...]  # N names
+    frame: np.ndarray  # (N,) int64, numbers within the sequence
+    view: np.ndarray  # (N,) int64, numbers of the cameras
+
+    @classmethod
+    def of(cls, places: Iterable[tuple[str, int, int]]) -> "FrameIndex":
+        """The index of frames given one by one as (sequence, frame, view)."""
+        rows = list(places)
+        numbers = np.array([row[1:] for row in rows], dtype=np.int64).reshape(-1, 2)
+        return cls(tuple(row[0] for row in rows), numbers[:, 0], numbers[:, 1])
+
+    def take(self, positions: np.ndarray) -> "FrameIndex":
+        """The index of the frames at these positions (M,), in their order."""
+        return FrameIndex(tuple(self.sequence[i] for i in positions), self.frame[positions], self.view[positions])
+
+
 class FrameStream(Protocol):
-    """Frames in their order. ``skipped`` names what could not be read, with the reason, once it has been met."""
+    """Frames in their order. ``skipped`` maps files that could not be read to the reason, as they are met."""
 
     skipped: dict[str, str]
 
     def __iter__(self) -> Iterator[RawFrame]:
-        """Every frame that can be read; raises ``InputError`` where none can."""
+        """Yields every readable frame. Raises ``InputError`` where none is readable."""
         ...
 
 
 class FrameSource(Protocol):
-    """Frames by index."""
+    """Frames by index: what a target needs."""
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Files and annotations that are left out, with the reason."""
+        ...
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
+        ...
+
+    def frame_index(self) -> FrameIndex:
+        """Returns sequence, number and view of every frame. Raises ``InputError`` for frames without sequences."""
         ...
 
 
 class LabelledFrames(FrameSource, Protocol):
-    """Frames by index, with labels."""
+    """Frames by index, with labels: what a source needs."""
 
     def labels(self, index: int) -> FrameLabels:
-        """The frame's labels."""
+        """Returns the frame's labels."""
         ...
 
 
 class IndexedFrames(ABC):
-    """Base of the readers that find a frame by its index: gives them the stream that skips broken files."""
+    """Base class of the readers: iterates over the frames and skips broken files."""
 
     skipped: dict[str, str]
 
@@ -128,7 +161,10 @@ class IndexedFrames(ABC):
     def __getitem__(self, index: int) -> RawFrame: ...
 
     def __iter__(self) -> Iterator[RawFrame]:
-        """Every frame that can be read, in order, the others listed in ``skipped``; ``InputError`` where none can."""
+        """Yields every readable frame in order and lists the others in ``skipped``.
+
+        Raises ``InputError`` where no frame is readable.
+        """
         read_any, last_error = False, None
         for index in range(len(self)):
             try:
@@ -142,11 +178,19 @@ class IndexedFrames(ABC):
         if not read_any:
             raise InputError(f"none of {len(self)} images can be read, the last one because: {last_error}")
 
+    def frame_index(self) -> FrameIndex:
+        """Returns sequence, number and view of every frame; readers of videos override it.
+
+        Raises ``InputError``: frames of this reader are single images.
+        """
+        raise InputError(f"{type(self).__name__}: its frames are single images; pairs of frames need a set of videos")
+
 
 def read_image(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, pixels as stored: an EXIF orientation is not applied, so that predictions are in pixels of
-    the file as it lies on disk. Raises ``UnreadableFrameError`` for a missing, broken or truncated file, and for one
-    with more than 8 bits a channel.
+    """Returns (H, W, 3) uint8 RGB, pixels as stored.
+
+    An EXIF orientation is not applied, so that predictions are in pixels of the file on disk.
+    Raises ``UnreadableFrameError`` for a missing, broken or truncated file, and for more than 8 bits a channel.
     """
     try:
         with Image.open(path) as file:

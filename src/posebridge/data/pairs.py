@@ -17,7 +17,7 @@ from posebridge.errors import InputError
 
 @dataclass(frozen=True)
 class PairConfig:
-    """Which frames make a pair. The driving frame may come before the base frame or after it."""
+    """The distance of the two frames of a pair. The driving frame may come before the base frame or after it."""
 
     stride: tuple[int, int] = (5, 15)  # smallest and largest distance in frames; the best of Table 4
 
@@ -27,10 +27,10 @@ class PairConfig:
 
 
 class FramePairs:
-    """Every pair of frames of one sequence and one view whose distance is within the stride.
+    """All pairs of frames of one sequence and view whose distance is within the stride.
 
-    Distances go by the frames' numbers, so frames that are missing or were left out make no pair wrong. Driving
-    frames are drawn first, each once an epoch; a base frame is then drawn among those that fit.
+    Distances are differences of frame numbers, so missing frames don't change the other pairs. Driving frames are
+    drawn first, each once an epoch. A base frame is then drawn among those within the stride.
     """
 
     def __init__(self, sequence: Sequence[str], frame: Int[Tensor, "N"], view: Int[Tensor, "N"], config: PairConfig):
@@ -50,14 +50,14 @@ class FramePairs:
         return len(self.driving)
 
     def draw(self, number: int, batch_size: int, seed: int) -> tuple[Int[Tensor, "B"], Int[Tensor, "B"]]:
-        """Positions of the base and the driving frames of batch ``number``: always the same for the same number."""
+        """Positions of the base and the driving frames of batch ``number``, a function of the number and the seed."""
         drawn = np.arange(number * batch_size, (number + 1) * batch_size)
         epochs, places = np.divmod(drawn, len(self))
         orders = {epoch: np.random.default_rng([seed, epoch]).permutation(self.driving) for epoch in np.unique(epochs)}
         driving = np.array([orders[epoch][place] for epoch, place in zip(epochs, places, strict=True)])
-        share = np.random.default_rng([seed, number, 1]).random(batch_size)
+        fraction = np.random.default_rng([seed, number, 1]).random(batch_size)
         candidates = [self._bases[i] for i in driving]
-        base = [near[int(s * len(near))] for near, s in zip(candidates, share, strict=True)]
+        base = [near[int(f * len(near))] for near, f in zip(candidates, fraction, strict=True)]
         return torch.tensor(base), torch.from_numpy(driving)
 
 
@@ -72,7 +72,7 @@ class PairStream(Generic[BatchT]):
         self.pairs = pairs_of(dataset.without_images(), config or PairConfig())
 
     def batch(self, number: int) -> BatchT:
-        """Batch ``number``, of 2 ``batch_size`` samples; ``split_pairs`` parts it."""
+        """Batch ``number``, of 2 ``batch_size`` samples; see ``split_pairs``."""
         base, driving = self.pairs.draw(number, self.batch_size, self.seed)
         return self.dataset.take(torch.cat([base, driving]))
 
@@ -94,7 +94,7 @@ def split_pairs(batch: BatchT) -> tuple[BatchT, BatchT]:
 def _bases_by_driving(
     sequence: Sequence[str], frame: list[int], view: list[int], stride: tuple[int, int]
 ) -> list[np.ndarray]:
-    """For every frame the positions of those that may be its base."""
+    """For every frame the positions of its possible base frames."""
     members: dict[tuple[str, int], list[int]] = defaultdict(list)
     for i, name in enumerate(zip(sequence, view, strict=True)):
         members[name].append(i)
@@ -103,7 +103,8 @@ def _bases_by_driving(
         own = np.array(sorted(positions, key=frame.__getitem__))
         numbers = np.array([frame[i] for i in own])
         for i, number in zip(own, numbers, strict=True):
-            # The numbers are sorted, so what is near enough is a run, and what is too near a run within it.
+            # The numbers are sorted, so the frames up to the largest distance are a slice, and those that are too near
+            # are a slice within it.
             low, high = np.searchsorted(numbers, [number - stride[1], number + stride[1] + 1])
             near_low, near_high = np.searchsorted(numbers, [number - stride[0] + 1, number + stride[0]])
             near_low = max(near_low, low)

@@ -1,4 +1,4 @@
-"""What pairs of frames need of a target: sequences of one shot each, and a word on how far their camera moves."""
+"""A target's videos as sequences of one shot each, with the motion of their cameras: what pairs of frames need."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,48 +9,48 @@ import numpy as np
 
 from posebridge.contracts.batch import BatchT, UnlabelledBatch
 from posebridge.data.frames import RawFrame
-from posebridge.data.glimpse import Glimpse, camera_motion, difference, glimpse
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig
+from posebridge.data.shot_features import ShotFeatures, camera_motion, shot_difference, shot_features
 
-CAMERA_MOVES = 0.02  # of the crop's side between the frames of a pair: less passes for a camera at rest
-_NEAR = 12  # frames before a boundary and after it that tell how much frames differ anyway
-_LEAST_JUMP = 0.2  # of the difference at a cut over that; two places differ by about 0.8
-_TIMES_SPREAD = 6.0  # and by how many deviations: where all jumps, a jump is no cut
-_ALIKE = 0.1  # neighbours that differ by less follow one another whatever the rest does
-# Of the difference of far frames: photos whose neighbours differ by more are in no order. The second is for fewer
-# photos than that, which don't lie far apart.
+MOVING_CAMERA_FRAC = 0.02  # of the crop's side between the frames of a pair: a camera with less counts as static
+_NEIGHBOURS = 12  # frames before and after a boundary, whose differences are the usual ones
+_MIN_JUMP = 0.2  # a cut exceeds the usual difference by this; two places differ by about 0.8
+_DEVIATIONS = 6.0  # and by that many deviations of the usual differences
+_SIMILAR = 0.1  # neighbours with a smaller difference are in order, whatever the other frames are
+# Photos are in no order where neighbours differ by more than this fraction of the difference of distant ones. The
+# second is for fewer than ``_FEW`` photos, whose distant ones are not far apart.
 _UNORDERED, _UNORDERED_FEW, _FEW = 0.65, 0.85, 12
-_ASKED = 40  # neighbours, at most, by which the order is judged
-_MEASURED = 16  # pairs of a sequence, at most, by which a camera is judged
-_NAMED = 3  # cuts that are named in a line
+_ORDER_SAMPLES = 40  # neighbours, at most, by which the order is measured
+_MOTION_SAMPLES = 16  # pairs of a sequence, at most, by which its camera's motion is measured
+_LISTED = 3  # cuts that a note lists
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """A target's frames as sequences of one shot each, and what was found on the way."""
+    """A target's N frames as sequences of one shot each, with cuts and camera motion."""
 
-    names: tuple[str, ...]  # of each frame's sequence, in the order of the frames
-    frames: tuple[int, ...]
+    names: tuple[str, ...]  # N names of the frames' sequences
+    frames: tuple[int, ...]  # N numbers of the frames within them
     cuts: tuple[str, ...] = ()  # keys of the frames that begin a new shot
-    photos: int = 0  # frames that follow no other one: each is a sequence of its own
-    motion: Mapping[str, float] = field(default_factory=dict)  # of the background within a pair, by sequence
+    photos: int = 0  # frames in no order: each is a sequence of its own
+    motion: Mapping[str, float] = field(default_factory=dict)  # by sequence: fraction of the crop's side within a pair
 
     @property
     def moving(self) -> dict[str, float]:
-        """Sequences whose camera moves, and how far between the frames of a pair: shares of the crop's side."""
-        return {name: share for name, share in self.motion.items() if share > CAMERA_MOVES}
+        """Motion of the sequences with a moving camera, by name: fractions of the crop's side within a pair."""
+        return {name: motion for name, motion in self.motion.items() if motion > MOVING_CAMERA_FRAC}
 
     def applied(self, dataset: InMemoryDataset[BatchT]) -> InMemoryDataset[BatchT]:
-        """The same frames, in these sequences."""
+        """The frames with these names of sequences."""
         return dataset.map(lambda batch: replace(batch, sequence=self.names))
 
     def notes(self) -> tuple[str, ...]:
-        """What was found and done, a line each."""
+        """Cuts, photos and camera motion in one line each."""
         lines = []
         if self.cuts:
-            more = f" and {len(self.cuts) - _NAMED} more" if len(self.cuts) > _NAMED else ""
-            where = ", ".join(self.cuts[:_NAMED])
+            more = f" and {len(self.cuts) - _LISTED} more" if len(self.cuts) > _LISTED else ""
+            where = ", ".join(self.cuts[:_LISTED])
             found = _count(len(self.cuts), "scene cut")
             lines.append(f"{found} found, before {where}{more}: no pair of frames lies across a cut")
         if self.photos:
@@ -65,11 +65,11 @@ class Sequences:
         return tuple(lines)
 
     def without_pairs(self, stride: tuple[int, int]) -> str:
-        """Why no two frames make a pair, for a person who expected some."""
+        """An error message: why no two frames make a pair."""
         low, high = stride
-        return f"no two frames of one sequence are {low} to {high} frames apart: {self._told()}"
+        return f"no two frames of one sequence are {low} to {high} frames apart: {self._reason()}"
 
-    def _told(self) -> str:
+    def _reason(self) -> str:
         if len(self.frames) == 1:
             return "there is one frame"
         if self.photos == len(self.frames):
@@ -89,95 +89,95 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-class FrameWatch:
-    """Looks at a target's frames as they go by, and keeps a glance of each."""
+class ShotDetector:
+    """Collects features of a target's frames while they are read, and finds shots and camera motion from them."""
 
     def __init__(self) -> None:
-        self.glimpses: list[Glimpse] = []
+        self.features: list[ShotFeatures] = []
 
-    def watched(self, frames: Iterable[tuple[RawFrame, UnlabelledBatch]]) -> Iterator[UnlabelledBatch]:
-        """The crops, each a batch of one, of frames that were looked at."""
+    def observed(self, frames: Iterable[tuple[RawFrame, UnlabelledBatch]]) -> Iterator[UnlabelledBatch]:
+        """Yields the crops, each a batch of one, and keeps the features of their frames."""
         for frame, crop in frames:
-            self.glimpses.append(glimpse(frame, crop))
+            self.features.append(shot_features(frame, crop))
             yield crop
 
     def sequences(self, config: PairConfig, photos: bool) -> Sequences:
-        """What was seen, once all frames went by. ``photos``: single files, which may be in no order at all."""
-        names = [each.sequence for each in self.glimpses]
+        """The sequences of the frames observed so far. ``photos``: frames are single files, perhaps in no order."""
+        names = [each.sequence for each in self.features]
         cuts: list[str] = []
         motion: dict[str, float] = {}
-        lonely = 0
-        for positions in self._filmed():
-            seen = [self.glimpses[i] for i in positions]
-            if photos and not in_order(seen):
-                lonely += len(seen)
+        unordered = 0
+        for positions in self._videos():
+            frames = [self.features[i] for i in positions]
+            if photos and not in_order(frames):
+                unordered += len(frames)
                 for i in positions:
-                    names[i] = self.glimpses[i].key
+                    names[i] = self.features[i].key
                 continue
-            starts = find_cuts(seen)
-            cuts += [seen[start].key for start in starts]
-            for number, (start, end) in enumerate(zip([0, *starts], [*starts, len(seen)], strict=True), 1):
-                name = f"{seen[0].sequence}#{number}" if starts else seen[0].sequence
+            starts = find_cuts(frames)
+            cuts += [frames[start].key for start in starts]
+            for number, (start, end) in enumerate(zip([0, *starts], [*starts, len(frames)], strict=True), 1):
+                name = f"{frames[0].sequence}#{number}" if starts else frames[0].sequence
                 for i in positions[start:end]:
                     names[i] = name
-                moved = measure_motion(seen[start:end], config.stride)
+                moved = measure_motion(frames[start:end], config.stride)
                 if moved is not None:
                     motion[name] = max(moved, motion.get(name, 0.0))
-        return Sequences(tuple(names), tuple(each.frame for each in self.glimpses), tuple(cuts), lonely, motion)
+        return Sequences(tuple(names), tuple(each.frame for each in self.features), tuple(cuts), unordered, motion)
 
-    def _filmed(self) -> list[list[int]]:
+    def _videos(self) -> list[list[int]]:
         """Positions of the frames of each sequence and view, in the order of their numbers."""
         members: dict[tuple[str, int], list[int]] = defaultdict(list)
-        for i, each in enumerate(self.glimpses):
+        for i, each in enumerate(self.features):
             members[each.sequence, each.view].append(i)
-        return [sorted(positions, key=lambda i: self.glimpses[i].frame) for positions in members.values()]
+        return [sorted(positions, key=lambda i: self.features[i].frame) for positions in members.values()]
 
 
-def find_cuts(seen: Sequence[Glimpse]) -> list[int]:
+def find_cuts(frames: Sequence[ShotFeatures]) -> list[int]:
     """Positions at which a new shot begins, in a sequence in the order of its frames.
 
-    There, frames differ by far more than their neighbours do among themselves, and neither of the two frames before
-    looks like one of the two from there on: so a flash or one damaged frame is no cut.
+    At a cut, frames differ by far more than neighbours usually do. Both of the two frames before it also differ from
+    the two after it, so a flash or one damaged frame is no cut.
     """
-    steps = np.array([difference(a, b) for a, b in pairwise(seen)])
+    steps = np.array([shot_difference(a, b) for a, b in pairwise(frames)])
     cuts = []
     for i, jump in enumerate(steps):
-        around = np.concatenate([steps[max(0, i - _NEAR) : i], steps[i + 1 : i + 1 + _NEAR]])
+        around = np.concatenate([steps[max(0, i - _NEIGHBOURS) : i], steps[i + 1 : i + 1 + _NEIGHBOURS]])
         usual = float(np.median(around)) if len(around) else 0.0
         spread = 1.4826 * float(np.median(np.abs(around - usual))) if len(around) else 0.0
-        least = usual + max(_LEAST_JUMP, _TIMES_SPREAD * spread)
-        if jump > least and _across(seen, i + 1) > least:
+        least = usual + max(_MIN_JUMP, _DEVIATIONS * spread)
+        if jump > least and _across(frames, i + 1) > least:
             cuts.append(i + 1)
     return cuts
 
 
-def _across(seen: Sequence[Glimpse], start: int) -> float:
+def _across(frames: Sequence[ShotFeatures], start: int) -> float:
     """The smallest difference of one of the two frames before a boundary and one of the two after it."""
-    before, after = seen[max(0, start - 2) : start], seen[start : start + 2]
-    return min(difference(a, b) for a in before for b in after)
+    before, after = frames[max(0, start - 2) : start], frames[start : start + 2]
+    return min(shot_difference(a, b) for a in before for b in after)
 
 
-def in_order(photos: Sequence[Glimpse]) -> bool:
-    """Whether neighbours are more alike than photos far apart, as frames of a video are."""
+def in_order(photos: Sequence[ShotFeatures]) -> bool:
+    """Whether neighbours are more similar than distant photos, as frames of a video are."""
     count = len(photos)
     if count < 4:
         return True
-    asked = np.unique(np.linspace(1, count - 1, min(count - 1, _ASKED)).astype(int))
-    near = float(np.median([difference(photos[i - 1], photos[i]) for i in asked]))
-    if near < _ALIKE:
+    sampled = np.unique(np.linspace(1, count - 1, min(count - 1, _ORDER_SAMPLES)).astype(int))
+    near = float(np.median([shot_difference(photos[i - 1], photos[i]) for i in sampled]))
+    if near < _SIMILAR:
         return True
-    far = float(np.median([difference(photos[i], photos[(i + count // 2) % count]) for i in asked]))
+    far = float(np.median([shot_difference(photos[i], photos[(i + count // 2) % count]) for i in sampled]))
     return near < (_UNORDERED if count >= _FEW else _UNORDERED_FEW) * far
 
 
-def measure_motion(seen: Sequence[Glimpse], stride: tuple[int, int]) -> float | None:
+def measure_motion(frames: Sequence[ShotFeatures], stride: tuple[int, int]) -> float | None:
     """The median motion of the background over pairs of one shot; None where the shot has no pair."""
-    numbers = np.array([each.frame for each in seen])
+    numbers = np.array([each.frame for each in frames])
     first = np.searchsorted(numbers, numbers + max(1, stride[0]))
     last = np.searchsorted(numbers, numbers + stride[1] + 1) - 1
     bases = np.flatnonzero(first <= last)
     if not len(bases):
         return None
-    chosen = bases[np.unique(np.linspace(0, len(bases) - 1, min(len(bases), _MEASURED)).astype(int))]
+    chosen = bases[np.unique(np.linspace(0, len(bases) - 1, min(len(bases), _MOTION_SAMPLES)).astype(int))]
     pairs = [(int(i), int(first[i] + last[i]) // 2) for i in chosen]
-    return float(np.median([camera_motion(seen[base], seen[driving]) for base, driving in pairs]))
+    return float(np.median([camera_motion(frames[base], frames[driving]) for base, driving in pairs]))

@@ -1,4 +1,4 @@
-"""Files that could not be read, noted by any number of processes: a line of JSON each, in one file on disk."""
+"""A list on disk of files that could not be read, shared by any number of processes: one line of JSON a file."""
 
 import json
 import os
@@ -6,23 +6,23 @@ from pathlib import Path
 
 from posebridge.errors import InputError
 
-UNREADABLE = "unreadable.jsonl"  # in a run's folder: what was met while training and predicting
+UNREADABLE = "unreadable.jsonl"  # in a run's folder: files met while training and predicting
 
 
 class SkippedList:
-    """The list, which a run that is resumed goes on with; every process notes a file once."""
+    """The list. Each process notes a file once; a resumed run appends to the same list."""
 
     def __init__(self, path: Path):
         self.path = path
         self._noted: set[str] = set()
 
     def clear(self) -> None:
-        """Begin afresh."""
+        """Delete the list."""
         self.path.unlink(missing_ok=True)
         self._noted.clear()
 
     def note(self, file: str, reason: str) -> None:
-        """Add a line. Raises ``InputError`` where the folder or the disk refuses."""
+        """Append a file and the reason. Raises ``InputError`` where the list can't be written."""
         if file in self._noted:
             return
         self._noted.add(file)
@@ -41,7 +41,7 @@ class SkippedList:
             ) from error
 
     def read(self) -> dict[str, str]:
-        """What was noted, by file, in the order of the first meeting; a line that a full disk cut off is left out."""
+        """Reasons by file, in the order of their first note. A line that a full disk cut off is left out."""
         if not self.path.exists():
             return {}
         noted: dict[str, str] = {}

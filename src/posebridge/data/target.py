@@ -1,4 +1,4 @@
-"""The place where a model will be used: a folder of images, an image or videos, without any label."""
+"""An unlabelled target in colour: an image, a folder of images, a video or a folder of videos."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ import numpy as np
 from posebridge.contracts.batch import UnlabelledBatch, concatenate
 from posebridge.data.boxes import Boxes
 from posebridge.data.crops import CropConfig, crop_frame
+from posebridge.data.datasets.annotations import camera_matrix
 from posebridge.data.datasets.image_folder import IMAGE_SUFFIXES, ImageFolder, SequenceBy, visible_files
 from posebridge.data.datasets.video import VIDEO_SUFFIXES, Video, VideoFolder
 from posebridge.data.frames import FrameStream, RawFrame
@@ -18,11 +19,11 @@ from posebridge.errors import InputError
 
 @dataclass(frozen=True)
 class TargetConfig:
-    """Where the target's images lie and what is known of them."""
+    """Where the target's images lie, their boxes, hands and intrinsics."""
 
     path: Path
     boxes: Path | None = None  # .json or .csv, see data/boxes.py; None: the whole image is the crop
-    hand: Literal["left", "right", "annotated"] | None = None  # None: as the boxes tell, else nothing is mirrored
+    hand: Literal["left", "right", "annotated"] | None = None  # None: from the boxes' column, else nothing is mirrored
     size_px: int = 256
     padding: float = 1.0  # the crop's side over the box's larger side
     every: int = 1  # of a video, each n-th frame only
@@ -31,9 +32,9 @@ class TargetConfig:
 
 
 class TargetFrames:
-    """Crops of a target in the order of its frames, read afresh by each iteration; nothing is held.
+    """Crops of a target in the order of its frames. Each iteration reads the files again.
 
-    ``skipped`` names, once iterated, the frames that could not be read and those that the file of boxes lacks.
+    ``skipped`` lists unreadable frames and those without a box, as they are met.
     """
 
     def __init__(self, frames: FrameStream, crop: CropConfig, boxes: Boxes | None = None, K: np.ndarray | None = None):
@@ -45,31 +46,31 @@ class TargetFrames:
 
     @property
     def skipped(self) -> dict[str, str]:
-        """What was left out, and why."""
+        """Frames and files that were left out, with the reason."""
         return self.frames.skipped | self._without_box
 
     @property
     def single_files(self) -> bool:
-        """Whether each frame is an image of its own, so that neighbours need not follow one another."""
+        """Whether each frame is an image file, so that neighbours may be unrelated."""
         return isinstance(self.frames, ImageFolder)
 
     def __iter__(self) -> Iterator[UnlabelledBatch]:
-        """Batches of one."""
+        """Yields batches of one."""
         for _, batch in self.with_files():
             yield batch
 
     def with_files(self) -> Iterator[tuple[RawFrame, UnlabelledBatch]]:
-        """Each frame as it lies on disk, and its crop as a batch of one.
+        """Yields each frame with its crop, a batch of one.
 
         Raises ``InputError`` where no frame can be read, a box lies outside its image, or no frame has a box.
         """
         given_any = False
         for frame in self.frames:
-            known = self._with_box(frame)
-            if known is None:
+            boxed = self._with_box(frame)
+            if boxed is None:
                 continue
             given_any = True
-            yield known, crop_frame(known, self.crop)
+            yield boxed, crop_frame(boxed, self.crop)
         if not given_any and self.boxes is not None:
             keys = (
                 f"its keys are like {next(iter(self.boxes.by_key))}, the frames' like {next(iter(self._without_box))}"
@@ -77,7 +78,7 @@ class TargetFrames:
             raise InputError(f"boxes {self.boxes.path}: no frame of the target has a box; {keys}")
 
     def batches(self, size: int) -> Iterator[UnlabelledBatch]:
-        """Batches of ``size``, the last one perhaps smaller."""
+        """Yields batches of ``size``, the last one perhaps smaller."""
         waiting: list[UnlabelledBatch] = []
         for sample in self:
             waiting.append(sample)
@@ -100,7 +101,7 @@ class TargetFrames:
 
 
 def open_target(config: TargetConfig) -> TargetFrames:
-    """The target by what lies on disk: an image, a video, or a folder of either.
+    """The target at ``config.path``: an image, a video, or a folder of either.
 
     Raises ``InputError`` for a missing path, an empty or mixed folder, a file that can't be opened, or bad boxes.
     """
@@ -115,7 +116,7 @@ def open_target(config: TargetConfig) -> TargetFrames:
             raise InputError(
                 f"intrinsics {config.intrinsics_px}: give finite fx fy cx cy and focal lengths other than 0"
             )
-        K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+        K = camera_matrix(fx, fy, cx, cy)
     crop = CropConfig(config.size_px, config.padding, hand)
     return TargetFrames(open_frames(config.path, config.every, config.sequence_by), crop, boxes, K)
 

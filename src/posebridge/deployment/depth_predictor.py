@@ -16,7 +16,7 @@ from posebridge.cameras.multiview import transform_to_views
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.cube_views import CubeViews
-from posebridge.data.sets import sets_of
+from posebridge.data.multiview_stream import moments_of
 from posebridge.deployment.model_spec import DepthHandSpec, skeleton_of
 from posebridge.deployment.predictor import file_pixels
 from posebridge.draw import generator_for
@@ -108,7 +108,7 @@ class DepthHandPredictor:
         if not fused:
             return self._of_moments(views, seen, len(batch))
         moments = defaultdict[int, list[Tensor]](list)
-        for own in sets_of(batch):
+        for own in moments_of(batch):
             moments[len(own)].append(own)
         parts: list[tuple[Tensor, ...]] = []
         for members in moments.values():

@@ -9,7 +9,7 @@ from posebridge.bodies.parametric_hand import check_mano_file
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
-from posebridge.data.agreeing_views import agreeing
+from posebridge.data.agreeing_views import agreeing_views
 from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, blob_of, open_depth
 from posebridge.data.in_memory import InMemoryDataset
@@ -149,7 +149,7 @@ def look_again(
     tracker = HandTracker(predictor, crop, blob_of(config))
     looked = (tracker.detect(frame).crop.to("cpu") for frame in open_depth(config, "none") if frame.key in place_of)
     astray: dict[str, str] = {}
-    found = {view.key[0]: view for view in agreeing(looked, size.cube_m, astray)}
+    found = {view.key[0]: view for view in agreeing_views(looked, size.cube_m, astray)}
     views = (found[key] if key in found else target.dataset[place] for key, place in place_of.items())
     return DepthTarget(InMemoryDataset(views), target.skipped)
 

@@ -8,7 +8,7 @@ from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.files import write_atomically
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig, PairStream, pairs_of
-from posebridge.data.sequences import FrameWatch, Sequences
+from posebridge.data.sequences import Sequences, ShotDetector
 from posebridge.data.target import TargetConfig, open_target
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.errors import InputError
@@ -67,9 +67,9 @@ def load_target(config: TargetConfig, skeleton: Skeleton, pairs: PairConfig | No
     if pairs is None:
         dataset = InMemoryDataset(frames)
         return AdaptTarget(dataset, frames.skipped)
-    watch = FrameWatch()
-    dataset = InMemoryDataset(watch.watched(frames.with_files()))
-    sequences = watch.sequences(pairs, photos=frames.single_files)
+    detector = ShotDetector()
+    dataset = InMemoryDataset(detector.observed(frames.with_files()))
+    sequences = detector.sequences(pairs, photos=frames.single_files)
     try:
         pairs_of(sequences.applied(dataset).without_images(), pairs)
     except InputError:

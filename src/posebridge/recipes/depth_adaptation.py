@@ -12,7 +12,7 @@ from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.data.in_memory import InMemoryDataset
-from posebridge.data.sets import sets_of
+from posebridge.data.multiview_stream import moments_of
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, keypoints_of
 from posebridge.deployment.model_file import save_model
 from posebridge.deployment.model_spec import DepthHandSpec, HandName
@@ -168,7 +168,7 @@ def for_target(size: DepthFusionSize, frames: Observation) -> DepthFusionSize:
     With few moments it is shorter: networks that teach themselves on the same ones for too long drift away from them.
     Moments that fewer cameras saw have no part in it.
     """
-    cameras = [1] * len(frames) if frames.T_world_cam is None else [len(own) for own in sets_of(frames)]
+    cameras = [1] * len(frames) if frames.T_world_cam is None else [len(own) for own in moments_of(frames)]
     views = min(_VIEWS, max(cameras))
     size = size.from_one_camera() if views == 1 else size
     usual, moments = size.method.fine_tuning, sum(count >= views for count in cameras)

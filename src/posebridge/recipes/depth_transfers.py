@@ -13,19 +13,19 @@ from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch, c
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record, Role, Score
 from posebridge.contracts.record_file import save_record
-from posebridge.data.agreeing_views import agreeing
+from posebridge.data.agreeing_views import agreeing_views
 from posebridge.data.crops import CubeCropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.dataset_stream import Crops, ordered_batches
 from posebridge.data.datasets.hand_centres import CentreSource
 from posebridge.data.datasets.icvl import ICVL
+from posebridge.data.datasets.joint_rules import SCORED_JOINTS
 from posebridge.data.datasets.msra import MSRA
-from posebridge.data.datasets.nyu import NYU
-from posebridge.data.datasets.nyu_views import NYUViews
+from posebridge.data.datasets.nyu_views import open_nyu
 from posebridge.data.filled_cubes import FilledCubes
-from posebridge.data.frame_views import ChosenFrames
 from posebridge.data.frames import LabelledFrames
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.skipped_list import SkippedList
+from posebridge.data.subset import Subset
 from posebridge.deployment.predict_files import list_skipped
 from posebridge.errors import InputError
 from posebridge.evaluation.published import find_published
@@ -41,7 +41,7 @@ from posebridge.recipes.depth_fusion import SIZES, DepthFusionSize, UnlabelledFr
 from posebridge.recipes.pipeline import truth_of
 from posebridge.recipes.records import RunMetadata
 from posebridge.skeletons.depth_hands import ICVL16, NYU14
-from posebridge.skeletons.hand import FINGERS, HAND21
+from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, check_space
@@ -98,11 +98,7 @@ class DepthBenchmark:
 
 
 def _nyu(config: DepthTransferConfig, part: Part, views: int, centres: CentreSource) -> LabelledFrames:
-    if views == 3:
-        if isinstance(centres, Path):
-            raise InputError("centres of a file are those of view 1: leave --centres out, or take --views 1")
-        return NYUViews(config.target, part, centres)
-    return NYU(config.target, part, centres=centres)
+    return open_nyu(config.target, part, (1, 2, 3) if views == 3 else (1,), centres)
 
 
 def _icvl(config: DepthTransferConfig, part: Part, _views: int, centres: CentreSource) -> LabelledFrames:
@@ -113,19 +109,10 @@ def _msra(config: DepthTransferConfig, part: Part, _views: int, centres: CentreS
     return MSRA(config.target, part, config.held_out, centres)
 
 
-# Sec. 4.1: without NYU's two wrists and palm, and without the palms of ICVL and MSRA.
-_OF_NYU = {joint: (joint,) for joint in NYU14.joints if joint in HAND21.joints}
-_OF_ICVL = {
-    f"{finger}_{part}": (f"{finger}_{i}", f"{finger}_{i + 1}")
-    for finger in FINGERS
-    for i, part in enumerate(("root", "mid", "tip"), 1)
-}
-_OF_MSRA = {joint: (joint,) for joint in HAND21.joints if joint != "wrist"}
-
 BENCHMARKS: Mapping[DepthRecipe, DepthBenchmark] = {
-    "renders-to-nyu": DepthBenchmark("NYU", "train/ and test/", _nyu, NYU14, _OF_NYU, "right"),
-    "renders-to-icvl": DepthBenchmark("ICVL", "Training/ and Testing/", _icvl, ICVL16, _OF_ICVL, "left"),
-    "renders-to-msra": DepthBenchmark("MSRA", "P0/ to P8/", _msra, HAND21, _OF_MSRA, "right"),
+    "renders-to-nyu": DepthBenchmark("NYU", "train/ and test/", _nyu, NYU14, SCORED_JOINTS["nyu"], "right"),
+    "renders-to-icvl": DepthBenchmark("ICVL", "Training/ and Testing/", _icvl, ICVL16, SCORED_JOINTS["icvl"], "left"),
+    "renders-to-msra": DepthBenchmark("MSRA", "P0/ to P8/", _msra, HAND21, SCORED_JOINTS["msra"], "right"),
 }
 
 
@@ -205,7 +192,7 @@ def _read(
     cubes = (batch for frames in adapted_to for batch in filled(UnlabelledCrops(frames, crop)))
     astray: dict[str, str] = {}
     target = InMemoryDataset(
-        agreeing((batch[i : i + 1] for batch in cubes for i in range(len(batch))), size.cube_m, astray)
+        agreeing_views((batch[i : i + 1] for batch in cubes for i in range(len(batch))), size.cube_m, astray)
     )
     for key, why in astray.items():
         noted.note(key, why)
@@ -213,16 +200,14 @@ def _read(
     return target, concatenate([*filled(LabelledCrops(scored, crop))])
 
 
-def _chosen(
-    plan: DepthBenchmark, config: DepthTransferConfig, part: Part, views: int, most: int | None
-) -> ChosenFrames:
+def _chosen(plan: DepthBenchmark, config: DepthTransferConfig, part: Part, views: int, most: int | None) -> Subset:
     """A part of the dataset, thinned evenly to so many moments."""
     if not config.target.is_dir():
         raise InputError(f"{config.target} is no folder: give the one of {plan.name}, which holds {plan.holds}")
     frames = plan.read(config, part, views, _centres(config, part))
     moments = len(frames) // views
     kept = np.linspace(0, moments - 1, moments if most is None else min(most, moments)).round().astype(int)
-    return ChosenFrames(frames, (views * kept[:, None] + np.arange(views)).ravel())
+    return Subset(frames, (views * kept[:, None] + np.arange(views)).ravel())
 
 
 def _centres(config: DepthTransferConfig, part: Part) -> CentreSource:

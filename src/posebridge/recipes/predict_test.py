@@ -11,8 +11,8 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import GalleryFrame, Role
 from posebridge.data.crops import LabelledCrops
 from posebridge.data.dataset_stream import ordered_batches
-from posebridge.data.frame_views import ChosenFrames
 from posebridge.data.skipped_list import SkippedList
+from posebridge.data.subset import Subset
 from posebridge.deployment.predictor import Predictor, join
 from posebridge.evaluation.evaluate import frame_errors_px, select_example_frames
 from posebridge.recipes.pipeline import truth_of
@@ -77,7 +77,7 @@ def gallery_of_test_split(
     prediction, truth = predicted.in_crops(predicted.by_role[role]), predicted.truth()
     keys = [key for key, _ in select_example_frames(frame_errors_px(prediction, truth))]
     rows = np.flatnonzero(np.isin(prediction.key, keys))
-    shown = LabelledCrops(ChosenFrames(crops.frames, predicted.positions[rows]), crops.config)
+    shown = LabelledCrops(Subset(crops.frames, predicted.positions[rows]), crops.config)
     batch = concatenate([crop for _, crop in ordered_batches(shown, _BATCH, skipped)])
     every = np.arange(len(predicted.skeleton))
     # The keypoints are in pixels of the crops already.

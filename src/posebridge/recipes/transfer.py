@@ -14,9 +14,9 @@ from posebridge.contracts.batch import LabelledBatch, concatenate
 from posebridge.contracts.record import PublishedRow
 from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.dataset_stream import ordered_batches
-from posebridge.data.frame_views import ChosenFrames
 from posebridge.data.frames import LabelledFrames, UnreadableFrameError
 from posebridge.data.skipped_list import SkippedList
+from posebridge.data.subset import Subset
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import EvaluationProtocol
 from posebridge.evaluation.published import find_published
@@ -167,13 +167,13 @@ def _drawn(frames: LabelledFrames, count: int | None) -> LabelledFrames:
     """That many frames, the same for every run, in the order of the set; all where there are no more."""
     if count is None or count >= len(frames):
         return frames
-    return ChosenFrames(frames, np.sort(np.random.default_rng(_TEST_SEED).choice(len(frames), count, replace=False)))
+    return Subset(frames, np.sort(np.random.default_rng(_TEST_SEED).choice(len(frames), count, replace=False)))
 
 
 def load_subset(crops: LabelledCrops, count: int, skipped: SkippedList, workers: int = 0) -> LabelledBatch:
     """Evenly chosen crops in memory. Raises ``InputError`` where none can be read."""
     even = np.linspace(0, len(crops) - 1, min(count, len(crops))).astype(int)
-    chosen = LabelledCrops(ChosenFrames(crops.frames, even), crops.config)
+    chosen = LabelledCrops(Subset(crops.frames, even), crops.config)
     return concatenate([batch for _, batch in ordered_batches(chosen, 16, skipped, workers)])
 
 

@@ -9,15 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from posebridge.data.augment import BODY, HAND, GeometryConfig
-from posebridge.data.datasets.hand3d_studio import Hand3DStudio
-from posebridge.data.datasets.human36m import Human36M
-from posebridge.data.datasets.mvhand import MVHand
-from posebridge.data.datasets.person_sequences import PersonSequences
-from posebridge.data.datasets.rhd import RHD
-from posebridge.data.datasets.surreal import SURREAL
-from posebridge.data.datasets.threedpw import ThreeDPW
-from posebridge.data.frame_views import NamedJoints
-from posebridge.data.frames import FrameLabels, LabelledFrames
+from posebridge.data.datasets.options import DatasetOptions
+from posebridge.data.datasets.registry import DATASETS
+from posebridge.data.frames import LabelledFrames
 from posebridge.evaluation.protocols import PCK_005, PCK_005_BODY
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
@@ -26,7 +20,7 @@ from posebridge.recipes import body_rgb, hand_rgb
 from posebridge.recipes.track import TrackSize
 from posebridge.recipes.transfer import Part, TransferPlan, TransferSet, TransferSize
 from posebridge.representations.pose_maps import PoseMaps
-from posebridge.skeletons.body import H36M17, MPII16, SMPL24
+from posebridge.skeletons.body import MPII16
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.optimisers import Schedule
 from posebridge.training.source_training import SourceTrainingConfig
@@ -35,49 +29,38 @@ EPOCH = 500  # steps
 _THINNED = 5  # every so many frames of Human3.6M's videos: pairs are then 5, 10 or 15 frames apart
 _THINNED_SURREAL = 10
 
-# The joints of the public benchmark, in which MPII's stand for whatever comes near to them: of SMPL the collars are
-# shoulders. That is the annotation gap of the paper's supplement E, and the columns Head, Sld and Hip depend on it.
-_OF_SMPL = {
-    "thorax": "spine3",
-    "upper_neck": "neck",
-    "head_top": "head",
-    "left_shoulder": "left_collar",
-    "right_shoulder": "right_collar",
-}
-_OF_HUMAN36M = {"upper_neck": "neck_base", "head_top": "head"}
 
-
-class _Surreal(SURREAL):
-    def labels(self, index: int) -> FrameLabels:
-        """Without the mask: reading it takes four times as long as the picture, and no method here looks at it."""
-        return PersonSequences.labels(self, index)
+def _open(name: str, root: Path, part: Part, options: DatasetOptions | None = None) -> LabelledFrames:
+    """A dataset of the table, people with the joints of the public benchmark."""
+    dataset = DATASETS[name]
+    return dataset.open(root, part, options, MPII16.name if dataset.subject == "body" else None)
 
 
 def _rhd(root: Path, part: Part, size: TransferSize) -> LabelledFrames:
-    return RHD(root, "training" if part == "train" else "evaluation")
+    return _open("rhd", root, part)
 
 
 def _h3d(root: Path, part: Part, size: TransferSize) -> LabelledFrames:
-    return Hand3DStudio(root, part)
+    return _open("h3d", root, part)
 
 
 def _mvhand(root: Path, part: Part, size: TransferSize) -> LabelledFrames:
-    return MVHand(root, part)
+    return _open("mvhand", root, part)
 
 
 def _surreal(root: Path, part: Part, size: TransferSize) -> LabelledFrames:
-    frames = _Surreal(root, part, every=_THINNED_SURREAL, clips=size.source_clips)
-    return NamedJoints(frames, SMPL24, MPII16, _OF_SMPL)
+    # Reading a mask takes four times as long as the picture, and no method here uses it.
+    return _open("surreal", root, part, DatasetOptions(every=_THINNED_SURREAL, clips=size.source_clips, masks=False))
 
 
 def _human36m(root: Path, part: Part, size: TransferSize) -> LabelledFrames:
     # Extracted frames have been thinned by whoever extracted them.
     every = _THINNED if (root / "S11" / "Videos").is_dir() else 1
-    return NamedJoints(Human36M(root, part, every=every), H36M17, MPII16, _OF_HUMAN36M)
+    return _open("human3.6m", root, part, DatasetOptions(every=every))
 
 
 def _threedpw(root: Path, part: Part, size: TransferSize) -> LabelledFrames:
-    return NamedJoints(ThreeDPW(root, part), SMPL24, MPII16, _OF_SMPL)
+    return _open("3dpw", root, part)
 
 
 _RHD = TransferSet("RHD", "training/ and evaluation/", _rhd, hand="annotated")

@@ -1,4 +1,4 @@
-"""What readers share: files that hold arrays, images that are there, cameras, plausible people and boxes."""
+"""Functions that several readers share: files of arrays, cameras, projection, boxes and checks."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ MM = 1e-3
 MATLAB_FIRST_PIXEL = 1.0  # Matlab's centre of the top-left pixel is (1, 1), ours (0, 0)
 
 _CENTRE_PX = 8.0  # of an image of 16 px; a centre below is one of normalised intrinsics
-_RIG_M = 10.0  # between cameras that see one hand
+_MAX_RIG_M = 10.0  # between cameras that see one hand
 _PERSON_M = (0.4, 3.0)  # diagonal of the box around a crouching child's, a stretched adult's joints
 
 
@@ -56,8 +56,24 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not JSON: {error}") from None
 
 
+def read_npy(path: Path, hint: str) -> np.ndarray:
+    """The array in a ``.npy`` file, without running anything in it. ``hint`` ends the error for a missing file.
+
+    Raises ``InputError`` for a missing file, or one that holds no plain array of numbers.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}; {hint}") from None
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a plain array: {error}") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        raise InputError(f"{path}: expected an array of numbers")
+    return array
+
+
 class PresentFiles:
-    """Which files are there. Each folder is listed once, for a release has up to millions of images."""
+    """The existing files. Each folder is listed once, since a release has up to millions of images."""
 
     def __init__(self):
         self._names: dict[Path, frozenset[str]] = {}
@@ -71,16 +87,16 @@ class PresentFiles:
 
 
 def numbers(value: Any, shape: tuple[int | None, ...], where: str) -> np.ndarray:
-    """The value as float64 of that shape, None admitting any length. Raises ``InputError``."""
+    """The value as float64 of that shape; None in it allows any length. Raises ``InputError`` that names ``where``."""
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{where} is not an array of numbers") from None
-    fits = array.ndim == len(shape) and all(w in (None, h) for w, h in zip(shape, array.shape, strict=True))
+    fits = array.ndim == len(shape) and all(e in (None, g) for e, g in zip(shape, array.shape, strict=True))
     if not fits:
-        wanted = " x ".join("T" if side is None else str(side) for side in shape)
-        found = " x ".join(map(str, array.shape)) or "a single number"
-        raise InputError(f"{where} is {found}, expected {wanted}")
+        expected = " x ".join("T" if side is None else str(side) for side in shape)
+        given = " x ".join(map(str, array.shape)) or "a single number"
+        raise InputError(f"{where} is {given}, expected {expected}")
     return array
 
 
@@ -90,7 +106,7 @@ def camera_matrix(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
 
 
 def checked_intrinsics(K: np.ndarray, where: str) -> np.ndarray:
-    """Intrinsics (3, 3). Raises ``InputError`` where they are not those of a camera of ordinary pixels."""
+    """Returns K (3, 3). Raises ``InputError`` unless it is a camera's with nearly square pixels."""
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     possible = np.isfinite(K).all() and np.array_equal(K[2], [0, 0, 1]) and min(fx, fy) > 0 and 0.5 < fx / fy < 2
     if not possible or min(cx, cy) < _CENTRE_PX or fx < 0.2 * max(cx, cy):
@@ -101,9 +117,9 @@ def checked_intrinsics(K: np.ndarray, where: str) -> np.ndarray:
 
 
 def check_person_size(joints_m: np.ndarray, where: str, unit: str) -> None:
-    """Joints (T, J, 3) in metres, read on the assumption of a unit, have the size of a person.
+    """Check that joints (T, J, 3) in metres, converted from ``unit``, have the size of a person.
 
-    Raises ``InputError`` where the typical diagonal of their box doesn't.
+    Raises ``InputError`` where the median diagonal of their boxes is not that of a person: the unit is another one.
     """
     diagonals = np.linalg.norm(joints_m.max(axis=1) - joints_m.min(axis=1), axis=-1)
     typical = float(np.median(diagonals[np.isfinite(diagonals)])) if np.isfinite(diagonals).any() else np.nan
@@ -120,21 +136,21 @@ def project(joints_m: np.ndarray, K: np.ndarray, distortion: np.ndarray | None =
 
 
 def joint_box(uv_px: np.ndarray, scale: float) -> np.ndarray:
-    """Boxes (..., 4) around joints (..., J, 2): ``scale`` times their extent, in both directions."""
+    """Boxes (..., 4) x0 y0 x1 y1 around joints (..., J, 2): ``scale`` times their extent, at least one pixel."""
     low, high = uv_px.min(axis=-2), uv_px.max(axis=-2)
     half = np.maximum(high - low, 1.0) / 2 * scale
     return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half], axis=-1)
 
 
 def pose_of_camera(R_cam_world: np.ndarray, centre_m: np.ndarray) -> np.ndarray:
-    """``T_world_cam`` (4, 4) of a camera that stands at ``centre_m`` in the world."""
+    """``T_world_cam`` (4, 4) of a camera with its centre at ``centre_m`` (3,) in the world."""
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = R_cam_world.T, centre_m
     return T
 
 
 def is_rigid(T: np.ndarray) -> np.ndarray:
-    """Whether matrices (..., 4, 4) are rotations, without a mirror, and translations, in the last column."""
+    """Whether matrices (..., 4, 4) are rigid motions: a rotation without a reflection, and a translation."""
     R = T[..., :3, :3]
     orthogonal = np.abs(R @ np.swapaxes(R, -1, -2) - np.eye(3)).max(axis=(-2, -1)) < 1e-2
     below = (np.abs(T[..., 3, :] - [0, 0, 0, 1]) < 1e-6).all(axis=-1)
@@ -142,15 +158,15 @@ def is_rigid(T: np.ndarray) -> np.ndarray:
 
 
 def check_near_together(T_world_cam: np.ndarray, where: str) -> None:
-    """Raise ``InputError`` for cameras (C, 4, 4) that see one hand and stand too far apart to: another unit, mostly."""
-    places_m = T_world_cam[:, :3, 3]
-    apart_m = float(np.linalg.norm(places_m[:, None] - places_m, axis=-1).max())
-    if apart_m > _RIG_M:
-        raise InputError(f"{where}: cameras of one hand stand {apart_m:.3g} m apart; T_world_cam is read as metres")
+    """Raise ``InputError`` for cameras (C, 4, 4) of one hand more than 10 m apart: mostly the unit is another one."""
+    centres_m = T_world_cam[:, :3, 3]
+    distance_m = float(np.linalg.norm(centres_m[:, None] - centres_m, axis=-1).max())
+    if distance_m > _MAX_RIG_M:
+        raise InputError(f"{where}: cameras of one hand stand {distance_m:.3g} m apart; T_world_cam is read as metres")
 
 
 def optional_library(name: str, needed_for: str) -> Any:
-    """A library that only some files need. Raises ``InputError`` that names it where it isn't installed."""
+    """Imports a library that only some files need. Raises ``InputError`` that names it where it isn't installed."""
     try:
         return importlib.import_module(name)
     except ImportError:

@@ -8,15 +8,16 @@ little finger, then each finger's other three joints.
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from posebridge.data.datasets.depth_hands import DepthHands, DepthRecord
 from posebridge.data.datasets.depth_png import read_depth_png
 from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
 from posebridge.data.datasets.hand_joints import hand_labels, plausible_hands
 from posebridge.data.datasets.listed_frames import ListedFrames
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
+from posebridge.data.datasets.options import Split
+from posebridge.data.frames import FrameLabels
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS
@@ -24,52 +25,49 @@ from posebridge.skeletons.orders import ORDERS
 BIGHAND_K = np.array([[475.065948, 0.0, 315.944855], [0.0, 475.065857, 245.287079], [0.0, 0.0, 1.0]])
 
 _MM = 1e-3
-_ANNOTATIONS = {"training": "Training_Annotation.txt", "frame": "Test_Annotation.txt"}
+_FOLDERS: dict[Split, str] = {"train": "training", "test": "frame"}
+_ANNOTATIONS: dict[Split, str] = {"train": "Training_Annotation.txt", "test": "Test_Annotation.txt"}
 
 
-class BigHand(IndexedFrames):
+class BigHand(DepthHands):
     """One frame a picture; key its path below the split's folder without suffix, sequence its folder, frame its row."""
+
+    K = BIGHAND_K
+    hand = None
 
     def __init__(
         self,
         root: str | Path,
-        split: Literal["training", "frame"] = "training",
-        annotation: str | Path | None = None,
+        split: Split = "train",
+        annotations: str | Path | None = None,
         centres: CentreSource = "blob",
     ):
-        """``annotation``: the text file, if it is not ``Training_Annotation.txt`` (``Test_Annotation.txt`` for the
-        split "frame") in the split's folder or in the root.
+        """``split``: "train" is the folder ``training``, "test" the challenge's test frames, ``frame``.
 
-        ``centres``: see ``HandCentres``; a file has a line for each line of the annotation.
-        Joints are read when labels are first asked for.
+        ``annotations``: the text file, where it is not ``Training_Annotation.txt`` (``Test_Annotation.txt`` for
+        "test") in the split's folder or in the root. ``centres``: see ``HandCentres``; a file has a line for each line
+        of the annotations. Joints are read by the first call of ``labels``.
         Raises ``InputError`` where a named file or the folder is missing or the folder holds no picture.
         """
-        folder = _folder(Path(root), split)
-        if annotation is not None and not Path(annotation).is_file():
-            raise InputError(f"{annotation}: no such annotation; frames can be used without it, their labels can't")
+        folder = _folder(Path(root), _FOLDERS[split])
+        if annotations is not None and not Path(annotations).is_file():
+            raise InputError(f"{annotations}: no such annotation; frames can be used without it, their labels can't")
         usual = (place / _ANNOTATIONS[split] for place in (folder, Path(root)))
-        found = [Path(annotation)] if annotation is not None else [path for path in usual if path.is_file()][:1]
+        found = [Path(annotations)] if annotations is not None else [path for path in usual if path.is_file()][:1]
         self.skipped: dict[str, str] = {}
         self._frames = ListedFrames(folder, found, self.skipped)
-        self._centres = HandCentres(centres, BIGHAND_K, self._frames.count, self.labels)
+        self.centres = HandCentres(centres, BIGHAND_K, self._frames.count, self.labels)
 
     def __len__(self) -> int:
         return len(self._frames.names)
 
-    def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken or it has no centre."""
-        file, row = self._frames.file(index), self._frames.rows[index]
-        depth_m = read_depth_png(file, _MM)
-        name = Path(self._frames.names[index])
-        return RawFrame(
-            image=None,
-            key=name.with_suffix("").as_posix(),
-            sequence=name.parent.as_posix(),
-            frame=row,
-            K=BIGHAND_K,
-            depth_m=depth_m,
-            centre_m=self._centres.of(index, row, file, depth_m),
-        )
+    def record(self, index: int) -> DepthRecord:
+        """Where the picture lies, and its names."""
+        return self._frames.record(index)
+
+    def read_depth(self, file: Path) -> np.ndarray:
+        """Returns (H, W) float32 metres. Raises ``UnreadableFrameError`` for a broken file."""
+        return read_depth_png(file, _MM)
 
     def labels(self, index: int) -> FrameLabels:
         """Labels in the order of ``HAND21``; none valid for a frame without a line, or with a broken one.

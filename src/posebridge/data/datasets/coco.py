@@ -5,12 +5,14 @@ the images are an ``ImageFolder``.
 """
 
 from pathlib import Path
-from typing import Literal
 
 from posebridge.data.datasets.coco_keypoints import CocoKeypoints
+from posebridge.data.datasets.options import Split
 from posebridge.skeletons.body import COCO17
 from posebridge.skeletons.orders import ORDERS
 from posebridge.skeletons.skeleton import Skeleton
+
+_WORDS: dict[Split, str] = {"train": "train2017", "test": "val2017"}
 
 
 class CocoPeople(CocoKeypoints):
@@ -19,10 +21,10 @@ class CocoPeople(CocoKeypoints):
     Crowds are left out, as are people without a labelled joint: the sets on which COCO trains and scores keypoints.
     """
 
-    def __init__(
-        self, root: str | Path, split: Literal["train2017", "val2017"] = "train2017", skeleton: Skeleton = COCO17
-    ):
-        """Raises ``InputError`` where the annotations are missing or damaged, or not one is usable."""
-        root = Path(root)
-        file = root / "annotations" / f"person_keypoints_{split}.json"
-        super().__init__(file, root / split, skeleton, ORDERS["coco"])
+    def __init__(self, root: str | Path, split: Split = "train", skeleton: Skeleton = COCO17):
+        """``split``: "train" is ``train2017``, "test" ``val2017``, since the release keeps its test labels.
+
+        Raises ``InputError`` where the annotations are missing or damaged, or not one is usable.
+        """
+        root, word = Path(root), _WORDS[split]
+        super().__init__(root / "annotations" / f"person_keypoints_{word}.json", root / word, skeleton, ORDERS["coco"])

@@ -7,7 +7,6 @@ to tip where the joints go tip to base, so hand it ``ORDERS["rhd2d"]``. Without 
 ``ImageFolder``.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from posebridge.data.boxes import box_problem
+from posebridge.data.datasets.annotations import camera_matrix, read_json
+from posebridge.data.datasets.options import Split
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, Side, UnreadableFrameError, read_image
 from posebridge.errors import InputError
-from posebridge.skeletons.orders import convert
+from posebridge.skeletons.orders import ORDERS, convert
 from posebridge.skeletons.skeleton import Skeleton
 
 _BOX_SCALE = 1.25  # where there is no bbox: of the extent of the labelled joints
@@ -119,13 +120,23 @@ class CocoKeypoints(IndexedFrames):
         return subjects
 
 
+def open_coco_keypoints(
+    root: str | Path, split: Split, skeleton: Skeleton, joint_order: str | None = None, whole_set: bool = False
+) -> CocoKeypoints:
+    """A folder of ``train.json``, ``test.json`` and ``images/``; with ``whole_set``, of ``annotations.json`` for both.
+
+    ``joint_order``: a name in ``ORDERS`` that replaces the file's own names of joints.
+    Raises ``InputError`` for an unknown order, and as ``CocoKeypoints`` does.
+    """
+    if joint_order is not None and joint_order not in ORDERS:
+        raise InputError(f"no joint order {joint_order!r}: there are {', '.join(sorted(ORDERS))}")
+    names = None if joint_order is None else ORDERS[joint_order]
+    file = "annotations.json" if whole_set else f"{split}.json"
+    return CocoKeypoints(Path(root) / file, Path(root) / "images", skeleton, names)
+
+
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; without labels, open the folder of images instead") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
+    content = read_json(path)
     for name in ("images", "annotations"):
         if not isinstance(content, dict) or not isinstance(content.get(name), list):
             raise InputError(f"{path}: no keypoint JSON in COCO's style: it lacks a list {name!r}")
@@ -136,11 +147,11 @@ def _joint_names(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
     for category in content.get("categories") or ():
         if isinstance(category, dict) and isinstance(category.get("keypoints"), list):
             return tuple(str(name) for name in category["keypoints"])
-    raise InputError(f"{path}: its categories name no keypoints; say which joint order they have")
+    raise InputError(f"{path}: its categories name no keypoints; give a joint order")
 
 
 def _is_labelled(record: dict[str, Any]) -> bool:
-    """False for crowds and for subjects without a labelled joint; what can't be told yet is True."""
+    """False for crowds and subjects without a labelled joint. True where the joints are malformed: checked later."""
     if record.get("iscrowd"):
         return False
     try:
@@ -199,4 +210,4 @@ def _box(record: dict[str, Any], uv_v: np.ndarray) -> np.ndarray:
 
 def _intrinsics(parameters: dict[str, Any]) -> np.ndarray:
     (fx, fy), (cx, cy) = _numbers(parameters, "focal", (2,)), _numbers(parameters, "princpt", (2,))
-    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    return camera_matrix(fx, fy, cx, cy)

@@ -1,4 +1,4 @@
-"""Depth frames in one ``.npz``: what a program has recorded, without a picture format in between.
+"""Depth frames in one ``.npz`` archive of arrays.
 
 ``depth_m`` (N, H, W) metres or ``depth_mm`` millimetres, 0 where the sensor gave none; ``K`` (3, 3) or (N, 3, 3).
 It may hold ``key`` (N,) texts, ``sequence`` (N,) texts, ``frame`` and ``view`` (N,) whole numbers, ``T_world_cam``
@@ -16,7 +16,7 @@ from posebridge.contracts.files import BROKEN_ARCHIVE
 from posebridge.data.datasets.annotations import check_near_together, is_rigid
 from posebridge.data.datasets.depth_folder import check_pinhole
 from posebridge.data.depth_centre import BlobConfig, depth_centre
-from posebridge.data.frames import IndexedFrames, RawFrame, Side, UnreadableFrameError
+from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side, UnreadableFrameError
 from posebridge.errors import InputError
 
 _SHAPES = {"key": (), "sequence": (), "frame": (), "view": (), "T_world_cam": (4, 4), "centre_m": (3,)}  # after N
@@ -24,7 +24,7 @@ _NUMBERS = {"frame": "iu", "view": "iu", "K": "fiu", "T_world_cam": "fiu", "cent
 
 
 class DepthArchive(IndexedFrames):
-    """Frames of a file, those of a moment together. Without keys they are called by number, as in ``clip-00012``."""
+    """Frames of a file, those of a moment together. Without keys they are numbered, as in ``clip-00012``."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class DepthArchive(IndexedFrames):
         return len(self._depth)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where nothing is near the camera."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where no surface is near the camera."""
         row = self._rows[index]
         depth_m = self._depth[row].astype(np.float32) * self._unit_m
         depth_m = np.where(np.isfinite(depth_m), depth_m, 0)
@@ -92,6 +92,11 @@ class DepthArchive(IndexedFrames):
             T_world_cam=own["T_world_cam"].astype(np.float64) if "T_world_cam" in own else None,
             centre_m=self._centre(row, depth_m, own.get("centre_m")),
         )
+
+    def frame_index(self) -> FrameIndex:
+        """Sequence, number and view of every frame."""
+        view = self._arrays.get("view", np.zeros(len(self), dtype=np.int64))
+        return FrameIndex.of((*self._moment(row), int(view[row])) for row in self._rows)
 
     def _moment(self, row: int) -> tuple[str, int]:
         """Sequence and frame; without numbers each row is a moment of its own."""
@@ -114,8 +119,8 @@ class DepthArchive(IndexedFrames):
 def _check_numbers(arrays: dict[str, np.ndarray], path: Path) -> None:
     for name, kinds in _NUMBERS.items():
         if name in arrays and arrays[name].dtype.kind not in kinds:
-            wanted = "whole numbers" if kinds == "iu" else "real numbers"
-            raise InputError(f"{path}: {name} is of {arrays[name].dtype}, expected {wanted}")
+            expected = "whole numbers" if kinds == "iu" else "real numbers"
+            raise InputError(f"{path}: {name} is of {arrays[name].dtype}, expected {expected}")
 
 
 def _check_poses(T_world_cam: np.ndarray, moments: Iterable[list[int]], path: Path) -> None:
@@ -126,7 +131,7 @@ def _check_poses(T_world_cam: np.ndarray, moments: Iterable[list[int]], path: Pa
 
 
 def _check_keys(keys: list[str], path: Path) -> None:
-    """Keys become names of files, below the folder of the outcome and nowhere else."""
+    """Check that keys are unique relative paths: they become names of files below the output folder."""
     if len(set(keys)) < len(keys):
         raise InputError(f"{path}: some keys are there more than once; each names one frame")
     for key in keys:

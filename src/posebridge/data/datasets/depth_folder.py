@@ -1,6 +1,5 @@
 """A folder of depth frames from any sensor: 16-bit pictures, without labels."""
 
-from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -8,13 +7,13 @@ import numpy as np
 
 from posebridge.data.datasets.depth_png import natural_key, read_depth_png, read_depth_two_bytes
 from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
-from posebridge.data.datasets.image_folder import ImageFolder
+from posebridge.data.datasets.image_folder import ImageFolder, numbers_within
 from posebridge.data.depth_centre import BlobConfig
-from posebridge.data.frames import IndexedFrames, RawFrame, Side
+from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side
 from posebridge.errors import InputError
 
 Encoding = Literal["16-bit", "two-bytes"]  # of NYU, with its high byte in green and its low one in blue
-_FOCAL_PX = 8.0  # shorter ones are no pixels but shares of the picture
+_FOCAL_PX = 8.0  # shorter focal lengths are fractions of the picture, not pixels
 _READERS = {"16-bit": read_depth_png, "two-bytes": read_depth_two_bytes}
 
 
@@ -51,14 +50,14 @@ class DepthFolder(IndexedFrames):
         self.root = images.path if images.path.is_dir() else images.path.parent
         folders = [file.parent.relative_to(self.root) for file in self.files]
         self._sequences = ["" if folder == Path() else folder.as_posix() for folder in folders]
-        self._numbers = _numbers_within(self._sequences)
+        self._numbers = numbers_within(self._sequences)
         self._centres = HandCentres(centres, self._K, len(self.files), labels=None, blob=blob)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken or shows nothing near the camera."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken or shows nothing near."""
         depth_m = self._read(self.files[index], self._unit_m)
         return RawFrame(
             image=None,
@@ -71,6 +70,10 @@ class DepthFolder(IndexedFrames):
             centre_m=self._centres.of(index, index, self.files[index], depth_m),
         )
 
+    def frame_index(self) -> FrameIndex:
+        """Sequence and number of every picture; all are of view 0."""
+        return FrameIndex.of((name, number, 0) for name, number in zip(self._sequences, self._numbers, strict=True))
+
 
 def check_pinhole(K: np.ndarray, where: str) -> None:
     """Raise ``InputError`` unless these are a camera's intrinsics (3, 3) in pixels; mirrored axes are allowed."""
@@ -80,13 +83,3 @@ def check_pinhole(K: np.ndarray, where: str) -> None:
     if min(fx, fy) < _FOCAL_PX or not 0.5 < fx / fy < 2 or np.linalg.det(K[:2, :2]) == 0:
         given = f"fx={K[0, 0]:g} fy={K[1, 1]:g} cx={K[0, 2]:g} cy={K[1, 2]:g}"
         raise InputError(f"{where}: the intrinsics {given} are impossible: expected pixels of the depth")
-
-
-def _numbers_within(sequences: list[str]) -> list[int]:
-    """For each frame its number in its own sequence."""
-    seen: Counter[str] = Counter()
-    numbers: list[int] = []
-    for sequence in sequences:
-        numbers.append(seen[sequence])
-        seen[sequence] += 1
-    return numbers

@@ -1,4 +1,4 @@
-"""Depth frames as pictures: one channel of 16 bits, or two of 8 as NYU has them; and the order of numbered files."""
+"""Depth pictures of one 16-bit channel, or of two 8-bit channels as in NYU; and the natural order of file names."""
 
 import re
 import struct
@@ -47,6 +47,6 @@ def read_depth_two_bytes(path: Path, unit_m: float) -> np.ndarray:
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
-    """Sorts names as people count: ``9.png`` before ``10.png``."""
+    """A key for sorting names in natural order: ``9.png`` before ``10.png``."""
     parts = re.split(r"(\d+)", name)
     return [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]

@@ -13,11 +13,11 @@ from typing import Literal
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import check_near_together, is_rigid
+from posebridge.data.datasets.annotations import camera_matrix, check_near_together, is_rigid
 from posebridge.data.datasets.depth_folder import DepthFolder, Encoding
 from posebridge.data.datasets.depth_png import natural_key
 from posebridge.data.depth_centre import BlobConfig
-from posebridge.data.frames import IndexedFrames, RawFrame, Side
+from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side
 from posebridge.errors import InputError
 
 CAMERAS = "cameras.json"
@@ -44,10 +44,10 @@ class DepthRig(IndexedFrames):
             DepthFolder(path / name, K, unit_m, centres, blob, hand, encoding) for name, (K, _) in self.cameras.items()
         ]
         self._moments = [_moments(folder) for folder in self._folders]
-        seen = Counter(moment for own in self._moments for moment in own)
-        self._number = {moment: i for i, moment in enumerate(sorted(seen, key=natural_key))}
-        if len(self._moments) > 1 and max(seen.values()) == 1:
-            names = ", ".join(f"{name}/{own[0]}" for name, own in zip(self.cameras, self._moments, strict=True))
+        views_of = Counter(moment for moments in self._moments for moment in moments)
+        self._number = {moment: i for i, moment in enumerate(sorted(views_of, key=natural_key))}
+        if len(self._moments) > 1 and max(views_of.values()) == 1:
+            names = ", ".join(f"{name}/{moments[0]}" for name, moments in zip(self.cameras, self._moments, strict=True))
             raise InputError(
                 f"{path}: no moment was seen by two cameras ({names}): pictures of one moment need the same name"
             )
@@ -58,18 +58,23 @@ class DepthRig(IndexedFrames):
         return len(self._places)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken or shows nothing near the camera."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken or shows nothing near."""
         view, i = self._places[index]
         folder, (name, (_, T_world_cam)) = self._folders[view], list(self.cameras.items())[view]
         key = f"{name}/{self._moments[view][i]}"
         return replace(folder[i], key=key, frame=self._moment(view, i), view=view, T_world_cam=T_world_cam)
+
+    def frame_index(self) -> FrameIndex:
+        """Sequence, number of the moment and camera of every picture."""
+        sequences = [folder.frame_index().sequence for folder in self._folders]
+        return FrameIndex.of((sequences[view][i], self._moment(view, i), view) for view, i in self._places)
 
     def _moment(self, view: int, i: int) -> int:
         return self._number[self._moments[view][i]]
 
 
 def _moments(folder: DepthFolder) -> list[str]:
-    """What a camera's pictures are called, those below its folder with their path."""
+    """Names of a camera's pictures: their paths below its folder, without suffix."""
     return [file.relative_to(folder.root).with_suffix("").as_posix() for file in folder.files]
 
 
@@ -98,4 +103,4 @@ def _camera(name: str, entry: dict) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(
             f"T_world_cam of {name} is no rotation and translation in metres: {T_world_cam.tolist()}; calibrate again"
         )
-    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), T_world_cam
+    return camera_matrix(fx, fy, cx, cy), T_world_cam

@@ -15,6 +15,7 @@ import numpy as np
 from posebridge.data.datasets.annotations import MM, camera_matrix
 from posebridge.data.datasets.hand_annotations import check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
+from posebridge.data.datasets.options import Split
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS
 
@@ -42,8 +43,12 @@ class DexterObject(HandFrames):
     An evaluation set. The other 16 joints are not valid. The box is a square that is 0.3 m wide at the tips' depth.
     """
 
-    def __init__(self, root: str | Path, sequences: Sequence[str] = SEQUENCES):
-        """Raises ``InputError`` where annotations are missing, damaged or of another unit, or no image is there."""
+    def __init__(self, root: str | Path, split: Split = "test", sequences: Sequence[str] = SEQUENCES):
+        """Raises ``InputError`` for the split "train", which the release lacks, and where annotations are missing,
+        damaged or of another unit, or no image is there.
+        """
+        if split != "test":
+            raise InputError(f"{root}: Dexter+Object has no split {split!r}; it is for testing")
         data = Path(root) / "data"
         self.skipped: dict[str, str] = {}
         self._images: list[_Image] = []

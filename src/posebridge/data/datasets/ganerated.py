@@ -8,19 +8,17 @@ wrist, then thumb to pinky, base to tip. Without the annotations, the images are
 """
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from posebridge.data.datasets.annotations import MM, camera_matrix
 from posebridge.data.datasets.hand_annotations import JOINTS, check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
+from posebridge.data.datasets.options import GANeratedPart, Split
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
-
-GANeratedPart = Literal["noObject", "withObject", "all"]
 
 _IMAGE_END = "_color_composed.png"
 _K_WHOLE = camera_matrix(617.173, 617.173, 315.453, 242.259)
@@ -34,11 +32,13 @@ class GANerated(HandFrames):
     with the cut folded in.
     """
 
-    def __init__(self, root: str | Path, part: GANeratedPart = "all"):
-        """``root``: the folder that holds ``data/``. The release has no splits.
+    def __init__(self, root: str | Path, split: Split = "train", part: GANeratedPart = "all"):
+        """``root``: the folder that holds ``data/``. ``split``: all images are for training, the release has no test.
 
-        Raises ``InputError`` where there is no image, or the first one's annotation is unusable.
+        Raises ``InputError`` for another split, where there is no image, or the first one's annotation is unusable.
         """
+        if split != "train" or part not in ("noObject", "withObject", "all"):
+            raise InputError(f"{root}: split {split!r}, part {part!r}; give train, and noObject, withObject or all")
         self.data = Path(root) / "data"
         self.part = part
         self.skipped: dict[str, str] = {}

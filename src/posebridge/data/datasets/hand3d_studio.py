@@ -7,21 +7,20 @@ base to tip. Public readers agree on this; the original release with its 3840 x 
 annotations, the images are an ``ImageFolder``.
 """
 
-from collections import Counter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json
-from posebridge.data.datasets.hand_annotations import JOINTS, Part, adaptation_split, checked_camera
+from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit, adaptation_split, checked_camera
 from posebridge.data.datasets.hand_frames import BOX_SCALE, HandFrames, HandRecord
+from posebridge.data.datasets.image_folder import numbers_within
+from posebridge.data.datasets.options import Objects
 from posebridge.data.frames import Side
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
-
-Objects = Literal["noobject", "object", "all"]
 
 _BONE = tuple(HAND21.index(joint) for joint in ("middle_1", "middle_2"))
 
@@ -37,20 +36,19 @@ class Hand3DStudio(HandFrames):
     def __init__(
         self,
         root: str | Path,
-        part: Part = "train",
+        split: AnySplit = "train",
         objects: Objects = "noobject",
         hand: Side | None = None,
         phalanx_m: float = 0.04,
     ):
-        """``part``: of the samples that ``objects`` leaves, see ``adaptation_split``. ``hand``: the one that the images
-        show, for the release doesn't say.
+        """``split``: of the samples that ``objects`` leaves, see ``adaptation_split``. ``hand``: the one in all
+        images, since the release doesn't say. ``phalanx_m``: length of the middle finger's first phalanx.
 
         Raises ``InputError`` for a file that isn't such a list, or where not one sample is usable.
         """
         if not phalanx_m > 0:
             raise InputError(f"the middle finger's first phalanx can't be {phalanx_m} m long: give a length above zero")
         self.folder = Path(root)
-        self.part = part
         self.hand: Side | None = hand
         self.phalanx_m = phalanx_m
         self.skipped: dict[str, str] = {}
@@ -62,7 +60,7 @@ class Hand3DStudio(HandFrames):
         frame_of = _frame_numbers(samples)
         present = PresentFiles()
         self._records: list[HandRecord] = []
-        for position in adaptation_split(len(samples), part):
+        for position in adaptation_split(len(samples), split):
             name = samples[position].get("name")
             try:
                 self._records.append(self._read(samples[position], frame_of, present))
@@ -70,7 +68,7 @@ class Hand3DStudio(HandFrames):
                 self.skipped[f"{path} {position if name is None else name}"] = str(error)
         if not self._records:
             reason = next(iter(self.skipped.values()), f"none is {objects!r}")
-            raise InputError(f"{path}: no usable sample of part {part!r}: {reason}")
+            raise InputError(f"{path}: no usable sample of split {split!r}: {reason}")
 
     def __len__(self) -> int:
         return len(self._records)
@@ -116,11 +114,6 @@ def _has_object(sample: dict[str, Any]) -> bool:
 
 
 def _frame_numbers(samples: list[dict[str, Any]]) -> dict[str, int]:
-    """Each image's place among those of its folder, in the order of names, whatever part it falls into."""
-    seen: Counter[Path] = Counter()
-    frame_of: dict[str, int] = {}
-    for name in sorted({sample["name"] for sample in samples if isinstance(sample.get("name"), str)}):
-        folder = Path(name).parent
-        frame_of[name] = seen[folder]
-        seen[folder] += 1
-    return frame_of
+    """Each image's number among those of its folder, in the order of names, in whichever split it is."""
+    names = sorted({sample["name"] for sample in samples if isinstance(sample.get("name"), str)})
+    return dict(zip(names, numbers_within(str(Path(name).parent) for name in names), strict=True))

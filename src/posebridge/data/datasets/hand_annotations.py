@@ -1,4 +1,4 @@
-"""What readers of hand datasets share: plausible hands, cameras, a split."""
+"""Checks that the readers of colour hands share, and the split of the adaptation benchmarks."""
 
 import random
 from collections.abc import Sequence
@@ -6,10 +6,11 @@ from typing import Literal
 
 import numpy as np
 
+from posebridge.data.datasets.options import Split
 from posebridge.errors import InputError
 
 JOINTS = 21
-Part = Literal["train", "test", "all"]
+AnySplit = Split | Literal["all"]
 
 _HAND_M = (0.002, 1.0)  # no hand's joints lie closer together or farther apart than this
 _SPLIT_SEED, _TEST_SHARE, _MOST_TEST = 42, 0.2, 3200
@@ -49,7 +50,7 @@ def checked_camera(K: np.ndarray, where: str) -> np.ndarray:
     return K
 
 
-def adaptation_split(count: int, part: Part) -> list[int]:
+def adaptation_split(count: int, split: AnySplit) -> list[int]:
     """Positions of the split by which RegDA (Jiang et al., CVPR 2021) and its successors cut FreiHAND and H3D.
 
     Samples in the order of the file are shuffled with seed 42 of Python's generator; the first 20 %, 3200 at most, are
@@ -58,4 +59,4 @@ def adaptation_split(count: int, part: Part) -> list[int]:
     order = list(range(count))
     random.Random(_SPLIT_SEED).shuffle(order)
     test = min(int(count * _TEST_SHARE), _MOST_TEST)
-    return sorted({"train": order[test:], "test": order[:test], "all": order}[part])
+    return sorted({"train": order[test:], "test": order[:test], "all": order}[split])

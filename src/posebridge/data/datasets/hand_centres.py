@@ -1,4 +1,4 @@
-"""Where the metric cube of each depth frame sits: by its nearest blob, by its labels, or by a file of centres."""
+"""Centres of the metric cubes of depth frames: from the nearest surface, from labels, or from a file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ from posebridge.data.depth_centre import BlobConfig, depth_centre
 from posebridge.data.frames import FrameLabels, UnreadableFrameError
 from posebridge.errors import InputError
 
-CentreSource = Literal["blob", "labels", "none"] | Path  # none: whoever cuts the frames finds the hand
+CentreSource = Literal["blob", "labels", "none"] | Path  # none: frames have no centre
 
 _MM = 1e-3
 _NEAR_M, _FAR_M = 0.05, 3.0  # where a hand's centre may be
@@ -19,10 +19,10 @@ _NEAR_M, _FAR_M = 0.05, 3.0  # where a hand's centre may be
 class HandCentres:
     """Centres of a reader's frames.
 
-    ``"blob"`` needs nothing but depth. ``"labels"`` is the mean of the labelled joints: a label, however coarse, so it
-    is never taken unless asked for. ``"none"`` gives none. A file has a line ``x y z`` in millimetres for each frame
-    of the release's list, in the axes of the release, or ``invalid``: the form in which refined centres circulate (Moon
-    et al., *V2V-PoseNet*, CVPR 2018).
+    ``"blob"`` needs depth alone, see ``depth_centre``. ``"labels"`` is the mean of the labelled joints: it uses labels,
+    so it is never a default. ``"none"`` gives no centre. A file has a line ``x y z`` in millimetres for each frame of
+    the release's list, in the axes of the release, or ``invalid``: the form of published refined centres (Moon et al.,
+    *V2V-PoseNet*, CVPR 2018).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One annotated hand in one image, and the base of readers that find such records by index."""
+"""One annotated hand in one colour image, and the base of the readers of colour hands."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from posebridge.data.datasets.annotations import joint_box, project
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, Side, UnreadableFrameError, read_image
+from posebridge.data.frames import (
+    FrameIndex,
+    FrameLabels,
+    IndexedFrames,
+    RawFrame,
+    Side,
+    UnreadableFrameError,
+    read_image,
+)
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import convert
 
@@ -16,10 +24,7 @@ BOX_SCALE = 1.5  # of the extent of the joints: how the public benchmarks of ada
 
 @dataclass(frozen=True)
 class HandRecord:
-    """One hand in one image, joints in the order of ``HAND21``.
-
-    The pictures of one (sequence, view) are a video of one hand, those of one (sequence, frame) the same instant.
-    """
+    """One hand in one image, joints in the order of ``HAND21``; sequence, frame and view as in ``FrameIndex``."""
 
     file: Path
     key: str
@@ -27,7 +32,7 @@ class HandRecord:
     uv_px: np.ndarray  # (21, 2)
     valid: np.ndarray  # (21,) bool
     box_xyxy: np.ndarray | None
-    visible: np.ndarray | None = None  # (21,) bool; None: every valid joint, for the release doesn't say
+    visible: np.ndarray | None = None  # (21,) bool; None: the release doesn't say, so every valid joint counts
     sequence: str = ""
     frame: int = 0
     view: int = 0
@@ -37,14 +42,14 @@ class HandRecord:
 
 
 class HandFrames(IndexedFrames):
-    """Base of the readers of hands: what a record says, as a frame without labels and as labels."""
+    """Base of the readers of colour hands: turns a record into a frame without labels, and into labels."""
 
     @abstractmethod
     def record(self, index: int) -> HandRecord:
-        """What the release says of hand ``index``. Raises ``UnreadableFrameError`` where that is broken."""
+        """The annotation of hand ``index``. Raises ``UnreadableFrameError`` where it is broken."""
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file or annotation is broken."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file or annotation is broken."""
         record = self._record(index)
         return RawFrame(
             image=read_image(record.file),
@@ -64,6 +69,17 @@ class HandFrames(IndexedFrames):
         visible = record.valid.copy() if record.visible is None else record.visible
         return FrameLabels(record.uv_px, record.valid, visible, record.joints_m)
 
+    def frame_index(self) -> FrameIndex:
+        """Sequence, number and view of every hand. A hand with a broken annotation is a sequence of its own."""
+        return FrameIndex.of(self._place(index) for index in range(len(self)))
+
+    def _place(self, index: int) -> tuple[str, int, int]:
+        try:
+            record = self.record(index)
+        except UnreadableFrameError:  # listed when the frame is drawn
+            return f"alone: {index}", 0, 0
+        return record.sequence, record.frame, record.view
+
     def _record(self, index: int) -> HandRecord:
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
@@ -73,9 +89,9 @@ class HandFrames(IndexedFrames):
 def spatial_labels(
     joints_m: np.ndarray, K: np.ndarray, valid: np.ndarray | None, names: tuple[str, ...], file: Path
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Joints (21, 3), pixels (21, 2), valid (21,) and the box (4,) of joints (J, 3) in the camera frame.
+    """Joints (21, 3) m, pixels (21, 2), valid (21,) and box (4,) of joints (J, 3) m in the camera frame.
 
-    ``names`` is an entry of ``ORDERS``; ``valid`` (J,), where None, the finite joints. The box is 1.5 times the extent
+    ``names`` is an entry of ``ORDERS``. ``valid`` (J,): None takes the finite joints. The box is 1.5 times the extent
     of the valid joints. Raises ``UnreadableFrameError`` where none is valid or one is not in front of the camera.
     """
     joints_m, valid = convert(joints_m.astype(np.float64), valid, names, HAND21)

@@ -1,4 +1,4 @@
-"""What the readers of depth hands share about joints: text lists, plausible sizes, labels of one frame."""
+"""Joints of depth hands: text lists, checks of size, and labels of one frame."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,9 +42,9 @@ def joint_rows(path: Path, texts: Sequence[str], joints: int, skipped: dict[str,
 
 
 def plausible_hands(path: Path, joints_m: np.ndarray, skipped: dict[str, str]) -> np.ndarray:
-    """``joints_m`` (N, J, 3) of the camera frame, NaN for what no hand can be: those are listed by their number from 1.
+    """Returns ``joints_m`` (N, J, 3) in the camera frame with NaN for impossible hands, which ``skipped`` lists.
 
-    Raises ``InputError`` where more than half of the hands are, since then it is the unit that is wrong.
+    Raises ``InputError`` where more than half of the hands are impossible, since then the unit is wrong.
     """
     labelled = np.isfinite(joints_m).all(axis=(1, 2))
     low, high = joints_m[labelled].min(axis=1), joints_m[labelled].max(axis=1)

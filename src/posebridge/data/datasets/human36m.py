@@ -3,28 +3,26 @@
 As released: ``S1/Videos/Directions 1.54138969.mp4`` with ``S1/MyPoseFeatures/D3_Positions_mono/Directions
 1.54138969.cdf`` (also looked for in ``S1/Poses_D3_Positions_mono``); reading CDF needs ``pip install cdflib``.
 Extracted, as the public script h36m-fetch leaves it: ``S1/Directions-1/annot.h5`` with ``imageSequence/54138969/
-img_000001.jpg``; reading it needs ``pip install h5py``. Either way the release's ``metadata.xml`` tells the cameras.
+img_000001.jpg``; reading it needs ``pip install h5py``. Either way the release's ``metadata.xml`` holds the cameras.
 Joints are the measured ones, in millimetres in the camera's frame, not those of the universal skeleton. Without the
 annotations, ``S1/Videos`` is a ``VideoFolder`` and ``imageSequence`` an ``ImageFolder``.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from posebridge.data.datasets.annotations import MM, check_person_size, numbers, one_line, optional_library
 from posebridge.data.datasets.human36m_cameras import CAMERAS, StudioCamera, read_cameras
+from posebridge.data.datasets.options import Human36MProtocol, Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
 from posebridge.errors import InputError
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.orders import ORDERS
 from posebridge.skeletons.skeleton import Skeleton
 
-Split = Literal["train", "test"]
-Protocol = Literal["protocol1", "s11"]
-SUBJECTS: dict[Protocol, dict[Split, tuple[int, ...]]] = {
+SUBJECTS: dict[Human36MProtocol, dict[Split, tuple[int, ...]]] = {
     "protocol1": {"train": (1, 5, 6, 7, 8), "test": (9, 11)},
     "s11": {"train": (1, 5, 6, 7, 8, 9), "test": (11,)},
 }
@@ -43,24 +41,28 @@ class Human36M(PersonSequences):
         self,
         root: str | Path,
         split: Split = "train",
-        protocol: Protocol = "protocol1",
-        cameras: tuple[str, ...] = CAMERAS,
+        protocol: Human36MProtocol = "protocol1",
+        views: tuple[int, ...] = (0, 1, 2, 3),
         every: int = 1,
         skeleton: Skeleton = H36M17,
         metadata: str | Path | None = None,
     ):
-        """``every`` n-th of the annotated frames. ``metadata``: where it isn't ``root / "metadata.xml"``.
+        """``views``: positions in ``CAMERAS``. ``every`` n-th of the annotated frames. ``metadata``: where it isn't
+        ``root / "metadata.xml"``.
 
         Raises ``InputError`` where a subject's folder or the cameras are missing, no sequence is usable, or joints are
         not in millimetres.
         """
         root = Path(root)
         studio = read_cameras(root / "metadata.xml" if metadata is None else Path(metadata))
+        if unknown := sorted({*views} - {*range(len(CAMERAS))}):
+            raise InputError(f"{root}: Human3.6M has the views 0 to {len(CAMERAS) - 1}, not {unknown[0]}")
         skipped: dict[str, str] = {}
         sequences: list[PersonSequence] = []
         for subject in SUBJECTS[protocol][split]:
             folder = root / f"S{subject}"
-            for sequence in _read_subject(folder, {c: studio[subject, c] for c in cameras}, skipped):
+            cameras = {CAMERAS[view]: studio[subject, CAMERAS[view]] for view in views}
+            for sequence in _read_subject(folder, cameras, skipped):
                 sequences.append(sequence.rows(np.arange(0, len(sequence.numbers), every)))
         super().__init__(sequences, ORDERS["h36m"], skeleton, skipped)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, checked_intrinsics, pose_of_camera
+from posebridge.data.datasets.annotations import MM, camera_matrix, checked_intrinsics, pose_of_camera
 from posebridge.errors import InputError
 
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")
@@ -16,7 +16,7 @@ _NUMBERS = 6 * _SUBJECTS * len(CAMERAS) + 9 * len(CAMERAS)
 
 @dataclass(frozen=True)
 class StudioCamera:
-    """One of the four cameras as it stood in a subject's session."""
+    """One of the four cameras in a subject's session."""
 
     K: np.ndarray  # (3, 3)
     distortion: np.ndarray  # (5,) k1 k2 p1 p2 k3
@@ -34,7 +34,7 @@ def read_cameras(metadata: Path) -> dict[tuple[int, str], StudioCamera]:
         text = ElementTree.parse(metadata).getroot().findtext(".//w0", "")
     except OSError as error:
         raise InputError(
-            f"{metadata}: {error.strerror}; the release's metadata.xml tells the cameras, put it there"
+            f"{metadata}: {error.strerror}; the release's metadata.xml holds the cameras, put it there"
         ) from None
     except ElementTree.ParseError as error:
         raise InputError(f"{metadata}: not XML: {error}") from None
@@ -55,13 +55,13 @@ def read_cameras(metadata: Path) -> dict[tuple[int, str], StudioCamera]:
 
 def _camera(pose: np.ndarray, lens: np.ndarray, where: str) -> StudioCamera:
     fx, fy, cx, cy, k1, k2, k3, p1, p2 = lens.tolist()
-    K = checked_intrinsics(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), where)
+    K = checked_intrinsics(camera_matrix(fx, fy, cx, cy), where)
     R_cam_world = _about(0, pose[0]) @ _about(1, pose[1]) @ _about(2, pose[2])
     return StudioCamera(K, np.array([k1, k2, p1, p2, k3]), pose_of_camera(R_cam_world, pose[3:] * MM))
 
 
 def _about(axis: int, angle: float) -> np.ndarray:
-    """The rotation about a coordinate axis, counter-clockwise for one who looks against it."""
+    """The right-handed rotation (3, 3) about a coordinate axis, ``angle`` in radians."""
     i, j = (axis + 1) % 3, (axis + 2) % 3
     R = np.eye(3)
     R[i, i] = R[j, j] = np.cos(angle)

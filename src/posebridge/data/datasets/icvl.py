@@ -2,49 +2,53 @@
 
 ``Training/Depth/<sequence>/image_0000.png`` with ``Training/labels.txt``; ``Testing/Depth/test_seq_{1,2}/`` with
 ``Testing/test_seq_{1,2}.txt``. Pictures are 320 x 240, 16 bits, millimetres. A line of the lists is the path below
-``Depth``, then u v d (pixels, millimetres) of 16 joints, the skeleton ``ICVL16``. The test lists show left hands, as
-the chirality of their joints tells.
+``Depth``, then u v d (pixels, millimetres) of 16 joints, the skeleton ``ICVL16``. The test lists show left hands,
+which follows from the chirality of their joints.
 """
 
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from posebridge.data.datasets.depth_hands import DepthHands, DepthRecord
 from posebridge.data.datasets.depth_png import read_depth_png
 from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
 from posebridge.data.datasets.hand_joints import hand_labels, plausible_hands
 from posebridge.data.datasets.listed_frames import ListedFrames
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
+from posebridge.data.datasets.options import Split
+from posebridge.data.frames import FrameLabels, Side
 from posebridge.skeletons.depth_hands import ICVL16
 
 ICVL_K = np.array([[240.99, 0.0, 160.0], [0.0, 240.96, 120.0], [0.0, 0.0, 1.0]])
 
 _MM = 1e-3
 _ROTATED = re.compile(r"-?\d{1,3}(-5)?")  # folders of pictures turned in their plane: 22-5, -45, 180
-_FOLDERS = {"train": "Training", "test": "Testing"}
-_LISTS = {"train": ("labels.txt",), "test": ("test_seq_1.txt", "test_seq_2.txt")}
+_FOLDERS: dict[Split, str] = {"train": "Training", "test": "Testing"}
+_LISTS: dict[Split, tuple[str, ...]] = {"train": ("labels.txt",), "test": ("test_seq_1.txt", "test_seq_2.txt")}
 
 
-class ICVL(IndexedFrames):
+class ICVL(DepthHands):
     """One frame a picture; key its path below ``Depth`` without suffix, sequence its folder, frame its row in the list.
 
     The protocol of the literature is the test split: 702 and 894 frames.
     """
 
+    K = ICVL_K
+    hand: Side | None = "left"
+
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "test"] = "test",
+        split: Split = "test",
         rotated: bool = False,
         centres: CentreSource = "blob",
     ):
-        """``rotated``: with the pictures that the release has turned in their plane, 331,006 instead of some 22,000.
+        """``rotated``: with the pictures that the release has rotated in their plane, 331,006 instead of some 22,000.
 
-        ``centres``: see ``HandCentres``; a file has a line for each line of the lists, turned pictures included.
-        Joints of the lists are read when labels are first asked for.
+        ``centres``: see ``HandCentres``; a file has a line for each line of the lists, rotated pictures included.
+        Joints of the lists are read by the first call of ``labels``.
         Raises ``InputError`` where the folder holds no picture.
         """
         folder = Path(root) / _FOLDERS[split]
@@ -52,26 +56,18 @@ class ICVL(IndexedFrames):
         self._frames = ListedFrames(folder / "Depth", [folder / name for name in _LISTS[split]], self.skipped)
         if not rotated:
             self._frames.keep([not _ROTATED.fullmatch(name.split("/")[0]) for name in self._frames.names])
-        self._centres = HandCentres(centres, ICVL_K, self._frames.count, self.labels)
+        self.centres = HandCentres(centres, ICVL_K, self._frames.count, self.labels)
 
     def __len__(self) -> int:
         return len(self._frames.names)
 
-    def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken or it has no centre."""
-        file, row = self._frames.file(index), self._frames.rows[index]
-        depth_m = read_depth_png(file, _MM)
-        name = Path(self._frames.names[index])
-        return RawFrame(
-            image=None,
-            key=name.with_suffix("").as_posix(),
-            sequence=name.parent.as_posix(),
-            frame=row,
-            K=ICVL_K,
-            hand="left",
-            depth_m=depth_m,
-            centre_m=self._centres.of(index, row, file, depth_m),
-        )
+    def record(self, index: int) -> DepthRecord:
+        """Where the picture lies, and its names."""
+        return self._frames.record(index)
+
+    def read_depth(self, file: Path) -> np.ndarray:
+        """Returns (H, W) float32 metres. Raises ``UnreadableFrameError`` for a broken file."""
+        return read_depth_png(file, _MM)
 
     def labels(self, index: int) -> FrameLabels:
         """Labels in the order of ``ICVL16``; none valid for a frame outside the lists or with a broken line.

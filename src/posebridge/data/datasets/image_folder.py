@@ -2,10 +2,11 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from posebridge.data.frames import IndexedFrames, RawFrame, read_image
+from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, read_image
 from posebridge.errors import InputError
 
 SequenceBy = Literal["folder", "name"]
@@ -16,9 +17,9 @@ class ImageFolder(IndexedFrames):
     """Images below a folder, sorted by path; hidden files are left out.
 
     ``key`` is the file's stem, or the path below the folder without its suffix where stems repeat between sub-folders.
-    ``sequence`` is the sub-folder ("" at the top), ``frame`` the image's number in it; or, by name, ``walk_0012`` is
-    frame 12 of the sequence ``walk`` of its sub-folder. Pixels are as stored: an EXIF
-    orientation is not applied, so that predictions are in pixels of the file as it lies on disk.
+    ``sequence`` is the sub-folder ("" at the top), ``frame`` the image's number in it. By name, ``walk_0012`` is frame
+    12 of the sequence ``walk`` of its sub-folder. Pixels are as stored: an EXIF orientation is not applied, so that
+    predictions are in pixels of the file on disk.
     """
 
     def __init__(self, path: str | Path, sequence_by: SequenceBy = "folder"):
@@ -35,19 +36,28 @@ class ImageFolder(IndexedFrames):
         return len(self.files)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
         image = read_image(self.files[index])
         return RawFrame(image, self.keys[index], self._sequences[index], self._frames[index])
+
+    def frame_index(self) -> FrameIndex:
+        """Sequence and number of every image; all are of view 0."""
+        return FrameIndex.of((name, number, 0) for name, number in zip(self._sequences, self._frames, strict=True))
 
 
 def _by_folder(below: list[Path]) -> tuple[list[str], list[int]]:
     sequences = ["" if file.parent == Path() else file.parent.as_posix() for file in below]
-    seen: Counter[str] = Counter()
-    frames: list[int] = []
+    return sequences, numbers_within(sequences)
+
+
+def numbers_within(sequences: Iterable[str]) -> list[int]:
+    """For each frame its number in its sequence, counted from 0 in the order given."""
+    counts: Counter[str] = Counter()
+    numbers: list[int] = []
     for sequence in sequences:
-        frames.append(seen[sequence])
-        seen[sequence] += 1
-    return sequences, frames
+        numbers.append(counts[sequence])
+        counts[sequence] += 1
+    return numbers
 
 
 def _by_name(below: list[Path]) -> tuple[list[str], list[int]]:

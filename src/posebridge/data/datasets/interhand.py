@@ -16,12 +16,12 @@ import numpy as np
 from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, numbers, pose_of_camera, read_json
 from posebridge.data.datasets.hand_annotations import JOINTS, check_hand_scale, checked_camera
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
-from posebridge.data.frames import Side
+from posebridge.data.datasets.options import Hands, Split
+from posebridge.data.frames import FrameIndex, Side
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS
 
-Hands = Literal["single", "interacting", "all"]
-
+_WORDS: dict[Split | Literal["validation"], str] = {"train": "train", "validation": "val", "test": "test"}
 _ROWS: dict[Side, slice] = {"right": slice(0, JOINTS), "left": slice(JOINTS, 2 * JOINTS)}
 _ORDER = tuple(name.removeprefix("right_") for name in ORDERS["interhand3d"][:JOINTS])
 _WRIST = _ORDER.index("wrist")
@@ -55,16 +55,16 @@ class InterHand(HandFrames):
     joints in space. ``T_world_cam`` is the camera's pose; frames of one number in one sequence are the same instant.
     """
 
-    def __init__(self, root: str | Path, split: Literal["train", "val", "test"] = "train", hands: Hands = "all"):
+    def __init__(self, root: str | Path, split: Split | Literal["validation"] = "train", hands: Hands = "all"):
         """``hands``: images of one hand, of two, or both.
 
         Raises ``InputError`` where annotations are missing, damaged or of another unit, or no hand is usable.
         """
         root = Path(root)
-        self.images = root / "images" / split
-        self.split = split
+        word = _WORDS[split]
+        self.images = root / "images" / word
         self.skipped: dict[str, str] = {}
-        prefix = root / "annotations" / split / f"InterHand2.6M_{split}"
+        prefix = root / "annotations" / word / f"InterHand2.6M_{word}"
         self._data_file = Path(f"{prefix}_data.json")
         self._joints_file = Path(f"{prefix}_joint_3d.json")
         content = _read_object(self._data_file)
@@ -87,6 +87,7 @@ class InterHand(HandFrames):
         image = self._images[hand.image]
         camera = self._cameras.get(image.capture, image.camera)
         file = self.images / image.name
+        sequence, frame, view = self._place_of(hand)
         R_world_cam, centre_m = camera.T_world_cam[:3, :3], camera.T_world_cam[:3, 3]
         joints_m = (hand.joints_m - centre_m) @ R_world_cam
         joints_m, uv_px, valid, box = spatial_labels(joints_m, camera.K, hand.valid, _ORDER, file)
@@ -97,13 +98,21 @@ class InterHand(HandFrames):
             uv_px=uv_px,
             valid=valid,
             box_xyxy=box,
-            sequence=f"{image.capture}_{image.sequence}_{hand.side}",
-            frame=image.frame,
-            view=int(image.camera),
+            sequence=sequence,
+            frame=frame,
+            view=view,
             K=camera.K,
             joints_m=joints_m,
             T_world_cam=camera.T_world_cam,
         )
+
+    def frame_index(self) -> FrameIndex:
+        """Sequence, frame and camera of every hand, without projecting its joints."""
+        return FrameIndex.of(self._place_of(hand) for hand in self._hands)
+
+    def _place_of(self, hand: _Hand) -> tuple[str, int, int]:
+        image = self._images[hand.image]
+        return f"{image.capture}_{image.sequence}_{hand.side}", image.frame, int(image.camera)
 
     def _read_hands(self, content: dict[str, Any], joints: dict[str, Any], hands: Hands) -> None:
         for name in ("images", "annotations"):
@@ -127,7 +136,7 @@ class InterHand(HandFrames):
         file = self.images / image.name
         if file not in present:
             raise InputError(f"its image {file} is missing")
-        self._cameras.get(image.capture, image.camera)  # refuses what has no camera
+        self._cameras.get(image.capture, image.camera)  # raises where the image has no camera
         joints_m, valid = instants.get(image.capture, image.frame)
         seen = numbers(np.ravel(annotation.get("joint_valid", ())), (2 * JOINTS,), "its joint_valid") > 0
         self._images.append(image)
@@ -154,7 +163,7 @@ class InterHand(HandFrames):
 
 
 class _Cameras:
-    """Cameras by capture and name, checked when they are first asked for."""
+    """Cameras by capture and name, checked at their first use."""
 
     def __init__(self, path: Path):
         self._path = path

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.datasets.annotations import camera_matrix
 from posebridge.data.datasets.image_folder import ImageFolder
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, Side
+from posebridge.data.datasets.options import Split
+from posebridge.data.frames import FrameIndex, FrameLabels, IndexedFrames, RawFrame, Side
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import convert
 from posebridge.skeletons.skeleton import Skeleton
@@ -49,10 +51,14 @@ class LabelsNpz(IndexedFrames):
         return len(self._index_row)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
         image, row = self._index_row[index]
         frame = self.images[image]
         return RawFrame(frame.rgb, frame.key, frame.sequence, frame.frame, K=self._intrinsics(row), hand=self.hand)
+
+    def frame_index(self) -> FrameIndex:
+        """Sequence and number of every labelled image, as ``ImageFolder`` has them."""
+        return self.images.frame_index().take(np.array([image for image, _ in self._index_row]))
 
     def labels(self, index: int) -> FrameLabels:
         """Labels in the order of the skeleton; every labelled joint counts as visible."""
@@ -66,4 +72,15 @@ class LabelsNpz(IndexedFrames):
         if self._K is None:
             return None
         fx, fy, cx, cy = self._K[row].tolist()
-        return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+        return camera_matrix(fx, fy, cx, cy)
+
+
+def open_labels_npz(
+    root: str | Path, split: Split, skeleton: Skeleton, hand: Side | None = None, whole_set: bool = False
+) -> LabelsNpz:
+    """A folder of ``train/`` and ``test/``, each with ``images/`` and ``labels.npz``; with ``whole_set``, one of these.
+
+    Raises ``InputError`` as ``LabelsNpz`` does.
+    """
+    folder = Path(root) if whole_set else Path(root) / split
+    return LabelsNpz(folder / "images", folder / "labels.npz", skeleton, hand)

@@ -1,13 +1,14 @@
-"""Depth releases whose frames stand in a text list: a file's name, then the numbers of its joints, one line a frame.
+"""Depth releases that list their frames in a text file: one line a frame, its file's name and its joints.
 
 The list gives the order of the frames, by which published centres and predictions are matched. Its numbers are read
-when labels are asked for, not before.
+by the first call of ``labels``, not before.
 """
 
 from pathlib import Path
 
 import numpy as np
 
+from posebridge.data.datasets.depth_hands import DepthRecord
 from posebridge.data.datasets.depth_png import natural_key
 from posebridge.data.datasets.hand_joints import joint_rows, read_lines
 from posebridge.data.datasets.image_folder import visible_files
@@ -17,7 +18,7 @@ _SUFFIXES = frozenset({".png"})
 
 
 class ListedFrames:
-    """PNG files below a folder: those of the lists, in their order, then all others, counted as people count.
+    """PNG files below a folder: those of the lists in their order, then all others in natural order, 9 before 10.
 
     ``names`` are paths below the folder; ``rows`` their numbers in the list, from 0.
     """
@@ -45,14 +46,16 @@ class ListedFrames:
         self.rows = [self.listed.get(name, len(listed) + i) for i, name in enumerate(self.names)]
         self.count = len(listed) + len(others)
 
-    def keep(self, wanted: list[bool]) -> None:
-        """Leave out the frames that are not wanted; rows stay those of the release's list."""
-        self.names = [name for name, keep in zip(self.names, wanted, strict=True) if keep]
-        self.rows = [row for row, keep in zip(self.rows, wanted, strict=True) if keep]
+    def keep(self, kept: list[bool]) -> None:
+        """Leave out the other frames; rows stay those of the release's list."""
+        self.names = [name for name, keep in zip(self.names, kept, strict=True) if keep]
+        self.rows = [row for row, keep in zip(self.rows, kept, strict=True) if keep]
 
-    def file(self, index: int) -> Path:
-        """Where the frame lies."""
-        return self.folder / self.names[index]
+    def record(self, index: int) -> DepthRecord:
+        """Where the frame lies, and its names: key and sequence from its path below the folder, frame its row."""
+        name, row = Path(self.names[index]), self.rows[index]
+        key, sequence = name.with_suffix("").as_posix(), name.parent.as_posix()
+        return DepthRecord(self.folder / name, key, sequence, frame=row, row=row)
 
     def read_joints(self, joints: int, skipped: dict[str, str]) -> np.ndarray:
         """(count, joints, 3) by row, as the lists have them; NaN for frames outside the lists and for broken lines."""

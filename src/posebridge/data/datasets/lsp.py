@@ -6,11 +6,11 @@ Pixels count from (1, 1). Left and right are the person's. Without ``joints.mat`
 """
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from posebridge.data.datasets.annotations import MATLAB_FIRST_PIXEL, joint_box, numbers, read_mat
+from posebridge.data.datasets.options import LSPVariant, Split
 from posebridge.data.datasets.person_sequences import numbered_images
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, read_image
 from posebridge.errors import InputError
@@ -25,32 +25,36 @@ _SPLIT_AFTER = 1000  # the first 1,000 images train, the rest test
 class LSP(IndexedFrames):
     """One frame an image, uncropped; key its stem, sequence the variant, frame its number.
 
-    The published protocol of adaptation (RegDA, UniFrame) trains on all 2,000 images without labels, tests on the
-    same 2,000, and takes each image whole; ``train`` and ``test`` are the authors' halves. The extended set has no
-    split. Its neck lies where MPII's ``upper_neck`` is.
+    "train" and "test" are the authors' halves. The published protocol of adaptation (RegDA, UniFrame) is
+    ``whole_set``: it trains on all 2,000 images without labels, tests on the same 2,000, and takes each image whole.
+    The extended set is for training alone. LSP's neck lies where MPII's ``upper_neck`` is.
     """
 
     def __init__(
         self,
         root: str | Path,
-        split: Literal["all", "train", "test"] = "all",
-        variant: Literal["lsp", "lspet"] = "lsp",
+        split: Split = "train",
+        whole_set: bool = False,
+        variant: LSPVariant = "lsp",
         skeleton: Skeleton = MPII16,
         box_scale: float | None = None,
     ):
-        """``box_scale``: boxes of that many times the extent of the labelled joints; None: no boxes, whole images.
+        """``whole_set``: either split is all images.
+
+        ``box_scale``: boxes of that many times the extent of the labelled joints; None: no boxes, whole images.
 
         Raises ``InputError`` where ``joints.mat`` is missing, damaged or of another shape, or no image is there.
         """
         root = Path(root)
-        if variant == "lspet" and split != "all":
+        if variant == "lspet" and split != "train":
             raise InputError(f"{root}: the extended set has no split {split}, it is all for training")
         self.skeleton, self.variant, self.box_scale = skeleton, variant, box_scale
         self.skipped: dict[str, str] = {}
         self._uv_px, self._valid, self._visible = _read_joints(root / "joints.mat", variant)
         self._files = numbered_images(root / "images", "im") or numbered_images(root / "images", "im", ".png")
         last = len(self._uv_px)
-        first, last = {"all": (1, last), "train": (1, min(_SPLIT_AFTER, last)), "test": (_SPLIT_AFTER + 1, last)}[split]
+        halves = {"train": (1, min(_SPLIT_AFTER, last)), "test": (_SPLIT_AFTER + 1, last)}
+        first, last = (1, last) if whole_set or variant == "lspet" else halves[split]
         self._numbers = [number for number in range(first, last + 1) if self._is_usable(root, number)]
         if not self._numbers:
             raise InputError(f"{root / 'images'}: no annotated image im0001.jpg and so on is there")
@@ -59,7 +63,7 @@ class LSP(IndexedFrames):
         return len(self._numbers)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
         number = self._numbers[index]
         file = self._files[number]
         box = None

@@ -10,7 +10,7 @@ the annotations, ``imageSequence`` is a ``VideoFolder`` or an ``ImageFolder``.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from posebridge.data.datasets.annotations import (
     project,
     read_mat,
 )
+from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
 from posebridge.errors import InputError
 from posebridge.skeletons.body import H36M17
@@ -41,20 +42,21 @@ class MpiInf3dhp(PersonSequences):
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "test"] = "train",
-        cameras: tuple[int, ...] | None = None,
+        split: Split = "train",
+        views: tuple[int, ...] | None = None,
         every: int = 1,
         skeleton: Skeleton = H36M17,
     ):
-        """``cameras``: of training, all if None. ``every`` n-th annotated frame.
+        """``views``: cameras of the training set, all if None; the test set has one view.
 
+        ``every`` n-th annotated frame.
         Raises ``InputError`` where no sequence is usable, or cameras, units and annotations don't go together.
         """
         root = Path(root)
         skipped: dict[str, str] = {}
         if split == "train":
             found, expected = sorted(root.glob("S*/Seq*/annot.mat")), root / "S1/Seq1/annot.mat"
-            sequences = [s for file in found for s in _read_training(file, cameras, skipped)]
+            sequences = [s for file in found for s in _read_training(file, views, skipped)]
             names = ORDERS["mpi_inf_3dhp_28"]
         else:
             found = sorted((root / "mpi_inf_3dhp_test_set").glob("TS*/annot_data.mat"))
@@ -67,7 +69,7 @@ class MpiInf3dhp(PersonSequences):
         super().__init__(kept, names, skeleton, skipped)
 
 
-def _read_training(file: Path, cameras: tuple[int, ...] | None, skipped: dict[str, str]) -> Iterator[PersonSequence]:
+def _read_training(file: Path, views: tuple[int, ...] | None, skipped: dict[str, str]) -> Iterator[PersonSequence]:
     folder = file.parent
     try:
         content = read_mat(file, ["annot2", "annot3"])
@@ -76,7 +78,7 @@ def _read_training(file: Path, cameras: tuple[int, ...] | None, skipped: dict[st
         skipped[str(file)] = str(error).removeprefix(f"{file}: ")
         return
     pixels, joints = (np.ravel(content[name]) for name in ("annot2", "annot3"))
-    for view in range(len(joints)) if cameras is None else cameras:
+    for view in range(len(joints)) if views is None else views:
         where = f"{file} camera {view}"
         images = _training_images(folder, view)
         if not images or view >= len(joints) or view not in calibration:

@@ -6,7 +6,6 @@ both, pixels count from (1, 1), and ``scale`` is the person's height over 200 px
 ``ImageFolder``.
 """
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MATLAB_FIRST_PIXEL, numbers, read_mat
+from posebridge.data.datasets.annotations import MATLAB_FIRST_PIXEL, numbers, read_json, read_mat
+from posebridge.data.datasets.image_folder import numbers_within
+from posebridge.data.datasets.options import Split
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, read_image
 from posebridge.errors import InputError
 from posebridge.skeletons.body import MPII16
 from posebridge.skeletons.orders import ORDERS, convert
 from posebridge.skeletons.skeleton import Skeleton
 
+_FILES: dict[Split, str] = {"train": "train.json", "test": "valid.json"}
 _JOINTS = 16
 _HEIGHT_PX = 200.0  # of a person of scale 1
 _BOX_SCALE = 1.25
@@ -53,10 +55,10 @@ class MPII(IndexedFrames):
         read = _read_release if self.path.suffix.lower() == ".mat" else _read_json
         people = read(self.path, self.skipped)
         folder = Path(images)
-        there = {name: (folder / name).is_file() for name in dict.fromkeys(person.image for person in people)}
-        self.skipped |= {str(folder / name): "the file is missing" for name, is_there in there.items() if not is_there}
+        exists = {name: (folder / name).is_file() for name in dict.fromkeys(person.image for person in people)}
+        self.skipped |= {str(folder / name): "the file is missing" for name, found in exists.items() if not found}
         self._folder = folder
-        self._people = [person for person in people if there[person.image]]
+        self._people = [person for person in people if exists[person.image]]
         if not self._people:
             reason = next(iter(self.skipped.values()), "it annotates nobody")
             raise InputError(f"{self.path}: no annotated person has an image in {folder}: {reason}")
@@ -66,7 +68,7 @@ class MPII(IndexedFrames):
         return len(self._people)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
         person = self._people[index]
         centre = person.centre_px - MATLAB_FIRST_PIXEL + [0, _CENTRE_SHIFT_PX * person.scale]
         half = person.scale * _HEIGHT_PX * _BOX_SCALE / 2
@@ -81,23 +83,30 @@ class MPII(IndexedFrames):
         return FrameLabels(np.where(valid[:, None], uv_px, 0), valid, visible & valid)
 
 
+def open_mpii(
+    root: str | Path, split: Split, skeleton: Skeleton = MPII16, annotations: str | Path | None = None
+) -> MPII:
+    """MPII in a folder of ``images/`` and ``annot/``. Raises ``InputError`` as ``MPII`` does.
+
+    ``split``: "train" is ``annot/train.json``, "test" ``annot/valid.json``, since the release keeps its test labels.
+    ``annotations``: another file, such as the release's Matlab file of all training images.
+    """
+    root = Path(root)
+    file = root / "annot" / _FILES[split] if annotations is None else Path(annotations)
+    return MPII(file, root / "images", skeleton)
+
+
 def _keys(people: list[_Person]) -> list[str]:
-    shown, seen = Counter(person.image for person in people), Counter[str]()
-    keys: list[str] = []
-    for person in people:
-        stem = Path(person.image).stem
-        keys.append(f"{stem}_{seen[person.image]}" if shown[person.image] > 1 else stem)
-        seen[person.image] += 1
-    return keys
+    images = [person.image for person in people]
+    count = Counter(images)
+    return [
+        f"{Path(image).stem}_{number}" if count[image] > 1 else Path(image).stem
+        for image, number in zip(images, numbers_within(images), strict=True)
+    ]
 
 
 def _read_json(path: Path, skipped: dict[str, str]) -> list[_Person]:
-    try:
-        records = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; without labels, open the folder of images instead") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
+    records = read_json(path)
     if not isinstance(records, list):
         raise InputError(f"{path}: expected a list of people with image, joints, joints_vis, center and scale")
     people: list[_Person] = []

@@ -13,9 +13,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from posebridge.data.datasets.depth_hands import DepthHands, DepthRecord
 from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
 from posebridge.data.datasets.hand_joints import hand_labels, joint_rows, plausible_hands, read_lines
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, UnreadableFrameError
+from posebridge.data.datasets.options import Split
+from posebridge.data.frames import FrameLabels, UnreadableFrameError
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS
@@ -36,51 +38,50 @@ class _Frame(NamedTuple):
     row: int  # of the split
 
 
-class MSRA(IndexedFrames):
+class MSRA(DepthHands):
     """One frame a binary file; key ``P0/1/000000``, sequence ``P0/1``, frame its number.
 
-    The protocol of the literature holds one subject out: train on the other eight, test on that one, for all nine.
+    The protocol of the literature trains on eight subjects and tests on the ninth, for all nine in turn.
     """
+
+    K = MSRA_K
+    hand = None
 
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "test", "all"] = "all",
-        held_out: int | None = None,
+        split: Split | Literal["all"] = "all",
+        test_subject: int | None = None,
         centres: CentreSource = "blob",
     ):
-        """``held_out``: the subject, 0 to 8, that is the split "test" and that "train" lacks.
+        """``test_subject``: the subject, 0 to 8, that is the split "test" and that "train" lacks.
 
         ``centres``: see ``HandCentres``; a file has a line for each frame, by subject, gesture and number. Joints are
-        read when labels are first asked for. Raises ``InputError`` where no subject's folder holds a frame.
+        read by the first call of ``labels``. Raises ``InputError`` where no subject's folder holds a frame.
         """
-        if (split == "all") != (held_out is None) or held_out not in (None, *SUBJECTS):
-            raise InputError(f"{root}: split {split!r} with held_out={held_out}; train and test need a subject, 0 to 8")
+        if (split == "all") != (test_subject is None) or test_subject not in (None, *SUBJECTS):
+            raise InputError(
+                f"{root}: split {split!r} with test_subject={test_subject}; train and test need a subject, 0 to 8"
+            )
         self.root = Path(root)
         self.skipped: dict[str, str] = {}
-        subjects = [s for s in SUBJECTS if split == "all" or (s == held_out) == (split == "test")]
+        subjects = [s for s in SUBJECTS if split == "all" or (s == test_subject) == (split == "test")]
         self._frames, rows = self._list_frames(subjects)
         if not self._frames:
             raise InputError(f"{self.root}: no P{subjects[0]}/1/000000_depth.bin and so on; give the release's root")
-        self._centres = HandCentres(centres, MSRA_K, rows, self.labels, _CENTRE_AXES)
+        self.centres = HandCentres(centres, MSRA_K, rows, self.labels, _CENTRE_AXES)
 
     def __len__(self) -> int:
         return len(self._frames)
 
-    def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken or it has no centre."""
+    def record(self, index: int) -> DepthRecord:
+        """Where the picture lies, and its names."""
         sequence, number, row = self._frames[index]
-        file = self._file(sequence, number)
-        depth_m = read_depth_bin(file)
-        return RawFrame(
-            image=None,
-            key=f"{sequence}/{number:06d}",
-            sequence=sequence,
-            frame=number,
-            K=MSRA_K,
-            depth_m=depth_m,
-            centre_m=self._centres.of(index, row, file, depth_m),
-        )
+        return DepthRecord(self._file(sequence, number), f"{sequence}/{number:06d}", sequence, number, row)
+
+    def read_depth(self, file: Path) -> np.ndarray:
+        """Returns (H, W) float32 metres. Raises ``UnreadableFrameError`` for a broken file."""
+        return read_depth_bin(file)
 
     def labels(self, index: int) -> FrameLabels:
         """Labels in the order of ``HAND21``; none valid for a frame without a line, or with a broken one.

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, is_rigid, numbers
-from posebridge.data.datasets.hand_annotations import JOINTS, Part, check_hand_scale
+from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, is_rigid, numbers, read_npy
+from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit, check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.frames import RawFrame, read_image
 from posebridge.errors import InputError
@@ -23,7 +23,7 @@ from posebridge.pickles import load_arrays
 from posebridge.skeletons.orders import ORDERS
 
 SEQUENCES = ("7-14-1-2", "9-10-1-2", "9-17-1-2", "9-25-1-2")
-_OF_PART: dict[Part, tuple[str, ...]] = {"train": SEQUENCES[:2], "test": SEQUENCES[2:], "all": SEQUENCES}
+_PEOPLE: dict[AnySplit, tuple[str, ...]] = {"train": SEQUENCES[:2], "test": SEQUENCES[2:], "all": SEQUENCES}
 # Views count the cameras in the order of their serial numbers.
 _CAMERAS = {
     "840412062035": camera_matrix(619.598, 619.116, 325.345, 245.441),
@@ -47,18 +47,17 @@ class MVHand(HandFrames):
     Frames of one number in one sequence are the same instant.
     """
 
-    def __init__(self, root: str | Path, part: Part = "train", views: Sequence[int] = VIEWS, depth: bool = False):
-        """``part``: the first two persons are for training, the others for testing. ``depth``: load it with each frame.
+    def __init__(self, root: str | Path, split: AnySplit = "train", views: Sequence[int] = VIEWS, depth: bool = False):
+        """``split``: the first two people are for training, the others for testing. ``depth``: load it with each frame.
 
         Raises ``InputError`` where annotations are missing, damaged, of a wrong shape or unit, or no image is there.
         """
         root = Path(root)
         if unknown := sorted(set(views) - set(VIEWS)):
             raise InputError(f"MVHand has the views {', '.join(map(str, VIEWS))}, not {unknown[0]}")
-        self.part = part
         self.depth = depth
         self.skipped: dict[str, str] = {}
-        self._sequences = [_read_sequence(root / name, name) for name in _OF_PART[part]]
+        self._sequences = [_read_sequence(root / name, name) for name in _PEOPLE[split]]
         self._images: list[tuple[int, int, int]] = []  # sequence, frame, view
         for position, sequence in enumerate(self._sequences):
             self._images += [(position, *image) for image in self._list_images(sequence, views)]
@@ -69,7 +68,7 @@ class MVHand(HandFrames):
         return len(self._images)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
         frame = super().__getitem__(index)
         if not self.depth:
             return frame
@@ -136,18 +135,8 @@ def _read_sequence(folder: Path, name: str) -> _Sequence:
 
 
 def _read_joints(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; without labels, open the folder of images") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not an array that can be read: {error}") from None
-    if (
-        not isinstance(array, np.ndarray)
-        or array.dtype.kind not in "fiu"
-        or array.size % (JOINTS * 4)
-        or not array.size
-    ):
+    array = read_npy(path, "without labels, open the folder of images")
+    if array.size % (JOINTS * 4) or not array.size:
         raise InputError(f"{path}: expected homogeneous joints of shape (N, {JOINTS}, 4)")
     return array.reshape(-1, JOINTS, 4)[..., :3].astype(np.float64) * MM
 

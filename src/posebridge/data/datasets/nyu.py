@@ -2,8 +2,8 @@
 
 ``{train,test}/depth_{view}_{frame:07d}.png``, views 1 to 3, frames from 1; depth in millimetres is B + 256 G.
 ``joint_data.mat`` has ``joint_uvd`` and ``joint_xyz`` (3 views, N, 36, 3) in pixels and millimetres. Of the 36, the
-literature evaluates 14. The release's y axis points up, so there fy is negative; here y is turned down and fy positive,
-which gives the same pixels in the camera frame of this project. The release has no calibration between its views.
+literature evaluates 14. The release's y axis points up, so its fy is negative. Here y points down and fy is positive,
+which gives the same pixels. The release has no calibration between its views.
 
 The pictures are mirrored by the sensor's driver, so that left hands look right (seen in one test frame, taken for all).
 """
@@ -19,10 +19,12 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from posebridge.data.datasets.depth_hands import DepthHands, DepthRecord
 from posebridge.data.datasets.depth_png import read_depth_two_bytes
 from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
 from posebridge.data.datasets.hand_joints import hand_labels, plausible_hands
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
+from posebridge.data.datasets.options import Split
+from posebridge.data.frames import FrameLabels, Side
 from posebridge.errors import InputError
 from posebridge.skeletons.depth_hands import NYU14
 
@@ -35,20 +37,23 @@ _MM = 1e-3
 _MAT_ERRORS = (ValueError, TypeError, KeyError, IndexError, OSError, EOFError, MatReadError, struct.error, zlib.error)
 
 
-class NYU(IndexedFrames):
+class NYU(DepthHands):
     """One frame a picture; key the file's stem, sequence the split, frame and view the release's numbers.
 
     The protocol of the literature is the test split, view 1: 8252 frames.
     """
 
+    K = NYU_K
+    hand: Side | None = "right"
+
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "test"] = "test",
+        split: Split = "test",
         view: Literal[1, 2, 3] = 1,
         centres: CentreSource = "blob",
     ):
-        """``centres``: see ``HandCentres``; a file has a line a frame. Labels are read when first asked for.
+        """``centres``: see ``HandCentres``; a file has a line a frame. Joints are read by the first ``labels``.
 
         Raises ``InputError`` where the folder holds no depth of that view.
         """
@@ -62,27 +67,20 @@ class NYU(IndexedFrames):
             raise InputError(f"{self.folder}: no depth_{view}_0000001.png and so on; give the root of the release")
         for gap in sorted(set(range(1, self.numbers[-1])) - set(self.numbers)):
             self.skipped[str(self._file(gap))] = "the file is missing"
-        self._centres = HandCentres(centres, NYU_K, self.numbers[-1], self.labels, _AXES)
+        self.centres = HandCentres(centres, NYU_K, self.numbers[-1], self.labels, _AXES)
 
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken or it has no centre."""
+    def record(self, index: int) -> DepthRecord:
+        """Where the picture lies, and its names."""
         number = self.numbers[index]
         file = self._file(number)
-        depth_m = read_depth_two_bytes(file, _MM)
-        return RawFrame(
-            image=None,
-            key=file.stem,
-            sequence=self.split,
-            frame=number,
-            view=self.view,
-            K=NYU_K,
-            hand="right",
-            depth_m=depth_m,
-            centre_m=self._centres.of(index, number - 1, file, depth_m),
-        )
+        return DepthRecord(file, file.stem, self.split, number, row=number - 1, view=self.view)
+
+    def read_depth(self, file: Path) -> np.ndarray:
+        """Returns (H, W) float32 metres. Raises ``UnreadableFrameError`` for a broken file."""
+        return read_depth_two_bytes(file, _MM)
 
     def labels(self, index: int) -> FrameLabels:
         """Labels in the order of ``NYU14``; none valid for a frame that ``joint_data.mat`` doesn't reach.

@@ -1,7 +1,7 @@
-"""The three views of NYU together. The release has no calibration: it follows from where the views have the joints.
+"""The three views of NYU together, with camera poses found from the joints, since the release has none.
 
-As in the literature (Ren et al., CVPR 2022, Sec. 4.1), annotations are looked at for the cameras' poses and for nothing
-else. The world is the frame of view 1.
+As in the literature (Ren et al., CVPR 2022, Sec. 4.1), the annotations serve for the cameras' poses and nothing else.
+The world is the frame of view 1.
 """
 
 from dataclasses import replace
@@ -11,13 +11,28 @@ from typing import Literal
 import numpy as np
 import torch
 
+from posebridge.data.datasets.hand_centres import CentreSource
 from posebridge.data.datasets.nyu import NYU
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
+from posebridge.data.datasets.options import Split
+from posebridge.data.frames import FrameIndex, FrameLabels, IndexedFrames, LabelledFrames, RawFrame
 from posebridge.errors import InputError
 from posebridge.geometry.alignment import fit_similarity
 
-_FRAMES = 512  # by which cameras are calibrated, evenly chosen
-_MOST_APART_M = 0.02  # views whose joints don't agree so far were not calibrated by them
+_FRAMES = 512  # evenly chosen frames by which the cameras are calibrated
+_MAX_JOINT_DISTANCE_M = 0.02  # median between views after alignment; above it the joints calibrate nothing
+
+
+def open_nyu(
+    root: str | Path, split: Split, views: tuple[int, ...] = (1,), centres: CentreSource = "blob"
+) -> LabelledFrames:
+    """One view of NYU, or the three calibrated ones. Raises ``InputError`` as ``NYU`` and ``NYUViews`` do."""
+    if views == (1, 2, 3):
+        if isinstance(centres, Path):
+            raise InputError("centres of a file are those of view 1: leave them out, or read one view")
+        return NYUViews(root, split, centres)
+    if len(views) != 1 or views[0] not in (1, 2, 3):
+        raise InputError(f"nyu: views {views}; give one of 1, 2 and 3, or all of them in this order")
+    return NYU(root, split, views[0], centres)
 
 
 class NYUViews(IndexedFrames):
@@ -26,7 +41,7 @@ class NYUViews(IndexedFrames):
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "test"] = "train",
+        split: Split = "train",
         centres: Literal["blob", "labels", "none"] = "blob",
     ):
         """Raises ``InputError`` where a view or ``joint_data.mat`` is missing, or the views' joints don't agree."""
@@ -41,9 +56,14 @@ class NYUViews(IndexedFrames):
         return len(self._places)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken or it has no centre."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken or it has no centre."""
         v, i = self._places[index]
         return replace(self.views[v][i], T_world_cam=self._poses[v])
+
+    def frame_index(self) -> FrameIndex:
+        """Split, number and view of every picture."""
+        records = (self.views[v].record(i) for v, i in self._places)
+        return FrameIndex.of((record.sequence, record.frame, record.view) for record in records)
 
     def labels(self, index: int) -> FrameLabels:
         """Labels in the order of ``NYU14``."""
@@ -60,11 +80,11 @@ def _pose(first: NYU, other: NYU) -> np.ndarray:
     if known.sum() < 4:
         raise InputError(f"{first.folder}: no annotated frame of views {first.view} and {other.view} to calibrate by")
     fit = fit_similarity(there[known][None], here[known][None], with_scale=False)
-    apart_m = (fit.apply(there[known][None])[0] - here[known]).norm(dim=-1).median().item()
-    if apart_m > _MOST_APART_M:
+    distance_m = (fit.apply(there[known][None])[0] - here[known]).norm(dim=-1).median().item()
+    if distance_m > _MAX_JOINT_DISTANCE_M:
         raise InputError(
-            f"{first.folder}: the joints of views {first.view} and {other.view} are {1000 * apart_m:.0f} mm apart at "
-            "best, so they tell nothing of the cameras; take --views 1"
+            f"{first.folder}: the joints of views {first.view} and {other.view} are {1000 * distance_m:.0f} mm apart "
+            "at best, so the cameras can't be calibrated by them; take --views 1"
         )
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = fit.R[0].numpy(), fit.t[0].numpy()

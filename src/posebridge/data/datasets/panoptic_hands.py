@@ -1,48 +1,53 @@
 """Hands of the CMU Panoptic Studio's database (Simon et al., CVPR 2017) in the layouts of its releases.
 
-``studio``: ``hand143_panopticdb/`` with ``hands_v143_14817.json``, a list ``root`` of ``img_paths`` and ``joint_self``
-(21, 3). ``manual_train``, ``manual_test``: folders of ``hand_labels/`` with a JSON of ``hand_pts`` (21, 3) and
-``is_left`` beside each JPEG; ``synth1`` to ``synth4`` of ``hand_labels_synth/`` likewise. Rows are u px, v px and 1
-where the joint is visible, 0 where it isn't labelled; wrist, then thumb to pinky, base to tip. There are no cameras and
+Part ``studio``: ``hand143_panopticdb/`` with ``hands_v143_14817.json``, a list ``root`` of ``img_paths`` and
+``joint_self`` (21, 3). Part ``manual``: the folders ``manual_train`` and ``manual_test`` of ``hand_labels/`` with a
+JSON of ``hand_pts`` (21, 3) and ``is_left`` beside each JPEG; ``synth1`` to ``synth4`` of ``hand_labels_synth/``
+likewise. Rows are u px, v px and 1 where the joint is visible, 0 where it isn't labelled; wrist, then thumb to pinky,
+base to tip. There are no cameras and
 no joints in space. Without the annotations, the images are an ``ImageFolder``.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json
 from posebridge.data.datasets.hand_annotations import JOINTS
 from posebridge.data.datasets.hand_frames import BOX_SCALE, HandFrames, HandRecord
-from posebridge.data.frames import Side
+from posebridge.data.datasets.options import PanopticPart, Split
+from posebridge.data.frames import IndexedFrames, Side
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
-
-PanopticPart = Literal["studio", "manual_train", "manual_test", "synth1", "synth2", "synth3", "synth4"]
 
 _STUDIO_FILE = "hands_v143_14817.json"
 
 
 class PanopticHands(HandFrames):
-    """One frame an annotated hand; key the image's stem, sequence the part.
+    """One frame an annotated hand; key the image's stem, sequence the part's folder. Images are no videos.
 
     The studio's file doesn't say which hand it is; public code takes all of them for right ones, and so does this.
     """
 
-    def __init__(self, root: str | Path, part: PanopticPart = "studio"):
-        """``root``: the folder that holds ``hands_v143_14817.json``, or the folder of the part.
+    frame_index = IndexedFrames.frame_index
 
+    def __init__(self, root: str | Path, split: Split = "train", part: PanopticPart = "manual"):
+        """``root``: the folder that holds ``hands_v143_14817.json``, or that holds the part's folders.
+
+        ``split``: part ``manual`` has both, the other parts are for training.
         Raises ``InputError`` where annotations are missing or damaged, or not one of them is usable.
         """
+        if split == "test" and part != "manual":
+            raise InputError(f"{root}: part {part!r} has no split 'test'; manual has")
         self.root = Path(root)
-        self.part: PanopticPart = part
+        self.part = f"manual_{split}" if part == "manual" else part
         self.skipped: dict[str, str] = {}
-        self._records = self._read_studio() if part == "studio" else self._read_folder(self.root / part)
+        self._records = self._read_studio() if part == "studio" else self._read_folder(self.root / self.part)
         if not self._records:
             reason = next(iter(self.skipped.values()), "there is none")
-            raise InputError(f"{self.root}: no usable annotation of part {part!r}: {reason}")
+            raise InputError(f"{self.root}: no usable annotation of part {self.part!r}: {reason}")
 
     def __len__(self) -> int:
         return len(self._records)

@@ -1,4 +1,7 @@
-"""People in sequences with joints in space and a known camera: what SURREAL, Human3.6M, 3DPW and MPI-INF-3DHP are."""
+"""The base of the readers of people in videos with 3D joints and a known camera.
+
+SURREAL, Human3.6M, 3DPW and MPI-INF-3DHP are such sets.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +11,7 @@ import numpy as np
 
 from posebridge.data.datasets.annotations import joint_box, project
 from posebridge.data.datasets.video_access import VideoAccess
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, UnreadableFrameError, read_image
+from posebridge.data.frames import FrameIndex, FrameLabels, IndexedFrames, RawFrame, UnreadableFrameError, read_image
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import convert
 from posebridge.skeletons.skeleton import Skeleton
@@ -40,8 +43,8 @@ class PersonSequence:
 class PersonSequences(IndexedFrames):
     """One frame a person and an image. Pixels of joints are their projection, with the lens where it is known.
 
-    The release doesn't say which joints are hidden: those inside the image count as visible. Left out and counted in
-    ``skipped`` are frames with a joint that is not finite or not in front of the camera, people wholly outside the
+    The releases don't say which joints are hidden: those inside the image count as visible. Left out, and counted in
+    ``skipped``, are frames with a joint that is not finite or not in front of the camera, people entirely outside the
     image, and frames whose image is missing.
     """
 
@@ -72,7 +75,7 @@ class PersonSequences(IndexedFrames):
         return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken or not the camera's picture."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken or was scaled."""
         sequence, row = self.locate(index)
         number = int(sequence.numbers[row])
         image = self._read(sequence, number)
@@ -96,6 +99,14 @@ class PersonSequences(IndexedFrames):
         uv_px, valid = convert(uv, None, self.joint_names, self.skeleton)
         joints_m, visible = convert(joints, _inside(uv, sequence.K), self.joint_names, self.skeleton)
         return FrameLabels(uv_px, valid, visible, joints_m)
+
+    def frame_index(self) -> FrameIndex:
+        """Sequence, number and view of every frame."""
+        counts = [len(sequence.numbers) for sequence in self.sequences]
+        names = [sequence.name for sequence, count in zip(self.sequences, counts, strict=True) for _ in range(count)]
+        numbers = np.concatenate([sequence.numbers for sequence in self.sequences])
+        views = np.repeat([sequence.view for sequence in self.sequences], counts)
+        return FrameIndex(tuple(names), numbers.astype(np.int64), views.astype(np.int64))
 
     def locate(self, index: int) -> tuple[PersonSequence, int]:
         """The sequence of a frame, and its row there. Raises ``IndexError`` beyond the last one."""

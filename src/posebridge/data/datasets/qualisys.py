@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, checked_intrinsics, is_rigid, pose_of_camera
+from posebridge.data.datasets.annotations import MM, camera_matrix, checked_intrinsics, is_rigid, pose_of_camera
 from posebridge.data.datasets.image_folder import visible_files
 from posebridge.data.datasets.video import VIDEO_SUFFIXES
 from posebridge.data.datasets.video_access import VideoAccess
-from posebridge.data.frames import IndexedFrames, RawFrame
+from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame
 from posebridge.errors import InputError
 
 _SUBPIXELS = 64.0
@@ -42,8 +42,8 @@ class CalibratedCamera:
 def read_qualisys(path: str | Path) -> tuple[CalibratedCamera, ...]:
     """The cameras of a calibration, in its order.
 
-    Raises ``InputError`` for a missing or other file, and for cameras that can't be: impossible intrinsics, rotations
-    that are none, places beyond a hundred metres.
+    Raises ``InputError`` for a missing or other file, and for impossible cameras: intrinsics of no pixels, rotations
+    that are none, positions beyond a hundred metres.
     """
     path = Path(path)
     try:
@@ -73,7 +73,7 @@ def _read_camera(element: ElementTree.Element, path: Path) -> CalibratedCamera:
         raise InputError(f"{where} has an impossible pose: expected a rotation, and a place in millimetres")
     names = ["focalLengthU", "focalLengthV", "centerPointU", "centerPointV", "sensorMaxU", "sensorMaxV"]
     fx, fy, cx, cy, right, bottom = (_attributes(intrinsic, names, where) / _SUBPIXELS).tolist()
-    K = checked_intrinsics(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), where)
+    K = checked_intrinsics(camera_matrix(fx, fy, cx, cy), where)
     size_px = (round(right) + 1, round(bottom) + 1)
     return CalibratedCamera(name, K, _attributes(intrinsic, _LENS, where), T_world_cam, size_px)
 
@@ -113,9 +113,9 @@ class CalibratedVideos(IndexedFrames):
         for name in known:
             if name not in videos:
                 self.skipped[str(folder / f"{name}.mp4")] = "the video is missing"
-        if strange := sorted(videos.keys() - set(known)):
+        if unknown := sorted(videos.keys() - set(known)):
             raise InputError(
-                f"{videos[strange[0]]}: no camera of {calibration} is called so; it has {', '.join(known)}"
+                f"{videos[unknown[0]]}: no camera of {calibration} has this name; it has {', '.join(known)}"
             )
         self._views = [(view, videos[name]) for view, name in enumerate(known) if name in videos]
         if not self._views:
@@ -130,7 +130,7 @@ class CalibratedVideos(IndexedFrames):
         return len(self._numbers) * len(self._views)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its video is broken."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its video is broken."""
         if not 0 <= index < len(self):
             raise IndexError(f"frame {index} of {len(self)}")
         position, place = divmod(index, len(self._views))
@@ -153,6 +153,10 @@ class CalibratedVideos(IndexedFrames):
             distortion=camera.distortion,
             T_world_cam=camera.T_world_cam,
         )
+
+    def frame_index(self) -> FrameIndex:
+        """The folder's name, number and view of every frame."""
+        return FrameIndex.of((self.name, number, view) for number in self._numbers for view, _ in self._views)
 
 
 def _letterbox(old_px: tuple[int, int], new_px: tuple[int, int]) -> np.ndarray:

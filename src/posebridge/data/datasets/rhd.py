@@ -7,11 +7,14 @@ the images are an ``ImageFolder(root / split / "color")``.
 """
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from posebridge.data.datasets.annotations import joint_box
 from posebridge.data.datasets.hand_annotations import check_hand_scale, checked_camera
+from posebridge.data.datasets.hand_frames import BOX_SCALE
+from posebridge.data.datasets.options import Split
 from posebridge.data.frames import SIDES, FrameLabels, IndexedFrames, RawFrame, Side, read_image
 from posebridge.errors import InputError
 from posebridge.pickles import load_arrays
@@ -21,7 +24,7 @@ from posebridge.skeletons.orders import ORDERS, convert
 _JOINTS = 21
 _MIN_VISIBLE = 17  # "more than 16 joints visible"
 _MAX_OVERLAP = 0.3
-_BOX_SCALE = 1.5
+_FOLDERS: dict[Split, str] = {"train": "training", "test": "evaluation"}
 _MASK_CLASSES: dict[Side, tuple[int, int]] = {"left": (2, 17), "right": (18, 33)}
 _MAX_DEPTH_M = 5.0  # of the 16 bits in red and green
 
@@ -33,23 +36,25 @@ class _Hand(NamedTuple):
 
 
 class RHD(IndexedFrames):
-    """One frame a hand; key ``00012_left``, sequence the split.
+    """One frame a hand; key ``00012_left``, sequence the split's folder.
 
     A hand is kept if more than 16 of its joints are visible and less than 0.3 of its box lies within the other's; its
     box is 1.5 times the extent of its joints. The literature states this rule without its details: overlap is here
     the intersection over the hand's own box, and the other hand's box that of its visible joints.
     """
 
-    def __init__(self, root: str | Path, split: Literal["training", "evaluation"] = "training", depth: bool = False):
-        """``depth``: load the rendered depth with each frame.
+    def __init__(self, root: str | Path, split: Split = "train", depth: bool = False, masks: bool = True):
+        """``split``: "train" is the release's ``training``, "test" its ``evaluation``.
+
+        ``depth``: load the rendered depth with each frame. ``masks``: load the masks with the labels.
 
         Raises ``InputError`` where annotations are missing, damaged, of a wrong shape or unit or not finite.
         """
-        self.folder = Path(root) / split
-        self.split = split
+        self.folder = Path(root) / _FOLDERS[split]
         self.depth = depth
+        self.masks = masks
         self.skipped: dict[str, str] = {}
-        path = self.folder / f"anno_{split}.pickle"
+        path = self.folder / f"anno_{self.folder.name}.pickle"
         self._numbers, self._xyz, self._uv_vis, self._K = _read_annotations(path)
         kept = [
             hand
@@ -65,13 +70,13 @@ class RHD(IndexedFrames):
         return len(self.hands)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame; raises ``UnreadableFrameError`` where its file is broken."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
         row, side, box = self.hands[index]
         name = f"{self._numbers[row]:05d}"
         return RawFrame(
             image=read_image(self._file("color", row)),
             key=f"{name}_{side}",
-            sequence=self.split,
+            sequence=self.folder.name,
             frame=int(self._numbers[row]),
             K=self._K[row],
             box_xyxy=box,
@@ -86,7 +91,8 @@ class RHD(IndexedFrames):
         uv_vis, xyz = self._uv_vis[row, joints], self._xyz[row, joints]
         uv_px, valid = convert(uv_vis[:, :2], None, ORDERS["rhd2d"], HAND21)
         joints_m, visible = convert(xyz, uv_vis[:, 2] > 0.5, ORDERS["rhd2d"], HAND21)
-        return FrameLabels(uv_px, valid, visible, joints_m, hand_mask=self._read_mask(row, side))
+        hand_mask = self._read_mask(row, side) if self.masks else None
+        return FrameLabels(uv_px, valid, visible, joints_m, hand_mask=hand_mask)
 
     def _of_possible_size(self, hands: list[_Hand], path: Path) -> list[_Hand]:
         joints_m = np.array([self._xyz[hand.row, _joints_of(hand.side)] for hand in hands]).reshape(-1, _JOINTS, 3)
@@ -130,19 +136,14 @@ def _kept_hands(row: int, uv_vis: np.ndarray) -> list[_Hand]:
         seen, rest_seen = hand[:, 2] > 0.5, rest[:, 2] > 0.5
         if seen.sum() < _MIN_VISIBLE:
             continue
-        box = _box(hand[:, :2])
-        if not rest_seen.any() or _share_inside(box, _box(rest[rest_seen, :2])) < _MAX_OVERLAP:
+        box = joint_box(hand[:, :2], BOX_SCALE)
+        if not rest_seen.any() or _inside_frac(box, joint_box(rest[rest_seen, :2], BOX_SCALE)) < _MAX_OVERLAP:
             kept.append(_Hand(row, side, box))
     return kept
 
 
-def _box(uv_px: np.ndarray) -> np.ndarray:
-    low, high = uv_px.min(axis=0), uv_px.max(axis=0)
-    half = (high - low) / 2 * _BOX_SCALE
-    return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half])
-
-
-def _share_inside(box: np.ndarray, other: np.ndarray) -> float:
+def _inside_frac(box: np.ndarray, other: np.ndarray) -> float:
+    """The fraction of a box's area that lies inside the other one."""
     sides = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
     return float(np.maximum(sides, 0).prod() / (box[2:] - box[:2]).prod())
 

@@ -9,22 +9,21 @@ Without the labels, the images are an ``ImageFolder(root / "images" / "B1Countin
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import roma
 import torch
 
 from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, read_mat
-from posebridge.data.datasets.hand_annotations import JOINTS, Part, check_hand_scale
+from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit, check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
+from posebridge.data.datasets.options import StereoCamera
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS
 
-StereoCamera = Literal["SK_color", "BB_left", "BB_right"]
-
 _MOTIONS = ("Counting", "Random")
-_BACKGROUNDS: dict[Part, range] = {"train": range(2, 7), "test": range(1, 2), "all": range(1, 7)}
+_BACKGROUNDS: dict[AnySplit, range] = {"train": range(2, 7), "test": range(1, 2), "all": range(1, 7)}
 _BASELINE_MM = 120.054
 # The release gives the pose of the depth sensor's frame: X_depth = R X_color + t.
 _SK_ROTATION_VECTOR = (0.00531, -0.01196, 0.00301)
@@ -56,20 +55,19 @@ class STB(HandFrames):
     arrives after twice the distance, 2 palm - middle_1: a usual way to compare with RHD, which labels the wrist.
     """
 
-    def __init__(self, root: str | Path, part: Part = "train", camera: StereoCamera = "SK_color"):
-        """``part``: backgrounds 2 to 6 are for training, 1 is for testing (Zimmermann and Brox, ICCV 2017).
+    def __init__(self, root: str | Path, split: AnySplit = "train", camera: StereoCamera = "SK_color"):
+        """``split``: backgrounds 2 to 6 are for training, 1 is for testing (Zimmermann and Brox, ICCV 2017).
 
         Raises ``InputError`` where labels are missing, damaged, of a wrong shape or unit, or no image is there.
         """
         root = Path(root)
         self.camera = camera
-        self.part = part
         self.skipped: dict[str, str] = {}
         self._camera = _cameras()[camera]
         images = root / "images" if (root / "images").is_dir() else root
         self._images: list[_Image] = []
         joints_m: list[np.ndarray] = []
-        for background in _BACKGROUNDS[part]:
+        for background in _BACKGROUNDS[split]:
             for motion in _MOTIONS:
                 sequence = f"B{background}{motion}"
                 path = root / "labels" / f"{sequence}_{camera[:2]}.mat"
@@ -79,7 +77,7 @@ class STB(HandFrames):
                 self._add(images / sequence, sum(map(len, joints_m[:-1])), len(names), broken)
         self._joints_m = np.concatenate(joints_m)
         if not self._images:
-            raise InputError(f"{images}: no image B1Counting/{camera}_0.png and so on of part {part!r} is there")
+            raise InputError(f"{images}: no image B1Counting/{camera}_0.png and so on of split {split!r} is there")
 
     def __len__(self) -> int:
         return len(self._images)

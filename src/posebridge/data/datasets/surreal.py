@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 
 from posebridge.data.datasets.annotations import check_person_size, numbers, pose_of_camera, project, read_mat
+from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences
 from posebridge.data.frames import FrameLabels, RawFrame
 from posebridge.errors import InputError
@@ -30,6 +31,7 @@ _K = np.array([[600.0, 0, 159.5], [0, 600.0, 119.5], [0, 0, 1]])
 _R_CAM_WORLD = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # of the mirrored world
 _MIRROR_WORLD = np.array([1.0, 1, -1])
 _JOINTS = 24
+_FOLDERS: dict[Split | Literal["validation"], str] = {"train": "train", "validation": "val", "test": "test"}
 _AGREEMENT_PX = 2.0  # joints2D are rounded to whole pixels
 _BACKGROUND_M = 1e3  # depth of the background is 1e10
 
@@ -40,21 +42,23 @@ class SURREAL(PersonSequences):
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "val", "test"] = "train",
+        split: Split | Literal["validation"] = "train",
         runs: tuple[int, ...] = (0, 1, 2),
         every: int = 1,
         skeleton: Skeleton = SMPL24,
         clips: int | None = None,
         depth: bool = False,
+        masks: bool = True,
     ):
         """``root``: the folder that holds ``cmu``. ``every`` n-th frame of a clip. ``clips``: that many at most,
         evenly chosen (all annotations are read at the start, about 1 ms a clip from a warm disk, and the whole set
-        has 68,000). ``depth``: load it.
+        has 68,000). ``depth``: load it. ``masks``: load them, which takes four times as long as the picture.
 
         Raises ``InputError`` where no clip has usable annotations, or units or conventions are not the release's.
         """
         self.depth = depth
-        self.folder = Path(root) / "cmu" / split
+        self.masks = masks
+        self.folder = Path(root) / "cmu" / _FOLDERS[split]
         infos = [info for run in runs for info in sorted((self.folder / f"run{run}").glob("*/*_info.mat"))]
         if not infos:
             raise InputError(f"{self.folder}: no run0/<sequence>/<sequence>_c0001_info.mat and so on is there")
@@ -65,7 +69,7 @@ class SURREAL(PersonSequences):
         super().__init__(sequences, ORDERS["surreal"], skeleton, skipped)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame, with depth if asked for; raises ``UnreadableFrameError`` where the video is broken."""
+        """Returns the frame, with depth if asked for. Raises ``UnreadableFrameError`` where the video is broken."""
         frame = super().__getitem__(index)
         if not self.depth:
             return frame
@@ -75,7 +79,7 @@ class SURREAL(PersonSequences):
     def labels(self, index: int) -> FrameLabels:
         """Labels in the order of the skeleton; the mask where the clip's segmentation is there."""
         labels = super().labels(index)
-        if not self._beside(index, "segm").is_file():
+        if not self.masks or not self._beside(index, "segm").is_file():
             return labels
         return replace(labels, mask=self._map(index, "segm") > 0)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from posebridge.data.datasets.annotations import check_person_size, checked_intrinsics, is_rigid, numbers
+from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
 from posebridge.errors import InputError
 from posebridge.pickles import load_arrays
@@ -33,7 +34,7 @@ class ThreeDPW(PersonSequences):
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "validation", "test"] = "train",
+        split: Split | Literal["validation"] = "train",
         skeleton: Skeleton = SMPL24,
         every: int = 1,
         detected_only: bool = False,

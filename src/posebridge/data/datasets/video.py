@@ -1,4 +1,4 @@
-"""Videos, decoded one frame after the other and never held whole."""
+"""Videos, decoded frame by frame; no video is kept in memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ class Video:
     """A video's frames in order: key ``stem_000123``, sequence the file's stem, frame the number from 0.
 
     Frames that can't be decoded are listed in ``skipped`` and keep their number. Pixels are as stored: a rotation in
-    the file's metadata is not applied. Every iteration decodes afresh.
+    the file's metadata is not applied. Each iteration decodes the video again.
     """
 
     def __init__(self, path: str | Path, every: int = 1):
@@ -64,7 +64,7 @@ class Video:
         return container
 
     def _decode(self, container: InputContainer) -> Iterator[VideoFrame | str]:
-        """Frames, or the reason in the place of a broken one; ends where the container can't be read further."""
+        """Yields frames, or the reason for a broken one; ends where the container can't be read further."""
         packets = container.demux(container.streams.video[0])
         while True:
             try:

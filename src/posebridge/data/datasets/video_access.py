@@ -14,16 +14,16 @@ from av.video.frame import VideoFrame
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.errors import InputError
 
-_LOOK_AHEAD = 24  # frames that are cheaper to decode on the way than to seek to
-# Closing them in a fork would wait for decoding threads that only the parent has.
-_left_to_the_parent: list["OrderedDict[Path, _OpenVideo]"] = []
+_LOOK_AHEAD = 24  # frames up to which decoding forward is cheaper than seeking
+# Videos of the parent process. Closing them in a fork would wait for decoding threads that only the parent has.
+_videos_of_parent: list["OrderedDict[Path, _OpenVideo]"] = []
 
 
 class VideoAccess:
-    """Frames by number; the few videos that were used last stay open, each where it was left.
+    """Frames by number. The last few videos stay open at their last position.
 
-    Frames in rising order are decoded once; others cost the way from the key frame before them. Every process opens
-    its own videos, so that a reader may be handed to worker processes.
+    Frames in rising order are decoded once. Others cost decoding from the key frame before them. Every process opens
+    its own videos, so that a reader can be passed to worker processes.
     """
 
     def __init__(self, keep_open: int = 4):
@@ -40,7 +40,7 @@ class VideoAccess:
     def read(self, path: Path, number: int) -> np.ndarray:
         """(H, W, 3) uint8 RGB of frame ``number`` from 0. Raises ``UnreadableFrameError`` where there is none."""
         if self._process != os.getpid():  # a fork shares the parent's file positions
-            _left_to_the_parent.append(self._videos)
+            _videos_of_parent.append(self._videos)
             self._videos, self._process = OrderedDict(), os.getpid()
         try:
             if path not in self._videos:
@@ -72,7 +72,7 @@ class VideoAccess:
 
 
 class _OpenVideo:
-    """One video of a constant frame rate, decoded from where it was left."""
+    """One video of a constant frame rate, decoded from its last position."""
 
     def __init__(self, path: Path):
         self.container = av.open(str(path))
@@ -120,4 +120,4 @@ class _OpenVideo:
     def _rate(self) -> Fraction:
         if rate := self.stream.average_rate:
             return rate
-        raise OSError(0, "the video does not tell its frame rate")
+        raise OSError(0, "the video declares no frame rate")

@@ -13,13 +13,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from posebridge.data.boxes import box_problem
-from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json
+from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json, read_npy
 from posebridge.data.datasets.hand_frames import BOX_SCALE, HandFrames, HandRecord
+from posebridge.data.datasets.options import Split
 from posebridge.data.frames import Side
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
 
+_WORDS: dict[Split | Literal["validation"], str] = {"train": "train", "validation": "val", "test": "test"}
 _VERTICES, _MANO_JOINTS = 778, 16
 _TIP_VERTICES = (333, 444, 672, 555, 744)  # index, middle, pinky, ring, thumb
 
@@ -44,7 +46,7 @@ class YouTubeHands(HandFrames):
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "val", "test"] = "train",
+        split: Split | Literal["validation"] = "train",
         regressor: str | Path | None = None,
     ):
         """``regressor``: a ``.npy`` of MANO's ``J_regressor`` (16, 778), as a plain array.
@@ -52,10 +54,9 @@ class YouTubeHands(HandFrames):
         Raises ``InputError`` for a file of another layout, or where not one annotation is usable.
         """
         self.root = Path(root)
-        self.split = split
         self.skipped: dict[str, str] = {}
         self._regressor = None if regressor is None else _read_regressor(Path(regressor))
-        path = self.root / f"youtube_{split}.json"
+        path = self.root / f"youtube_{_WORDS[split]}.json"
         content = read_json(path)
         for name in ("images", "annotations"):
             if not isinstance(content, dict) or not isinstance(content.get(name), list):
@@ -124,13 +125,8 @@ class YouTubeHands(HandFrames):
 
 
 def _read_regressor(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}; give MANO's J_regressor as a plain .npy") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a plain array: {error}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu" or array.shape != (_MANO_JOINTS, _VERTICES):
+    array = read_npy(path, "give MANO's J_regressor as a plain .npy")
+    if array.shape != (_MANO_JOINTS, _VERTICES):
         raise InputError(f"{path}: expected MANO's J_regressor, an array of {_MANO_JOINTS} x {_VERTICES} numbers")
     if not np.allclose(array.sum(axis=1), 1, atol=1e-3):
         raise InputError(f"{path}: its rows don't sum to one, as those of a joint regressor do")

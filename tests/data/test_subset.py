@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from posebridge.data.frame_views import ChosenFrames, NamedJoints
 from posebridge.data.frames import FrameLabels, RawFrame
+from posebridge.data.subset import NamedJoints, Subset
 from posebridge.skeletons.body import H36M17, MPII16, SMPL24
 
 
@@ -28,8 +28,8 @@ class People:
         return FrameLabels(uv, valid, valid & (j % 2 == 0), joints_m if self.in_space else None)
 
 
-def test_chosen_frames():
-    chosen = ChosenFrames(People(SMPL24), [4, 1, 1])
+def test_subset():
+    chosen = Subset(People(SMPL24), [4, 1, 1])
     assert len(chosen) == 3
     assert [chosen[i].key for i in range(3)] == ["4", "1", "1"]
     assert chosen.labels(0).uv_px[0, 1] == 4

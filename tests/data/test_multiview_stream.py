@@ -5,7 +5,7 @@ import torch
 
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.in_memory import InMemoryDataset
-from posebridge.data.sets import SetStream, sets_of
+from posebridge.data.multiview_stream import MultiViewStream, moments_of
 from posebridge.errors import InputError
 
 
@@ -25,7 +25,7 @@ def frames(sets: int = 7, views: int = 3, shuffled: bool = True) -> UnlabelledBa
 
 
 def test_sets_come_whole_and_by_view():
-    stream = SetStream(InMemoryDataset([frames()]), 4, seed=3, views=3)
+    stream = MultiViewStream(InMemoryDataset([frames()]), 4, seed=3, views=3)
     batch = stream.batch(5)
     moments = batch.depth_m[:, 0, 0].view(4, 3)
     assert (moments == moments[:, :1]).all()
@@ -33,28 +33,28 @@ def test_sets_come_whole_and_by_view():
 
 
 def test_every_set_once_before_any_again():
-    stream = SetStream(InMemoryDataset([frames()]), 1, seed=3, views=3)
+    stream = MultiViewStream(InMemoryDataset([frames()]), 1, seed=3, views=3)
     drawn = [int(stream.batch(n).frame[0]) for n in range(21)]
     assert sorted(drawn[:7]) == sorted(drawn[7:14]) == sorted(drawn[14:]) == list(range(7))
     assert drawn[:7] != drawn[7:14]
-    again = SetStream(InMemoryDataset([frames()]), 1, seed=3, views=3)
+    again = MultiViewStream(InMemoryDataset([frames()]), 1, seed=3, views=3)
     assert int(again.batch(12).frame[0]) == drawn[12]
 
 
 def test_some_views_of_larger_sets():
-    stream = SetStream(InMemoryDataset([frames()]), 7, seed=3, views=2)
+    stream = MultiViewStream(InMemoryDataset([frames()]), 7, seed=3, views=2)
     pairs = {tuple(own) for n in range(6) for own in stream.batch(n).view.view(7, 2).tolist()}
     assert pairs == {(0, 1), (0, 2), (1, 2)}
 
 
 def test_samples_without_a_moment_are_single_views():
     single = UnlabelledBatch(image=None, key=("a", "b"), depth_m=torch.zeros(2, 2, 2))
-    assert [own.tolist() for own in sets_of(single)] == [[0], [1]]
+    assert [own.tolist() for own in moments_of(single)] == [[0], [1]]
     with pytest.raises(InputError, match="seen by 3 cameras"):
-        SetStream(InMemoryDataset([single]), 1, seed=0, views=3)
+        MultiViewStream(InMemoryDataset([single]), 1, seed=0, views=3)
 
 
 def test_two_pictures_of_one_view_are_refused():
     batch = frames()
     with pytest.raises(InputError, match="one view has several"):
-        sets_of(UnlabelledBatch(None, batch.key, sequence=batch.sequence, frame=batch.frame))
+        moments_of(UnlabelledBatch(None, batch.key, sequence=batch.sequence, frame=batch.frame))

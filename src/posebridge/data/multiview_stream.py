@@ -1,4 +1,4 @@
-"""Sets of views: what several cameras saw at one moment, drawn together."""
+"""Batches of views of the same moments: samples of several cameras, drawn together."""
 
 from collections import defaultdict
 from typing import Generic
@@ -13,16 +13,16 @@ from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
 
 
-class SetStream(Generic[BatchT]):
-    """Batches of sets, set-major: samples i V to (i + 1) V are the views of set i, lowest view first.
+class MultiViewStream(Generic[BatchT]):
+    """Batches of moments: samples i V to (i + 1) V are the V views of moment i, lowest view first.
 
-    Sets come in random permutations, one after the other. Of a larger set the first ``views`` of a random order.
+    Moments come in random permutations, one after the other. Of a moment with more views, V random ones are drawn.
     """
 
-    def __init__(self, dataset: InMemoryDataset[BatchT], sets: int, seed: int, views: int):
-        """``sets`` counts those of a batch. Raises ``InputError`` where no set has so many views."""
-        self.dataset, self.sets, self.seed, self.views = dataset, sets, seed, views
-        self.members = [own for own in sets_of(dataset.without_images()) if len(own) >= views]
+    def __init__(self, dataset: InMemoryDataset[BatchT], moments: int, seed: int, views: int):
+        """``moments`` of a batch, ``views`` (V) of each. Raises ``InputError`` where no moment has so many views."""
+        self.dataset, self.moments, self.seed, self.views = dataset, moments, seed, views
+        self.members = [moment for moment in moments_of(dataset.without_images()) if len(moment) >= views]
         if not self.members:
             raise InputError(
                 f"no moment was seen by {views} cameras: give calibrated views with the same sequence and frame, "
@@ -30,19 +30,21 @@ class SetStream(Generic[BatchT]):
             )
 
     def batch(self, number: int) -> BatchT:
-        """Batch ``number``: always the same for the same number."""
-        drawn = np.arange(number * self.sets, (number + 1) * self.sets)
+        """Batch ``number``, a function of the number and the seed."""
+        drawn = np.arange(number * self.moments, (number + 1) * self.moments)
         epochs, places = np.divmod(drawn, len(self.members))
         index = []
         for epoch, place, count in zip(epochs.tolist(), places.tolist(), drawn.tolist(), strict=True):
-            own = self.members[np.random.default_rng([self.seed, epoch]).permutation(len(self.members))[place]]
-            chosen = np.random.default_rng([self.seed, count, 1]).permutation(len(own))[: self.views]
-            index.append(own[torch.from_numpy(np.sort(chosen))])
+            moment = self.members[np.random.default_rng([self.seed, epoch]).permutation(len(self.members))[place]]
+            chosen = np.random.default_rng([self.seed, count, 1]).permutation(len(moment))[: self.views]
+            index.append(moment[torch.from_numpy(np.sort(chosen))])
         return self.dataset.take(torch.cat(index))
 
 
-def sets_of(frames: Observation) -> list[Int[Tensor, "V"]]:
-    """Positions of the samples of each moment, by view; a sample without sequence or frame is a set of its own.
+def moments_of(frames: Observation) -> list[Int[Tensor, "V"]]:
+    """Positions of the samples of each moment, in the order of their views.
+
+    A sample without sequence or frame is a moment of its own.
 
     Raises ``InputError`` where one camera has two pictures of a moment.
     """

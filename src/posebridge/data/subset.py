@@ -1,0 +1,97 @@
+"""Views of a reader: some of its frames, or its joints in the order of another skeleton."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from posebridge.data.frames import FrameIndex, FrameLabels, LabelledFrames, RawFrame
+from posebridge.skeletons.orders import convert
+from posebridge.skeletons.skeleton import Skeleton
+
+
+class Subset:
+    """The frames at some positions of a reader."""
+
+    def __init__(self, frames: LabelledFrames, positions: Sequence[int] | np.ndarray):
+        self.frames = frames
+        self.positions = np.asarray(positions, dtype=np.int64)
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """What the reader leaves out, with the reason."""
+        return self.frames.skipped
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, index: int) -> RawFrame:
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
+        return self.frames[int(self.positions[index])]
+
+    def frame_index(self) -> FrameIndex:
+        """The reader's index at these positions. Raises ``InputError`` for frames without sequences."""
+        return self.frames.frame_index().take(self.positions)
+
+    def labels(self, index: int) -> FrameLabels:
+        """The frame's labels."""
+        return self.frames.labels(int(self.positions[index]))
+
+
+class NamedJoints:
+    """A reader with its joints in the order of another skeleton. Joints that the reader lacks are not valid.
+
+    ``frames`` returns labels in the order of the skeleton ``own``. Without ``joint_of``, joints of the same place
+    stand for each other (see ``Skeleton``). With it, joints follow a benchmark's rule: ``joint_of`` maps joints of
+    ``skeleton`` to joints of ``own``, and the other joints go by equal names.
+    """
+
+    def __init__(
+        self,
+        frames: LabelledFrames,
+        own: Skeleton,
+        skeleton: Skeleton,
+        joint_of: Mapping[str, str] | None = None,
+    ):
+        """Raises ``InputError`` where the skeletons share no joint, ``ValueError`` for a rule that fits neither."""
+        self.frames = frames
+        self.skeleton = skeleton
+        self._names = own.canonical_names if joint_of is None else _renamed(own, skeleton, joint_of)
+        skeleton.order_of(self._names)  # raises where no joint is shared
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """What the reader leaves out, with the reason."""
+        return self.frames.skipped
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> RawFrame:
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
+        return self.frames[index]
+
+    def frame_index(self) -> FrameIndex:
+        """The reader's index. Raises ``InputError`` for frames without sequences."""
+        return self.frames.frame_index()
+
+    def labels(self, index: int) -> FrameLabels:
+        """The frame's labels in the order of ``skeleton``."""
+        given = self.frames.labels(index)
+        uv_px, valid = convert(given.uv_px, given.valid, self._names, self.skeleton)
+        _, visible = convert(given.uv_px, given.visible, self._names, self.skeleton)
+        joints_m = None
+        if given.joints_m is not None:
+            joints_m, _ = convert(given.joints_m, given.valid, self._names, self.skeleton)
+        return replace(given, uv_px=uv_px, valid=valid, visible=visible, joints_m=joints_m)
+
+
+def _renamed(own: Skeleton, skeleton: Skeleton, joint_of: Mapping[str, str]) -> tuple[str, ...]:
+    """The joints of ``own`` under the names of the joints of ``skeleton`` that they stand for."""
+    if unknown := sorted({*joint_of.values()} - {*own.joints} | {*joint_of} - {*skeleton.joints}):
+        raise ValueError(f"neither {own.name} nor {skeleton.name} has {', '.join(unknown)} where it is named")
+    stands_for = {joint_of.get(joint, joint): joint for joint in skeleton.joints}
+    if len(stands_for) < len(skeleton):
+        raise ValueError(f"a joint of {own.name} stands for two of {skeleton.name}")
+    # A name that no skeleton has leaves out a joint that stands for none.
+    return tuple(stands_for.get(joint, f"{own.name}:{joint}") for joint in own.joints)

@@ -7,6 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from posebridge.recipes import adapt_depth, depth_fusion
+from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
+from posebridge.recipes.depth_adaptation import for_target
+from posebridge.recipes.depth_fusion import SMALL
 
 from bodies.mano_file import write_mano
 from data.rendered_depth import UNIT_M, hands, truth_of, write_archive, write_rig
@@ -20,10 +24,6 @@ from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import DEPTH_HAND
 from posebridge.errors import InputError
-from posebridge.recipes import adapt_depth, depth_fusion
-from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
-from posebridge.recipes.depth_adaptation import for_target
-from posebridge.recipes.depth_fusion import SMALL
 from posebridge.training.run import Run
 from recipes.small_depth import quick
 from training.dots import ONE_CPU

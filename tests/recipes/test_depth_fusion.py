@@ -6,13 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
-from posebridge.bodies.parametric_hand import AnnyHand
-from posebridge.contracts.batch import LabelledBatch
-from posebridge.data.cube_views import CubeViews
-from posebridge.data.multiview_stream import moments_of
-from posebridge.errors import InputError
-from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.recipes import depth_fusion
 from posebridge.recipes.depth_fusion import (
     SMALL,
@@ -23,6 +16,13 @@ from posebridge.recipes.depth_fusion import (
     run_depth_fusion,
 )
 from posebridge.recipes.depth_fusion_measure import RULES, HandErrors, measure
+
+from posebridge.bodies.parametric_hand import AnnyHand
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.data.cube_views import CubeViews
+from posebridge.data.multiview_stream import moments_of
+from posebridge.errors import InputError
+from posebridge.networks.view_fusion import ViewFusionConfig
 from recipes.small_depth import quick
 from training.dots import ONE_CPU
 from training.hands import CUBE_M, new_model

@@ -60,9 +60,13 @@ class Preset:
             raise InputError(f"preset {self.name} of {self.family} has no {method}: choose {', '.join(self.methods)}")
         return self.methods[method]
 
-    def for_method(self, method: str, config: MethodConfig | None = None) -> "Preset":
-        """The preset with one method alone, and with another config of it where one is given."""
-        return replace(self, methods={method: config or self.config_of(method)})
+    def keeping(self, *methods: str) -> "Preset":
+        """The preset with these methods alone, as far as it has them."""
+        return replace(self, methods={name: self.methods[name] for name in methods if name in self.methods})
+
+    def with_config(self, method: str, config: MethodConfig) -> "Preset":
+        """The preset with another config of a method."""
+        return replace(self, methods={**self.methods, method: config})
 
     def with_weights(self, encoder: str | None, features: str | None) -> "Preset":
         """The preset with weights from elsewhere: "timm", a file, or "none". None keeps what the preset has.

@@ -41,7 +41,9 @@ class RenderLoader:
     mano: Path | None = None
     on_progress: Callable[[int], None] = lambda count: None
 
-    def load(self, domain: str, count: int, seed: int, video_frames: int | None = None) -> InMemoryDataset[LabelledBatch]:
+    def load(
+        self, domain: str, count: int, seed: int, video_frames: int | None = None
+    ) -> InMemoryDataset[LabelledBatch]:
         """``count`` images of a domain; with ``video_frames``, frames of videos of that length.
 
         Raises ``InputError`` for an unknown domain, for videos of a track that has none, and for missing labels.

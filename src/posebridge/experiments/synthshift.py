@@ -100,7 +100,7 @@ def run_synthshift(
     _check(config, track, method)
     base = find_preset(track.preset_family, config.preset, method.name)
     preset = change(_at_equal_steps(base) if config.target_frames == "videos" else base)
-    preset = preset.for_target_method(method.name)
+    preset = preset.keeping(method.name, "supervised-target")
     run = Run.create(folder, kind, config, hardware, preset)
     sets = sets or render_sets(config, preset, method)
     data = _data(config, track, preset, sets)
@@ -194,9 +194,7 @@ def _with_gap(sets: SynthShiftSets, track: TrackSpec, factor: float) -> SynthShi
         return with_gap(batch, track.skeleton, factor)
 
     videos = sets.source_videos
-    return replace(
-        sets, source=sets.source.map(moved), source_videos=None if videos is None else videos.map(moved)
-    )
+    return replace(sets, source=sets.source.map(moved), source_videos=None if videos is None else videos.map(moved))
 
 
 def _renamed_test(test: LabelledBatch) -> UnlabelledBatch:
@@ -225,8 +223,10 @@ def _data(config: SynthShiftConfig, track: TrackSpec, preset: Preset, sets: Synt
         frame_labels=None if labelled is None else _evenly(labelled, _MEASURED),
         pair_truth=labelled,
         hand=parametric_hand(None, preset.network.shape_size) if isinstance(preset.network, DepthHandConfig) else None,
-        remarks=(f"Source: labelled {track.source} renders. Target: unlabelled {config.target_domain} renders, "
-                 f"and test frames of the same domain.",),
+        remarks=(
+            f"Source: labelled {track.source} renders. Target: unlabelled {config.target_domain} renders, "
+            f"and test frames of the same domain.",
+        ),
     )
 
 

@@ -47,6 +47,10 @@ class MethodConfig:
         """Sentences about the config for the record."""
         return ()
 
+    def source_recipe(self) -> tuple[object, ...]:
+        """All that the method's own source stages depend on, for runs that share them; empty for the preset's own."""
+        return ()
+
     @property
     def source_videos(self) -> bool:
         """Whether the method trains on videos of the source."""

@@ -7,8 +7,8 @@ from typing import Generic, Protocol, TypeVar
 from posebridge.contracts.batch import BatchT, Observation
 from posebridge.data.dataset_stream import Crops, DatasetPairStream, DatasetStream
 from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.multiview_stream import MultiViewStream
 from posebridge.data.pairs import FramePairs, PairConfig, PairStream
-from posebridge.data.sets import SetStream
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.streams import ShuffledStream, Stream
 from posebridge.errors import InputError
@@ -50,9 +50,9 @@ class InMemoryFrames(Generic[BatchT]):
             raise InputError("these frames form no pairs: give videos, or a method that takes single frames")
         return PairStream(self.videos, count, self.seed, config)
 
-    def view_sets(self, count: int, views: int) -> SetStream[BatchT]:
+    def view_sets(self, count: int, views: int) -> MultiViewStream[BatchT]:
         """Batches of ``count`` sets of ``views`` views of one moment."""
-        return SetStream(self.dataset, count, self.seed, views)
+        return MultiViewStream(self.dataset, count, self.seed, views)
 
 
 @dataclass(frozen=True)

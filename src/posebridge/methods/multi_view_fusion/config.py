@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from posebridge.contracts.batch import Observation
 from posebridge.data.augment import GeometryConfig
-from posebridge.data.sets import sets_of
+from posebridge.data.multiview_stream import moments_of
 from posebridge.fitting.depth_misfit import EvidenceConfig
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.methods.base import MethodConfig
@@ -69,13 +69,17 @@ class MultiViewFusionConfig(MethodConfig):
 
         Fine-tuning is shorter where there are few moments: pseudo-labels drift when the same moments repeat too often.
         """
-        cameras = [1] * len(frames) if frames.T_world_cam is None else [len(views) for views in sets_of(frames)]
+        cameras = [1] * len(frames) if frames.T_world_cam is None else [len(views) for views in moments_of(frames)]
         views = min(_MAX_VIEWS, max(cameras))
         usual = self.one_camera if views == 1 else self.fine_tuning
         moments = sum(count >= views for count in cameras)
         steps = min(usual.schedule.steps, -(-_MAX_DRAWS * moments // usual.sets))
         schedule = replace(usual.schedule, steps=steps)
         return replace(self, fine_tuning=replace(usual, schedule=schedule, views=_MAX_VIEWS if views == 1 else views))
+
+    def source_recipe(self) -> tuple[object, ...]:
+        """All that translation and the two supervised stages depend on."""
+        return (self.translate, self.translation if self.translate else None, self.single, self.fusion)
 
     def notes(self) -> tuple[str, ...]:
         """Where the views come from."""

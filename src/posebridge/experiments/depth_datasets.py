@@ -1,0 +1,123 @@
+"""Public depth datasets as the data of a run: cubes around hands, in memory; the source is rendered."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from posebridge.bodies.parametric_hand import parametric_hand
+from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch, concatenate
+from posebridge.data.agreeing_views import agreeing_views
+from posebridge.data.crops import CubeCropConfig, LabelledCrops, UnlabelledCrops
+from posebridge.data.dataset_stream import Crops, ordered_batches
+from posebridge.data.datasets.dataset import Dataset
+from posebridge.data.datasets.options import Split
+from posebridge.data.datasets.registry import dataset_named
+from posebridge.data.filled_cubes import FilledCubes
+from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.skipped_list import SkippedList
+from posebridge.data.subset import Subset
+from posebridge.deployment.frame_predictions import FramePredictions
+from posebridge.evaluation.protocols import DEPTH
+from posebridge.evaluation.published import find_published
+from posebridge.experiments.adapt_depth import render_depth_source
+from posebridge.experiments.configs import TrainConfig
+from posebridge.experiments.data import ExperimentData
+from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
+from posebridge.experiments.preset import Preset
+from posebridge.methods.registry import MethodEntry
+from posebridge.networks.depth_hand import DepthHandConfig
+from posebridge.training.frames import InMemoryFrames
+
+_READ_AT_ONCE = 64
+_SOURCE_STATISTICS = 2048
+_SPLITS: Mapping[str, tuple[Split, ...]] = {"train": ("train",), "test": ("test",), "both": ("train", "test")}
+
+
+@dataclass(frozen=True)
+class DepthDatasetTarget:
+    """The frames to adapt to, without labels, and the labelled frames that are scored."""
+
+    dataset: InMemoryDataset[UnlabelledBatch]
+    test: LabelledBatch
+
+
+def read_depth_target(config: TrainConfig, preset: Preset, skipped: SkippedList, workers: int) -> DepthDatasetTarget:
+    """Cut cubes around the hands of a dataset. Frames that are broken or show no hand are noted in ``skipped``.
+
+    Raises ``InputError`` for a wrong folder, split or option, and where no frame can be read.
+    """
+    assert preset.cube_m is not None
+    cube_m, dataset = preset.cube_m, dataset_named(config.target.name)
+    assert dataset.hand != "unspecified"
+    crop = CubeCropConfig(preset.size_px, cube_m, dataset.hand)
+
+    def filled(crops: Crops[BatchT]) -> Iterator[BatchT]:
+        cubes = FilledCubes(crops, cube_m)
+        return (batch for _, batch in ordered_batches(cubes, _READ_AT_ONCE, skipped, workers=workers))
+
+    views = len(config.target.options.views or (1,))
+    parts = [_evenly(dataset, config, split, views, preset.data.target) for split in _SPLITS[config.target_split]]
+    cubes = (batch for frames in parts for batch in filled(UnlabelledCrops(frames, crop)))
+    disagreeing: dict[str, str] = {}
+    single = (batch[i : i + 1] for batch in cubes for i in range(len(batch)))
+    target = InMemoryDataset(agreeing_views(single, cube_m, disagreeing))
+    for key, reason in disagreeing.items():
+        skipped.note(key, reason)
+    frontal = replace(config, target=replace(config.target, options=replace(config.target.options, views=None)))
+    scored = _evenly(dataset, frontal, "test", 1, preset.data.test)
+    return DepthDatasetTarget(target, concatenate([*filled(LabelledCrops(scored, crop))]))
+
+
+def _evenly(dataset: Dataset, config: TrainConfig, split: Split, views: int, count: int | None) -> Subset:
+    """A split, thinned evenly to ``count`` moments of so many views; None: all."""
+    frames = dataset.open(config.target.path, split, config.target.options)
+    moments = len(frames) // views
+    kept = np.linspace(0, moments - 1, moments if count is None else min(count, moments)).round().astype(int)
+    return Subset(frames, (views * kept[:, None] + np.arange(views)).ravel())
+
+
+@dataclass(frozen=True)
+class DepthDatasetData(ExperimentData):
+    """A public depth dataset."""
+
+    def pixel_joints_note(self, predictions: FramePredictions) -> str:
+        """The error of the pixel-wise joints, beside the mesh's."""
+        assert predictions.hands is not None
+        xyz_mm = 1000 * predictions.hands.pixel_joints_m.numpy()
+        score = self.evaluation.score(replace(predictions.keypoints, xyz_mm=xyz_mm))
+        assert score is not None
+        return f"mean error of the pixel-wise joints, beside the mesh's: {score.mean_error_mm:.1f} mm"
+
+
+def depth_dataset_data(
+    config: TrainConfig, method: MethodEntry, preset: Preset, target: DepthDatasetTarget, skipped: Mapping[str, str]
+) -> DepthDatasetData:
+    """The data of a run on a depth dataset. The source is rendered here."""
+    dataset = dataset_named(config.target.name)
+    source = render_depth_source(preset, method, config.domain, config.seed, config.mano)
+    joints_m = source.dataset.without_images()[:_SOURCE_STATISTICS].joints_m
+    assert joints_m is not None
+    assert isinstance(preset.network, DepthHandConfig)
+    scored = dataset.scored_joints
+    around_labels = config.target.options.centres == "labels"
+    return DepthDatasetData(
+        source=source,
+        target=InMemoryFrames(target.dataset, config.seed + 1),
+        source_joints_m=joints_m,
+        evaluation=InMemoryEvaluation(
+            observed=target.test.unlabelled(),
+            truth=truth_of(target.test, dataset.joints),
+            protocol=DEPTH,
+            cube_m=preset.cube_m,
+            joints=scored,
+        ),
+        hand=parametric_hand(config.mano, preset.network.shape_size),
+        published=find_published(dataset.title, "mean joint error", "rendered MANO"),
+        unusable=skipped,
+        remarks=(
+            f"Unlabelled: {len(target.dataset)} images. Scored: {len(target.test)} of the test split, by "
+            f"{len(scored or dataset.joints)} joints, not aligned.",
+            *(("hands are cut around their labelled joints, in training and in the test",) if around_labels else ()),
+        ),
+    )

@@ -1,0 +1,63 @@
+"""A user's frames, loaded into memory: with sequences of one shot each where a method takes pairs of frames."""
+
+from dataclasses import dataclass
+
+from posebridge.contracts.batch import UnlabelledBatch
+from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.pairs import PairConfig, pairs_of
+from posebridge.data.sequences import Sequences, ShotDetector
+from posebridge.data.target import TargetConfig, open_target
+from posebridge.errors import InputError
+from posebridge.skeletons.skeleton import Skeleton
+from posebridge.training.frames import InMemoryFrames
+
+
+@dataclass(frozen=True)
+class LoadedTarget:
+    """The frames, the files that were left out with reasons, and the sequences where they were asked for."""
+
+    dataset: InMemoryDataset[UnlabelledBatch]
+    skipped: dict[str, str]
+    sequences: Sequences | None = None
+
+    @property
+    def camera_moves(self) -> bool:
+        """Whether some sequence has a moving camera."""
+        return self.sequences is not None and bool(self.sequences.moving)
+
+    def notes(self) -> tuple[str, ...]:
+        """What the sequences show, a line each."""
+        if self.sequences is None:
+            return ()
+        affine = ("reconstructed frames therefore have a background that moves by a predicted affine map",)
+        return self.sequences.notes() + (affine if self.camera_moves else ())
+
+    def frames(self, seed: int) -> InMemoryFrames[UnlabelledBatch]:
+        """The frames as streams, pairs within one shot."""
+        videos = None if self.sequences is None else self.sequences.applied(self.dataset)
+        return InMemoryFrames(self.dataset, seed, videos)
+
+
+def load_target(config: TargetConfig, skeleton: Skeleton, pairs: PairConfig | None) -> LoadedTarget:
+    """Read the frames; ``pairs`` are those that the method needs, None where it needs none.
+
+    Raises ``InputError`` for what can't be read, for a word on hands where people are meant, and where pairs are needed
+    and no two frames make one.
+    """
+    frames = open_target(config)
+    if frames.crop.hand is not None and skeleton.mirror_of:
+        raise InputError("people have both hands: leave --hand out, and hand from the boxes, or choose --subject hand")
+    if pairs is None:
+        dataset = InMemoryDataset(frames)
+        return LoadedTarget(dataset, frames.skipped)
+    detector = ShotDetector()
+    dataset = InMemoryDataset(detector.observed(frames.with_files()))
+    sequences = detector.sequences(pairs, photos=frames.single_files)
+    try:
+        pairs_of(sequences.applied(dataset).without_images(), pairs)
+    except InputError:
+        raise InputError(
+            f"{config.path}: {sequences.without_pairs(pairs.stride)}; give videos, a folder of images for each "
+            "sequence or another --stride, or adapt by integrated-pseudo-labels, which needs no pairs"
+        ) from None
+    return LoadedTarget(dataset, frames.skipped, sequences)

@@ -22,7 +22,7 @@ class TargetConfig:
 
     path: Path
     boxes: Path | None = None  # .json or .csv, see data/boxes.py; None: the whole image is the crop
-    hand: Literal["left", "right", "annotated"] | None = None  # None: as the boxes tell, else nothing is mirrored
+    hand: Literal["left", "right", "annotated"] | None = None  # None: as in the boxes, else nothing is mirrored
     size_px: int = 256
     padding: float = 1.0  # the crop's side over the box's larger side
     every: int = 1  # of a video, each n-th frame only
@@ -31,7 +31,7 @@ class TargetConfig:
 
 
 class TargetFrames:
-    """Crops of a target in the order of its frames, read afresh by each iteration; nothing is held.
+    """Crops of a target in the order of its frames, read from disk by each iteration.
 
     ``skipped`` names, once iterated, the frames that could not be read and those that the file of boxes lacks.
     """

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.in_memory import InMemoryDataset
-from posebridge.data.streams import RenderedStream, ShuffledStream, StepBatches, step_loader
+from posebridge.data.streams import ShuffledStream, StepBatches, step_loader
 from posebridge.errors import InputError
 
 
@@ -51,19 +51,6 @@ def test_permutations_and_seeds_differ():
 def test_images_belong_to_their_keys():
     batch = ShuffledStream(dataset(20), 7, 0).batch(3)
     assert (255 * batch.rgb[:, 0, 0, 0]).round().int().tolist() == [int(key) for key in batch.key]
-
-
-class Samples:
-    """Stands for the renderer: sample n is n."""
-
-    def samples(self, first: int, count: int) -> list[int]:
-        return list(range(first, first + count))
-
-
-def test_rendered_samples_are_never_seen_twice():
-    stream = RenderedStream(Samples(), 5)
-    drawn = [sample for number in range(6) for sample in stream.batch(number)]
-    assert drawn == list(range(30))
 
 
 def sequence(first: int, workers: int, count: int = 7, rank: int = 0, ranks: int = 1) -> list[tuple[int, tuple]]:

@@ -35,10 +35,10 @@ def test_what_is_read_back_is_what_the_renderer_gives(rendered):
     found = ShardedSet(rendered).samples(0, 72)
     assert found.key == wanted.key
     assert torch.equal(found.rgb, torch.round(wanted.rgb * 255) / 255)
-    for name in ("uv_px", "joints_m", "valid", "visible", "mask", "angles_rad", "phenotypes"):
+    for name in ("uv_px", "joints_m", "valid", "visible", "mask", "hand_mask", "angles_rad", "phenotypes"):
         assert torch.equal(getattr(found, name), getattr(wanted, name)), name
     assert torch.equal(found.camera.K, wanted.camera.K)
-    assert (found.depth_m - wanted.depth_m).abs().max() <= 5.1e-5
+    assert (found.depth_label_m - wanted.depth_label_m).abs().max() <= 5.1e-5
     assert torch.allclose(found.camera.project(found.joints_m), found.uv_px, atol=1e-3)
 
 

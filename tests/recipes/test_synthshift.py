@@ -53,6 +53,8 @@ def test_sets(sets, track):
     keys = [key for part in parts for key in part.key]
     assert len(set(keys)) == len(keys)  # what is scored was never trained on
     assert all(part.depth_m is None for part in parts)
+    labels = (data.source.all(), data.test_target)
+    assert all(part.mask is part.hand_mask is part.depth_label_m is part.vertices_m is None for part in labels)
     assert data.test_target.joints_m.shape[1] == len(TRACKS[track].skeleton)
 
 

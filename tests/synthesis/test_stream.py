@@ -7,7 +7,7 @@ import torch
 
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch, concatenate
-from posebridge.data.streams import RenderedStream, StepBatches, step_loader
+from posebridge.data.streams import StepBatches, step_loader
 from posebridge.synthesis.depth_scene import DEPTH_STREET
 from posebridge.synthesis.hand_domains import STREET, STUDIO
 from posebridge.synthesis.stream import CHUNK, Samples
@@ -48,9 +48,16 @@ def test_global_state_takes_no_part(whole):
     assert_same(SAMPLES.chunk(1), whole[CHUNK : 2 * CHUNK])
 
 
+class Rendered:
+    """Batches of 13 rendered samples."""
+
+    def batch(self, number: int) -> LabelledBatch:
+        return SAMPLES.samples(13 * number, 13)
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_workers_change_nothing(whole, workers):
-    loader = step_loader(StepBatches({"source": RenderedStream(SAMPLES, 13)}, first_step=1), workers)
+    loader = step_loader(StepBatches({"source": Rendered()}, first_step=1), workers)
     batches = iter(loader)
     for step in (1, 2, 3):
         number, drawn = next(batches)

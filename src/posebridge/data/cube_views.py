@@ -1,9 +1,8 @@
-"""Depth crops as views of one space: each has a cube of its own, and their cubes are tied to one another.
+"""Depth crops as calibrated views: maps between each crop's cube, its camera and the world.
 
-The space of a view is that of its picture: origin at the cube's centre, unit half the cube's side, x to the right and y
-down in the picture, z away from the camera. A crop that was turned, scaled or mirrored has its intrinsics turned,
-scaled or mirrored, and they tell how its space lies in the camera's frame; so a turned crop is a turned hand, a larger
-crop a smaller cube, and what is found there goes back exactly.
+The space of a view has its origin at the cube's centre, half the cube's side as unit, x to the right and y down in the
+picture, z away from the camera. An augmented crop has augmented intrinsics, which give the map from its space to the
+camera's frame. So a rotated crop shows a rotated hand, a larger crop a smaller cube, and predictions map back exactly.
 """
 
 from dataclasses import dataclass, replace
@@ -24,16 +23,16 @@ from posebridge.contracts.batch import Observation
 class CubeViews:
     """B views, their depth included. Pixels of the depth are those of ``camera``."""
 
-    depth_m: Float[Tensor, "B H W"]  # 0 where the sensor gave none
+    depth_m: Float[Tensor, "B H W"]  # 0 where the sensor measured nothing
     camera: Camera
     centre_m: Float[Tensor, "B 3"]  # camera frame
     half_m: Float[Tensor, "B"]
     T_world_cam: Float[Tensor, "B 4 4"]
-    inside: Bool[Tensor, "B H W"]  # of the crop; when it is moved, pixels of which it knows nothing come in
+    inside: Bool[Tensor, "B H W"]  # False where a warp shows pixels from outside the crop
 
     @classmethod
     def of(cls, batch: Observation, cube_m: float) -> Self:
-        """The crops of a batch, which without calibration have a world each.
+        """The crops of a batch. Without calibration each camera frame is a world of its own.
 
         Raises ``ValueError`` for a batch without depth, intrinsics or centres.
         """
@@ -50,7 +49,7 @@ class CubeViews:
 
     @property
     def axes(self) -> Float[Tensor, "B 3 3"]:
-        """Directions of the camera frame as directions of the picture: a turn about the optical axis, or a mirroring.
+        """Camera frame to picture: a rotation about the optical axis, or a reflection.
 
         The orthogonal factor of the intrinsics' 2x2 part (polar decomposition, in closed form).
         """
@@ -84,7 +83,7 @@ class CubeViews:
         return (points_m - self.centre_m[:, None]) @ self.axes.transpose(1, 2) / self.half_m[:, None, None]
 
     def in_cameras(self, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
-        """The opposite: metres of the camera frame."""
+        """Points of the view's space in metres of the camera frame: the inverse of ``in_cubes``."""
         return transform(self.cube_to_camera, points)
 
     def picture(self) -> Float[Tensor, "B 1 H W"]:
@@ -96,12 +95,12 @@ class CubeViews:
         return foreground(self.depth_m, self.centre_m, 2 * self.half_m[:, None, None])
 
     def hidden(self) -> Bool[Tensor, "B H W"]:
-        """Pixels that were measured in front of the cube: what is there hides what is in the cube."""
+        """Pixels measured in front of the cube: a surface there hides what is in the cube."""
         front_m = self.centre_m[:, 2] - self.half_m
         return (self.depth_m > 0) & (self.depth_m < front_m[:, None, None])
 
     def points(self, stride: int = 1) -> tuple[Float[Tensor, "B 3 h w"], Bool[Tensor, "B h w"]]:
-        """What every ``stride``-th pixel sees, in the view's space, and whether it is in the cube's depth at all."""
+        """Points of every ``stride``-th pixel in the view's space, and whether they lie within the cube's depth."""
         depth_m = self.depth_m[:, ::stride, ::stride]
         height, width = depth_m.shape[-2:]
         v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
@@ -111,15 +110,15 @@ class CubeViews:
         return seen.transpose(1, 2).unflatten(2, (height, width)), self.foreground()[:, ::stride, ::stride]
 
     def warped(self, T_view_crop: Float[Tensor, "B 3 3"], shift: Float[Tensor, "B"] | None = None) -> "CubeViews":
-        """The views through pixel maps of turn, scale and shift; their cubes move along.
+        """The views through pixel maps that rotate, scale, shift or mirror; the cubes follow the pixels.
 
-        ``shift`` moves the cubes' centres along the optical axis, in halves of the cube. Depth is taken from the
-        nearest pixel, since a mean over an edge is no depth. Raises ``ValueError`` for a map that shears.
+        ``shift`` moves the cubes' centres along the optical axis, in halves of the cube. Each pixel takes the nearest
+        depth, since a mean over an edge is no depth. Raises ``ValueError`` for a map that shears.
         """
         A = T_view_crop[:, :2, :2]
         scale = torch.linalg.det(A).abs().sqrt()
         if not torch.allclose(A @ A.transpose(1, 2), scale[:, None, None] ** 2 * torch.eye(2).to(A), atol=1e-4):
-            raise ValueError("a cube can't be sheared: views of it turn, scale, shift or mirror")
+            raise ValueError("a cube can't be sheared: give maps that rotate, scale, shift or mirror")
         height, width = self.depth_m.shape[-2:]
         pixels = torch.stack([self.depth_m, self.inside.to(self.depth_m)], dim=1)
         depth_m, inside = warp_images(
@@ -136,7 +135,7 @@ class CubeViews:
         return CubeViews(depth_m, camera, centre_m, half_m, self.T_world_cam, inside > 0)
 
     def with_depth(self, depth_m: Float[Tensor, "B H W"]) -> "CubeViews":
-        """The same views of other depth."""
+        """The same views with another depth."""
         return replace(self, depth_m=depth_m)
 
     def to_candidates(self, sets: int, candidate: Int[Tensor, "S"]) -> Float[Tensor, "B 4 4"]:

@@ -1,10 +1,10 @@
 """Streams over datasets that are too large for memory: a batch's crops are read from disk when it is asked for.
 
-Stages ask in the data loader's workers, so that is where images are decoded. A frame that can't be read never stops a
-run: the one after it in the row stands in, and the file is noted, by whichever process met it, in a list on disk. A
-batch is so a function of its number and of what lies on disk.
+Images are decoded in the data loader's workers. A frame that can't be read never stops a run: the next frame of the
+permutation replaces it, and the file is noted in a list on disk that all processes share. So a batch is a function of
+its number and of the files.
 
-A stream of ``UnlabelledCrops`` gives ``UnlabelledBatch``; it never asks the reader for a label.
+A stream of ``UnlabelledCrops`` gives ``UnlabelledBatch``; it reads no label.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from posebridge.data.source_labels import missing_label, select_labels
 from posebridge.data.streams import leave_ctrl_c_to_the_main_process
 from posebridge.errors import InputError
 
-_MOST_UNREADABLE = 100  # of one draw and those that should stand in for it, before the set is given up
+_MOST_UNREADABLE = 100  # in a row, after which the dataset is refused
 CropT = TypeVar("CropT", bound=Observation, covariant=True)
 
 
@@ -67,7 +67,7 @@ class DatasetStream(Generic[BatchT]):
             crop = read_crop(self.crops, int(order[(place + i) % len(order)]), self.skipped, self.labels)
             if crop is not None:
                 return crop
-        raise _given_up(tries, "frames", self.skipped)
+        raise _nothing_readable(tries, "frames", self.skipped)
 
     def _permutation(self, epoch: int) -> np.ndarray:
         if epoch != self._epoch:
@@ -104,17 +104,17 @@ class DatasetPairStream(Generic[BatchT]):
         base, driving = self.pairs.draw(number, self.batch_size, self.seed)
         read: list[tuple[BatchT, BatchT]] = []
         for place, (b, d) in enumerate(zip(base.tolist(), driving.tolist(), strict=True)):
-            read.append(self._read(b, d) or self._stand_in(number * self.batch_size + place))
+            read.append(self._read(b, d) or self._next_readable(number * self.batch_size + place))
         return concatenate([pair[0] for pair in read] + [pair[1] for pair in read])
 
-    def _stand_in(self, position: int) -> tuple[BatchT, BatchT]:
+    def _next_readable(self, position: int) -> tuple[BatchT, BatchT]:
         """The first pair after the one at ``position`` that can be read."""
         for i in range(1, _MOST_UNREADABLE):
             number, place = divmod(position + i, self.batch_size)
             base, driving = self.pairs.draw(number, self.batch_size, self.seed)
             if pair := self._read(int(base[place]), int(driving[place])):
                 return pair
-        raise _given_up(_MOST_UNREADABLE, "pairs", self.skipped)
+        raise _nothing_readable(_MOST_UNREADABLE, "pairs", self.skipped)
 
     def _read(self, base: int, driving: int) -> tuple[BatchT, BatchT] | None:
         first = read_crop(self.crops, base, self.skipped, self.labels)
@@ -144,7 +144,7 @@ def read_crop(crops: Crops[BatchT], index: int, skipped: SkippedList, labels: So
 def ordered_batches(
     crops: Crops[BatchT], size: int, skipped: SkippedList, workers: int = 0
 ) -> Iterator[tuple[list[int], BatchT]]:
-    """Every crop that can be read once, in order, ``size`` frames of the set a batch; the others are noted.
+    """Each crop that can be read, once and in order, in batches of at most ``size``; the others are noted.
 
     Batches come with the indices of their crops. Raises ``InputError`` where none can be read.
     """
@@ -162,13 +162,13 @@ def ordered_batches(
             read_any = True
             yield part
     if not read_any:
-        raise _given_up(len(crops), "frames", skipped)
+        raise _nothing_readable(len(crops), "frames", skipped)
 
 
 class _Parts(Dataset["tuple[list[int], Observation] | InputError | None"]):
     """Consecutive crops as batches, None where not one of them can be read.
 
-    An error is given back, not raised, for torch would put the traceback of the worker before its line.
+    An error is returned, not raised, since torch would put the worker's traceback before its line.
     """
 
     def __init__(self, crops: Crops[Observation], size: int, skipped: SkippedList):
@@ -197,6 +197,6 @@ def dataset_pairs(frames: FrameSource, config: PairConfig) -> FramePairs:
     return FramePairs(index.sequence, torch.from_numpy(index.frame), torch.from_numpy(index.view), config)
 
 
-def _given_up(count: int, what: str, skipped: SkippedList) -> InputError:
+def _nothing_readable(count: int, kind: str, skipped: SkippedList) -> InputError:
     file, reason = next(reversed(skipped.read().items()))
-    return InputError(f"{count} {what} in a row can't be read, the last one because: {file}: {reason}")
+    return InputError(f"{count} {kind} in a row can't be read, the last one because: {file}: {reason}")

@@ -1,4 +1,4 @@
-"""Holes cut into depth pictures, so that a network learns to do without a part (Ren et al., CVPR 2022, Sec. 3.4)."""
+"""Rectangular holes in depth pictures, an augmentation of Ren et al., CVPR 2022, Sec. 3.4."""
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,10 @@ from posebridge.rendering.photometry import erase
 def erased(
     depth_m: Float[Tensor, "B H W"], generator: Generator, share: float = 0.5, side: tuple[float, float] = (0.1, 0.3)
 ) -> Float[Tensor, "B H W"]:
-    """Depth with one rectangle missing in a ``share`` of the pictures ; its sides are shares of theirs."""
+    """Depth with one rectangle missing in a ``share`` of the pictures.
+
+    ``side`` is the range of the rectangle's sides, as fractions of the picture's.
+    """
     draws = torch.rand(len(depth_m), 5, generator=generator)
     extent = side[0] + (side[1] - side[0]) * draws[:, :2]
     centre = draws[:, 2:4] * (1 - extent) + extent / 2

@@ -1,4 +1,4 @@
-"""UniFrame's adaptive occlusion: hide a joint that the teacher is sure of, so that the student must infer it."""
+"""UniFrame's adaptive occlusion: cover a joint that the teacher predicts with high confidence."""
 
 from dataclasses import dataclass
 
@@ -17,11 +17,11 @@ class OcclusionConfig:
     probability: float = 0.5
     threshold: float = 0.9  # on the teacher's confidence
     largest_side: float = 20 / 256  # of the image's height
-    smallest_side: float = 10 / 256  # not given; half the largest, so that a box still hides something
+    smallest_side: float = 10 / 256  # not in the paper; half the largest, so that every box covers something
 
     def __post_init__(self):
         if not 0 <= self.probability <= 1:
-            raise InputError(f"occlusion probability={self.probability} is no probability: give a number in [0, 1]")
+            raise InputError(f"occlusion probability={self.probability} isn't a probability: give a number in [0, 1]")
         if not 0 < self.smallest_side <= self.largest_side <= 0.25:
             raise InputError(
                 f"occlusion sides {self.smallest_side} to {self.largest_side} are impossible: "
@@ -36,7 +36,7 @@ def adaptive_occlusion(
     config: OcclusionConfig,
     generator: Generator,
 ) -> tuple[Float[Tensor, "B C H W"], Bool[Tensor, "B J"]]:
-    """Images with a piece of themselves pasted over one confident joint each, and which joints lie under it.
+    """Images with a piece of themselves pasted over one confident joint each, and which joints it covers.
 
     The joint is drawn among those on the image whose ``confidence`` reaches the threshold; without one, or by the
     draw of the probability, an image stays as it is. The piece comes from at least one box away in both directions.

@@ -17,7 +17,7 @@ Members = Mapping[str, bytes]
 
 
 class ShardedSet:
-    """A set that ``posebridge render`` has written, as far as it is finished.
+    """The finished shards of a set that ``posebridge render`` writes.
 
     ``skipped`` names what could not be read, with the reason, once it has been met: a sample by its shard and key, and
     what a shard should have and hasn't by the shard alone.
@@ -38,8 +38,8 @@ class ShardedSet:
     def __iter__(self) -> Iterator[LabelledBatch]:
         """Every sample that can be read, as a batch of one, in order.
 
-        Shards are streamed. In a worker of a ``DataLoader`` these are the samples of the worker's share of
-        the shards. Raises ``InputError`` where not one sample of the set can be read.
+        Shards are streamed. In a worker of a ``DataLoader`` these are the samples of the worker's share of shards.
+        Raises ``InputError`` where not one sample of the set can be read.
         """
         read_any = False
         for shard in split_by_worker(self.index.shards):
@@ -93,12 +93,12 @@ class ShardedSet:
             return None
 
     def damaged(self) -> dict[str, str]:
-        """Shards that are not what was written, and why. Reads all of them."""
+        """Damaged shards with the reason. Reads all of them."""
         reasons = ((shard.name, shard.damage(self.folder)) for shard in self.index.shards)
         return {name: reason for name, reason in reasons if reason is not None}
 
     def _unreadable(self) -> InputError:
-        """What to raise where nothing could be read."""
+        """The error to raise where no sample can be read."""
         first = next((f"{name}: {reason}" for name, reason in self.skipped.items()), "the shards are empty")
         return InputError(f"{self.folder}: no sample can be read ({first}); posebridge render makes it whole again")
 
@@ -107,7 +107,7 @@ class ShardedSet:
         path, found, reasons = str(self.folder / shard.name), 0, []
 
         def stop(error: Exception) -> bool:
-            """What webdataset asks where a file can't be opened or read on: whether to try its next member."""
+            """Called by webdataset where a file can't be read on; False stops reading it."""
             reason = getattr(error, "strerror", None) or next(iter(error.args), type(error).__name__)
             reasons.append(" ".join(str(reason).partition(" @ ")[0].split()))
             return False

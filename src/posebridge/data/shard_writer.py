@@ -1,8 +1,7 @@
-"""Writes a rendered set, a piece at a time, so that no moment to stop is a bad one.
+"""Writes a rendered set piece by piece, so that it can be stopped and resumed at any moment.
 
-Each piece lies on disk, under a name that holds its checksum, from when it was rendered until its shard is whole.
-A shard takes its name when it is whole; then the index names it; then its pieces go. What a run that was killed left
-is therefore always enough to go on from.
+Each rendered piece is written to disk under a name that includes its checksum. When all pieces of a shard exist, the
+shard is written, then added to the index, then its pieces are deleted. A killed run can therefore always be resumed.
 """
 
 import contextlib
@@ -28,14 +27,13 @@ class Piece:
     """Samples of one chunk, from its first on."""
 
     chunk: int
-    samples: int  # fewer than the chunk has only where the set ends
+    samples: int  # fewer than the chunk has at the end of the set only
 
 
 class ShardWriter:
-    """A folder that a set is written into, by one process at a time; used in a ``with``.
+    """Writes a set into a folder, one process at a time; used in a ``with``.
 
-    Shards that lie there already are checked against their checksums. ``damaged`` names those that have to be made
-    again, with the reason.
+    Existing shards are compared with their checksums. ``damaged`` maps those that are rendered again to the reason.
     """
 
     def __init__(self, folder: Path, index: SetIndex):
@@ -46,13 +44,13 @@ class ShardWriter:
         self._there: dict[Piece, Path] = {}
 
     def __enter__(self) -> Self:
-        """Take the folder. Raises ``InputError`` where it holds another set, is in use, or can't be written."""
+        """Lock the folder and resume. Raises ``InputError`` if it has another set, is in use, or can't be written."""
         self._lock = _locked(self.folder)
         try:
             for unfinished in (*self.folder.glob(".shard-*.part"), *self.folder.glob(f".{INDEX}.*.part")):
-                unfinished.unlink()  # what a process was writing when it was killed
-            self._take_over()
-            self._there = self._left_pieces()
+                unfinished.unlink()  # of a killed process
+            self._resume()
+            self._there = self._whole_pieces()
             self.index.save(self.folder)
             for number in range(self._shard_count):
                 self._finish(number)
@@ -72,7 +70,7 @@ class ShardWriter:
         return [piece for piece in wanted if piece not in self._there]
 
     def add(self, piece: Piece, data: bytes) -> None:
-        """Keep what was rendered, and finish its shard if that was the last piece.
+        """Write a rendered piece, and its shard if that was the last piece.
 
         Raises ``InputError`` where the disk refuses; whatever was added before stays.
         """
@@ -87,7 +85,7 @@ class ShardWriter:
         return -(-self.index.count // self.index.shard_length)
 
     def _pieces_of(self, number: int) -> list[Piece]:
-        """What a shard is made of; nothing if it is finished."""
+        """The pieces of a shard; none if it is finished."""
         length, first = self.index.chunk_length, number * self.index.shard_length
         end = min(first + self.index.shard_length, self.index.count)
         if any(shard.first == first and shard.samples == end - first for shard in self.index.shards):
@@ -95,7 +93,7 @@ class ShardWriter:
         return [Piece(start // length, min(length, end - start)) for start in range(first, end, length)]
 
     def _finish(self, number: int) -> None:
-        """Make a shard of its pieces, if all are there."""
+        """Write a shard if all its pieces exist."""
         pieces = self._pieces_of(number)
         if not pieces or any(piece not in self._there for piece in pieces):
             return
@@ -111,11 +109,11 @@ class ShardWriter:
             del self._there[piece]
             path.unlink()
 
-    def _take_over(self) -> None:
-        """Go on from the shards that are whole.
+    def _resume(self) -> None:
+        """Resume from the whole shards.
 
-        A set may grow: its last shard stays until a fuller one replaces it. It keeps the shards that it has, even if
-        fewer samples are asked for.
+        A set may grow: its last shard stays until a fuller one replaces it. Finished shards are kept, even if fewer
+        samples are asked for.
         """
         if not (self.folder / INDEX).exists():
             if found := next(self.folder.glob("*.tar"), None):
@@ -132,8 +130,8 @@ class ShardWriter:
                 kept.append(shard)
         self.index = replace(self.index, count=count, shards=tuple(kept))
 
-    def _left_pieces(self) -> dict[Piece, Path]:
-        """Whole pieces of unfinished shards; everything else there goes."""
+    def _whole_pieces(self) -> dict[Piece, Path]:
+        """Whole pieces of unfinished shards; every other file among the pieces is deleted."""
         wanted = {piece for number in range(self._shard_count) for piece in self._pieces_of(number)}
         found: dict[Piece, Path] = {}
         for path in sorted((self.folder / PIECES).glob("*")):

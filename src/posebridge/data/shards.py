@@ -1,8 +1,8 @@
 """A rendered set on disk: webdataset shards, and ``index.json``, which lists them.
 
 A shard is made of pieces, the samples of one rendered chunk each. The bytes of a piece are a function of the set's
-configuration and the piece's number alone, and a shard is its pieces one after the other, so it makes no difference
-who rendered which piece, or when.
+configuration and the piece's number alone, and a shard is its pieces one after the other. So a set doesn't depend on
+the number of workers, or on the order in which they render.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Shard:
     sha256: str
 
     def damage(self, folder: Path) -> str | None:
-        """What is wrong with the shard's file, if anything; reads all of it."""
+        """The first fault of the shard's file, None if it is whole; reads all of it."""
         path = folder / self.name
         try:
             if (size := path.stat().st_size) != self.size_bytes:
@@ -53,14 +53,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class SetIndex:
-    """What ``index.json`` holds."""
+    """The content of ``index.json``."""
 
     made_of: dict[str, Any]  # everything that the samples depend on, as plain JSON; the same for every run
     coding: ImageCoding
     chunk_length: int  # samples of a piece
     shard_length: int  # samples of a shard, a multiple of that
-    count: int  # samples that were asked for
-    shards: tuple[Shard, ...] = field(default=())  # those that are finished, in their order
+    count: int  # samples of the finished set
+    shards: tuple[Shard, ...] = field(default=())  # the finished ones, in order
 
     @property
     def samples(self) -> int:
@@ -68,7 +68,7 @@ class SetIndex:
         return sum(shard.samples for shard in self.shards)
 
     def save(self, folder: Path) -> None:
-        """Write ``index.json``, whole or not at all."""
+        """Write ``index.json`` atomically."""
         content = {"format": FORMAT, **asdict(self)}
         write_atomically(folder / INDEX, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
@@ -85,7 +85,7 @@ def load_index(folder: Path) -> SetIndex:
             )
         shards = tuple(Shard(**shard) for shard in content.pop("shards"))
         index = SetIndex(coding=ImageCoding(**content.pop("coding")), shards=shards, **content)
-        # Names come from a file: none of them may lead out of the folder.
+        # Names are read from a file: none may lead out of the folder.
         if not all(_SHARD_NAME.fullmatch(shard.name) for shard in shards):
             raise ValueError("a shard has another name than shard-000000.tar and so on")
     except FileNotFoundError:

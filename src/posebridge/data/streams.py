@@ -1,4 +1,4 @@
-"""Where a stage's batches come from. A stream's batch is a function of its number, so a run can stop anywhere."""
+"""Streams of training batches. A batch is a function of its number, so a run can stop at any step."""
 
 import signal
 from collections.abc import Iterator, Mapping
@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from posebridge.contracts.batch import BatchT, LabelledBatch, Observation
+from posebridge.contracts.batch import BatchT, Observation
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
-from posebridge.synthesis.stream import SampleStream
 
 StreamBatchT = TypeVar("StreamBatchT", bound=Observation, covariant=True)
 
@@ -26,7 +25,7 @@ class Stream(Protocol[StreamBatchT]):
 
 
 class ShuffledStream(Generic[BatchT]):
-    """Random permutations, one after the other, of samples that are held in memory."""
+    """Random permutations, one after the other, of samples in memory."""
 
     def __init__(self, dataset: InMemoryDataset[BatchT], batch_size: int, seed: int):
         self.dataset = dataset
@@ -35,25 +34,13 @@ class ShuffledStream(Generic[BatchT]):
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def batch(self, number: int) -> BatchT:
-        """Batch ``number``; samples repeat only after all others were drawn."""
+        """Batch ``number``; a sample is repeated only after all others were drawn."""
         drawn = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
         index = [self._order(int(n) // len(self.dataset))[int(n) % len(self.dataset)] for n in drawn]
         return self.dataset.take(torch.tensor(index))
 
     def _permutation(self, epoch: int) -> list[int]:
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.dataset)).tolist()
-
-
-class RenderedStream:
-    """Samples rendered when they are asked for; none is ever seen twice."""
-
-    def __init__(self, samples: SampleStream, batch_size: int):
-        self.samples = samples
-        self.batch_size = batch_size
-
-    def batch(self, number: int) -> LabelledBatch:
-        """Batch ``number``."""
-        return self.samples.samples(number * self.batch_size, self.batch_size)
 
 
 class StepBatches(IterableDataset[tuple[int, dict[str, Any]]]):
@@ -80,7 +67,7 @@ class StepBatches(IterableDataset[tuple[int, dict[str, Any]]]):
 
 
 class _StepLoader(DataLoader[tuple[int, dict[str, Any]]]):
-    """A ``DataLoader`` whose workers' ``InputError`` stays one line: torch puts the worker's traceback before it."""
+    """A ``DataLoader`` that raises a worker's ``InputError`` as one line, without the traceback that torch adds."""
 
     def __iter__(self) -> Any:
         steps = super().__iter__()
@@ -110,5 +97,5 @@ def step_loader(batches: StepBatches, workers: int = 0) -> DataLoader[tuple[int,
 
 
 def leave_ctrl_c_to_the_main_process(_: int) -> None:
-    """What a loader's worker does first."""
+    """Ignore SIGINT in a loader's worker: the main process ends the run."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -122,6 +122,8 @@ def _line_alt(chart: LineChart) -> str:
         for name, points in chart.series.items()
         if points
     ]
+    if len(chart.series) == 1:
+        return f"{chart.title} over {chart.x_label}, {ends[0].removeprefix(next(iter(chart.series))).strip()}"
     return f"{chart.title} over {chart.x_label}: {'; '.join(ends)}"
 
 

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -54,3 +57,13 @@ def test_missing_values_are_allowed():
     LineChart("loss", "step", "", {"a": ((0, nan), (1, float("inf"))), "b": ()})
     GroupChart("PCK", "", ("all",), {"a": (nan,)})
     Picture(IMAGE, "base", (PoseOverlay("predicted", np.full((21, 2), nan)),))
+
+
+def test_the_example_of_the_docs():
+    page = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {"masked": IMAGE, "decoded": IMAGE}
+    exec(code.replace("\nSection(", "\nsection = Section("), names)
+    section = names["section"]
+    assert isinstance(section, Section)
+    assert [picture.caption for picture in section.pictures] == ["Masked", "Reconstruction"]

@@ -188,7 +188,7 @@ def test_as_typed_and_resumed(small, batch, tmp_path, capsys):
     assert printed[-1] == f"Meshes: {out / 'meshes.npz'}"
     assert json.loads((out / "skipped.json").read_text())["reasons"] == {"clip-4": "the frame has no depth at all"}
     page = (out / "report.html").read_text()
-    assert "Depth explained" in page
+    assert "Explained depth" in page
     assert "clip-4" in page
     (out / "report.html").unlink()
     assert cli.main(["resume", str(out), *CPU]) == 0

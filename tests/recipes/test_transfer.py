@@ -14,10 +14,10 @@ from posebridge.contracts.record_file import load_record
 from posebridge.data.pairs import PairConfig, split_pairs
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
+from posebridge.methods.geometric_reconstruction import integrated_labels
 from posebridge.recipes.transfer import TransferConfig
 from posebridge.recipes.transfer_run import TransferJob, run_transfer
 from posebridge.recipes.transfers import TRANSFERS
-from posebridge.training import integrated_labels
 from recipes.small_runs import ONE_CPU
 from recipes.transfer_sets import config_of, opened, tiny, write_sets
 from report.find_sections import section_of, titles

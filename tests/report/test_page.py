@@ -95,6 +95,20 @@ def test_sections_of_reconstruction_stand_on_its_pages_only():
     assert all(line in lines for line in before if line)
 
 
+def test_charts_of_pseudo_labels():
+    names = "correct at least once|selected by both criteria|repeated errors"
+    page = render_report(reconstructed_record())
+    charts = re.findall(rf'aria-label="({names}) over step: ([^"]+)"', page)
+    assert charts == [
+        ("correct at least once", "0.22 → 0.711"),
+        ("selected by both criteria", "0.4 → 0.8"),
+        ("repeated errors", "0.27 → 0.27"),
+    ]
+    assert 'aria-label="coverage and precision over step: coverage 0.5 → 0.7; precision 0.62 → 0.82"' in page
+    blind = render_report(reconstructed_record(with_truth=False))
+    assert re.findall(rf"<span>({names})<", blind) == ["selected by both criteria"]
+
+
 def test_hands_beside_their_depth():
     page = render_report(depth_record())
     assert "<h2>Explained depth" in page

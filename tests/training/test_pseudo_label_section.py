@@ -1,3 +1,5 @@
+import numpy as np
+
 from posebridge.training.pseudo_label_section import pseudo_label_sections
 
 
@@ -10,8 +12,11 @@ def test_metrics_over_the_checkpoints_where_they_were_measured():
     )
     (section,) = pseudo_label_sections(candidates)
     main, errors = section.line_charts
-    assert main.series == {"coverage": ((0, 0.5), (5, 0.6), (12, 0.7)), "precision": ((5, 0.9),)}
-    assert errors.series == {"repeated errors": ((5, 0.2),)}
+    assert list(main.series) == ["coverage", "precision"]
+    assert main.series["coverage"] == ((0, 0.5), (5, 0.6), (12, 0.7))
+    assert [errors.title, *errors.series] == ["repeated errors", "repeated errors"]
+    for found, value in ((main.series["precision"], 0.9), (errors.series["repeated errors"], 0.2)):
+        np.testing.assert_array_equal(found, [(0, np.nan), (5, value), (12, np.nan)])
     (table,) = section.tables
     assert table.columns == ("step 0", "step 12")
     assert [(row.label, row.values[0]) for row in table.rows] == [("coverage", 0.5), ("precision", None)]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from posebridge.recipes.adapt import AdaptConfig, run_adapt
 
 from data.on_disk import truncate, write_image, write_video
 from deployment.rigged import SMALL, SPEC, small_model
@@ -16,7 +17,6 @@ from posebridge.contracts.record_file import load_record
 from posebridge.data.target import TargetConfig
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
-from posebridge.recipes.adapt import AdaptConfig, run_adapt
 from posebridge.skeletons.hand import HAND21
 from recipes.small_runs import FRAMES, HEIGHT, ONE_CPU, SIDE, WIDTH
 from report.find_sections import section_of, series_of

@@ -5,11 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-
-from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
-from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
-from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.deployment.predictor import PosePredictor
 from posebridge.recipes import pipeline
 from posebridge.recipes.pipeline import (
     label_free_selection,
@@ -17,6 +12,11 @@ from posebridge.recipes.pipeline import (
     train,
 )
 from posebridge.recipes.records import checkpoint_choice, gallery, learning_curves
+
+from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.deployment.predictor import PosePredictor
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.run import Run, StageReport
 from posebridge.training.selection import BoneStatistics

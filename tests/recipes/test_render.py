@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from posebridge.recipes import render as module
+from posebridge.recipes.render import RenderConfig, render_set
 
 from posebridge.bodies.anny_loading import PHENOTYPES
 from posebridge.data.sample_codec import ImageCoding
@@ -13,8 +15,6 @@ from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.shards import load_index
 from posebridge.distribute import Workers
 from posebridge.errors import InputError
-from posebridge.recipes import render as module
-from posebridge.recipes.render import RenderConfig, render_set
 from posebridge.synthesis.domains import find_domain
 from posebridge.synthesis.stream import Samples, VideoSamples
 from recipes.small_sets import CONFIG, contents

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-
-from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
-from posebridge.data.pairs import PairConfig, pairs_of
-from posebridge.errors import InputError
 from posebridge.recipes import synthshift
 from posebridge.recipes.annotation_gap import gap_left
 from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig, make_context, run_synthshift
 from posebridge.recipes.track import TrackRenderer
+
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.data.pairs import PairConfig, pairs_of
+from posebridge.errors import InputError
 from recipes.small_runs import ONE_CPU, SMALL_BODY_RGB, SMALL_HAND_DEPTH, SMALL_HAND_RGB, shrink
 from report.find_sections import titles, value_of
 

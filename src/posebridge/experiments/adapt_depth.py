@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from posebridge.bodies.parametric_hand import check_mano_file, parametric_hand
+from posebridge.bodies.parametric_hand import check_mano_file, load_parametric_hand
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record
@@ -18,7 +18,7 @@ from posebridge.deployment.model_kinds import DEPTH_HAND
 from posebridge.deployment.model_spec import HandName
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError
-from posebridge.evaluation.protocols import DEPTH
+from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR
 from posebridge.experiments.configs import AdaptDepthConfig
 from posebridge.experiments.data import ExperimentData
 from posebridge.experiments.depth_preset import depth_preset
@@ -95,7 +95,7 @@ class DepthTargetData(ExperimentData):
         place_of = {key: place for place, key in enumerate(self.dataset.without_images().key)}
         tracker = HandTracker(predictor, self.crop, blob_of(self.files))
         frames = open_depth(self.files, "none")
-        crops = (tracker.find(frame).crop.to("cpu") for frame in frames if frame.key in place_of)
+        crops = (tracker.detect(frame).crop.to("cpu") for frame in frames if frame.key in place_of)
         disagreeing: dict[str, str] = {}
         found = {view.key[0]: view for view in agreeing_views(crops, self.crop.cube_m, disagreeing)}
         dataset = InMemoryDataset(
@@ -155,8 +155,8 @@ def _data(
         source=source,
         target=InMemoryFrames(target, config.seed + 1),
         source_joints_m=joints_m,
-        evaluation=InMemoryEvaluation(target.all(), truth, DEPTH, preset.cube_m),
-        hand=parametric_hand(config.mano, preset.network.shape_size),
+        evaluation=InMemoryEvaluation(target.all(), truth, DEPTH_JOINT_ERROR, preset.cube_m),
+        hand=load_parametric_hand(config.mano, preset.network.shape_size),
         unusable=skipped,
         files=config.target,
         crop=_crop_config(config.target, preset),

@@ -1,20 +1,13 @@
-"""The whole story on two CPU cores: one seed of SynthShift's small hand track, with its report."""
+"""The demo: one seed of SynthShift's small hand track on two CPU cores, with its report."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from posebridge.recipes.synthshift import SynthShiftConfig, run_synthshift
-from posebridge.report.page import write_report
+from posebridge.experiments.configs import DemoConfig, SynthShiftConfig
+from posebridge.experiments.run_outputs import RunOutputs
+from posebridge.experiments.synthshift import run_synthshift
 from posebridge.training.options import Hardware
-
-
-@dataclass(frozen=True)
-class DemoConfig:
-    """What ``posebridge demo`` runs."""
-
-    seed: int = 0
 
 
 def run_demo(config: DemoConfig, folder: Path, hardware: Hardware) -> str:
@@ -22,12 +15,11 @@ def run_demo(config: DemoConfig, folder: Path, hardware: Hardware) -> str:
     started = monotonic()
     print(
         "Rendered hands in a studio have labels, rendered hands in the street have none. A model learns from the\n"
-        "first, adapts to the second, and is scored on street images that it has never seen. About ten minutes.",
+        "first, adapts to the second, and is scored on other street images. About ten minutes.",
         flush=True,
     )
     outcome = run_synthshift(SynthShiftConfig(seed=config.seed), folder, hardware, kind="demo")
-    write_report(outcome.record, folder / "report.html")
-    print(f"Report: {folder / 'report.html'}")
+    print(f"Report: {RunOutputs.of(folder).layout.report}")
     row = outcome.row()
     names = ("source_only", "adapted", "supervised_target", "gap_closed")
     numbers = {name: None if row[name] is None else round(float(row[name] or 0), 4) for name in names}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from posebridge.bodies.parametric_hand import parametric_hand
+from posebridge.bodies.parametric_hand import load_parametric_hand
 from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch, concatenate
 from posebridge.data.agreeing_views import agreeing_views
 from posebridge.data.crops import CubeCropConfig, LabelledCrops, UnlabelledCrops
@@ -18,7 +18,7 @@ from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Subset
 from posebridge.deployment.frame_predictions import FramePredictions
-from posebridge.evaluation.protocols import DEPTH
+from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR
 from posebridge.evaluation.published import find_published
 from posebridge.experiments.adapt_depth import render_depth_source
 from posebridge.experiments.configs import TrainConfig
@@ -108,11 +108,11 @@ def depth_dataset_data(
         evaluation=InMemoryEvaluation(
             observed=target.test.unlabelled(),
             truth=truth_of(target.test, dataset.joints),
-            protocol=DEPTH,
+            protocol=DEPTH_JOINT_ERROR,
             cube_m=preset.cube_m,
             joints=scored,
         ),
-        hand=parametric_hand(config.mano, preset.network.shape_size),
+        hand=load_parametric_hand(config.mano, preset.network.shape_size),
         published=find_published(dataset.title, "mean joint error", "rendered MANO"),
         unusable=skipped,
         remarks=(

@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -77,7 +76,7 @@ class InMemoryEvaluation(EvaluationSet):
     def gallery(self, keypoints: KeypointSet) -> tuple[GalleryFrame, ...]:
         """The best, median and worst frames, or evenly chosen ones without labels."""
         truth = self.truth
-        if truth is not None and not {*truth.joint_names or ()} & {*keypoints.joint_names or ()}:
+        if truth is not None and not set(truth.joint_names or ()) & set(keypoints.joint_names or ()):
             truth = None  # joints between those of the skeleton can't be drawn beside it
         return gallery(self.observed, keypoints, truth, self.cube_m if self.observed.image is None else None)
 
@@ -171,5 +170,3 @@ class DatasetEvaluation(EvaluationSet):
 
     def _in_crops(self, keypoints: KeypointSet) -> KeypointSet:
         return in_crops(keypoints, self.labelled, self.crops.config.size_px)
-
-

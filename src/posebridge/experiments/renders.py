@@ -87,4 +87,8 @@ def _from_disk(config: RenderConfig, sets: Path) -> Iterator[LabelledBatch]:
 def rendering_progress(total: int) -> Iterator[Callable[[int], None]]:
     """A progress bar; the callback takes the number of images that were rendered."""
     with tqdm(total=total, desc="0 rendering", unit="image", mininterval=2.0, dynamic_ncols=True) as bar:
-        yield lambda count: bar.update(count) and None
+
+        def on_progress(count: int) -> None:
+            bar.update(count)
+
+        yield on_progress

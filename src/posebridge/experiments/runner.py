@@ -83,7 +83,7 @@ class _Runner:
         """All of it."""
         trained = self._train()
         final = self.experiment.method.role
-        predictors = {role: self.predictor(model.network) for role, model in trained.items()}
+        predictors: dict[Role, Predictor] = {role: self.predictor(model.network) for role, model in trained.items()}
         predictions = self.data.evaluation.predict(predictors)
         self.outputs.save_model(self.spec, trained[final].network.cpu())
         self.outputs.save_predictions(predictions[final].keypoints)

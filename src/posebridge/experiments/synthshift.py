@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from posebridge.bodies.parametric_hand import parametric_hand
+from posebridge.bodies.parametric_hand import load_parametric_hand
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import Role
 from posebridge.data.in_memory import InMemoryDataset
@@ -222,7 +222,9 @@ def _data(config: SynthShiftConfig, track: TrackSpec, preset: Preset, sets: Synt
         labelled_target=InMemoryFrames(sets.upper_bound, seed),
         frame_labels=None if labelled is None else _evenly(labelled, _MEASURED),
         pair_truth=labelled,
-        hand=parametric_hand(None, preset.network.shape_size) if isinstance(preset.network, DepthHandConfig) else None,
+        hand=load_parametric_hand(None, preset.network.shape_size)
+        if isinstance(preset.network, DepthHandConfig)
+        else None,
         remarks=(
             f"Source: labelled {track.source} renders. Target: unlabelled {config.target_domain} renders, "
             f"and test frames of the same domain.",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from posebridge.contracts.record import Metric
-from posebridge.evaluation.protocols import DEPTH, PCK_005, PCK_005_BODY, EvaluationProtocol
+from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR, PCK_005, PCK_005_BODY, EvaluationProtocol
 from posebridge.methods.registry import Sensor
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
@@ -36,6 +36,6 @@ TRACKS: Mapping[Track, TrackSpec] = {
     for spec in (
         TrackSpec("hand-rgb", HAND21, "colour", PCK_005, "pck_005"),
         TrackSpec("body-rgb", H36M17, "colour", PCK_005_BODY, "pck_005"),
-        TrackSpec("hand-depth", HAND21, "depth", DEPTH, "mean_error_mm", video_frames=None),
+        TrackSpec("hand-depth", HAND21, "depth", DEPTH_JOINT_ERROR, "mean_error_mm", video_frames=None),
     )
 }

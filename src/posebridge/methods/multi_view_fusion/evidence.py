@@ -19,7 +19,7 @@ _PICTURES = 6  # frames that the report shows
 
 def fusion_section(frames: UnlabelledBatch, predictions: Mapping[Role, FramePredictions]) -> Section:
     """The section of hands in ``frames``, predicted by the models ``source_only`` and ``adapted``."""
-    hands = {role: _hands(found) for role, found in predictions.items()}
+    hands: dict[Role, DepthHands] = {role: _hands(found) for role, found in predictions.items()}
     fits: dict[Role, DepthFit] = {role: depth_fit(found) for role, found in hands.items()}
     predictor = predictions["adapted"].predictor
     assert isinstance(predictor, DepthHandPredictor)

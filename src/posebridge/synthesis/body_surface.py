@@ -92,7 +92,7 @@ def _weight_of(rig: Rig, prefixes: tuple[str, ...]) -> Float[Tensor, "V"]:
 
 
 def _arm(points_m: Tensor, at: dict[str, Tensor], arm_weight: Tensor) -> Float[Tensor, "V"]:
-    """Coordinate along the arm. Level sets are planes: vertical at the shoulder, bisecting the elbow, across the hand."""
+    """Coordinate along the arm. Level sets are planes: vertical at shoulder, bisecting the elbow, across the hand."""
     joints = torch.stack([at[f"{bone}.L"] for bone in ("upperarm01", "lowerarm01", "wrist", "finger3-1", "finger3-3")])
     bones = joints.diff(dim=0)
     lengths = bones.norm(dim=-1)

@@ -58,7 +58,7 @@ class BodySubject:
 
     @property
     def beyond_wrist_m(self) -> None:
-        """None: a body has no mask of a hand."""
+        """None: bodies have no hand mask."""
         return None
 
     @property

@@ -45,7 +45,7 @@ class HandSubject:
 
     @property
     def beyond_wrist_m(self) -> Float[Tensor, "V"]:
-        """Distance beyond the wrist, negative on the forearm."""
+        """Signed distance of each vertex from the wrist, metres, negative on the forearm."""
         return beyond_wrist_m(self.model)
 
     @property

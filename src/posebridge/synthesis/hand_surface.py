@@ -65,14 +65,14 @@ def hand_surface() -> HandSurface:
 
 
 def beyond_wrist_m(model: HandModel) -> Float[Tensor, "V"]:
-    """Distance of each vertex from the wrist towards the middle knuckle in the rest pose; negative on the forearm."""
+    """Signed distance of each vertex from the wrist in the rest pose, metres; negative on the forearm."""
     return model.rig.vertices_m[:, 1]
 
 
 def hand_mask(raster: Raster, faces: Int[Tensor, "F 3"], beyond_m: Float[Tensor, "V"]) -> Bool[Tensor, "B H W"]:
-    """Where the hand without its forearm is seen. The cut at the wrist follows the skin and may part a face.
+    """Mask of the visible hand without its forearm.
 
-    ``beyond_m`` is ``beyond_wrist_m`` of the rasterised hand.
+    ``beyond_m`` is ``beyond_wrist_m`` of the rasterised hand, interpolated per pixel, so the cut may divide a face.
     """
     return raster.mask & (interpolate(raster, faces, beyond_m[None, :, None])[..., 0] >= 0)
 

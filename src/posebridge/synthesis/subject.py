@@ -61,7 +61,7 @@ class Subject(Protocol):
 
     @property
     def beyond_wrist_m(self) -> Float[Tensor, "V"] | None:
-        """How far each vertex of a hand lies beyond its wrist, negative on the forearm; None for other subjects."""
+        """Signed distance of a hand's vertices from the wrist, metres, negative on the forearm; None for bodies."""
         ...
 
     @property

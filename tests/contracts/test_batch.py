@@ -8,7 +8,7 @@ import torch
 from data.labelled import depth_batch, rgb_batch
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.draw import generator_for
-from posebridge.synthesis.domains import DOMAINS, domain, render
+from posebridge.synthesis.domains import DOMAINS, find_domain, render
 
 ANY = {"key", "camera", "T_crop_file", "sequence", "frame", "view", "T_world_cam"}
 OF_SENSOR = {"colour": ANY | {"image"}, "depth": ANY | {"depth_m", "centre_m"}}
@@ -21,7 +21,7 @@ def present(batch) -> set[str]:
 
 @pytest.mark.parametrize("track", DOMAINS)
 def test_a_target_has_what_its_sensor_gives(track):
-    batch = render(domain(track, "street"), 2, 48, generator_for(1, 1))
+    batch = render(find_domain(track, "street"), 2, 48, generator_for(1, 1))
     assert batch.sensor == batch.unlabelled().sensor == SENSOR_OF[track]
     assert present(batch.unlabelled()) <= OF_SENSOR[SENSOR_OF[track]]
     assert {"mask", "uv_px", "joints_m"} <= present(batch)

@@ -11,7 +11,7 @@ from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.source_labels import rendered_source, select_labels
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
-from posebridge.synthesis.domains import domain, render
+from posebridge.synthesis.domains import find_domain, render
 
 LABEL_FIELDS = {name for names in FIELDS_OF.values() for name in names}
 ALL = frozenset(FIELDS_OF)
@@ -34,7 +34,7 @@ def test_one_label_alone(label):
 
 
 def test_renders_keep_joints_alone_unless_asked():
-    batch = render(domain("hand-rgb", "studio"), 2, 32, generator_for(1, 1))
+    batch = render(find_domain("hand-rgb", "studio"), 2, 32, generator_for(1, 1))
     plain = rendered_source(batch, JOINTS)
     assert present(plain) & LABEL_FIELDS == set(FIELDS_OF["joints"])
     assert torch.equal(plain.rgb, batch.rgb)
@@ -50,7 +50,7 @@ def test_renders_keep_joints_alone_unless_asked():
 
 
 def test_depth_crops_become_pictures_of_their_cube():
-    batch = render(domain("hand-depth", "studio"), 1, 32, generator_for(1, 1))
+    batch = render(find_domain("hand-depth", "studio"), 1, 32, generator_for(1, 1))
     found = rendered_source(batch, frozenset({"joints", "mask", "hand_mask", "vertices"}), cube_m=0.25)
     assert found.rgb.shape == (3, 3, 32, 32)
     assert found.depth_m is None
@@ -70,7 +70,7 @@ def test_depth_crops_become_pictures_of_their_cube():
     ],
 )
 def test_a_missing_label_is_refused_by_name(track, label, where):
-    batch = render(domain(track, "studio"), 1, 32, generator_for(1, 1))
+    batch = render(find_domain(track, "studio"), 1, 32, generator_for(1, 1))
     with pytest.raises(InputError, match=f"no label {label}, which {where}.*: choose another source") as refused:
         rendered_source(batch, JOINTS | {label}, cube_m=0.25)
     assert "\n" not in str(refused.value)

@@ -4,23 +4,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from posebridge.synthesis.surroundings import Occluders
 
-from posebridge.bodies.anny import hand
+from posebridge.bodies.anny import anny_hand
 from posebridge.draw import generator_for
 from posebridge.rendering.rasterise import rasterise
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_clutter import ClutterDistribution
 from posebridge.synthesis.depth_scene import DEPTH_STREET, DEPTH_STUDIO, render_depth_hands, with_meshes
-from posebridge.synthesis.domains import domain, render
+from posebridge.synthesis.domains import find_domain, render
+from posebridge.synthesis.scene_domain import OccluderDistribution
 
 SIZE = 96
-STREET = domain("hand-rgb", "street")
+STREET = find_domain("hand-rgb", "street")
 
 
 @pytest.fixture(scope="module")
 def colour():
-    return render(replace(STREET, occluders=Occluders(share=0.0)), 8, SIZE, generator_for(3, 1))
+    return render(replace(STREET, occluders=OccluderDistribution(share=0.0)), 8, SIZE, generator_for(3, 1))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def batch(request):
 
 
 def test_faces_beyond_the_wrist_are_hand_and_those_behind_it_are_not(batch):
-    rig = hand("right").rig
+    rig = anny_hand("right").rig
     vertices_m = with_meshes(batch).vertices_m
     seen = rasterise(vertices_m, rig.faces, batch.camera.K, SIZE, SIZE)
     corners_m = rig.vertices_m[rig.faces.long(), 1]  # F 3, towards the knuckles
@@ -59,14 +59,14 @@ def test_joints_before_the_wrist_lie_on_the_hand(batch):
 
 
 def test_occluders_cut_both_masks(colour):
-    covered = render(replace(STREET, occluders=Occluders(share=1.0)), 8, SIZE, generator_for(3, 1))
+    covered = render(replace(STREET, occluders=OccluderDistribution(share=1.0)), 8, SIZE, generator_for(3, 1))
     torch.testing.assert_close(covered.uv_px, colour.uv_px)
     assert torch.equal(covered.hand_mask, colour.hand_mask & covered.mask)
     assert (covered.hand_mask != colour.hand_mask).any()
 
 
 def test_clutter_cuts_both_masks():
-    street = replace(DEPTH_STREET, clutter=ClutterDistribution(before_share=1.0))
+    street = replace(DEPTH_STREET, clutter=ClutterDistribution(occluder_share=1.0))
     cluttered = render_depth_hands(street, 3, SIZE, generator_for(3, 2))
     bare = render_depth_hands(replace(street, clutter=ClutterDistribution()), 3, SIZE, generator_for(3, 2))
     torch.testing.assert_close(cluttered.joints_m, bare.joints_m)
@@ -75,6 +75,6 @@ def test_clutter_cuts_both_masks():
 
 
 def test_bodies_have_no_hand_mask():
-    batch = render(domain("body-rgb", "studio"), 2, 48, generator_for(3, 1))
+    batch = render(find_domain("body-rgb", "studio"), 2, 48, generator_for(3, 1))
     assert batch.mask is not None
     assert batch.hand_mask is None

@@ -63,7 +63,7 @@ class Attack:
 def test_anything_else_is_refused_and_not_run(tmp_path, monkeypatch, attack, protocol):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.pickle").write_bytes(pickle.dumps({"a": attack}, protocol=protocol))
-    with pytest.raises(InputError, match=r"a\.pickle: the pickle wants .*, which is refused"):
+    with pytest.raises(InputError, match=r"a\.pickle: the pickle refers to .*, which is refused"):
         load_arrays(tmp_path / "a.pickle")
     assert not (tmp_path / "OWNED").exists()
 

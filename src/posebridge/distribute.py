@@ -1,7 +1,7 @@
-"""Many independent pieces of work: in this process, in processes of this machine, or on a Ray cluster.
+"""Run independent pieces of work in this process, in worker processes of this machine, or on a Ray cluster.
 
-The work is a function that can be pickled and a piece is all that it is given, so that the results are the same
-wherever the pieces run. What is random in a piece must be drawn from its number.
+The work is a picklable function of one piece, so results do not depend on where pieces run. Random numbers of a piece
+must be seeded from the piece.
 """
 
 import concurrent.futures as futures
@@ -24,24 +24,24 @@ from posebridge.errors import InputError
 PieceT = TypeVar("PieceT")
 ResultT = TypeVar("ResultT")
 
-_IN_FLIGHT = 2  # pieces under way or waiting for each worker: none idles, and little is lost or held in memory
-_RETRIES = 3  # of a piece whose machine or process was lost
+_IN_FLIGHT = 2  # pieces per worker that run or wait: keeps workers busy with little in memory
+_RETRIES = 3  # of a piece whose machine or process died
 _CONNECT_SECONDS = 5.0
 
-# What a worker process was given to do, and under which reference Ray knows it.
+# The work of a worker process, and its Ray reference.
 _work: Callable[[Any], Any]
 _work_reference: Any = None
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Who does the work."""
+    """Where work runs. Raises ``InputError`` for less than one process, and for processes together with Ray."""
 
     processes: int = 1
-    """Processes of this machine; 1 is this one alone. Each computes with one thread."""
+    """Worker processes on this machine; 1 runs in this process. Each worker uses one thread."""
 
     ray: str | None = None
-    """Address of a Ray cluster: auto on one of its machines, or host:port. Takes the place of the processes."""
+    """Address of a Ray cluster in place of processes: host:port, or auto on one of its machines."""
 
     def __post_init__(self):
         if self.processes < 1:
@@ -51,17 +51,17 @@ class Workers:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the work leaves this process."""
+        """Whether work runs outside this process."""
         return self.ray is not None or self.processes > 1
 
     def run(
         self, work: Callable[[PieceT], ResultT], pieces: Iterable[PieceT], ordered: bool = False, gpus: int = 0
     ) -> Iterator[tuple[PieceT, ResultT]]:
-        """Each piece with its result: in the order of the pieces if ``ordered``, else as they come.
+        """Yield each piece with its result: in the order of the pieces if ``ordered``, else as results arrive.
 
-        Pieces are taken from their iterable when a worker is soon free, so neither pieces nor results pile up. Each
-        worker is sent the work once and keeps it. ``gpus`` is what a piece needs, for Ray to find a place. An error of
-        the work ends it all. Raises ``InputError`` where workers die, or where there is no cluster.
+        Pieces are taken from the iterable as workers become free, so neither pieces nor results accumulate. The work is
+        sent to each worker once. ``gpus`` is the number of GPUs that a piece needs on Ray. An exception of the work
+        ends the iteration. Raises ``InputError`` if a worker dies or no cluster is found.
         """
         if self.ray is not None:
             return _on_ray(self.ray, work, pieces, ordered, gpus)
@@ -73,7 +73,7 @@ class Workers:
 def _in_processes(
     processes: int, work: Callable[[PieceT], ResultT], pieces: Iterable[PieceT], ordered: bool
 ) -> Iterator[tuple[PieceT, ResultT]]:
-    # Spawned, not forked: the threads of torch and OpenCV don't survive a fork.
+    # Spawn, because the threads of torch and OpenCV do not survive a fork.
     context = multiprocessing.get_context("spawn")
     pool = futures.ProcessPoolExecutor(processes, context, _start_worker, (work,))
     waiting = iter(pieces)
@@ -89,15 +89,14 @@ def _in_processes(
                 yield running.pop(future), future.result()
     except BrokenProcessPool:
         raise InputError(
-            "a worker process died, perhaps for want of memory: start again with fewer workers; "
-            "what was finished is kept"
+            "a worker process died, perhaps out of memory: start again with fewer workers; finished work is kept"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _start_worker(work: Callable[[Any], Any]) -> None:
-    """Ctrl-c is for the main process, which ends its workers."""
+    """Initialise a worker. It ignores ctrl-c, because the main process stops its workers."""
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _work = work
@@ -109,7 +108,7 @@ def _do(piece: Any) -> Any:
 
 
 def _compute_with_one_thread() -> None:
-    """More would fight for the cores. Torch is not loaded for this: not all work needs it."""
+    """Use one thread, so that workers do not compete for cores. Torch is configured only if it is loaded."""
     os.environ["OMP_NUM_THREADS"] = "1"
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
@@ -123,13 +122,13 @@ def _on_ray(
         if not ray.is_initialized():
             _connect(ray, address)
             closing.callback(ray.shutdown)
-        shared = [ray.put(work)]  # in a list, so that it is fetched by who needs it, not with every piece
+        shared = [ray.put(work)]  # in a list, so that Ray does not fetch the work for every piece
         task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=_RETRIES)(_do_on_ray)
         waiting = iter(pieces)
         running: dict[Any, PieceT] = {}
         try:
             while True:
-                for piece in islice(waiting, max(0, _IN_FLIGHT * _places(ray, gpus) - len(running))):
+                for piece in islice(waiting, max(0, _IN_FLIGHT * _num_slots(ray, gpus) - len(running))):
                     running[task.remote(shared, piece)] = piece
                 if not running:
                     return
@@ -137,10 +136,10 @@ def _on_ray(
                 for reference in finished:
                     yield running.pop(reference), ray.get(reference)
         except ray.exceptions.RayTaskError as error:
-            raise error.cause from None  # the work's own error, without Ray's tracebacks around it
+            raise error.cause from None  # the original exception, without Ray's tracebacks
         except ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[0]
-            raise InputError(f"the Ray cluster failed ({reason}); start again, what was finished is kept") from error
+            raise InputError(f"the Ray cluster failed ({reason}); start again; finished work is kept") from error
 
 
 def _do_on_ray(shared: list[Any], piece: Any) -> Any:
@@ -153,27 +152,27 @@ def _do_on_ray(shared: list[Any], piece: Any) -> Any:
     return _work(piece)
 
 
-def _places(ray: Any, gpus: int) -> int:
-    """How many pieces the cluster can do at once; asked anew each time, since clusters grow and shrink."""
-    there = ray.cluster_resources()
-    if gpus and there.get("GPU", 0) < gpus:
+def _num_slots(ray: Any, gpus: int) -> int:
+    """Number of pieces that the cluster can run at once; queried each time, since clusters change size."""
+    resources = ray.cluster_resources()
+    if gpus and resources.get("GPU", 0) < gpus:
         raise InputError("the Ray cluster has no GPU: give cpu as the device")
-    return max(1, int(there.get("GPU", 0) // gpus if gpus else there.get("CPU", 0)))
+    return max(1, int(resources.get("GPU", 0) // gpus if gpus else resources.get("CPU", 0)))
 
 
 def _import_ray() -> Any:
     if importlib.util.find_spec("ray") is None:
         raise InputError("Ray is not installed: pip install 'posebridge[ray]'")
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default; it warns without
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # send no usage statistics
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; avoids its warning
     import ray
 
     return ray
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
-    """Ray takes SIGTERM for itself, and training in the same process would then not save its last step."""
+def _keep_sigterm_handler() -> Iterator[None]:
+    """Restore the SIGTERM handler that Ray replaces, so that training in this process saves its last step."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -185,14 +184,14 @@ def _own_signals() -> Iterator[None]:
 
 
 def _connect(ray: Any, address: str) -> None:
-    """Raises ``InputError`` where no cluster answers. Ray itself waits for minutes there, then ends the process."""
+    """Connect to a cluster. Raises ``InputError`` if none answers, where Ray would wait for minutes and exit."""
     host, _, port = address.rpartition(":")
     try:
         if host and port.isdigit() and "/" not in host:
             socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-        with _own_signals():
+        with _keep_sigterm_handler():
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        told = f"no Ray cluster at {address} ({reason}): give host:port, or auto on one of its machines"
-        raise InputError(told) from error
+        message = f"no Ray cluster at {address} ({reason}): give host:port, or auto on one of its machines"
+        raise InputError(message) from error

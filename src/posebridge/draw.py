@@ -1,4 +1,4 @@
-"""Random draws that every room of the scene shares. Each takes the generator that it draws from."""
+"""Random numbers. Every function takes the generator that it uses."""
 
 import math
 
@@ -10,40 +10,40 @@ from posebridge.errors import InputError
 
 
 def check_seed(seed: int) -> None:
-    """Raise ``InputError`` for a seed that generators refuse."""
+    """Raise ``InputError`` for a negative seed."""
     if seed < 0:
-        raise InputError(f"seed {seed} is impossible: give 0 or more")
+        raise InputError(f"seed {seed} is negative: give 0 or more")
 
 
 def generator_for(seed: int, *index: int) -> Generator:
-    """An independent generator for an item of stream ``seed``; the same on every machine and worker.
+    """Generator for item ``index`` of stream ``seed``, independent of others and equal on every machine.
 
-    An index of several numbers must end in one that is not 0, for a trailing 0 seeds as if it were not there.
+    An index of several numbers must not end in 0, because a trailing 0 does not change the seed.
     """
     state = np.random.SeedSequence([seed, *index]).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 31 ^ int(state[1]))
 
 
 def uniform(generator: Generator, low: float, high: float, *shape: int) -> Tensor:
-    """Uniform numbers in [low, high)."""
+    """Sample uniformly in [low, high)."""
     return low + (high - low) * torch.rand(shape, generator=generator)
 
 
 def log_uniform(generator: Generator, low: float, high: float, *shape: int) -> Tensor:
-    """Numbers in [low, high) whose logarithm is uniform."""
+    """Sample log-uniformly in [low, high)."""
     return torch.exp(uniform(generator, math.log(low), math.log(high), *shape))
 
 
 def normal(generator: Generator, deviation: float, *shape: int) -> Tensor:
-    """Zero-mean normal numbers."""
+    """Sample a normal distribution with mean 0 and the given standard deviation."""
     return deviation * torch.randn(shape, generator=generator)
 
 
 def chance(generator: Generator, probability: float, *shape: int) -> Tensor:
-    """True with the given probability."""
+    """Sample booleans that are true with the given probability."""
     return torch.rand(shape, generator=generator) < probability
 
 
 def choice(generator: Generator, weights: tuple[float, ...], count: int) -> Tensor:
-    """``count`` indices drawn in proportion to ``weights``."""
+    """Sample ``count`` indices in proportion to ``weights``, with replacement."""
     return torch.multinomial(torch.tensor(weights), count, replacement=True, generator=generator)

@@ -1,9 +1,9 @@
-"""The one error that a user is meant to see."""
+"""The exception for invalid user input."""
 
 
 class InputError(Exception):
-    """Bad input, told in one line: what was wrong, where, and what to do.
+    """Invalid input. The message is one line: what is wrong, where, and what to do.
 
-    Commands print its message after ``error:`` and exit with status 2; everything already computed stays on
-    disk. Anything else that is raised is a defect of posebridge and keeps its traceback.
+    Commands print the message after ``error:`` and exit with status 2; finished results stay on disk. Any other
+    exception is a defect of posebridge and keeps its traceback.
     """

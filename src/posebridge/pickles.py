@@ -1,8 +1,8 @@
-"""Pickled annotations, read without running what a pickle may ask for.
+"""Safe reader for pickled annotations: no code of the pickle is executed.
 
-Only numpy arrays and scalars of numbers and text, and Python's plain containers are admitted; a pickle that names
-anything else is refused before it is called. numpy's own unpickling trusts what it is told about a dtype's memory (a
-damaged file can crash the interpreter), so arrays are rebuilt here from their checked parts.
+Only numpy arrays and scalars of numbers and text, and Python's plain containers are allowed. A pickle that refers to
+anything else is refused before the call. numpy's own unpickling trusts the dtype in the file, so that a damaged file
+can crash the interpreter; arrays are therefore rebuilt here from their checked parts.
 """
 
 import io
@@ -23,8 +23,8 @@ _ADMITTED = {
     ("collections", "OrderedDict"),
     ("_codecs", "encode"),  # how Python 3 writes bytes with protocol 2
 }
-# A damaged pickle is a program with arbitrary defects: these are what running it may raise.
-_BROKEN = (
+# Exceptions that reading a damaged pickle may raise.
+_DAMAGED_PICKLE_ERRORS = (
     pickle.UnpicklingError,
     AttributeError,
     EOFError,
@@ -43,11 +43,11 @@ _DTYPE_NAME = re.compile(r"[<>=|]?[biufcSU]\d{1,9}")  # numbers and text
 
 
 class _RefusedError(Exception):
-    """The pickle wants something that is not admitted."""
+    """The pickle refers to a class, function or dtype that is not allowed."""
 
 
 class _Dtype:
-    """Stands in for ``numpy.dtype`` while a pickle is read."""
+    """Replacement for ``numpy.dtype`` while a pickle is read."""
 
     def __init__(self, name: str, _align: object = False, _copy: object = False):
         if not _DTYPE_NAME.fullmatch(str(name)):
@@ -62,7 +62,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for ``numpy.ndarray`` while a pickle is read."""
+    """Replacement for ``numpy.ndarray`` while a pickle is read."""
 
     def __init__(self):
         self.value: np.ndarray | None = None
@@ -99,12 +99,12 @@ _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 class OpaqueObject:
-    """An object of a class that isn't called: what the pickle says of it, by the names of its attributes.
+    """An object whose class is not imported; ``content`` holds its attributes by name.
 
-    Values of classes that keep no dictionary are under ``state``.
+    A state that is not a dictionary is stored under ``state``.
     """
 
-    kind: str  # module and class
+    kind: str  # module and class name
 
     def __init__(self):
         self.content: dict[str, Any] = {}
@@ -120,8 +120,10 @@ def _reconstructor(kind: type, _base: object, _state: object) -> OpaqueObject:
 
 
 class _ArrayUnpickler(pickle._Unpickler):
-    """On the unpickler in Python, for the one in C reserves 8 bytes for every number that a memo's index could be: one
-    damaged byte can cost it 30 GB.
+    """Unpickler restricted to arrays and plain containers.
+
+    Derived from the Python implementation: the C one allocates 8 bytes per possible memo index, so one damaged byte can
+    allocate 30 GB.
     """
 
     def __init__(self, file: io.BytesIO, opaque_packages: tuple[str, ...]):
@@ -140,7 +142,7 @@ class _ArrayUnpickler(pickle._Unpickler):
         return super().find_class(module, name)
 
 
-# How old protocols write an object of a class of Python's: made without a call of its own, then given its state.
+# Old protocols create objects by these functions, without calling the class, and set the state afterwards.
 _RECONSTRUCTION = {
     **{(module, "_reconstructor"): _reconstructor for module in ("copy_reg", "copyreg")},
     **{(module, "object"): object for module in ("builtins", "__builtin__")},
@@ -148,7 +150,7 @@ _RECONSTRUCTION = {
 
 
 def _with_arrays(value: Any) -> Any:
-    """The same content with arrays in the place of their stand-ins."""
+    """Replace the stand-ins in ``value`` by arrays and dtypes."""
     if isinstance(value, _Array):
         if value.value is None:
             raise ValueError("an array without content")
@@ -166,10 +168,10 @@ def _with_arrays(value: Any) -> Any:
 
 
 def load_arrays(path: str | Path, opaque_packages: tuple[str, ...] = ()) -> Any:
-    """The content of a pickle of arrays and plain containers, of Python 2 or 3, numpy 1 or 2.
+    """Load a pickle of arrays and plain containers, written by Python 2 or 3 and numpy 1 or 2.
 
     Objects of the packages in ``opaque_packages`` come as ``OpaqueObject``; nothing of those packages is imported or
-    called. Raises ``InputError`` for a missing or damaged file and for a pickle that wants any other class or function.
+    called. Raises ``InputError`` for a missing or damaged file and for a pickle that refers to anything else.
     """
     path = Path(path)
     try:
@@ -178,11 +180,11 @@ def load_arrays(path: str | Path, opaque_packages: tuple[str, ...] = ()) -> Any:
         return _with_arrays(_ArrayUnpickler(content, opaque_packages).load())
     except _RefusedError as error:
         raise InputError(
-            f"{path}: the pickle wants {_one_line(error)}, which is refused: give plain arrays of numbers"
+            f"{path}: the pickle refers to {_one_line(error)}, which is refused: give plain arrays of numbers"
         ) from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    except _BROKEN as error:
+    except _DAMAGED_PICKLE_ERRORS as error:
         raise InputError(f"{path}: not a pickle that can be read: {_one_line(error)}") from None
 
 

@@ -192,7 +192,7 @@ class Attack:
         ("a.npz", {"v_template": None}, "is no MANO hand"),
         ("MANO_LEFT.npz", {}, "is the left hand"),
         ("nowhere.pkl", None, "no such file; give MANO_RIGHT.pkl"),
-        ("a.pkl", {"v_template": Attack()}, "the pickle wants"),
+        ("a.pkl", {"v_template": Attack()}, "the pickle refers to"),
     ],
 )
 def test_other_files(tmp_path, monkeypatch, arrays, name, changes, message):

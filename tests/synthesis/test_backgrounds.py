@@ -98,7 +98,7 @@ def test_class_folders_of_all_kinds_of_jpeg(tmp_path, capsys):
 def test_of_many_photographs_an_even_choice_is_taken(tmp_path, monkeypatch):
     for n in range(10):
         _write(tmp_path / f"{n}.png", (25 * n, 0, 0))
-    monkeypatch.setattr(backgrounds, "_MOST_PHOTOGRAPHS", 4)
+    monkeypatch.setattr(backgrounds, "_MAX_PHOTOGRAPHS", 4)
     red = (255 * photographs(str(tmp_path))[:, 0].mean((1, 2))).round().int().tolist()
     assert red == [0, 50, 125, 175]
 

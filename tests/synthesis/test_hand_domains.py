@@ -58,7 +58,7 @@ def test_only_the_street_and_the_varied_look_are_cluttered():
         quiet = replace(domain, sensor=STUDIO.sensor)
         batch = Samples(quiet, 32, seed=0).samples(0, 32)
         steps = batch.rgb.diff(dim=-1).abs().amax(1)
-        behind = (batch.depth_m[..., 1:] == 0) & (batch.depth_m[..., :-1] == 0)
+        behind = (batch.depth_label_m[..., 1:] == 0) & (batch.depth_label_m[..., :-1] == 0)
         return steps[behind].quantile(0.9).item()
 
     assert edges(STUDIO) < 0.05

@@ -112,7 +112,7 @@ def test_short_sequences_and_bad_numbers():
     assert [f"{s[-1]}{f}" for s, f in zip(pairs.sequence, pairs.frame.tolist(), strict=True)] == [
         "00", "01", "10", "11", "20", "21",
     ]  # fmt: skip
-    with pytest.raises(InputError, match=r"^frames=0: give the length of a sequence, 1 or more$"):
+    with pytest.raises(InputError, match=r"^frames=0: give the length of a video, 1 or more$"):
         VideoSamples(STUDIO, 32, seed=0, frames=0)
     with pytest.raises(InputError, match=r"^keyframe_interval=0"):
         MotionDistribution(keyframe_interval=0)

@@ -1,4 +1,4 @@
-"""What lies on the visible surface: interpolated vertex attributes, part labels, normals, positions."""
+"""Attributes of the visible surface: interpolated vertex attributes, normals, positions."""
 
 import torch
 from jaxtyping import Float, Int
@@ -13,16 +13,16 @@ def interpolate(
 ) -> Float[Tensor, "B H W C"]:
     """Vertex attributes at each pixel, perspective-correct; 0 on background.
 
-    Differentiable in the attributes and, through the barycentrics, in the vertices that were rasterised.
+    Differentiable in the attributes and, through the barycentrics, in the rasterised vertices.
     """
     return raster.scatter(_at_hits(raster, faces, attributes))
 
 
 def vertex_normals(vertices_m: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "B V 3"]:
-    """Unit normals, the sum of the adjacent faces' normals weighted by area; 0 at vertices without a face.
+    """Unit normals of the vertices: area-weighted sums of the adjacent faces' normals; 0 at vertices without a face.
 
-    They point to the side from which the corners run counter-clockwise, by the right-hand rule: outward for the
-    meshes of ``bodies``. Mirrored vertices need mirrored faces.
+    The orientation follows the right-hand rule: outward for the meshes of ``bodies``. Mirrored vertices need mirrored
+    faces.
     """
     batch, vertices = vertices_m.shape[:2]
     face_normals = _face_normals(vertices_m, faces)
@@ -38,13 +38,13 @@ def normals(
     vertices_m: Float[Tensor, "B V 3"],
     vertex_normals: Float[Tensor, "B V 3"],
 ) -> Float[Tensor, "B H W 3"]:
-    """Unit normals in the camera frame, smooth over the faces; 0 on background.
+    """Interpolated unit normals in the camera frame; 0 on background.
 
-    Where a face is seen from its back (an open mesh), the normal is turned round, so that it belongs to the side
-    in view. Near the outline a smooth normal may still lean away from the camera a little.
+    Normals of back faces (in open meshes) are negated to belong to the visible side. Near the silhouette, interpolated
+    normals may still point slightly away from the camera.
     """
     with torch.no_grad():
-        # A face shows its back where its normal and its corners, seen from the camera, point the same way.
+        # A face is a back face if its normal and the ray to its corner have a positive dot product.
         first_corner = vertices_m.index_select(1, faces[:, 0]).permute(1, 2, 0)
         side = 1 - 2 * ((_face_normals(vertices_m, faces) * first_corner).sum(1) > 0).to(vertices_m)  # F B
         side = side.flatten().index_select(0, raster.gather(raster.face_index) * len(vertices_m) + raster.hit_image)
@@ -61,14 +61,14 @@ def positions(raster: Raster, K: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B H W
 
 
 def unit(vectors: Float[Tensor, "... 3"]) -> Float[Tensor, "... 3"]:
-    """Vectors scaled to length one; 0 stays 0. Several times faster than a reduction over three numbers."""
+    """Normalise vectors; 0 stays 0. Several times faster than a reduction over a dimension of size 3."""
     x, y, z = vectors.unbind(-1)
     squared = (x * x + y * y + z * z).clamp_min(torch.finfo(vectors.dtype).tiny)
     return vectors * squared.rsqrt()[..., None]
 
 
 def _at_hits(raster: Raster, faces: Tensor, attributes: Tensor) -> Float[Tensor, "N C"]:
-    """Vertex attributes at the covered pixels alone."""
+    """Vertex attributes interpolated at the covered pixels."""
     corner = faces.index_select(0, raster.gather(raster.face_index))
     if len(attributes) > 1:
         corner = corner + (raster.hit_image * attributes.shape[1])[:, None]
@@ -77,7 +77,7 @@ def _at_hits(raster: Raster, faces: Tensor, attributes: Tensor) -> Float[Tensor,
 
 
 def _face_normals(vertices_m: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "F 3 B"]:
-    """Normals as long as twice the face's area; the batch comes last, so that gathering copies whole rows."""
+    """Face normals with length twice the area. The batch comes last, so that gathers copy whole rows."""
     by_vertex = vertices_m.permute(1, 2, 0).contiguous()
     a, b, c = (by_vertex.index_select(0, corner) for corner in faces.unbind(1))
     (x1, y1, z1), (x2, y2, z2) = (b - a).unbind(1), (c - a).unbind(1)

@@ -1,4 +1,4 @@
-"""What JPEG does to a picture, on the batch and with one quality per sample."""
+"""JPEG compression artefacts on a batch, with one quality per sample."""
 
 import math
 
@@ -30,9 +30,9 @@ _YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.
 
 
 def jpeg_artefacts(images: Float[Tensor, "B 3 H W"], quality: Float[Tensor, "B"]) -> Float[Tensor, "B 3 H W"]:
-    """The images after compression at ``quality`` (1 to 100, IJG's scale) with chroma at half size; [0, 1].
+    """Compress and decompress RGB images in [0, 1] at ``quality`` (1 to 100, IJG's scale) with 4:2:0 chroma.
 
-    Exact but for the 8-bit rounding of the decoder's output. No gradient passes through the quantisation.
+    Exact except for the 8-bit rounding of the decoder's output. The quantisation blocks gradients.
     """
     height, width = images.shape[2:]
     pad = (0, -width % 16, 0, -height % 16)
@@ -42,7 +42,7 @@ def jpeg_artefacts(images: Float[Tensor, "B 3 H W"], quality: Float[Tensor, "B"]
     scale = _table_scale(quality.to(images))
     luma = _quantised(ycc[:, :1] - 128, _steps(_LUMA_STEPS, scale)) + 128
     chroma = _quantised(F.avg_pool2d(ycc[:, 1:], 2), _steps(_CHROMA_STEPS, scale))
-    # Centred linear interpolation of the halved chroma, as decoders do.
+    # Decoders interpolate the halved chroma linearly between centred samples.
     chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
     ycc = torch.cat([luma, chroma], dim=1)[..., :height, :width] / 255
     rgb = torch.linalg.inv(rgb_to_ycc) @ ycc.flatten(2)
@@ -50,7 +50,7 @@ def jpeg_artefacts(images: Float[Tensor, "B 3 H W"], quality: Float[Tensor, "B"]
 
 
 def _table_scale(quality: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
-    """The Independent JPEG Group's factor on the tables: 1 at quality 50."""
+    """Factor of the Independent JPEG Group on the quantisation tables; 1 at quality 50."""
     return torch.where(quality < 50, 50 / quality, 2 - quality / 50)
 
 
@@ -59,17 +59,17 @@ def _steps(table: tuple[tuple[int, ...], ...], scale: Float[Tensor, "B"]) -> Flo
 
 
 def _quantised(planes: Float[Tensor, "B C H W"], steps: Float[Tensor, "B 8 8"]) -> Float[Tensor, "B C H W"]:
-    """Planes in [-128, 127] with the DCT of their 8x8 blocks rounded to ``steps``."""
-    waves = _waves(planes)
-    coefficients = F.conv2d(planes.flatten(0, 1)[:, None], waves[:, None], stride=8).unflatten(0, planes.shape[:2])
+    """Quantise the DCT of 8x8 blocks of planes in [-128, 127] to multiples of ``steps``."""
+    basis = _dct_basis(planes)
+    coefficients = F.conv2d(planes.flatten(0, 1)[:, None], basis[:, None], stride=8).unflatten(0, planes.shape[:2])
     step = steps.flatten(1)[:, None, :, None, None]
     coefficients = (torch.round(coefficients / step) * step).flatten(0, 1)
-    pixels = F.conv2d(coefficients, waves.flatten(1).T[:, :, None, None])
+    pixels = F.conv2d(coefficients, basis.flatten(1).T[:, :, None, None])
     return F.pixel_shuffle(pixels, 8).view_as(planes)
 
 
-def _waves(like: Tensor) -> Float[Tensor, "64 8 8"]:
-    """The orthonormal two-dimensional DCT-II: one 8x8 wave per coefficient, row by row."""
+def _dct_basis(like: Tensor) -> Float[Tensor, "64 8 8"]:
+    """Orthonormal 2-D DCT-II basis: one 8x8 function per coefficient, in row-major order."""
     k = torch.arange(8, dtype=torch.float64)
     dct = torch.cos(math.pi / 8 * k[:, None] * (k + 0.5)) / 2
     dct[0] /= math.sqrt(2)

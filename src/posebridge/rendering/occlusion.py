@@ -1,4 +1,4 @@
-"""What keeps light from the visible surface: nearby surface (ambient occlusion) and cast shadows."""
+"""Ambient occlusion and cast shadows of the visible surface."""
 
 import math
 from collections.abc import Callable
@@ -13,13 +13,13 @@ from posebridge.rendering.raster import Raster
 
 Rasteriser = Callable[[Tensor, Tensor, Tensor, int, int], Raster]
 
-_TAPS = 8  # points of the depth image looked at around each pixel, on a sunflower spiral
-_GRAZING = 0.1  # occluders lower than this (sine above the tangent plane) are the surface itself
-_LIGHT_DISTANCE = 20.0  # of the shadow camera, in radii of the mesh: far enough for nearly parallel rays
-_MARGIN_TEXEL = 2.0  # kept free around the mesh in the shadow map
-_BIAS_TEXEL = (1.0, 1.5)  # how much deeper than the map is still lit: a constant, and as many texels up the slope
-_GRADUAL_TEXEL = (0.5, 6.0)  # over how much more depth shadow sets in: facing the light, turning away from it
-_TERMINATOR = 0.25  # cosine to the light at which a surface begins to turn away
+_TAPS = 8  # samples of the depth image around each pixel, on a Vogel spiral
+_GRAZING = 0.1  # sine above the tangent plane below which an occluder is the surface itself
+_LIGHT_DISTANCE = 20.0  # of the shadow camera, in mesh radii; rays are nearly parallel
+_MARGIN_TEXEL = 2.0  # free border of the shadow map
+_BIAS_TEXEL = (1.0, 1.5)  # depth bias of a lit point: constant, and per unit of slope
+_GRADUAL_TEXEL = (0.5, 6.0)  # depth range over which shadow sets in: facing the light, at the terminator
+_TERMINATOR = 0.25  # cosine to the light below which shadow sets in gradually
 
 
 def ambient_occlusion(
@@ -30,10 +30,10 @@ def ambient_occlusion(
     radius_m: float = 0.02,
     strength: float = 1.5,
 ) -> Float[Tensor, "B H W"]:
-    """How open the surface is to ambient light, from the depth image alone: 1 is open; 1 on background.
+    """Ambient visibility in [0, 1] from the depth image; 1 is unoccluded, and 1 on background.
 
-    After the obscurance of McGuire et al. 2011 (the Alchemy estimator): the mean over nearby points of how high each
-    stands above the tangent plane, fading out at ``radius_m``.
+    Follows the Alchemy estimator of McGuire et al. 2011: the mean height of nearby points above the tangent plane, with
+    a weight that falls to 0 at ``radius_m``. ``positions_m`` and ``normals`` are in the camera frame.
     """
     height, width = raster.face_index.shape[1:]
     u, v = raster.hit_uv_px
@@ -51,22 +51,22 @@ def ambient_occlusion(
         to_z = tap_z - z
         squared = to_x * to_x + to_y * to_y + to_z * to_z
         sine = (to_x * nx + to_y * ny + to_z * nz) * (squared + 1e-12).rsqrt()
-        # Background has depth 0 and lies further off than the radius, as any other distant surface does.
+        # Background has depth 0, farther than the radius, so its weight is 0.
         occluded = occluded + (sine - _GRAZING).clamp_min(0) * (1 - squared / radius_m**2).clamp_min(0)
     return raster.scatter((1 - strength * 2 / _TAPS * occluded).clamp(0, 1), background=1.0)
 
 
 @dataclass(frozen=True)
 class ShadowMap:
-    """The scene as the light sees it: one directional light for each of B scenes, square images of S x S texels."""
+    """Depth of B scenes from one directional light each, in square images of S x S texels."""
 
-    T_light_cam: Float[Tensor, "B 3 4"]  # camera frame in metres -> light frame in radii of the mesh; a similarity
-    depth: Float[Tensor, "B S S"]  # in radii of the mesh along the light, infinite where it meets nothing
+    T_light_cam: Float[Tensor, "B 3 4"]  # camera frame in metres -> light frame in mesh radii; a similarity
+    depth: Float[Tensor, "B S S"]  # in mesh radii along the light; infinite on background
     direction: Float[Tensor, "B 3"]  # unit, from the surface to the light, camera frame
 
     @property
     def focal_px(self) -> float:
-        """Focal length that makes the mesh's bounding sphere fill the map, but for a margin."""
+        """Focal length at which the mesh's bounding sphere fills the map, except for a margin."""
         return _shadow_focal_px(self.depth.shape[-1])
 
 
@@ -77,24 +77,26 @@ def shadow_map(
     rasteriser: Rasteriser,
     resolution: int = 96,
 ) -> ShadowMap:
-    """Look at the mesh from the light (``direction``: unit, from the surface to the light, camera frame)."""
+    """Rasterise the mesh from the light.
+
+    ``direction`` is the unit vector from the surface to the light in the camera frame, ``resolution`` the map's side.
+    """
     T_light_cam = _look_from(direction, vertices_m)
-    seen = vertices_m @ T_light_cam[:, :, :3].transpose(1, 2) + T_light_cam[:, None, :, 3]
+    vertices_light = vertices_m @ T_light_cam[:, :, :3].transpose(1, 2) + T_light_cam[:, None, :, 3]
     focal, centre = _shadow_focal_px(resolution), (resolution - 1) / 2
     K = vertices_m.new_tensor([[focal, 0, centre], [0, focal, centre], [0, 0, 1]]).expand(len(vertices_m), 3, 3)
-    raster = rasteriser(seen, faces, K, resolution, resolution)
+    raster = rasteriser(vertices_light, faces, K, resolution, resolution)
     return ShadowMap(T_light_cam, torch.where(raster.mask, raster.depth_m, torch.inf), direction)
 
 
 def cast_shadow(
     shadow: ShadowMap, raster: Raster, positions_m: Float[Tensor, "B H W 3"], normals: Float[Tensor, "B H W 3"]
 ) -> Float[Tensor, "B H W"]:
-    """How much of the light reaches the surface, in [0, 1]; 1 on background.
+    """Fraction of the light that reaches the surface, in [0, 1]; 1 on background.
 
-    Percentage-closer filtering (Reeves et al. 1987) over 2 x 2 texels around the point, interpolated; so a map of
-    fewer texels gives softer shadows. Where the surface turns away from the light, shadow sets in gradually with
-    the depth below the lit side: there the cosine law darkens it already, and light that wraps round the terminator
-    comes through thin flesh.
+    Percentage-closer filtering (Reeves et al. 1987) over 2 x 2 interpolated texels, so a coarser map gives softer
+    shadows. Near the terminator, shadow sets in gradually with the depth behind the lit surface. There the cosine law
+    already darkens the surface, and subsurface light passes through thin flesh.
     """
     size = shadow.depth.shape[-1]
     n, p = raster.gather(normals), raster.gather(positions_m)
@@ -110,25 +112,25 @@ def cast_shadow(
     texel = _LIGHT_DISTANCE / shadow.focal_px
     slope = (1 - facing * facing).clamp_min(0).sqrt() / facing.clamp_min(_TERMINATOR)
     nearest_lit = z - texel * (_BIAS_TEXEL[0] + _BIAS_TEXEL[1] * slope)
-    away = (1 - facing / _TERMINATOR).clamp(0, 1)
-    per_depth = 1 / (texel * (_GRADUAL_TEXEL[0] + away * (_GRADUAL_TEXEL[1] - _GRADUAL_TEXEL[0])))
+    terminator = (1 - facing / _TERMINATOR).clamp(0, 1)
+    per_depth = 1 / (texel * (_GRADUAL_TEXEL[0] + terminator * (_GRADUAL_TEXEL[1] - _GRADUAL_TEXEL[0])))
     lit = torch.zeros_like(z)
     for row in range(3):
         for column in range(3):
             depth = shadow.depth.flatten().index_select(0, corner + (row * size + column))
-            share = (1 + (depth - nearest_lit) * per_depth).clamp(0, 1)
-            lit = lit + share * (rows[row] * columns[column])
+            lit_frac = (1 + (depth - nearest_lit) * per_depth).clamp(0, 1)
+            lit = lit + lit_frac * (rows[row] * columns[column])
     return raster.scatter(lit, background=1.0)
 
 
 def _filter_weights(fraction: Float[Tensor, "N"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Weights of three neighbouring texels: the mean of two linear interpolations, one texel apart."""
+    """Weights of three neighbouring texels: the mean of two linear interpolations one texel apart."""
     fraction = fraction.clamp(0, 1)
     return (1 - fraction) / 2, torch.full_like(fraction, 0.5), fraction / 2
 
 
 def _look_from(direction: Float[Tensor, "B 3"], vertices_m: Float[Tensor, "B V 3"]) -> Float[Tensor, "B 3 4"]:
-    """Similarity that puts the mesh's bounding sphere, scaled to radius 1, on the light's optical axis."""
+    """Similarity that scales the mesh's bounding sphere to radius 1 and moves it onto the light's optical axis."""
     low, high = vertices_m.amin(dim=1), vertices_m.amax(dim=1)
     centre = (low + high) / 2
     radius = (vertices_m - centre[:, None]).square().sum(-1).amax(dim=1).sqrt()
@@ -145,17 +147,17 @@ def _look_from(direction: Float[Tensor, "B 3"], vertices_m: Float[Tensor, "B V 3
 
 
 def _shadow_focal_px(resolution: int) -> float:
-    """Pinhole that sees a unit sphere at the light's distance fill the map, but for the margin."""
+    """Focal length at which a unit sphere at the light's distance fills the map, except for the margin."""
     return (resolution / 2 - _MARGIN_TEXEL) * math.sqrt(_LIGHT_DISTANCE**2 - 1)
 
 
 def _spiral(count: int) -> list[tuple[float, float]]:
-    """Points spread evenly over the unit disc: Vogel's sunflower, by the golden angle."""
+    """Evenly distributed points of the unit disc: Vogel's spiral with the golden angle."""
     golden = math.pi * (3 - math.sqrt(5))
     points = [(math.sqrt((i + 0.5) / count), i * golden) for i in range(count)]
     return [(radius * math.cos(angle), radius * math.sin(angle)) for radius, angle in points]
 
 
 def _by_hit(raster: Raster, matrices: Float[Tensor, "B R C"]) -> Float[Tensor, "E N"]:
-    """The entries, row by row, of the matrix that belongs to each covered pixel."""
+    """Entries, in row-major order, of the matrix of each covered pixel's image."""
     return matrices.flatten(1).t().contiguous().index_select(1, raster.hit_image)

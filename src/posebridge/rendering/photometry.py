@@ -1,8 +1,8 @@
-"""Photometric augmentation of a batch: light, colour, lens, sensor, compression, holes. Nothing moves.
+"""Photometric augmentation of a batch: light, colour, blur, sensor noise, compression, erased boxes. No geometry.
 
-Every sample draws its own parameters. White balance, hue, saturation, grey, brightness and contrast are affine in RGB,
-so they are one 3x4 matrix per sample; both blurs are one kernel; what hits only some samples runs on those only. For
-64 x 3 x 64 x 64 on one CPU core WEAK takes about 5 ms and STRONG 10, where Kornia's hue alone takes 14 and its JPEG 21.
+Parameters are sampled per image. White balance, hue, saturation, grey, brightness and contrast are affine in RGB, so
+they are one 3x4 matrix per image. Both blurs are one kernel. Effects with a probability run on the chosen images only.
+For 64 x 3 x 64 x 64 on one CPU core, WEAK takes about 5 ms and STRONG 10; Kornia's hue alone takes 14 and its JPEG 21.
 """
 
 import math
@@ -24,33 +24,36 @@ _YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3
 
 @dataclass(frozen=True)
 class AppearanceConfig:
-    """Strengths; zero switches an effect off. A factor of strength s is log-uniform in [1 / (1 + s), 1 + s]."""
+    """Strengths of the effects; 0 disables one. A factor of strength s is log-uniform in [1 / (1 + s), 1 + s].
+
+    Raises ``InputError`` for values out of range.
+    """
 
     brightness: float = 0.25  # factor on the image
     contrast: float = 0.25  # factor on the distance to the image's mean luma
     saturation: float = 0.25  # factor on the distance to each pixel's luma
-    hue: float = 0.03  # turns of the colour circle, in [-hue, hue]
+    hue: float = 0.03  # rotation in turns, uniform in [-hue, hue]
     gain: float = 0.1  # factor on each channel: white balance
     gamma: float = 0.25  # factor in the exponent
     grey_probability: float = 0.0
     blur_probability: float = 0.2
-    blur_sigma: float = 0.012  # largest Gaussian blur, of the image's height
+    blur_sigma: float = 0.012  # largest sigma of the Gaussian blur, fraction of the image's height
     motion_probability: float = 0.1
-    motion_length: float = 0.06  # longest straight motion, of the image's height
+    motion_length: float = 0.06  # longest linear motion, fraction of the image's height
     noise_probability: float = 0.3
     shot_noise: float = 0.0  # largest variance at full intensity
     read_noise: float = 0.02  # largest standard deviation at zero intensity
     jpeg_probability: float = 0.0
     jpeg_quality: tuple[float, float] = (20.0, 90.0)  # of the Independent JPEG Group's scale, 1 to 100
     erase_probability: float = 0.0
-    erase_side: float = 0.3  # longest side of a box of one random colour, of the image's side
+    erase_side: float = 0.3  # longest side of a box of one random colour, fraction of the image's side
 
     def __post_init__(self):
         for name in ("grey", "blur", "motion", "noise", "jpeg", "erase"):
             if not 0 <= (p := getattr(self, f"{name}_probability")) <= 1:
-                raise InputError(f"{name}_probability={p} is no probability: give a number in [0, 1]")
+                raise InputError(f"{name}_probability={p}: give a probability in [0, 1]")
         if not 1 <= self.jpeg_quality[0] <= self.jpeg_quality[1] <= 100:
-            raise InputError(f"jpeg_quality {self.jpeg_quality} is not a range within 1 to 100")
+            raise InputError(f"jpeg_quality {self.jpeg_quality}: give a range within 1 to 100")
 
 
 WEAK = AppearanceConfig()
@@ -89,10 +92,10 @@ STRONG = AppearanceConfig(
 def apply_appearance(
     images: Float[Tensor, "B 3 H W"], config: AppearanceConfig, generator: Generator
 ) -> Float[Tensor, "B 3 H W"]:
-    """The images under other light and through other cameras; RGB in [0, 1] in and out.
+    """Apply random photometric effects; input and output are RGB in [0, 1].
 
-    In the order in which a picture comes about: colour, gamma, blur, noise, JPEG; last a hole. ``generator`` lives on
-    the CPU; the noise of images on another device is drawn there, from a generator seeded by it.
+    The order is that of a camera: colour, gamma, blur, noise, JPEG; last an erased box. ``generator`` is on the CPU.
+    For images on another device, noise is sampled there by a generator seeded from it.
     """
     batch = len(images)
     images = shift_colours(
@@ -105,24 +108,24 @@ def apply_appearance(
     sigma = uniform(generator, 0, config.blur_sigma * images.shape[2], batch) * blurred
     length = uniform(generator, 0, config.motion_length * images.shape[2], batch) * moved
     angle = uniform(generator, 0, math.pi, batch)
-    _on_some(images, blurred | moved, blur, sigma, length, angle)
+    _apply_to(images, blurred | moved, blur, sigma, length, angle)
     noisy = chance(generator, config.noise_probability, batch)
     shot, read = uniform(generator, 0, config.shot_noise, batch), uniform(generator, 0, config.read_noise, batch)
     local = _generator_on(images.device, generator)
-    _on_some(images, noisy, lambda x, s, r: sensor_noise(x, s, r, local), shot, read)
+    _apply_to(images, noisy, lambda x, s, r: sensor_noise(x, s, r, local), shot, read)
     compressed = chance(generator, config.jpeg_probability, batch)
-    _on_some(images, compressed, jpeg_artefacts, uniform(generator, *config.jpeg_quality, batch))
+    _apply_to(images, compressed, jpeg_artefacts, uniform(generator, *config.jpeg_quality, batch))
     erased = chance(generator, config.erase_probability, batch)
     sides = uniform(generator, 0, config.erase_side, batch, 2)
     holes = (uniform(generator, 0, 1, batch, 2), sides, uniform(generator, 0, 1, batch, 3))
-    _on_some(images, erased, erase, *holes)
+    _apply_to(images, erased, erase, *holes)
     return images
 
 
 def shift_colours(
     images: Float[Tensor, "B 3 H W"], matrix: Float[Tensor, "B 3 3"], contrast: Float[Tensor, "B"]
 ) -> Float[Tensor, "B 3 H W"]:
-    """``matrix`` applied to every pixel, then contrast about the result's mean luma; clipped to [0, 1]."""
+    """Apply ``matrix`` to every pixel, then contrast about the mean luma; the result is clipped to [0, 1]."""
     matrix, contrast = matrix.to(images), contrast.to(images)
     mean_rgb = matrix @ images.mean(dim=(2, 3))[:, :, None]
     mean_luma = images.new_tensor(_LUMA) @ mean_rgb
@@ -132,13 +135,13 @@ def shift_colours(
 
 
 def saturation_matrix(factor: Float[Tensor, "B"]) -> Float[Tensor, "B 3 3"]:
-    """Distance to the pixel's luma times ``factor``: 0 is grey, 1 leaves the image as it is."""
+    """Matrix that scales the distance to a pixel's luma by ``factor``: 0 is grey, 1 the identity."""
     luma = factor.new_tensor(_LUMA).expand(3, 3)
     return luma + factor[:, None, None] * (torch.eye(3).to(factor) - luma)
 
 
 def hue_matrix(turns: Float[Tensor, "B"]) -> Float[Tensor, "B 3 3"]:
-    """The chroma plane of YIQ turned; luma stays. Linear, unlike the hue of HSV, and the same to the eye."""
+    """Matrix that rotates the chroma plane of YIQ by ``turns`` and keeps the luma; linear, unlike the hue of HSV."""
     cos, sin = torch.cos(2 * math.pi * turns), torch.sin(2 * math.pi * turns)
     rotation = torch.zeros(len(turns), 3, 3).to(turns)
     rotation[:, 0, 0] = 1
@@ -153,7 +156,7 @@ def blur(
     motion_px: Float[Tensor, "B"],
     angle_rad: Float[Tensor, "B"],
 ) -> Float[Tensor, "B 3 H W"]:
-    """A Gaussian of ``sigma_px`` that moves straight over ``motion_px``, zero for none; borders are mirrored."""
+    """Gaussian blur of ``sigma_px`` with linear motion of length ``motion_px``; 0 is none. Borders are reflected."""
     reach = float((3 * sigma_px + motion_px / 2).max()) + 1
     pad = min(math.ceil(reach), images.shape[2] - 1, images.shape[3] - 1)
     kernels = blur_kernels(sigma_px, motion_px, angle_rad, pad).to(images).repeat_interleave(3, dim=0)
@@ -164,10 +167,10 @@ def blur(
 def blur_kernels(
     sigma_px: Float[Tensor, "B"], motion_px: Float[Tensor, "B"], angle_rad: Float[Tensor, "B"], reach_px: int
 ) -> Float[Tensor, "B K K"]:
-    """Kernels of 2 ``reach_px`` + 1 pixels a side that sum to one.
+    """Blur kernels with sides of 2 ``reach_px`` + 1 pixels that sum to one.
 
-    Along the motion the integral of the Gaussian over the path, that is a difference of two error functions, across
-    it the Gaussian. Its sigma is at least 0.3 px, so that a thin line still meets the pixels beside it.
+    Along the motion, the kernel is the integral of the Gaussian over the path, a difference of two error functions;
+    across it, the Gaussian. Sigma is at least 0.3 px, so that a thin line still covers the neighbouring pixels.
     """
     sigma = sigma_px.clamp(min=0.3).view(-1, 1, 1) * math.sqrt(2)
     motion, angle = motion_px.clamp(min=0.01).view(-1, 1, 1) / 2, angle_rad.view(-1, 1, 1)
@@ -182,7 +185,7 @@ def blur_kernels(
 def sensor_noise(
     images: Float[Tensor, "B 3 H W"], shot: Float[Tensor, "B"], read: Float[Tensor, "B"], generator: Generator
 ) -> Float[Tensor, "B 3 H W"]:
-    """Normal noise of variance shot x intensity + read^2, clipped; the usual approximation of a sensor's noise."""
+    """Add normal noise of variance shot x intensity + read^2 and clip, the usual approximation of sensor noise."""
     shot, read = (p.to(images).view(-1, 1, 1, 1) for p in (shot, read))
     noise = torch.randn(images.shape, generator=generator, device=images.device)
     return torch.addcmul(images, noise, (shot * images + read.square()).sqrt_()).clamp_(0, 1)
@@ -194,7 +197,7 @@ def erase(
     sides: Float[Tensor, "B 2"],
     colour: Float[Tensor, "B C"],
 ) -> Float[Tensor, "B C H W"]:
-    """One box of one colour per image. ``centre`` and ``sides`` (x, y) are fractions of the image's sides."""
+    """Fill one box per image with a colour. ``centre`` and ``sides`` (x, y) are fractions of the image's sides."""
     height, width = images.shape[2:]
     x = (torch.arange(width, device=images.device) + 0.5) / width
     y = (torch.arange(height, device=images.device) + 0.5) / height
@@ -216,8 +219,8 @@ def _factors(generator: Generator, strength: float, *shape: int) -> Tensor:
     return log_uniform(generator, 1 / (1 + strength), 1 + strength, *shape)
 
 
-def _on_some(images: Tensor, chosen: Tensor, function: Callable[..., Tensor], *parameters: Tensor) -> None:
-    """Replace, in place, the chosen images by ``function`` of them and of their parameters (B, ...)."""
+def _apply_to(images: Tensor, chosen: Tensor, function: Callable[..., Tensor], *parameters: Tensor) -> None:
+    """Apply ``function`` in place to the chosen images, with their rows of the parameters (B, ...)."""
     index = chosen.nonzero()[:, 0]
     if len(index) > 0:
         there = index.to(images.device)

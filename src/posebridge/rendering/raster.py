@@ -1,4 +1,4 @@
-"""What a rasteriser leaves behind: which face each pixel sees, where on it, and how far away."""
+"""Result of rasterisation: visible face, barycentric coordinates and depth of each pixel."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,8 +11,8 @@ from torch import Tensor
 class Raster:
     """Visible surface of B meshes in B images of H x W pixels; pixel centres lie at integers.
 
-    Most pixels of a picture of a hand are background, so everything computed per pixel works on the covered pixels
-    alone: ``gather`` takes their values out of an image, ``scatter`` puts values back.
+    Most pixels of an image of a hand are background. So per-pixel computations use the N covered pixels only:
+    ``gather`` takes their values from an image, ``scatter`` writes values back.
     """
 
     face_index: Int[Tensor, "B H W"]  # int64, -1 on background
@@ -21,34 +21,34 @@ class Raster:
 
     @property
     def mask(self) -> Bool[Tensor, "B H W"]:
-        """Where the mesh covers the centre of a pixel."""
+        """True where the mesh covers the pixel's centre."""
         return self.face_index >= 0
 
     @cached_property
     def hits(self) -> Int[Tensor, "N"]:
-        """Flat indices, ascending, of the covered pixels."""
+        """Flat indices of the covered pixels, ascending."""
         return self.mask.flatten().nonzero().squeeze(1)
 
     @cached_property
     def hit_image(self) -> Int[Tensor, "N"]:
-        """For each covered pixel, the number of its image in the batch."""
+        """Index in the batch of each covered pixel's image."""
         return self.hits // self.face_index[0].numel()
 
     @cached_property
     def hit_counts(self) -> list[int]:
-        """How many pixels of each image are covered; they sum to N."""
+        """Number of covered pixels of each image; the sum is N."""
         return self.mask.flatten(1).sum(1).tolist()
 
     @cached_property
     def hit_uv_px(self) -> tuple[Float[Tensor, "N"], Float[Tensor, "N"]]:
-        """Column and row of each covered pixel."""
+        """Column u and row v of each covered pixel."""
         height, width = self.face_index.shape[1:]
         within = self.hits - self.hit_image * (height * width)
         row = within // width
         return (within - row * width).to(self.depth_m), row.to(self.depth_m)
 
     def gather(self, image: Tensor) -> Tensor:
-        """The covered pixels (N, ...) of an image batch (B, H, W, ...)."""
+        """Values (N, ...) of the covered pixels of an image batch (B, H, W, ...)."""
         return image.flatten(0, 2).index_select(0, self.hits)
 
     def scatter(self, values: Tensor, background: float = 0.0) -> Tensor:

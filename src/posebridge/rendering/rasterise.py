@@ -1,7 +1,7 @@
-"""The readable rasteriser: every pixel is tried against every face. Correct, not fast.
+"""Reference rasteriser in PyTorch: tests every pixel against every face.
 
-Its fast twin with the same signature is ``rasterise_warp``; both do the same floating-point operations in the same
-order, so that they agree bit by bit in float32.
+The fast implementation with the same signature is ``rasterise_warp``. Both perform the same floating-point operations
+in the same order, so they agree bit for bit in float32.
 """
 
 import torch
@@ -11,10 +11,10 @@ from torch import Tensor
 from posebridge.geometry.triangles import face_corners
 from posebridge.rendering.raster import Raster
 
-NEAR_M = 1e-4  # faces with a vertex nearer than this, or behind the camera, are skipped
-FAR_PX = 1e8  # so are faces with a vertex that projects beyond this, or to no number at all
-SMALLEST_AREA_PX2 = 1e-12  # below it (twice the area), barycentrics are noise
-_TABLE_SIZE = 1 << 20  # largest table of faces x pixels held at once
+NEAR_M = 1e-4  # faces with a vertex in front of this plane or behind the camera are skipped
+FAR_PX = 1e8  # faces with a vertex that projects beyond this, or to NaN, are skipped
+SMALLEST_AREA_PX2 = 1e-12  # twice the area; barycentrics of smaller faces are noise
+_TABLE_SIZE = 1 << 20  # largest table of faces x pixels in memory
 
 
 def rasterise(
@@ -22,10 +22,10 @@ def rasterise(
 ) -> Raster:
     """Nearest face, barycentrics and depth at each pixel centre.
 
-    ``vertices_m`` are in the camera frame, in metres. ``K`` may be any affine pixel map with last row (0, 0, 1): skew,
-    rotation and mirroring included. Faces are seen from both sides; a pixel centre on an edge belongs to the face;
-    the nearest face wins, among equals the lowest index. Faces that reach nearer than ``NEAR_M`` are left out, not
-    clipped. Depth and barycentrics are differentiable in ``vertices_m`` and ``K`` with the coverage held fixed.
+    ``vertices_m`` are in the camera frame, metres. ``K`` may be any affine pixel map with last row (0, 0, 1), with
+    skew, rotation or mirroring. Faces are two-sided. A pixel centre on an edge belongs to the face. The nearest face
+    wins, among equal depths the lowest index. Faces nearer than ``NEAR_M`` are skipped, not clipped. Depth and
+    barycentrics are differentiable in ``vertices_m`` and ``K``; the coverage is constant.
     """
     with torch.no_grad():
         screen = project(vertices_m, K)
@@ -34,7 +34,7 @@ def rasterise(
 
 
 def project(vertices_m: Float[Tensor, "B V 3"], K: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B V 3"]:
-    """Pixel column, pixel row and 1/z of each vertex; 1/z is 0 for a vertex that no face may use."""
+    """Pixel column, pixel row and 1/z (1/m) of each vertex; 1/z is 0 for vertices whose faces are skipped."""
     x, y, z = vertices_m.unbind(-1)
     ray_x, ray_y = x / z, y / z
     u = K[:, 0, 0, None] * ray_x + K[:, 0, 1, None] * ray_y + K[:, 0, 2, None]
@@ -46,9 +46,9 @@ def project(vertices_m: Float[Tensor, "B V 3"], K: Float[Tensor, "B 3 3"]) -> Fl
 def edge_functions(
     corners: Float[Tensor, "... 3 3"], u: Float[Tensor, "..."], v: Float[Tensor, "..."]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Twice the signed areas, in px^2, of the triangles that a pixel centre spans with each opposite edge.
+    """Twice the signed areas, px^2, of the triangles between a pixel centre and the edge opposite to each corner.
 
-    Swapping the ends of an edge flips the sign exactly, so two faces that share an edge leave no gap between them.
+    Swapping the ends of an edge negates the value exactly, so there is no gap between faces that share an edge.
     """
     x0, x1, x2 = (corners[..., i, 0] - u for i in range(3))
     y0, y1, y2 = (corners[..., i, 1] - v for i in range(3))
@@ -61,13 +61,13 @@ def resolve(
     faces: Int[Tensor, "F 3"],
     K: Float[Tensor, "B 3 3"],
 ) -> Raster:
-    """Barycentrics and depth of known faces, differentiable in ``vertices_m`` and ``K``."""
+    """Barycentrics and depth for given face indices, differentiable in ``vertices_m`` and ``K``."""
     nothing = vertices_m.new_zeros(face_index.shape)
     hits = Raster(face_index, nothing, nothing)
     corners_m = face_corners(vertices_m, faces, hits.gather(face_index), hits.hit_image)
     screen = project(corners_m, K[hits.hit_image])
     e0, e1, e2 = edge_functions(screen, *hits.hit_uv_px)
-    # Perspective: what is linear over the screen is the quantity divided by z (Heckbert and Moreton 1991).
+    # Perspective: an attribute divided by z is linear in screen space (Heckbert and Moreton 1991).
     w0, w1, w2 = e0 * screen[:, 0, 2], e1 * screen[:, 1, 2], e2 * screen[:, 2, 2]
     total = w0 + w1 + w2
     barycentric = torch.stack([w0 / total, w1 / total, w2 / total], dim=-1)
@@ -77,7 +77,7 @@ def resolve(
 def _nearest_faces(
     screen: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], height: int, width: int
 ) -> Int[Tensor, "H W"]:
-    """Index of the nearest face at each pixel of one image, -1 where there is none."""
+    """Index of the nearest face at each pixel of one image; -1 on background."""
     row, column = (
         grid.flatten().to(screen) for grid in torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     )
@@ -96,7 +96,7 @@ def _nearest_faces(
 
 
 def _depth(corners: Float[Tensor, "F 1 3 3"], u: Float[Tensor, "P"], v: Float[Tensor, "P"]) -> Float[Tensor, "F P"]:
-    """Depth of each face at each pixel centre, infinite where the face doesn't cover it."""
+    """Depth of each face at each pixel centre; infinite where the face does not cover it."""
     e0, e1, e2 = edge_functions(corners, u, v)
     w0, w1, w2 = corners[..., 2].unbind(-1)
     one_side = ((e0 >= 0) & (e1 >= 0) & (e2 >= 0)) | ((e0 <= 0) & (e1 <= 0) & (e2 <= 0))

@@ -1,6 +1,6 @@
-"""Warp kernels of the fast rasteriser, for CPU and CUDA. One thread a face, then one thread a pixel."""
+"""Warp kernels of the fast rasteriser, for CPU and CUDA: one thread per face, then one thread per pixel."""
 
-# Kernels are written in Warp's dialect of Python, which a type checker for Python can't follow.
+# Type checkers can't follow the Python subset of Warp kernels.
 # pyright: reportArgumentType=false, reportAssignmentType=false, reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
 
@@ -8,17 +8,17 @@ import warp as wp
 
 from posebridge.rendering.rasterise import SMALLEST_AREA_PX2
 
-# No fused multiply-add: its single rounding would part the twins. No adjoints: gradients come from ``resolve``.
+# Fused multiply-add rounds once and would differ from the reference. Gradients come from ``resolve``.
 wp.set_module_options({"fuse_fp": False, "enable_backward": False})
 
-EMPTY = (1 << 63) - 1  # key of a pixel that no face covers
+EMPTY = (1 << 63) - 1  # key of a background pixel
 _EMPTY = wp.constant(wp.int64(EMPTY))
 _SMALLEST_AREA_PX2 = wp.constant(wp.float32(SMALLEST_AREA_PX2))
 
 
 @wp.func
 def _edges(a: wp.vec3, b: wp.vec3, c: wp.vec3, u: float, v: float) -> wp.vec3:
-    """Twin of ``rasterise.edge_functions``."""
+    """Same as ``rasterise.edge_functions``."""
     x0 = a[0] - u
     x1 = b[0] - u
     x2 = c[0] - u
@@ -30,7 +30,7 @@ def _edges(a: wp.vec3, b: wp.vec3, c: wp.vec3, u: float, v: float) -> wp.vec3:
 
 @wp.kernel
 def depth_test(screen: wp.array2d[wp.vec3], faces: wp.array2d[wp.int32], keys: wp.array3d[wp.int64]):
-    """Put one face of one image into the packed depth buffer ``keys``."""
+    """Test one face of one image against the packed depth buffer ``keys``."""
     image, face = wp.tid()
     a = screen[image, faces[face, 0]]
     b = screen[image, faces[face, 1]]
@@ -51,7 +51,7 @@ def depth_test(screen: wp.array2d[wp.vec3], faces: wp.array2d[wp.int32], keys: w
             area = e[0] + e[1] + e[2]
             if (lowest >= 0.0 or highest <= 0.0) and wp.abs(area) > _SMALLEST_AREA_PX2:
                 depth_m = area / (e[0] * a[2] + e[1] * b[2] + e[2] * c[2])
-                # The bits of positive floats are ordered as the floats are.
+                # Positive floats have the same order as their bit patterns.
                 key = (wp.int64(wp.cast(depth_m, wp.int32)) << wp.int64(32)) | wp.int64(face)
                 wp.atomic_min(keys, image, row, column, key)
 

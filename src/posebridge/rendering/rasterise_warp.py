@@ -1,6 +1,6 @@
-"""The fast rasteriser: NVIDIA Warp kernels on CPU or CUDA, without a display.
+"""Fast rasteriser: NVIDIA Warp kernels on CPU or CUDA, without a display.
 
-Same signature, same semantics and the same floating-point operations as the readable ``rasterise``.
+Signature, semantics and floating-point operations are those of the reference ``rasterise``.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from posebridge.rendering.rasterise_kernels import EMPTY, depth_test, resolve_hi
 def rasterise(
     vertices_m: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], K: Float[Tensor, "B 3 3"], height: int, width: int
 ) -> Raster:
-    """Nearest face, barycentrics and depth at each pixel centre; see the readable twin for what is promised.
+    """Nearest face, barycentrics and depth at each pixel centre; see ``rasterise.rasterise`` for the semantics.
 
-    Takes float32 only (raises ``TypeError`` otherwise). Memory is linear in vertices, faces and pixels.
+    Memory is linear in vertices, faces and pixels. Raises ``TypeError`` for other types than float32.
     """
     if vertices_m.dtype != torch.float32 or K.dtype != torch.float32:
-        raise TypeError(f"float32 is needed, got vertices of {vertices_m.dtype} and K of {K.dtype}")
+        raise TypeError(f"vertices of {vertices_m.dtype} and K of {K.dtype}: give float32")
     start_warp()
     differentiable = torch.is_grad_enabled() and (vertices_m.requires_grad or K.requires_grad)
     with torch.no_grad():
@@ -35,7 +35,7 @@ def rasterise(
 
 
 def _depth_test(screen: Tensor, faces: Tensor, height: int, width: int) -> Int[Tensor, "B H W"]:
-    """For each pixel the smallest of (bits of the depth, face index), packed into 64 bits."""
+    """Smallest (depth bits, face index) at each pixel, packed into 64 bits."""
     keys = screen.new_full((len(screen), height, width), EMPTY, dtype=torch.int64)
     _launch(depth_test, (len(screen), len(faces)), screen, faces, keys)
     return keys
@@ -51,7 +51,7 @@ def _resolve(screen: Tensor, faces: Tensor, keys: Tensor) -> Raster:
 
 
 def _launch(kernel: Callable[..., None], dim: tuple[int, ...], screen: Tensor, faces: Tensor, *arrays: Tensor) -> None:
-    """Run a kernel on a batch of images; arrays (..., 3) of floats become vectors."""
+    """Launch a kernel on a batch of images. 4-D float arrays (..., 3) are passed as vectors."""
     corners = faces.to(screen.device, torch.int32)
     inputs = [vectors(screen), numbers(corners), *(vectors(a) if a.ndim == 4 else numbers(a) for a in arrays)]
     launch(kernel, dim, inputs, screen.device)

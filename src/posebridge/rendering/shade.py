@@ -1,7 +1,7 @@
-"""Deferred shading: colour from the visible surface, its material and the lights. All colours are linear RGB.
+"""Deferred shading from surface, material and lights. All colours are linear RGB.
 
-Light is measured by what it does: a light of colour 1 that a white Lambertian surface faces makes it shine with
-radiance 1 (irradiance divided by pi). Radiances may exceed 1; ``linear_to_srgb`` clips.
+Light intensity is irradiance divided by pi: a white Lambertian surface facing a light of colour 1 has radiance 1.
+Radiances may exceed 1; ``linear_to_srgb`` clips.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor
 from posebridge.rendering.attributes import unit
 from posebridge.rendering.raster import Raster
 
-# How far red, green and blue light travel in skin, relative to red: red glows past the terminator, blue hardly does.
+# Scattering distance of light in skin relative to red: red passes the terminator farthest.
 _SCATTERING_RGB = (1.0, 0.45, 0.25)
 # Ramamoorthi and Hanrahan 2001, Eq. 3: the nine real spherical harmonics up to second order.
 _SH_CONSTANTS = (0.282095, 0.488603, 1.092548, 0.315392, 0.546274)
@@ -21,21 +21,21 @@ _SH_CONSTANTS = (0.282095, 0.488603, 1.092548, 0.315392, 0.546274)
 
 @dataclass(frozen=True)
 class Lights:
-    """The light that falls on B scenes: a soft environment and L directional lights."""
+    """Lights of B scenes: ambient light and L directional lights."""
 
     ambient: Float[Tensor, "B 9 3"]  # irradiance / pi as coefficients of ``spherical_harmonics``, camera frame
     direction: Float[Tensor, "B L 3"]  # unit, from the surface to the light, camera frame
-    colour: Float[Tensor, "B L 3"]  # what a white surface facing the light reflects
+    colour: Float[Tensor, "B L 3"]  # radiance of a white surface that faces the light
 
 
 @dataclass(frozen=True)
 class Material:
-    """What the surface does to light."""
+    """Reflectance of the surface."""
 
     albedo: Float[Tensor, "B H W 3"]  # linear RGB in [0, 1]
-    specular: Float[Tensor, "B"]  # reflectance seen head-on, in [0, 1]; 0.028 is skin, 0 is without gloss
+    specular: Float[Tensor, "B"]  # reflectance at normal incidence, in [0, 1]; 0.028 is skin, 0 is no gloss
     shininess: Float[Tensor, "B"]  # Blinn-Phong exponent; 10 is dull, 100 is wet
-    subsurface: Float[Tensor, "B"]  # how far light wraps round the terminator, in [0, 1]; 0 is Lambert, 0.3 is skin
+    subsurface: Float[Tensor, "B"]  # extent of light past the terminator, in [0, 1]; 0 is Lambert, 0.3 is skin
 
 
 def shade(
@@ -47,11 +47,11 @@ def shade(
     occlusion: Float[Tensor, "B H W"] | None = None,
     shadow: Float[Tensor, "B H W L"] | None = None,
 ) -> Float[Tensor, "B H W 3"]:
-    """Linear radiance towards the camera, at least 0; 0 on background.
+    """Linear radiance towards the camera, not negative; 0 on background.
 
-    ``occlusion`` (1 is open) weakens the ambient light, ``shadow`` (1 is lit) each directional light. Diffuse light
-    wraps round the terminator (Green, GPU Gems, chapter 16), further for red; gloss is Blinn-Phong, normalised, with
-    Schlick's Fresnel term.
+    ``occlusion`` in [0, 1] (1 is unoccluded) scales the ambient light, ``shadow`` in [0, 1] (1 is lit) each directional
+    light. Diffuse light wraps around the terminator (Green, GPU Gems, chapter 16), farther for red. Gloss is normalised
+    Blinn-Phong with Schlick's Fresnel term.
     """
     n, albedo = raster.gather(normals), raster.gather(material.albedo)
     to_camera = -unit(raster.gather(positions_m))
@@ -86,7 +86,7 @@ def spherical_harmonics(directions: Float[Tensor, "N 3"]) -> Float[Tensor, "N 9"
 def linear_to_srgb(linear: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The sRGB transfer curve (IEC 61966-2-1); clips to [0, 1] first."""
     linear = linear.clamp(0, 1)
-    # Below the knee the power is not used; the floor keeps its gradient finite.
+    # The power is unused below 0.0031308; the minimum keeps its gradient finite there.
     return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp_min(1e-4) ** (1 / 2.4) - 0.055)
 
 
@@ -96,23 +96,23 @@ def srgb_to_linear(srgb: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def _ambient(raster: Raster, n: Float[Tensor, "N 3"], coefficients: Float[Tensor, "B 9 3"]) -> Float[Tensor, "N 3"]:
-    """Irradiance / pi at each normal; second order can ring below 0, which no light does."""
+    """Irradiance / pi at each normal, clamped at 0 because the second-order expansion can become negative."""
     basis = spherical_harmonics(n).split(raster.hit_counts)
     return torch.cat([b @ c for b, c in zip(basis, coefficients, strict=True)]).clamp_min(0)
 
 
 def _wrapped(facing: Float[Tensor, "N"], wrap: Float[Tensor, "N 3"]) -> Float[Tensor, "N 3"]:
-    """The cosine law, stretched so that light ends ``wrap`` beyond the terminator; the cosine itself for 0."""
+    """Cosine law extended by ``wrap`` beyond the terminator; the plain cosine for ``wrap`` 0."""
     return (facing[:, None] + wrap).clamp_min(0) / (1 + wrap)
 
 
 def _gloss(raster: Raster, material: Material, n: Tensor, direction: Tensor, to_camera: Tensor) -> Float[Tensor, "N"]:
-    """Blinn-Phong lobe times pi, normalised to reflect as much whatever its width; Schlick's Fresnel term."""
+    """Blinn-Phong lobe times pi, normalised to constant energy for all widths, with Schlick's Fresnel term."""
     half = unit(direction + to_camera)
-    head_on = material.specular.index_select(0, raster.hit_image)
+    specular = material.specular.index_select(0, raster.hit_image)
     exponent = material.shininess.index_select(0, raster.hit_image)
     grazing = (1 - _dot(half, to_camera)).clamp_min(0)
-    fresnel = head_on + (1 - head_on) * (head_on > 0) * grazing**5
+    fresnel = specular + (1 - specular) * (specular > 0) * grazing**5
     return fresnel * (exponent + 8) / 8 * _dot(n, half).clamp_min(1e-6) ** exponent
 
 

@@ -1,7 +1,7 @@
-"""What stands behind the subject: plain walls, procedural clutter, or a user's own photographs.
+"""Backgrounds: plain walls, procedural clutter, or a user's photographs.
 
-Clutter is painted once into a bank of square tiles; a sample's background is a random crop of a tile, flipped,
-stretched and re-coloured, so a background costs one resampling.
+Clutter is painted once into a bank of square tiles. A background is a random crop of a tile, flipped, stretched and
+tinted, so it costs one resampling.
 """
 
 import sys
@@ -22,24 +22,24 @@ from posebridge.errors import InputError
 _TILE_PX = 192
 _BANK_SIZE = 192
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
-_MOST_PHOTOGRAPHS = 16 * _BANK_SIZE
-_SMALLEST_PHOTOGRAPH_PX = 24
-_BANK_SEED = 7  # the bank is part of a domain's definition, not of a run
+_MAX_PHOTOGRAPHS = 16 * _BANK_SIZE
+_MIN_PHOTOGRAPH_PX = 24
+_BANK_SEED = 7  # the bank belongs to the definition of a domain, not of a run
 
 
 @dataclass(frozen=True)
 class BackgroundDistribution:
-    """Shares of what is seen behind the subject."""
+    """Distribution of backgrounds."""
 
-    clutter_share: float = 1.0  # the rest is a plain wall with a soft gradient
-    photographs: str | None = None  # a folder of images that replaces the painted clutter
-    brightness: tuple[float, float] = (0.3, 1.2)
+    clutter_share: float = 1.0  # fraction with clutter; the rest are plain walls with a soft gradient
+    photographs: str | None = None  # folder of images that replace the painted clutter
+    brightness: tuple[float, float] = (0.3, 1.2)  # factor on the clutter
 
 
 def sample_backgrounds(
     distribution: BackgroundDistribution, count: int, size_px: int, generator: Generator
 ) -> Float[Tensor, "B 3 S S"]:
-    """Backgrounds in sRGB, [0, 1]."""
+    """Sample square backgrounds of ``size_px`` pixels; sRGB in [0, 1]."""
     tiles = photographs(distribution.photographs) if distribution.photographs else painted_tiles()
     picked = torch.randint(len(tiles), (count,), generator=generator)
     zoom = log_uniform(generator, 0.25, 1.0, count, 1)
@@ -61,7 +61,7 @@ def sample_backgrounds(
 
 
 def _plain_walls(count: int, size_px: int, generator: Generator) -> Float[Tensor, "B 3 S S"]:
-    """A grey or tinted wall, brighter towards one corner."""
+    """Grey or tinted walls with a brightness gradient between the corners."""
     base = uniform(generator, 0.15, 0.95, count, 1, 1, 1) * torch.exp(normal(generator, 0.08, count, 3, 1, 1))
     corners = 1 + normal(generator, 0.12, count, 1, 2, 2)
     return base * F.interpolate(corners, size=(size_px, size_px), mode="bilinear", align_corners=False)
@@ -69,13 +69,13 @@ def _plain_walls(count: int, size_px: int, generator: Generator) -> Float[Tensor
 
 @lru_cache(maxsize=2)
 def photographs(folder: str) -> Float[Tensor, "N 3 T T"]:
-    """Square tiles of the images in a folder and its sub-folders, at most ``_MOST_PHOTOGRAPHS``, evenly chosen.
+    """Load square tiles from the images below a folder, at most ``_MAX_PHOTOGRAPHS``, evenly chosen; sRGB in [0, 1].
 
-    Broken and tiny images, and those of more than 8 bits a channel, are left out and counted on stderr.
-    Raises ``InputError`` where none is left.
+    Broken and tiny images and images with more than 8 bits per channel are skipped and counted on stderr.
+    Raises ``InputError`` without any readable image.
     """
     files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in _SUFFIXES)
-    count = min(len(files), _MOST_PHOTOGRAPHS)
+    count = min(len(files), _MAX_PHOTOGRAPHS)
     chosen = [files[i * len(files) // count] for i in range(count)]
     tiles = [tile for path in chosen if (tile := _photograph(path)) is not None]
     if not tiles:
@@ -86,11 +86,11 @@ def photographs(folder: str) -> Float[Tensor, "N 3 T T"]:
 
 
 def _photograph(path: Path) -> UInt8[Tensor, "3 T T"] | None:
-    """The square in the middle of an image, as a tile; None for one that is broken, tiny or of deep colour."""
+    """The central square of an image as a tile; None for a broken or tiny image or one with more than 8 bits."""
     try:
         with Image.open(path) as file:
-            file.draft("RGB", (2 * _TILE_PX, 2 * _TILE_PX))  # JPEG decodes to a fraction of its size in no time
-            if file.mode not in ("L", "P", "RGB", "RGBA", "CMYK", "YCbCr") or min(file.size) < _SMALLEST_PHOTOGRAPH_PX:
+            file.draft("RGB", (2 * _TILE_PX, 2 * _TILE_PX))  # decodes a JPEG at reduced size, which is much faster
+            if file.mode not in ("L", "P", "RGB", "RGBA", "CMYK", "YCbCr") or min(file.size) < _MIN_PHOTOGRAPH_PX:
                 return None
             side = min(file.size)
             left, top = (file.size[0] - side) // 2, (file.size[1] - side) // 2
@@ -103,7 +103,7 @@ def _photograph(path: Path) -> UInt8[Tensor, "3 T T"] | None:
 
 @lru_cache(maxsize=1)
 def painted_tiles() -> Float[Tensor, "N 3 T T"]:
-    """The bank of painted clutter: cloudy grounds under shelves, stripes, boxes, discs and skin-coloured blobs."""
+    """Bank of painted clutter: smooth noise under stripes, boxes, discs and skin-coloured shapes."""
     generator = generator_for(_BANK_SEED, 0)
     return torch.cat([_paint(16, generator) for _ in range(_BANK_SIZE // 16)])
 
@@ -117,7 +117,7 @@ def _paint(count: int, generator: Generator) -> Float[Tensor, "B 3 T T"]:
         cx, cy = uniform(generator, -1.1, 1.1, count, 1, 1), uniform(generator, -1.1, 1.1, count, 1, 1)
         u = (x - cx) * angle.cos() + (y - cy) * angle.sin()
         v = (y - cy) * angle.cos() - (x - cx) * angle.sin()
-        # Early layers are large, later ones small; some repeat in a row like goods on a shelf.
+        # Early layers are large, later ones small. Some shapes repeat in a row.
         shrink = 0.92**layer
         a = shrink * log_uniform(generator, 0.08, 0.9, count, 1, 1)
         b = shrink * log_uniform(generator, 0.05, 0.9, count, 1, 1)
@@ -134,7 +134,7 @@ def _paint(count: int, generator: Generator) -> Float[Tensor, "B 3 T T"]:
         wave = torch.sin(v * uniform(generator, 10.0, 90.0, count, 1, 1))[:, None]
         alpha = inside[:, None] * uniform(generator, 0.6, 1.0, count, 1, 1, 1)
         canvas = torch.lerp(canvas, colour * shading * (1 + stripes * wave), alpha)
-    grey = canvas.mean(1, keepdim=True)  # most of the world is less colourful than independent channels are
+    grey = canvas.mean(1, keepdim=True)  # real scenes are less saturated than independent channels
     canvas = torch.lerp(grey, canvas, uniform(generator, 0.0, 1.0, count, 1, 1, 1) ** 1.5 * 0.85).clamp(0, 1)
     blurred = F.avg_pool2d(F.pad(canvas, (3, 3, 3, 3), mode="reflect"), 7, stride=1)
     return torch.lerp(canvas, blurred, uniform(generator, 0.0, 1.0, count, 1, 1, 1))

@@ -1,6 +1,6 @@
-"""A posed body as capsules: line segments that move with its bones, as thick as each subject's own flesh.
+"""Approximation of a posed body by capsules: line segments that move with the bones, with radii per subject.
 
-Nothing is skinned, so hundreds of poses are made in the time of one mesh.
+No mesh is skinned, so hundreds of poses take the time of one mesh.
 """
 
 from dataclasses import dataclass, replace
@@ -14,8 +14,8 @@ from posebridge.bodies.anny_body import BodyModel
 from posebridge.bodies.body_articulation import BodyAngles, body_rotations
 from posebridge.bodies.rig import Rig, ShapedRig
 
-_SAMPLES = 48  # vertices that measure a limb
-_OWN_SHARE = 0.5  # of a vertex's weight that must be a part's for it to be skin of that part
+_SAMPLES = 48  # vertices from which a limb's radius is measured
+_MIN_WEIGHT = 0.5  # least skinning weight of a part's bones at a vertex of that part
 
 _X, _Y, _Z = 0, 1, 2
 _TORSO = (
@@ -26,18 +26,21 @@ _TORSO = (
 
 @dataclass(frozen=True)
 class _Box:
-    """A part as the bounding box of the skin of ``bones`` at rest, between two heights of the mean adult in metres."""
+    """A part measured as the bounding box of the skin of ``bones`` at rest.
 
-    carrier: str
+    Only skin between two heights (y, metres) of the mean adult counts.
+    """
+
+    carrier: str  # the bone that the capsule moves with
     bones: tuple[str, ...]
-    along: int
-    across: int  # the axis of the box that is the capsule's diameter
+    along: int  # the axis of the box along the capsule
+    across: int  # the axis of the box whose extent is the capsule's diameter
     heights_m: tuple[float, float] = (-9.0, 9.0)
 
 
 @dataclass(frozen=True)
 class _Limb:
-    """A part between the heads of two bones, as thick as the skin of ``bones`` is in the median."""
+    """A part between the heads of two bones; its radius is the median distance of the skin of ``bones``."""
 
     carrier: str
     end: str
@@ -66,7 +69,7 @@ PARTS = (*_TRUNK, *(f"{side}_{part}" for side in ("left", "right") for part in _
 
 @dataclass(frozen=True)
 class Capsules:
-    """B bodies as C capsules, in the order of ``PARTS``."""
+    """B bodies as C capsules each, in the order of ``PARTS``."""
 
     start_m: Float[Tensor, "B C 3"]
     end_m: Float[Tensor, "B C 3"]
@@ -74,14 +77,17 @@ class Capsules:
 
 
 def posed_capsules(model: BodyModel, angles: BodyAngles, coefficients: Float[Tensor, "B S"]) -> Capsules:
-    """The parts of B posed bodies, or of B times K where ``angles`` has K poses in a row for each body."""
-    measure = _measure(model.rig)
-    shaped = measure.rig.shaped(coefficients)
-    rest = measure.capsules(shaped)
+    """Capsules of posed bodies.
+
+    ``coefficients`` holds B shapes. ``angles`` holds B K poses, the K poses of a body adjacent.
+    """
+    template = _template(model.rig)
+    shaped = template.rig.shaped(coefficients)
+    rest = template.capsules(shaped)
     K = len(angles.values) // len(coefficients)
     heads_rest = shaped.heads_m.repeat_interleave(K, dim=0)
     posed = replace(shaped, heads_m=heads_rest).posed(body_rotations(model, angles))
-    R, head, head_rest = (x[:, measure.carriers] for x in (posed.R_world_rest, posed.heads_m, heads_rest))
+    R, head, head_rest = (x[:, template.carriers] for x in (posed.R_world_rest, posed.heads_m, heads_rest))
 
     def moved(point_m: Tensor) -> Tensor:
         return head + (R @ (point_m.repeat_interleave(K, dim=0) - head_rest)[..., None]).squeeze(-1)
@@ -90,8 +96,8 @@ def posed_capsules(model: BodyModel, angles: BodyAngles, coefficients: Float[Ten
 
 
 @dataclass(frozen=True)
-class _Measure:
-    """Which vertices measure each part; ``rig`` has no others, part after part."""
+class _Template:
+    """Vertices that measure each part. ``rig`` holds only these, ordered by part."""
 
     rig: Rig
     parts: tuple[_Part, ...]
@@ -100,7 +106,7 @@ class _Measure:
     ends: Int[Tensor, "C"]
 
     def capsules(self, shaped: ShapedRig) -> Capsules:
-        """The parts of resting bodies."""
+        """Capsules of bodies in the rest pose."""
         measured = []
         for c, (part, points) in enumerate(zip(self.parts, shaped.vertices_m.split(self.counts, dim=1), strict=True)):
             if isinstance(part, _Limb):
@@ -120,13 +126,13 @@ class _Measure:
 
 
 @lru_cache(maxsize=4)
-def _measure(rig: Rig) -> _Measure:
-    named: list[_Part] = list(_TRUNK.values())
+def _template(rig: Rig) -> _Template:
+    parts: list[_Part] = list(_TRUNK.values())
     for side in ("L", "R"):
-        named += [_on_side(part, side) for part in _ONE_SIDE.values()]
-    kept = [_measuring_vertices(rig, part) for part in named]
-    vertices = torch.cat(kept)
-    small = replace(
+        parts += [_on_side(part, side) for part in _ONE_SIDE.values()]
+    per_part = [_measuring_vertices(rig, part) for part in parts]
+    vertices = torch.cat(per_part)
+    reduced = replace(
         rig,
         vertices_m=rig.vertices_m[vertices],
         vertex_basis_m=rig.vertex_basis_m[:, vertices],
@@ -136,9 +142,9 @@ def _measure(rig: Rig) -> _Measure:
     def index(names: list[str]) -> Tensor:
         return torch.tensor([rig.bones.index(name) for name in names], device=rig.device)
 
-    ends = [part.end if isinstance(part, _Limb) else part.carrier for part in named]
-    counts = tuple(len(vertices) for vertices in kept)
-    return _Measure(small, tuple(named), counts, index([part.carrier for part in named]), index(ends))
+    ends = [part.end if isinstance(part, _Limb) else part.carrier for part in parts]
+    counts = tuple(len(vertices) for vertices in per_part)
+    return _Template(reduced, tuple(parts), counts, index([part.carrier for part in parts]), index(ends))
 
 
 def _on_side(part: _Part, side: str) -> _Part:
@@ -149,12 +155,12 @@ def _on_side(part: _Part, side: str) -> _Part:
 
 
 def _measuring_vertices(rig: Rig, part: _Part) -> Int[Tensor, "k"]:
-    """A spread of a limb's skin; of a box, the vertices that reach farthest to its six sides."""
-    own = rig.weights[:, [rig.bones.index(bone) for bone in part.bones]].sum(1) > _OWN_SHARE
+    """Evenly chosen skin vertices of a limb, or the six extreme vertices of a box."""
+    is_skin = rig.weights[:, [rig.bones.index(bone) for bone in part.bones]].sum(1) > _MIN_WEIGHT
     if isinstance(part, _Limb):
-        skin = own.nonzero().squeeze(1)
+        skin = is_skin.nonzero().squeeze(1)
         return skin[:: max(1, len(skin) // _SAMPLES)]
     low, high = part.heights_m
-    own = own & (rig.vertices_m[:, _Y] > low) & (rig.vertices_m[:, _Y] < high)
-    skin = own.nonzero().squeeze(1)
+    is_skin = is_skin & (rig.vertices_m[:, _Y] > low) & (rig.vertices_m[:, _Y] < high)
+    skin = is_skin.nonzero().squeeze(1)
     return torch.cat([skin[rig.vertices_m[skin].argmin(0)], skin[rig.vertices_m[skin].argmax(0)]])

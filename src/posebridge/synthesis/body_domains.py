@@ -1,6 +1,6 @@
-"""Named looks of people. ``studio`` and ``street`` are the two sides of SynthShift's body track and are frozen.
+"""Named body domains. ``studio`` and ``street`` are source and target of SynthShift's body track and are frozen.
 
-A changed domain is a new benchmark. ``varied`` is what a model for real images should be trained on.
+Changing them changes the benchmark. ``varied`` is the source for models that are adapted to real images.
 """
 
 from dataclasses import dataclass, field
@@ -22,17 +22,19 @@ from posebridge.synthesis.scene_domain import (
 )
 from posebridge.synthesis.viewpoints import ViewpointDistribution
 
-UPRIGHT = MotionDistribution(keyframe_interval=15, turn_deg=(2.0, 15.0, 2.0))  # people turn, and seldom tip over
+UPRIGHT = MotionDistribution(
+    keyframe_interval=15, turn_deg=(2.0, 15.0, 2.0)
+)  # people turn about the vertical and hardly tilt
 
 
 @dataclass(frozen=True)
 class BodyDomain(SceneDomain):
-    """A look of people."""
+    """Distributions that define a domain of people."""
 
     motion: MotionDistribution = UPRIGHT
     poses: BodyPoseDistribution = field(default_factory=BodyPoseDistribution)
     outfits: OutfitDistribution = field(default_factory=OutfitDistribution)
-    joints: Literal["coco17", "h36m17", "smpl24", "mpii16"] = "h36m17"  # what is labelled
+    joints: Literal["coco17", "h36m17", "smpl24", "mpii16"] = "h36m17"  # skeleton of the labels
 
 
 STUDIO_BODY = BodyDomain(
@@ -79,7 +81,7 @@ VARIED_BODY = BodyDomain(
     lights=VARIED_LIGHTS,
     backgrounds=BackgroundDistribution(clutter_share=0.92),
     occluders=OccluderDistribution(share=0.15, size_frac=(0.1, 0.3)),
-    sensor=OFF,  # training re-colours, blurs and compresses each view anew
+    sensor=OFF,  # training augments colour, blur and compression instead
 )
 
 BODY_DOMAINS = {domain.name: domain for domain in (STUDIO_BODY, STREET_BODY, VARIED_BODY)}

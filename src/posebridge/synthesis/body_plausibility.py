@@ -1,6 +1,6 @@
-"""Which poses a body can take: parts that don't run through each other, and a weight that rests on what touches ground.
+"""Plausibility of body poses: penetration between parts, and balance of the centre of mass.
 
-Judged on capsules (see ``body_capsules``), so that many candidates of one pose can be compared.
+Both are computed on capsules (see ``body_capsules``), which makes it cheap to compare many candidates.
 """
 
 from functools import lru_cache
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from posebridge.synthesis.body_capsules import PARTS, Capsules
 
-_GROUND_M = 0.05  # what is this close to the lowest point touches the ground
-_DIRECTIONS = 128  # in which the hull of the contacts is measured; it seems larger by at most an 80th of its size
+_GROUND_M = 0.05  # points up to this height above the lowest one touch the ground
+_DIRECTIONS = 128  # that sample the support hull; its size is overestimated by at most 1/80
 
-# Parts that touch in any pose, beside all of the trunk with itself: joints, and flesh that folds at them.
+# Parts that touch in any pose, at joints or in folds. The parts of the trunk are neighbours of each other as well.
 _NEIGHBOURS = {
     *(("upper_arm", part) for part in ("chest", "ribs", "forearm", "hand")),
     *(("thigh", part) for part in ("pelvis", "belly", "shank", "foot", "toes")),
@@ -25,8 +25,8 @@ _NEIGHBOURS = {
     ("forearm", "hand"),
 }
 
-# Share of the mass, and where along the capsule its centre lies. De Leva 1996, Table 4, mean of women and men: upper,
-# middle and lower trunk are chest, ribs with belly, and pelvis; places are moved to where the capsules start and end.
+# Mass fraction, and position of the part's centre of mass along the capsule (0 to 1). De Leva 1996, Table 4, mean of
+# women and men. Upper, middle and lower trunk are chest, ribs with belly, and pelvis. Positions refer to the capsules.
 _MASS = {
     "pelvis": (0.1182, 0.5),
     "belly": (0.0775, 0.5),
@@ -45,28 +45,28 @@ _MASS = {
 
 @lru_cache(maxsize=1)
 def pairs() -> tuple[tuple[str, str], ...]:
-    """The pairs of parts that may not run through each other."""
+    """Pairs of parts that must not penetrate each other."""
     return tuple((a, b) for a, b in combinations(PARTS, 2) if not _are_neighbours(a, b))
 
 
 def penetration_m(bodies: Capsules) -> Float[Tensor, "B P"]:
-    """How deep the two parts of each of ``pairs()`` are in one another; 0 where they are apart."""
+    """Penetration depth in metres of each pair of ``pairs()``; 0 without contact."""
     a, b = _pair_index().unbind(1)
     distance = segment_distance(bodies.start_m[:, a], bodies.end_m[:, a], bodies.start_m[:, b], bodies.end_m[:, b])
     return (bodies.radius_m[:, a] + bodies.radius_m[:, b] - distance).clamp_min(0)
 
 
 def centre_of_mass_m(bodies: Capsules) -> Float[Tensor, "B 3"]:
-    """By the mass fractions of de Leva 1996."""
-    share, place = bodies.start_m.new_tensor([_MASS[_kind(part)] for part in PARTS]).unbind(1)
-    centres = torch.lerp(bodies.start_m, bodies.end_m, place[:, None])
-    return (centres * share[:, None]).sum(1) / share.sum()
+    """Centre of mass, from the mass fractions of de Leva 1996."""
+    mass_frac, position = bodies.start_m.new_tensor([_MASS[_kind(part)] for part in PARTS]).unbind(1)
+    centres = torch.lerp(bodies.start_m, bodies.end_m, position[:, None])
+    return (centres * mass_frac[:, None]).sum(1) / mass_frac.sum()
 
 
 def support_margin_m(bodies: Capsules) -> Float[Tensor, "B"]:
-    """How far inside the hull of what touches the ground the centre of mass lies, seen from above (y is up).
+    """Distance of the centre of mass from the border of the support hull, in the horizontal plane (y is up).
 
-    Below 0 it lies outside, by the distance to the hull.
+    Positive inside the convex hull of the ground contacts, negative outside.
     """
     ends = torch.cat([bodies.start_m, bodies.end_m], dim=1)
     radius = bodies.radius_m.repeat(1, 2)
@@ -81,7 +81,7 @@ def support_margin_m(bodies: Capsules) -> Float[Tensor, "B"]:
 def segment_distance(
     a0: Float[Tensor, "*n 3"], a1: Float[Tensor, "*n 3"], b0: Float[Tensor, "*n 3"], b1: Float[Tensor, "*n 3"]
 ) -> Float[Tensor, "*n"]:
-    """The least distance between points of the segments a0 a1 and b0 b1 (Ericson 2005, section 5.1.9)."""
+    """Distance between the segments a0 a1 and b0 b1 (Ericson 2005, section 5.1.9)."""
     u, v, w = a1 - a0, b1 - b0, a0 - b0
     uu, vv, uv = ((x * y).sum(-1) for x, y in ((u, u), (v, v), (u, v)))
     uw, vw = (u * w).sum(-1), (v * w).sum(-1)
@@ -104,5 +104,5 @@ def _are_neighbours(a: str, b: str) -> bool:
 
 
 def _kind(part: str) -> str:
-    """The part without its side."""
+    """Name of the part without its side."""
     return part.removeprefix("left_").removeprefix("right_")

@@ -1,6 +1,6 @@
-"""Plausible body poses: everyday ones and recombinations of them, with noise, that a given body can take.
+"""Plausible body poses: everyday poses, recombinations of them, and noise, tested on the given body.
 
-Candidates that run through themselves or would fall over are passed over for the next one.
+Several candidates are sampled; the first without self-penetration and loss of balance is used.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from posebridge.synthesis.everyday_poses import EVERYDAY_POSES, EXTERNALLY_SUPPO
 
 _COLUMN = {name: i for i, name in enumerate(BODY_ANGLE_NAMES)}
 _ARM = ("shoulder", "elbow", "forearm", "wrist", "index", "fingers", "thumb")
-_SPREAD_OF_NOISE = {
+_NOISE_SCALE = {  # factor on the standard deviation, by part; 1 for other parts
     "pelvis": 0.4,
     "spine": 0.7,
     "neck": 1.5,
@@ -34,35 +34,35 @@ _SPREAD_OF_NOISE = {
 
 @dataclass(frozen=True)
 class BodyPoseDistribution:
-    """How bodies are posed: shares of everyday poses and of random articulation, and how far samples stray."""
+    """Distribution of body poses: everyday poses, random articulation, noise and plausibility."""
 
-    pose_weights: dict[str, float] | None = None  # None: all alike
-    random_share: float = 0.3  # of samples that are random articulation rather than an everyday pose
-    blend: float = 0.3  # an everyday pose is moved up to this share of the way to a random articulation
-    noise_deg: float = 6.0
-    candidates: int = 5  # drawn for each sample; the first plausible one is taken, else the least implausible
-    balance_share: float = 0.9  # of samples on the ground whose weight must rest on what touches it
-    overlap_tolerance_m: float = 0.03  # how deep parts may press into one another: crossed arms, hands on hips
+    pose_weights: dict[str, float] | None = None  # by name; None: uniform
+    random_share: float = 0.3  # fraction of samples with random articulation instead of an everyday pose
+    blend: float = 0.3  # largest interpolation factor from an everyday pose to a random articulation
+    noise_deg: float = 6.0  # standard deviation
+    candidates: int = 5  # per sample; the first plausible one is used, or else the least implausible one
+    balance_share: float = 0.9  # fraction of self-supported samples that must be balanced
+    overlap_tolerance_m: float = 0.03  # allowed penetration, as in crossed arms or hands on hips
 
 
 def sample_body_poses(
     distribution: BodyPoseDistribution, model: BodyModel, coefficients: Float[Tensor, "B S"], generator: Generator
 ) -> BodyAngles:
-    """Angles of the bodies of these shapes. Raises ``InputError`` for a weight of a pose that is none."""
+    """Sample one pose for each of B shapes. Raises ``InputError`` for a weight of an unknown pose."""
     B, K = len(coefficients), distribution.candidates
     drawn = choice(generator, _weights(distribution), B).repeat_interleave(K)
-    random, random_held = _random_articulation(drawn, generator)
+    random, random_is_supported = _random_articulation(drawn, generator)
     free = chance(generator, distribution.random_share, B).repeat_interleave(K)
-    stray = torch.where(free, 1.0, uniform(generator, 0.0, distribution.blend, B * K))
-    values = torch.lerp(_everyday().values[drawn], random, stray[:, None])
-    values = _either_way_round(values + _noise(distribution.noise_deg, B * K, generator), generator)
+    blend = torch.where(free, 1.0, uniform(generator, 0.0, distribution.blend, B * K))
+    values = torch.lerp(_everyday().values[drawn], random, blend[:, None])
+    values = _mirror_randomly(values + _sample_noise(distribution.noise_deg, B * K, generator), generator)
     angles = BodyAngles(values).clamped()
-    falls = ~torch.where(free, random_held, _is_held()[drawn])
-    falls &= chance(generator, distribution.balance_share, B).repeat_interleave(K)
-    excess_m = implausibility_m(model, angles, coefficients, falls, distribution.overlap_tolerance_m).unflatten(
+    must_balance = ~torch.where(free, random_is_supported, _is_supported()[drawn])
+    must_balance &= chance(generator, distribution.balance_share, B).repeat_interleave(K)
+    excess_m = implausibility_m(model, angles, coefficients, must_balance, distribution.overlap_tolerance_m).unflatten(
         0, (B, K)
     )
-    order = torch.where(excess_m > 0, excess_m, torch.arange(-K, 0))  # the first plausible one sorts before all
+    order = torch.where(excess_m > 0, excess_m, torch.arange(-K, 0))  # plausible candidates sort first, in their order
     return BodyAngles(angles.values.unflatten(0, (B, K))[torch.arange(B), order.argmin(1)])
 
 
@@ -70,16 +70,16 @@ def implausibility_m(
     model: BodyModel,
     angles: BodyAngles,
     coefficients: Float[Tensor, "B S"],
-    falls: Bool[Tensor, "BK"],
+    must_balance: Bool[Tensor, "BK"],
     overlap_tolerance_m: float,
 ) -> Float[Tensor, "BK"]:
-    """Penetration of parts beyond ``overlap_tolerance_m``, plus how far bodies that can fall lean out; 0 is plausible.
+    """Penetration beyond ``overlap_tolerance_m`` plus imbalance of poses that must balance, metres; 0 is plausible.
 
-    ``angles`` has K poses in a row for each of the B bodies.
+    ``angles`` holds B K poses, the K poses of each body adjacent.
     """
     bodies = posed_capsules(model, angles, coefficients)
-    through = (penetration_m(bodies).amax(1) - overlap_tolerance_m).clamp_min(0)
-    return through + torch.where(falls, -support_margin_m(bodies), 0.0).clamp_min(0)
+    excess_m = (penetration_m(bodies).amax(1) - overlap_tolerance_m).clamp_min(0)
+    return excess_m + torch.where(must_balance, -support_margin_m(bodies), 0.0).clamp_min(0)
 
 
 def _weights(distribution: BodyPoseDistribution) -> tuple[float, ...]:
@@ -95,28 +95,29 @@ def _everyday() -> BodyAngles:
 
 
 @lru_cache(maxsize=1)
-def _is_held() -> Bool[Tensor, "P"]:
+def _is_supported() -> Bool[Tensor, "P"]:
     return torch.tensor([name in EXTERNALLY_SUPPORTED for name in EVERYDAY_POSES])
 
 
 def _random_articulation(
     drawn: Int[Tensor, "B"], generator: Generator
 ) -> tuple[Float[Tensor, "B A"], Bool[Tensor, "B"]]:
-    """Trunk and legs of one pose on the way to another, each arm and the head of others; and which are held otherwise.
+    """Recombine everyday poses; also return which poses are externally supported.
 
-    Poses that lie, or stand, otherwise than the everyday pose ``drawn`` don't lend their trunk and legs, so half-way
-    poses don't float. Arms are moved any share of the way to angles drawn from all that joints allow.
+    Trunk and legs are interpolated between two poses; each arm and the head come from further ones. A pose whose pelvis
+    is oriented otherwise than in the everyday pose ``drawn`` lends no trunk or legs, so that no pose floats. Arms are
+    interpolated towards uniform angles within their limits by a random factor.
     """
     count, everyday = len(drawn), _everyday()
 
     def poses() -> tuple[Tensor, Tensor]:
         index = torch.randint(len(EVERYDAY_POSES), (count,), generator=generator)
-        return _either_way_round(everyday.values[index], generator), index
+        return _mirror_randomly(everyday.values[index], generator), index
 
     def bodies() -> tuple[Tensor, Tensor]:
-        (body, index), own = poses(), everyday.values[drawn]
-        alike = (_attitude(body) == _attitude(own)).all(1)
-        return torch.where(alike[:, None], body, own), torch.where(alike, index, drawn)
+        (body, index), base = poses(), everyday.values[drawn]
+        matches = (_pelvis_orientation(body) == _pelvis_orientation(base)).all(1)
+        return torch.where(matches[:, None], body, base), torch.where(matches, index, drawn)
 
     (body, index), (other, _) = bodies(), bodies()
     values = torch.lerp(body, other, uniform(generator, 0.0, 0.4, count, 1))
@@ -130,24 +131,24 @@ def _random_articulation(
         values[:, columns] = torch.lerp(poses()[0], anywhere, share[:, i, None])[:, columns]
     neck = [_COLUMN[name] for name in BODY_ANGLE_NAMES if name.startswith("neck")]
     values[:, neck] = torch.lerp(poses()[0], anywhere, 0.4 * share[:, :1])[:, neck]
-    return values, _is_held()[index]
+    return values, _is_supported()[index]
 
 
-def _either_way_round(values: Float[Tensor, "B A"], generator: Generator) -> Float[Tensor, "B A"]:
-    """Poses, or with even chances their mirror images."""
+def _mirror_randomly(values: Float[Tensor, "B A"], generator: Generator) -> Float[Tensor, "B A"]:
+    """Replace each pose by its mirror image with probability 1/2."""
     return torch.where(chance(generator, 0.5, len(values), 1), BodyAngles(values).mirrored().values, values)
 
 
-def _attitude(values: Float[Tensor, "B A"]) -> Float[Tensor, "B 2"]:
-    """Whether the pelvis is upright, or on its front, back or a side."""
+def _pelvis_orientation(values: Float[Tensor, "B A"]) -> Float[Tensor, "B 2"]:
+    """Tilt and list of the pelvis, rounded to multiples of 90 degrees: upright, or on its front, back or a side."""
     return (values[:, [_COLUMN["pelvis_tilt"], _COLUMN["pelvis_list"]]] / (torch.pi / 2)).round()
 
 
-def _noise(deviation_deg: float, count: int, generator: Generator) -> Float[Tensor, "B A"]:
-    """Deviations of a pose; neighbours move together, so that soles that were level stay so and trunks stay upright."""
+def _sample_noise(deviation_deg: float, count: int, generator: Generator) -> Float[Tensor, "B A"]:
+    """Noise of a pose in radians. Joints are correlated so that level soles stay level and upright trunks upright."""
     noise = torch.deg2rad(normal(generator, deviation_deg, count, len(BODY_ANGLE_NAMES)))
-    noise *= torch.tensor([_spread(name) for name in BODY_ANGLE_NAMES])
-    common = torch.deg2rad(normal(generator, deviation_deg, count, 3))  # bend of the knees, of the elbows; arms raised
+    noise *= torch.tensor([_noise_scale(name) for name in BODY_ANGLE_NAMES])
+    common = torch.deg2rad(normal(generator, deviation_deg, count, 3))  # of both knees, both elbows, both shoulders
     tilt, to_left = (noise[:, _COLUMN[f"pelvis_{name}"]] for name in ("tilt", "list"))
     noise[:, _COLUMN["spine_flexion"]] -= 0.7 * tilt
     noise[:, _COLUMN["spine_side"]] -= 0.7 * to_left
@@ -167,6 +168,6 @@ def _noise(deviation_deg: float, count: int, generator: Generator) -> Float[Tens
     return noise
 
 
-def _spread(name: str) -> float:
+def _noise_scale(name: str) -> float:
     part = name.removeprefix("left_").removeprefix("right_").partition("_")[0]
-    return _SPREAD_OF_NOISE.get(part, 1.0)
+    return _NOISE_SCALE.get(part, 1.0)

@@ -1,4 +1,4 @@
-"""People as subjects of a scene."""
+"""People as subjects of scenes."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,12 +21,12 @@ from posebridge.synthesis.outfits import Outfit, sample_outfits
 from posebridge.synthesis.scene_domain import sample_phenotypes
 from posebridge.synthesis.subject import PoseShape
 
-# Directions from which the depth of joints in the flesh is measured.
+# Directions from which the depth of joints below the skin is measured.
 _AZIMUTHS, _ELEVATIONS_DEG = 12, (-25.0, 0.0, 25.0)
 _VIEW_PX = 256
-_SHARE, _SLACK = 0.8, 1.2  # the depth from most directions, and some more: folds, heavier bodies
-_LEAST_M = 0.03
-_GROUND_M = -0.9  # height of the ground, so that the origin is about where a standing person's pelvis is
+_QUANTILE, _MARGIN = 0.8, 1.2  # of the depth over all directions; the margin covers folds and heavier bodies
+_MIN_DEPTH_M = 0.03
+_GROUND_M = -0.9  # height of the ground, which puts the origin near the pelvis of a standing person
 
 
 @dataclass(frozen=True)
@@ -38,46 +38,46 @@ class BodySubject:
 
     @property
     def skeleton(self) -> Skeleton:
-        """The one that the domain names."""
+        """The skeleton named by the domain."""
         return BODIES[self.domain.joints]
 
     @property
     def model(self) -> BodyModel:
-        """The body that is posed."""
+        """Anny's body with the domain's skeleton."""
         return _model(self.domain.joints)
 
     @property
     def faces(self) -> Int[Tensor, "F 3"]:
-        """Corners of the mesh's faces."""
+        """Vertex indices of the mesh's triangles."""
         return self.model.rig.faces
 
     @property
     def surface(self) -> Float[Tensor, "V K"]:
-        """The columns that ``Outfit.albedo`` takes."""
+        """Columns of ``BodySurface.stacked``, the input of ``Outfit.albedo``."""
         return _surface()
 
     @property
     def beyond_wrist_m(self) -> None:
-        """None: a body has no mask of a hand."""
+        """None: bodies have no hand mask."""
         return None
 
     @property
     def joint_depth_m(self) -> Float[Tensor, "J"]:
-        """Measured on the mean adult in the rest pose."""
+        """Depth of each joint below the skin, measured on the mean adult in the rest pose, metres."""
         return _joint_depth_m(self.domain.joints)
 
     def sample_pose_shape(self, count: int, generator: Generator) -> PoseShape:
-        """Draw shapes, and poses that these shapes can take."""
+        """Sample shapes, and poses that are plausible for them."""
         phenotypes = sample_phenotypes(self.domain.shapes, count, generator)
         return PoseShape(self.sample_angles(phenotypes, generator), phenotypes)
 
     def sample_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B A"]:
-        """Draw further poses of given shapes."""
+        """Sample poses that are plausible for the given shapes."""
         coefficients = self.model.shape_coefficients(phenotypes)
         return sample_body_poses(self.domain.poses, self.model, coefficients, generator).values
 
     def pose_mesh(self, pose_shape: PoseShape) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B J 3"]]:
-        """Vertices and joints about the body's frame, moved up or down so that all bodies stand on one ground."""
+        """Vertices and joints in metres, shifted along y so that the lowest vertex of every body is on the ground."""
         coefficients = self.model.shape_coefficients(pose_shape.phenotypes)
         posed = pose_body(self.model, BodyAngles(pose_shape.angles_rad), coefficients)
         vertices_m = posed.vertices_m()
@@ -86,7 +86,7 @@ class BodySubject:
         return vertices_m + raised_m, posed.keypoints_m(vertices_m) + raised_m
 
     def sample_appearance(self, count: int, generator: Generator) -> Outfit:
-        """Draw hair, skin and clothes."""
+        """Sample hair, skin and clothes."""
         return sample_outfits(self.domain.outfits, count, generator)
 
 
@@ -102,9 +102,9 @@ def _surface() -> Tensor:
 
 @lru_cache(maxsize=len(BODIES))
 def _joint_depth_m(joints: str) -> Float[Tensor, "J"]:
-    """How deep joints lie below the skin of the resting body, seen from most directions, and some slack.
+    """Depth of joints below the skin in the rest pose, metres: a quantile over directions, with a margin.
 
-    In the rest pose little stands before any joint, and where an arm stands before a hip it does so in few directions.
+    In the rest pose other parts occlude a joint from few directions only, and the quantile ignores those.
     """
     model = _model(joints)
     posed = model.rig.shaped(torch.zeros(1, len(model.rig.vertex_basis_m))).posed(
@@ -112,20 +112,20 @@ def _joint_depth_m(joints: str) -> Float[Tensor, "J"]:
     )
     vertices_m = posed.vertices_m()
     R = _directions()
-    away = torch.tensor([0.0, 0.0, 20.0])
+    offset_m = torch.tensor([0.0, 0.0, 20.0])
     focal, middle = 8.0 * _VIEW_PX, (_VIEW_PX - 1) / 2
     K = torch.tensor([[focal, 0, middle], [0, focal, middle], [0, 0, 1]]).repeat(len(R), 1, 1)
-    seen_m = vertices_m @ R.transpose(1, 2) + away
-    joints_m = posed.keypoints_m(vertices_m) @ R.transpose(1, 2) + away
-    depth_m = rasterise(seen_m, model.rig.faces, K, _VIEW_PX, _VIEW_PX).depth_m
+    vertices_cam_m = vertices_m @ R.transpose(1, 2) + offset_m
+    joints_m = posed.keypoints_m(vertices_m) @ R.transpose(1, 2) + offset_m
+    depth_m = rasterise(vertices_cam_m, model.rig.faces, K, _VIEW_PX, _VIEW_PX).depth_m
     column, row = Camera(K).project(joints_m).round().long().unbind(-1)
     surface_m = depth_m[torch.arange(len(R))[:, None], row, column]
     under_m = torch.where(surface_m > 0, joints_m[..., 2] - surface_m, 0.0)
-    return (_SLACK * under_m.quantile(_SHARE, dim=0)).clamp(min=_LEAST_M)
+    return (_MARGIN * under_m.quantile(_QUANTILE, dim=0)).clamp(min=_MIN_DEPTH_M)
 
 
 def _directions() -> Float[Tensor, "D 3 3"]:
-    """Rotations camera <- body from all around, and from a little above and below."""
+    """Rotations camera <- body for all azimuths and elevations."""
     turns = torch.arange(_AZIMUTHS) * (2 * torch.pi / _AZIMUTHS)
     tilts = torch.deg2rad(torch.tensor(_ELEVATIONS_DEG))
     about_y = roma.rotvec_to_rotmat(turns[:, None] * torch.tensor([0.0, 1.0, 0.0]))

@@ -1,9 +1,9 @@
-"""Labelled depth pictures of right hands, seen by calibrated rigs: each hand by every camera at the same moment.
+"""Labelled depth images of right hands from calibrated rigs; all cameras of a rig capture a hand at the same time.
 
-``DEPTH_STUDIO`` and ``DEPTH_STREET`` are the two sides of SynthShift's depth track and are frozen: a changed domain is
-a new benchmark. ``DEPTH_BARE`` is the street with nothing but the hand in the cube, as NYU's hands stand before a far
-wall. ``DEPTH_VARIED`` is what a model for real sensors should be trained on. The domain follows the data of Ren et al.
-(CVPR 2022, Sec. 4): three views of one hand, crops of a 250 mm cube, a rendered source.
+``DEPTH_STUDIO`` and ``DEPTH_STREET`` are source and target of SynthShift's depth track and are frozen: changing them
+changes the benchmark. ``DEPTH_BARE`` is the street without clutter, like NYU's hands in front of a far wall.
+``DEPTH_VARIED`` is the source for models that are adapted to real sensors. As in Ren et al. (CVPR 2022, Sec. 4), there
+are three views of a hand and crops of a 250 mm cube.
 """
 
 from dataclasses import dataclass, field, replace
@@ -38,26 +38,26 @@ _FRAME_PX = (640, 480)
 
 @dataclass(frozen=True)
 class RigDistribution:
-    """V depth cameras before a hand at the world's origin: view 0 in the middle, the others right and left in turn.
+    """V depth cameras around a hand at the world's origin: view 0 in the middle, the others alternately right and left.
 
-    Raises ``InputError`` for no view.
+    Raises ``InputError`` for less than one view.
     """
 
     views: int = 3
-    baseline_deg: tuple[float, float] = (30.0, 50.0)  # between neighbours, as the hand sees them
-    elevation_deg: float = 8.0  # deviation of each camera's height
-    roll_deg: float = 4.0  # deviation about each camera's own axis
-    distance_m: tuple[float, float] = (0.5, 0.9)  # of each camera
-    aim_m: float = 0.06  # deviation, in each coordinate, of the point that a camera looks at
+    baseline_deg: tuple[float, float] = (30.0, 50.0)  # angle between neighbouring cameras, seen from the hand
+    elevation_deg: float = 8.0  # standard deviation of each camera's elevation
+    roll_deg: float = 4.0  # standard deviation about each camera's optical axis
+    distance_m: tuple[float, float] = (0.5, 0.9)  # of each camera from the hand
+    aim_m: float = 0.06  # standard deviation, per coordinate, of the point that a camera is aimed at
 
     def __post_init__(self):
         if self.views < 1:
-            raise InputError(f"views={self.views} of a rig is no number of cameras: give 1 or more")
+            raise InputError(f"views={self.views} of a rig: give 1 or more cameras")
 
 
 @dataclass(frozen=True)
 class DepthHandDomain:
-    """A look of hands to depth cameras. Of ``viewpoints``, the rotations are drawn: how the hand turns to view 0."""
+    """Distributions that define a domain of depth hands. Of ``viewpoints`` only the rotation to view 0 is sampled."""
 
     name: str
     poses: PoseDistribution = field(default_factory=PoseDistribution)
@@ -65,14 +65,14 @@ class DepthHandDomain:
     viewpoints: ViewpointDistribution = field(default_factory=ViewpointDistribution)
     rigs: RigDistribution = field(default_factory=RigDistribution)
     cube_m: float = 0.25
-    centre_jitter_m: float = 0.01  # deviation, in each coordinate, of the cube's centre from the joints' mean
+    centre_jitter_m: float = 0.01  # standard deviation, per coordinate, of the cube's centre from the joints' mean
     clutter: ClutterDistribution = field(default_factory=ClutterDistribution)
     sensor: DepthSensorConfig = CLEAN
-    mano: Path | None = None  # the file of the hand that is shown; None: Anny's
+    mano: Path | None = None  # file of a MANO hand to render; None: Anny's hand
 
     @property
     def hand(self) -> HandModel:
-        """The hand that is shown."""
+        """The hand model that is rendered."""
         return load_hand_model(self.mano)
 
 
@@ -113,22 +113,21 @@ DEPTH_DOMAINS = {domain.name: domain for domain in (DEPTH_STUDIO, DEPTH_STREET, 
 
 
 def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, generator: Generator) -> LabelledBatch:
-    """``count`` hands from V views each, set-major: samples i V to (i + 1) V are the views of hand i.
+    """Render ``count`` hands in V views each. Samples i V to (i + 1) V are the views of hand i.
 
-    Within a set, the world, the hand and the cube's centre are the same. ``depth_m`` is what the sensor measured in
-    the crop, 0 where it measured nothing; ``mask`` the pixels of hand and forearm without the sensor's flaws, and
-    ``hand_mask`` those of the hand alone. ``key`` is a running number, ``frame`` the number of the set, and
-    ``sequence`` its name. Angles are those of ``HandAngles.stacked``, phenotypes those of
-    ``bodies.anny_loading.PHENOTYPES``.
+    The views of a set share world, hand and cube centre. ``depth_m`` is the sensor's depth in the crop, 0 for no depth.
+    ``mask`` covers hand and forearm without sensor effects, ``hand_mask`` the hand only. ``key`` is a running number,
+    ``frame`` the number of the set and ``sequence`` its name. Angles are in the order of ``HandAngles.stacked``,
+    phenotypes in that of ``bodies.anny_loading.PHENOTYPES``.
     """
     views = domain.rigs.views
     hands = _place_hands(domain, count, generator)
     rigs = sample_rigs(domain.rigs, count, generator)
     centre_m = rigs.to_views(normal(generator, domain.centre_jitter_m, count, 1, 3)).flatten(0, 1)[:, 0]
-    whole = rigs.cameras()
-    camera = whole.warped(cube_crop_map(centre_m, whole.K, domain.cube_m, size_px))
+    cameras = rigs.cameras()
+    camera = cameras.warped(cube_crop_map(centre_m, cameras.K, domain.cube_m, size_px))
     crops = CameraRig.from_sets(camera, rigs.T_world_cam.flatten(0, 1), views)
-    seen_m, mask, seen_hand = _render(domain, hands, crops, size_px, generator)
+    surface_m, mask, hand_mask = _render_depth(domain, hands, crops, size_px, generator)
     joints_m = rigs.to_views(hands.joints_m).flatten(0, 1)
     uv_px = camera.project(joints_m)
     sets = torch.arange(count).repeat_interleave(views)
@@ -139,29 +138,30 @@ def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, genera
         sequence=tuple(f"set-{i:08d}" for i in sets.tolist()),
         frame=sets,
         view=torch.arange(views).repeat(count),
-        depth_m=sense_depth(seen_m, camera.K, domain.sensor, generator),
+        depth_m=sense_depth(surface_m, camera.K, domain.sensor, generator),
         T_world_cam=rigs.T_world_cam.flatten(0, 1),
         centre_m=centre_m,
         uv_px=uv_px,
         valid=torch.ones(uv_px.shape[:2], dtype=torch.bool),
-        visible=visible_joints(joints_m, uv_px, seen_m, JOINT_DEPTH_M),
+        visible=visible_joints(joints_m, uv_px, surface_m, JOINT_DEPTH_M),
         joints_m=joints_m,
         mask=mask,
-        hand_mask=seen_hand,
+        hand_mask=hand_mask,
         angles_rad=hands.angles_rad.repeat_interleave(views, 0),
         phenotypes=hands.phenotypes.repeat_interleave(views, 0),
     )
 
 
 def with_meshes(batch: LabelledBatch, mano: Path | None = None) -> LabelledBatch:
-    """Rendered hands with their vertices in the camera frame, made again from angles and phenotypes.
+    """Add vertices in the camera frame, recomputed from angles and phenotypes, to rendered hands.
 
-    They take more memory than the pictures, so renders don't carry them. Raises ``ValueError`` for other samples.
+    Renders omit vertices because they take more memory than the images. ``mano`` is the file of the hand model that was
+    rendered. Raises ``ValueError`` for samples without angles, phenotypes and joints.
     """
     if batch.angles_rad is None or batch.phenotypes is None or batch.joints_m is None:
-        raise ValueError("meshes are made of angles, phenotypes and joints: these samples are no renders of hands")
+        raise ValueError("meshes need angles, phenotypes and joints, which only rendered hands have")
     model = load_hand_model(mano)
-    # The views of a set show one hand.
+    # The views of a set share one mesh.
     subjects, subject = torch.unique(torch.cat([batch.angles_rad, batch.phenotypes], 1), dim=0, return_inverse=True)
     angles, phenotypes = subjects.split([batch.angles_rad.shape[1], batch.phenotypes.shape[1]], dim=1)
     posed = pose_hand(model, HandAngles.from_stacked(angles), model.shape_coefficients(phenotypes))
@@ -173,7 +173,7 @@ def with_meshes(batch: LabelledBatch, mano: Path | None = None) -> LabelledBatch
 
 @dataclass(frozen=True)
 class _PlacedHands:
-    """B hands in the world, their joints' mean at its origin."""
+    """B hands in the world, metres; the mean of their joints is the origin."""
 
     vertices_m: Float[Tensor, "B V 3"]
     joints_m: Float[Tensor, "B 21 3"]
@@ -194,7 +194,7 @@ def _place_hands(domain: DepthHandDomain, count: int, generator: Generator) -> _
 
 
 def sample_rigs(distribution: RigDistribution, count: int, generator: Generator) -> CameraRig:
-    """B rigs of V whole depth cameras (640 x 480 px); the world's axes are about those of view 0."""
+    """Sample B rigs of V depth cameras (640 x 480 px). The world's axes are close to those of view 0."""
     views = distribution.views
     place = torch.arange(views)
     steps = torch.where(place % 2 == 1, (place + 1) // 2, -(place // 2))  # 0, 1, -1, 2, -2 ...
@@ -209,10 +209,10 @@ def sample_rigs(distribution: RigDistribution, count: int, generator: Generator)
     return CameraRig(K.expand(count, views, 3, 3), T_world_cam)
 
 
-def _render(
+def _render_depth(
     domain: DepthHandDomain, hands: _PlacedHands, crops: CameraRig, size_px: int, generator: Generator
 ) -> tuple[Float[Tensor, "n H W"], Bool[Tensor, "n H W"], Bool[Tensor, "n H W"]]:
-    """True depth of the nearest surface in every view; where it is the hand or its forearm; where it is the hand."""
+    """True depth of the nearest surface in every view, mask of hand and forearm, mask of the hand."""
     faces, K = domain.hand.rig.faces, crops.cameras().K
     raster = rasterise(crops.to_views(hands.vertices_m).flatten(0, 1), faces, K, size_px, size_px)
     hand_m = raster.depth_m

@@ -1,4 +1,4 @@
-"""Every domain, by track and name."""
+"""Table of all domains by track and name, and the entry point to render them."""
 
 from typing import Literal, assert_never, get_args
 
@@ -25,7 +25,7 @@ DOMAINS: dict[Track, dict[str, Domain]] = {
 
 
 def find_domain(track: Track, name: str) -> Domain:
-    """A domain by its name. Raises ``InputError`` for a track or a name that isn't one."""
+    """Return the named domain of a track. Raises ``InputError`` for an unknown track or name."""
     if track not in DOMAINS:
         raise InputError(f"there is no track {track!r}: choose one of {', '.join(get_args(Track))}")
     if name not in DOMAINS[track]:
@@ -34,12 +34,12 @@ def find_domain(track: Track, name: str) -> Domain:
 
 
 def views_per_scene(domain: Domain) -> int:
-    """Images of one scene at one moment."""
+    """Number of images of one scene at one time."""
     return domain.rigs.views if isinstance(domain, DepthHandDomain) else 1
 
 
 def subject_of(domain: HandDomain | BodyDomain) -> Subject:
-    """What the colour pictures of a domain show."""
+    """Create the subject of a colour domain."""
     match domain:
         case HandDomain():
             return HandSubject(domain)
@@ -49,7 +49,7 @@ def subject_of(domain: HandDomain | BodyDomain) -> Subject:
 
 
 def render(domain: Domain, scenes: int, size_px: int, generator: Generator) -> LabelledBatch:
-    """Labelled images of as many scenes, each from all its views; ``key`` and ``sequence`` are left to the caller."""
+    """Render ``scenes`` sampled scenes in all their views. The caller replaces ``key`` and ``sequence``."""
     if isinstance(domain, DepthHandDomain):
         return render_depth_hands(domain, scenes, size_px, generator)
     return render_stills(subject_of(domain), scenes, size_px, generator)

@@ -1,6 +1,6 @@
-"""What people do all day, as joint angles in degrees, by name.
+"""Everyday body poses by name, as joint angles in degrees.
 
-Arms and legs are written once where both sides are alike. A foot is level unless its ankle is given.
+One ``Arm`` or ``Leg`` stands for both sides. A foot is level unless its ankle is given.
 """
 
 import math
@@ -16,7 +16,7 @@ _HANDS = {  # curl of fingers, index and thumb
 
 
 class Arm(NamedTuple):
-    """Angles of shoulder, elbow, forearm and wrist, and what the hand does; hanging loosely unless told."""
+    """Angles of shoulder, elbow, forearm and wrist, and the hand's posture; the defaults are a relaxed, hanging arm."""
 
     flexion: float = 4.0
     abduction: float = 8.0
@@ -29,7 +29,7 @@ class Arm(NamedTuple):
 
 
 class Leg(NamedTuple):
-    """Angles of hip, knee, ankle and toes; a foot whose ankle is None is level."""
+    """Angles of hip, knee, ankle and toes. With ``ankle`` None the foot is level."""
 
     flexion: float = 0.0
     abduction: float = 3.0
@@ -37,7 +37,7 @@ class Leg(NamedTuple):
     knee: float = 0.0
     ankle: float | None = None
     toes: float = 0.0
-    inversion: float = 0.0  # where the ankle is given
+    inversion: float = 0.0  # used where the ankle is given
 
 
 _HANGING, _STANDING, _SEAT = Arm(), Leg(), Leg(88, 8, -4, 88)
@@ -72,7 +72,7 @@ def _pose(
 
 
 def _level_inversion(leg: Leg, outwards: float) -> float:
-    """What levels the sole sideways: a leg that is spread or leans outwards stands on its inner edge."""
+    """Inversion that levels the sole sideways for a leg spread or leaning outwards."""
     if leg.ankle is not None:
         return leg.inversion
     return min(max((leg.abduction - outwards) * math.cos(math.radians(leg.flexion)), -15.0), 30.0)
@@ -233,7 +233,7 @@ EVERYDAY_POSES: dict[str, dict[str, float]] = {
 }
 # fmt: on
 
-# Not carried by what touches the ground alone: on a chair, in the air, pulled, or caught by the next step.
+# Poses that are not balanced on their ground contacts: on a chair, in the air, pulled, or between two steps.
 EXTERNALLY_SUPPORTED = frozenset(
     {name for name in EVERYDAY_POSES if name.startswith(("sit", "walk", "run", "jump", "pull"))}
 )

@@ -1,7 +1,7 @@
-"""Which garment, hair or part of the face shows at each point of a body.
+"""Visible layer at each point of a body: skin, a garment, hair or a part of the face.
 
-Cloth has no geometry: a shirt is the part of the body above its hem, below its neckline and up to the end of its
-sleeves. Each border is a threshold on a map of ``body_surface``, so it is sharp at any resolution.
+Cloth has no geometry. A shirt covers the body above its hem, below its neckline and up to the end of its sleeves. Each
+border is a threshold on a map of ``body_surface``, so it is sharp at any resolution.
 """
 
 from dataclasses import dataclass, fields
@@ -10,43 +10,43 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# From the skin outwards: where several meet, the last one shows.
+# From the skin outwards: the last layer that covers a point is visible.
 LAYERS = (
     "skin", "beard", "lips", "brow", "sock", "shoe", "sole", "bottom", "belt", "top", "badge", "coat", "hair", "sclera",
     "iris",
 )  # fmt: skip
-BEYOND_BODY = 9.0  # beyond every coordinate: the border of something that isn't worn
-_NECK_DEPTH_M = (-0.03, 0.05)  # depths z between which a neckline goes from its back to its front
-_BADGE_HEIGHT_M = 0.36  # y of the middle of a print on the chest
-_COAT_TOP_M = 0.57  # y
-_IRIS = 0.982  # on the map of the eyeball
+BEYOND_BODY = 9.0  # outside the range of every map: the border of a garment that is not worn
+_NECK_DEPTH_M = (-0.03, 0.05)  # depths z between which a neckline changes from its back to its front height
+_BADGE_HEIGHT_M = 0.36  # y of the centre of a print on the chest
+_COAT_TOP_M = 0.57  # y of the upper border
+_IRIS = 0.982  # threshold on the map of the eyeball
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """Borders of B outfits (or of the outfits at N points), on the maps of ``BodySurface``."""
+    """Borders of B outfits (or of the outfits at N points): thresholds on the maps of ``BodySurface``."""
 
     sleeve: Float[Tensor, "B"]  # arm
     top_hem: Float[Tensor, "B"]  # height
     neck_m: Float[Tensor, "B"]  # y of the neckline beside the neck
-    neck_front_m: Float[Tensor, "B"]  # how far it falls at the front, and at the back
-    neck_back_m: Float[Tensor, "B"]
-    neck_width_m: Float[Tensor, "B"]  # half of it
-    neck_round: Float[Tensor, "B"]  # 0 is a V, 1 a U
-    badge_m: Float[Tensor, "B"]  # half the side of a print on the chest
+    neck_front_m: Float[Tensor, "B"]  # drop of the neckline at the front
+    neck_back_m: Float[Tensor, "B"]  # drop at the back
+    neck_width_m: Float[Tensor, "B"]  # half width
+    neck_round: Float[Tensor, "B"]  # 0 is a V neck, 1 a round one
+    badge_m: Float[Tensor, "B"]  # half side of a print on the chest
     waist: Float[Tensor, "B"]  # height
-    bottom_hem: Float[Tensor, "B"]  # height, in the middle
-    bottom_rise: Float[Tensor, "B"]  # by which that hem climbs outwards, height a metre: briefs
+    bottom_hem: Float[Tensor, "B"]  # height, at the centre
+    bottom_rise: Float[Tensor, "B"]  # rise of that hem to the sides, height per metre: briefs
     belt: Float[Tensor, "B"]  # height
     sock: Float[Tensor, "B"]  # height
     shoe: Float[Tensor, "B"]  # height
     sole_m: Float[Tensor, "B"]  # y
     coat_sleeve: Float[Tensor, "B"]  # arm
     coat_hem: Float[Tensor, "B"]  # height
-    coat_open_m: Float[Tensor, "B"]  # half the gap at the hips
-    coat_flare_m: Float[Tensor, "B"]  # by which it is wider at the neck
+    coat_open_m: Float[Tensor, "B"]  # half width of the opening at the hips
+    coat_flare_m: Float[Tensor, "B"]  # additional half width at the neck
     hairline_m: Float[Tensor, "B"]
-    long_hair_m: Float[Tensor, "B"]  # y of the ends of long hair
+    long_hair_m: Float[Tensor, "B"]  # y of the lower end of long hair
     beard_m: Float[Tensor, "B"]
 
     def stacked(self) -> Float[Tensor, "22 B"]:
@@ -55,7 +55,10 @@ class Cuts:
 
 
 def layer_at(surface: Float[Tensor, "14 N"], cuts: Float[Tensor, "22 N"]) -> Int[Tensor, "N"]:
-    """Index into ``LAYERS`` at N points, from the rows of ``BodySurface.stacked`` there and of ``Cuts.stacked``."""
+    """Index into ``LAYERS`` at N points.
+
+    ``surface`` and ``cuts`` hold the columns of ``BodySurface.stacked`` and the rows of ``Cuts.stacked`` at the points.
+    """
     x, y, z, arm, height, _, _, scalp, long_hair, beard, lips, brow, eye, _ = surface
     cut = Cuts(*cuts)
     side = x.abs()
@@ -86,7 +89,7 @@ def layer_at(surface: Float[Tensor, "14 N"], cuts: Float[Tensor, "22 N"]) -> Int
 
 
 def _neckline(cut: Cuts, side_m: Tensor, z: Tensor) -> Float[Tensor, "N"]:
-    """Height y of the border of a shirt at the neck."""
+    """Height y of a shirt's neckline."""
     t = (side_m / cut.neck_width_m).clamp_(max=1)
     back, front = _NECK_DEPTH_M
     fall = torch.lerp(cut.neck_back_m, cut.neck_front_m, ((z - back) / (front - back)).clamp_(0, 1))

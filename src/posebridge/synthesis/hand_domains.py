@@ -1,7 +1,7 @@
-"""Named looks of hands. A domain is data: distributions of pose, shape, viewpoint, appearance, surroundings, sensor.
+"""Named hand domains: distributions of pose, shape, viewpoint, skin, light, background, occluders and sensor.
 
-``studio`` and ``street`` are the two sides of SynthShift and are frozen: a changed domain is a new benchmark.
-``varied`` is what a model for real images should be trained on: everything that the renderer can vary.
+``studio`` and ``street`` are source and target of the SynthShift benchmark and are frozen: changing them changes the
+benchmark. ``varied`` is the source for models that are adapted to real images; it varies everything.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from posebridge.synthesis.viewpoints import ViewpointDistribution
 
 @dataclass(frozen=True)
 class HandDomain(SceneDomain):
-    """A look of hands."""
+    """Distributions that define a domain of hands."""
 
     poses: PoseDistribution = field(default_factory=PoseDistribution)
     skin: SkinDistribution = field(default_factory=SkinDistribution)
@@ -68,7 +68,7 @@ VARIED = HandDomain(
     lights=VARIED_LIGHTS,
     backgrounds=BackgroundDistribution(clutter_share=0.92),
     occluders=OccluderDistribution(share=0.1, size_frac=(0.08, 0.2)),
-    sensor=OFF,  # training re-colours, blurs and compresses each view anew
+    sensor=OFF,  # training augments colour, blur and compression instead
 )
 
 HAND_DOMAINS = {domain.name: domain for domain in (STUDIO, STREET, VARIED)}

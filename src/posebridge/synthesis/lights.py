@@ -1,4 +1,4 @@
-"""The light on a subject: directional lights, a soft environment, gloss and cast shadows."""
+"""Sampled lighting: directional lights, ambient light, gloss and cast shadows."""
 
 from dataclasses import dataclass
 
@@ -14,19 +14,19 @@ _FIRST_HARMONIC, _SECOND_HARMONIC = 0.282095, 0.488603  # constants of rendering
 
 @dataclass(frozen=True)
 class LightDistribution:
-    """Ranges of what is drawn for each picture."""
+    """Ranges of the lighting of each image."""
 
-    number: tuple[int, int] = (1, 2)  # of directional lights, inclusive; the second is at least 1
-    key_light: tuple[float, float] = (0.5, 1.2)
-    ambient: tuple[float, float] = (0.3, 0.7)
-    colour: float = 0.1  # deviation of the lights' channels
-    specular: tuple[float, float] = (0.0, 0.03)
-    shadow_share: float = 0.6
+    number: tuple[int, int] = (1, 2)  # of directional lights, both ends included; the upper end is at least 1
+    key_light: tuple[float, float] = (0.5, 1.2)  # intensity of directional lights, as in ``Lights.colour``
+    ambient: tuple[float, float] = (0.3, 0.7)  # intensity of the ambient light
+    colour: float = 0.1  # standard deviation of the log intensity of each channel
+    specular: tuple[float, float] = (0.0, 0.03)  # reflectance at normal incidence, in [0, 1]
+    shadow_share: float = 0.6  # fraction of images whose first light casts shadows
 
 
 @dataclass(frozen=True)
 class Lighting:
-    """The lights of B pictures, and how their subjects take light."""
+    """Lights of B images, and the reflectance parameters of their subjects (see ``rendering.shade.Material``)."""
 
     lights: Lights
     specular: Float[Tensor, "B"]
@@ -36,7 +36,7 @@ class Lighting:
 
 
 def sample_lighting(distribution: LightDistribution, count: int, generator: Generator) -> Lighting:
-    """Draw the light of ``count`` pictures."""
+    """Sample the lighting of ``count`` images."""
     return Lighting(
         lights=sample_lights(distribution, count, generator),
         specular=uniform(generator, *distribution.specular, count),
@@ -47,7 +47,7 @@ def sample_lighting(distribution: LightDistribution, count: int, generator: Gene
 
 
 def sample_lights(distribution: LightDistribution, count: int, generator: Generator) -> Lights:
-    """Directional lights in front of the hand, and a soft environment with a bright side."""
+    """Sample directional lights on the camera's side of the subject, and ambient light with one brighter side."""
     most = distribution.number[1]
     direction = normal(generator, 1.0, count, most, 3)
     direction[..., 2] = -direction[..., 2].abs() - 0.2  # towards the camera's side

@@ -1,4 +1,4 @@
-"""Rows of what was drawn for a batch: a video repeats one subject, a set of views shows one hand."""
+"""Selection of samples from nested dataclasses of batched tensors."""
 
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, cast
@@ -10,7 +10,7 @@ DrawnT = TypeVar("DrawnT")
 
 
 def select_samples(drawn: DrawnT, index: Int[Tensor, "n"]) -> DrawnT:
-    """The samples at the given positions, of a tensor (B, ...) or of a dataclass of such tensors, however nested."""
+    """The samples at ``index`` of a tensor (B, ...) or of a dataclass of such tensors, nested to any depth."""
     value: Any = drawn
     if isinstance(value, Tensor):
         value = value.index_select(0, index)

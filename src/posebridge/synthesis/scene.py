@@ -1,4 +1,4 @@
-"""A chunk of labelled pictures: draw, pose, rasterise, shade, put before a background, take the picture."""
+"""Labelled images of sampled scenes: pose, rasterise, shade, composite, apply the sensor."""
 
 from dataclasses import dataclass, replace
 
@@ -32,7 +32,7 @@ from posebridge.synthesis.visibility import visible_joints
 
 @dataclass(frozen=True)
 class Shading:
-    """What B subjects wear, and the light on them."""
+    """Surface appearance and lighting of B subjects."""
 
     appearance: SurfaceAppearance
     lighting: Lighting
@@ -40,15 +40,15 @@ class Shading:
 
 @dataclass(frozen=True)
 class ImageLayers:
-    """What is behind B subjects and before them, in the pixels of their images; sRGB."""
+    """Background and occluders of B images; sRGB in [0, 1]."""
 
     background: Float[Tensor, "B 3 H W"]
-    occluder_image: Float[Tensor, "B 3 H W"]  # what is seen where something stands before the subject
+    occluder_image: Float[Tensor, "B 3 H W"]  # the occluder's colours, shown where ``occluder_mask`` is true
     occluder_mask: Bool[Tensor, "B H W"]
 
 
 def render_stills(subject: Subject, count: int, size_px: int, generator: Generator) -> LabelledBatch:
-    """``count`` labelled images of as many subjects; ``key`` is left to the caller as running numbers."""
+    """Sample and render ``count`` labelled images, one subject each. Keys are running numbers; callers replace them."""
     pose_shape = subject.sample_pose_shape(count, generator)
     placed = place_subjects(subject, pose_shape, size_px, generator)
     shading = Shading(
@@ -61,7 +61,7 @@ def render_stills(subject: Subject, count: int, size_px: int, generator: Generat
 
 
 def place_subjects(subject: Subject, pose_shape: PoseShape, size_px: int, generator: Generator) -> PlacedSubjects:
-    """Put posed subjects before cameras that are drawn for them."""
+    """Pose subjects and sample a camera for each."""
     vertices_m, joints_m = subject.pose_mesh(pose_shape)
     viewpoints, count = subject.domain.viewpoints, len(joints_m)
     R_cam_subject = sample_rotations(viewpoints, count, generator)
@@ -72,7 +72,10 @@ def place_subjects(subject: Subject, pose_shape: PoseShape, size_px: int, genera
 
 
 def sample_image_layers(domain: SceneDomain, placed: PlacedSubjects, size_px: int, generator: Generator) -> ImageLayers:
-    """Draw backgrounds, and things that stand before the placed subjects; those look like another background."""
+    """Sample backgrounds and occluders.
+
+    An occluder shows the background of the previous sample, mirrored.
+    """
     background = sample_backgrounds(domain.backgrounds, len(placed.joints_m), size_px, generator)
     occluder_mask = _sample_occluder_mask(domain.occluders, placed, size_px, generator)
     return ImageLayers(background, background.roll(1, 0).flip(-1), occluder_mask)
@@ -81,7 +84,7 @@ def sample_image_layers(domain: SceneDomain, placed: PlacedSubjects, size_px: in
 def render_scene(
     subject: Subject, pose_shape: PoseShape, placed: PlacedSubjects, shading: Shading, layers: ImageLayers
 ) -> LabelledBatch:
-    """The scene as a perfect camera would see it, with all labels."""
+    """Render the scenes with all labels, before any sensor effect. ``mask`` excludes occluded pixels."""
     size_px = layers.occluder_mask.shape[-1]
     raster = rasterise(placed.vertices_m, subject.faces, placed.camera.K, size_px, size_px)
     radiance = _radiance(subject, placed, raster, shading)
@@ -123,7 +126,7 @@ def _radiance(subject: Subject, placed: PlacedSubjects, raster: Raster, shading:
 
 
 def _soft_edges(mask: Bool[Tensor, "B H W"]) -> Float[Tensor, "B 1 H W"]:
-    """Coverage with an edge about one pixel wide."""
+    """Soft coverage in [0, 1] whose edges are about one pixel wide."""
     hard = mask[:, None].float()
     smooth = F.avg_pool2d(F.pad(hard, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     return torch.minimum(hard, (1.5 * smooth).clamp(max=1.0))
@@ -132,7 +135,7 @@ def _soft_edges(mask: Bool[Tensor, "B H W"]) -> Float[Tensor, "B 1 H W"]:
 def _sample_occluder_mask(
     occluders: OccluderDistribution, placed: PlacedSubjects, size_px: int, generator: Generator
 ) -> Bool[Tensor, "B H W"]:
-    """Boxes and discs over a part of some subjects, near one of their joints."""
+    """Masks of sampled boxes and discs, each near a random joint of its subject."""
     count, joints = placed.joints_m.shape[:2]
     present = chance(generator, occluders.share, count, 1, 1)
     joint = torch.randint(joints, (count,), generator=generator)

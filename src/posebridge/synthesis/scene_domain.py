@@ -1,4 +1,4 @@
-"""What looks of hands and of bodies share: the range of shapes, light, things before the subject, the camera."""
+"""Distributions that hand and body domains share: shape, viewpoint, light, background, occluders, sensor, motion."""
 
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +13,7 @@ from posebridge.synthesis.lights import LightDistribution
 from posebridge.synthesis.motion import MotionDistribution
 from posebridge.synthesis.viewpoints import ViewpointDistribution
 
-# What the camera does to the picture.
+# Sensor effects of the domains.
 CLEAN_SENSOR = replace(OFF, noise_probability=1.0, read_noise=0.004)
 PHONE_SENSOR = replace(
     OFF,
@@ -39,7 +39,7 @@ VARIED_LIGHTS = LightDistribution(
 
 @dataclass(frozen=True)
 class ShapeDistribution:
-    """Anny's phenotypes, each uniform in a range of [0, 1]. Age: 1/3 is a child, 2/3 a young adult, 1 is old."""
+    """Uniform ranges of Anny's phenotypes, within [0, 1]. Age: 1/3 is a child, 2/3 a young adult, 1 is old."""
 
     age: tuple[float, float] = (0.55, 0.85)
     gender: tuple[float, float] = (0.0, 1.0)
@@ -51,15 +51,15 @@ class ShapeDistribution:
 
 @dataclass(frozen=True)
 class OccluderDistribution:
-    """Things held before the subject: a share of samples gets one patch of clutter over a part of it."""
+    """Occluders: a fraction ``share`` of the samples gets one patch of clutter in front of the subject."""
 
     share: float = 0.0
-    size_frac: tuple[float, float] = (0.1, 0.3)  # of the crop's side
+    size_frac: tuple[float, float] = (0.1, 0.3)  # width and height as fractions of the image's side
 
 
 @dataclass(frozen=True)
 class SceneDomain:
-    """What domains of hands and of bodies have in common."""
+    """Base class of hand and body domains."""
 
     name: str
     shapes: ShapeDistribution = field(default_factory=ShapeDistribution)
@@ -72,6 +72,6 @@ class SceneDomain:
 
 
 def sample_phenotypes(shapes: ShapeDistribution, count: int, generator: Generator) -> Float[Tensor, "B 6"]:
-    """Draw shapes, in the order of ``bodies.anny_loading.PHENOTYPES``."""
+    """Sample phenotypes in [0, 1], in the order of ``bodies.anny_loading.PHENOTYPES``."""
     ranges = (shapes.gender, shapes.age, shapes.muscle, shapes.weight, shapes.height, shapes.proportions)
     return torch.stack([uniform(generator, low, high, count) for low, high in ranges], dim=-1)

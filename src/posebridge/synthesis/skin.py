@@ -1,4 +1,4 @@
-"""What hands look like: skin tones and their variation over the hand, and sleeves."""
+"""Skin of hands: tone, its variation over the hand, and sleeves."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from posebridge.draw import chance, log_uniform, normal, uniform
 from posebridge.rendering.shade import srgb_to_linear
 
-# sRGB of skin from light to dark, in the steps of common dermatological scales.
+# sRGB skin tones from light to dark, after common dermatological scales.
 _SKIN_SRGB = (
     (0.96, 0.84, 0.77),
     (0.93, 0.77, 0.66),
@@ -20,23 +20,23 @@ _SKIN_SRGB = (
     (0.46, 0.31, 0.23),
     (0.31, 0.20, 0.16),
 )
-_FLUSH = (1.12, 0.86, 0.84)  # what blood does to the albedo of finger tips
+_FLUSH = (1.12, 0.86, 0.84)  # factor on the RGB albedo of finger tips, from blood
 _WAVES = 10  # plane waves in a skin texture
 
 
 @dataclass(frozen=True)
 class SkinDistribution:
-    """Ranges of what is drawn for each hand."""
+    """Ranges of the skin and sleeve of each hand."""
 
-    tone: tuple[float, float] = (0.0, 1.0)  # from the lightest to the darkest skin
-    tone_jitter: float = 0.04  # of the albedo's channels
+    tone: tuple[float, float] = (0.0, 1.0)  # 0 is the lightest skin, 1 the darkest
+    tone_jitter: float = 0.04  # standard deviation of the log albedo of each channel
     texture: tuple[float, float] = (0.0, 0.12)  # relative amplitude of mottling
-    sleeve_share: float = 0.0
+    sleeve_share: float = 0.0  # fraction of hands with a sleeve
 
 
 @dataclass(frozen=True)
 class Skin:
-    """Drawn parameters of B skins; everything in linear RGB."""
+    """Sampled parameters of B skins; colours are linear RGB."""
 
     base: Float[Tensor, "B 3"]
     palm: Float[Tensor, "B 3"]
@@ -44,14 +44,17 @@ class Skin:
     crease_gain: Float[Tensor, "B"]
     redness: Float[Tensor, "B"]
     texture: Float[Tensor, "B"]
-    wave_vectors: Float[Tensor, "B W 3"]  # radians a metre
+    wave_vectors: Float[Tensor, "B W 3"]  # radians per metre
     wave_phases: Float[Tensor, "B W"]
     sleeve: Float[Tensor, "B 3"]
-    sleeve_from: Float[Tensor, "B"]  # on the arm's coordinate; above 1 where there is no sleeve
-    sleeve_stripes: Float[Tensor, "B"]  # stripes along the arm; 0 for plain cloth
+    sleeve_from: Float[Tensor, "B"]  # on ``HandSurface.arm``; above 1 without a sleeve
+    sleeve_stripes: Float[Tensor, "B"]  # number of stripes along the forearm; 0 for plain cloth
 
     def albedo(self, surface: Float[Tensor, "N 8"], sample: Int[Tensor, "N"]) -> Float[Tensor, "N 3"]:
-        """Albedo of N points, given the columns of ``HandSurface.stacked`` there and which of the B skins each has."""
+        """Albedo of N points in linear RGB.
+
+        ``surface`` holds the columns of ``HandSurface.stacked`` at the points, ``sample`` each point's index in [0, B).
+        """
         rest, palm, nail, crease, tip, arm = surface.split([3, 1, 1, 1, 1, 1], dim=-1)
 
         def each(value: Tensor) -> Tensor:  # B ... -> N ..., at least one column
@@ -72,13 +75,13 @@ class Skin:
 
 
 def sample_skins(distribution: SkinDistribution, count: int, generator: Generator) -> Skin:
-    """Draw ``count`` skins and sleeves."""
+    """Sample ``count`` skins and sleeves."""
     anchors = srgb_to_linear(torch.tensor(_SKIN_SRGB))
     t = uniform(generator, *distribution.tone, count) * (len(anchors) - 1)
     step = t.floor().clamp(max=len(anchors) - 2)
     base = torch.lerp(anchors[step.long()], anchors[step.long() + 1], (t - step)[:, None])
     base = (base * torch.exp(normal(generator, distribution.tone_jitter, count, 3))).clamp(0.01, 0.95)
-    # Palms carry little melanin: light skin differs little between the sides, dark skin much.
+    # Palms have little melanin: palm and back differ little in light skin and much in dark skin.
     pale = srgb_to_linear(torch.tensor([0.90, 0.70, 0.62]))
     palm = torch.lerp(base, pale, uniform(generator, 0.1, 0.55, count, 1))
     nail = torch.lerp(palm, srgb_to_linear(torch.tensor([0.95, 0.80, 0.78])), uniform(generator, 0.2, 0.9, count, 1))

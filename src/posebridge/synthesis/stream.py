@@ -1,4 +1,4 @@
-"""An endless stream of labelled samples in which sample i is a function of the domain and the seed alone."""
+"""Endless streams of labelled samples. Sample i depends only on the domain, the image size, the seed and i."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -14,12 +14,12 @@ from posebridge.synthesis.depth_scene import DepthHandDomain
 from posebridge.synthesis.domains import Domain, render, subject_of, views_per_scene
 from posebridge.synthesis.video import Shot, sample_shot
 
-CHUNK = 32  # scenes are drawn and rendered this many at a time; part of the definition of sample i
+CHUNK = 32  # scenes per rendered chunk; changing it changes every sample
 
 
 @dataclass(frozen=True)
 class SampleStream(ABC):
-    """Labelled images of one domain, in chunks, without end."""
+    """Labelled images of one domain, rendered in chunks of fixed length."""
 
     domain: Domain
     size_px: int
@@ -28,20 +28,20 @@ class SampleStream(ABC):
     @property
     @abstractmethod
     def chunk_length(self) -> int:
-        """Images of a chunk."""
+        """Images per chunk."""
 
     @abstractmethod
     def chunk(self, index: int) -> LabelledBatch:
         """Images ``index * chunk_length`` to ``(index + 1) * chunk_length``."""
 
     def samples(self, start: int, count: int) -> LabelledBatch:
-        """``count`` images from ``start`` on."""
+        """Images ``start`` to ``start + count``."""
         first, last = start // self.chunk_length, (start + count - 1) // self.chunk_length
         whole = concatenate([self.chunk(index) for index in range(first, last + 1)])
         return whole[start - first * self.chunk_length : start - first * self.chunk_length + count]
 
     def chunks(self, count: int) -> Iterator[LabelledBatch]:
-        """The first ``count`` images, a chunk at a time; the last chunk is cut."""
+        """The first ``count`` images in chunks; the last chunk may be shorter."""
         length = self.chunk_length
         for index in range((count + length - 1) // length):
             yield self.chunk(index)[: min(length, count - index * length)]
@@ -49,11 +49,11 @@ class SampleStream(ABC):
 
 @dataclass(frozen=True)
 class Samples(SampleStream):
-    """Single scenes, each of another subject; the images of a scene's views stand together."""
+    """Independent scenes, one subject each. The views of a scene are adjacent."""
 
     @property
     def chunk_length(self) -> int:
-        """Images of a chunk: ``CHUNK`` scenes from all their views."""
+        """Images per chunk: ``CHUNK`` scenes times the views of a scene."""
         return CHUNK * views_per_scene(self.domain)
 
     def chunk(self, index: int) -> LabelledBatch:
@@ -73,23 +73,26 @@ class Samples(SampleStream):
 
 @dataclass(frozen=True)
 class VideoSamples(SampleStream):
-    """Sequences of ``frames`` pictures, one after the other, each of one subject before a camera that stands still."""
+    """Consecutive videos of ``frames`` images, each of one moving subject and a fixed camera.
+
+    Raises ``InputError`` for less than one frame, and for depth domains.
+    """
 
     frames: int = 64
 
     def __post_init__(self):
         if self.frames < 1:
-            raise InputError(f"frames={self.frames}: give the length of a sequence, 1 or more")
+            raise InputError(f"frames={self.frames}: give the length of a video, 1 or more")
         if isinstance(self.domain, DepthHandDomain):
-            raise InputError("there are no videos of depth sensors yet: leave frames out for sets of single moments")
+            raise InputError("depth domains have no videos: leave frames out to get sets of views")
 
     @property
     def chunk_length(self) -> int:
-        """Images of a chunk."""
+        """Images per chunk."""
         return CHUNK
 
     def chunk(self, index: int) -> LabelledBatch:
-        """Images ``index * CHUNK`` to ``(index + 1) * CHUNK``, from as many sequences as they fall into."""
+        """Images ``index * CHUNK`` to ``(index + 1) * CHUNK``; they may span several videos."""
         image, end, parts = index * CHUNK, (index + 1) * CHUNK, []
         while image < end:
             number, start = divmod(image, self.frames)
@@ -100,7 +103,7 @@ class VideoSamples(SampleStream):
 
     @cached_property
     def _shot(self) -> Callable[[int], Shot]:
-        """Shots by number; the last one is kept, since chunks are asked for in order."""
+        """Shots by number. The last one is cached, since consecutive chunks share it."""
 
         def draw(number: int) -> Shot:
             assert not isinstance(self.domain, DepthHandDomain)

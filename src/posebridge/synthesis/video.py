@@ -1,8 +1,8 @@
-"""Videos of one subject before a camera that stands still: poses move smoothly from one drawn pose to the next.
+"""Videos of one subject and a fixed camera, with smooth motion between sampled key poses.
 
-Key poses are drawn every so many frames. Between two of them every joint angle, and the place of the whole subject,
-is blended by a curve whose speed and acceleration are zero at both ends, so every frame lies between two poses within
-joint limits. Background, light, clothes, shape and camera stay; noise and motion blur are new in every frame.
+Key poses are sampled at a fixed interval of frames. Between two of them, joint angles, rotation and position are
+interpolated by a curve with zero speed and acceleration at both ends. So every frame is within the joint limits.
+Background, light, clothes, shape and camera are constant; noise, motion blur and compression are sampled per frame.
 """
 
 from dataclasses import dataclass, replace
@@ -23,13 +23,13 @@ from posebridge.synthesis.scene import ImageLayers, Shading, render_scene, sampl
 from posebridge.synthesis.subject import PlacedSubjects, PoseShape, Subject, transform_points
 from posebridge.synthesis.viewpoints import frame_joints, sample_rotations, sample_translations
 
-# Streams of draws of one sequence; from 1 on, because a trailing 0 seeds the same generator as no number.
+# Indices of the random streams of a video. A trailing 0 would seed the same generator as no index, so they start at 1.
 _SCENE, _MOTION, _CAMERA, _FRAMES = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
 class Motion:
-    """One subject's K key poses, and what lies between them."""
+    """K key poses of one subject, and their interpolation."""
 
     subject: Subject
     keyframe_interval: int
@@ -40,11 +40,11 @@ class Motion:
     translations_m: Float[Tensor, "K 3"]
 
     def pose_shape_at(self, frame: Int[Tensor, "T"]) -> PoseShape:
-        """Pose and shape at each frame."""
+        """Pose and shape at T frames."""
         return PoseShape(self._between(self.angles_rad, frame), self.phenotypes.expand(len(frame), -1))
 
     def mesh_at(self, frame: Int[Tensor, "T"]) -> tuple[Float[Tensor, "T V 3"], Float[Tensor, "T J 3"]]:
-        """Vertices and joints at each frame, in the camera frame."""
+        """Vertices and joints at T frames, in the camera frame, metres."""
         vertices_m, joints_m = self.subject.pose_mesh(self.pose_shape_at(frame))
         R = roma.rotvec_to_rotmat(self._between(self.rotvec_rad, frame)) @ self.R_cam_subject
         t_m = self._between(self.translations_m, frame)
@@ -58,27 +58,27 @@ class Motion:
 
 @dataclass(frozen=True)
 class Shot:
-    """One video: a motion, and what stays while it goes on."""
+    """One video: a motion, and the camera, shading and image layers that stay constant."""
 
     motion: Motion
     camera: Camera
     shading: Shading
     layers: ImageLayers
-    stream: tuple[int, int]  # seed and number of the sequence
+    stream: tuple[int, int]  # seed and number of the video
 
     def frames(self, start: int, count: int) -> LabelledBatch:
-        """Frames ``start`` to ``start + count``; their noise is a function of ``start`` as well."""
+        """Frames ``start`` to ``start + count``. The sensor's per-frame effects depend on ``start`` too."""
         frame = torch.arange(start, start + count)
         row = torch.zeros_like(frame)
         vertices_m, joints_m = self.motion.mesh_at(frame)
         placed = PlacedSubjects(vertices_m, joints_m, self.camera[row])
         shading, layers = select_samples(self.shading, row), select_samples(self.layers, row)
         batch = render_scene(self.motion.subject, self.motion.pose_shape_at(frame), placed, shading, layers)
-        image = self._picture(batch.rgb, generator_for(*self.stream, _FRAMES, start))
+        image = self._apply_sensor(batch.rgb, generator_for(*self.stream, _FRAMES, start))
         return replace(batch, image=image, frame=frame)
 
-    def _picture(self, images: Float[Tensor, "T 3 H W"], generator: Generator) -> Float[Tensor, "T 3 H W"]:
-        """One camera for all frames: its colours and its focus are drawn once, its noise for every frame."""
+    def _apply_sensor(self, images: Float[Tensor, "T 3 H W"], generator: Generator) -> Float[Tensor, "T 3 H W"]:
+        """Apply the sensor: colours and focus are sampled once per video, noise per frame."""
         per_video, per_frame = split_sensor(self.motion.subject.domain.sensor)
         developed = [
             apply_appearance(image[None], per_video, generator_for(*self.stream, _CAMERA, 1)) for image in images
@@ -87,15 +87,15 @@ class Shot:
 
 
 def split_sensor(sensor: AppearanceConfig) -> tuple[AppearanceConfig, AppearanceConfig]:
-    """What a camera does to all frames of a video alike, and what it does to each in a way of its own."""
-    own = ("motion_probability", "noise_probability", "jpeg_probability", "erase_probability")
-    per_video = replace(sensor, **dict.fromkeys(own, 0.0))
+    """Split a sensor into the effects sampled once per video and those sampled per frame."""
+    frame_effects = ("motion_probability", "noise_probability", "jpeg_probability", "erase_probability")
+    per_video = replace(sensor, **dict.fromkeys(frame_effects, 0.0))
     sizes = ("motion_length", "shot_noise", "read_noise", "jpeg_quality", "erase_side")
-    return per_video, replace(OFF, **{name: getattr(sensor, name) for name in own + sizes})
+    return per_video, replace(OFF, **{name: getattr(sensor, name) for name in frame_effects + sizes})
 
 
 def sample_shot(subject: Subject, frames: int, size_px: int, stream: tuple[int, int]) -> Shot:
-    """Sequence ``stream[1]`` of seed ``stream[0]``, ``frames`` long; whatever of its frames are then asked for."""
+    """Sample video ``stream[1]`` of seed ``stream[0]``, ``frames`` frames long."""
     scene = generator_for(*stream, _SCENE)
     distribution = subject.domain.motion
     motion = _draw_motion(subject, distribution, frames, scene, generator_for(*stream, _MOTION))
@@ -105,7 +105,7 @@ def sample_shot(subject: Subject, frames: int, size_px: int, stream: tuple[int, 
     whole = replace(subject.domain.viewpoints, joint_extent_frac=extent_frac, offset_frac=0.0)
     camera = frame_joints(whole, joints_m.flatten(0, 1)[None], size_px, scene)
     shading = Shading(subject.sample_appearance(1, scene), sample_lighting(subject.domain.lights, 1, scene))
-    # Two rows, because what stands before the first subject looks like the background of the second.
+    # Two samples, because the occluder of the first shows the background of the second.
     first = torch.zeros(2, dtype=torch.long)
     vertices_m, joints_m = motion.mesh_at(first)
     both = sample_image_layers(subject.domain, PlacedSubjects(vertices_m, joints_m, camera[first]), size_px, scene)
@@ -133,5 +133,5 @@ def _draw_motion(
 
 
 def _smooth(t: Float[Tensor, "T"]) -> Float[Tensor, "T"]:
-    """From 0 to 1 with zero speed and acceleration at both ends (Perlin, SIGGRAPH 2002)."""
+    """Interpolation factor from 0 to 1 with zero speed and acceleration at both ends (Perlin, SIGGRAPH 2002)."""
     return t * t * t * (t * (6 * t - 15) + 10)

@@ -1,4 +1,4 @@
-"""Where the camera stands: rotation of the subject, distance, lens, and how the crop lies around it."""
+"""Sampled viewpoints: rotation and position of the subject, focal length and crop."""
 
 from dataclasses import dataclass
 
@@ -10,25 +10,28 @@ from torch import Generator, Tensor
 from posebridge.cameras.pinhole import Camera
 from posebridge.draw import chance, log_uniform, normal, uniform
 
-_ACROSS = ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0))  # camera <- upright subject that faces it
+_ACROSS = ((1.0, 0.0, 0.0), (0.0, -1.0, 0.0), (0.0, 0.0, -1.0))  # camera <- upright subject facing the camera
 
 
 @dataclass(frozen=True)
 class ViewpointDistribution:
-    """Upright subjects seen from around their front (palm, face) or back, tilted and rolled; a share from anywhere."""
+    """Rotations around the front or back view of an upright subject, or uniform ones for a fraction of samples.
 
-    front_share: float = 0.6  # seen with the palm or the face to the camera; the rest from the back
-    turn_deg: float = 35.0  # deviation about the forearm or the spine
-    tilt_deg: float = 25.0  # deviation towards and away from the camera
-    roll_deg: float = 30.0  # deviation in the image plane
-    uniform_rotation_share: float = 0.1  # uniform over all rotations
-    distance_m: tuple[float, float] = (0.35, 0.9)
-    joint_extent_frac: tuple[float, float] = (0.6, 0.85)  # the joints' extent over the crop's side
-    offset_frac: float = 0.06  # deviation of the joints' centre from the crop's, in sides
+    Angles are standard deviations.
+    """
+
+    front_share: float = 0.6  # fraction seen from the front (palm, face); the rest from the back
+    turn_deg: float = 35.0  # about the forearm or the spine
+    tilt_deg: float = 25.0  # towards and away from the camera
+    roll_deg: float = 30.0  # in the image plane
+    uniform_rotation_share: float = 0.1  # fraction with a uniformly random rotation
+    distance_m: tuple[float, float] = (0.35, 0.9)  # of the wrist or the pelvis, log-uniform
+    joint_extent_frac: tuple[float, float] = (0.6, 0.85)  # extent of the joints as a fraction of the crop's side
+    offset_frac: float = 0.06  # standard deviation of the joints' centre from the crop's, as a fraction of its side
 
 
 def sample_rotations(distribution: ViewpointDistribution, count: int, generator: Generator) -> Float[Tensor, "B 3 3"]:
-    """Rotations camera <- subject."""
+    """Sample rotations camera <- subject."""
 
     def about(axis: int, degrees: Tensor) -> Tensor:
         rotvec = torch.zeros(count, 3)
@@ -46,7 +49,7 @@ def sample_rotations(distribution: ViewpointDistribution, count: int, generator:
 
 
 def sample_translations(distribution: ViewpointDistribution, count: int, generator: Generator) -> Float[Tensor, "B 3"]:
-    """Where the wrist or the pelvis stands in the camera frame, metres; up to about fifteen degrees off the axis."""
+    """Sample wrist or pelvis positions in the camera frame, metres, up to about 15 degrees off the optical axis."""
     z = log_uniform(generator, *distribution.distance_m, count)
     return torch.stack([z * uniform(generator, -0.25, 0.25, count), z * uniform(generator, -0.25, 0.25, count), z], -1)
 
@@ -54,12 +57,12 @@ def sample_translations(distribution: ViewpointDistribution, count: int, generat
 def frame_joints(
     distribution: ViewpointDistribution, joints_m: Float[Tensor, "B J 3"], size_px: int, generator: Generator
 ) -> Camera:
-    """The camera of a square crop of ``size_px`` around the joints, with the scatter that a detector would have."""
+    """Camera of a square crop of side ``size_px`` around the joints, jittered like a detector's box."""
     rays = joints_m[..., :2] / joints_m[..., 2:]
     low, high = rays.amin(1), rays.amax(1)
     count = len(joints_m)
-    fill = uniform(generator, *distribution.joint_extent_frac, count)
-    focal = size_px * fill / (high - low).amax(-1)
+    extent_frac = uniform(generator, *distribution.joint_extent_frac, count)
+    focal = size_px * extent_frac / (high - low).amax(-1)
     centre = (low + high) / 2
     shift = size_px * normal(generator, distribution.offset_frac, count, 2).clamp(-0.12, 0.12)
     K = torch.zeros(count, 3, 3)

@@ -1,4 +1,4 @@
-"""Which joints a camera sees: those inside the image with no other surface before them."""
+"""Visible joints: those inside the image and not occluded."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,9 +12,9 @@ def visible_joints(
     joint_depth_m: Float[Tensor, "J"],
     occluder_mask: Bool[Tensor, "B H W"] | None = None,
 ) -> Bool[Tensor, "B J"]:
-    """Joints at most ``joint_depth_m`` below the surface that is seen at their pixel, where nothing covers it.
+    """True for joints at most ``joint_depth_m`` behind the surface at their pixel and not under an occluder.
 
-    ``depth_m`` is that of the nearest surface, 0 where there is none; ``occluder_mask`` is true
+    ``depth_m`` is the depth of the nearest surface, 0 without a surface; ``occluder_mask`` is true
     where an occluder covers the scene.
     """
     height, width = depth_m.shape[1:]

@@ -7,7 +7,6 @@ import torch
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.draw import generator_for
-from posebridge.methods.multi_view_fusion.depth_views import DepthContext
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.hourglass import HourglassConfig
@@ -20,6 +19,8 @@ from posebridge.synthesis.depth_scene import (
     render_depth_hands,
     with_meshes,
 )
+from posebridge.training.context import Context
+from posebridge.training.frames import InMemoryFrames
 
 SIDE, CUBE_M = 32, 0.25
 TINY = DepthHandConfig(
@@ -32,17 +33,19 @@ def rendered(domain: DepthHandDomain, sets: int, seed: int):
     return with_meshes(render_depth_hands(domain, sets, SIDE, generator_for(seed, 1)))
 
 
-def depth_context(sets: int = 6, network: DepthHandConfig = TINY) -> DepthContext:
+def depth_context(sets: int = 6, network: DepthHandConfig = TINY) -> Context:
     """Studio hands with labels, street hands without."""
     source = InMemoryDataset([rendered(DEPTH_STUDIO, sets, 1)])
     target = InMemoryDataset([rendered(DEPTH_STREET, sets, 2).unlabelled()])
-    return DepthContext(
-        new_model=new_model(network),
+    return Context(
+        new_network=new_model(network),
+        skeleton=HAND21,
+        source=InMemoryFrames(source, 0),
+        target=InMemoryFrames(target, 1),
+        selection=None,
+        seed=0,
         hand=AnnyHand(),
         cube_m=CUBE_M,
-        source=source,
-        target=target,
-        seed=0,
     )
 
 

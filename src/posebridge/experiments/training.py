@@ -44,7 +44,7 @@ class StageTrainer:
         network: nn.Module | None = None,
         run: Run | None = None,
     ) -> Trained:
-        """Train stages in order. Without any, the given ``network`` is the result. ``run``: another folder for these."""
+        """Train stages in order; without any, ``network`` is the result. ``run`` is another folder for these stages."""
         run, trained, reports, folders = run or self.run, [], [], []
         for stage, selection in stages:
             self.number += 1

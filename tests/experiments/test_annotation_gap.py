@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from posebridge.recipes.annotation_gap import gap_joints, gap_left, with_gap
 
 from posebridge.errors import InputError
-from posebridge.recipes.annotation_gap import gap_joints, gap_left, with_gap
 from posebridge.skeletons.body import COCO17, H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.domains import find_domain

@@ -3,10 +3,10 @@
 import json
 
 import pytest
-
-from posebridge.contracts.record_file import load_record
 from posebridge.recipes.demo import DemoConfig, run_demo
 from recipes.small_runs import ONE_CPU, shrink
+
+from posebridge.contracts.record_file import load_record
 
 
 @pytest.fixture(scope="module")

@@ -17,30 +17,35 @@ from safetensors.torch import load_file
 from data.filmed import film
 from data.on_disk import write_pictures
 from data.rendered_depth import hands, write_archive
+from experiments.small_runs import ONE_CPU, shrink, write_target
+from experiments.transfer_sets import write_h3d, write_icvl, write_rhd
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.depth_target import DepthTargetConfig
 from posebridge.data.target import TargetConfig
+from posebridge.experiments.adapt import run_adapt
+from posebridge.experiments.adapt_depth import run_adapt_depth
+from posebridge.experiments.configs import (
+    AdaptConfig,
+    AdaptDepthConfig,
+    DatasetRef,
+    SynthShiftConfig,
+    TargetFrames,
+    TrainConfig,
+)
+from posebridge.experiments.synthshift import run_synthshift
+from posebridge.experiments.train import run_train
 from posebridge.methods.geometric_reconstruction import integrated_labels
-from posebridge.recipes import adapt_depth, depth_fusion, depth_transfers
-from posebridge.recipes.adapt import AdaptConfig, run_adapt
-from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
-from posebridge.recipes.depth_fusion import SMALL, DepthFusionConfig, run_depth_fusion
-from posebridge.recipes.depth_transfers import DepthTransferConfig, run_depth_transfer
-from posebridge.recipes.synthshift import SynthShiftConfig, run_synthshift
-from posebridge.recipes.transfer_run import run_transfer
-from recipes import test_depth_transfers
-from recipes.small_depth import quick
-from recipes.small_runs import ONE_CPU, shrink, write_target
-from recipes.transfer_sets import Folders, config_of, tiny, write_h3d, write_rhd
+from posebridge.synthesis.domains import Track
 
 REFERENCE = Path(__file__).with_name("reference_weights.json")
 Checksums = dict[str, list[float]]  # by stage, and of the predictions: sum of |w|, sum of w cos(i)
 
 
-def _synthshift(track: str, method: str, footage: str) -> Callable[[Path], None]:
+def _synthshift(track: Track, method: str, target_frames: TargetFrames = "stills") -> Callable[[Path], None]:
     def run(folder: Path) -> None:
-        bounds = folder.parent / f"bounds-{track}"
-        run_synthshift(SynthShiftConfig(track, method, footage=footage, bounds=bounds), folder, ONE_CPU)
+        shared = folder.parent / f"bounds-{track}"
+        config = SynthShiftConfig(track, method, target_frames=target_frames, shared=shared)
+        run_synthshift(config, folder, ONE_CPU)
 
     return run
 
@@ -61,33 +66,34 @@ def _adapt_video(folder: Path) -> None:
 
 def _adapt_depth(folder: Path) -> None:
     file = write_archive(folder.parent / "depth.npz", hands(2))
-    run_adapt_depth(AdaptDepthConfig(DepthTargetConfig(file), domain="studio"), folder, ONE_CPU)
+    config = AdaptDepthConfig(target=DepthTargetConfig(file), domain="studio")
+    run_adapt_depth(config, folder, ONE_CPU)
 
 
 def _depth_fusion(folder: Path) -> None:
-    run_depth_fusion(DepthFusionConfig(), folder, ONE_CPU)
+    run_synthshift(SynthShiftConfig("hand-depth", "multi-view-fusion"), folder, ONE_CPU)
 
 
 def _depth_transfer(folder: Path) -> None:
-    root = test_depth_transfers.write("renders-to-icvl", folder.parent / "icvl")
-    run_depth_transfer(DepthTransferConfig("renders-to-icvl", root), folder, ONE_CPU)
+    root = folder.parent / "icvl"
+    write_icvl(root)
+    run_train(TrainConfig(target=DatasetRef("icvl", root), method="multi-view-fusion"), folder, ONE_CPU)
 
 
 def _transfer(folder: Path) -> None:
-    sets = {"rhd-to-h3d": Folders(folder.parent / "rhd", folder.parent / "h3d")}
-    write_rhd(sets["rhd-to-h3d"].source)
-    write_h3d(sets["rhd-to-h3d"].target)
-    config = config_of(sets, "rhd-to-h3d", "geometric-reconstruction")
-    run_transfer(tiny("rhd-to-h3d"), config, folder, ONE_CPU)
+    source, target = folder.parent / "rhd", folder.parent / "h3d"
+    write_rhd(source)
+    write_h3d(target)
+    run_train(TrainConfig(source=DatasetRef("rhd", source), target=DatasetRef("h3d", target)), folder, ONE_CPU)
 
 
 GROUPS: dict[str, dict[str, Callable[[Path], None]]] = {
     "synthshift": {
-        "hand-rgb mean-teacher": _synthshift("hand-rgb", "mean_teacher", "stills"),
-        "hand-rgb integrated-pseudo-labels": _synthshift("hand-rgb", "integrated_pseudo_labels", "videos"),
-        "hand-rgb geometric-reconstruction": _synthshift("hand-rgb", "geometric_reconstruction", "videos"),
-        "body-rgb mean-teacher": _synthshift("body-rgb", "mean_teacher", "stills"),
-        "hand-depth mean-teacher": _synthshift("hand-depth", "mean_teacher", "stills"),
+        "hand-rgb mean-teacher": _synthshift("hand-rgb", "mean-teacher"),
+        "hand-rgb integrated-pseudo-labels": _synthshift("hand-rgb", "integrated-pseudo-labels", "videos"),
+        "hand-rgb geometric-reconstruction": _synthshift("hand-rgb", "geometric-reconstruction", "videos"),
+        "body-rgb mean-teacher": _synthshift("body-rgb", "mean-teacher"),
+        "hand-depth mean-teacher": _synthshift("hand-depth", "mean-teacher"),
     },
     "adapt": {
         "adapt mean-teacher": _adapt_images,
@@ -109,8 +115,6 @@ def train(group: str, folder: Path) -> dict[str, Checksums]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
-        for module in (adapt_depth, depth_fusion, depth_transfers):
-            patch.setattr(module, "SIZES", {"small": quick(SMALL)})
         patch.setattr(integrated_labels, "_SOURCE_BATCHES", 1)  # of which limits of joint angles are taken
         patch.setattr(integrated_labels, "_SOURCE_BATCH", 8)
         for name, run in GROUPS[group].items():

@@ -12,20 +12,26 @@ import pytest
 from PIL import Image
 
 from data import test_mvhand, test_surreal, test_threedpw
+from data.depth_releases import write_icvl_frame
 from data.hand_sets import hand_mm, ordered, pinhole
 from data.on_disk import write_image
 from data.test_human36m import CAMERAS, poses_mm, write_metadata
 from data.test_human36m import SIZE as HUMAN36M_PX
 from data.test_rhd import annotation, hand_xyz
+from experiments.small_depth import quick
 from posebridge.data.datasets.human36m import SUBJECTS
 from posebridge.data.datasets.mvhand import MVHand
+from posebridge.experiments.configs import DatasetRef, TrainConfig
+from posebridge.experiments.preset import DataSizes, Preset
+from posebridge.experiments.train import TRANSFERS
+from posebridge.methods.base import MethodConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.reconstruction import GeneratorConfig
-from posebridge.recipes.transfer import TransferConfig, TransferData, TransferPlan, TransferSize, open_transfer
-from posebridge.recipes.transfers import TRANSFERS
 from posebridge.skeletons.hand import HAND21
 
 FRAMES = 12  # of a video
@@ -53,24 +59,31 @@ def write_sets(root: Path) -> dict[str, Folders]:
     }
 
 
-def tiny(name: str) -> TransferPlan:
-    """The transfer with a few steps of a network for images of 32 px."""
-    plan = TRANSFERS[name]
-    return replace(plan, sizes={"small": _tiny(plan.sizes["small"])})
-
-
-def _tiny(size: TransferSize) -> TransferSize:
+def tiny(preset: Preset) -> Preset:
+    """A preset of datasets with a few steps of a network for images of 32 px."""
+    if "multi-view-fusion" in preset.methods:
+        return quick(preset)
+    assert isinstance(preset.network, PoseResNetConfig)
+    assert preset.source is not None
     return replace(
-        size,
+        preset,
         size_px=SIDE,
-        network=PoseResNetConfig("test_resnet", encoder_stride=16, decoder_channels=8, joints=size.network.joints),
-        source=_brief(size.source),
-        supervised_target=_brief(size.supervised_target),
-        mean_teacher=replace(_brief(size.mean_teacher), selections=2),
-        geometric_reconstruction=_tiny_geometric(size.geometric_reconstruction),
-        source_clips=3,
-        test_frames=14,
+        network=PoseResNetConfig("test_resnet", encoder_stride=16, decoder_channels=8, joints=preset.network.joints),
+        source=_brief(preset.source),
+        selection=replace(preset.selection, evaluations=2),
+        data=DataSizes(source_clips=3, test=14),
+        methods={name: _tiny_method(config) for name, config in preset.methods.items()},
     )
+
+
+def _tiny_method(config: MethodConfig) -> MethodConfig:
+    if isinstance(config, SupervisedTargetConfig):
+        return replace(config, training=_brief(config.training))
+    if isinstance(config, MeanTeacherConfig):
+        return _brief(config)
+    if isinstance(config, GeometricReconstructionConfig):
+        return _tiny_geometric(config)
+    return config
 
 
 def _brief(config, **changes):
@@ -78,27 +91,33 @@ def _brief(config, **changes):
 
 
 def _tiny_geometric(config: GeometricReconstructionConfig) -> GeometricReconstructionConfig:
+    config = _brief(config, pretraining=_brief(PretrainingConfig()))
     reconstruction = config.reconstruction
-    assert reconstruction is not None
-    redrawing = replace(
-        reconstruction.reconstructor,
-        warping=replace(
-            reconstruction.reconstructor.warping, hourglass=HourglassConfig(blocks=2, channels=4, most_channels=8)
-        ),
-        generator=GeneratorConfig(channels=4, most_channels=8, residual_blocks=1),
+    if reconstruction is None:
+        return replace(config, schedule=replace(config.schedule, steps=2 * STEPS))
+    warping = replace(
+        reconstruction.reconstructor.warping, hourglass=HourglassConfig(blocks=2, channels=4, most_channels=8)
     )
-    return _brief(
+    generator = GeneratorConfig(channels=4, most_channels=8, residual_blocks=1)
+    return replace(
         config,
-        pretraining=_brief(PretrainingConfig()),
-        selections=2,
         reconstruction=replace(
             reconstruction,
-            reconstructor=redrawing,
+            reconstructor=replace(reconstruction.reconstructor, warping=warping, generator=generator),
             schedule=replace(reconstruction.schedule, steps=STEPS),
             batch_pairs=2,
             warm_start=replace(reconstruction.warm_start, steps=STEPS),
         ),
     )
+
+
+def write_icvl(root: Path) -> None:
+    parts = [("Training", "labels.txt", "r", 4)]
+    parts += [("Testing", f"test_seq_{i}.txt", f"test_seq_{i}", 3 - i) for i in (1, 2)]
+    for folder, listed, sequence, count in parts:
+        names = [f"{sequence}/image_{i}.png" for i in range(count)]
+        lines = [write_icvl_frame(root / folder / "Depth", name, seed) for seed, name in enumerate(names)]
+        (root / folder / listed).write_text("".join(lines))
 
 
 def _draw(file: Path, uv_px: np.ndarray, width: int, height: int) -> None:
@@ -188,10 +207,15 @@ def _write_threedpw(root: Path) -> None:
             )
 
 
-def config_of(sets: dict[str, Folders], name: str, method: str = "source-only", **changes) -> TransferConfig:
-    return replace(TransferConfig(name, *sets[name], method), **changes)
-
-
-def opened(sets: dict[str, Folders], name: str, **changes) -> TransferData:
-    plan = tiny(name)
-    return open_transfer(plan, config_of(sets, name, **changes), plan.sizes["small"])
+def config_of(sets: dict[str, Folders], name: str, method: str = "source-only", **changes) -> TrainConfig:
+    """The config of a named transfer on these folders."""
+    transfer = TRANSFERS[name]
+    assert transfer.source is not None
+    source, target = sets[name]
+    config = TrainConfig(
+        source=DatasetRef(transfer.source, source),
+        target=DatasetRef(transfer.target, target),
+        method=method,
+        recipe=name,
+    )
+    return replace(config, **changes)

@@ -9,6 +9,8 @@ import pytest
 from posebridge.recipes.transfer import TransferConfig
 from posebridge.recipes.transfer_run import TransferJob, run_transfer
 from posebridge.recipes.transfers import TRANSFERS
+from recipes.small_runs import ONE_CPU
+from recipes.transfer_sets import config_of, opened, tiny, write_sets
 
 from data.on_disk import truncate
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
@@ -18,8 +20,6 @@ from posebridge.data.pairs import PairConfig, split_pairs
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
 from posebridge.methods.geometric_reconstruction import integrated_labels
-from recipes.small_runs import ONE_CPU
-from recipes.transfer_sets import config_of, opened, tiny, write_sets
 from report.find_sections import section_of, titles
 
 pytestmark = pytest.mark.usefixtures("one_thread")

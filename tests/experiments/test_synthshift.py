@@ -10,11 +10,11 @@ from posebridge.recipes import synthshift
 from posebridge.recipes.annotation_gap import gap_left
 from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig, make_context, run_synthshift
 from posebridge.recipes.track import TrackRenderer
+from recipes.small_runs import ONE_CPU, SMALL_BODY_RGB, SMALL_HAND_DEPTH, SMALL_HAND_RGB, shrink
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.pairs import PairConfig, pairs_of
 from posebridge.errors import InputError
-from recipes.small_runs import ONE_CPU, SMALL_BODY_RGB, SMALL_HAND_DEPTH, SMALL_HAND_RGB, shrink
 from report.find_sections import titles, value_of
 
 SIZES = {"hand-rgb": SMALL_HAND_RGB, "body-rgb": SMALL_BODY_RGB, "hand-depth": SMALL_HAND_DEPTH}

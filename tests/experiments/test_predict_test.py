@@ -5,6 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from posebridge.recipes import predict_test
+from posebridge.recipes.pipeline import truth_of
+from posebridge.recipes.predict_test import predict_test_split
+from posebridge.recipes.transfers import TRANSFERS
+from recipes.transfer_sets import opened, tiny, write_sets
 
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
@@ -12,12 +17,7 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.evaluation.evaluate import evaluate
 from posebridge.evaluation.protocols import BENCHMARKS
 from posebridge.evaluation.score import score_files
-from posebridge.recipes import predict_test
-from posebridge.recipes.pipeline import truth_of
-from posebridge.recipes.predict_test import predict_test_split
-from posebridge.recipes.transfers import TRANSFERS
 from posebridge.skeletons.hand import HAND21
-from recipes.transfer_sets import opened, tiny, write_sets
 
 
 @pytest.fixture(scope="module")

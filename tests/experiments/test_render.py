@@ -8,6 +8,7 @@ import pytest
 import torch
 from posebridge.recipes import render as module
 from posebridge.recipes.render import RenderConfig, render_set
+from recipes.small_sets import CONFIG, contents
 
 from posebridge.bodies.anny_loading import PHENOTYPES
 from posebridge.data.sample_codec import ImageCoding
@@ -17,7 +18,6 @@ from posebridge.distribute import Workers
 from posebridge.errors import InputError
 from posebridge.synthesis.domains import find_domain
 from posebridge.synthesis.stream import Samples, VideoSamples
-from recipes.small_sets import CONFIG, contents
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

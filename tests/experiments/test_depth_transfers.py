@@ -4,6 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from posebridge.recipes import depth_fusion, depth_transfers
+from posebridge.recipes.depth_fusion import SMALL
+from posebridge.recipes.depth_transfers import BENCHMARKS, DepthTransferConfig, in_joints_of, run_depth_transfer
+from recipes.small_depth import quick
 
 from data.depth_releases import write_icvl_frame, write_msra_sequence, write_nyu
 from posebridge import cli
@@ -12,11 +16,7 @@ from posebridge.data.datasets.icvl import ICVL
 from posebridge.data.datasets.msra import MSRA
 from posebridge.data.datasets.nyu import NYU
 from posebridge.data.skipped_list import UNREADABLE, SkippedList
-from posebridge.recipes import depth_fusion, depth_transfers
-from posebridge.recipes.depth_fusion import SMALL
-from posebridge.recipes.depth_transfers import BENCHMARKS, DepthTransferConfig, in_joints_of, run_depth_transfer
 from posebridge.skeletons.hand import HAND21
-from recipes.small_depth import quick
 from training.dots import ONE_CPU
 
 pytestmark = pytest.mark.usefixtures("one_thread")

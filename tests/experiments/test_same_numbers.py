@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from recipes.pinned_runs import GROUPS, REFERENCE, machine, train
+from experiments.pinned_runs import GROUPS, REFERENCE, machine, train
 
 EXPECTED = json.loads(REFERENCE.read_text())
 SAME_MACHINE = machine() == EXPECTED["machine"]

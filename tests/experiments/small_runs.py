@@ -8,15 +8,20 @@ import numpy as np
 from PIL import Image
 
 from data.on_disk import truncate
+from experiments.small_depth import quick
+from experiments.transfer_sets import tiny
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.experiments.preset import DataSizes, Preset
+from posebridge.experiments.presets import table
+from posebridge.methods.base import MethodConfig
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
-from posebridge.recipes import body_rgb, hand_depth, hand_rgb
-from posebridge.recipes.adapt_sizes import BODY, HAND, AdaptSize
-from posebridge.recipes.track import TrackSize
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import STREET
 from posebridge.synthesis.stream import Samples
@@ -29,76 +34,75 @@ PLACE = (10, 4)  # left upper corner of a 48 px render in its file
 FRAMES = 12
 
 _NETWORK = PoseResNetConfig(encoder="test_resnet", encoder_stride=16, decoder_channels=8)
-_REDRAWING = FrameReconstructorConfig(
+_RECONSTRUCTOR = FrameReconstructorConfig(
     warping=WarpingConfig(HourglassConfig(blocks=2, channels=4, most_channels=8)),
     generator=GeneratorConfig(channels=4, most_channels=8, residual_blocks=1),
 )
 
 
-def _source(config, steps):
+def _brief(config, steps):
     return replace(config, schedule=replace(config.schedule, steps=steps), batch_size=8)
 
 
-def _mean_teacher(config, steps):
-    return replace(_source(config, steps), selections=3)
+def _method(config: MethodConfig) -> MethodConfig:
+    if isinstance(config, SupervisedTargetConfig):
+        return replace(config, training=_brief(config.training, 6))
+    if isinstance(config, MeanTeacherConfig):
+        return _brief(config, 9)
+    if isinstance(config, GeometricReconstructionConfig):
+        return _geometric(config)
+    return config
 
 
-def _geometric(config, steps):
+def _geometric(config: GeometricReconstructionConfig) -> GeometricReconstructionConfig:
     reconstruction = config.reconstruction
+    if reconstruction is None:
+        return replace(_brief(config, 13), pretraining=None)
     schedule = replace(reconstruction.schedule, steps=4)
     warm_start = replace(reconstruction.warm_start, steps=4)
     reconstruction = replace(
-        reconstruction, reconstructor=_REDRAWING, schedule=schedule, warm_start=warm_start, batch_pairs=4
+        reconstruction, reconstructor=_RECONSTRUCTOR, schedule=schedule, warm_start=warm_start, batch_pairs=4
     )
-    source = None if config.source is None else _source(config.source, 12)
-    return replace(_mean_teacher(config, steps), source=source, pretraining=None, reconstruction=reconstruction)
+    return replace(_brief(config, 9), pretraining=None, reconstruction=reconstruction)
 
 
-def _adapt(size: AdaptSize) -> AdaptSize:
+def shrunk(preset: Preset) -> Preset:
+    """The preset at a size that trains in a second or two."""
+    if preset.family.startswith("datasets/"):
+        return tiny(preset)
+    if "multi-view-fusion" in preset.methods:
+        return quick(preset)
+    assert isinstance(preset.network, PoseResNetConfig)
+    assert preset.source is not None
+    adapt = preset.family.startswith("adapt/")
+    data = (
+        DataSizes(source=64, source_with_model=32, source_video_frames=24)
+        if adapt
+        else DataSizes(source=66, target=48, test=24)
+    )
     return replace(
-        size,
+        preset,
         size_px=SIDE,
-        source_samples=64,
-        replayed_samples=32,
-        source_frames=24,
-        network=replace(_NETWORK, joints=size.network.joints),
-        source=_source(size.source, 12),
-        mean_teacher=_mean_teacher(size.mean_teacher, 9),
-        geometric_reconstruction=_geometric(size.geometric_reconstruction, 9),
+        network=replace(_NETWORK, joints=preset.network.joints),
+        data=data,
+        source=_brief(preset.source, 12),
+        selection=replace(preset.selection, evaluations=3),
+        methods={name: _method(config) for name, config in preset.methods.items()},
     )
-
-
-SMALL_HAND_ADAPT = _adapt(HAND.sizes["small"])
-SMALL_BODY_ADAPT = _adapt(BODY.sizes["small"])
-
-
-def _track(size: TrackSize) -> TrackSize:
-    return replace(
-        size,
-        size_px=SIDE,
-        source_samples=66,
-        target_samples=48,
-        test_samples=24,
-        network=replace(_NETWORK, joints=size.network.joints),
-        source=_source(size.source, 12),
-        supervised_target=_source(size.supervised_target, 6),
-        mean_teacher=_mean_teacher(size.mean_teacher, 9),
-        geometric_reconstruction=size.geometric_reconstruction and _geometric(size.geometric_reconstruction, 9),
-    )
-
-
-SMALL_HAND_RGB = _track(hand_rgb.SMALL)
-SMALL_BODY_RGB = _track(body_rgb.SMALL)
-SMALL_HAND_DEPTH = _track(hand_depth.SMALL)
 
 
 def shrink(monkeypatch) -> None:
-    """The size ``small`` of every recipe becomes smaller still."""
-    monkeypatch.setitem(HAND.sizes, "small", SMALL_HAND_ADAPT)
-    monkeypatch.setitem(BODY.sizes, "small", SMALL_BODY_ADAPT)
-    monkeypatch.setitem(hand_rgb.HAND_RGB.sizes, "small", SMALL_HAND_RGB)
-    monkeypatch.setitem(body_rgb.BODY_RGB.sizes, "small", SMALL_BODY_RGB)
-    monkeypatch.setitem(hand_depth.HAND_DEPTH.sizes, "small", SMALL_HAND_DEPTH)
+    """The preset ``small`` of SynthShift and ``adapt`` becomes smaller still, as does that of datasets."""
+    presets = [
+        shrunk(preset) if preset.name == "small" else preset
+        for preset in table.PRESETS
+    ]
+    monkeypatch.setattr(table, "PRESETS", presets)
+
+
+def preset_of(family: str, method: str = "mean-teacher", name: str = "small") -> Preset:
+    """A preset of the table as it stands."""
+    return table.find_preset(family, name, method)
 
 
 class TargetOnDisk(NamedTuple):

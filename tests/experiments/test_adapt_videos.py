@@ -7,6 +7,9 @@ from typing import get_args
 import cv2
 import pytest
 import yaml
+from posebridge.recipes.adapt import AdaptConfig, run_adapt
+from posebridge.recipes.adapt_sizes import SUBJECTS, AdaptMethod
+from recipes.small_runs import ONE_CPU
 
 from data.filmed import film
 from data.on_disk import write_image, write_pictures
@@ -14,9 +17,6 @@ from posebridge.contracts.record_file import load_record
 from posebridge.data.pairs import PairConfig
 from posebridge.data.target import TargetConfig
 from posebridge.errors import InputError
-from posebridge.recipes.adapt import AdaptConfig, run_adapt
-from posebridge.recipes.adapt_sizes import SUBJECTS, AdaptMethod
-from recipes.small_runs import ONE_CPU
 
 pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 from posebridge.recipes.adapt import AdaptConfig, run_adapt
+from recipes.small_runs import FRAMES, HEIGHT, ONE_CPU, SIDE, WIDTH
 
 from data.on_disk import truncate, write_image, write_video
 from deployment.rigged import SMALL, SPEC, small_model
@@ -18,7 +19,6 @@ from posebridge.data.target import TargetConfig
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
-from recipes.small_runs import FRAMES, HEIGHT, ONE_CPU, SIDE, WIDTH
 from report.find_sections import section_of, series_of
 
 pytestmark = pytest.mark.usefixtures("small_sizes")

@@ -16,6 +16,7 @@ from posebridge.recipes.depth_fusion import (
     run_depth_fusion,
 )
 from posebridge.recipes.depth_fusion_measure import RULES, HandErrors, measure
+from recipes.small_depth import quick
 
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import LabelledBatch
@@ -23,7 +24,6 @@ from posebridge.data.cube_views import CubeViews
 from posebridge.data.multiview_stream import moments_of
 from posebridge.errors import InputError
 from posebridge.networks.view_fusion import ViewFusionConfig
-from recipes.small_depth import quick
 from training.dots import ONE_CPU
 from training.hands import CUBE_M, new_model
 

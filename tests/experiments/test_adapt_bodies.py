@@ -5,6 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
+from posebridge.recipes.adapt import AdaptConfig, run_adapt
+from posebridge.recipes.adapt_sizes import BODY, HAND
+from recipes.small_runs import ONE_CPU
 
 from data.on_disk import write_image, write_pictures
 from deployment.rigged import SMALL, SPEC, small_model
@@ -13,12 +16,9 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
-from posebridge.recipes.adapt import AdaptConfig, run_adapt
-from posebridge.recipes.adapt_sizes import BODY, HAND
 from posebridge.skeletons.body import H36M17
 from posebridge.synthesis.body_domains import STUDIO_BODY
 from posebridge.synthesis.stream import VideoSamples
-from recipes.small_runs import ONE_CPU
 
 FRAMES, SIDE = 12, 48
 

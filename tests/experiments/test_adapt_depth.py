@@ -11,6 +11,7 @@ from posebridge.recipes import adapt_depth, depth_fusion
 from posebridge.recipes.adapt_depth import AdaptDepthConfig, run_adapt_depth
 from posebridge.recipes.depth_adaptation import for_target
 from posebridge.recipes.depth_fusion import SMALL
+from recipes.small_depth import quick
 
 from bodies.mano_file import write_mano
 from data.rendered_depth import UNIT_M, hands, truth_of, write_archive, write_rig
@@ -25,7 +26,6 @@ from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import DEPTH_HAND
 from posebridge.errors import InputError
 from posebridge.training.run import Run
-from recipes.small_depth import quick
 from report.find_sections import section_of, value_of
 from training.dots import ONE_CPU
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from posebridge.recipes.transfers import TRANSFERS
+from recipes.transfer_sets import opened, write_sets
 
 from posebridge.data.datasets.human36m import Human36M
 from posebridge.data.datasets.surreal import SURREAL
@@ -12,10 +14,8 @@ from posebridge.errors import InputError
 from posebridge.evaluation.protocols import BENCHMARKS
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures, VggFeatures
-from posebridge.recipes.transfers import TRANSFERS
 from posebridge.skeletons.body import MPII16
 from posebridge.training.style import AdaINStyle, FourierStyle
-from recipes.transfer_sets import opened, write_sets
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,33 @@
+"""Multi-view fusion at a size that trains in a second or two."""
+
+from dataclasses import replace
+
+from posebridge.experiments.preset import DataSizes, Preset
+from posebridge.fitting.hand_fitting import HandFittingConfig
+from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
+from posebridge.networks.translation import TranslatorConfig
+from training.hands import TINY
+
+
+def quick(preset: Preset) -> Preset:
+    """The preset with a few sets and steps."""
+
+    def few(config, steps: int):
+        return replace(config, sets=2, schedule=replace(config.schedule, steps=steps))
+
+    config = preset.methods["multi-view-fusion"]
+    assert isinstance(config, MultiViewFusionConfig)
+    networks = TranslatorConfig(channels=4, blocks=1, discriminator_channels=4, discriminator_halvings=2)
+    schedule = replace(config.translation.schedule, steps=6)
+    config = replace(
+        config,
+        translation=replace(config.translation, networks=networks, schedule=schedule),
+        single=few(config.single, 3),
+        fusion=few(config.fusion, 2),
+        fine_tuning=replace(few(config.fine_tuning, 2), teacher=HandFittingConfig(steps=2)),
+        one_camera=few(config.one_camera, 2),
+    )
+    sizes = DataSizes(source=12, source_with_model=12, target=12, test=9, views=3)
+    if preset.family.startswith("datasets/"):
+        sizes = replace(sizes, target=preset.data.target, test=preset.data.test)
+    return replace(preset, size_px=32, network=TINY, data=sizes, methods={"multi-view-fusion": config})

@@ -5,91 +5,92 @@ import math
 import numpy as np
 import pytest
 
-from posebridge.contracts.record import ConfidentJoints, DepthHandPicture, Record, Redrawing
+from posebridge.contracts.record import GalleryFrame, Record
 from posebridge.contracts.record_file import load_record, save_record
+from posebridge.contracts.section import Section
 from posebridge.errors import InputError
-from report.synthetic_record import depth_record, reconstructed_record, redrawing, score, synthetic_record
+from report.synthetic_record import depth_record, reconstructed_record, score, synthetic_record, toy_section
 
 
-@pytest.mark.parametrize("with_truth", [True, False])
-@pytest.mark.parametrize("make", [synthetic_record, reconstructed_record])
-def test_survives_saving_and_loading(tmp_path, make, with_truth):
-    record = make(with_truth)
+def assert_same(ours, theirs, place: str = "record") -> None:
+    """Equal in all fields and items, arrays by shape, type and value; NaN equals NaN."""
+    assert type(ours) is type(theirs) or {type(ours), type(theirs)} <= {int, float}, place
+    if dataclasses.is_dataclass(ours):
+        for field in dataclasses.fields(ours):
+            assert_same(getattr(ours, field.name), getattr(theirs, field.name), f"{place}.{field.name}")
+    elif isinstance(ours, dict):
+        assert list(ours) == list(theirs), place
+        for key in ours:
+            assert_same(ours[key], theirs[key], f"{place}[{key}]")
+    elif isinstance(ours, tuple):
+        assert len(ours) == len(theirs), place
+        for i, pair in enumerate(zip(ours, theirs, strict=True)):
+            assert_same(*pair, f"{place}[{i}]")
+    else:
+        np.testing.assert_array_equal(ours, theirs, err_msg=place)
+        assert not isinstance(ours, np.ndarray) or ours.dtype == theirs.dtype, place
+
+
+def everything() -> Record:
+    return dataclasses.replace(synthetic_record(), sections=(toy_section("all"), Section("bare")))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [*(make(truth) for make in (synthetic_record, reconstructed_record) for truth in (True, False)), everything()],
+)
+def test_survives_saving_and_loading(tmp_path, record):
     save_record(record, tmp_path / "run")
     again = load_record(tmp_path / "run")
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["record.json", "record.npz"]
-    for field in dataclasses.fields(Record):
-        if field.name not in {"gallery", "redrawings", "confident"}:
-            assert getattr(again, field.name) == getattr(record, field.name), field.name
-    for ours, theirs in zip(record.gallery, again.gallery, strict=True):
-        assert (ours.key, ours.kind, ours.error_px) == (theirs.key, theirs.kind, theirs.error_px)
-        np.testing.assert_array_equal(ours.image, theirs.image)
-        np.testing.assert_array_equal(ours.uv_pred, theirs.uv_pred)
-        assert (ours.uv_truth is None) == (theirs.uv_truth is None)
-    for ours, theirs in zip(record.redrawings, again.redrawings, strict=True):
-        for field in dataclasses.fields(Redrawing):
-            np.testing.assert_array_equal(getattr(ours, field.name), getattr(theirs, field.name), err_msg=field.name)
-        assert theirs.displacement_px.dtype == np.float32
-    assert (record.confident is None) == (again.confident is None)
-    if record.confident is not None and again.confident is not None:
-        np.testing.assert_equal(dataclasses.asdict(again.confident), dataclasses.asdict(record.confident))
+    assert_same(record, again)
 
 
-def test_hands_of_depth_survive_saving_and_loading(tmp_path):
+def test_depth_sections_survive_saving_and_loading(tmp_path):
     record = depth_record()
     save_record(record, tmp_path)
-    again = load_record(tmp_path)
-    assert again.depth_fits == record.depth_fits
-    for ours, theirs in zip(record.depth_hands, again.depth_hands, strict=True):
-        for field in dataclasses.fields(DepthHandPicture):
-            np.testing.assert_array_equal(getattr(ours, field.name), getattr(theirs, field.name), err_msg=field.name)
+    assert_same(record, load_record(tmp_path))
     (tmp_path / "record.npz").unlink()
     with pytest.raises(InputError, match="missing or not readable"):
         load_record(tmp_path)
 
 
-def test_a_record_from_before_there_were_published_rows(tmp_path):
-    save_record(synthetic_record(), tmp_path)
-    numbers = json.loads((tmp_path / "record.json").read_text())
-    del numbers["published"]
-    (tmp_path / "record.json").write_text(json.dumps(numbers))
-    assert load_record(tmp_path).published == ()
+def test_arrays_are_not_in_the_text(tmp_path):
+    save_record(everything(), tmp_path)
+    image = json.loads((tmp_path / "record.json").read_text())["sections"][0]["picture_rows"][0]["pictures"][1]["image"]
+    with np.load(tmp_path / "record.npz", allow_pickle=False) as archive:
+        np.testing.assert_array_equal(archive[image], everything().sections[0].pictures[1].image)
 
 
-def test_a_record_from_before_there_was_reconstruction(tmp_path):
+def test_absent_fields_have_their_defaults(tmp_path):
     save_record(synthetic_record(), tmp_path)
     numbers = json.loads((tmp_path / "record.json").read_text())
-    del numbers["redrawings"], numbers["confident"]
-    for point in numbers["pseudo_labels"]:
-        del point["ever_right"], point["overlap"], point["wrong_again"]
+    del numbers["published"], numbers["sections"]
     (tmp_path / "record.json").write_text(json.dumps(numbers))
     again = load_record(tmp_path)
-    assert (again.redrawings, again.confident) == ((), None)
-    assert again.pseudo_labels == synthetic_record().pseudo_labels
+    assert (again.published, again.sections) == ((), ())
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"redrawn": np.zeros((128, 128, 3))}, "redrawn of the redrawing of video_07_00009 is float64"),
-        ({"driving": np.zeros((64, 128, 3), np.uint8)}, "driving of the redrawing"),
-        ({"base": np.zeros((128, 128), np.uint8)}, "base"),
-        ({"displacement_px": np.zeros((32, 32, 3), np.float32)}, "displacement_px of"),
-        ({"displacement_px": np.zeros((32, 32, 2), int)}, "displacement_px of"),
-        ({"inpainting": np.zeros((32, 16), np.uint8)}, "regions of"),
-        ({"regions": np.zeros((20, 32, 32), np.uint8)}, "has 20 regions"),
-        ({"uv_after": np.zeros((20, 2))}, "joints of the redrawing"),
-        ({"uv_truth": np.zeros((21, 3))}, "joints of the redrawing"),
-    ],
-)
-def test_redrawings_of_odd_shapes_are_refused(change, told):
-    with pytest.raises(ValueError, match=told):
-        dataclasses.replace(synthetic_record(), redrawings=(dataclasses.replace(redrawing(0), **change),))
+def test_records_of_the_former_format_are_refused(tmp_path):
+    save_record(synthetic_record(), tmp_path)
+    numbers = json.loads((tmp_path / "record.json").read_text())
+    (tmp_path / "record.json").write_text(json.dumps({**numbers, "format": 1, "redrawings": []}))
+    with pytest.raises(InputError) as caught:
+        load_record(tmp_path)
+    path = tmp_path / "record.json"
+    assert str(caught.value) == f"{path} was written by an earlier version of posebridge: run the command again"
 
 
-def test_confident_joints_have_one_set_of_groups():
-    with pytest.raises(ValueError, match="groups"):
-        ConfidentJoints({"MCP": 1}, {"MCP": 0.5}, {"PIP": 0.5})
+@pytest.mark.parametrize("image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), np.zeros((8, 8, 4), np.uint8)])
+def test_gallery_images_are_rgb_bytes(image):
+    with pytest.raises(ValueError, match="gallery frame k is"):
+        GalleryFrame("k", "sample", image, np.zeros((21, 2)))
+
+
+def test_poses_of_sections_have_the_joints_of_the_record():
+    section = toy_section("odd")
+    with pytest.raises(ValueError, match="picture 'odd caption' of section 'odd section' has 21 joints, expected 1"):
+        Record("one joint", "none", ("wrist",), (), synthetic_record().provenance, sections=(section,))
 
 
 def test_nan_is_kept_and_the_file_is_plain_json(tmp_path):
@@ -132,7 +133,8 @@ def test_indices_must_fit_the_joints(change):
 
 
 @pytest.mark.parametrize(
-    "defect", ["no folder", "cut off", "other", "list", "no arrays", "cut arrays", "half", "kind", "gap"]
+    "defect",
+    ["no folder", "cut off", "other", "list", "no arrays", "cut arrays", "half", "kind", "gap", "other arrays", "type"],
 )
 def test_defects_are_told_in_one_line(tmp_path, defect):
     folder = tmp_path / "run"
@@ -142,6 +144,8 @@ def test_defects_are_told_in_one_line(tmp_path, defect):
         changed = json.loads(text)
         if defect == "half":
             del changed["method"]
+        if defect == "type":
+            changed["sections"][0]["picture_rows"][0]["numbers"][0]["value"] = True
         if defect == "kind":
             changed["gallery"][0]["kind"] = "funny"
         texts = {"cut off": text[: len(text) // 2], "other": "{}", "list": "[1]"}
@@ -150,8 +154,12 @@ def test_defects_are_told_in_one_line(tmp_path, defect):
             (folder / "record.npz").unlink()
         if defect == "gap":
             with np.load(folder / "record.npz") as archive:
-                kept = {name: archive[name] for name in archive if name != "redrawing_regions_1"}
+                assert "sections/0/picture_rows/1/pictures/2/image" in archive
+                kept = {name: archive[name] for name in archive if name != "sections/0/picture_rows/1/pictures/2/image"}
             np.savez(folder / "record.npz", **kept)
+        if defect == "other arrays":
+            with (folder / "record.npz").open("wb") as file:
+                np.save(file, np.zeros(3))
         if defect == "cut arrays":
             (folder / "record.npz").write_bytes(arrays[: len(arrays) // 2])
     with pytest.raises(InputError) as caught:

@@ -19,6 +19,7 @@ from posebridge.errors import InputError
 from posebridge.recipes.adapt import AdaptConfig, run_adapt
 from posebridge.skeletons.hand import HAND21
 from recipes.small_runs import FRAMES, HEIGHT, ONE_CPU, SIDE, WIDTH
+from report.find_sections import section_of, series_of
 
 pytestmark = pytest.mark.usefixtures("small_sizes")
 
@@ -96,9 +97,11 @@ def test_what_the_labels_would_have_chosen_stands_beside_the_choice(adapted):
     assert choice.step == max(c.step for c in choice.candidates if c.score == best.score)
     assert choice.oracle is not None
     assert choice.oracle_at_choice <= choice.oracle.score
-    assert all(0 <= labels.precision <= 1 for labels in record.pseudo_labels)
+    labels = section_of(record, "Pseudo-labels")
+    assert len(series_of(labels, "precision")) == 4
+    assert all(0 <= precision <= 1 for precision in series_of(labels, "precision"))
     # PseudoLabeller keeps the 60 % most confident joints.
-    assert all(labels.coverage == pytest.approx(0.6, abs=0.01) for labels in record.pseudo_labels)
+    assert series_of(labels, "coverage") == pytest.approx([0.6] * 4, abs=0.01)
 
 
 def test_the_truth_has_no_way_into_the_model(adapted, target, tmp_path):
@@ -106,7 +109,9 @@ def test_the_truth_has_no_way_into_the_model(adapted, target, tmp_path):
     record = run_adapt(_config(target.images, "mean-teacher"), tmp_path / "run", ONE_CPU)
     assert record.scores == {}
     assert record.provenance.checkpoint.oracle is None
-    assert all(labels.precision is None for labels in record.pseudo_labels)
+    labels = section_of(record, "Pseudo-labels")
+    assert len(series_of(labels, "coverage")) == 4
+    assert series_of(labels, "precision") == []
     assert all(frame.kind == "sample" and frame.uv_truth is None for frame in record.gallery)
     with_truth, without = (KeypointSet.load(run / "predictions.npz") for run in (folder, tmp_path / "run"))
     np.testing.assert_array_equal(with_truth.uv_px, without.uv_px)

@@ -26,6 +26,7 @@ from posebridge.recipes.depth_adaptation import for_target
 from posebridge.recipes.depth_fusion import SMALL
 from posebridge.training.run import Run
 from recipes.small_depth import quick
+from report.find_sections import section_of, value_of
 from training.dots import ONE_CPU
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,6 +45,10 @@ def small(monkeypatch) -> None:
     monkeypatch.setattr(adapt_depth, "SIZES", sizes)
 
 
+def explained(record):
+    return section_of(record, "Explained depth").tables
+
+
 def one_camera(folder, batch, **changes):
     return write_archive(folder / "clip.npz", batch, T_world_cam=None, **changes)
 
@@ -60,15 +65,17 @@ def test_from_one_camera_with_a_truth_to_measure_by(small, batch, tmp_path):
     errors = np.linalg.norm(found.xyz_mm - truth.xyz_mm, axis=-1)
     assert record.scores["adapted"].mean_error_mm == pytest.approx(errors.mean(), rel=1e-4)
     apart = np.median(np.linalg.norm(found.xyz_mm - meshes["pixel_joints_mm"], axis=-1).mean(1))
-    assert record.depth_fits["adapted"].of_two_minds_mm == pytest.approx(apart, rel=1e-3)
-    assert record.depth_fits["adapted"].apart_mm == pytest.approx(np.nanmedian(meshes["depth_error_mm"]), rel=1e-3)
+    section = section_of(record, "Explained depth")
+    assert value_of(section, "pixel-wise to mesh joints", "adapted") == pytest.approx(apart, rel=1e-3)
+    median_mm = np.nanmedian(meshes["depth_error_mm"])
+    assert value_of(section, "mesh to surface, median", "adapted") == pytest.approx(median_mm, rel=1e-3)
     assert record.scores["source_only"].mean_error_mm != record.scores["adapted"].mean_error_mm
-    assert len(record.depth_hands) == 6
+    assert len(section.picture_rows) == 6
     assert "one camera" in record.notes[0]
     assert [*record.curves] == ["1-single-view", "2-view-fusion", "3-fine-tuning"]
     spec = load_model(out).spec
     assert (spec.method, spec.size_px) == ("multi-view-fusion", 32)
-    assert load_record(out).depth_fits == record.depth_fits
+    assert section_of(load_record(out), "Explained depth").tables == section.tables
 
 
 @pytest.mark.parametrize(("calibrated", "sets", "steps"), [(False, 9, 135), (True, 3, 45), (False, 900, 1200)])
@@ -100,7 +107,7 @@ def test_done_is_done(small, batch, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Run, "_fit", trains)
     again = run_adapt_depth(config, tmp_path / "run", ONE_CPU)
-    assert again.depth_fits == first.depth_fits
+    assert explained(again) == explained(first)
     with pytest.raises(InputError, match="a run of another config"):
         run_adapt_depth(replace(config, seed=1), tmp_path / "run", ONE_CPU)
 
@@ -167,7 +174,7 @@ def test_renders_in_the_look_of_the_target(small, batch, tmp_path):
     plain = run_adapt_depth(replace(config, translate=False), tmp_path / "plain", ONE_CPU)
     assert plain.curves["1-single-view"] != record.curves["2-single-view"]
     again = run_adapt_depth(config, tmp_path / "run", ONE_CPU)
-    assert again.depth_fits == record.depth_fits
+    assert explained(again) == explained(record)
 
 
 def test_as_typed_and_resumed(small, batch, tmp_path, capsys):
@@ -181,7 +188,7 @@ def test_as_typed_and_resumed(small, batch, tmp_path, capsys):
     assert printed[-1] == f"Meshes: {out / 'meshes.npz'}"
     assert json.loads((out / "skipped.json").read_text())["reasons"] == {"clip-4": "the frame has no depth at all"}
     page = (out / "report.html").read_text()
-    assert "Depth explained" in page
+    assert "Explained depth" in page
     assert "clip-4" in page
     (out / "report.html").unlink()
     assert cli.main(["resume", str(out), *CPU]) == 0

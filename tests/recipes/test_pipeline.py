@@ -16,7 +16,7 @@ from posebridge.recipes.pipeline import (
     predict,
     train,
 )
-from posebridge.recipes.records import checkpoint_choice, gallery, learning_curves, pseudo_label_history
+from posebridge.recipes.records import checkpoint_choice, gallery, learning_curves
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.run import Run, StageReport
 from posebridge.training.selection import BoneStatistics
@@ -98,15 +98,6 @@ def test_checkpoint_choice():
     blind = [{"step": c["step"], "score": c["score"]} for c in candidates]
     without = checkpoint_choice(_report(*blind, chosen=5))
     assert (without.oracle, without.oracle_at_choice) == (None, None)
-
-
-def test_pseudo_label_history():
-    report = _report(
-        {"step": 0, "score": 0.1, "coverage": 0.5},
-        {"step": 5, "score": 0.1, "coverage": 0.6, "precision": 0.9},
-        {"step": 9, "score": 0.1},
-    )
-    assert [(p.step, p.coverage, p.precision) for p in pseudo_label_history(report)] == [(0, 0.5, None), (5, 0.6, 0.9)]
 
 
 def test_learning_curves(tmp_path):

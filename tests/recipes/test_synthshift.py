@@ -15,6 +15,7 @@ from posebridge.recipes.annotation_gap import gap_left
 from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig, make_context, run_synthshift
 from posebridge.recipes.track import TrackRenderer
 from recipes.small_runs import ONE_CPU, SMALL_BODY_RGB, SMALL_HAND_DEPTH, SMALL_HAND_RGB, shrink
+from report.find_sections import titles, value_of
 
 SIZES = {"hand-rgb": SMALL_HAND_RGB, "body-rgb": SMALL_BODY_RGB, "hand-depth": SMALL_HAND_DEPTH}
 ROLES = ("source_only", "adapted", "supervised_target")
@@ -167,10 +168,10 @@ def test_geometric_reconstruction(track, tmp_path, monkeypatch):
         assert outcome.record.scores[role] == lone.record.scores[role]
     stages = sorted(folder.name for folder in (tmp_path / "whole/stages").iterdir())
     assert stages == ["3-warm-start", "4-reconstructor", "5-fine-tuning"]
-    assert len(outcome.record.redrawings) == 6
-    assert outcome.record.confident is not None
-    assert outcome.record.confident.count["All"] > 0
-    assert lone.record.redrawings == ()
+    assert titles(outcome.record) == ["Reconstructed frames", "Trusted joints", "Pseudo-labels"]
+    assert len(outcome.record.sections[0].picture_rows) == 6
+    assert value_of(outcome.record.sections[1], "joints", "All") > 0
+    assert titles(lone.record) == ["Pseudo-labels"]
     groups = TRACKS[track].skeleton.groups
     assert outcome.groups("adapted").keys() >= {f"PCK {name}" for name in groups}
 

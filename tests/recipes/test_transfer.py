@@ -14,12 +14,13 @@ from posebridge.contracts.record_file import load_record
 from posebridge.data.pairs import PairConfig, split_pairs
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
+from posebridge.methods.geometric_reconstruction import integrated_labels
 from posebridge.recipes.transfer import TransferConfig
 from posebridge.recipes.transfer_run import TransferJob, run_transfer
 from posebridge.recipes.transfers import TRANSFERS
-from posebridge.training import integrated_labels
 from recipes.small_runs import ONE_CPU
 from recipes.transfer_sets import config_of, opened, tiny, write_sets
+from report.find_sections import section_of, titles
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -81,8 +82,11 @@ def test_runs(runs, name, method):
         assert choice.oracle is not None
         steps = 4 if method == "integrated-pseudo-labels" else 2
         assert [c.step for c in choice.candidates] == [0, steps // 2, steps]
-    assert len(record.redrawings) == (6 if method == "geometric-reconstruction" else 0)
-    assert (record.confident is not None) == (method == "geometric-reconstruction")
+    if method == "geometric-reconstruction":
+        assert titles(record) == ["Reconstructed frames", "Trusted joints", "Pseudo-labels"]
+        assert len(record.sections[0].picture_rows) == 6
+    else:
+        assert titles(record) == (["Pseudo-labels"] if other == "adapted" else [])
     spec = load_model(folder).spec
     plan = TRANSFERS[name]
     assert (spec.skeleton, spec.method) == (plan.skeleton.name, method)
@@ -95,9 +99,10 @@ def test_redrawn_frames_come_with_their_labels(runs, sets):
     _, record = runs("rhd-to-h3d", "geometric-reconstruction")
     crops = opened(sets, "rhd-to-h3d").target_labelled
     labelled = {crops[i].key[0]: crops[i] for i in range(len(crops))}
-    for drawn in record.redrawings:
-        np.testing.assert_allclose(drawn.uv_truth, labelled[drawn.driving_key].uv_px[0])
-        assert drawn.base_key.rsplit("/", 1)[0] == drawn.driving_key.rsplit("/", 1)[0]
+    for row in section_of(record, "Reconstructed frames").picture_rows:
+        driving_key, base_key = row.caption.split(" from ")
+        np.testing.assert_allclose(row.pictures[1].pose("truth"), labelled[driving_key].uv_px[0])
+        assert base_key.rsplit("/", 1)[0] == driving_key.rsplit("/", 1)[0]
 
 
 @pytest.mark.parametrize("name", TRANSFERS)

@@ -1,6 +1,7 @@
 """A made-up record with everything in it, for the tests of records and reports."""
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -14,7 +15,18 @@ from posebridge.contracts.record import (
     Score,
     Skipped,
 )
-from posebridge.contracts.section import Picture, PictureRow
+from posebridge.contracts.section import (
+    GroupChart,
+    Legend,
+    LineChart,
+    Number,
+    Picture,
+    PictureRow,
+    PoseOverlay,
+    Section,
+    Table,
+    TableRow,
+)
 from posebridge.methods.geometric_reconstruction.reconstruction_section import ReconstructedPair, reconstructed_frames
 from posebridge.methods.geometric_reconstruction.trusted_joints_section import trusted_joints
 from posebridge.methods.multi_view_fusion.explained_depth_section import DepthFit, explained_depth
@@ -220,6 +232,46 @@ def reconstructed_pair(
         uv_before=uv_before,
         uv_after=uv_truth + rng.normal(0, 0.3, (21, 2)),
         uv_truth=uv_truth if with_truth else None,
+    )
+
+
+def toy_section(name: str) -> Section:
+    """A section with every part, with ``name`` in all of its texts."""
+    uv = hand_uv(64, 0.0)
+    poses = (PoseOverlay("before", uv + 3), PoseOverlay("after", uv), PoseOverlay("truth", uv + 1))
+    image = np.full((64, 64, 3), 90, np.uint8)
+    return Section(
+        f"{name} section",
+        f"{name}: First paragraph.\n\nSecond paragraph.",
+        summary=f"{name} summary.",
+        numbers=(Number(f"{name} number", 12.5, "mm", 2, "of all"), Number(f"{name} nothing", math.nan)),
+        tables=(Table((f"{name} one", "two"), (TableRow(name, (0.25, None)),), f"{name} table"),),
+        line_charts=(
+            LineChart(f"{name} line", "step", "value", {name: ((0, 1.0), (5, math.nan), (9, 3.0)), "b": ((0, 2.0),)}),
+            LineChart(
+                f"{name} walk", "z", "angle", {name: ((-1.0, 0.0), (1.0, 90.0))}, (0, 180), note=f"{name}: steps"
+            ),
+            LineChart(f"{name} scatter", "u", "v", {name: ((0.0, 1.0), (1.0, 0.0))}, style="points"),
+        ),
+        group_charts=(
+            GroupChart(
+                f"{name} groups", "share", (name, "DIP"), {name: (0.1, 0.2), "b": (0.3, 0.4), "c": (0.5, 0.6)}, (7, 8)
+            ),
+        ),
+        legends=(
+            Legend(f"{name} legend", f"{name}: colours.", np.zeros((4, 40, 4), np.uint8), (f"{name} low", "high")),
+        ),
+        picture_rows=(
+            PictureRow(
+                f"{name} row",
+                (
+                    Picture(image, f"{name} caption", poses),
+                    Picture(image, f"{name} map", (PoseOverlay("predicted", uv),), lossless=True),
+                ),
+                (Number(f"{name} fact", 1),),
+            ),
+        ),
+        note=f"{name} note",
     )
 
 

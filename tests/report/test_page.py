@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import re
 import shutil
 import subprocess
@@ -10,10 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from posebridge.contracts.record import ConfidentJoints, GalleryFrame, Provenance, Record, Skipped
+from posebridge.contracts.record import GalleryFrame, Provenance, Record, Skipped
+from posebridge.contracts.section import GroupChart, LineChart, Number, Section, Table, TableRow
 from posebridge.errors import InputError
-from posebridge.report.page import duration, render_report, verdict, write_report
-from report.synthetic_record import depth_record, reconstructed_record, score, synthetic_record
+from posebridge.report.formats import duration
+from posebridge.report.page import render_report, summary, write_report
+from posebridge.training.pseudo_label_section import pseudo_label_sections
+from report.synthetic_record import candidates, depth_record, reconstructed_record, score, synthetic_record, toy_section
 
 VOID = {"meta", "line", "path", "rect", "circle", "image", "br", "link", "img"}
 
@@ -49,7 +53,7 @@ def minimal() -> Record:
 @pytest.mark.parametrize(
     "record",
     [synthetic_record(), synthetic_record(False), minimal(), reconstructed_record(), reconstructed_record(False)],
-    ids=["full", "no truth", "bare", "redrawn", "redrawn, no truth"],
+    ids=["full", "no truth", "bare", "reconstructed", "reconstructed, no truth"],
 )
 def test_page_is_well_formed_and_needs_nothing_else(record):
     page = render_report(record)
@@ -63,27 +67,27 @@ def test_page_is_well_formed_and_needs_nothing_else(record):
 
 def test_sections_follow_what_the_record_has():
     full, blind, bare = (render_report(r) for r in (synthetic_record(), synthetic_record(False), minimal()))
-    for heading in ("Accuracy", "Error per joint", "Frames", "Pseudo-labels", "Learning curves", "How the checkpoint"):
+    for heading in ("Accuracy", "Error per joint", "Frames", "Pseudo-labels", "Learning curves", "Checkpoint choice"):
         assert f"<h2>{heading}" in full
     assert "<h2>Error per joint" not in blind
     assert "No labels of the target were given" in blind
-    assert "Precision can&#39;t be told" in blind or "Precision can't be told" in blind
-    assert "no oracle to compare" in blind
-    for heading in ("Frames", "Pseudo-labels", "Learning curves", "How the checkpoint"):
+    assert "Precision wasn&#39;t measured" in blind
+    assert "there is no oracle for comparison" in blind
+    for heading in ("Frames", "Pseudo-labels", "Learning curves", "Checkpoint choice"):
         assert f"<h2>{heading}" not in bare
     assert "Oracle, not used." in full
     assert "Oracle, not used." not in blind
 
 
-def test_what_reconstruction_leaves_stands_on_its_pages_only():
-    headings = ("<h2>ReconstructedFrames frames", "<h2>Trusted joints", "right at least once", ".redrawn", ".reading")
+def test_sections_of_reconstruction_stand_on_its_pages_only():
+    headings = ("<h2>Reconstructed frames", "<h2>Trusted joints", "correct at least once", "<b>Displacement.")
     full, blind = render_report(reconstructed_record()), render_report(reconstructed_record(False))
     for trace in headings:
         assert trace in full
         assert trace not in render_report(synthetic_record())
-    assert "<h2>ReconstructedFrames frames" in blind
-    assert "white crosses mark the truth" in full
-    assert "white crosses mark the truth" not in blind
+    assert "<h2>Reconstructed frames" in blind
+    assert "White crosses mark the true joints" in full
+    assert "White crosses mark the true joints" not in blind
     assert "<h2>Trusted joints" not in blind
     # The rest of the page is the same: every line of it, in the same order.
     before, after = (page.split("<body>")[1].splitlines() for page in (render_report(synthetic_record()), full))
@@ -91,30 +95,46 @@ def test_what_reconstruction_leaves_stands_on_its_pages_only():
     assert all(line in lines for line in before if line)
 
 
+def test_charts_of_pseudo_labels():
+    names = "correct at least once|selected by both criteria|repeated errors"
+    page = render_report(reconstructed_record())
+    charts = re.findall(rf'aria-label="({names}) over step: ([^"]+)"', page)
+    assert charts == [
+        ("correct at least once", "0.22 → 0.711"),
+        ("selected by both criteria", "0.4 → 0.8"),
+        ("repeated errors", "0.27 → 0.27"),
+    ]
+    assert 'aria-label="coverage and precision over step: coverage 0.5 → 0.7; precision 0.62 → 0.82"' in page
+    blind = render_report(reconstructed_record(with_truth=False))
+    assert re.findall(rf"<span>({names})<", blind) == ["selected by both criteria"]
+
+
 def test_hands_beside_their_depth():
     page = render_report(depth_record())
-    assert "<h2>Depth explained" in page
-    assert "<h2>Depth explained" not in render_report(synthetic_record())
-    assert "73% of the measured surface to a centimetre, and 41% before adaptation" in page
-    assert "4.5 mm from it, 11.2 mm before" in page
-    cells = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td>(.*?)</td>", page.split('id="depth-fit"')[1])]
-    assert cells[:8] == ["41.2%", "73.3%", "11.2", "4.5", "30.5", "9.8", "24.0", "8.0"]
-    assert "before adaptation, n/a mm" in page
-    assert page.count("joints over the depth, the mesh, and both from the side") == 4
+    assert "<h2>Explained depth" in page
+    assert "<h2>Explained depth" not in render_report(synthetic_record())
+    assert "73% of the measured surface to 1 cm, and 41% before adaptation" in page
+    assert "is 4.5 mm, and 11.2 mm before" in page
+    cells = [
+        re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<td>(.*?)</td>", page.split("<h2>Explained depth")[1])
+    ]
+    assert cells[:8] == ["41.2%", "73.3%", "11.2 mm", "4.5 mm", "30.5 mm", "9.8 mm", "24.0 mm", "8.0 mm"]
+    assert "before adaptation, no overlap" in page
+    assert len(re.findall(r'aria-label="(before|after) adaptation, [^"]+ of frame-', page)) == 4
 
 
-def test_a_verdict_in_millimetres():
+def test_a_summary_in_millimetres():
     scores = {
         role: dataclasses.replace(score(0.5, 5.0), mean_error_mm=mm)
         for role, mm in (("source_only", 31.26), ("adapted", 22.1))
     }
-    told = verdict(dataclasses.replace(minimal(), scores=scores, metric="mean_error_mm"))
-    assert "changed the mean error from 31.3 to 22.1 mm" in told
+    found = summary(dataclasses.replace(minimal(), scores=scores, metric="mean_error_mm"))
+    assert "changed the mean error from 31.3 to 22.1 mm" in found
 
 
 def rows_of(page: str, table: int) -> list[list[str]]:
     """The cells of a table of published numbers, as text."""
-    found = re.findall(r'<table class="beside">(.*?)</table>', page, re.DOTALL)[table]
+    found = re.findall(r'<table class="comparison">(.*?)</table>', page, re.DOTALL)[table]
     return [
         [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
         for row in re.findall(r"<tr.*?</tr>", found, re.DOTALL)
@@ -123,9 +143,9 @@ def rows_of(page: str, table: int) -> list[list[str]]:
 
 def test_a_run_stands_beside_published_numbers():
     page = render_report(synthetic_record())
-    assert page.count('<table class="beside">') == 2
+    assert page.count('<table class="comparison">') == 2
     assert rows_of(page, 0) == [
-        ["method", "learns from", "MCP", "Fin", "All"],
+        ["method", "training data", "MCP", "Fin", "All"],
         ["Rival", "unlabelled target", "\N{EN DASH}", "\N{EN DASH}", "55.5"],
         ["theirs", "unlabelled target", "66.6", "44.4", "60.1"],
         ["this run", "source only", "45.2", "33.2", "41.2"],
@@ -138,8 +158,8 @@ def test_a_run_stands_beside_published_numbers():
     ]
     assert "the scan is hard to read." in page
     assert page.count('<tr class="this-run">') == 6
-    assert page.count('<tr class="own">') == 2
-    assert "Beside published numbers" not in render_report(minimal())
+    assert page.count('<tr class="proposed">') == 2
+    assert "Published numbers" not in render_report(minimal())
 
 
 def test_only_the_same_quantity_stands_beside_published_numbers():
@@ -159,8 +179,7 @@ def test_texts_are_escaped():
     record = reconstructed_record()
     record = dataclasses.replace(
         record,
-        redrawings=tuple(dataclasses.replace(d, base_key=evil, driving_key=evil) for d in record.redrawings),
-        confident=ConfidentJoints({evil: 3}, {evil: 0.5}, {evil: 0.75}),
+        sections=(toy_section(evil),),
         title=evil,
         method=evil,
         notes=(evil,),
@@ -180,6 +199,32 @@ def test_texts_are_escaped():
     assert "<script" not in page
 
 
+def test_characters_that_reverse_text_are_shown_by_their_codes():
+    page = render_report(dataclasses.replace(minimal(), title="\u202egpj.exe", notes=("\u2066hidden",)))
+    assert not set(page) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    assert "<h1>\\u202egpj.exe</h1>" in page
+    assert "\\u2066hidden" in page
+
+
+def test_a_section_with_everything_is_drawn():
+    page = render_report(dataclasses.replace(synthetic_record(), sections=(toy_section("toy"),)))
+    section = re.search(r"<section>\s*<h2>toy section</h2>.*?</section>", page, re.DOTALL)[0]
+    Checker().feed(section)
+    for text in ("First paragraph.", "Second paragraph.", "toy note", "toy legend", "toy row", "toy caption"):
+        assert text in section, text
+    assert re.search(r"toy number<span class=\"note\">of all</span></th><td>12.50 mm</td>", section)
+    assert re.findall(r"<td>(.*?)</td>", section)[1:4] == ["n/a", "0.250", "n/a"]
+    assert len(re.findall('class="curve', section)) == 3
+    assert section.count('class="mark fill-series') == 6
+    assert section.count('class="arrow"') == 21
+    assert section.count('class="cross"') == 21
+    assert section.count('class="thin bone') == 40  # predicted in one picture, after in the other
+    assert section.count("data:image/png") == 2  # the map and the swatch
+    assert section.count("data:image/jpeg") == 1
+    assert "toy summary" not in page  # which stands on pages without scores
+    assert "toy summary" in render_report(dataclasses.replace(synthetic_record(False), sections=(toy_section("toy"),)))
+
+
 def test_odd_records_still_render():
     nothing = dataclasses.replace(
         score(0.5, 3.0),
@@ -189,13 +234,20 @@ def test_odd_records_still_render():
         per_joint_pck=(float("nan"),) * 21,
         pck_curve=(float("nan"),) * 41,
     )
+    empty = Section(
+        "No numbers",
+        numbers=(Number("nothing", math.nan),),
+        tables=(Table(("value",), (TableRow("nothing", (None,)),)),),
+        line_charts=(LineChart("gaps", "x", "y", {"a": ((0, math.nan),), "b": ()}),),
+        group_charts=(GroupChart("none", "value", ("all",), {"one": (math.nan,)}),),
+    )
     nowhere = GalleryFrame("k", "sample", np.zeros((48, 80, 3), np.uint8), np.full((21, 2), np.nan))
     record = dataclasses.replace(
         synthetic_record(),
         scores={"adapted": nothing},
         curves={"stage": {"flat": ((0, 1.0),), "none": (), "broken": ((0, float("nan")), (5, float("inf")))}},
         gallery=(nowhere,),
-        pseudo_labels=synthetic_record().pseudo_labels[:1],
+        sections=(*pseudo_label_sections(candidates(True)[:1]), empty, Section("Nothing to show")),
     )
     page = render_report(record)
     Checker().feed(page)
@@ -203,17 +255,17 @@ def test_odd_records_still_render():
     assert not re.search(r'="(nan|inf|-inf)"', page)
 
 
-def test_verdicts():
+def test_summaries():
     low, high = score(0.4, 9.0), score(0.8, 3.0)
 
     def said(**scores) -> str:
-        return verdict(dataclasses.replace(synthetic_record(), scores=scores))
+        return summary(dataclasses.replace(synthetic_record(), scores=scores))
 
-    assert "closed 50% of the distance" in said(source_only=low, adapted=score(0.6, 5), supervised_target=high)
+    assert "closed 50% of the gap" in said(source_only=low, adapted=score(0.6, 5), supervised_target=high)
     assert "worse" in said(source_only=low, adapted=score(0.3, 10), supervised_target=high)
     assert "+40.0 points" in said(source_only=low, adapted=high)
-    assert "does no better" in said(source_only=high, adapted=high, supervised_target=low)
-    assert "Too few" in said(adapted=low)
+    assert "is no better" in said(source_only=high, adapted=high, supervised_target=low)
+    assert "Fewer than two" in said(adapted=low)
     assert "No labels" in said()
 
 
@@ -268,7 +320,7 @@ def test_page_in_a_browser(tmp_path):
     assert (np.abs(picture - [15, 123, 108]).max(-1) < 12).mean() > 0.005
 
 
-@pytest.mark.parametrize("record", [synthetic_record(), reconstructed_record()], ids=["scored", "redrawn"])
+@pytest.mark.parametrize("record", [synthetic_record(), reconstructed_record()], ids=["scored", "reconstructed"])
 def test_page_fits_a_phone(tmp_path, record):
     page = tmp_path / "report.html"
     write_report(record, page)

@@ -106,7 +106,7 @@ def _scalar(hint: Any, value: Any, name: str) -> Any:
     if hint is Path:
         _expect(value, (str,), name)
         return Path(value)
-    if isinstance(hint, type):
+    if hint is not Any and isinstance(hint, type):
         _expect(value, (hint,), name)
     return value
 

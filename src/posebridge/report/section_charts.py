@@ -61,25 +61,27 @@ def line_chart(chart: LineChart, wide: bool) -> Markup:
 
 
 def ends_of(points: Sequence[Point]) -> str:
-    """The first and the last y of a series, as text."""
-    return f"{short(points[0][1])} → {short(points[-1][1])}"
+    """The first and the last finite y of a series, as text; empty without one."""
+    values = [y for _, y in points if math.isfinite(y)]
+    return f"{short(values[0])} → {short(values[-1])}" if values else ""
 
 
-def group_chart(chart: GroupChart) -> Markup:
+def group_chart(chart: GroupChart, wide: bool) -> Markup:
     """One row per group; the change between two series, or one mark per series."""
+    width = 560 if wide else 360
     label_px = 16 + _CHARACTER_PX * max(map(len, chart.groups))
     count_px = label_px + (52 if chart.counts else 0)
     floor = _TOP_PX + _ROW_PX * len(chart.groups)
-    canvas = Canvas(560, floor + 46)
+    canvas = Canvas(width, floor + 46)
     values = [value for row in chart.series.values() for value in row]
-    axis = _value_axis(values, chart.value_range, count_px + 12, 490)
+    axis = _value_axis(values, chart.value_range, count_px + 12, width - 70)
     for tick in axis.ticks():
         canvas.line((axis(tick), _TOP_PX), (axis(tick), floor), class_="grid")
         canvas.text((axis(tick), floor + 14), short(tick), "middle", class_="tick")
     if chart.counts:
         canvas.text((count_px, 10), chart.count_label, "end", class_="tick")
     if len(chart.series) == 2:
-        canvas.text((552, 10), "change", "end", class_="tick")
+        canvas.text((width - 8, 10), "change", "end", class_="tick")
     canvas.text(((axis.start_px + axis.end_px) / 2, floor + 34), chart.value_label, "middle", class_="axis")
     for i, group in enumerate(chart.groups):
         y = _TOP_PX + _ROW_PX * (i + 0.5)
@@ -98,7 +100,7 @@ def _marks(canvas: Canvas, axis: Axis, y: float, chart: GroupChart, index: int) 
             if math.isfinite(value):
                 canvas.circle((axis(value), y), 5.5, class_=f"mark fill-{colour}")
         if len(values) == 1 and math.isfinite(values[0]):
-            canvas.text((552, y), short(values[0]), "end", class_="value")
+            canvas.text((canvas.width - 8, y), short(values[0]), "end", class_="value")
         return
     first, second = values
     change = "change"
@@ -106,7 +108,7 @@ def _marks(canvas: Canvas, axis: Axis, y: float, chart: GroupChart, index: int) 
         change = "worse" if (second < first if chart.higher_is_better else second > first) else "better"
     if math.isfinite(second - first):
         canvas.line((axis(first), y), (axis(second), y), class_=f"stroke-{change} connector")
-        canvas.text((552, y), f"{second - first:+.3g}", "end", class_="value")
+        canvas.text((canvas.width - 8, y), f"{second - first:+.3g}", "end", class_="value")
     for value, style in ((first, "hollow"), (second, f"fill-{change}")):
         if math.isfinite(value):
             canvas.circle((axis(value), y), 5.5, class_=f"mark {style}")
@@ -117,12 +119,10 @@ def _value_axis(values: Sequence[float], value_range: Point | None, start_px: fl
 
 
 def _line_alt(chart: LineChart) -> str:
-    ends = [
-        f"{name} from {short(points[0][1])} to {short(points[-1][1])}"
-        for name, points in chart.series.items()
-        if points
-    ]
-    return f"{chart.title} over {chart.x_label}: {'; '.join(ends)}"
+    ends = {name: ends_of(points) or "no values" for name, points in chart.series.items()}
+    if len(ends) == 1:
+        return f"{chart.title} over {chart.x_label}: {', '.join(ends.values())}"
+    return f"{chart.title} over {chart.x_label}: {'; '.join(f'{name} {values}' for name, values in ends.items())}"
 
 
 def _group_alt(chart: GroupChart) -> str:

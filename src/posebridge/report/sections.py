@@ -83,7 +83,7 @@ def _chart_view(chart: LineChart | GroupChart, wide: bool) -> ChartView:
     colours = series_colours(chart.series)
     if isinstance(chart, GroupChart):
         key = {} if len(colours) <= 2 else colours
-        return ChartView(chart.title, group_chart(chart), "", key, chart.note)
+        return ChartView(chart.title, group_chart(chart, wide), "", key, chart.note)
     key = {} if len(colours) == 1 or has_end_labels(chart, wide) else colours
     points = next(iter(chart.series.values()))
     ends = ends_of(points) if len(colours) == 1 and chart.style == "line" else ""

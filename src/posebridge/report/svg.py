@@ -47,7 +47,9 @@ def _round_step(raw: float) -> float:
 
 
 def short(value: float) -> str:
-    """A number in few characters: 12000 as 12k, otherwise three digits."""
+    """A number in few characters: 12000 as 12k, otherwise three digits; n/a where it isn't finite."""
+    if not math.isfinite(value):
+        return "n/a"
     if abs(value) >= 1e6:
         return f"{value / 1e6:.3g}M"
     if abs(value) >= 1e4:

@@ -1,7 +1,7 @@
 """The history of pseudo-labels as a section of the report."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from posebridge.contracts.section import LineChart, Section, Table, TableRow
@@ -52,6 +52,7 @@ def pseudo_label_sections(candidates: Iterable[Mapping[str, Any]]) -> tuple[Sect
     return (Section(TITLE, text, tables=(table,), line_charts=tuple(charts)),)
 
 
-def _series(points: Iterable[Mapping[str, Any]], name: str) -> tuple[tuple[float, float], ...]:
-    """(step, value) wherever the metric was measured."""
-    return tuple((point["step"], point[name]) for point in points if not math.isnan(point.get(name, math.nan)))
+def _series(points: Sequence[Mapping[str, Any]], name: str) -> tuple[tuple[float, float], ...]:
+    """(step, value) with NaN where the metric wasn't measured; empty where it never was."""
+    series = tuple((point["step"], point.get(name, math.nan)) for point in points)
+    return series if any(math.isfinite(value) for _, value in series) else ()

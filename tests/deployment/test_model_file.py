@@ -54,6 +54,11 @@ def change(folder, *path_and_value):
         (("maps", "reading", "guess"), "reading is 'guess'"),
         (("size_px", True), "size_px is True"),
         (("format", 99), "written by another version"),
+        (
+            ("format", 1),
+            r"written by another version of posebridge \(format 1, this one reads 2\): train the model again",
+        ),
+        (("kind", "crystal-ball"), "unknown kind of model 'crystal-ball'; this version knows pose, depth-hand"),
         (("surprise", 1), "doesn't describe a model"),
         (("network", None), "doesn't describe a model"),
     ],

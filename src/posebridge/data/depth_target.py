@@ -15,7 +15,7 @@ from posebridge.data.datasets.depth_folder import DepthFolder, Encoding
 from posebridge.data.datasets.depth_rig import CAMERAS, DepthRig
 from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.filled_cubes import EMPTY, holds_hand
-from posebridge.data.frames import IndexedFrames
+from posebridge.data.frames import FrameStream, IndexedFrames
 from posebridge.errors import InputError
 
 
@@ -70,7 +70,7 @@ def blob_of(config: DepthTargetConfig) -> BlobConfig:
 class DepthCrops:
     """Cubes of a reader's frames in their order. ``skipped`` names, once iterated, what was left out, and why."""
 
-    def __init__(self, frames: IndexedFrames, crop: CubeCropConfig):
+    def __init__(self, frames: FrameStream, crop: CubeCropConfig):
         self.frames = frames
         self.crop = crop
         self._lost: dict[str, str] = {}
@@ -90,7 +90,7 @@ class DepthCrops:
             left = True
             yield batch
         if not left:
-            key, why = next(iter(self._lost.items()))
+            key, why = next(iter(self.skipped.items()))
             raise InputError(f"no frame can be used; {key}: {why}")
 
     def _filled(self) -> Iterator[UnlabelledBatch]:

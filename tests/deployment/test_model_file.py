@@ -51,7 +51,7 @@ def change(folder, *path_and_value):
         (("network", "joints", "21"), "joints is '21'"),
         (("network", "decoder_channels", 16), "weights of another network"),
         (("network", "encoder", "no_such_net"), "timm has no model 'no_such_net'"),
-        (("maps", "reading", "guess"), "reading is 'guess'"),
+        (("maps", "heatmap_type", "guess"), "heatmap_type is 'guess'"),
         (("size_px", True), "size_px is True"),
         (("format", 99), "written by another version"),
         (

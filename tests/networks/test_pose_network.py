@@ -49,7 +49,7 @@ def test_heat_maps_are_decoded_by_the_maps(maps):
     images = torch.rand(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         poses, (heat, depth) = network.predict(images), network(images)
-    read = maps.read(heat, depth)
+    read = maps.decode(heat, depth)
     assert torch.equal(poses.uv_px, image_from_map(read.uv_map, (64, 48), heat.shape[-2:]))
     assert torch.equal(poses.confidence, read.confidence)
     assert torch.equal(poses.relative_depth, read.relative_depth)

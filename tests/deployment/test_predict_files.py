@@ -222,7 +222,7 @@ def test_folders_that_do_not_do(tmp_path):
         ({"padding": float("nan")}, "padding nan"),
         ({"padding": 0.0}, "padding 0"),
         ({"every": 0}, "every 0th frame"),
-        ({"hand": "annotated"}, "view.0: nothing tells which hand"),
+        ({"hand": "annotated"}, "view.0: the frame isn't labelled left or right"),
     ],
 )
 def test_impossible_options(tmp_path, options, message):

@@ -14,7 +14,7 @@ from posebridge.data.datasets.depth_folder import DepthFolder, Encoding
 from posebridge.data.datasets.depth_rig import CAMERAS, DepthRig
 from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.filled_cubes import EMPTY, holds_hand
-from posebridge.data.frames import IndexedFrames
+from posebridge.data.frames import FrameStream, IndexedFrames
 from posebridge.errors import InputError
 
 
@@ -69,7 +69,7 @@ def blob_of(config: DepthTargetConfig) -> BlobConfig:
 class DepthCrops:
     """Cubes of a reader's frames in their order. ``skipped`` lists frames that were left out, as they are met."""
 
-    def __init__(self, frames: IndexedFrames, crop: CubeCropConfig):
+    def __init__(self, frames: FrameStream, crop: CubeCropConfig):
         self.frames = frames
         self.crop = crop
         self._dropped: dict[str, str] = {}
@@ -89,7 +89,7 @@ class DepthCrops:
             any_usable = True
             yield batch
         if not any_usable:
-            key, reason = next(iter(self._dropped.items()))
+            key, reason = next(iter(self.skipped.items()))
             raise InputError(f"no frame can be used; {key}: {reason}")
 
     def _filled(self) -> Iterator[UnlabelledBatch]:

@@ -109,16 +109,17 @@ def open_target(config: TargetConfig) -> TargetFrames:
     hand = config.hand
     if hand is None and boxes is not None and boxes.has_hands:
         hand = "annotated"
-    K = None
-    if config.intrinsics_px is not None:
-        fx, fy, cx, cy = config.intrinsics_px
-        if not np.isfinite(config.intrinsics_px).all() or fx == 0 or fy == 0:
-            raise InputError(
-                f"intrinsics {config.intrinsics_px}: give finite fx fy cx cy and focal lengths other than 0"
-            )
-        K = camera_matrix(fx, fy, cx, cy)
+    K = None if config.intrinsics_px is None else intrinsics_matrix(config.intrinsics_px)
     crop = CropConfig(config.size_px, config.padding, hand)
     return TargetFrames(open_frames(config.path, config.every, config.sequence_by), crop, boxes, K)
+
+
+def intrinsics_matrix(intrinsics_px: tuple[float, float, float, float]) -> np.ndarray:
+    """K (3, 3) from fx fy cx cy in pixels. Raises ``InputError`` for numbers that aren't finite or a focal of 0."""
+    fx, fy, cx, cy = intrinsics_px
+    if not np.isfinite(intrinsics_px).all() or fx == 0 or fy == 0:
+        raise InputError(f"intrinsics {intrinsics_px}: give finite fx fy cx cy and focal lengths other than 0")
+    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
 
 
 def open_frames(path: str | Path, every: int = 1, sequence_by: SequenceBy = "folder") -> FrameStream:

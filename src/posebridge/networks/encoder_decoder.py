@@ -1,4 +1,4 @@
-"""An encoder of timm's and three deconvolutions above it, with which every pose network starts."""
+"""A timm encoder with three deconvolutions: the common base of the networks for poses."""
 
 from pathlib import Path
 from pickle import UnpicklingError
@@ -22,8 +22,8 @@ class EncoderDecoder(nn.Module):
     def __init__(self, encoder: str, pretrained: str, stride: int, width: int, skips: bool):
         """``encoder`` is any timm model that has features_only, ``pretrained`` "none", "timm" or a local weights file.
 
-        ``stride`` is that of the deepest features in use, ``width`` the decoder's channels. With ``skips`` the
-        encoder's shallower features are added on the way up. Raises ``InputError`` as ``create_encoder`` does.
+        ``stride`` is that of the deepest encoder features in use, ``width`` the decoder's channels. With ``skips`` the
+        decoder adds the encoder's shallower features. Raises ``InputError`` as ``create_encoder`` does.
         """
         super().__init__()
         self.encoder_name, self.encoder_stride = encoder, stride
@@ -41,11 +41,11 @@ class EncoderDecoder(nn.Module):
             self.laterals.append(nn.Conv2d(channels[levels[above]], width, 1) if has_skip else nn.Identity())
         self.skip_levels = [levels.get(stride >> i, -1) if skips else -1 for i in (1, 2, 3)]
         self.encoder_channels = channels[-1]
-        self.to(memory_format=torch.channels_last)  # steps take two thirds of the time; features follow
+        self.to(memory_format=torch.channels_last)  # a step takes two thirds of the time; features keep the format
 
     @property
     def map_stride(self) -> int:
-        """Image pixels a map pixel."""
+        """Side of a map pixel in image pixels."""
         return self.encoder_stride // 8
 
     def features(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B C h w"]]:
@@ -64,7 +64,7 @@ class EncoderDecoder(nn.Module):
     def shallow_encoder(self, levels: int) -> nn.Module:
         """A copy of the encoder that ends at its first ``levels`` features."""
         reductions = _feature_info(self.encoder).reduction()[:levels]
-        with torch.random.fork_rng(devices=[]):  # of initial weights that are overwritten at once
+        with torch.random.fork_rng(devices=[]):  # the initial weights are overwritten, so they must draw no numbers
             encoder = timm.create_model(
                 self.encoder_name, pretrained=False, features_only=True, out_indices=tuple(range(len(reductions)))
             )
@@ -86,7 +86,7 @@ def _feature_info(encoder: nn.Module) -> FeatureInfo:
 def create_encoder(name: str, pretrained: str, stride: int) -> nn.Module:
     """A timm encoder that ends at features of the given stride and returns all features, shallow to deep.
 
-    Raises ``InputError`` for an unknown name, a stride that it doesn't have, or weights that can't be had.
+    Raises ``InputError`` for an unknown name, a missing stride, or weights that can't be loaded.
     """
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name[:6]}*")[:5])
@@ -112,11 +112,11 @@ def create_encoder(name: str, pretrained: str, stride: int) -> nn.Module:
 
 
 def _encoder_from_file(name: str, path: str, options: dict[str, Any]) -> nn.Module:
-    """timm skips what it doesn't find in a file, so what the encoder needs is looked for first."""
+    """An encoder with weights from a file. timm ignores missing tensors, so they are checked here first."""
     try:
-        there = {_flat(key) for key in timm.models.load_state_dict(path)}
+        stored = {_flat(key) for key in timm.models.load_state_dict(path)}
         needed = timm.create_model(name, pretrained=False, **options).state_dict()
-        missing = [key for key in needed if _flat(key) not in there and not key.endswith("num_batches_tracked")]
+        missing = [key for key in needed if _flat(key) not in stored and not key.endswith("num_batches_tracked")]
         if missing:
             raise InputError(f"pretrained={path} doesn't hold weights of {name} under timm's names: no {missing[0]}")
         return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": path}, **options)
@@ -126,5 +126,5 @@ def _encoder_from_file(name: str, path: str, options: dict[str, Any]) -> nn.Modu
 
 
 def _flat(key: str) -> str:
-    """A tensor's name, the same for a whole network and for its features, which timm may hang up one level higher."""
+    """A tensor's name without levels: timm nests a whole network and its feature extractor differently."""
     return key.replace(".", "_")

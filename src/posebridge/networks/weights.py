@@ -1,4 +1,4 @@
-"""Weights of modules as safetensors files: tensors and names, nothing that could run."""
+"""Weights of modules as safetensors files, which hold tensors and names and no code."""
 
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from posebridge.errors import InputError
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Write a module's weights, whole or not at all. ``InputError`` where the folder or the disk refuses."""
+    """Write a module's weights, whole or not at all. Raises ``InputError`` where the folder or the disk refuses."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     write_atomically(path, save(tensors))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. ``InputError`` for a file that is missing, cut off, or something else."""
+    """The tensors of a safetensors file by name. Raises ``InputError`` for a missing, truncated or other file."""
     try:
         return load(path.read_bytes())
     except FileNotFoundError:
@@ -28,9 +28,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Read weights into a module that must have exactly these tensors.
+    """Load weights into a module that must have exactly these tensors.
 
-    Raises ``InputError`` for weights of another network, naming the first tensor that doesn't fit.
+    Raises ``InputError`` for weights of another network; the message names the first tensor that differs.
     """
     tensors = read_weights(path)
     own = module.state_dict()

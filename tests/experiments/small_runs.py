@@ -93,10 +93,7 @@ def shrunk(preset: Preset) -> Preset:
 
 def shrink(monkeypatch) -> None:
     """The preset ``small`` of SynthShift and ``adapt`` becomes smaller still, as does that of datasets."""
-    presets = [
-        shrunk(preset) if preset.name == "small" else preset
-        for preset in table.PRESETS
-    ]
+    presets = [shrunk(preset) if preset.name == "small" else preset for preset in table.PRESETS]
     monkeypatch.setattr(table, "PRESETS", presets)
 
 

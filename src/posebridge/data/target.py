@@ -10,7 +10,6 @@ import numpy as np
 from posebridge.contracts.batch import UnlabelledBatch, concatenate
 from posebridge.data.boxes import Boxes
 from posebridge.data.crops import CropConfig, crop_frame
-from posebridge.data.datasets.annotations import camera_matrix
 from posebridge.data.datasets.image_folder import IMAGE_SUFFIXES, ImageFolder, SequenceBy, visible_files
 from posebridge.data.datasets.video import VIDEO_SUFFIXES, Video, VideoFolder
 from posebridge.data.frames import FrameStream, RawFrame

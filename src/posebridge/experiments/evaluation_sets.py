@@ -82,7 +82,7 @@ class InMemoryEvaluation(EvaluationSet):
 
 
 def scored_joints(keypoints: KeypointSet, joints: Mapping[str, tuple[str, ...]]) -> KeypointSet:
-    """Keypoints as the joints that a benchmark scores, each the mean of the named ones; without ``joints``, as they are."""
+    """Keypoints as the joints that a benchmark scores, each the mean of the named ones; unchanged without."""
     if not joints:
         return keypoints
     names = keypoints.joint_names

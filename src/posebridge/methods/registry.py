@@ -1,4 +1,4 @@
-"""The one table of methods. To add a method: its package, one entry here, and a preset; see docs/how-to/add-a-method.md.
+"""The one table of methods. A method is its package, one entry here, and a preset (docs/how-to/add-a-method.md).
 
 The table is free of torch: commands read it for their help. Classes are named by ``module:name`` and imported when a
 method is used.

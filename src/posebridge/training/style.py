@@ -78,7 +78,7 @@ class AdaINStyle:
         return (self.encoder,)
 
     def with_feature_weights(self, weights: str) -> "AdaINStyle | FourierStyle":
-        """The style with other weights of the VGG: "timm", a file, or "none", which takes Fourier amplitudes instead."""
+        """The style with other weights of the VGG: "timm", a file, or "none", for Fourier amplitudes instead."""
         return FourierStyle() if weights == "none" else replace(self, encoder=replace(self.encoder, pretrained=weights))
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from posebridge.cli_depth import DepthOptions, refuse_flags
-from posebridge.cli_train import absolute_weights, run_and_report, run_depth_and_report, tell_files
+from posebridge.cli.depth import DepthOptions, refuse_flags
+from posebridge.cli.train import absolute_weights, run_and_report, run_depth_and_report, tell_files
 from posebridge.errors import InputError
 from posebridge.training.options import Hardware
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from posebridge.cli_depth import refuse_flags
+from posebridge.cli.depth import refuse_flags
 from posebridge.errors import InputError
 from posebridge.training.options import Hardware
 

@@ -13,9 +13,9 @@ from typing import Annotated, Literal, Protocol
 
 import tyro
 
-from posebridge.cli_depth import DepthOptions, refuse_flags
-from posebridge.cli_runs import AdaptCommand, DemoCommand, RenderCommand, ResumeCommand
-from posebridge.cli_train import TrainCommand
+from posebridge.cli.depth import DepthOptions, refuse_flags
+from posebridge.cli.runs import AdaptCommand, DemoCommand, RenderCommand, ResumeCommand
+from posebridge.cli.train import TrainCommand
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import ScoreOptions
 

@@ -103,7 +103,8 @@ def _joined(name: str, parts: list[Tensor], samples: int) -> Tensor:
     """All parts in one tensor; ``parts`` is emptied."""
     if len(parts) < samples:
         raise ValueError(f"cannot join batches: {name} is present in some and absent in others")
-    whole = parts[0].new_empty((sum(map(len, parts)), *parts[0].shape[1:]))
+    size = (sum(map(len, parts)), *parts[0].shape[1:])
+    whole = torch.empty(size, dtype=parts[0].dtype, memory_format=_layout(parts[0]))  # the layout that cat would give
     parts.reverse()
     start = 0
     while parts:
@@ -111,3 +112,8 @@ def _joined(name: str, parts: list[Tensor], samples: int) -> Tensor:
         whole[start : start + len(part)] = part
         start += len(part)
     return whole
+
+
+def _layout(part: Tensor) -> torch.memory_format:
+    channels_last = part.ndim == 4 and part.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if channels_last and not part.is_contiguous() else torch.contiguous_format

@@ -191,4 +191,4 @@ def finished(folder: Path, stage, selection=None, hardware: Hardware = ONE_CPU):
     """Train to the end; the report and the files."""
     run = Run(folder, hardware)
     report = run.train(1, stage, selection)
-    return report, files_of(run.stage_folder(1, stage.name))
+    return report, files_of(run.layout.stage(1, stage.name).folder)

@@ -63,7 +63,7 @@ def stopped(folder: Path, method: str, events, seconds: float, expected, precisi
     disturb(stage, events)
     with pytest.raises(expected):
         run.train(1, stage, selection() if chosen else None)
-    return saved_step(run.stage_folder(1, stage.name))
+    return saved_step(run.layout.stage(1, stage.name).folder)
 
 
 def saved_step(folder: Path) -> int:
@@ -154,7 +154,7 @@ def test_kill_9(tmp_path):
     assert json.loads(done.stdout) == {"killed_in_a_step": killed, "killed_in_a_write": killed}, done.stderr
     for name, make, saved in (("killed_in_a_step", source_stage, 7), ("killed_in_a_write", adaptation_stage, 3)):
         stage = make(context())
-        assert saved_step(Run(tmp_path / name).stage_folder(1, stage.name)) == saved
+        assert saved_step(Run(tmp_path / name).layout.stage(1, stage.name).folder) == saved
         begun = disturb(stage, {})
         _, files = finished(tmp_path / name, stage)
         assert begun == list(range(saved, STEPS))
@@ -168,9 +168,9 @@ def test_a_finished_stage_is_loaded_not_trained(tmp_path):
     again, _ = finished(tmp_path, stage, selection())
     assert again == report
     assert begun == []
-    kept = read_weights(Run(tmp_path).stage_folder(1, "source") / "result.safetensors")
+    kept = read_weights(Run(tmp_path).layout.stage(1, "source").folder / "result.safetensors")
     assert all(torch.equal(value, kept[name]) for name, value in stage.result().state_dict().items())
-    assert sorted(p.name for p in Run(tmp_path).stage_folder(1, "source").iterdir()) == [
+    assert sorted(p.name for p in Run(tmp_path).layout.stage(1, "source").folder.iterdir()) == [
         "metrics.csv",
         "result.safetensors",
         "stage.json",

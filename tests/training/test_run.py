@@ -30,8 +30,8 @@ def one_line(error: pytest.ExceptionInfo) -> str:
 def test_a_folder_of_the_same_config_is_taken_up_again(tmp_path):
     Run.create(tmp_path / "new" / "run", "tiny", Config(), ONE_CPU)
     run = Run.create(tmp_path / "new" / "run", "tiny", Config(), ONE_CPU)
-    assert sorted(p.name for p in run.folder.iterdir()) == ["config.yaml", "environment.json"]
-    assert json.loads((run.folder / "environment.json").read_text()) == environment()
+    assert sorted(p.name for p in run.layout.folder.iterdir()) == ["config.yaml", "environment.json"]
+    assert json.loads((run.layout.folder / "environment.json").read_text()) == environment()
     assert run.hardware == ONE_CPU
 
 
@@ -95,7 +95,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(make, tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert "last.ckpt" in one_line(error)
-    folder = run.stage_folder(1, stage.name)
+    folder = run.layout.stage(1, stage.name).folder
     assert sorted(p.name for p in folder.iterdir()) == ["last.ckpt", "metrics.csv"]
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 5
     _, files = finished(tmp_path / "full", make(context()))
@@ -108,7 +108,7 @@ def test_a_broken_checkpoint_is_told(tmp_path):
     run = Run(tmp_path, ONE_CPU, checkpoint_seconds=0)
     with pytest.raises(RuntimeError):
         run.train(1, stage)
-    last = run.stage_folder(1, stage.name) / "last.ckpt"
+    last = run.layout.stage(1, stage.name).folder / "last.ckpt"
     last.write_bytes(last.read_bytes()[:-1000])
     with pytest.raises(InputError) as error:
         run.train(1, source_stage(context()))

@@ -118,7 +118,7 @@ def test_the_best_candidate_is_kept_the_later_among_equals(scores, best, make, t
     assert report.chosen_step == 3 * best
     assert [candidate["step"] for candidate in report.candidates] == [0, 3, 6, 9, 12]
     kept = small_network(seed=9)
-    load_weights(kept, Run(tmp_path).stage_folder(1, stage.name) / "result.safetensors")
+    load_weights(kept, Run(tmp_path).layout.stage(1, stage.name).folder / "result.safetensors")
     for result in (kept.state_dict(), stage.result().state_dict()):
         assert all(torch.equal(value, result[name]) for name, value in plan.seen[best].items())
     assert any(not torch.equal(value, plan.seen[best - 1][name]) for name, value in plan.seen[best].items())

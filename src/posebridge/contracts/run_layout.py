@@ -60,6 +60,33 @@ class RunLayout:
         """The report."""
         return self.folder / "report.html"
 
-    def stage(self, number: int, name: str) -> Path:
-        """The folder of stage ``number``, counted from 1."""
-        return self.folder / "stages" / f"{number}-{name}"
+    def stage(self, number: int, name: str) -> "StageLayout":
+        """The files of stage ``number``, counted from 1."""
+        return StageLayout(self.folder / "stages" / f"{number}-{name}")
+
+
+@dataclass(frozen=True)
+class StageLayout:
+    """Paths within the folder of a stage."""
+
+    folder: Path
+
+    @property
+    def result(self) -> Path:
+        """The weights that the stage keeps."""
+        return self.folder / "result.safetensors"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The state of a stage that is still training."""
+        return self.folder / "last.ckpt"
+
+    @property
+    def metrics(self) -> Path:
+        """Loss terms over the steps."""
+        return self.folder / "metrics.csv"
+
+    @property
+    def report(self) -> Path:
+        """Candidates, chosen step and seconds; written when the stage is finished."""
+        return self.folder / "stage.json"

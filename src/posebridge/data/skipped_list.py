@@ -6,8 +6,6 @@ from pathlib import Path
 
 from posebridge.errors import InputError
 
-UNREADABLE = "unreadable.jsonl"  # in a run's folder: files met while training and predicting
-
 
 class SkippedList:
     """The list. Each process notes a file once; a resumed run appends to the same list."""

@@ -168,7 +168,8 @@ def _source(
         track = TRACKS["hand-rgb" if subject == "hand" else "body-rgb"]
         if SKELETONS[subject] is not track.skeleton:
             raise InputError(f"renders have the joints of {track.skeleton.name}: give --source, a labelled dataset")
-        count = preset.data.source or 30_000
+        count = preset.data.source
+        assert count is not None
         with rendering_progress(count) as on_progress:
             loader = RenderLoader(track=track.name, preset=preset, labels=labels, on_progress=on_progress)
             rendered = loader.load(config.domain, count, config.seed)

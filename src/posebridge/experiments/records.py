@@ -3,7 +3,6 @@
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -20,6 +19,7 @@ from posebridge.contracts.record import (
     Score,
     Skipped,
 )
+from posebridge.contracts.run_layout import StageLayout
 from posebridge.contracts.section import Section
 from posebridge.experiments.training import Trained
 from posebridge.skeletons.skeleton import Skeleton
@@ -70,7 +70,7 @@ def make_record(
         ),
         groups=metadata.skeleton.group_indices(),
         scores=scores,
-        curves=learning_curves([folder for model in trained.values() for folder in model.folders]),
+        curves=learning_curves([files for model in trained.values() for files in model.files]),
         gallery=frames,
         skipped=tuple(Skipped(file, reason) for file, reason in metadata.skipped.items()),
         notes=metadata.notes,
@@ -93,14 +93,14 @@ def checkpoint_choice(report: StageReport) -> CheckpointChoice | None:
     return CheckpointChoice(CRITERION, report.chosen_step, candidates, True, oracle, at_choice)
 
 
-def learning_curves(folders: Iterable[Path]) -> Mapping[str, Mapping[str, tuple[tuple[int, float], ...]]]:
+def learning_curves(stages: Iterable[StageLayout]) -> Mapping[str, Mapping[str, tuple[tuple[int, float], ...]]]:
     """The tables of metrics of finished stages."""
     curves = {}
-    for folder in folders:
-        with (folder / "metrics.csv").open() as file:
+    for files in stages:
+        with files.metrics.open() as file:
             rows = list(csv.DictReader(file))
         names = [name for name in rows[0] if name != "step"]
-        curves[folder.name] = {
+        curves[files.folder.name] = {
             name: tuple((int(row["step"]), float(row[name])) for row in rows if row[name]) for name in names
         }
     return curves

@@ -74,7 +74,7 @@ def run_experiment(experiment: Experiment, data: ExperimentData, run: Run, share
 class _Runner:
     def __init__(self, experiment: Experiment, data: ExperimentData, run: Run, shared: Run):
         self.experiment, self.data, self.shared = experiment, data, shared
-        self.trainer, self.outputs = StageTrainer(run), RunOutputs.of(run.folder)
+        self.trainer, self.outputs = StageTrainer(run), RunOutputs(run.layout)
         self.started = monotonic()
         self.config = experiment.preset.config_of(experiment.method.name)
         self.method: Method = experiment.method.build(self.config)

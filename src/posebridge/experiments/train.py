@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from posebridge.bodies.parametric_hand import check_mano_file
-from posebridge.contracts.run_layout import RunLayout
 from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.pairs import PairConfig
-from posebridge.data.skipped_list import SkippedList
 from posebridge.deployment.model_kinds import kind_of_spec
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TrainConfig
@@ -70,7 +68,7 @@ def _train_on_colour(config: TrainConfig, folder: Path, hardware: Hardware) -> O
     if config.target.name in MOVING_CAMERA:
         preset = preset.with_config(method.name, preset.config_of(method.name).with_moving_camera())
     check_space(folder, preset.space_mb)
-    skipped = _unreadable(folder)
+    skipped = Run.unreadable(folder)
     data = dataset_data(config, method, preset, skipped, hardware.workers)
     check_data(data, _pairs(preset.config_of(method.name), method.target == "pairs"))
     spec = preset.spec(SKELETONS[subject], method.name, None, "anny")
@@ -106,7 +104,7 @@ def _train_on_depth(config: TrainConfig, folder: Path, hardware: Hardware) -> Ou
     family = "datasets/hand-depth"
     preset = depth_preset(family, config.preset, method, translate=config.translate, stacks=config.stacks)
     check_space(folder, preset.space_mb)
-    skipped = _unreadable(folder)
+    skipped = Run.unreadable(folder)
     frames = read_depth_target(config, preset, skipped, hardware.workers)
     own = preset.config_of(method.name).for_target(frames.dataset.without_images())
     preset = preset.with_config(method.name, own)
@@ -125,12 +123,3 @@ def _train_on_depth(config: TrainConfig, folder: Path, hardware: Hardware) -> Ou
         mano=config.mano,
     )
     return run_experiment(experiment, depth_dataset_data(config, method, preset, frames, noted), run)
-
-
-def _unreadable(folder: Path) -> SkippedList:
-    """The list of files that a run could not read; empty where no run lies in the folder yet."""
-    layout = RunLayout(folder)
-    skipped = SkippedList(layout.unreadable)
-    if not layout.config.exists():
-        skipped.clear()
-    return skipped

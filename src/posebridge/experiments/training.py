@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.contracts.run_layout import StageLayout
 from posebridge.experiments.preset import SelectionConfig
 from posebridge.networks.pose_network import PoseNetwork
 from posebridge.skeletons.skeleton import Skeleton
@@ -28,7 +28,7 @@ class Trained:
     network: nn.Module
     stages: tuple[Stage, ...] = ()
     reports: tuple[StageReport, ...] = ()
-    folders: tuple[Path, ...] = ()
+    files: tuple[StageLayout, ...] = ()
 
 
 class StageTrainer:
@@ -45,17 +45,17 @@ class StageTrainer:
         run: Run | None = None,
     ) -> Trained:
         """Train stages in order; without any, ``network`` is the result. ``run`` is another folder for these stages."""
-        run, trained, reports, folders = run or self.run, [], [], []
+        run, trained, reports, files = run or self.run, [], [], []
         for stage, selection in stages:
             self.number += 1
             reports.append(run.train(self.number, stage, selection))
-            folders.append(run.stage_folder(self.number, stage.name))
+            files.append(run.layout.stage(self.number, stage.name))
             trained.append(stage)
             if stage.trains_pose_network:
                 network = stage.result()
         if network is None:
             raise ValueError("no stage trained a pose network, and none was given")
-        return Trained(network.eval(), tuple(trained), tuple(reports), tuple(folders))
+        return Trained(network.eval(), tuple(trained), tuple(reports), tuple(files))
 
 
 def label_free_selection(

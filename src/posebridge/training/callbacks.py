@@ -33,8 +33,8 @@ class Checkpoint(L.Callback):
     Only ever after a whole step: in the middle of one, batch statistics have moved already and parameters have not.
     """
 
-    def __init__(self, folder: Path, seconds: float, stop: StopRequest):
-        self.path = folder / "last.ckpt"
+    def __init__(self, path: Path, seconds: float, stop: StopRequest):
+        self.path = path
         self.seconds = seconds
         self.stop = stop
         self._saved_at = time.monotonic()
@@ -54,8 +54,8 @@ class Checkpoint(L.Callback):
 class MetricsTable(L.Callback):
     """Keeps the terms of every ``every``-th step, in the checkpoint and as ``metrics.csv``."""
 
-    def __init__(self, folder: Path, every: int):
-        self.path = folder / "metrics.csv"
+    def __init__(self, path: Path, every: int):
+        self.path = path
         self.every = max(1, every)
         self.rows: list[dict[str, float]] = []
 

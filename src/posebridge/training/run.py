@@ -23,7 +23,8 @@ import lightning as L
 import torch
 
 from posebridge.contracts.files import write_atomically
-from posebridge.data.skipped_list import UNREADABLE, SkippedList
+from posebridge.contracts.run_layout import RunLayout, StageLayout
+from posebridge.data.skipped_list import SkippedList
 from posebridge.draw import check_seed
 from posebridge.errors import InputError
 from posebridge.networks.pose_network import PoseNetwork
@@ -36,7 +37,6 @@ from posebridge.training.selection import Measure, Selection
 from posebridge.training.stage import Stage
 
 _PACKAGES = ("posebridge", "torch", "lightning", "timm", "warp-lang", "anny", "numpy")
-_CONFIG = "config.yaml"
 _ROWS = 200  # of a stage's table of metrics
 
 
@@ -61,73 +61,71 @@ class StageReport:
 
 
 class Run:
-    """The folder of a run. What a kill can cost is ``checkpoint_seconds`` of training."""
+    """A run: stages that are trained one after the other into a folder. A kill costs ``checkpoint_seconds`` at most."""
 
     def __init__(self, folder: Path, hardware: Hardware | None = None, checkpoint_seconds: float = 60.0):
-        self.folder = folder
+        self.layout = RunLayout(folder)
         self.hardware = hardware or Hardware()
         self.checkpoint_seconds = checkpoint_seconds
 
     @classmethod
     def create(cls, folder: Path, kind: str, config: Any, hardware: Hardware, recipe: Any = None) -> "Run":
-        """Start a run, or go on with one of the same config and of the same ``recipe``, the numbers behind it.
+        """Start a run, or continue one with the same config and the same ``recipe``, the preset behind it.
 
-        Raises ``InputError`` where the folder can't be written, or holds a run of another config or recipe, and for
-        what no run could do: a seed below zero, hardware that isn't there.
+        Raises ``InputError`` for a folder that can't be written, for one that holds a run of another version, config or
+        recipe, for a negative seed, and for hardware that isn't there.
         """
         check_seed(getattr(config, "seed", 0))
         _check_present(hardware)
-        _settle(folder / _CONFIG, kind, config, "config")
+        layout = RunLayout(folder)
+        check_version(folder)
+        _write_or_compare(layout.config, kind, config, "config")
         if recipe is not None:
-            _settle(folder / "recipe.yaml", "recipe", recipe, "version of its recipe")
-        write_atomically(folder / "environment.json", json.dumps(environment(), indent=1).encode())
+            _write_or_compare(layout.recipe, "recipe", recipe, "version of its recipe")
+        write_atomically(layout.environment, json.dumps(environment(), indent=1).encode())
         return cls(folder, hardware)
 
     @staticmethod
     def unreadable(folder: Path) -> SkippedList:
-        """The list of files that a run could not read; begun afresh where no run lies in the folder yet."""
-        skipped = SkippedList(folder / UNREADABLE)
-        if not (folder / _CONFIG).exists():
+        """The list of files that a run could not read; empty where no run lies in the folder yet."""
+        layout = RunLayout(folder)
+        skipped = SkippedList(layout.unreadable)
+        if not layout.config.exists():
             skipped.clear()
         return skipped
 
-    def stage_folder(self, number: int, name: str) -> Path:
-        """Where stage ``number`` (from 1) lives."""
-        return self.folder / "stages" / f"{number}-{name}"
-
     def train(self, number: int, stage: Stage, selection: SelectionPlan | None = None) -> StageReport:
-        """Train a stage, or load it if it is done. Afterwards the stage's result holds the weights that it keeps.
+        """Train a stage, or load it if it is finished. Afterwards the stage's result holds the weights that it keeps.
 
         Raises ``InputError`` where the folder or the disk refuses, and ``KeyboardInterrupt`` after ctrl-c.
         """
-        folder = self.stage_folder(number, stage.name)
-        done = folder / "stage.json"
-        if done.exists():
-            load_weights(stage.result(), folder / "result.safetensors")
-            values = json.loads(done.read_text())
+        files = self.layout.stage(number, stage.name)
+        if files.report.exists():
+            load_weights(stage.result(), files.result)
+            values = json.loads(files.report.read_text())
             return StageReport(**{**values, "candidates": tuple(values["candidates"])})
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            files.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
-        report = self._fit(folder, f"{number} {stage.name}", stage, selection)
-        save_weights(stage.result(), folder / "result.safetensors")
-        write_atomically(done, json.dumps(vars(report), indent=1).encode())
-        (folder / "last.ckpt").unlink(missing_ok=True)
+            raise InputError(f"cannot write to {files.folder}: {error.strerror}; choose another --out") from error
+        report = self._fit(files, f"{number} {stage.name}", stage, selection)
+        save_weights(stage.result(), files.result)
+        write_atomically(files.report, json.dumps(vars(report), indent=1).encode())
+        files.checkpoint.unlink(missing_ok=True)
         return report
 
-    def _fit(self, folder: Path, label: str, stage: Stage, selection: SelectionPlan | None) -> StageReport:
+    def _fit(self, files: StageLayout, label: str, stage: Stage, selection: SelectionPlan | None) -> StageReport:
         steps = stage.schedule.steps
-        table = MetricsTable(folder, steps // _ROWS)
+        table = MetricsTable(files.metrics, steps // _ROWS)
         chooser = None
         if selection is not None:
             chooser = Selection(selection.evaluations, selection.score, selection.measure)
         clock, stop = _Clock(), StopRequest()
         # The checkpoint comes last, so that it holds what the others have noted at the same step.
         callbacks = [clock, table, *([chooser] if chooser else []), Progress(label)]
-        callbacks.append(Checkpoint(folder, self.checkpoint_seconds, stop))
+        callbacks.append(Checkpoint(files.checkpoint, self.checkpoint_seconds, stop))
         trainer = _trainer(self.hardware, stage, callbacks)
-        last = _whole_checkpoint(folder / "last.ckpt")
+        last = _whole_checkpoint(files.checkpoint)
         try:
             with stop.listening():
                 trainer.fit(stage, ckpt_path=last, weights_only=True)
@@ -201,12 +199,28 @@ def _trainer(hardware: Hardware, stage: Stage, callbacks: list[L.Callback]) -> L
     )
 
 
-def _settle(path: Path, kind: str, config: Any, what: str) -> None:
+def _write_or_compare(path: Path, kind: str, config: Any, what: str) -> None:
     """Write the file, or see that it says the same already."""
     if not path.exists():
         write_atomically(path, as_yaml(kind, config).encode())
     elif not configs_equal(path.read_text(), kind, config):
         raise InputError(f"{path.parent} holds a run of another {what}: choose another --out, or resume that run")
+
+
+def check_version(folder: Path) -> None:
+    """Raise ``InputError`` for a run of another minor version of posebridge, which this version can't continue."""
+    path = RunLayout(folder).environment
+    if not path.exists():
+        return
+    try:
+        written_by = str(json.loads(path.read_text())["posebridge"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged: choose another --out") from error
+    here = version("posebridge")
+    if written_by.split(".")[:2] != here.split(".")[:2]:
+        raise InputError(
+            f"{folder} holds a run of posebridge {written_by}, and this is {here}: start it again with another --out"
+        )
 
 
 def environment() -> dict[str, str]:

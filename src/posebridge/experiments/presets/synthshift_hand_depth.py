@@ -94,3 +94,5 @@ FULL = Preset(
         "supervised-target": SupervisedTargetConfig(_supervised(_schedule(15_000, 5e-4))),
     },
 )
+
+PRESETS = (SMALL, FULL)

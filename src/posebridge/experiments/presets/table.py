@@ -3,28 +3,19 @@
 from posebridge.errors import InputError
 from posebridge.experiments.preset import Preset
 from posebridge.experiments.presets import (
-    adapt_body,
-    adapt_hand,
-    datasets_body,
-    datasets_hand,
+    adapt_rgb,
+    datasets_rgb,
     multi_view_fusion,
-    synthshift_body_rgb,
     synthshift_hand_depth,
-    synthshift_hand_rgb,
+    synthshift_rgb,
 )
 from posebridge.methods.registry import find_method
 
-_FAMILIES = (
-    synthshift_hand_rgb,
-    synthshift_body_rgb,
-    synthshift_hand_depth,
-    adapt_hand,
-    adapt_body,
-    datasets_hand,
-    datasets_body,
-)
 PRESETS: list[Preset] = [
-    *(preset for family in _FAMILIES for preset in (family.SMALL, family.FULL)),
+    *synthshift_rgb.PRESETS,
+    *synthshift_hand_depth.PRESETS,
+    *adapt_rgb.PRESETS,
+    *datasets_rgb.PRESETS,
     *multi_view_fusion.PRESETS,
 ]
 

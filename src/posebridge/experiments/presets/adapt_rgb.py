@@ -1,0 +1,135 @@
+"""Adaptation of hands or people from renders to a user's images or video."""
+
+from dataclasses import replace
+
+from posebridge.data.augment import GeometryConfig
+from posebridge.experiments.preset import DataSizes, Preset
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
+from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
+from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures
+from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.methods.source_only import SourceOnlyConfig
+from posebridge.networks.hourglass import HourglassConfig
+from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.networks.reconstruction import GeneratorConfig
+from posebridge.networks.warping import WarpingConfig
+from posebridge.rendering.photometry import STRONG
+from posebridge.representations.pose_maps import PoseMaps
+from posebridge.skeletons.body import H36M17
+from posebridge.skeletons.hand import HAND21
+from posebridge.training.optimisers import Schedule
+from posebridge.training.source_training import SourceTrainingConfig
+from posebridge.training.style import FourierStyle
+
+_HANDS = GeometryConfig(rotation_deg=45.0, shear_deg=12.0, translation=0.06, scale=(0.75, 1.25))
+# People stand upright more often than hands do, and have a left and a right.
+_PEOPLE = GeometryConfig(rotation_deg=25.0, shear_deg=8.0, translation=0.06, scale=(0.75, 1.25), flip_probability=0.5)
+_APPEARANCE = replace(STRONG, erase_probability=0.15)
+
+
+def _schedule(steps: int, learning_rate: float) -> Schedule:
+    return Schedule(
+        steps=steps, learning_rate=learning_rate, decay="cosine", warmup=0.03, weight_decay=1e-4, clip_norm=5.0
+    )
+
+
+def _geometric_reconstruction(views: GeometryConfig) -> GeometricReconstructionConfig:
+    """Geometric reconstruction at 96 px."""
+    return GeometricReconstructionConfig(
+        from_source_model=True,
+        pretraining=None,
+        style=FourierStyle(),
+        reconstruction=ReconstructionConfig(
+            reconstructor=FrameReconstructorConfig(
+                grid_stride=2,
+                bone_sigma=1.8,
+                warping=WarpingConfig(HourglassConfig(blocks=4, channels=16, most_channels=128), mask_prior=1.0),
+                generator=GeneratorConfig(channels=16, residual_blocks=3),
+            ),
+            features=EncoderFeatures(levels=2),
+            joint_temperature=0.5,
+            source_videos=True,
+            schedule=_schedule(600, learning_rate=1e-3),
+            batch_pairs=16,
+            warm_start=_schedule(300, learning_rate=5e-4),
+            weight=3.0,
+        ),
+        labels=LabelIntegration(combination="separate", least_move=0.01, joint_temperature=0.5),
+        schedule=_schedule(600, learning_rate=5e-4),
+        batch_size=32,
+        geometry=views,
+        appearance=STRONG,
+        average_decay=0.99,
+        teacher_views=2,
+        kept_share=0.6,
+        heat_weight=1.0,
+        depth_weight=0.5,
+        pseudo_label_weight=1.0,
+    )
+
+
+def _small(family: str, joints: int, views: GeometryConfig, target_rotation_deg: float) -> Preset:
+    """For two CPU cores. Frames of the target are rotated by less than those of the source."""
+    target_views = replace(views, rotation_deg=target_rotation_deg)
+    reconstruction = _geometric_reconstruction(target_views)
+    return Preset(
+        family=family,
+        name="small",
+        size_px=96,
+        network=PoseResNetConfig(encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True, joints=joints),
+        maps=PoseMaps("softmax", sigma=1.5),
+        data=DataSizes(source=30_000, source_with_model=6_000, source_video_frames=3_000),
+        source=SourceTrainingConfig(
+            schedule=_schedule(4_000, learning_rate=2e-3),
+            batch_size=64,
+            geometry=views,
+            appearance=_APPEARANCE,
+            depth_weight=0.5,
+        ),
+        methods={
+            "source-only": SourceOnlyConfig(),
+            "mean-teacher": MeanTeacherConfig(
+                style=FourierStyle(),
+                schedule=_schedule(600, learning_rate=5e-4),
+                batch_size=32,
+                geometry=target_views,
+                appearance=STRONG,
+                average_decay=0.99,
+                teacher_views=2,
+                kept_share=0.6,
+                heat_weight=1.0,
+                depth_weight=0.5,
+            ),
+            "integrated-pseudo-labels": reconstruction.without_reconstruction(),
+            "geometric-reconstruction": reconstruction,
+        },
+    )
+
+
+def _full(family: str, joints: int, views: GeometryConfig) -> Preset:
+    """For a GPU: the papers' values."""
+    return Preset(
+        family=family,
+        name="full",
+        size_px=256,
+        network=PoseResNetConfig(encoder="resnet101", joints=joints),
+        maps=PoseMaps("peak", sigma=2.0),
+        data=DataSizes(source=60_000, source_with_model=60_000, source_video_frames=15_000),
+        source=SourceTrainingConfig(geometry=views, appearance=_APPEARANCE),
+        methods={
+            "source-only": SourceOnlyConfig(),
+            "mean-teacher": MeanTeacherConfig(geometry=views),
+            "integrated-pseudo-labels": GeometricReconstructionConfig(geometry=views).without_reconstruction(),
+            "geometric-reconstruction": GeometricReconstructionConfig(geometry=views),
+        },
+    )
+
+
+PRESETS = (
+    _small("adapt/hand", len(HAND21), _HANDS, target_rotation_deg=30.0),
+    _full("adapt/hand", len(HAND21), _HANDS),
+    _small("adapt/body", len(H36M17), _PEOPLE, target_rotation_deg=15.0),
+    _full("adapt/body", len(H36M17), _PEOPLE),
+)

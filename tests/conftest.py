@@ -4,6 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
+import shape_checks
+
+shape_checks.install()  # before any test file imports posebridge
+
 
 @pytest.fixture
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from posebridge.bodies.anny_loading import PHENOTYPES, load_anny, mean_adult, phenotype_coefficients, rig_in_frame
@@ -128,7 +128,7 @@ def _hand_over(weights: Tensor, affinity: Float[Tensor, "V 4"], index: dict[str,
     return moved
 
 
-def _tip_vertices(rig: Rig) -> Float[Tensor, "5 k"]:
+def _tip_vertices(rig: Rig) -> Int[Tensor, "5 k"]:
     """The vertices at the end of each finger, thumb first."""
     rows = []
     for f in range(1, 6):

@@ -36,7 +36,7 @@ class BodyJoints:
 
     before: Float[Tensor, "N 3 3"]
     after: Float[Tensor, "N 3 3"]
-    factors: tuple[tuple[Int[Tensor, "n"], Float[Tensor, "A_plus_1 3n"]], ...]
+    factors: tuple[tuple[Int[Tensor, "_"], Float[Tensor, "A_plus_1 _"]], ...]
     rest_elevation: float  # of the upper arm, in radians
 
     def rotations(self, values: Float[Tensor, "B A"]) -> Float[Tensor, "B N 3 3"]:

@@ -1,6 +1,7 @@
 """Right hands by few numbers that a network can give: joint angles, a shape, and how the hand lies in space."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from posebridge.bodies.hand_articulation import HAND_ANGLE_NAMES, HandAngles, pose_hand
 from posebridge.bodies.hand_model import HandModel
 from posebridge.bodies.mano import load_hand_model
+from posebridge.bodies.rig import Rig
 from posebridge.cameras.multiview import transform_to_views
 
 _RELAXED_FINGER_DEG = (25.0, 0.0, 30.0, 17.0)  # as ``HandAngles`` counts them
@@ -69,6 +71,11 @@ def hand_meshes_in_views(
     return HandMesh(*(transform_to_views(points, T_view_hand) for points in (posed.vertices, posed.joints)))
 
 
+@lru_cache(maxsize=4)  # finding principal shapes takes seconds; two models are equal if they share their arrays
+def _population_rig(model: HandModel, shapes: int) -> Rig:
+    return model.with_population_shapes(shapes)
+
+
 class RiggedHand:
     """A right hand model: the angles of ``HandAngles``, counted from a relaxed hand, and shapes of a population."""
 
@@ -77,7 +84,7 @@ class RiggedHand:
     def __init__(self, model: HandModel, shapes: int):
         """``shapes`` is the number of shape parameters."""
         self.shape_size = shapes
-        self._models = {torch.device("cpu"): replace(model, rig=model.with_population_shapes(shapes))}
+        self._models = {torch.device("cpu"): replace(model, rig=_population_rig(model, shapes))}
         self.relaxed_rad = torch.deg2rad(torch.tensor((_RELAXED_FINGER_DEG * 4 + _RELAXED_THUMB_DEG + (0.0, 0.0),)))
 
     def model(self, device: torch.device) -> HandModel:

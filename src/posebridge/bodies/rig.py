@@ -105,7 +105,7 @@ class ShapedRig:
 
     rig: Rig
     vertices_m: Float[Tensor, "B V 3"]
-    heads_m: Float[Tensor, "B N 3"]
+    heads_m: Float[Tensor, "_ N 3"]  # of as many subjects, or of more where nobody asks for vertices
 
     def keypoints_m(self) -> Float[Tensor, "B J 3"]:
         """The skeleton's joints in the rest pose."""

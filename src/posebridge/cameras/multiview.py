@@ -24,9 +24,9 @@ class CameraRig:
     Raises ``ValueError`` for intrinsics, poses and lenses that don't belong to the same number of cameras.
     """
 
-    K: Float[Tensor, "*B V 3 3"]
-    T_world_cam: Float[Tensor, "*B V 4 4"]
-    distortion: Float[Tensor, "*B V 5"] | None = None  # as in ``Camera``
+    K: Float[Tensor, "... 3 3"]  # B V 3 3, or V 3 3, like the others
+    T_world_cam: Float[Tensor, "... 4 4"]
+    distortion: Float[Tensor, "... 5"] | None = None  # as in ``Camera``
 
     def __post_init__(self):
         lens = self.K.shape[:-2] if self.distortion is None else self.distortion.shape[:-1]
@@ -110,7 +110,7 @@ class CameraRig:
 
 
 def look_at(
-    eye_m: Float[Tensor, "*B 3"], target_m: Float[Tensor, "*B 3"], up: Float[Tensor, "*B 3"]
+    eye_m: Float[Tensor, "*B 3"], target_m: Float[Tensor, "*#B 3"], up: Float[Tensor, "*#B 3"]
 ) -> Float[Tensor, "*B 4 4"]:
     """T_world_cam of cameras at ``eye_m`` whose axis passes through ``target_m``; ``up`` is upwards in the image.
 
@@ -164,7 +164,7 @@ def inverse_rigid(T: Float[Tensor, "*B 4 4"]) -> Float[Tensor, "*B 4 4"]:
     return rigid(R, -(R @ T[..., :3, 3:])[..., 0])
 
 
-def transform(T: Float[Tensor, "*B 4 4"], points: Float[Tensor, "*B N 3"]) -> Float[Tensor, "*B N 3"]:
+def transform(T: Float[Tensor, "*#B 4 4"], points: Float[Tensor, "*#B N 3"]) -> Float[Tensor, "*B N 3"]:
     """Points moved by rigid (or affine) maps."""
     return points @ T[..., :3, :3].transpose(-1, -2) + T[..., None, :3, 3]
 

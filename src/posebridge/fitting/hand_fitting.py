@@ -36,7 +36,7 @@ def fit_hands(
     hand: ParametricHand,
     start: HandParameters,
     half_m: Float[Tensor, "B"],
-    T_view_hand: Float[Tensor, "B*V 4 4"],
+    T_view_hand: Float[Tensor, "_ 4 4"],
     seen: DepthEvidence,
     config: HandFittingConfig,
 ) -> HandParameters:

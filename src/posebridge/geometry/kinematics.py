@@ -167,7 +167,7 @@ def propagate_frames(
             frames = torch.where(level.moving[:, None], _carried(basis, direction, local), basis)
 
 
-def _turned(turn: Float[Tensor, "n 3 3"], frames: Float[Tensor, "3 3 n B"]) -> Float[Tensor, "3 3 n B"]:
+def _turned(turn: Float[Tensor, "n 3 3"], frames: Float[Tensor, "3 3 #n B"]) -> Float[Tensor, "3 3 n B"]:
     """Each bone's matrix times its frames. Not as a matrix product: autocast would round it to half precision."""
     return (turn.permute(1, 2, 0)[:, :, None, :, None] * frames).sum(1)
 

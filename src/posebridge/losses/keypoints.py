@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -38,7 +38,7 @@ def depth_l1(predicted: Float[Tensor, "B J"], target: Float[Tensor, "B J"]) -> F
     return (predicted - target).abs()
 
 
-def weighted_mean(values: Float[Tensor, "*shape"], weights: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+def weighted_mean(values: Float[Tensor, "*shape"], weights: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
     """Mean of values by weights of the same shape, at least zero (a mask will do); zero where all weights are.
 
     A value of weight zero is not looked at and gets no gradient. Labels that are missing must be finite (zero) all

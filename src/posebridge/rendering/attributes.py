@@ -9,7 +9,7 @@ from posebridge.rendering.raster import Raster
 
 
 def interpolate(
-    raster: Raster, faces: Int[Tensor, "F 3"], attributes: Float[Tensor, "B V C"] | Float[Tensor, "1 V C"]
+    raster: Raster, faces: Int[Tensor, "F 3"], attributes: Float[Tensor, "#B V C"]
 ) -> Float[Tensor, "B H W C"]:
     """Vertex attributes at each pixel, perspective-correct; 0 on background.
 

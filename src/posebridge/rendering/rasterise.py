@@ -63,7 +63,7 @@ def resolve(
 ) -> Raster:
     """Barycentrics and depth for given face indices, differentiable in ``vertices_m`` and ``K``."""
     nothing = vertices_m.new_zeros(face_index.shape)
-    hits = Raster(face_index, nothing, nothing)
+    hits = Raster(face_index, nothing[..., None].expand(-1, -1, -1, 3), nothing)
     corners_m = face_corners(vertices_m, faces, hits.gather(face_index), hits.hit_image)
     screen = project(corners_m, K[hits.hit_image])
     e0, e1, e2 = edge_functions(screen, *hits.hit_uv_px)

@@ -1,0 +1,60 @@
+"""Checks the shapes and types of arrays that annotations promise, while tests run: jaxtyping's import hook.
+
+Other annotations are pyright's.
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from beartype import beartype
+from jaxtyping import AbstractArray, install_import_hook
+
+PACKAGES = (
+    "bodies",
+    "cameras",
+    "fitting",
+    "geometry",
+    "losses",
+    "metrics",
+    "networks",
+    "rendering",
+    "representations",
+)  # where public functions of tensors live
+
+
+def install() -> None:
+    """Call it before anything of posebridge is imported."""
+    install_import_hook(_modules(), "shape_checks.arrays_only")
+
+
+def _modules() -> list[str]:
+    """Modules with annotated arrays, but for those with Warp kernels, which no decorator may wrap."""
+    spec = find_spec("posebridge")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    found = []
+    for package in PACKAGES:
+        for path in sorted(Path(spec.submodule_search_locations[0], package).rglob("*.py")):
+            source = path.read_text(encoding="utf-8")
+            if "from jaxtyping import" in source and "import warp" not in source:
+                found.append(f"posebridge.{package}.{path.stem}")
+    return found
+
+
+def arrays_only(function: Callable) -> Callable:
+    """The function, checked where it is annotated with arrays. Cheap: nothing else is looked at."""
+    hints = function.__annotations__
+    arrays = {name: hint if _has_array(hint) else Any for name, hint in hints.items()}
+    if all(hint is Any for hint in arrays.values()):
+        return function
+    function.__annotations__ = arrays
+    return beartype(function)
+
+
+def _has_array(hint: Any) -> bool:
+    """Arrays that a callable takes don't count: nobody calls it here."""
+    if isinstance(hint, type) and issubclass(hint, AbstractArray):
+        return True
+    return get_origin(hint) is not Callable and any(_has_array(part) for part in get_args(hint))

@@ -1,4 +1,4 @@
-"""Fixtures of several rooms. Heavy imports stand inside, so that rooms that need none of them start at once."""
+"""Shared fixtures. Heavy imports stand inside, so that tests without them start at once."""
 
 from collections.abc import Iterator
 
@@ -11,8 +11,8 @@ shape_checks.install()  # before any test file imports posebridge
 
 @pytest.fixture
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Recipes that train in a second or two."""
-    from recipes.small_runs import shrink
+    """Presets that train in a second or two."""
+    from experiments.small_runs import shrink
 
     shrink(monkeypatch)
 
@@ -20,7 +20,7 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def target(tmp_path_factory: pytest.TempPathFactory):
     """A user's images on disk, with labels beside them."""
-    from recipes.small_runs import write_target
+    from experiments.small_runs import write_target
 
     return write_target(tmp_path_factory.mktemp("user"))
 
@@ -28,9 +28,10 @@ def target(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def adapted(target, tmp_path_factory: pytest.TempPathFactory):
     """The folder of a run of ``adapt`` with mean-teacher on the target, and its record. Not to be changed."""
+    from experiments.small_runs import ONE_CPU, shrink
     from posebridge.data.target import TargetConfig
-    from posebridge.recipes.adapt import AdaptConfig, run_adapt
-    from recipes.small_runs import ONE_CPU, shrink
+    from posebridge.experiments.adapt import run_adapt
+    from posebridge.experiments.configs import AdaptConfig
 
     folder = tmp_path_factory.mktemp("runs") / "adapted"
     config = AdaptConfig("mean-teacher", TargetConfig(target.images), domain="studio", truth=target.truth)
@@ -41,7 +42,7 @@ def adapted(target, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Tiny networks train many times faster on one thread than on several that wait for one another."""
+    """Tiny networks train many times faster on one thread than on several."""
     import torch
 
     threads = torch.get_num_threads()

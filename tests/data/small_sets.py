@@ -101,7 +101,7 @@ SMALL_SETS = (
     SmallSet("human3.6m", _human36m, 4, "test", DatasetOptions(views=(0,))),
     SmallSet("3dpw", test_threedpw.write, 8),
     SmallSet("mpi-inf-3dhp", _mpi_inf_3dhp, 4, options=DatasetOptions(views=(1,))),
-    SmallSet("lsp", test_lsp.write, 3, options=DatasetOptions(box_scale=1.5)),
+    SmallSet("lsp", test_lsp.write, 3, options=DatasetOptions(box_padding=1.5)),
     SmallSet("mpii", _mpii, 3),
     SmallSet("coco", test_coco.small_set, 2, "test"),
     SmallSet("coco-keypoints", _coco_keypoints, 3, "test", skeleton="hand21"),

@@ -64,7 +64,7 @@ def test_joints_sides_and_hidden_ones(tmp_path):
 def test_boxes_and_crops(tmp_path):
     write(tmp_path)
     uv = joints(3)[0, :, :2] - 1
-    box = LSP(tmp_path, box_scale=1.5)[0].box_xyxy
+    box = LSP(tmp_path, box_padding=1.5)[0].box_xyxy
     np.testing.assert_allclose(box[2:] - box[:2], 1.5 * (uv.max(0) - uv.min(0)))
     np.testing.assert_allclose(box[2:] + box[:2], uv.max(0) + uv.min(0))
     crop = LabelledCrops(LSP(tmp_path), CropConfig(240))[0]  # a whole image of 120 px
@@ -81,7 +81,7 @@ def test_the_extended_set(tmp_path):
     savemat(tmp_path / "joints.mat", {"joints": labelled.transpose(1, 2, 0)})
     for number in (1, 2):
         write_image(tmp_path / "images" / f"im{number:05d}.jpg", WIDTH, HEIGHT)
-    lspet = LSP(tmp_path, variant="lspet", box_scale=1.2)
+    lspet = LSP(tmp_path, variant="lspet", box_padding=1.2)
     assert [frame.key for frame in lspet] == ["im00002"]
     assert lspet.skipped == {str(tmp_path / "images/im00001.jpg"): "no joint is labelled"}
     labels = lspet.labels(0)

@@ -135,10 +135,10 @@ def project(joints_m: np.ndarray, K: np.ndarray, distortion: np.ndarray | None =
     return camera.project(points).numpy().reshape(*joints_m.shape[:-1], 2)
 
 
-def joint_box(uv_px: np.ndarray, scale: float) -> np.ndarray:
-    """Boxes (..., 4) x0 y0 x1 y1 around joints (..., J, 2): ``scale`` times their extent, at least one pixel."""
+def joint_box(uv_px: np.ndarray, padding: float) -> np.ndarray:
+    """Boxes (..., 4) x0 y0 x1 y1 around joints (..., J, 2): ``padding`` times their extent, at least one pixel."""
     low, high = uv_px.min(axis=-2), uv_px.max(axis=-2)
-    half = np.maximum(high - low, 1.0) / 2 * scale
+    half = np.maximum(high - low, 1.0) / 2 * padding
     return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half], axis=-1)
 
 

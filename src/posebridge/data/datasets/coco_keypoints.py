@@ -23,7 +23,7 @@ from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS, convert
 from posebridge.skeletons.skeleton import Skeleton
 
-_BOX_SCALE = 1.25  # where there is no bbox: of the extent of the labelled joints
+_BOX_PADDING = 1.25  # where there is no bbox: of the extent of the labelled joints
 _MM = 1e-3
 
 
@@ -204,7 +204,7 @@ def _box(record: dict[str, Any], uv_v: np.ndarray) -> np.ndarray:
         return np.array([x, y, x + width, y + height])
     labelled = uv_v[uv_v[:, 2] > 0, :2]
     low, high = labelled.min(axis=0), labelled.max(axis=0)
-    half = (high - low) / 2 * _BOX_SCALE
+    half = (high - low) / 2 * _BOX_PADDING
     return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half])
 
 

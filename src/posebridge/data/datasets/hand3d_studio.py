@@ -14,7 +14,7 @@ import numpy as np
 
 from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json
 from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit, adaptation_split, checked_camera
-from posebridge.data.datasets.hand_frames import BOX_SCALE, HandFrames, HandRecord
+from posebridge.data.datasets.hand_frames import JOINT_BOX_PADDING, HandFrames, HandRecord
 from posebridge.data.datasets.image_folder import numbers_within
 from posebridge.data.datasets.options import Objects
 from posebridge.data.frames import Side
@@ -101,7 +101,7 @@ class Hand3DStudio(HandFrames):
             hand=self.hand,
             uv_px=uv_px,
             valid=valid,
-            box_xyxy=joint_box(uv_px, BOX_SCALE),
+            box_xyxy=joint_box(uv_px, JOINT_BOX_PADDING),
             sequence=Path(name).parent.as_posix(),
             frame=frame_of[name],
             K=K,

@@ -19,7 +19,7 @@ from posebridge.data.frames import (
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import convert
 
-BOX_SCALE = 1.5  # of the extent of the joints: how the public benchmarks of adaptation cut hands
+JOINT_BOX_PADDING = 1.5  # of the extent of the joints: how the public benchmarks of adaptation cut hands
 
 
 @dataclass(frozen=True)
@@ -102,4 +102,4 @@ def spatial_labels(
     joints_m[~valid] = 0
     uv_px = np.zeros((len(HAND21), 2))
     uv_px[valid] = project(joints_m[valid], K)
-    return joints_m, uv_px, valid, joint_box(uv_px[valid], BOX_SCALE)
+    return joints_m, uv_px, valid, joint_box(uv_px[valid], JOINT_BOX_PADDING)

@@ -37,18 +37,18 @@ class LSP(IndexedFrames):
         whole_set: bool = False,
         variant: LSPVariant = "lsp",
         skeleton: Skeleton = MPII16,
-        box_scale: float | None = None,
+        box_padding: float | None = None,
     ):
         """``whole_set``: either split is all images.
 
-        ``box_scale``: boxes of that many times the extent of the labelled joints; None: no boxes, whole images.
+        ``box_padding``: boxes of that many times the extent of the labelled joints; None: no boxes, whole images.
 
         Raises ``InputError`` where ``joints.mat`` is missing, damaged or of another shape, or no image is there.
         """
         root = Path(root)
         if variant == "lspet" and split != "train":
             raise InputError(f"{root}: the extended set has no split {split}, it is all for training")
-        self.skeleton, self.variant, self.box_scale = skeleton, variant, box_scale
+        self.skeleton, self.variant, self.box_padding = skeleton, variant, box_padding
         self.skipped: dict[str, str] = {}
         self._uv_px, self._valid, self._visible = _read_joints(root / "joints.mat", variant)
         self._files = numbered_images(root / "images", "im") or numbered_images(root / "images", "im", ".png")
@@ -67,8 +67,8 @@ class LSP(IndexedFrames):
         number = self._numbers[index]
         file = self._files[number]
         box = None
-        if self.box_scale is not None:
-            box = joint_box(self._uv_px[number - 1][self._valid[number - 1]], self.box_scale)
+        if self.box_padding is not None:
+            box = joint_box(self._uv_px[number - 1][self._valid[number - 1]], self.box_padding)
         return RawFrame(read_image(file), file.stem, self.variant, number, box_xyxy=box)
 
     def labels(self, index: int) -> FrameLabels:

@@ -25,7 +25,7 @@ from posebridge.skeletons.skeleton import Skeleton
 _FILES: dict[Split, str] = {"train": "train.json", "test": "valid.json"}
 _JOINTS = 16
 _HEIGHT_PX = 200.0  # of a person of scale 1
-_BOX_SCALE = 1.25
+_BOX_PADDING = 1.25
 _CENTRE_SHIFT_PX = 15.0  # times scale: the annotated centre lies above the body's middle
 
 
@@ -71,7 +71,7 @@ class MPII(IndexedFrames):
         """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
         person = self._people[index]
         centre = person.centre_px - MATLAB_FIRST_PIXEL + [0, _CENTRE_SHIFT_PX * person.scale]
-        half = person.scale * _HEIGHT_PX * _BOX_SCALE / 2
+        half = person.scale * _HEIGHT_PX * _BOX_PADDING / 2
         box = np.concatenate([centre - half, centre + half])
         return RawFrame(read_image(self._folder / person.image), self._keys[index], frame=index, box_xyxy=box)
 

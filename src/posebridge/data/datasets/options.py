@@ -41,7 +41,7 @@ class DatasetOptions:
     masks: bool | None = None  # rhd, freihand, surreal: read the masks
     depth: bool | None = None  # rhd, mvhand, surreal: read the depth
     vertices: bool | None = None  # freihand: read the vertices of the meshes
-    box_scale: float | None = None  # lsp: boxes of that many times the extent of the joints, instead of whole images
+    box_padding: float | None = None  # lsp: boxes of that many times the extent of the joints, instead of whole images
     annotations: Path | None = None  # mpii, bighand2.2m: the annotation file, where it isn't in its usual place
     regressor: Path | None = None  # youtube-3d-hands: MANO's J_regressor as .npy, without which no joint is labelled
     joint_order: str | None = None  # coco-keypoints: a name in skeletons.orders, where the file names joints wrongly

@@ -15,7 +15,7 @@ import numpy as np
 
 from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json
 from posebridge.data.datasets.hand_annotations import JOINTS
-from posebridge.data.datasets.hand_frames import BOX_SCALE, HandFrames, HandRecord
+from posebridge.data.datasets.hand_frames import JOINT_BOX_PADDING, HandFrames, HandRecord
 from posebridge.data.datasets.options import PanopticPart, Split
 from posebridge.data.frames import IndexedFrames, Side
 from posebridge.errors import InputError
@@ -106,7 +106,7 @@ class PanopticHands(HandFrames):
             hand=side,
             uv_px=uv_px,
             valid=valid,
-            box_xyxy=joint_box(uv_px[valid], BOX_SCALE),
+            box_xyxy=joint_box(uv_px[valid], JOINT_BOX_PADDING),
             visible=visible,
             sequence=self.part,
             frame=position,

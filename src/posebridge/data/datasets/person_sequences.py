@@ -16,7 +16,7 @@ from posebridge.errors import InputError
 from posebridge.skeletons.orders import convert
 from posebridge.skeletons.skeleton import Skeleton
 
-BOX_SCALE = 1.5  # of the extent of the joints: how the public benchmarks of adaptation cut these datasets
+JOINT_BOX_PADDING = 1.5  # of the extent of the joints: how the public benchmarks of adaptation cut these datasets
 _NEAREST_M = 0.1
 
 
@@ -87,7 +87,7 @@ class PersonSequences(IndexedFrames):
             frame=number,
             view=sequence.view,
             K=sequence.K,
-            box_xyxy=joint_box(self._pixels(sequence, row), BOX_SCALE),
+            box_xyxy=joint_box(self._pixels(sequence, row), JOINT_BOX_PADDING),
             distortion=sequence.distortion,
             T_world_cam=T[row] if T is not None and T.ndim == 3 else T,
         )

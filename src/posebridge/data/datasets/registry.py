@@ -303,7 +303,7 @@ _BODIES = (
         sequences=False,
         contents="joints.mat and images/",
         reader="lsp:LSP",
-        options=("whole_set", "variant", "box_scale"),
+        options=("whole_set", "variant", "box_padding"),
         takes_skeleton=True,
     ),
     Dataset(

@@ -13,7 +13,7 @@ import numpy as np
 
 from posebridge.data.datasets.annotations import joint_box
 from posebridge.data.datasets.hand_annotations import check_hand_scale, checked_camera
-from posebridge.data.datasets.hand_frames import BOX_SCALE
+from posebridge.data.datasets.hand_frames import JOINT_BOX_PADDING
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import SIDES, FrameLabels, IndexedFrames, RawFrame, Side, read_image
 from posebridge.errors import InputError
@@ -136,8 +136,8 @@ def _kept_hands(row: int, uv_vis: np.ndarray) -> list[_Hand]:
         seen, rest_seen = hand[:, 2] > 0.5, rest[:, 2] > 0.5
         if seen.sum() < _MIN_VISIBLE:
             continue
-        box = joint_box(hand[:, :2], BOX_SCALE)
-        if not rest_seen.any() or _inside_frac(box, joint_box(rest[rest_seen, :2], BOX_SCALE)) < _MAX_OVERLAP:
+        box = joint_box(hand[:, :2], JOINT_BOX_PADDING)
+        if not rest_seen.any() or _inside_frac(box, joint_box(rest[rest_seen, :2], JOINT_BOX_PADDING)) < _MAX_OVERLAP:
             kept.append(_Hand(row, side, box))
     return kept
 

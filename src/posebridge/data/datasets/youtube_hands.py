@@ -14,7 +14,7 @@ import numpy as np
 
 from posebridge.data.boxes import box_problem
 from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json, read_npy
-from posebridge.data.datasets.hand_frames import BOX_SCALE, HandFrames, HandRecord
+from posebridge.data.datasets.hand_frames import JOINT_BOX_PADDING, HandFrames, HandRecord
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import Side
 from posebridge.errors import InputError
@@ -114,7 +114,7 @@ class YouTubeHands(HandFrames):
         width, height = image.get("width"), image.get("height")
         if not isinstance(width, int) or not isinstance(height, int):
             raise InputError("its image has no width and height")
-        box = joint_box(vertices_px[:, :2], BOX_SCALE)
+        box = joint_box(vertices_px[:, :2], JOINT_BOX_PADDING)
         if problem := box_problem(box, width, height):
             raise InputError(f"the box around its vertices {problem}")
         if annotation.get("is_left") not in (0, 1):

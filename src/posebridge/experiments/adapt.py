@@ -73,7 +73,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
 def _start(config: AdaptConfig, folder: Path) -> _Start:
     """Read what the user gives. Raises ``InputError`` for all of it that can't be used."""
     method, track, pairs = find_method(config.method), _TRACK_OF[config.subject], PairConfig(config.stride)
-    method.check_sensor(track.sensor, "adapt")
+    method.check_sensor(track.sensor, "the target of adapt")
     preset = find_preset(f"adapt/{config.subject}", config.preset, method.name).keeping(method.name)
     check_space(folder, preset.space_mb)
     find_domain(track.name, config.domain)

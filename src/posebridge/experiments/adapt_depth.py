@@ -42,7 +42,7 @@ _SOURCE_STATISTICS = 2048
 def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) -> Record:
     """Train, adapt, predict; leave model, joints, meshes and record. Raises ``InputError`` for bad input at once."""
     method = find_method(config.method)
-    method.check_sensor("depth", "adapt-depth")
+    method.check_sensor("depth", "the target of adapt-depth")
     find_domain("hand-depth", config.domain)
     check_mano_file(config.mano)
     preset = depth_preset("adapt/hand-depth", config.preset, method, translate=config.translate, stacks=config.stacks)

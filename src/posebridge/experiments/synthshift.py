@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from posebridge.bodies.parametric_hand import load_parametric_hand
-from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import Role
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
@@ -21,6 +21,7 @@ from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.renders import RenderLoader, rendering_progress
 from posebridge.experiments.runner import Experiment, Outcome, run_experiment
 from posebridge.experiments.tracks import TRACKS, TrackSpec
+from posebridge.experiments.training import SELECTION_FRAMES
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.registry import MethodEntry, find_method
@@ -45,13 +46,12 @@ class SynthShiftSets:
     test_source: InMemoryDataset[LabelledBatch]
     test_target: InMemoryDataset[LabelledBatch]
 
-    def unlabelled_target(self, split: Split) -> InMemoryDataset[UnlabelledBatch]:
-        """The target's frames to adapt to, without labels."""
-        train = self.target.map(lambda batch: batch.unlabelled())
+    def adapted_to(self, split: Split) -> InMemoryDataset[LabelledBatch]:
+        """The target's frames of a split; methods get them without labels."""
         if split == "train":
-            return train
+            return self.target
         test = self.test_target.map(_renamed_test)
-        return test if split == "test" else InMemoryDataset([train.all(), test.all()])
+        return test if split == "test" else InMemoryDataset([self.target.all(), test.all()])
 
 
 @dataclass(frozen=True)
@@ -197,52 +197,53 @@ def _with_gap(sets: SynthShiftSets, track: TrackSpec, factor: float) -> SynthShi
     return replace(sets, source=sets.source.map(moved), source_videos=None if videos is None else videos.map(moved))
 
 
-def _renamed_test(test: LabelledBatch) -> UnlabelledBatch:
-    """Without labels, and with sequences of other names than those of the training frames."""
-    sequence = test.sequence or test.key
-    return replace(test.unlabelled(), sequence=tuple(f"test-{name}" for name in sequence))
+def _renamed_test(test: LabelledBatch) -> LabelledBatch:
+    """With sequences of other names than those of the training frames."""
+    return replace(test, sequence=tuple(f"test-{name}" for name in test.sequence or test.key))
 
 
 def _data(config: SynthShiftConfig, track: TrackSpec, preset: Preset, sets: SynthShiftSets) -> ExperimentData:
-    seed, target = config.seed, sets.unlabelled_target(config.target_split)
+    labelled = sets.adapted_to(config.target_split)
+    target = labelled.map(lambda batch: batch.unlabelled())
     joints_m = sets.source.without_images()[:_SOURCE_STATISTICS].joints_m
     assert joints_m is not None
     test = sets.test_target.all()
-    on_views = isinstance(preset.network, DepthHandConfig)
-    labelled = sets.target.all() if not on_views else None
-    evaluation = InMemoryEvaluation(
-        test.unlabelled(), truth_of(test, track.skeleton.joints), track.protocol, preset.cube_m
-    )
+    hand = selection = frame_labels = None
+    if isinstance(preset.network, DepthHandConfig):
+        hand = load_parametric_hand(None, preset.network.shape_size)
+    else:
+        compared = _evenly(labelled, SELECTION_FRAMES)
+        selection, frame_labels = SelectionData(compared.unlabelled(), compared), _evenly(labelled, _MEASURED)
     return _SynthShiftData(
-        source=InMemoryFrames(sets.source, seed, sets.source_videos),
-        target=InMemoryFrames(target, seed + 1, target),
+        source=InMemoryFrames(sets.source, config.seed, sets.source_videos),
+        target=InMemoryFrames(target, config.seed + 1, target),
         source_joints_m=joints_m,
-        evaluation=evaluation,
-        selection=None if labelled is None else SelectionData(target.all(), labelled),
-        labelled_target=InMemoryFrames(sets.upper_bound, seed),
-        frame_labels=None if labelled is None else _evenly(labelled, _MEASURED),
-        pair_truth=labelled,
-        hand=load_parametric_hand(None, preset.network.shape_size)
-        if isinstance(preset.network, DepthHandConfig)
-        else None,
+        evaluation=InMemoryEvaluation(
+            test.unlabelled(), truth_of(test, track.skeleton.joints), track.protocol, preset.cube_m
+        ),
+        selection=selection,
+        labelled_target=InMemoryFrames(sets.upper_bound, config.seed),
+        frame_labels=frame_labels,
+        target_labels=labelled.without_images(),
+        hand=hand,
         remarks=(
-            f"Source: labelled {track.source} renders. Target: unlabelled {config.target_domain} renders, "
-            f"and test frames of the same domain.",
+            f"Source: labelled {track.source} renders. Target: unlabelled {config.target_domain} renders. "
+            "Scored on test renders of the target.",
         ),
     )
 
 
 @dataclass(frozen=True)
 class _SynthShiftData(ExperimentData):
-    pair_truth: LabelledBatch | None = None
+    target_labels: LabelledBatch | None = None  # of all target frames, without images
 
     def pair_labels(self, config: object) -> LabelledBatch | None:
-        """All labelled target frames."""
-        return self.pair_truth
+        """The labels of all target frames."""
+        return self.target_labels
 
 
-def _evenly(batch: LabelledBatch, count: int) -> LabelledBatch:
-    return batch.take(torch.arange(0, len(batch), max(1, len(batch) // count))[:count])
+def _evenly(dataset: InMemoryDataset[LabelledBatch], count: int) -> LabelledBatch:
+    return dataset.take(torch.arange(0, len(dataset), max(1, len(dataset) // count))[:count])
 
 
 def _outcome(outcome: Outcome, track: TrackSpec, sets: SynthShiftSets) -> SynthShiftOutcome:

@@ -59,8 +59,7 @@ class MethodEntry:
         if sensor not in self.sensors:
             others = ", ".join(entry.name for entry in METHODS.values() if sensor in entry.sensors)
             raise InputError(
-                f"method {self.name} takes {' and '.join(self.sensors)} images, and {what} has {sensor}: "
-                f"choose {others}"
+                f"method {self.name} takes {' or '.join(self.sensors)}, and {what} is {sensor}: choose {others}"
             )
 
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 
+from cameras.rotations import rotation_map
 from posebridge.cameras.crop import (
     crop_map,
     flip_map,
     full_image_box,
     inverse_map,
     resize_map,
-    rotation_map,
     warp_array,
     warp_images,
 )

@@ -5,12 +5,8 @@ import torch
 
 from posebridge.cameras.cube import (
     cube_crop_map,
-    denormalise_depth,
-    denormalise_points,
     foreground,
-    inside_cube,
     normalise_depth,
-    normalise_points,
 )
 from posebridge.cameras.pinhole import Camera, apply_affine
 
@@ -84,24 +80,3 @@ def test_depth_outside_the_cube():
     torch.testing.assert_close(normalised, torch.tensor([[[1.0, 0.0, -1.0, 1.0, -1.0, 1.0, 0.5]]]), atol=1e-5, rtol=0)
     inside = foreground(depth_m, torch.tensor([[0.0, 0.0, 0.7]]), CUBE_M)
     assert inside.tolist() == [[[False, True, False, False, False, False, True]]]
-
-
-def test_depth_comes_back_and_the_back_is_missing():
-    generator = torch.Generator().manual_seed(0)
-    depth_m = CENTRES_M[:, 2, None, None] + (torch.rand(2, 9, 7, generator=generator) - 0.5) * 0.999 * CUBE_M
-    back = denormalise_depth(normalise_depth(depth_m, CENTRES_M, CUBE_M), CENTRES_M, CUBE_M)
-    torch.testing.assert_close(back, depth_m)
-    assert denormalise_depth(torch.ones(2, 3, 3), CENTRES_M, CUBE_M).count_nonzero() == 0
-    normalised = torch.rand(2, 9, 7, generator=generator).double() * 2 - 1
-    torch.testing.assert_close(
-        normalise_depth(denormalise_depth(normalised, CENTRES_M, CUBE_M), CENTRES_M, CUBE_M), normalised
-    )
-
-
-def test_points_come_back_and_faces_are_at_one():
-    points_m = CENTRES_M[:, None] + torch.tensor([[0.125, -0.125, 0.0], [0.0, 0.0, 0.25], [0.01, 0.1, -0.1]])
-    normalised = normalise_points(points_m, CENTRES_M, CUBE_M)
-    torch.testing.assert_close(normalised[0, 0], torch.tensor([1.0, -1.0, 0.0], dtype=torch.float64))
-    torch.testing.assert_close(normalised[1, 1], torch.tensor([0.0, 0.0, 2.0], dtype=torch.float64))
-    torch.testing.assert_close(denormalise_points(normalised, CENTRES_M, CUBE_M), points_m)
-    assert inside_cube(points_m, CENTRES_M, 0.2501).tolist() == [[True, False, True]] * 2

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from posebridge.cameras.multiview import (
@@ -61,7 +60,7 @@ def test_every_view_sees_what_opencv_projects(lenses):
     assert uv.shape == (3, 20, 2)
     for view in range(3):
         np.testing.assert_allclose(uv[view].numpy(), _opencv_pixels(rig, points, view), atol=1e-7)
-        seen = rig.camera(view).project(rig.to_view(points, view)[None])[0]
+        seen = rig.camera(view).project(rig.to_views(points)[view][None])[0]
         torch.testing.assert_close(seen, uv[view])
 
 
@@ -76,71 +75,13 @@ def test_points_go_to_the_views_and_back():
     torch.testing.assert_close(rig.to_world(seen), points[:, None].expand(4, 3, 7, 3))
 
 
-@pytest.mark.parametrize("lenses", [False, True])
-@pytest.mark.parametrize("views", [2, 3, 5])
-def test_triangulation_finds_the_points_that_were_projected(views, lenses):
-    rig, points = _rig(views, lenses), _points(30)
-    torch.testing.assert_close(rig.triangulate(rig.project(points)), points, atol=1e-8, rtol=0)
-
-
 def test_batches_of_rigs_are_their_rigs_one_by_one():
     rigs, points = _rig(lenses=True, batch=4), _points(4, 6)
     uv = rigs.project(points)
-    found = rigs.triangulate(uv + torch.tensor(np.random.default_rng(1).normal(0, 2, uv.shape)))
     for b in range(4):
         one = CameraRig(rigs.K[b], rigs.T_world_cam[b], rigs.distortion[b])
         torch.testing.assert_close(one.project(points[b]), uv[b])
-        noisy = uv[b] + torch.tensor(np.random.default_rng(1).normal(0, 2, uv.shape))[b]
-        torch.testing.assert_close(one.triangulate(noisy), found[b])
     assert one.project(points).shape == uv.shape  # one rig sees many sets of points, too
-    torch.testing.assert_close(one.triangulate(one.project(points)), points, atol=1e-8, rtol=0)
-
-
-def test_noisy_pixels_give_the_point_of_least_reprojection_error():
-    rig, points = _rig(), _points(8)
-    uv = rig.project(points) + torch.tensor(np.random.default_rng(2).normal(0, 3, (3, 8, 2)))
-    weights = torch.tensor(np.random.default_rng(3).uniform(0.2, 3, (3, 8)))
-    found = rig.triangulate(uv, weights)
-    for n in range(8):
-
-        def residuals(x: np.ndarray, n: int = n) -> np.ndarray:
-            seen = rig.project(torch.tensor(x)[None])[:, 0]
-            return ((seen - uv[:, n]) * weights[:, n, None].sqrt()).flatten().numpy()
-
-        best = least_squares(residuals, points[n].numpy(), x_scale=0.01, xtol=1e-12).x
-        np.testing.assert_allclose(found[n].numpy(), best, atol=1e-4)  # the noise itself moves points by 3e-3
-
-
-def test_weights_leave_views_out():
-    rig, points = _rig(4), _points(5)
-    uv, weights = rig.project(points), torch.ones(4, 5, dtype=torch.float64)
-    uv[2] += 40.0
-    weights[2] = 0
-    torch.testing.assert_close(rig.triangulate(uv, weights), points, atol=1e-8, rtol=0)
-    assert (rig.triangulate(uv) - points).norm(dim=-1).min() > 1e-3
-    weights[1:, 3] = 0
-    found = rig.triangulate(uv, weights)
-    assert found[3].isnan().all()  # one view is a ray, not a point
-    torch.testing.assert_close(found[:3], points[:3], atol=1e-8, rtol=0)
-
-
-def test_gradients_of_triangulation_by_finite_differences():
-    rig, points = _rig(), _points(2)
-    uv = (rig.project(points) + 1.0).requires_grad_()
-    weights = torch.tensor([[1.0, 0.0], [0.5, 0.0], [2.0, 1.0]], dtype=torch.float64).requires_grad_()
-    found = lambda uv, w: rig.triangulate(uv, w)[:1]  # noqa: E731
-    assert torch.autograd.gradcheck(found, (uv, weights.detach()))
-    rig.triangulate(uv, weights)[0].sum().backward()
-    assert torch.isfinite(uv.grad).all()
-    assert torch.isfinite(weights.grad).all()  # the point that can't be found spoils nothing
-
-
-@pytest.mark.parametrize("to", [0, 2])
-def test_a_rig_relative_to_one_of_its_views(to):
-    rig, points = _rig(batch=2), _points(2, 5)
-    moved = rig.relative(to)
-    torch.testing.assert_close(moved.T_world_cam[:, to], torch.eye(4, dtype=torch.float64).expand(2, 4, 4))
-    torch.testing.assert_close(moved.project(rig.to_view(points, to)), rig.project(points))
 
 
 def test_rigs_of_a_set_major_batch():

@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 from posebridge.errors import InputError
-from posebridge.networks.adain import NARROW_STYLE, StyleTransfer, StyleTransferConfig, adain
-from posebridge.networks.vgg import NARROW_VGG, NormalisedEncoder, VggEncoder
+from posebridge.networks.adain import StyleTransfer, StyleTransferConfig, adain
+from posebridge.networks.vgg import NormalisedEncoder, VggConfig, VggEncoder
 
-TINY = replace(NARROW_STYLE, widths=(8, 6), depths=(1, 0))
+TINY = StyleTransferConfig(widths=(8, 6), depths=(1, 0), style_weight=1.0, identity_weight=50.0)
 
 
 @pytest.fixture
 def encoder() -> VggEncoder:
     torch.manual_seed(0)
-    return VggEncoder(replace(NARROW_VGG, widths=(4, 6, 8)))
+    return VggEncoder(VggConfig(widths=(4, 6, 8), depths=(1, 1, 1), pretrained="none"))
 
 
 def _pictures(count: int, seed: int, side: int = 32) -> torch.Tensor:

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 
 from posebridge.errors import InputError
 from posebridge.networks import vgg
-from posebridge.networks.vgg import NARROW_VGG, VggConfig, VggEncoder
+from posebridge.networks.vgg import VggConfig, VggEncoder
 
-SMALL = replace(NARROW_VGG, widths=(4, 6, 8), depths=(2, 1, 1))
+SMALL = VggConfig(widths=(4, 6, 8), depths=(2, 1, 1), pretrained="none")
 
 
 def _tensors(config: VggConfig) -> dict[str, torch.Tensor]:

@@ -10,7 +10,6 @@ from kornia.geometry.subpix import spatial_expectation2d, spatial_softmax2d
 
 from posebridge.representations.heatmaps import (
     decode_argmax,
-    decode_soft_argmax,
     encode_gaussian,
     expectation,
     image_from_map,
@@ -26,6 +25,10 @@ def oracle() -> dict:
     if not ORACLES.exists():
         pytest.skip("../shared/data is absent")
     return json.loads(ORACLES.read_text())
+
+
+def soft_argmax(logits: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    return expectation(spatial_softmax(logits, temperature))
 
 
 def normalised(uv_map: torch.Tensor, height: int, width: int) -> torch.Tensor:
@@ -65,7 +68,7 @@ def test_gaussian_is_the_published_one(oracle):
 def test_one_hot_is_where_kornia_puts_it(oracle):
     logits = torch.full((1, 1, 2, 3), -1e4)
     logits[0, 0, 1, 2] = 0
-    assert decode_soft_argmax(logits)[0, 0].tolist() == oracle["kornia_pixel_one_hot_bottom_right_of_2x3"]
+    assert soft_argmax(logits)[0, 0].tolist() == oracle["kornia_pixel_one_hot_bottom_right_of_2x3"]
 
 
 def test_normalised_pixels_of_the_published_case(oracle):
@@ -81,7 +84,7 @@ def test_softmax_and_expectation_agree_with_kornia():
     torch.testing.assert_close(probability, spatial_softmax2d(logits, temperature=0.5))
     expected = spatial_expectation2d(probability, normalized_coordinates=False)
     torch.testing.assert_close(expectation(probability), expected)
-    torch.testing.assert_close(decode_soft_argmax(logits, 0.5), expected)
+    torch.testing.assert_close(soft_argmax(logits, 0.5), expected)
 
 
 def test_gaussian_against_a_loop():
@@ -172,13 +175,13 @@ def test_border_peaks_are_refined_along_the_border_only():
 
 def test_soft_argmax_sharpens_to_argmax():
     logits = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(4))
-    sharp = decode_soft_argmax(logits, temperature=1e-4)
+    sharp = soft_argmax(logits, temperature=1e-4)
     torch.testing.assert_close(sharp, decode_argmax(logits, "none")[0], atol=1e-3, rtol=0)
 
 
 def test_soft_argmax_gradient_by_finite_differences():
     logits = torch.randn(1, 2, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(5)).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: decode_soft_argmax(x, 0.7), logits)
+    assert torch.autograd.gradcheck(lambda x: soft_argmax(x, 0.7), logits)
 
 
 def test_map_and_image_cover_the_same_area():
@@ -205,7 +208,7 @@ def test_mixed_precision_keeps_positions_below_the_pixel():
     uv = random_positions(torch.Generator().manual_seed(8), margin=6)
     maps, _ = encode_gaussian(uv, 64, 48, 2.0, "sum")
     with torch.autocast("cpu", torch.bfloat16):
-        soft, (hard, _) = decode_soft_argmax(maps.log()), decode_argmax(encode_gaussian(uv, 64, 48, 2.0)[0])
+        soft, (hard, _) = soft_argmax(maps.log()), decode_argmax(encode_gaussian(uv, 64, 48, 2.0)[0])
     torch.testing.assert_close(soft, uv, atol=2e-2, rtol=0)
     torch.testing.assert_close(hard, uv, atol=2e-2, rtol=0)
     half, _ = decode_argmax(encode_gaussian(uv, 64, 48, 2.0)[0].bfloat16())

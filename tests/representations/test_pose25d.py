@@ -7,9 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posebridge.cameras.pinhole import Camera
-from posebridge.representations.heatmaps import decode_soft_argmax
 from posebridge.representations.pose25d import (
-    decode_pose25d,
     lift,
     lift_pose,
     lift_weak_perspective,
@@ -209,31 +207,6 @@ def test_weak_perspective_nears_the_truth_as_the_camera_moves_away():
         lifted, _ = lift_weak_perspective(Camera(K).project(joints), relative_depth(joints, HAND21), HAND21, length_m)
         errors.append(float((lifted - (joints - joints[:, [HAND21.root]])).norm(dim=-1).median()))
     assert errors[0] > 5 * errors[1] > 25 * errors[2]
-
-
-def test_decoding_against_a_loop():
-    generator = torch.Generator().manual_seed(7)
-    logits, depths = torch.randn(2, 2, 3, 6, 5, generator=generator, dtype=torch.float64).unbind(0)
-    decoded = decode_pose25d(logits, depths, temperature=0.5)
-    for sample in range(2):
-        for joint in range(3):
-            weights = np.exp(logits[sample, joint].numpy() / 0.5)
-            weights /= weights.sum()
-            depth = (weights * depths[sample, joint].numpy()).sum()
-            assert float(decoded.relative_depth[sample, joint]) == pytest.approx(depth)
-            assert float(decoded.peak[sample, joint]) == pytest.approx(weights.max())
-            np.testing.assert_allclose(decoded.probability[sample, joint].numpy(), weights)
-    torch.testing.assert_close(decoded.uv_map, decode_soft_argmax(logits, 0.5))
-
-
-def test_decoding_reads_the_depth_where_the_heat_is():
-    logits = torch.full((1, 1, 8, 8), -1e4)
-    logits[0, 0, 2, 5] = 0
-    depths = torch.arange(64.0).reshape(1, 1, 8, 8)
-    decoded = decode_pose25d(logits, depths)
-    assert decoded.uv_map.tolist() == [[[5.0, 2.0]]]
-    assert decoded.relative_depth.tolist() == [[21.0]]
-    assert decoded.peak.tolist() == [[1.0]]
 
 
 LENS = [-0.2, 0.1, 1e-3, -2e-3, 0.01]

@@ -3,7 +3,7 @@ import pytest
 
 from posebridge.skeletons.depth_hands import ICVL16, NYU14
 from posebridge.skeletons.hand import HAND21
-from posebridge.skeletons.orders import ORDERS, convert, convert_between
+from posebridge.skeletons.orders import ORDERS, convert
 
 
 @pytest.mark.parametrize(("skeleton", "count", "root"), [(NYU14, 14, "palm"), (ICVL16, 16, "palm")])
@@ -20,7 +20,7 @@ def test_one_tree_from_the_palm(skeleton, count, root):
 
 def test_nyu_to_the_hand_by_places():
     values = np.arange(14.0)[None, :, None]
-    moved, valid = convert_between(values, None, NYU14, HAND21)
+    moved, valid = convert(values, None, NYU14.canonical_names, HAND21)
     assert valid.sum() == 11
     # The evaluated joints in the release's order: tips and middles from the little finger on, then the thumb.
     expected = {"pinky_4": 0, "pinky_2": 1, "ring_4": 2, "middle_2": 5, "index_4": 6, "thumb_4": 8, "thumb_2": 10}

@@ -1,10 +1,8 @@
-from dataclasses import replace
-
 import pytest
 import torch
 
 from networks.test_adain import TINY
-from posebridge.networks.vgg import NARROW_VGG
+from posebridge.networks.vgg import VggConfig
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
 from posebridge.training.style import AdaINStyle, FourierStyle, StyleTraining
@@ -12,7 +10,7 @@ from training.dots import ONE_CPU, context, crash, disturb, dots, finished
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STYLE = AdaINStyle(
-    encoder=replace(NARROW_VGG, widths=(4, 6, 8)),
+    encoder=VggConfig(widths=(4, 6, 8), depths=(1, 1, 1), pretrained="none"),
     network=TINY,
     schedule=Schedule(steps=6, learning_rate=1e-3, decay="none"),
     batch_size=2,

@@ -60,13 +60,6 @@ def resize_map(scale_x: float, scale_y: float | None = None) -> Float[Tensor, "1
     return _affine(torch.diag_embed(scale), (scale - 1) / 2)
 
 
-def rotation_map(angle_rad: Float[Tensor, "B"], centre_px: Float[Tensor, "B 2"]) -> Float[Tensor, "B 3 3"]:
-    """A turn by ``angle_rad`` about ``centre_px``."""
-    cos, sin = angle_rad.cos(), angle_rad.sin()
-    turn = torch.stack([torch.stack([cos, -sin], dim=-1), torch.stack([sin, cos], dim=-1)], dim=-2)
-    return _affine(turn, centre_px - (turn @ centre_px[..., None])[..., 0])
-
-
 def inverse_map(T_out_in: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
     """T_in_out in closed form (last row exactly (0, 0, 1))."""
     a, b, c, d = T_out_in[:, :2, :2].flatten(1).unbind(1)

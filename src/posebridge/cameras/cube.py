@@ -49,33 +49,6 @@ def normalise_depth(
     return torch.where(depth_m > 0, relative, _BACK)
 
 
-def denormalise_depth(
-    normalised: Float[Tensor, "B H W"], centre_m: Float[Tensor, "B 3"], cube_m: float
-) -> Float[Tensor, "B H W"]:
-    """Metres along z, the inverse of ``normalise_depth`` inside the cube; the back, +1, becomes 0 (missing)."""
-    depth_m = centre_m[:, 2, None, None] + normalised * (cube_m / 2)
-    return torch.where(normalised < _BACK, depth_m, 0.0)
-
-
-def normalise_points(
-    points_m: Float[Tensor, "B N 3"], centre_m: Float[Tensor, "B 3"], cube_m: float
-) -> Float[Tensor, "B N 3"]:
-    """Points of the camera frame in units of the cube: [-1, 1] inside, unclipped outside."""
-    return (points_m - centre_m[:, None]) / (cube_m / 2)
-
-
-def denormalise_points(
-    normalised: Float[Tensor, "B N 3"], centre_m: Float[Tensor, "B 3"], cube_m: float
-) -> Float[Tensor, "B N 3"]:
-    """Points in the camera frame, in metres; the inverse of ``normalise_points``."""
-    return normalised * (cube_m / 2) + centre_m[:, None]
-
-
-def inside_cube(points_m: Float[Tensor, "B N 3"], centre_m: Float[Tensor, "B 3"], cube_m: float) -> Bool[Tensor, "B N"]:
-    """Which points of the camera frame lie in the cube, faces included."""
-    return ((points_m - centre_m[:, None]).abs() <= cube_m / 2).all(dim=-1)
-
-
 def foreground(
     depth_m: Float[Tensor, "B H W"], centre_m: Float[Tensor, "B 3"], cube_m: float | Float[Tensor, "B 1 1"]
 ) -> Bool[Tensor, "B H W"]:

@@ -5,16 +5,14 @@ the world that its rig shares. Every function takes one rig of V views or a batc
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from posebridge.cameras.pinhole import Camera
-
-_REWEIGHTINGS = 2  # passes of ``triangulate`` after the first
 
 
 @dataclass(frozen=True)
@@ -60,10 +58,6 @@ class CameraRig:
         """Points of the world in the frame of each camera."""
         return transform(inverse_rigid(self.T_world_cam), points_m.unsqueeze(-3))
 
-    def to_view(self, points_m: Float[Tensor, "*B N 3"], view: int) -> Float[Tensor, "*B N 3"]:
-        """Points of the world in the frame of one camera."""
-        return transform(inverse_rigid(self.T_world_cam[..., view, :, :]), points_m)
-
     def to_world(self, points_m: Float[Tensor, "*B V N 3"]) -> Float[Tensor, "*B V N 3"]:
         """Points in the frame of each camera, taken to the world."""
         return transform(self.T_world_cam, points_m)
@@ -72,35 +66,6 @@ class CameraRig:
         """Pixels of points of the world in all views."""
         seen = self.to_views(points_m)
         return self._for_each(seen, seen.shape[:-2], Camera.project)
-
-    def triangulate(
-        self, uv_px: Float[Tensor, "*B V N 2"], weights: Float[Tensor, "*B V N"] | None = None
-    ) -> Float[Tensor, "*B N 3"]:
-        """Points of the world from their pixels: direct linear transform, weighted (Hartley and Zisserman, Sec. 12.2).
-
-        Each view adds two equations that are linear in the point; they are solved in float64 by least squares, again
-        and again with each view's equations divided by the depth that was found, so that what is minimised becomes the
-        distance in pixels (Hartley and Sturm 1997, Sec. 5.1). ``weights`` multiply the squared distances; 0 leaves a
-        view out. A point with fewer than two views is NaN. Differentiable in pixels and weights.
-        """
-        batch = uv_px.shape[:-2]
-        K, T = self.K.double(), inverse_rigid(self.T_world_cam.double())
-        rays = self._for_each(uv_px, batch, Camera.rays)[..., :2].double()
-        weight = rays.new_ones(batch + uv_px.shape[-2:-1]) if weights is None else weights.double()
-        # ray * (third row of T) - (first two rows of T), in pixels: ... V N 2 4
-        rows = K[..., None, :2, :2] @ (rays[..., None] * T[..., None, 2:3, :] - T[..., None, :2, :])
-        enough = (weight > 0).sum(-2) >= 2
-        point, depth = rows.new_zeros(()), torch.ones_like(weight)
-        for _ in range(1 + _REWEIGHTINGS):
-            point = _least_squares(rows, weight / depth.square(), enough)
-            depth = (T[..., 2:3, :3] * point.unsqueeze(-3)).sum(-1) + T[..., 2:3, 3]
-            depth = torch.where(enough.unsqueeze(-2), depth, 1.0)
-        return torch.where(enough[..., None], point, torch.nan).to(uv_px)
-
-    def relative(self, to: int = 0) -> Self:
-        """The same rig, with the frame of the view ``to`` as its world."""
-        T_to_world = inverse_rigid(self.T_world_cam[..., to : to + 1, :, :])
-        return replace(self, T_world_cam=T_to_world @ self.T_world_cam)
 
     def _for_each(self, values: Tensor, batch: torch.Size, function) -> Tensor:
         """``Camera.project`` or ``Camera.rays`` with one camera a view."""
@@ -172,14 +137,3 @@ def transform(T: Float[Tensor, "*#B 4 4"], points: Float[Tensor, "*#B N 3"]) -> 
 def transform_to_views(points: Float[Tensor, "S N 3"], T_view_set: Float[Tensor, "B 4 4"]) -> Float[Tensor, "B N 3"]:
     """Points of S sets in the spaces of all views of each; B is set-major, with as many views of every set."""
     return transform(T_view_set, points.repeat_interleave(len(T_view_set) // len(points), 0))
-
-
-def _least_squares(
-    rows: Float[Tensor, "*B V N 2 4"], weight: Float[Tensor, "*B V N"], enough: Bool[Tensor, "*B N"]
-) -> Float[Tensor, "*B N 3"]:
-    """The points x that minimise the weighted squares of rows @ (x, 1); anything finite where ``enough`` is false."""
-    A, b = rows[..., :3], -rows[..., 3:]
-    weighted = (A * weight[..., None, None]).transpose(-1, -2)
-    regular = torch.eye(3).to(A) * ~enough[..., None, None]
-    normal = (weighted @ A).sum(-4) + regular
-    return torch.linalg.solve_ex(normal, (weighted @ b).sum(-4))[0][..., 0]

@@ -63,10 +63,3 @@ def align_similarity(
 ) -> Float[Tensor, "B N 3"]:
     """``source`` after the best rotation, translation and scale; see ``fit_similarity``."""
     return fit_similarity(source, target, valid).apply(source)
-
-
-def align_rigid(
-    source: Float[Tensor, "B N 3"], target: Float[Tensor, "B N 3"], valid: Bool[Tensor, "B N"] | None = None
-) -> Float[Tensor, "B N 3"]:
-    """``source`` after the best rotation and translation; see ``fit_similarity``."""
-    return fit_similarity(source, target, valid, with_scale=False).apply(source)

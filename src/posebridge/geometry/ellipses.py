@@ -44,16 +44,6 @@ def square_root(moments: Float[Tensor, "... 2 2"]) -> Float[Tensor, "... 2 2"]:
     return torch.stack([torch.stack([a + root, b], -1), torch.stack([b, d + root], -1)], -2) / scale[..., None, None]
 
 
-def oriented_axes(moments: Float[Tensor, "... 2 2"], direction: Float[Tensor, "... 2"]) -> Float[Tensor, "... 2 2"]:
-    """Half axes as columns, the first along ``direction``, the second by the right-hand rule: U sqrt(S) of the SVD.
-
-    With U = [direction, its normal], U sqrt(S) = sqrt(M) U. So it is the SVD's result where ``direction`` is the
-    larger axis, and stays smooth elsewhere. A direction without length gives a singular matrix.
-    """
-    x, y = (direction / direction.norm(dim=-1, keepdim=True).clamp_min(1e-12)).unbind(-1)
-    return square_root(moments) @ torch.stack([torch.stack([x, -y], -1), torch.stack([y, x], -1)], -2)
-
-
 def ellipse_map(
     onto: tuple[Float[Tensor, "... 2 2"], Float[Tensor, "... 2"]],
     of: tuple[Float[Tensor, "... 2 2"], Float[Tensor, "... 2"]],

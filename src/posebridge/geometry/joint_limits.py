@@ -5,7 +5,6 @@ abductions, and the usual lengths. As the angles are those of right hands (``geo
 limits, and left hands are to be mirrored before they are corrected.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,7 +43,6 @@ class JointLimits:
     neutral: Float[Tensor, "b 3"]
     corners: Float[Tensor, "b E 2"]  # of the convex regions in the plane of flexion and abduction; ``Polygons``
     log_length_mean: Float[Tensor, "b"]  # of lengths over the reference bone's
-    log_length_deviation: Float[Tensor, "b"]
 
     @classmethod
     def from_poses(
@@ -75,22 +73,14 @@ class JointLimits:
         points = [
             _without_outliers(values[valid[:, bone], bone], coverage) for bone in range(len(kinematics.end_joints))
         ]
-        mean, deviation = _log_lengths(joints, angles, reference)
+        mean = _mean_log_lengths(joints, angles, reference)
         corners = Polygons.from_points(points, margin_rad, edges).corners.to(joints)
-        return cls(kinematics, neutral, corners, mean, deviation)
-
-    @classmethod
-    def from_tensors(cls, kinematics: Kinematics, tensors: Mapping[str, Tensor]) -> "JointLimits":
-        """The opposite of ``tensors``."""
-        return cls(kinematics, **tensors)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that data told, by name."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return cls(kinematics, neutral, corners, mean)
 
     def to(self, like: torch.device | torch.dtype | Tensor) -> "JointLimits":
         """The same limits on another device or in another precision."""
-        return replace(self, **{name: value.to(like) for name, value in self.tensors().items()})
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: value.to(like) for name, value in tensors.items()})
 
     @property
     def lengths(self) -> Float[Tensor, "b"]:
@@ -221,17 +211,15 @@ def _scale(
     return ratio.gather(0, middle)[0]
 
 
-def _log_lengths(
+def _mean_log_lengths(
     joints: Float[Tensor, "N J 3"], angles: JointAngles, reference: tuple[int, int]
-) -> tuple[Float[Tensor, "b"], Float[Tensor, "b"]]:
-    """Mean and deviation, over poses, of the logarithms of bone lengths over the reference bone's."""
+) -> Float[Tensor, "b"]:
+    """Mean over poses of the logarithm of each bone's length divided by the reference bone's."""
     one = (joints[:, reference[1]] - joints[:, reference[0]]).norm(dim=-1)
     logs = torch.log(angles.lengths / one[:, None])
     known = angles.valid & logs.isfinite()
     count = known.sum(0)
-    mean = torch.where(known, logs, 0).sum(0) / count.clamp_min(1)
-    squares = torch.where(known, logs - mean, 0).square().sum(0)
-    return mean, (squares / (count - 1).clamp_min(1)).sqrt()
+    return torch.where(known, logs, 0).sum(0) / count.clamp_min(1)
 
 
 def _without_outliers(points: NDArray, coverage: float) -> NDArray:

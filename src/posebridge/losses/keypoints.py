@@ -21,21 +21,11 @@ def heatmap_cross_entropy(logits: Float[Tensor, "B J H W"], target: Float[Tensor
     return -(target.flatten(2) * logits.flatten(2).log_softmax(dim=-1)).sum(dim=-1)
 
 
-def heatmap_kl(logits: Float[Tensor, "B J H W"], target: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J"]:
-    """KL divergence of the softmaxed logits from the target, in nats: the cross-entropy less the target's entropy."""
-    return torch.special.xlogy(target, target).sum(dim=(-2, -1)) + heatmap_cross_entropy(logits, target)
-
-
 def coordinate_smooth_l1(
     predicted: Float[Tensor, "B J D"], target: Float[Tensor, "B J D"], beta: float = 1.0
 ) -> Float[Tensor, "B J"]:
     """Smooth L1 summed over the coordinates of each joint: quadratic below ``beta`` (in their unit), linear above."""
     return F.smooth_l1_loss(predicted, target, reduction="none", beta=beta).sum(dim=-1)
-
-
-def depth_l1(predicted: Float[Tensor, "B J"], target: Float[Tensor, "B J"]) -> Float[Tensor, "B J"]:
-    """Absolute difference of depths, in their unit."""
-    return (predicted - target).abs()
 
 
 def weighted_mean(values: Float[Tensor, "*shape"], weights: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:

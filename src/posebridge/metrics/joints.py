@@ -13,8 +13,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from posebridge.geometry.alignment import align_similarity
-
 
 def joint_errors(prediction: Float[Tensor, "B J D"], truth: Float[Tensor, "B J D"]) -> Float[Tensor, "B J"]:
     """Euclidean distance of every joint (end-point error), in the unit of the coordinates."""
@@ -37,26 +35,6 @@ def masked_median(values: Float[Tensor, "B J"], valid: Bool[Tensor, "B J"]) -> F
     if len(kept) == 0:
         return values.new_tensor(torch.nan)
     return (kept[(len(kept) - 1) // 2] + kept[len(kept) // 2]) / 2
-
-
-def mpjpe(
-    prediction: Float[Tensor, "B J D"],
-    truth: Float[Tensor, "B J D"],
-    valid: Bool[Tensor, "B J"],
-    dim: int | None = None,
-) -> Float[Tensor, "..."]:
-    """Mean per-joint position error over the valid joints, in the unit of the coordinates."""
-    return masked_mean(joint_errors(prediction, truth), valid, dim)
-
-
-def pa_mpjpe(
-    prediction: Float[Tensor, "B J 3"],
-    truth: Float[Tensor, "B J 3"],
-    valid: Bool[Tensor, "B J"],
-    dim: int | None = None,
-) -> Float[Tensor, "..."]:
-    """``mpjpe`` after a similarity alignment of every sample, fitted and averaged on its valid joints."""
-    return mpjpe(align_similarity(prediction, truth, valid), truth, valid, dim)
 
 
 def pck(

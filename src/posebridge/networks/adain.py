@@ -59,10 +59,6 @@ class StyleTransferConfig:
         return {name: weight for name, weight in weights.items() if weight > 0}
 
 
-# With NARROW_VGG.
-NARROW_STYLE = StyleTransferConfig(widths=(32, 16), depths=(1, 0), style_weight=1.0, identity_weight=50.0)
-
-
 class Decoder(nn.Sequential):
     """The encoder backwards: nearest up-sampling instead of pooling, reflection padding, no normalisation."""
 

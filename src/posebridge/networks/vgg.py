@@ -31,11 +31,6 @@ class VggConfig:
     pretrained: str = "timm"
 
 
-# For small images on a CPU: 11 million multiplications for 64 x 64 px, where VGG-19 takes a billion. Its features have
-# seen no training, and after 600 decoder steps the pictures are still far blurrier than the Fourier style transfer's.
-NARROW_VGG = VggConfig(widths=(16, 32, 64), depths=(1, 1, 1), pretrained="none")
-
-
 class VggEncoder(nn.Module):
     """Features after the first ReLU of each block (relu1_1, relu2_1, ...), with reflection padding.
 

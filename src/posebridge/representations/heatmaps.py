@@ -110,11 +110,6 @@ def expectation(probabilities: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J 2
     return torch.stack([(probabilities.sum(-2) * columns).sum(-1), (probabilities.sum(-1) * rows).sum(-1)], dim=-1)
 
 
-def decode_soft_argmax(logits: Float[Tensor, "B J H W"], temperature: float = 1.0) -> Float[Tensor, "B J 2"]:
-    """Differentiable positions (u, v) in map pixels: the mean under the softmax over all pixels."""
-    return expectation(spatial_softmax(logits, temperature))
-
-
 def map_from_image(
     uv_px: Float[Tensor, "... 2"], image_size: Sequence[int], map_size: Sequence[int]
 ) -> Float[Tensor, "... 2"]:

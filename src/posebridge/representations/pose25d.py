@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from posebridge.cameras.pinhole import Camera
-from posebridge.representations.heatmaps import expectation, spatial_softmax
 from posebridge.skeletons.skeleton import Skeleton
 
 # A reference bone seen end-on tells nothing about scale. Squared lengths, in units of the reference bone at unit
@@ -20,33 +19,6 @@ _END_ON = 1e-10
 _END_ON_PX = 1e-4
 _IN_FRONT = 1e-3  # smallest depth of a joint, in reference bones, where the lift has no solution
 _LEAST_FORESHORTENING = 0.1  # weak perspective: smallest share of the reference bone that lies across the view
-
-
-@dataclass(frozen=True)
-class Pose25D:
-    """Decoded maps."""
-
-    uv_map: Float[Tensor, "B J 2"]  # pixels of the map
-    relative_depth: Float[Tensor, "B J"]  # (z - z_root) / reference bone length
-    peak: Float[Tensor, "B J"]  # largest probability of each map, in (0, 1]
-    probability: Float[Tensor, "B J H W"]  # softmax of the heat maps
-
-
-def decode_pose25d(
-    heat_logits: Float[Tensor, "B J H W"], depth_maps: Float[Tensor, "B J H W"], temperature: float = 1.0
-) -> Pose25D:
-    """Positions and relative depths from K heat maps and K depth maps (Lin et al., NeurIPS 2023, Sec. 3.2).
-
-    The position is the mean under the softmax of the heat map (soft-argmax); the relative depth is the sum of the
-    Hadamard product of that softmax and the depth map. Differentiable throughout.
-    """
-    probability = spatial_softmax(heat_logits, temperature)
-    return Pose25D(
-        uv_map=expectation(probability),
-        relative_depth=(probability * depth_maps).sum(dim=(-2, -1)),
-        peak=probability.amax(dim=(-2, -1)),
-        probability=probability,
-    )
 
 
 def relative_depth(joints_m: Float[Tensor, "B J 3"], skeleton: Skeleton) -> Float[Tensor, "B J"]:

@@ -1,6 +1,6 @@
 """Joint orders of public datasets, and conversion to and from our skeletons by name."""
 
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,6 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "onehand10k": HAND21.joints,
     "panoptic_hand2d": HAND21.joints,
     "coco_wholebody_hand": HAND21.joints,
-    # Both hands; ``one_hand`` picks one.
     "interhand3d": tuple(f"{side}_{joint}" for side in ("right", "left") for joint in (*_TIP_FIRST, "wrist")),
     "msra": ("wrist", *(f"{finger}_{i}" for finger in (*FINGERS[1:], FINGERS[0]) for i in (1, 2, 3, 4))),
     "bighand": (
@@ -75,17 +74,6 @@ ORDERS: dict[str, tuple[str, ...]] = {
 }
 
 
-def one_hand(names: tuple[str, ...], side: Literal["left", "right"]) -> tuple[str, ...]:
-    """The names of a two-handed order with the prefix of one side removed, ready for ``convert`` to ``HAND21``.
-
-    The other hand's names keep their prefix, so that no joint of it is taken. Raises ``InputError`` where no name
-    has the prefix.
-    """
-    if not any(name.startswith(f"{side}_") for name in names):
-        raise InputError(f"no joint name starts with {side}_: {', '.join(names)}; give an order of two hands")
-    return tuple(name.removeprefix(f"{side}_") for name in names)
-
-
 def convert(
     values: ArrayT, valid: ArrayT | None, from_names: tuple[str, ...], skeleton: Skeleton
 ) -> tuple[ArrayT, ArrayT]:
@@ -97,22 +85,6 @@ def convert(
     Raises ``InputError`` where the number of names is not that of the joints, or the names don't fit the skeleton.
     """
     return _take(values, valid, len(from_names), skeleton.order_of(from_names))
-
-
-def convert_back(
-    values: ArrayT, valid: ArrayT | None, skeleton: Skeleton, to_names: tuple[str, ...]
-) -> tuple[ArrayT, ArrayT]:
-    """The opposite of ``convert``: from the order of a skeleton ``(..., J, D)`` to named joints ``(..., J_to, D)``."""
-    indices = np.full(len(to_names), -1)
-    for joint, position in enumerate(skeleton.order_of(to_names)):
-        if position >= 0:
-            indices[position] = joint
-    return _take(values, valid, len(skeleton), indices)
-
-
-def convert_between(values: ArrayT, valid: ArrayT | None, source: Skeleton, target: Skeleton) -> tuple[ArrayT, ArrayT]:
-    """From one skeleton to another, joints of the same place to each other; see ``convert``."""
-    return convert(values, valid, source.canonical_names, target)
 
 
 def _take(values: Any, valid: Any, expected: int, indices: np.ndarray) -> Any:

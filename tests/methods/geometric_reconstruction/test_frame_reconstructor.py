@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from posebridge.cameras.crop import rotation_map, warp_images
+from cameras.rotations import rotation_map
+from posebridge.cameras.crop import warp_images
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.geometry.displacement import identity_field

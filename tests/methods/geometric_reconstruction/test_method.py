@@ -29,7 +29,7 @@ from posebridge.data.pairs import PairConfig
 from posebridge.errors import InputError
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
-from posebridge.networks.vgg import NARROW_VGG
+from posebridge.networks.vgg import VggConfig
 from posebridge.networks.weights import read_weights
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.stage import Stage
@@ -40,7 +40,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 SOURCE = SourceTrainingConfig(schedule=SCHEDULE, batch_size=4)
-ADAIN = AdaINStyle(replace(NARROW_VGG, widths=(4, 6, 8)), TINY, replace(SCHEDULE, steps=2), batch_size=2)
+ADAIN = AdaINStyle(
+    VggConfig(widths=(4, 6, 8), depths=(1, 1, 1), pretrained="none"), TINY, replace(SCHEDULE, steps=2), batch_size=2
+)
 ORDERS = {
     "the paper's": (
         replace(CONFIG, style=ADAIN),

@@ -14,11 +14,11 @@ from posebridge.methods.geometric_reconstruction.perceptual_features import (
     PerceptualLoss,
     VggFeatures,
 )
-from posebridge.networks.vgg import NARROW_VGG, VggConfig
+from posebridge.networks.vgg import VggConfig
 from training.dots import small_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-VGG = VggFeatures(replace(NARROW_VGG, widths=(4, 6), depths=(1, 1)), scales=(1.0, 0.5))
+VGG = VggFeatures(VggConfig(widths=(4, 6), depths=(1, 1), pretrained="none"), scales=(1.0, 0.5))
 ENCODER = EncoderFeatures(levels=2)
 
 

@@ -40,7 +40,7 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import (
     same_view,
     soft_joints,
 )
-from posebridge.networks.vgg import NARROW_VGG
+from posebridge.networks.vgg import VggConfig
 from posebridge.representations.heatmaps import encode_gaussian, map_from_image
 from posebridge.training.pseudo_labels import ShowsPseudoLabels
 from posebridge.training.stage import Stage
@@ -150,7 +150,7 @@ def test_only_the_reconstructor_trains_in_its_stage(guide, tmp_path):
 
 def test_initial_weights_are_the_same_whatever_was_drawn_before():
     """Features that are not trained as well: those of fine-tuning are those that the reconstructor has learnt by."""
-    features = VggFeatures(replace(NARROW_VGG, widths=(4, 6), depths=(1, 1)))
+    features = VggFeatures(VggConfig(widths=(4, 6), depths=(1, 1), pretrained="none"))
     config = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, features=features))
     torch.manual_seed(1)
     one = reconstructor_stage(config)

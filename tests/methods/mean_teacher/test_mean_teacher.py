@@ -18,7 +18,7 @@ from posebridge.methods.mean_teacher.adaptation import Adaptation
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.mean_teacher.method import MeanTeacher
 from posebridge.networks.pose_network import HeatmapNetwork
-from posebridge.networks.vgg import NARROW_VGG
+from posebridge.networks.vgg import VggConfig
 from posebridge.representations.heatmaps import decode_argmax, image_from_map
 from posebridge.training.optimisers import Schedule
 from posebridge.training.pseudo_labels import pseudo_labels_of
@@ -226,7 +226,9 @@ SOURCE = SourceTrainingConfig(schedule=SCHEDULE, batch_size=4, geometry=VIEWS)
 
 def test_stages_in_order(tmp_path):
     plan = SelectionPlan(lambda network: 0.0)
-    adain = AdaINStyle(replace(NARROW_VGG, widths=(4, 6, 8)), TINY, replace(SCHEDULE, steps=2), batch_size=2)
+    adain = AdaINStyle(
+        VggConfig(widths=(4, 6, 8), depths=(1, 1, 1), pretrained="none"), TINY, replace(SCHEDULE, steps=2), batch_size=2
+    )
     for style, names in (
         (adain, ["source", "style", "mean-teacher"]),
         (FourierStyle(), ["source", "mean-teacher"]),

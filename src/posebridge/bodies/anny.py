@@ -12,9 +12,10 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from posebridge.bodies.anny_loading import PHENOTYPES, load_anny, mean_adult, phenotype_coefficients, rig_in_frame
-from posebridge.bodies.hand_model import HandModel, unit, with_forearm, with_principal_shapes
+from posebridge.bodies.hand_model import HandModel, with_forearm, with_principal_shapes
 from posebridge.bodies.rig import Rig
 from posebridge.draw import generator_for
 from posebridge.skeletons.hand import FINGERS, HAND21
@@ -75,9 +76,9 @@ def _canonical(model) -> tuple[Rig, Float[Tensor, "N 3 3"]]:
     """The mean adult's hand in its own frame, and each bone's axes as columns (flexion, along, out of the palm)."""
     rest = model.get_rest_model(mean_adult(model))
     at = dict(zip(model.bone_labels, rest["rest_bone_heads"][0], strict=True))
-    y = unit(at["finger3-1.R"] - at["wrist.R"])
+    y = F.normalize(at["finger3-1.R"] - at["wrist.R"], dim=-1)
     palm = torch.linalg.cross(at["finger2-1.R"] - at["wrist.R"], at["finger5-1.R"] - at["wrist.R"])
-    x = unit(torch.linalg.cross(y, palm))
+    x = F.normalize(torch.linalg.cross(y, palm), dim=-1)
     R = torch.stack([x, y, torch.linalg.cross(x, y)])  # hand frame <- Anny's world
     rig = rig_in_frame(model, R, "wrist.R")
     rig = replace(rig, bones=tuple(bone.removesuffix(".R") for bone in rig.bones))
@@ -103,7 +104,7 @@ def _move_knuckles(rig: Rig) -> Rig:
         share = missing / torch.linalg.norm(rig.heads_m[carpal] - rig.heads_m[web])
         heads[web] = torch.lerp(rig.heads_m[web], rig.heads_m[carpal], share)
         basis[:, web] = torch.lerp(rig.head_basis_m[:, web], rig.head_basis_m[:, carpal], share)
-        affinity[:, f] = _beyond_knuckle(rig.vertices_m, heads[web], unit(pip - heads[web]))
+        affinity[:, f] = _beyond_knuckle(rig.vertices_m, heads[web], F.normalize(pip - heads[web], dim=-1))
     return replace(rig, heads_m=heads, head_basis_m=basis, weights=_hand_over(rig.weights, affinity, index))
 
 
@@ -133,7 +134,7 @@ def _tip_vertices(rig: Rig) -> Int[Tensor, "5 k"]:
     rows = []
     for f in range(1, 6):
         last, before = rig.bones.index(f"finger{f}-3"), rig.bones.index(f"finger{f}-2")
-        along = unit(rig.heads_m[last] - rig.heads_m[before])
+        along = F.normalize(rig.heads_m[last] - rig.heads_m[before], dim=-1)
         reach = torch.where(rig.weights[:, last] > 0.5, (rig.vertices_m - rig.heads_m[last]) @ along, -torch.inf)
         rows.append(reach.topk(_TIP_VERTICES).indices)
     return torch.stack(rows)

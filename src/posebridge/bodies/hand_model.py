@@ -134,8 +134,3 @@ def _rim(faces: Tensor, vertex_count: int) -> Tensor:
 def _padded(basis: Float[Tensor, "P V 3"], rows: int, vertices: int) -> Float[Tensor, "P2 V2 3"]:
     """With zeros for so many more rows and vertices."""
     return torch.nn.functional.pad(basis, (0, 0, 0, vertices, 0, rows))
-
-
-def unit(vector: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
-    """The direction of each vector."""
-    return vector / torch.linalg.norm(vector, dim=-1, keepdim=True)

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from posebridge.bodies.anny import anny_hand
-from posebridge.bodies.hand_model import HandModel, unit, with_forearm
+from posebridge.bodies.hand_model import HandModel, with_forearm
 from posebridge.bodies.rig import Rig
 from posebridge.errors import InputError
 from posebridge.pickles import OpaqueObject, load_arrays
@@ -163,8 +164,8 @@ def _in_hand_frame(rig: Rig) -> Rig:
     """Origin at the wrist whatever the shape, y to the middle knuckle, z out of the palm."""
     assert rig.pose_basis_m is not None
     at = {bone: rig.heads_m[i] - rig.heads_m[0] for i, bone in enumerate(rig.bones)}
-    y = unit(at["finger3-1"])
-    x = unit(torch.linalg.cross(y, torch.linalg.cross(at["finger2-1"], at["finger5-1"])))
+    y = F.normalize(at["finger3-1"], dim=-1)
+    x = F.normalize(torch.linalg.cross(y, torch.linalg.cross(at["finger2-1"], at["finger5-1"])), dim=-1)
     R = torch.stack([x, y, torch.linalg.cross(x, y)])  # hand frame <- MANO's
     # A rotation R' of the hand frame is Rt R' R in MANO's, and so are the elements of R' - 1 by which the mesh moves.
     by_element = rig.pose_basis_m.unflatten(0, (-1, 3, 3))
@@ -199,8 +200,8 @@ def _axes(rig: Rig) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"], Float[T
         for k in (1, 2, 3):
             bone = rig.bones.index(f"finger{f}-{k}")
             twist[bone] = along = _along(rig, f, k, _TIPS[finger])
-            flexion[bone] = unit(torch.linalg.cross(along, palm))
-            spread[bone] = -palm if k == 1 else unit(torch.linalg.cross(flexion[bone], along))
+            flexion[bone] = F.normalize(torch.linalg.cross(along, palm), dim=-1)
+            spread[bone] = -palm if k == 1 else F.normalize(torch.linalg.cross(flexion[bone], along), dim=-1)
             if finger == "thumb":
                 own = anny.rig.bones.index(f"finger1-{k}")
                 T = _frame(along) @ _frame(anny.twist_axes[own]).T
@@ -211,12 +212,12 @@ def _axes(rig: Rig) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"], Float[T
 def _along(rig: Rig, finger: int, k: int, tip: int) -> Float[Tensor, "3"]:
     head = rig.heads_m[rig.bones.index(f"finger{finger}-{k}")]
     end = rig.vertices_m[tip] if k == 3 else rig.heads_m[rig.bones.index(f"finger{finger}-{k + 1}")]
-    return unit(end - head)
+    return F.normalize(end - head, dim=-1)
 
 
 def _frame(along: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
     """Columns: along a bone, across it in the plane of the palm, and the third."""
-    across = unit(torch.linalg.cross(along, torch.tensor([0.0, 0.0, 1.0])))
+    across = F.normalize(torch.linalg.cross(along, torch.tensor([0.0, 0.0, 1.0])), dim=-1)
     return torch.stack([along, across, torch.linalg.cross(along, across)], dim=-1)
 
 

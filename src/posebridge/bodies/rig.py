@@ -69,11 +69,6 @@ class Rig:
         """Where the tensors lie."""
         return self.vertices_m.device
 
-    @cached_property
-    def face_parts(self) -> Int[Tensor, "F"]:
-        """The bone that moves most of each face."""
-        return self.weights[self.faces].sum(1).argmax(-1)
-
     def mirrored(self) -> "Rig":
         """The mirror image in the plane x = 0, with outward faces."""
         flip = self.vertices_m.new_tensor([-1.0, 1.0, 1.0])

@@ -143,7 +143,7 @@ def test_the_word_of_perfect_maps_is_the_joint():
     made = network(max_distance=3.0)
     weight = torch.zeros(2, 21, 16, 16)
     raw = torch.cat([maps.heat, maps.direction.flatten(1, 2), weight], dim=1)
-    seen = made._read(raw, made.parameter_head, torch.zeros(2, made.encoder_channels), raw, points, surface)
+    seen = made._decode(raw, made.parameter_head, torch.zeros(2, made.encoder_channels), raw, points, surface)
     torch.testing.assert_close(seen.joints, joints, atol=1e-5, rtol=0)
 
 

@@ -80,9 +80,9 @@ def test_a_half_open_gate_mixes():
 
 @pytest.mark.parametrize("size", [(30, 24), (32, 21)])
 def test_sizes_that_cannot_be_halved_twice_are_refused(size):
-    with pytest.raises(ValueError, match="can't halve"):
+    with pytest.raises(ValueError, match="can't be halved 2 times"):
         generator()(pictures(2, *size), still(), gate(1.0))
-    with pytest.raises(ValueError, match="can't halve"):
+    with pytest.raises(ValueError, match="can't be halved 2 times"):
         HeatmapGenerator(TINY, 3)(pictures(2, *size), torch.rand(2, 3, 8, 6), torch.rand(2, 3, 8, 6))
 
 

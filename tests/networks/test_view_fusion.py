@@ -121,7 +121,7 @@ def test_padding_has_no_gradient():
 
 def test_a_sample_without_views_is_refused():
     views = some_views(2)
-    with pytest.raises(ValueError, match="without any view"):
+    with pytest.raises(ValueError, match="has no view to fuse"):
         network()(replace(views, present=torch.tensor([[True, True], [False, False], [True, True], [True, False]])))
 
 

@@ -1,9 +1,8 @@
-"""Style transfer by adaptive instance normalisation (Huang and Belongie, ICCV 2017).
+"""Style transfer by adaptive instance normalisation (AdaIN; Huang and Belongie, ICCV 2017).
 
-A frozen encoder, the exchange of channel statistics between two images' deepest features, and a decoder that is
-trained to turn features back into pictures. An encoder is any module that takes RGB in [0, 1] and returns a list of
-feature maps, shallow to deep, the last of which is exchanged: the paper's VGG-19, a narrow VGG for small images on a
-CPU (``networks.vgg``), or the encoder of a pose network that has seen the source.
+A frozen encoder computes features, AdaIN replaces the channel statistics of the deepest ones, and a trained decoder
+turns them back into images. An encoder is any module that takes RGB in [0, 1] and returns a list of feature maps,
+shallow to deep: the paper's VGG-19 (``networks.vgg``) or the encoder of a pose network trained on the source.
 """
 
 import copy
@@ -21,7 +20,7 @@ from posebridge.networks.vgg import initialise_convolutions
 def channel_statistics(
     features: Float[Tensor, "B C h w"], eps: float = 1e-5
 ) -> tuple[Float[Tensor, "B C"], Float[Tensor, "B C"]]:
-    """Eq. 5 and 6: mean and standard deviation of each channel of each sample, over space."""
+    """Mean and standard deviation of each channel of each sample over space (Eq. 5 and 6)."""
     variance, mean = torch.var_mean(features.float(), dim=(2, 3), correction=0)
     return mean, (variance + eps).sqrt()
 
@@ -29,7 +28,7 @@ def channel_statistics(
 def adain(
     content: Float[Tensor, "B C h w"], style: Float[Tensor, "B C h2 w2"], eps: float = 1e-5
 ) -> Float[Tensor, "B C h w"]:
-    """Eq. 8: the content's features with the style's mean and standard deviation in every channel."""
+    """The content's features with the style's mean and standard deviation in every channel (Eq. 8)."""
     (mu_x, sigma_x), (mu_y, sigma_y) = (
         (mean[:, :, None, None], std[:, :, None, None])
         for mean, std in (channel_statistics(content, eps), channel_statistics(style, eps))
@@ -48,8 +47,8 @@ class StyleTransferConfig:
     depths: tuple[int, ...] = (3, 1, 1)  # further convolutions at each size
     content_weight: float = 1.0
     style_weight: float = 0.1
-    # An image in its own style must come back (Park and Lee, CVPR 2019, Eq. 7). Not in the paper; features that saw
-    # no training say too little about pixels without it.
+    # An image in its own style is reconstructed (Park and Lee, CVPR 2019, Eq. 7). Not in the paper; the features of an
+    # untrained encoder need it to determine pixels.
     identity_weight: float = 0.0
 
     @property
@@ -60,7 +59,7 @@ class StyleTransferConfig:
 
 
 class Decoder(nn.Sequential):
-    """The encoder backwards: nearest up-sampling instead of pooling, reflection padding, no normalisation."""
+    """Mirrors the encoder: nearest upsampling in place of pooling, reflection padding, no normalisation."""
 
     def __init__(self, inputs: int, config: StyleTransferConfig):
         layers = [*_convolution(inputs, config.widths[0])]
@@ -80,9 +79,9 @@ def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
 
 
 class StyleTransfer(nn.Module):
-    """A frozen copy of ``encoder`` and a decoder to train; only the decoder's parameters have gradients.
+    """A frozen copy of ``encoder`` and a trainable decoder.
 
-    Raises ``ValueError`` where the decoder doesn't undo the encoder's stride.
+    Raises ``ValueError`` if the decoder's upsampling doesn't match the encoder's stride.
     """
 
     def __init__(self, encoder: nn.Module, config: StyleTransferConfig):
@@ -96,19 +95,22 @@ class StyleTransfer(nn.Module):
             deepest = self.encoder(probe)[-1]
         if deepest.shape[-1] != 8:
             raise ValueError(
-                f"the encoder ends at stride {side // deepest.shape[-1]}, {len(config.widths)} decoder widths undo "
-                f"stride {self.stride}"
+                f"the encoder's stride is {side // deepest.shape[-1]}, but {len(config.widths)} decoder widths "
+                f"upsample by {self.stride}: give one width for each halving of the encoder"
             )
         self.decoder = Decoder(deepest.shape[1], config).to(probe)
 
     def train(self, mode: bool = True) -> Self:
-        """As usual, but the frozen encoder keeps its batch-norm statistics."""
+        """Sets the mode of the decoder; the encoder stays in evaluation mode and keeps its statistics."""
         super().train(mode)
         self.encoder.eval()
         return self
 
     def encode(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B C h w"]]:
-        """The frozen encoder's features, shallow to deep. ``InputError`` for sides that its stride doesn't divide."""
+        """Features of the frozen encoder, shallow to deep.
+
+        Raises ``InputError`` for images whose sides aren't multiples of its stride.
+        """
         height, width = images.shape[-2:]
         if height % self.stride or width % self.stride:
             raise InputError(
@@ -123,7 +125,10 @@ class StyleTransfer(nn.Module):
         style: Float[Tensor, "B 3 H2 W2"],
         alpha: Float[Tensor, "B"],
     ) -> Float[Tensor, "B 3 H W"]:
-        """Eq. 14: pictures of ``content`` in the look of ``style``, from none of it (alpha 0) to all (1); in [0, 1]."""
+        """Images of ``content`` in the style of ``style``, RGB in [0, 1] (Eq. 14).
+
+        ``alpha`` interpolates from the content's features (0) to those with the style's statistics (1).
+        """
         f_c, f_s = self.encode(content)[-1], self.encode(style)[-1]
         mixed = torch.lerp(f_c, adain(f_c, f_s), alpha.to(f_c).view(-1, 1, 1, 1))
         return self.decoder(mixed).clamp(0, 1)
@@ -131,30 +136,30 @@ class StyleTransfer(nn.Module):
     def losses(
         self, content: Float[Tensor, "B 3 H W"], style: Float[Tensor, "B 3 H2 W2"]
     ) -> dict[str, Float[Tensor, "B"]]:
-        """What the decoder is trained on, per sample and unweighted: the terms of ``config.weights`` (Eq. 11).
+        """Loss terms of the decoder (Eq. 11), unweighted, one value a sample; named as ``config.weights`` are.
 
         Gradients pass through the frozen encoder to the decoder.
         """
-        wanted = self.config.weights
+        weights = self.config.weights
         with torch.no_grad():
             f_c, styles = self.encode(content)[-1], self.encode(style)
             t = adain(f_c, styles[-1])  # Eq. 9
         terms = {}
-        if "content" in wanted or "style" in wanted:
-            redrawn = self.encode(self.decoder(t))  # Eq. 10
-            if "content" in wanted:
-                terms["content"] = (redrawn[-1] - t).square().mean(dim=(1, 2, 3))  # Eq. 12
-            if "style" in wanted:
-                terms["style"] = _statistics_loss(redrawn, styles)
-        if "identity" in wanted:
+        if "content" in weights or "style" in weights:
+            stylised = self.encode(self.decoder(t))  # Eq. 10
+            if "content" in weights:
+                terms["content"] = (stylised[-1] - t).square().mean(dim=(1, 2, 3))  # Eq. 12
+            if "style" in weights:
+                terms["style"] = _statistics_loss(stylised, styles)
+        if "identity" in weights:
             terms["identity"] = (self.decoder(f_c) - content).square().mean(dim=(1, 2, 3))
         return terms
 
 
-def _statistics_loss(redrawn: list[Tensor], styles: list[Tensor]) -> Float[Tensor, "B"]:
-    """Eq. 13: means and standard deviations of every level."""
+def _statistics_loss(stylised: list[Tensor], styles: list[Tensor]) -> Float[Tensor, "B"]:
+    """Squared differences of means and standard deviations, summed over levels (Eq. 13)."""
     levels = []
-    for ours, theirs in zip(redrawn, styles, strict=True):
-        (mean, std), (wanted_mean, wanted_std) = channel_statistics(ours), channel_statistics(theirs)
-        levels.append((mean - wanted_mean).square().mean(dim=1) + (std - wanted_std).square().mean(dim=1))
+    for features, target in zip(stylised, styles, strict=True):
+        (mean, std), (target_mean, target_std) = channel_statistics(features), channel_statistics(target)
+        levels.append((mean - target_mean).square().mean(dim=1) + (std - target_std).square().mean(dim=1))
     return torch.stack(levels).sum(dim=0)

@@ -1,4 +1,4 @@
-"""The network of single views and the one that fuses them, as one model (Ren et al., CVPR 2022, Fig. 1)."""
+"""The single-view network and the fusion of views as one model (Ren et al., CVPR 2022, Fig. 1)."""
 
 from dataclasses import dataclass
 
@@ -15,14 +15,14 @@ from posebridge.skeletons.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class FusedPrediction:
-    """S hands of V views each, in the spaces of the views that are the candidates."""
+    """S hands fused from V views each, in the space of each set's candidate view."""
 
     fusion: FusedJoints
     hand: HandParameters
 
 
 class DepthHandModel(nn.Module):
-    """Depth crops to a hand each, and to one hand for several views of it."""
+    """Predicts a hand for each depth crop, and one hand for several views of it."""
 
     def __init__(self, single: DepthHandConfig, fusion: ViewFusionConfig, skeleton: Skeleton):
         super().__init__()
@@ -31,9 +31,13 @@ class DepthHandModel(nn.Module):
         self.fused_parameter_head = ParameterHead(fusion.width, single)
 
     def fuse(self, seen: ViewPrediction, T_candidate_view: Float[Tensor, "B 4 4"], sets: int) -> FusedPrediction:
-        """What the views of each set saw, set-major, to one hand a set."""
-        told = (transform(T_candidate_view, seen.joints), seen.pooled_features(), seen.quality)
-        joints, features, quality = (value.unflatten(0, (sets, -1)) for value in told)
+        """One hand for each set of views.
+
+        ``seen`` holds B = sets * V predictions, set-major. ``T_candidate_view`` takes the points of each view to the
+        view whose space the result is in.
+        """
+        inputs = (transform(T_candidate_view, seen.joints), seen.pooled_features(), seen.quality)
+        joints, features, quality = (value.unflatten(0, (sets, -1)) for value in inputs)
         present = torch.ones(joints.shape[:2], dtype=torch.bool, device=joints.device)
         fused = self.fusion(ViewJoints(joints, features, quality, present))
         return FusedPrediction(fused, self.fused_parameter_head(fused.global_features, fused.joints))

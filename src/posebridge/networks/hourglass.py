@@ -1,4 +1,4 @@
-"""The hourglass: down to a few pixels, up again, with the features of the way down beside those of the way up."""
+"""The hourglass network: an encoder and a decoder with skip connections."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,7 +23,7 @@ class HourglassConfig:
 
 
 class Hourglass(nn.Module):
-    """Blocks of 3x3 convolution, batch norm, ReLU and 2x2 mean pooling; the same backwards with nearest up-sampling."""
+    """Blocks of 3x3 convolution, batch norm, ReLU and 2x2 mean pooling; the decoder upsamples by nearest neighbour."""
 
     def __init__(self, config: HourglassConfig, inputs: int):
         super().__init__()
@@ -38,15 +38,18 @@ class Hourglass(nn.Module):
         self.outputs = deeper
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
-        """Features of the input's size. Raises ``ValueError`` for a size that can't be halved often enough."""
+        """Features of the input's size. Raises ``ValueError`` for sides that aren't multiples of 2 ** blocks."""
         if any(side % 2**self.config.blocks for side in x.shape[-2:]):
-            raise ValueError(f"an hourglass of {self.config.blocks} blocks can't halve {tuple(x.shape[-2:])} so often")
-        passed = [x]
+            raise ValueError(
+                f"an hourglass of {self.config.blocks} blocks needs sides that are multiples of "
+                f"{2**self.config.blocks}, got {tuple(x.shape[-2:])}"
+            )
+        skips = [x]
         for block in self.down:
-            passed.append(F.avg_pool2d(block(passed[-1]), 2))
-        x = passed.pop()
+            skips.append(F.avg_pool2d(block(skips[-1]), 2))
+        x = skips.pop()
         for block in self.up:
-            x = torch.cat([block(F.interpolate(x, scale_factor=2)), passed.pop()], dim=1)
+            x = torch.cat([block(F.interpolate(x, scale_factor=2)), skips.pop()], dim=1)
         return x
 
 

@@ -1,7 +1,7 @@
-"""The generator that redraws a driving frame from a base frame (Lin et al., NeurIPS 2023, Eq. 4).
+"""Generators that reconstruct a driving frame from a base frame (Lin et al., NeurIPS 2023, Eq. 4).
 
-Johnson et al.'s architecture, two halvings, six residual blocks, two doublings; the features that pass beside, the
-image itself among them, are warped by the displacement field and gated by the inpainting map (Siarohin et al. 2021).
+The architecture of Johnson et al.: downsampling, residual blocks, upsampling. Skip connections, the image itself among
+them, are warped by the displacement field and gated by the inpainting map (Siarohin et al. 2021).
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from posebridge.networks.hourglass import conv_bn_relu
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Defaults are those of articulated animation: 64 to 256 channels."""
+    """Defaults are those of articulated animation (Siarohin et al. 2021): 64 to 256 channels."""
 
     channels: int = 64
     most_channels: int = 512
@@ -30,7 +30,7 @@ class GeneratorConfig:
 
 
 class Generator(nn.Module):
-    """Base image, displacement field and inpainting map to the driving image."""
+    """Reconstructs the driving image from base image, displacement field and inpainting map."""
 
     def __init__(self, config: GeneratorConfig):
         super().__init__()
@@ -45,23 +45,25 @@ class Generator(nn.Module):
         field: Float[Tensor, "B h w 2"],
         inpainting: Float[Tensor, "B 1 h w"],
     ) -> Float[Tensor, "B 3 H W"]:
-        """RGB in [0, 1]. ``field`` holds places in the base image, in pixels of the field's own grid.
+        """The driving image, RGB in [0, 1].
 
-        Raises ``ValueError`` for an image that can't be halved often enough.
+        ``field`` holds positions in the base image, in pixels of the field's own grid. ``inpainting`` is in [0, 1], 1
+        where the warped base image is used. Raises ``ValueError`` for an image whose sides 2 ** ``halvings`` doesn't
+        divide.
         """
         levels = self.encoder(base)
         fields, gates = _resized(field, inpainting, [level.shape[-2:] for level in (base, *levels)])
         warped = [sample_features(level, place) for level, place in zip((base, *levels), fields, strict=True)]
         x = self.residual(gates[-1] * warped[-1])
         for i, up in enumerate(self.up, 1):
-            x = up(_mixed(x, warped[-i], gates[-i]))
-        x = _mixed(x, warped[1], gates[1])
-        painted = self.last(x).sigmoid()
-        return _mixed(painted, warped[0], gates[0])
+            x = up(_gated(x, warped[-i], gates[-i]))
+        x = _gated(x, warped[1], gates[1])
+        generated = self.last(x).sigmoid()
+        return _gated(generated, warped[0], gates[0])
 
 
 class HeatmapGenerator(nn.Module):
-    """The driving image from features of the base image and both poses' heat maps; no warp (L_heatmap, Table 3a)."""
+    """Reconstructs the driving image from base features and heat maps, without a warp (L_heatmap, Table 3a)."""
 
     def __init__(self, config: GeneratorConfig, joints: int):
         super().__init__()
@@ -76,9 +78,10 @@ class HeatmapGenerator(nn.Module):
         heat_base: Float[Tensor, "B K h w"],
         heat_driving: Float[Tensor, "B K h w"],
     ) -> Float[Tensor, "B 3 H W"]:
-        """RGB in [0, 1]. Heat maps are in [0, 1]; they meet the features where these are smallest.
+        """The driving image, RGB in [0, 1].
 
-        Raises ``ValueError`` for an image that can't be halved often enough.
+        Heat maps are in [0, 1]; they are concatenated to the features of lowest resolution. Raises ``ValueError`` if
+        2 ** ``halvings`` doesn't divide the image's sides.
         """
         deepest = self.encoder(base)[-1]
         poses = F.interpolate(torch.cat([heat_base, heat_driving], 1), deepest.shape[-2:], mode="bilinear")
@@ -88,13 +91,13 @@ class HeatmapGenerator(nn.Module):
         return self.last(x).sigmoid()
 
 
-def _mixed(painted: Tensor, warped: Tensor, gate: Float[Tensor, "B 1 h w"]) -> Tensor:
-    """What was carried along from the base image where the gate is one, what was painted where it is zero."""
-    return torch.lerp(painted.to(warped.dtype), warped, gate.to(warped.dtype))
+def _gated(generated: Tensor, warped: Tensor, gate: Float[Tensor, "B 1 h w"]) -> Tensor:
+    """The warped values where the gate is one, the generated ones where it is zero."""
+    return torch.lerp(generated.to(warped.dtype), warped, gate.to(warped.dtype))
 
 
 class _Encoder(nn.Module):
-    """Features at full size, then at each halving."""
+    """Features at full resolution, then after each downsampling."""
 
     def __init__(self, config: GeneratorConfig):
         super().__init__()
@@ -107,7 +110,10 @@ class _Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         if any(side % 2**self.halvings for side in images.shape[-2:]):
-            raise ValueError(f"a generator can't halve {tuple(images.shape[-2:])} {self.halvings} times")
+            raise ValueError(
+                f"images of {tuple(images.shape[-2:])} px can't be halved {self.halvings} times: "
+                f"give sides that are multiples of {2**self.halvings}"
+            )
         levels = [self.first(images)]
         for block in self.down:
             levels.append(block(levels[-1]))
@@ -115,7 +121,7 @@ class _Encoder(nn.Module):
 
 
 class _ResidualBlock(nn.Module):
-    """x + two convolutions, each behind its batch norm and ReLU."""
+    """x plus two convolutions, each preceded by batch norm and ReLU."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -145,11 +151,11 @@ def _up_blocks(config: GeneratorConfig) -> nn.ModuleList:
 
 
 def _resized(field: Tensor, inpainting: Tensor, sizes: list[torch.Size]) -> tuple[list[Tensor], list[Tensor]]:
-    """The inpainting map, and the field in its own pixels, at each size; those of equal size are made once."""
-    made: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+    """The field, in pixels of each size, and the inpainting map at each size; equal sizes share one tensor."""
+    cache: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
     for size in map(tuple, sizes):
-        if size not in made:
+        if size not in cache:
             gate = F.interpolate(inpainting, size, mode="bilinear", align_corners=False)
-            made[size] = (resize_field(field, *size), gate)
-    pairs = [made[tuple(size)] for size in sizes]
+            cache[size] = (resize_field(field, *size), gate)
+    pairs = [cache[tuple(size)] for size in sizes]
     return [field for field, _ in pairs], [gate for _, gate in pairs]

@@ -1,4 +1,4 @@
-"""Pictures of one look to another and back: the networks of CycleGAN (Zhu et al., ICCV 2017, appendix 7.2)."""
+"""Image-to-image translation between two domains: the networks of CycleGAN (Zhu et al., ICCV 2017, appendix 7.2)."""
 
 from dataclasses import dataclass
 
@@ -13,12 +13,13 @@ class TranslatorConfig:
     channels: int = 64
     blocks: int = 9  # residual, at a quarter of the size
     discriminator_channels: int = 64
-    discriminator_halvings: int = 3  # of the discriminator, whose patches have 70 pixels by three
+    discriminator_halvings: int = 3  # three give the patches of 70 px of PatchGAN
 
 
 class Translator(nn.Module):
-    """Two halvings, residual blocks, two doublings. It says what to add, and begins by adding nothing: the geometry,
-    to which labels belong, need not be learnt first.
+    """Predicts the difference that translates a picture: downsampling by 4, residual blocks, upsampling by 4.
+
+    The last layer is initialised to zero, so training starts from the identity and keeps the geometry of the labels.
     """
 
     def __init__(self, config: TranslatorConfig):
@@ -40,12 +41,12 @@ class Translator(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, picture: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
-        """Of the same range as what it is given, which it may leave a little. Sides are multiples of four."""
+        """The translated picture, in the input's range up to a small excess. Sides must be multiples of four."""
         return picture + self.last(self.layers(picture))
 
 
 class Discriminator(nn.Module):
-    """Tells of every patch whether it is of the look that it knows: 1, or 0."""
+    """PatchGAN discriminator: 1 for patches of its own domain, 0 for translated ones."""
 
     def __init__(self, config: TranslatorConfig):
         super().__init__()
@@ -59,7 +60,7 @@ class Discriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 4, 1, 1))
 
     def forward(self, picture: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 h w"]:
-        """A number a patch."""
+        """One score per patch, without an activation."""
         return self.layers(picture)
 
 

@@ -1,4 +1,4 @@
-"""Frozen features for style and perceptual losses: VGG-19 (Simonyan and Zisserman 2015), or a narrow relative.
+"""Frozen VGG features for style and perceptual losses (Simonyan and Zisserman 2015).
 
 Every encoder here takes RGB in [0, 1] and returns a list of feature maps, shallow to deep.
 """
@@ -17,7 +17,7 @@ from posebridge.errors import InputError
 from posebridge.networks.weights import read_weights
 
 _HUB_ID = "timm/vgg19.tv_in1k"
-_WAYS_OUT = "give a local weights file (--vgg-weights FILE), or do without it (--vgg-weights none)"
+_ADVICE = "give a local weights file (--vgg-weights FILE) or use none (--vgg-weights none)"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class VggConfig:
 class VggEncoder(nn.Module):
     """Features after the first ReLU of each block (relu1_1, relu2_1, ...), with reflection padding.
 
-    Raises ``InputError`` where the weights can't be had or don't fit.
+    Raises ``InputError`` if the weights can't be downloaded or read, or don't fit.
     """
 
     mean: Tensor
@@ -61,23 +61,26 @@ class VggEncoder(nn.Module):
             self._load(config.pretrained)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B C h w"]]:
-        """Shallow to deep. Images are RGB in [0, 1]."""
+        """Features of RGB images in [0, 1], shallow to deep."""
         x = (images - self.mean) / self.std
-        found = []
+        features = []
         for index, layer in enumerate(self.features):
             x = layer(x)
             if index in self._taps:
-                found.append(x)
-        return found
+                features.append(x)
+        return features
 
     def _load(self, pretrained: str) -> None:
         tensors = _download() if pretrained == "timm" else _read(Path(pretrained))
-        wanted = self.state_dict()
-        for name, value in wanted.items():
+        expected = self.state_dict()
+        for name, value in expected.items():
             if name not in tensors or tensors[name].shape != value.shape:
-                there = tuple(tensors[name].shape) if name in tensors else "absent"
-                raise InputError(f"{pretrained}: not the weights of this VGG, {name} is {there}; {_WAYS_OUT}")
-        self.load_state_dict({name: tensors[name] for name in wanted})
+                actual = tuple(tensors[name].shape) if name in tensors else "absent"
+                raise InputError(
+                    f"{pretrained}: the weights don't fit this VGG: {name} is {actual}, "
+                    f"not {tuple(value.shape)}; {_ADVICE}"
+                )
+        self.load_state_dict({name: tensors[name] for name in expected})
 
 
 def _download() -> dict[str, Tensor]:
@@ -85,7 +88,7 @@ def _download() -> dict[str, Tensor]:
         return load_state_dict_from_hf(_HUB_ID)
     except (OSError, RuntimeError) as error:
         raise InputError(
-            f"the weights {_HUB_ID} could not be downloaded ({type(error).__name__}): {_WAYS_OUT}"
+            f"the weights {_HUB_ID} could not be downloaded ({type(error).__name__}): {_ADVICE}"
         ) from error
 
 
@@ -95,11 +98,11 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        raise InputError(f"{path} can't be read as weights ({type(error).__name__}): {_WAYS_OUT}") from error
+        raise InputError(f"{path} can't be read as weights ({type(error).__name__}): {_ADVICE}") from error
 
 
 def initialise_convolutions(module: nn.Module) -> None:
-    """Random weights that keep the variance through ReLUs (He et al. 2015), zero biases."""
+    """Initialises convolutions by He et al. (2015), which preserves variance through ReLUs; biases are zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
@@ -108,7 +111,7 @@ def initialise_convolutions(module: nn.Module) -> None:
 
 
 class NormalisedEncoder(nn.Module):
-    """An encoder, of timm say, behind the normalisation of images that it was trained with."""
+    """An encoder (of timm, for example) preceded by the image normalisation that it was trained with."""
 
     mean: Tensor
     std: Tensor

@@ -267,5 +267,5 @@ def test_works_after_it_was_used_in_inference_mode():
 
 
 def test_a_bone_at_the_root_has_none_to_continue():
-    with pytest.raises(ValueError, match=r"\[1\] hang from the root"):
+    with pytest.raises(ValueError, match=r"\[1\] are children of the root"):
         replace(CHAIN, straight=frozenset({1, 3}))

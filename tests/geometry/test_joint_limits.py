@@ -87,7 +87,7 @@ def test_joints_without_a_label_don_t_count():
     torch.testing.assert_close(limits.log_length_mean[bone], without.log_length_mean[bone])
     assert limits.corners.isfinite().all()
     joints[:, HAND21.index("index_4")] = torch.nan
-    with pytest.raises(InputError, match="none has the bones that end in joints 8; give poses"):
+    with pytest.raises(InputError, match="labelled poses has the bones that end in joints 8; give poses"):
         JointLimits.from_poses(joints, kinematics_of(HAND21), HAND21.reference)
 
 

@@ -1,4 +1,4 @@
-"""Procrustes alignment of point sets, fitted on the valid points only and never with a reflection."""
+"""Procrustes alignment of point sets, fitted to the valid points, without reflections."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ class SimilarityTransform:
     t: Float[Tensor, "B 3"]
 
     def apply(self, points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 3"]:
-        """Move points; the unit stays that of the target that the transform was fitted to."""
+        """The transformed points, in the unit of the target that the transform was fitted to."""
         return self.scale[:, None, None] * points @ self.R.transpose(1, 2) + self.t[:, None]
 
 
@@ -27,12 +27,12 @@ def fit_similarity(
     *,
     with_scale: bool = True,
 ) -> SimilarityTransform:
-    """The transform that brings ``source`` closest to ``target`` in the least-squares sense (Umeyama 1991).
+    """The transform from ``source`` to ``target`` with the least squared error (Umeyama 1991).
 
-    Only points with ``valid`` take part, so the others may hold anything, NaN included. ``with_scale=False`` fits a
-    rigid motion. Where the valid points do not determine a rotation (fewer than three, all on one line, or all in
-    one place) the transform is the translation between the centroids alone; without any valid point, the identity.
-    Meant for measuring: its gradient is undefined where singular values meet.
+    Points where ``valid`` is False are ignored and may be NaN. ``with_scale=False`` fits a rigid transform. If the
+    valid points don't determine a rotation (fewer than three, collinear or coincident), the transform is the
+    translation between the centroids; without a valid point it is the identity. For evaluation only: the gradient is
+    undefined where singular values coincide.
     """
     if valid is None:
         valid = torch.ones(source.shape[:2], dtype=torch.bool, device=source.device)
@@ -43,7 +43,7 @@ def fit_similarity(
     source_centred = (source - source_mean[:, None]) * weight
     target_centred = (target - target_mean[:, None]) * weight
 
-    # Eq. 38 to 43: SVD of the covariance, with the last axis turned round where the best map would be a reflection.
+    # Eq. 38 to 43: SVD of the covariance; the last axis is negated if the best map would be a reflection.
     U, singular, Vh = torch.linalg.svd(target_centred.transpose(1, 2) @ source_centred)
     sign = torch.ones_like(singular)
     sign[:, 2] = torch.sign(torch.linalg.det(U) * torch.linalg.det(Vh))
@@ -61,5 +61,5 @@ def fit_similarity(
 def align_similarity(
     source: Float[Tensor, "B N 3"], target: Float[Tensor, "B N 3"], valid: Bool[Tensor, "B N"] | None = None
 ) -> Float[Tensor, "B N 3"]:
-    """``source`` after the best rotation, translation and scale; see ``fit_similarity``."""
+    """``source`` after the fitted rotation, translation and scale; see ``fit_similarity``."""
     return fit_similarity(source, target, valid).apply(source)

@@ -1,15 +1,15 @@
-"""Kinematic trees, and local frames that are carried down them from bone to bone.
+"""Kinematic trees, and local frames that are propagated from bone to bone.
 
-The root has three axes, spanned by the joints of a part that hardly bends, a palm or a trunk: *across*, *along*, and
-*front* = across x along. In its parent's frame a bone has a neutral direction. A bone that moves, such as a thigh,
-carries the frame on by the shortest rotation from its neutral direction to its actual one, without a twist; one that
-belongs to the rigid part, such as a hip, passes it on as it is, so that errors of short bones turn nothing else.
+The root has three axes: *across*, *along* and *front* = across x along. Joints of a nearly rigid part (palm, trunk)
+span them. Each bone has a neutral direction in its parent's frame. A bone in ``Kinematics.moving``, such as a thigh,
+passes its frame on after the shortest rotation from its neutral to its actual direction, without a twist. Bones of the
+rigid part, such as a hip, pass the frame on unchanged, so errors of short bones rotate nothing else.
 
-A bone's basis, as rows: its neutral direction, where positive flexion moves it from there, and where positive
-abduction does. A bone that is neutral along (or against) the along axis is flexed to the front, and abducted across.
+The basis of a bone has as rows its neutral direction and the directions in which positive flexion and abduction move
+it. A bone that is neutral along the along axis (or against it) flexes to the front and abducts across.
 
-Vectors are (3, n, B) here, for n bones of B poses: whatever is done to all poses runs over memory in a row, many times
-faster than over rows of three.
+Vectors are (3, n, B) for n bones of B poses: operations over the last axis are many times faster than over rows of
+three.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-_LEAST_SPAN = 1e-3  # of the longest bone: what is shorter spans no axis
+_MIN_SPAN = 1e-3  # of the longest bone; shorter spans don't determine an axis
 
 Axis = tuple[tuple[int, ...], tuple[int, ...]]
 LevelStep = Callable[["TreeLevel", Float[Tensor, "3 3 n B"]], tuple[Float[Tensor, "3 n B"], Float[Tensor, "3 n B"]]]
@@ -29,22 +29,22 @@ LevelStep = Callable[["TreeLevel", Float[Tensor, "3 3 n B"]], tuple[Float[Tensor
 
 @dataclass(frozen=True)
 class Kinematics:
-    """A tree of J joints, and what angles of its b = J - 1 bones are measured against.
+    """A tree of J joints, and the axes relative to which the angles of its b = J - 1 bones are measured.
 
-    Bones are in the order of the joints that they end in, as in ``Skeleton.bones``. ``along`` and ``across`` are
-    (from, to): an axis points from the mean of some joints to the mean of others, and the across axis is made
-    perpendicular.
+    Bones are ordered by their end joints, as in ``Skeleton.bones``. ``along`` and ``across`` are (from, to): the axis
+    points from the mean of some joints to the mean of others. The across axis is made perpendicular to the along axis.
+    Raises ``ValueError`` if a bone in ``straight`` has no parent bone.
     """
 
     parents: tuple[int, ...]  # the root's is -1
     along: Axis
     across: Axis
-    moving: frozenset[int]  # joints whose bone carries its frame on
-    straight: frozenset[int]  # joints whose bone continues its parent's in the neutral pose; data tell of the others
+    moving: frozenset[int]  # end joints of bones that rotate the frame they pass on
+    straight: frozenset[int]  # end joints of bones whose neutral direction is their parent's
 
     def __post_init__(self):
-        if nothing := [joint for joint in self.straight if self.parents[joint] in (-1, self.root)]:
-            raise ValueError(f"joints {nothing} hang from the root: there is no bone for theirs to continue")
+        if rooted := [joint for joint in self.straight if self.parents[joint] in (-1, self.root)]:
+            raise ValueError(f"straight joints {rooted} are children of the root: their bones have no parent bone")
 
     @cached_property
     def root(self) -> int:
@@ -53,41 +53,41 @@ class Kinematics:
 
     @cached_property
     def end_joints(self) -> tuple[int, ...]:
-        """The joint that each bone ends in."""
+        """End joint of each bone."""
         return tuple(joint for joint, parent in enumerate(self.parents) if parent >= 0)
 
 
 @dataclass(frozen=True)
 class TreeLevel:
-    """The bones at one depth of a tree: a stretch of the walk's order."""
+    """The bones at one depth of a tree, contiguous in the order of the traversal."""
 
     span: slice
-    parent_index: Int[Tensor, "n"]  # place, in the level above, of the joint that each hangs from
-    parent_bone: Int[Tensor, "n"] | None  # in the walk's order, the bone that each hangs from; None at the root
+    parent_index: Int[Tensor, "n"]  # position of the parent joint in the level above
+    parent_bone: Int[Tensor, "n"] | None  # in the order of the traversal; None at the root
     moving: Bool[Tensor, "n"]
     straight: Bool[Tensor, "n"]
     any_moves: bool
-    is_plain: bool  # all are straight, and ``above`` is 0, 1, 2, ...
+    is_plain: bool  # all bones are straight and ``parent_index`` is 0, 1, 2, ...
 
 
 @dataclass(frozen=True)
 class Traversal:
-    """A tree level by level, so that all bones of a level are worked on together. Bones are in the walk's order."""
+    """A tree level by level, so that the bones of a level are processed together; bones are in this order."""
 
-    joints: Int[Tensor, "b"]  # where bones end
-    starts: Int[Tensor, "b"]  # the joints where they begin
-    bones: Int[Tensor, "b"]  # which bones of ``Kinematics`` they are
-    bone_order: Int[Tensor, "b"]  # back to the order of ``Kinematics``
-    joint_order: Int[Tensor, "J"]  # the same of joints, where the walk begins with the root
-    rotated_by: Float[Tensor, "b b"]  # [k, i] is 1 where bone i turns bone k, directly or not, or is bone k
+    joints: Int[Tensor, "b"]  # end joints
+    starts: Int[Tensor, "b"]  # start joints
+    bones: Int[Tensor, "b"]  # indices in the order of ``Kinematics``
+    bone_order: Int[Tensor, "b"]  # inverse permutation, to the order of ``Kinematics``
+    joint_order: Int[Tensor, "J"]  # the same for joints; the root comes first in the traversal
+    rotated_by: Float[Tensor, "b b"]  # [k, i] is 1 if bone i rotates bone k (as an ancestor), or i is k
     axis_weights: Float[Tensor, "2 J"]  # weights of the joints in the along and across axes
     levels: tuple[TreeLevel, ...]
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)  # the walk is kept, and gradients may be asked for later
+@torch.inference_mode(False)  # the result is cached, and later calls may need gradients
 def traversal_of(kinematics: Kinematics, device: torch.device) -> Traversal:
-    """The walk from the root to the tips."""
+    """The traversal of a tree from the root to the tips."""
     parents, root = kinematics.parents, kinematics.root
     joints: list[int] = []
     levels: list[TreeLevel] = []
@@ -128,7 +128,7 @@ def traversal_of(kinematics: Kinematics, device: torch.device) -> Traversal:
 def _level(
     kinematics: Kinematics, here: list[int], above: list[int], before: list[int], device: torch.device
 ) -> TreeLevel:
-    """The level of the joints ``here``, given those of the level above and all before."""
+    """The level whose bones end in the joints ``here``, given the joints of the level above and all joints before."""
     parents = [kinematics.parents[joint] for joint in here]
     moving = [joint in kinematics.moving for joint in here]
     straight = [joint in kinematics.straight for joint in here]
@@ -144,62 +144,62 @@ def _level(
 
 
 def propagate_frames(
-    walk: Traversal, R_root_world: Float[Tensor, "3 3 B"], neutral: Float[Tensor, "b 3"], step: LevelStep
+    traversal: Traversal, R_root_world: Float[Tensor, "3 3 B"], neutral: Float[Tensor, "b 3"], step: LevelStep
 ) -> None:
-    """Carry the root's axes down the tree. ``step`` is told of each level and its bones' bases in the world, and says
-    where the bones point: in the world, and in their bases.
+    """Propagate the root's axes down the tree.
 
-    ``neutral`` has a unit vector for each bone in the root's axes, in the order of ``Kinematics``.
+    ``step`` is called for each level with the bases of its bones in the world. It returns the directions of the bones
+    in the world and in their bases. ``neutral`` holds a unit vector in the root's axes for each bone, in the order of
+    ``Kinematics``.
     """
-    axes = bone_bases(neutral)[walk.bones]
+    axes = bone_bases(neutral)[traversal.bones]
     frames = R_root_world[:, :, None]
-    for level in walk.levels:
+    for level in traversal.levels:
         if level.is_plain:
             basis = frames
         elif level.parent_bone is None:
-            basis = _turned(axes[level.span], frames)
+            basis = _rotated(axes[level.span], frames)
         else:
-            turn = (axes[level.span, :, None] * axes[level.parent_bone, None]).sum(-1)
-            basis = _turned(turn, frames[:, :, level.parent_index])
+            R = (axes[level.span, :, None] * axes[level.parent_bone, None]).sum(-1)
+            basis = _rotated(R, frames[:, :, level.parent_index])
         direction, local = step(level, basis)
         frames = basis
-        if level.any_moves and level is not walk.levels[-1]:
-            frames = torch.where(level.moving[:, None], _carried(basis, direction, local), basis)
+        if level.any_moves and level is not traversal.levels[-1]:
+            frames = torch.where(level.moving[:, None], _swung(basis, direction, local), basis)
 
 
-def _turned(turn: Float[Tensor, "n 3 3"], frames: Float[Tensor, "3 3 #n B"]) -> Float[Tensor, "3 3 n B"]:
-    """Each bone's matrix times its frames. Not as a matrix product: autocast would round it to half precision."""
-    return (turn.permute(1, 2, 0)[:, :, None, :, None] * frames).sum(1)
+def _rotated(R: Float[Tensor, "n 3 3"], frames: Float[Tensor, "3 3 #n B"]) -> Float[Tensor, "3 3 n B"]:
+    """Each bone's matrix times its frames; not ``@``, which autocast would round to half precision."""
+    return (R.permute(1, 2, 0)[:, :, None, :, None] * frames).sum(1)
 
 
-def _carried(
+def _swung(
     basis: Float[Tensor, "3 3 n B"], direction: Float[Tensor, "3 n B"], local: Float[Tensor, "3 n B"]
 ) -> Float[Tensor, "3 3 n B"]:
-    """Bases after the shortest rotation of their first row n to the bone's direction d.
+    """Bases after the shortest rotation of their first row n to the direction d of the bone.
 
-    For x perpendicular to n it is x - (x d) (n + d) / (1 + n d). A bone that is turned right round is taken to have
-    been flexed.
+    A vector x perpendicular to n becomes x - (x d) (n + d) / (1 + n d). A reversed bone counts as flexed by pi.
     """
     neutral, sides = basis[0], basis[1:]
     cosine, sine2 = local[0], local[1:].square().sum(0)
-    turned = is_reversed(cosine, sine2)
-    one_plus_cosine = torch.where(cosine < 0, sine2 / (1 + cosine.abs()), 1 + cosine)  # exact where the two cancel
-    share = local[1:] / torch.where(turned, 1, one_plus_cosine)
-    carried = sides - share[:, None] * (neutral + direction)
+    reversed_bone = is_reversed(cosine, sine2)
+    one_plus_cosine = torch.where(cosine < 0, sine2 / (1 + cosine.abs()), 1 + cosine)  # without cancellation near -1
+    factor = local[1:] / torch.where(reversed_bone, 1, one_plus_cosine)
+    swung = sides - factor[:, None] * (neutral + direction)
     flexed_by_pi = torch.stack([-sides[0], sides[1]])
-    return torch.cat([direction[None], torch.where(turned, flexed_by_pi, carried)])
+    return torch.cat([direction[None], torch.where(reversed_bone, flexed_by_pi, swung)])
 
 
 def is_reversed(cosine: Float[Tensor, "*n"], sine2: Float[Tensor, "*n"]) -> Bool[Tensor, "*n"]:
-    """Where a bone points back along its neutral direction, as far as can be told."""
+    """Whether a bone points against its neutral direction, up to rounding."""
     return (cosine < 0) & (sine2 < torch.finfo(sine2.dtype).eps)
 
 
 def bone_bases(neutral: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
-    """Bases of bones with these neutral directions, in the axes (across, along, front) in which those are given.
+    """Bases of bones with the given neutral directions, in the axes (across, along, front).
 
-    The front and across axes are turned by the shortest rotation from the along axis, or from the opposite one for
-    neutral directions more than 120 degrees from it.
+    Front and across are rotated by the shortest rotation from the along axis to the neutral direction, or from the
+    negative along axis if the two are more than 120 degrees apart.
     """
     neutral = F.normalize(neutral, dim=-1)
     upright = torch.zeros_like(neutral)
@@ -209,21 +209,23 @@ def bone_bases(neutral: Float[Tensor, "b 3"]) -> Float[Tensor, "b 3 3"]:
     return torch.stack([neutral, front - neutral[:, 2:] * bisector, across - neutral[:, :1] * bisector], dim=1)
 
 
-def root_axes(places: Float[Tensor, "3 J B"], walk: Traversal) -> tuple[Float[Tensor, "3 3 B"], Bool[Tensor, "B"]]:
-    """R_root_world, with the axes as rows, of poses; and where they are determined. Elsewhere they are the world's."""
-    finite = places.isfinite().all(0)
-    bones = torch.where(finite, places, 0)
-    longest2 = (bones[:, walk.joints] - bones[:, walk.starts]).detach().square().sum(0).amax(0)
-    least2 = _LEAST_SPAN**2 * longest2
-    # Not as a matrix product: see ``_turned``.
-    along, across = (walk.axis_weights.to(places)[:, None, :, None] * bones).sum(2)
+def root_axes(
+    positions: Float[Tensor, "3 J B"], traversal: Traversal
+) -> tuple[Float[Tensor, "3 3 B"], Bool[Tensor, "B"]]:
+    """R_root_world of poses, with the axes as rows, and whether they are determined; otherwise the identity."""
+    finite = positions.isfinite().all(0)
+    bones = torch.where(finite, positions, 0)
+    longest2 = (bones[:, traversal.joints] - bones[:, traversal.starts]).detach().square().sum(0).amax(0)
+    least2 = _MIN_SPAN**2 * longest2
+    # Not as a matrix product: see ``_rotated``.
+    along, across = (traversal.axis_weights.to(positions)[:, None, :, None] * bones).sum(2)
     length2 = along.square().sum(0)
     has_length = length2 > least2
     y = torch.where(has_length, along, 0) / torch.where(has_length, length2, 1).sqrt()
     across = torch.where(has_length, across, 0)
     across = across - (across * y).sum(0) * y
     width2 = across.square().sum(0)
-    spanned = (finite | (walk.axis_weights == 0).all(0)[:, None]).all(0)
+    spanned = (finite | (traversal.axis_weights == 0).all(0)[:, None]).all(0)
     determined = has_length & (width2 > least2) & spanned
     x = across / torch.where(determined, width2, 1).sqrt()
     R = torch.stack([x, y, torch.linalg.cross(x, y, dim=0)])
@@ -233,10 +235,10 @@ def root_axes(places: Float[Tensor, "3 J B"], walk: Traversal) -> tuple[Float[Te
 def bone_directions(
     bones: Float[Tensor, "3 b B"],
 ) -> tuple[Float[Tensor, "3 b B"], Float[Tensor, "b B"], Bool[Tensor, "b B"]]:
-    """Unit vectors and lengths of bones, and which have a direction.
+    """Unit vectors and lengths of bones, and whether each has a direction.
 
-    A bone has none where it isn't finite, or is shorter than the square root of a rounding error of its pose's longest
-    one. There the direction is some unit vector, the length 0, and the gradient zero.
+    A bone has none if it isn't finite, or if its squared length is below rounding error of the pose's longest bone.
+    Then the direction is an arbitrary unit vector, the length 0 and the gradient zero.
     """
     squared = bones.square().sum(0)
     finite = squared.isfinite()
@@ -253,5 +255,5 @@ def to_basis(basis: Float[Tensor, "3 3 n B"], vectors: Float[Tensor, "3 n B"]) -
 
 
 def to_world(basis: Float[Tensor, "3 3 n B"], local: Float[Tensor, "3 n B"]) -> Float[Tensor, "3 n B"]:
-    """The vectors that have these components along the rows of their bases."""
+    """Vectors with the given components along the rows of their bases."""
     return (basis * local[:, None]).sum(0)

@@ -1,4 +1,4 @@
-"""Convex polygons in a plane, many at a time: which points lie inside, and the nearest point of each."""
+"""Batched convex polygons in a plane: point inclusion and nearest points."""
 
 from dataclasses import dataclass
 
@@ -10,29 +10,29 @@ from scipy.spatial import ConvexHull
 from torch import Tensor
 
 _OCTAGON = np.array([[np.cos(a), np.sin(a)] for a in np.pi / 8 + np.pi / 4 * np.arange(8)]) / np.cos(np.pi / 8)
-_THIN = 1e-6  # of their length: points closer to a line than this have no hull
-_TOLERANCE = 1e-6  # of what a coordinate may be: points this far outside are inside, so that a nearest point is
+_MIN_WIDTH = 1e-6  # of their extent; narrower point sets have no hull
+_TOLERANCE = 1e-6  # points this far outside count as inside, so that a nearest point does
 
 
 @dataclass(frozen=True)
 class Polygons:
-    """n polygons of at most E corners, counter-clockwise; those of fewer repeat their last one."""
+    """n polygons of at most E corners, counter-clockwise; the last corner is repeated as padding."""
 
     corners: Float[Tensor, "n E 2"]
 
     @classmethod
     def from_points(cls, points: list[NDArray], margin: float, edges: int = 12) -> "Polygons":
-        """Polygons that contain these sets of points (N, 2), with at least ``margin`` to spare all around."""
-        corners = [convex_polygon(some, margin, edges) for some in points]
-        most = max(len(some) for some in corners)
-        padded = [np.concatenate([some, np.repeat(some[-1:], most - len(some), axis=0)]) for some in corners]
+        """Polygons around sets of points (N, 2), with a distance of at least ``margin`` to all points."""
+        corners = [convex_polygon(point_set, margin, edges) for point_set in points]
+        most = max(map(len, corners))
+        padded = [np.concatenate([c, np.repeat(c[-1:], most - len(c), axis=0)]) for c in corners]
         return cls(torch.from_numpy(np.stack(padded)))
 
     def __getitem__(self, index: slice | Tensor) -> "Polygons":
         return Polygons(self.corners[index])
 
     def inside(self, points: Float[Tensor, "2 n B"]) -> Bool[Tensor, "n B"]:
-        """Whether each point lies in its polygon, or on its border up to rounding."""
+        """Whether each point lies in its polygon or, up to rounding, on its border."""
         along = self.corners.roll(-1, 1) - self.corners
         length = along.norm(dim=-1, keepdim=True)
         outward = torch.stack([along[..., 1], -along[..., 0]], dim=-1) / torch.where(length > 0, length, 1)
@@ -42,9 +42,9 @@ class Polygons:
         return (outward_x[..., None] * x + outward_y[..., None] * y <= least).all(1)
 
     def nearest(self, points: Float[Tensor, "2 n B"]) -> Float[Tensor, "2 n B"]:
-        """The point of each polygon that is nearest to each point: itself, exactly, if it is inside.
+        """The nearest point of each polygon; points inside are returned unchanged.
 
-        The gradient is that of a point on the nearest edge. Points must be finite.
+        The gradient is that of the projection onto the nearest edge. Points must be finite.
         """
         start = self.corners.permute(2, 0, 1)[..., None]  # 2 n E 1
         along = self.corners.roll(-1, 1).permute(2, 0, 1)[..., None] - start
@@ -61,11 +61,15 @@ class Polygons:
 def convex_polygon(points: NDArray, margin: float, edges: int = 12) -> NDArray:
     """Corners (E, 2) of a convex polygon that contains points (N, 2), counter-clockwise.
 
-    It is their hull, widened by ``margin`` > 0, less the edges beyond ``edges`` whose neighbours, extended until they
-    meet, add the least area. So nothing of the hull is lost, and points on a line have a polygon too.
+    It is their hull, widened by ``margin`` > 0. Down to ``edges`` edges, the edge is removed whose neighbours, extended
+    until they meet, add the least area. So the hull is always contained, and collinear points have a polygon too.
+    Raises ``ValueError`` for arguments out of range.
     """
     if not (margin > 0 and edges >= 4 and np.isfinite(points).all() and len(points)):
-        raise ValueError(f"{len(points)} points, margin {margin}, {edges} edges: all finite, above 0, 4 or more")
+        raise ValueError(
+            f"a polygon needs finite points, a margin above 0 and at least 4 edges, "
+            f"got {len(points)} points, margin {margin}, {edges} edges"
+        )
     spread = (_extremes(points)[:, None] + margin * _OCTAGON).reshape(-1, 2)
     corners = spread[ConvexHull(spread).vertices]
     while len(corners) > edges:
@@ -74,19 +78,19 @@ def convex_polygon(points: NDArray, margin: float, edges: int = 12) -> NDArray:
 
 
 def _extremes(points: NDArray) -> NDArray:
-    """Corners of the hull, or the two ends of points on a line."""
+    """Corners of the hull, or the two ends of collinear points."""
     centred = points.astype(float) - points[0]
     if len(points) > 2:
         axes = np.linalg.svd(centred - centred.mean(0), full_matrices=False)[2]
         along, aside = (centred @ axes.T).T
-        if np.ptp(aside) > _THIN * np.ptp(along):
+        if np.ptp(aside) > _MIN_WIDTH * np.ptp(along):
             return points[ConvexHull(centred).vertices]
         return points[[along.argmin(), along.argmax()]]
     return points
 
 
 def _without_an_edge(corners: NDArray) -> NDArray:
-    """The polygon after the cheapest edge is gone: two corners less, and one where its neighbours meet."""
+    """The polygon without the cheapest edge, whose two corners are replaced by the meeting point of its neighbours."""
     before, start, end, after = (np.roll(corners, shift, axis=0) for shift in (1, 0, -1, -2))
     into, out = start - before, after - end
     edge = end - start

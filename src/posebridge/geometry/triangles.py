@@ -1,4 +1,4 @@
-"""Corners of the faces of batched meshes."""
+"""Corner positions of the faces of batched meshes."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -10,6 +10,9 @@ def face_corners(
     face_index: Int[Tensor, "N"],
     mesh_index: Int[Tensor, "N"],
 ) -> Float[Tensor, "N 3 3"]:
-    """Corners of some faces, each of one of the meshes, which share their faces; differentiable in the vertices."""
+    """Corner positions of N faces, differentiable in the vertices.
+
+    Face n is ``faces[face_index[n]]`` of mesh ``mesh_index[n]``; all meshes share ``faces``.
+    """
     corner = faces[face_index] + (mesh_index * vertices.shape[1])[:, None]
     return vertices.flatten(0, 1).index_select(0, corner.flatten()).unflatten(0, (-1, 3))

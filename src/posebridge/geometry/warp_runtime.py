@@ -1,4 +1,4 @@
-"""NVIDIA Warp beside torch: started quietly, run on torch's device and stream, arrays shared and never copied."""
+"""NVIDIA Warp on torch's device and stream; arrays share memory with tensors."""
 
 import functools
 import os
@@ -14,7 +14,7 @@ wp.config.log_level = wp.LOG_WARNING  # no banner, no line for each compiled ker
 
 @functools.cache
 def start_warp() -> None:
-    """Initialise Warp. Without a GPU its native code warns on stderr, past every setting; that line is dropped."""
+    """Initialise Warp. Without a GPU its native code prints a warning on stderr; it is suppressed."""
     if torch.cuda.is_available():
         wp.init()
         return
@@ -29,18 +29,19 @@ def start_warp() -> None:
 
 
 def launch(kernel: Callable[..., None], dim: tuple[int, ...], inputs: Sequence[Any], device: torch.device) -> None:
-    """Run a kernel on torch's device and stream. Inputs are what the kernel takes; ``vectors`` and ``numbers`` make
-    them of tensors.
+    """Run a kernel on torch's device and stream.
+
+    ``inputs`` are the kernel's arguments; convert tensors by ``vectors`` or ``numbers``.
     """
     stream = wp.stream_from_torch(device) if device.type == "cuda" else None
     wp.launch(kernel, dim=dim, inputs=inputs, device=wp.device_from_torch(device), stream=stream)
 
 
 def vectors(tensor: Tensor) -> Any:
-    """A tensor (..., 3) of float32 as an array of vectors."""
+    """A float32 tensor (..., 3) as a Warp array of 3-vectors."""
     return wp.from_torch(tensor.contiguous(), dtype=wp.vec3)
 
 
 def numbers(tensor: Tensor) -> Any:
-    """A tensor as an array of its numbers."""
+    """A tensor as a Warp array of scalars."""
     return wp.from_torch(tensor.contiguous())

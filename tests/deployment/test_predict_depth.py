@@ -109,7 +109,7 @@ def test_hands_are_fitted_as_typed(batch, model, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--fit-steps", "-1"], "-1 steps of fitting are impossible"),
+        (["--fit-steps", "-1"], "fitting can't take -1 steps"),
         (["--padding", "2"], "leave --padding out: this model reads depth"),
         (["--hand", "annotated"], "give left or right"),
         (["--batch-size", "0"], "batch size 0 is impossible"),

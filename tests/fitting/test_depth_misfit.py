@@ -10,7 +10,7 @@ from posebridge.bodies.anny import anny_hand
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
-from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, _to_nearest, data_to_model, model_to_data
+from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, _sum_to_nearest, data_to_model, model_to_data
 from posebridge.synthesis.depth_clutter import ClutterDistribution
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands, with_meshes
 
@@ -134,7 +134,7 @@ def test_points_beside_what_was_seen_by_finite_differences():
     material, drawn = (torch.rand(2, *shape, 3, generator=generator).double() for shape in ((5, 5), (7,)))
     outside = torch.rand(2, 5, 5, generator=generator) < 0.4
     assert torch.autograd.gradcheck(
-        lambda points: _to_nearest(points, outside, drawn, CONFIG), material.requires_grad_()
+        lambda points: _sum_to_nearest(points, outside, drawn, CONFIG), material.requires_grad_()
     )
 
 

@@ -109,5 +109,5 @@ def test_views_without_depth_have_no_say(hand, scene):
 
 
 def test_no_step_is_no_fitting():
-    with pytest.raises(InputError, match="0 steps of fitting are impossible"):
+    with pytest.raises(InputError, match="fitting can't take 0 steps"):
         HandFittingConfig(steps=0)

@@ -1,1 +1,1 @@
-"""Hand models against what depth cameras saw."""
+"""Fitting hand models to depth measurements."""

@@ -1,6 +1,7 @@
 """Joints in space as offsets from the pixels of a depth map (Ren et al., CVPR 2022, Eq. 1 to 3).
 
-For each joint, maps hold the distance (as a 3D heat map) and the direction from the joint to the point of each pixel. A weight map weights the pixels. Points, joints and ``max_distance`` (d of Eq. 1) share any unit.
+For each joint, maps hold the distance (as a 3D heat map) and the direction from the joint to the point of each pixel.
+A weight map weights the pixels. Points, joints and ``max_distance`` (d of Eq. 1) share any unit.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Losses on heat maps, coordinates and depths of joints: one value a joint, which the caller weighs and reduces."""
+"""Losses on heat maps and coordinates of joints: one value per joint, which the caller weights and reduces."""
 
 from collections.abc import Mapping
 
@@ -9,14 +9,14 @@ from torch.nn import functional as F
 
 
 def heatmap_mse(predicted: Float[Tensor, "B J H W"], target: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J"]:
-    """Squared difference, averaged over the pixels of each map."""
+    """Mean squared error over the pixels of each map."""
     return (predicted - target).square().mean(dim=(-2, -1))
 
 
 def heatmap_cross_entropy(logits: Float[Tensor, "B J H W"], target: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J"]:
-    """Cross-entropy between a target that sums to one and the softmax of the logits over the pixels, in nats.
+    """Cross-entropy of each map's softmax against a target that sums to one, in nats.
 
-    A target of zeros (a joint outside the map) gives zero, with zero gradient.
+    A target of zeros (a joint outside the map) gives zero with zero gradient.
     """
     return -(target.flatten(2) * logits.flatten(2).log_softmax(dim=-1)).sum(dim=-1)
 
@@ -29,10 +29,10 @@ def coordinate_smooth_l1(
 
 
 def weighted_mean(values: Float[Tensor, "*shape"], weights: Shaped[Tensor, "..."]) -> Float[Tensor, ""]:
-    """Mean of values by weights of the same shape, at least zero (a mask will do); zero where all weights are.
+    """Weighted mean; zero if all weights are zero. ``weights`` are at least zero, or a mask.
 
-    A value of weight zero is not looked at and gets no gradient. Labels that are missing must be finite (zero) all
-    the same: no weight keeps the gradient of a loss of NaN from being NaN.
+    Values of weight zero are ignored and get no gradient. Missing labels must still be finite (zero): the gradient of a
+    NaN loss is NaN for any weight. Raises ``ValueError`` for different shapes.
     """
     if values.shape != weights.shape:
         raise ValueError(f"values {tuple(values.shape)} and weights {tuple(weights.shape)} must have the same shape")
@@ -46,7 +46,9 @@ def combine(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Float[
     """The weighted sum of named terms. Raises ``ValueError`` unless terms and weights have the same names."""
     if terms.keys() != weights.keys():
         unweighted, unused = sorted(terms.keys() - weights.keys()), sorted(weights.keys() - terms.keys())
-        raise ValueError(f"terms and weights must match: terms without a weight {unweighted}, weights unused {unused}")
+        raise ValueError(
+            f"terms and weights must match: terms without weight {unweighted}, weights without term {unused}"
+        )
     if not terms:
-        raise ValueError("there is no term to combine")
+        raise ValueError("no term to combine: give at least one")
     return torch.stack([weights[name] * term for name, term in terms.items()]).sum()

@@ -1,4 +1,4 @@
-"""Bones as soft lines on a grid, and the affine map that takes each bone of one image to the same bone of another.
+"""Bones as soft lines on a grid, and the affine maps between the bones of two images.
 
 Lin et al., NeurIPS 2023, Sec. 3.3.2, Eq. 6 and 7. Positions (u, v) are in pixels of the grid; the centre of its
 top-left pixel is (0, 0).
@@ -21,29 +21,29 @@ class BoneMaps:
     maps: Float[Tensor, "B J H W"]  # Eq. 6, in (0, 1]
     centre: Float[Tensor, "B J 2"]  # mu_j
     direction: Float[Tensor, "B J 2"]  # from parent to child
-    moments: Float[Tensor, "B J 2 2"]  # of the map around the middle, over its mass
+    moments: Float[Tensor, "B J 2 2"]  # second moments of the map around the centre, per mass
 
 
 def draw_bones(
     joints: Float[Tensor, "B K 2"], bones: Sequence[tuple[int, int]], height: int, width: int, sigma: float
 ) -> BoneMaps:
-    """The bones (parent, child) of poses; ``sigma`` is the root of the distance at which a map falls to 1/e."""
+    """Bone maps of poses, for bones given as (parent, child); maps fall to 1/e at a distance of ``sigma`` ** 2 px."""
     parent, child = (joints[:, list(ends)] for ends in zip(*bones, strict=True))
     maps = torch.exp(-distance_to_segments(parent, child, height, width) / sigma**2)  # Eq. 6
     middle = (parent + child) / 2
-    # Eq. 7. The sum is divided by the map's mass, else a longer bone would be thicker as well.
+    # Eq. 7, divided by the map's mass; otherwise longer bones would be thicker as well.
     return BoneMaps(maps, middle, child - parent, second_moments(maps, middle))
 
 
 def distance_to_segments(
     start: Float[Tensor, "B J 2"], end: Float[Tensor, "B J 2"], height: int, width: int
 ) -> Float[Tensor, "B J H W"]:
-    """Distance of every pixel's centre to a segment, which may be a point; gradients are finite everywhere."""
+    """Distance of every pixel to each segment, in pixels; gradients are finite, also for segments of no length."""
     u = torch.arange(width, dtype=start.dtype, device=start.device)
     v = torch.arange(height, dtype=start.dtype, device=start.device)[:, None]
     along, middle = end - start, (start + end) / 2
-    # From the middle to the pixel, so that both ends count alike where they meet, and apart in u and v: a table of
-    # (.., H, W, 2) would take twice the memory.
+    # Relative to the middle, so that both ends are treated alike; u and v apart, as a tensor (..., H, W, 2) would take
+    # twice the memory.
     du, dv = u - middle[..., 0, None, None], v - middle[..., 1, None, None]
     eu, ev = along[..., 0, None, None], along[..., 1, None, None]
     t = ((du * eu + dv * ev) / (eu.square() + ev.square()).clamp_min(1e-6)).clamp(-0.5, 0.5)
@@ -52,9 +52,9 @@ def distance_to_segments(
 
 
 def bone_transforms(onto: BoneMaps, of: BoneMaps) -> tuple[Float[Tensor, "B J 2 2"], Float[Tensor, "B J 2"]]:
-    """For each bone the matrix A and vector t that take places ``of`` one image ``onto`` the other: p -> A p + t.
+    """Matrix A and vector t of each bone, mapping positions of the image ``of`` to the image ``onto``: p -> A p + t.
 
-    A^{onto <- ref} (A^{of <- ref})^{-1} of Sec. 3.3.2, turned, scaled and moved as the bone was.
+    They are A^{onto <- ref} (A^{of <- ref})^{-1} of Sec. 3.3.2.
     """
     A = ellipse_map((onto.moments, onto.direction), (of.moments, of.direction))
     return A, onto.centre - (A @ of.centre[..., None])[..., 0]

@@ -1,4 +1,4 @@
-"""Depth crops as pictures: what networks that read images are shown of a metric cube."""
+"""Depth crops as images, for networks that take RGB."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -9,9 +9,10 @@ from posebridge.cameras.cube import normalise_depth
 def depth_image(
     depth_m: Float[Tensor, "B H W"], centre_m: Float[Tensor, "B 3"], cube_m: float
 ) -> Float[Tensor, "B 3 H W"]:
-    """Closeness in [0, 1], three times: 1 at the front of the cube, 0 at its back, beyond it and where none is known.
+    """Proximity in [0, 1], repeated in three channels.
 
-    Held as 8 bits, a cube of 250 mm has steps of 1 mm.
+    1 at the front of the cube and before it, 0 at its back, beyond it and for missing depth. Stored as 8 bits, a cube
+    of 250 mm is quantised to 1 mm.
     """
-    near = (1 - normalise_depth(depth_m, centre_m, cube_m)) / 2
-    return near[:, None].expand(-1, 3, -1, -1)
+    proximity = (1 - normalise_depth(depth_m, centre_m, cube_m)) / 2
+    return proximity[:, None].expand(-1, 3, -1, -1)

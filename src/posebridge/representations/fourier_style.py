@@ -1,6 +1,6 @@
-"""Style transfer without training: the look of one image in the frequencies and colours of another's.
+"""Style transfer without training: frequencies and colours of one image replaced by those of another.
 
-For machines without weights of a style network; one call for 64 x 3 x 64 x 64 takes milliseconds on a CPU core.
+For machines without weights of a style network. Styling 64 x 3 x 64 x 64 takes milliseconds on a CPU core.
 """
 
 import math
@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Brightness and two opponent colours, orthonormal: the axes that Reinhard et al. (2001, Eq. 4) take from Ruderman,
-# applied to RGB as it is, without the logarithm.
+# Orthonormal axes of brightness and two opponent colours (Reinhard et al. 2001, Eq. 4, after Ruderman), applied to RGB
+# without the logarithm.
 _OPPONENT = (
     (1 / math.sqrt(3), 1 / math.sqrt(3), 1 / math.sqrt(3)),
     (1 / math.sqrt(6), 1 / math.sqrt(6), -2 / math.sqrt(6)),
@@ -24,25 +24,25 @@ def fourier_style(
     beta: float,
     alpha: Float[Tensor, "B"],
 ) -> Float[Tensor, "B C H W"]:
-    """Fourier domain adaptation (Yang and Soatto, CVPR 2020, Eq. 3): amplitudes of the lowest frequencies.
+    """Fourier domain adaptation: the content with the style's low-frequency amplitudes (Yang and Soatto 2020, Eq. 3).
 
-    Within floor(``beta`` min(H, W)) cycles per image in both directions, each channel's amplitude goes from the
-    content's (``alpha`` 0) to the style's (1); the phase, and with it the layout, stays the content's. The paper uses
-    ``beta`` 0.01 to 0.09. Images and result in [0, 1]. Raises ``ValueError`` unless 0 <= beta < 0.5.
+    Up to floor(``beta`` min(H, W)) cycles per image, amplitudes are interpolated from the content's (``alpha`` 0) to
+    the style's (1). The phase, and thus the layout, is the content's. The paper uses ``beta`` from 0.01 to 0.09. Images
+    and result are in [0, 1]. Raises ``ValueError`` unless 0 <= beta < 0.5.
     """
     if not 0 <= beta < 0.5:
-        raise ValueError(f"beta must lie in [0, 0.5), not {beta}")
+        raise ValueError(f"beta must be in [0, 0.5), got {beta}")
     height, width = content.shape[-2:]
-    reach = int(beta * min(height, width))
+    max_frequency = int(beta * min(height, width))
     low = (
         ...,
-        torch.arange(-reach, reach + 1, device=content.device)[:, None],
-        torch.arange(reach + 1, device=content.device),
+        torch.arange(-max_frequency, max_frequency + 1, device=content.device)[:, None],
+        torch.arange(max_frequency + 1, device=content.device),
     )
     spectrum, style_spectrum = torch.fft.rfft2(content), torch.fft.rfft2(style)
-    ours, theirs = spectrum[low], style_spectrum[low]
-    amplitude = torch.lerp(ours.abs(), theirs.abs(), alpha.to(content).view(-1, 1, 1, 1))
-    spectrum[low] = torch.polar(amplitude, ours.angle())
+    content_low, style_low = spectrum[low], style_spectrum[low]
+    amplitude = torch.lerp(content_low.abs(), style_low.abs(), alpha.to(content).view(-1, 1, 1, 1))
+    spectrum[low] = torch.polar(amplitude, content_low.angle())
     return torch.fft.irfft2(spectrum, s=(height, width)).clamp(0, 1)
 
 
@@ -52,21 +52,21 @@ def colour_style(
     alpha: Float[Tensor, "B"],
     largest_gain: float = 3.0,
 ) -> Float[Tensor, "B 3 H W"]:
-    """Means and standard deviations of the style in an opponent colour space (Reinhard et al., 2001, Eq. 10 to 12).
+    """The content with the style's colour statistics (Reinhard et al. 2001, Eq. 10 to 12).
 
-    ``alpha`` goes from the content (0) to the style's statistics (1). A plain content is not stretched beyond
-    ``largest_gain``, which would only magnify its noise. Images and result in [0, 1].
+    Means and standard deviations in an opponent colour space are interpolated from the content's (``alpha`` 0) to the
+    style's (1). Gains are limited to ``largest_gain``, as larger ones amplify noise. Images and result are in [0, 1].
     """
     opponent = content.new_tensor(_OPPONENT)
-    our_mean, our_std = _statistics(content, opponent)
-    their_mean, their_std = _statistics(style, opponent)
-    gain = (their_std / our_std.clamp(min=1e-6)).clamp(max=largest_gain)
-    # The way there, the gain and the way back are one matrix.
+    content_mean, content_std = _statistics(content, opponent)
+    style_mean, style_std = _statistics(style, opponent)
+    gain = (style_std / content_std.clamp(min=1e-6)).clamp(max=largest_gain)
+    # Change of basis, gain and inverse change of basis as one matrix.
     matrix = torch.lerp(
         torch.eye(3).to(content), opponent.T @ (gain[:, :, None] * opponent), alpha.to(content).view(-1, 1, 1)
     )
-    wanted_mean = torch.lerp(our_mean, their_mean, alpha.to(content).view(-1, 1, 1))
-    flat = torch.baddbmm(wanted_mean - matrix @ our_mean, matrix, content.flatten(2))
+    target_mean = torch.lerp(content_mean, style_mean, alpha.to(content).view(-1, 1, 1))
+    flat = torch.baddbmm(target_mean - matrix @ content_mean, matrix, content.flatten(2))
     return flat.view_as(content).clamp(0, 1)
 
 

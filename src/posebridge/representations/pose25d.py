@@ -1,7 +1,7 @@
-"""The 2.5D representation of Iqbal et al., ECCV 2018: pixels, depth relative to the root, and the lift to 3D.
+"""The 2.5D pose representation (Iqbal et al., ECCV 2018): pixels, root-relative depth, and the lift to 3D.
 
-Relative depth is in units of the reference bone. Of the pose only its scale is then unknown, and the depth of the
-root follows in closed form from the condition that the reference bone has unit length.
+Relative depth is in units of the reference bone. The scale of the pose is then unknown, and the depth of the root
+follows in closed form from the unit length of the reference bone.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from torch import Tensor
 from posebridge.cameras.pinhole import Camera
 from posebridge.skeletons.skeleton import Skeleton
 
-# A reference bone seen end-on tells nothing about scale. Squared lengths, in units of the reference bone at unit
-# depth for the perspective lift (0.006 px at a focal length of 600 px), and in pixels for the weak-perspective one.
+# A reference bone that points at the camera doesn't determine the scale. Squared lengths below which it does so: in
+# units of the bone at unit depth (0.006 px at a focal length of 600 px), and in pixels for weak perspective.
 _END_ON = 1e-10
 _END_ON_PX = 1e-4
-_IN_FRONT = 1e-3  # smallest depth of a joint, in reference bones, where the lift has no solution
-_LEAST_FORESHORTENING = 0.1  # weak perspective: smallest share of the reference bone that lies across the view
+_IN_FRONT = 1e-3  # smallest depth of a joint, in reference bones, if the lift has no solution
+_MIN_ACROSS = 0.1  # weak perspective: smallest component of the unit reference bone across the view
 
 
 def relative_depth(joints_m: Float[Tensor, "B J 3"], skeleton: Skeleton) -> Float[Tensor, "B J"]:
     """(z - z_root) / length of the reference bone (Iqbal et al., Eq. 3).
 
-    Zero where that bone has no length, as where joints without a label are zero and not valid.
+    Zero if the bone has no length, as for unlabelled joints, which are zero.
     """
     depth_m = joints_m[..., 2]
     length_m = reference_length(joints_m, skeleton)[:, None]
@@ -33,7 +33,7 @@ def relative_depth(joints_m: Float[Tensor, "B J 3"], skeleton: Skeleton) -> Floa
 
 
 def cube_depth(joints_m: Float[Tensor, "B J 3"], centre_m: Float[Tensor, "B 3"], cube_m: float) -> Float[Tensor, "B J"]:
-    """Depth from the middle of a metric cube, in halves of its side."""
+    """Depth relative to the centre of a metric cube, in half sides: [-1, 1] inside."""
     return (joints_m[..., 2] - centre_m[:, None, 2]) / (cube_m / 2)
 
 
@@ -44,7 +44,7 @@ def lift_from_cube(
     centre_m: Float[Tensor, "B 3"],
     cube_m: float,
 ) -> Float[Tensor, "B J 3"]:
-    """Joints in the camera frame from pixels and ``cube_depth``; metres. Nothing is left to guess."""
+    """Joints in the camera frame, in metres, from pixels and ``cube_depth``."""
     return camera.unproject(uv_px, centre_m[:, None, 2] + depth * cube_m / 2)
 
 
@@ -61,20 +61,19 @@ def lift(
     skeleton: Skeleton,
     reference_length_m: Float[Tensor, "B"] | None = None,
 ) -> tuple[Float[Tensor, "B J 3"], Bool[Tensor, "B"]]:
-    """Joints in the camera frame from the 2.5D pose, and where that is a true solution (Iqbal et al., Eq. 4 to 7).
+    """Joints in the camera frame from 2.5D poses, and whether they are exact (Iqbal et al., Eq. 4 to 7).
 
-    Joints are in metres where the length of the reference bone is given, otherwise in units of it. The camera's
-    matrix may hold any crop, mirror image or rotation, and a lens distortion. Computed in float64, as the bone is a
-    small difference of rays; returned in the precision of ``uv_px``.
+    Joints are in metres if ``reference_length_m`` is given, else in units of the reference bone. The camera may include
+    crops, mirroring, rotations and lens distortion. Computed in float64, as the bone is a small difference of rays, and
+    returned in the dtype of ``uv_px``.
 
-    Of the quadratic's two roots the larger is taken: whenever the smaller puts every joint in front of the camera,
-    the larger does too. It is the wrong one only where the reference bone points so nearly along the viewing ray
-    that perspective turns its image round (it leans less from the optical axis than the ray does, to the same
-    side); both poses then agree with all that is given, so no choice from these data could be right always.
+    The larger root of the quadratic is taken: whenever the smaller one puts all joints in front of the camera, the
+    larger one does too. It is wrong only for a reference bone so close to the viewing ray that perspective reverses its
+    image. Both roots are then consistent with the input.
 
-    Not valid, yet finite, are poses whose quadratic has no real root (the depth then brings the bone's length as
-    near to one as it gets), whose reference bone is seen end-on, or that would put a joint at or behind the camera
-    (the root is then moved until every joint is in front), or inputs that are not finite (zeros).
+    Results are finite but not valid if the quadratic has no real root (the bone's length is then as close to one as
+    possible), if the reference bone points at the camera, if a joint would lie at or behind the camera (the root is
+    then moved until all joints are in front), or if inputs are not finite (zeros).
     """
     finite = uv_px.isfinite().all(dim=(-2, -1)) & relative_depth.isfinite().all(dim=-1)
     uv = uv_px.double().masked_fill(~finite[:, None, None], 0)
@@ -95,17 +94,17 @@ def lift(
 def _root_depth(
     rays: Float[Tensor, "B J 3"], depth: Float[Tensor, "B J"], reference: tuple[int, int]
 ) -> tuple[Float[Tensor, "B"], Bool[Tensor, "B"]]:
-    """Depth of the root at which the reference bone has unit length, and whether there is one."""
+    """Depth of the root at which the reference bone has unit length, and whether it exists."""
     n, m = reference
     # P_n - P_m = (z + d_n) r_n - (z + d_m) r_m = z a + b, of length 1: |a|^2 z^2 + 2 a.b z + |b|^2 - 1 = 0
     a = rays[:, n] - rays[:, m]
     b = depth[:, n, None] * rays[:, n] - depth[:, m, None] * rays[:, m]
     aa, ab, bb = (a * a).sum(-1), (a * b).sum(-1), (b * b).sum(-1)
     discriminant = ab.square() - aa * (bb - 1)
-    seen, positive = aa > _END_ON, discriminant > 0
-    # The guards stand before root and quotient, so that gradients stay finite too.
+    determined, positive = aa > _END_ON, discriminant > 0
+    # Operands are masked before root and division, so that gradients are finite.
     root = torch.where(positive, discriminant, 1).sqrt() * positive
-    return torch.where(seen, (root - ab) / torch.where(seen, aa, 1), 0), seen & (discriminant >= 0)
+    return torch.where(determined, (root - ab) / torch.where(determined, aa, 1), 0), determined & (discriminant >= 0)
 
 
 def lift_weak_perspective(
@@ -114,29 +113,29 @@ def lift_weak_perspective(
     skeleton: Skeleton,
     reference_length_m: Float[Tensor, "B"] | None = None,
 ) -> tuple[Float[Tensor, "B J 3"], Bool[Tensor, "B"]]:
-    """Root-relative joints from the 2.5D pose of an image without intrinsics, and where that is a true solution.
+    """Root-relative joints from 2.5D poses of images without intrinsics, and whether they are valid.
 
-    All joints are taken to be as far away as the root (an error of about the pose's depth over its distance), pixels
-    to be square and the image not mirrored. The reference bone's unit length then gives the scale:
-    |uv_n - uv_m|^2 / s^2 + (d_n - d_m)^2 = 1, s in pixels per reference bone. Metres where its length is given,
-    otherwise units of it. Not valid, yet finite, where the bone is seen end-on (less than a tenth of it across the
-    view, or less than 0.01 px) and where inputs are not finite (zeros).
+    All joints are projected at the depth of the root; the relative error is about the pose's depth over its distance.
+    Pixels are assumed square and the image not mirrored. The unit length of the reference bone gives the scale s in
+    pixels per bone: |uv_n - uv_m|^2 / s^2 + (d_n - d_m)^2 = 1. Joints are in metres if ``reference_length_m`` is given,
+    else in units of the bone. Results are finite but not valid if less than a tenth of the bone, or less than 0.01 px,
+    lies across the view, or if inputs are not finite (zeros).
     """
     uv, depth, finite = _finite_pose(uv_px, relative_depth)
-    px_per_bone, seen = _weak_perspective_scale(uv, depth, skeleton)
+    px_per_bone, determined = _weak_perspective_scale(uv, depth, skeleton)
     root = skeleton.root
     joints = torch.cat(
         [(uv - uv[:, [root]]) / px_per_bone[:, None, None], (depth - depth[:, [root]])[..., None]], dim=-1
     )
     if reference_length_m is not None:
         joints = joints * reference_length_m.double()[:, None, None]
-    return joints.to(uv_px.dtype), finite & seen
+    return joints.to(uv_px.dtype), finite & determined
 
 
 def _finite_pose(
     uv_px: Float[Tensor, "B J 2"], relative_depth: Float[Tensor, "B J"]
 ) -> tuple[Float[Tensor, "B J 2"], Float[Tensor, "B J"], Bool[Tensor, "B"]]:
-    """In float64, zeros where a pose is not finite, and which are."""
+    """Poses in float64, zero where not finite, and whether they are finite."""
     finite = uv_px.isfinite().all(dim=(-2, -1)) & relative_depth.isfinite().all(dim=-1)
     uv = uv_px.double().masked_fill(~finite[:, None, None], 0)
     return uv, relative_depth.double().masked_fill(~finite[:, None], 0), finite
@@ -145,21 +144,20 @@ def _finite_pose(
 def _weak_perspective_scale(
     uv_px: Float[Tensor, "B J 2"], relative_depth: Float[Tensor, "B J"], skeleton: Skeleton
 ) -> tuple[Float[Tensor, "B"], Bool[Tensor, "B"]]:
-    """Pixels per reference bone, and where the bone tells them."""
+    """Pixels per reference bone, and whether the bone determines them."""
     n, m = skeleton.reference
     across_px2 = (uv_px[:, n] - uv_px[:, m]).square().sum(-1)
     across2 = 1 - (relative_depth[:, n] - relative_depth[:, m]).square()
-    least = _LEAST_FORESHORTENING**2
-    seen = (across_px2 > _END_ON_PX) & (across2 > least)
-    return (across_px2.clamp_min(_END_ON_PX) / across2.clamp_min(least)).sqrt(), seen
+    min_across2 = _MIN_ACROSS**2
+    determined = (across_px2 > _END_ON_PX) & (across2 > min_across2)
+    return (across_px2.clamp_min(_END_ON_PX) / across2.clamp_min(min_across2)).sqrt(), determined
 
 
 @dataclass(frozen=True)
 class LiftedPose:
-    """Poses lifted to space, in units of the reference bone, and the way back to their pixels.
+    """Poses lifted to 3D by ``lift_pose``, in units of the reference bone, with the projection to their pixels.
 
-    Made by ``lift_pose``. Where the image is a mirror image (a left hand shown as a right one) so is the space: what is
-    shown as a right hand is one.
+    For mirrored images (a left hand shown as a right one) the 3D space is mirrored too, so all hands are right hands.
     """
 
     joints: Float[Tensor, "B J 3"]
@@ -169,7 +167,7 @@ class LiftedPose:
     px_per_bone: Float[Tensor, "B"]
 
     def project(self, joints: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J 2"]:
-        """Pixels of other poses in the same space."""
+        """Pixels of poses given in the same space."""
         if self.camera is not None:
             return self.camera.project(joints)
         return self.root_px[:, None] + self.px_per_bone[:, None, None] * joints[..., :2]
@@ -178,7 +176,7 @@ class LiftedPose:
 def lift_pose(
     uv_px: Float[Tensor, "B J 2"], relative_depth: Float[Tensor, "B J"], camera: Camera | None, skeleton: Skeleton
 ) -> LiftedPose:
-    """The lift of Iqbal et al. through the camera, or by weak perspective where there is none."""
+    """2.5D poses lifted through the camera (``lift``), or by weak perspective if there is none."""
     root_px = uv_px[:, skeleton.root]
     if camera is None:
         joints, valid = lift_weak_perspective(uv_px, relative_depth, skeleton)

@@ -67,7 +67,7 @@ def test_frames_for_the_gallery():
     errors = frame_errors_px(prediction, truth)
     assert "frame_002" not in errors
     assert errors["frame_004"] == pytest.approx(np.linalg.norm(prediction.uv_px[4] - truth.uv_px[4], axis=-1).mean())
-    picked = select_example_frames({f"f{i:02d}": float(i) for i in range(20)}, each=3)
+    picked = select_example_frames({f"f{i:02d}": float(i) for i in range(20)}, count=3)
     assert picked[:3] == [("f00", "best"), ("f01", "best"), ("f02", "best")]
     assert [key for key, kind in picked if kind == "median"] == ["f08", "f09", "f10"]
     assert [key for key, kind in picked if kind == "worst"] == ["f17", "f18", "f19"]

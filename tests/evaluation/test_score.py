@@ -85,7 +85,7 @@ def test_missing_frames_are_counted_and_told(tmp_path):
     assert (scores.frames, scores.frames_without_prediction, scores.frames_without_truth) == (9, 3, 0)
     table = score_table(scores)
     assert "3 frames of the truth have no prediction and are NOT in the scores" in table
-    assert "left out, as only one file has them: pinky_4" in table
+    assert "ignored joints that only one file has: pinky_4" in table
 
 
 def test_a_number_over_nothing_is_null(tmp_path):

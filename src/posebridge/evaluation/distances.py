@@ -1,4 +1,4 @@
-"""Distances between matched joints, in the image and in space."""
+"""Distances between matched joints, in pixels and in millimetres."""
 
 from dataclasses import dataclass
 
@@ -19,20 +19,20 @@ Intrinsics = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Distances:
-    """Error of every joint; infinite where the truth has a joint that the prediction lacks."""
+    """Error of every joint; infinite if the truth has a joint that the prediction lacks."""
 
     errors: Float[Tensor, "N J"]
-    counted: Bool[Tensor, "N J"]  # joints that the truth has and the protocol counts
+    counted: Bool[Tensor, "N J"]  # joints with a truth that the protocol counts
 
     @property
     def measured(self) -> Bool[Tensor, "N J"]:
-        """Counted joints that were predicted: those over which a mean error exists."""
+        """Counted joints that are predicted, over which mean errors are taken."""
         return self.counted & torch.isfinite(self.errors)
 
 
 @dataclass(frozen=True)
 class JointPairs:
-    """Predicted and true joints, zero where absent."""
+    """Predicted and true joints; absent joints are zero."""
 
     predicted: Float[Tensor, "N J D"]
     true: Float[Tensor, "N J D"]
@@ -40,7 +40,7 @@ class JointPairs:
     in_truth: Bool[Tensor, "N J"]
 
     def distances(self, aligned: Float[Tensor, "N J D"] | None = None) -> Distances:
-        """Distances of the predictions, or of their aligned version."""
+        """Distances of the predicted joints, or of ``aligned`` in their place, from the true ones."""
         errors = joint_errors(self.predicted if aligned is None else aligned, self.true)
         return Distances(torch.where(self.in_prediction, errors, torch.inf), self.in_truth)
 
@@ -48,10 +48,10 @@ class JointPairs:
 def image_distances(
     matched: MatchedSets, image_side_px: float | None = None, skip_border_px: float | None = None
 ) -> Distances | None:
-    """Distances in pixels, or None where a set has no ``uv_px``.
+    """Distances in pixels, or None if a set has no ``uv_px``.
 
-    With ``skip_border_px``, joints whose truth lies within so many pixels of the border of a square image of side
-    ``image_side_px``, or outside it, are not counted.
+    With ``skip_border_px``, joints are not counted if their truth lies outside the square image of side
+    ``image_side_px`` or within ``skip_border_px`` of its border. Raises ``ValueError`` if the side is missing then.
     """
     prediction, truth = matched.prediction, matched.truth
     if prediction.uv_px is None or truth.uv_px is None:
@@ -61,7 +61,7 @@ def image_distances(
     if skip_border_px is None:
         return distances
     if image_side_px is None:
-        raise ValueError("the border of the image is unknown without its side")
+        raise ValueError("skip_border_px needs image_side_px")
     # The image covers [-0.5, side - 0.5].
     low, high = skip_border_px - 0.5, image_side_px - 0.5 - skip_border_px
     inside = ((points.true > low) & (points.true < high)).all(-1)
@@ -69,9 +69,10 @@ def image_distances(
 
 
 def space_points(matched: MatchedSets, intrinsics: Intrinsics | None = None) -> JointPairs | None:
-    """Joints in mm: from ``xyz_mm`` where both sets have it, else from ``uvd``, else None.
+    """Joints in mm from ``xyz_mm`` if both sets have it, else from ``uvd``, else None.
 
-    ``uvd`` needs ``intrinsics``, or K in the file. Depths of 0 or less count as missing.
+    ``uvd`` needs ``intrinsics`` (fx, fy, cx, cy in pixels) or K in a file; depths of 0 or less are missing joints.
+    Raises ``InputError`` for invalid intrinsics, or missing ones if nothing else can be compared.
     """
     prediction, truth = matched.prediction, matched.truth
     if prediction.xyz_mm is not None and truth.xyz_mm is not None:
@@ -89,10 +90,9 @@ def space_points(matched: MatchedSets, intrinsics: Intrinsics | None = None) -> 
 def space_distances(
     points: JointPairs, alignment: Alignment, matched: MatchedSets, root: str, reference_bone: tuple[str, str]
 ) -> Distances:
-    """Distances in mm after taking from the truth what ``alignment`` names.
+    """Distances in mm after alignment of the prediction to the truth.
 
-    Frames whose root or reference bone is missing in truth don't count then; missing in the prediction only, they
-    are wrong.
+    Frames without a true root or reference bone are not counted; if only the prediction lacks it, they are wrong.
     """
     if alignment == "none":
         return points.distances()
@@ -112,7 +112,7 @@ def space_distances(
     distances = points.distances(aligned)
     known = points.in_truth[:, needed].all(1, keepdim=True)
     predicted = points.in_prediction[:, needed].all(1, keepdim=True)
-    # A predicted reference bone of length 0 gives 0/0 or x/0: no pose at all, hence wrong.
+    # A predicted reference bone of length 0 gives 0/0 or x/0, which counts as wrong.
     errors = torch.where(predicted & torch.isfinite(distances.errors), distances.errors, torch.inf)
     return Distances(errors, distances.counted & known)
 
@@ -131,7 +131,7 @@ def _points(predicted: np.ndarray, in_prediction: np.ndarray, true: np.ndarray, 
 
 
 def _camera_of(matched: MatchedSets, intrinsics: Intrinsics | None) -> np.ndarray | None:
-    """fx fy cx cy of every frame, (N, 4): as given, else the truth's, else the predictions'."""
+    """fx fy cx cy of every frame, (N, 4): the given ones, else the truth's, else the prediction's."""
     if intrinsics is not None:
         K = np.tile(np.array(intrinsics, dtype=np.float64), (len(matched.truth), 1))
     else:
@@ -142,7 +142,7 @@ def _camera_of(matched: MatchedSets, intrinsics: Intrinsics | None) -> np.ndarra
 
 
 def _unprojected(keypoints: KeypointSet, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Joints in mm from ``uvd``, and which are there."""
+    """Joints in mm from ``uvd``, and whether each is present."""
     uvd = np.asarray(keypoints.uvd, dtype=np.float64)
     rays = (uvd[..., :2] - K[:, None, 2:]) / K[:, None, :2]
     depth_mm = uvd[..., 2:]
@@ -150,6 +150,6 @@ def _unprojected(keypoints: KeypointSet, K: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def success_rates(space: Distances, thresholds_mm: tuple[float, ...]) -> dict[str, float]:
-    """By threshold, as text: the share of frames whose largest error is below it."""
+    """Fraction of frames whose largest error is below each threshold, by the threshold as text."""
     rates = success_rate(space.errors, space.counted, thresholds_mm).tolist()
     return {f"{mm:g}": rate for mm, rate in zip(thresholds_mm, rates, strict=True)}

@@ -1,4 +1,4 @@
-"""Predictions and truth to the numbers of a report."""
+"""Scores of predictions for a report."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -21,8 +21,8 @@ def evaluate(
 ) -> Score:
     """Score predictions of square images of side ``image_side_px`` under a protocol.
 
-    A joint that the truth has and the prediction lacks is wrong at every threshold and left out of mean errors.
-    Raises ``InputError`` where the sets share no frame or joint, or one has no ``uv_px``.
+    A joint that only the truth has is wrong at every threshold and excluded from mean errors. Raises ``InputError`` if
+    the sets share no frame or joint, or one has no ``uv_px``.
     """
     matched = match_keypoints(prediction, truth)
     skip_px = None if protocol.skip_border is None else protocol.skip_border * image_side_px
@@ -58,7 +58,7 @@ def evaluate(
 
 
 def _in_space(points: JointPairs | None, matched: MatchedSets, protocol: EvaluationProtocol) -> dict[str, Any]:
-    """The numbers in mm, where both sets have joints in space."""
+    """The scores in mm, if both sets have joints in space."""
     if points is None:
         return {}
     space = space_distances(points, protocol.alignment, matched, protocol.root, protocol.reference_bone)
@@ -73,7 +73,7 @@ def _in_space(points: JointPairs | None, matched: MatchedSets, protocol: Evaluat
 
 
 def frame_errors_px(prediction: KeypointSet, truth: KeypointSet) -> dict[str, float]:
-    """Mean error in pixels of every shared frame that has a joint to compare, by key."""
+    """Mean error in pixels of every shared frame with a measured joint, by key."""
     matched = match_keypoints(prediction, truth)
     image = image_distances(matched)
     if image is None:
@@ -83,17 +83,17 @@ def frame_errors_px(prediction: KeypointSet, truth: KeypointSet) -> dict[str, fl
 
 
 def select_example_frames(
-    error_of: Mapping[str, float], each: int = 4
+    error_of: Mapping[str, float], count: int = 4
 ) -> list[tuple[str, Literal["best", "median", "worst"]]]:
-    """Keys of the ``each`` best frames, those around the median, and the worst, no frame twice."""
+    """Keys and ranks of the ``count`` best, median and worst frames, without repetition."""
     ranked = sorted(error_of, key=lambda key: error_of[key])
-    each = min(each, len(ranked) // 3) or min(1, len(ranked))
-    middle = max((len(ranked) - each) // 2, 0)
+    count = min(count, len(ranked) // 3) or min(1, len(ranked))
+    middle = max((len(ranked) - count) // 2, 0)
     picked: dict[str, Literal["best", "median", "worst"]] = {}
-    for key in ranked[:each]:
+    for key in ranked[:count]:
         picked.setdefault(key, "best")
-    for key in ranked[middle : middle + each]:
+    for key in ranked[middle : middle + count]:
         picked.setdefault(key, "median")
-    for key in ranked[len(ranked) - each :]:
+    for key in ranked[len(ranked) - count :]:
         picked.setdefault(key, "worst")
     return list(picked.items())

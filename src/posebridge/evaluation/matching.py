@@ -1,4 +1,4 @@
-"""Which predicted joint belongs to which true one: frames by key, joints by name."""
+"""Matching of predictions to truth: frames by key, joints by name."""
 
 from dataclasses import dataclass
 
@@ -11,17 +11,17 @@ from posebridge.skeletons.hand import HAND21
 
 @dataclass(frozen=True)
 class MatchedSets:
-    """The frames and joints that two sets share, in the truth's order in both."""
+    """The frames and joints that two sets share, both in the order of the truth."""
 
     prediction: KeypointSet
     truth: KeypointSet
-    joint_names: tuple[str, ...]  # the skeleton's own names; positions ("0", "1", ...) where a file names no joints
+    joint_names: tuple[str, ...]  # names of the skeleton, or positions ("0", "1", ...) if a file has no names
     without_prediction: int  # frames of the truth that the predictions lack
     without_truth: int  # frames of the predictions that the truth lacks
     unmatched_joints: tuple[str, ...]  # joints that only one of the two has
 
     def joint(self, name: str) -> int:
-        """Index of a joint by name, or by position where the files name no joints. ``InputError`` if unknown."""
+        """Index of a joint by its name, or by its position in files without names; ``InputError`` if unknown."""
         name = HAND21.aliases.get(name, name)
         if name not in self.joint_names:
             raise InputError(f"no joint {name!r} in both files; they share {', '.join(self.joint_names)}")
@@ -29,9 +29,9 @@ class MatchedSets:
 
 
 def match_keypoints(prediction: KeypointSet, truth: KeypointSet) -> MatchedSets:
-    """Pair two sets. Names go through the hand's aliases; a set without names is taken by position.
+    """Match two sets. Joint aliases of the hand are resolved; sets without names are matched by position.
 
-    Raises ``InputError`` where they share no key or no joint, or where joints go by position and differ in number.
+    Raises ``InputError`` if they share no key or no joint, or differ in the number of joints without names.
     """
     shared, in_prediction, in_truth = np.intersect1d(prediction.key, truth.key, assume_unique=True, return_indices=True)
     if len(shared) == 0:
@@ -54,18 +54,18 @@ def match_keypoints(prediction: KeypointSet, truth: KeypointSet) -> MatchedSets:
 def _match_joints(
     prediction: KeypointSet, truth: KeypointSet
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Names of the shared joints, their indices in both sets, and the names that only one of them has."""
+    """Names of the shared joints, their indices in both sets, and the names that only one set has."""
     if prediction.joint_names is None or truth.joint_names is None:
         if prediction.n_joints != truth.n_joints:
             raise InputError(
                 f"predictions have {prediction.n_joints} joints and truth {truth.n_joints}, "
-                "and not both name them: save joint_names in both files"
+                "but one has no joint names: save joint_names in both files"
             )
         names = prediction.joint_names or truth.joint_names or tuple(str(j) for j in range(truth.n_joints))
-        every = np.arange(truth.n_joints)
-        return _own_names(names), every, every, ()
+        all_joints = np.arange(truth.n_joints)
+        return _canonical(names), all_joints, all_joints, ()
 
-    predicted, true = _own_names(prediction.joint_names), _own_names(truth.joint_names)
+    predicted, true = _canonical(prediction.joint_names), _canonical(truth.joint_names)
     shared = tuple(name for name in true if name in predicted)
     if not shared:
         raise InputError(
@@ -80,9 +80,9 @@ def _match_joints(
     )
 
 
-def _own_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The skeleton's names for other public ones. ``InputError`` where two of them mean the same joint."""
-    own = tuple(HAND21.aliases.get(name, name) for name in names)
-    if len(set(own)) != len(own):
+def _canonical(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names with aliases resolved. Raises ``InputError`` if two names mean the same joint."""
+    canonical = tuple(HAND21.aliases.get(name, name) for name in names)
+    if len(set(canonical)) != len(canonical):
         raise InputError(f"joint names repeat: {', '.join(names)}")
-    return own
+    return canonical

@@ -1,4 +1,4 @@
-"""What a number means: named benchmark protocols, and the options of ``posebridge score``. Free of torch."""
+"""Evaluation protocols of benchmarks, and the options of ``posebridge score``. Free of torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ Alignment = Literal["none", "root", "root-scale", "similarity"]
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """How a table's numbers are taken. Fractions are of the image's side."""
+    """How the scores of a table are computed. Fractions are of the image's side."""
 
     name: str
-    groups: Mapping[str, tuple[str, ...]]  # columns of the table -> names of their joints
-    threshold: float = 0.05  # a joint is right strictly below this distance
-    skip_border: float | None = None  # joints whose truth lies this close to the border, or outside, don't count
-    curve_end: float = 0.2  # the PCK curve runs from 0 to here ...
-    curve_steps: int = 41  # ... in this many thresholds, both ends included
-    alignment: Alignment = "root-scale"  # of joints in space: what a single RGB image can't know is taken from truth
+    groups: Mapping[str, tuple[str, ...]]  # column of the table -> joint names
+    threshold: float = 0.05  # a joint is correct if its error is strictly below this
+    skip_border: float | None = None  # joints closer to the border, or outside, are ignored
+    curve_end: float = 0.2  # the PCK curve covers thresholds from 0 to this
+    curve_steps: int = 41  # number of thresholds, both ends included
+    alignment: Alignment = "root-scale"  # in space; removes what a single RGB image can't determine
     root: str = HAND21.joints[HAND21.root]
     reference_bone: tuple[str, str] = HAND21.reference_bone
-    success_mm: tuple[float, ...] = (20.0, 40.0, 80.0)  # a frame is a success where its largest error is below
+    success_mm: tuple[float, ...] = (20.0, 40.0, 80.0)  # a frame succeeds if its largest error is below
 
 
 # The 2D protocol of the adaptation tables (RegDA, UniFrame): half of a tenth of the heat map's side, which is 0.05 of
 # the image's; joints within one pixel of the border of the 64 px heat map are left out, absent joints ignored.
 PCK_005 = EvaluationProtocol(name="PCK@0.05", groups=HAND21.groups, skip_border=1 / 64)
 
-# The same for bodies, with the kinds of joints of Lin et al. (NeurIPS 2023), Table 2; in space as MPJPE.
+# The same for bodies, with the joint groups of Lin et al. (NeurIPS 2023), Table 2; in space, MPJPE.
 PCK_005_BODY = EvaluationProtocol(
     name="PCK@0.05",
     groups=H36M17.groups,
@@ -41,7 +41,7 @@ PCK_005_BODY = EvaluationProtocol(
     reference_bone=H36M17.reference_bone,
 )
 
-# Depth sensors know scale and place: joints in space are compared as they are.
+# Depth sensors measure scale and position, so joints in space are compared without alignment.
 DEPTH_JOINT_ERROR = EvaluationProtocol(name="mean joint error", groups=HAND21.groups, alignment="none")
 
 
@@ -56,8 +56,8 @@ class ScoreOptions:
     """Side of the images in pixels: needed for PCK at fractions of it, and for --skip-border."""
 
     align: Alignment = "none"
-    """What predicted joints in space take from the truth before they are compared: root (its position), root-scale
-    (that and the reference bone's length), or similarity (the best rotation, translation and scale)."""
+    """Alignment of predicted joints in space to the truth: none, root (position), root-scale (position, and length of
+    the reference bone), or similarity (rotation, translation and scale with the least squared error)."""
 
     root_joint: str = HAND21.joints[HAND21.root]
     """Root joint of --align root and root-scale: its name, or its number where the files name no joints."""
@@ -75,18 +75,18 @@ class ScoreOptions:
     """Range in mm over which the area under the PCK curve is taken."""
 
     success_mm: tuple[float, ...] = (20.0, 40.0, 80.0)
-    """Thresholds in mm for the share of frames whose largest joint error is below."""
+    """Thresholds in mm for the fraction of frames whose largest joint error is below."""
 
     skip_border: float | None = None
-    """In the image, leave out joints whose truth lies within this many pixels of the border, or outside."""
+    """In the image, ignore joints whose truth lies within this many pixels of the border, or outside."""
 
     def __post_init__(self):
         if any(not 0 < t < 1 for t in self.pck_fraction):
-            raise InputError(f"--pck-fraction {_words(self.pck_fraction)} is out of range: give fractions in (0, 1)")
+            raise InputError(f"--pck-fraction {_join(self.pck_fraction)} is out of range: give fractions in (0, 1)")
         if any(not t >= 1 for t in (*self.pck_mm, *self.success_mm)):
             raise InputError("--pck-mm and --success-mm take millimetres of 1 or more; fractions go to --pck-fraction")
         if not 0 <= self.auc_mm[0] < self.auc_mm[1]:
-            raise InputError(f"--auc-mm {_words(self.auc_mm)} is no range: give two rising numbers of 0 or more")
+            raise InputError(f"--auc-mm {_join(self.auc_mm)} is no range: give two rising numbers of 0 or more")
         if self.image_size is not None and not self.image_size > 0:
             raise InputError(f"--image-size {self.image_size:g} is impossible: give the side of the images in pixels")
         if self.skip_border is not None and self.image_size is None:
@@ -95,21 +95,21 @@ class ScoreOptions:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A number of the papers' tables, as ``posebridge score`` takes it."""
+    """How ``posebridge score`` computes a metric of the papers' tables."""
 
     options: ScoreOptions
-    result: tuple[str, ...]  # where the number stands in the JSON
+    result: tuple[str, ...]  # keys of the metric in the JSON output
 
 
-# Yang (dissertation 2022), Sec. 6.4.2: root and scale are known, the root is the base of the middle finger. The bone
-# that sets the scale is FreiHAND's, to which that section refers: the first of the middle finger.
+# Yang (dissertation 2022), Sec. 6.4.2: root and scale are known, and the root is the base of the middle finger. The
+# reference bone is FreiHAND's, to which that section refers: the first of the middle finger.
 _ROOT_SCALE: dict = {
     "align": "root-scale",
     "root_joint": "middle_1",
     "reference_bone": ("middle_1", "middle_2"),
 }
 
-# By the names of ``published_tables.METRICS``.
+# Keys are names of ``published_tables.METRICS``.
 BENCHMARKS: Mapping[str, Benchmark] = {
     "PCK@0.05": Benchmark(ScoreOptions(image_size=256, pck_fraction=(0.05,), skip_border=4), ("pck", "0.05")),
     "EPE": Benchmark(ScoreOptions(**_ROOT_SCALE), ("mean_joint_error_mm",)),
@@ -121,5 +121,5 @@ BENCHMARKS: Mapping[str, Benchmark] = {
 }
 
 
-def _words(numbers: tuple[float, ...]) -> str:
+def _join(numbers: tuple[float, ...]) -> str:
     return " ".join(f"{number:g}" for number in numbers)

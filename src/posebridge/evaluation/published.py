@@ -1,4 +1,4 @@
-"""The papers' numbers, to stand beside a result. Free of torch."""
+"""Published results of the papers, for comparison with a run. Free of torch."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -26,10 +26,10 @@ def find_published(
     supervision: Supervision | None = None,
     ablations: bool = False,
 ) -> tuple[PublishedRow, ...]:
-    """Rows with a number over ``joints`` that may stand beside a result on ``target``, comparisons only by default.
+    """Published rows comparable with a result on ``target``, with a value over the group ``joints``.
 
-    A row holds the numbers of one method under one protocol, by group of joints; PCK in per cent, whatever is printed.
-    Raises ``InputError`` where nothing is published, naming what is.
+    A row holds the values of one method under one protocol, by group of joints; PCK is in per cent. Rows of ablations
+    are excluded unless ``ablations`` is set. Raises ``InputError``, listing what is published, if there is none.
     """
     rows = tuple(
         published
@@ -41,13 +41,13 @@ def find_published(
         if published.values.get(joints) is not None and supervision in (None, published.supervision)
     )
     if not rows:
-        wanted = [word for word in (source and f"from {source}", f"on {target}", metric, joints, supervision) if word]
-        raise InputError(f"no published numbers {', '.join(wanted)}: {_choices(target)}")
+        query = [word for word in (source and f"from {source}", f"on {target}", metric, joints, supervision) if word]
+        raise InputError(f"no published numbers {', '.join(query)}: {_choices(target)}")
     return rows
 
 
 def _choices(target: str) -> str:
-    """What ``find`` finds on a target, or which targets there are, as a text."""
+    """What is published on a target, or the known targets, as text."""
     columns = [column for table in published_tables() for column in table.columns if column.target]
     if target not in {column.target for column in columns}:
         return f"the targets are {', '.join(sorted({column.target for column in columns}))}"
@@ -56,13 +56,13 @@ def _choices(target: str) -> str:
 
 
 def _protocols(table: PublishedTable) -> Iterator[tuple[Column, ...]]:
-    """Columns that differ in their joints only."""
+    """Groups of columns that differ only in their joints."""
     for _, columns in groupby(table.columns, key=lambda c: (c.source, c.target, c.metric, c.unit, c.variant)):
         yield tuple(columns)
 
 
 def _published(table: PublishedTable, columns: tuple[Column, ...]) -> Iterator[PublishedRow]:
-    """The rows of a report: every method's numbers in these columns."""
+    """The values of every method in the given columns, as rows for a report."""
     column = columns[0]
     unit, higher_is_better = METRICS[column.metric]
     for row in table.rows:
@@ -91,4 +91,4 @@ def _published(table: PublishedTable, columns: tuple[Column, ...]) -> Iterator[P
 def _in_unit(value: float | None, printed: str, unit: str) -> float | None:
     if value is None or printed == unit:
         return value
-    return float(100 * Decimal(str(value)))  # a share, printed as such, in per cent
+    return float(100 * Decimal(str(value)))  # from a fraction to per cent

@@ -1,6 +1,6 @@
-"""What a published table is, and how one is read from its file. Free of torch.
+"""Published tables and their reader. Free of torch.
 
-One file a paper lies in ``tables/``, numbers as the paper prints them; reading one runs nothing that is in it.
+``tables/`` holds one TOML file per paper, with values as printed; reading a file executes nothing.
 """
 
 import tomllib
@@ -15,8 +15,8 @@ from posebridge.contracts.record import Supervision
 _FOLDER = Path(__file__).parent / "tables"
 ALL_JOINTS = "All"
 
-# Metric -> its unit, and whether more of it is better (None: neither). Names that occur in ``protocols.BENCHMARKS``
-# mean what is computed there.
+# Metric -> its unit, and whether higher is better (None: neither). Names in ``protocols.BENCHMARKS`` are computed as
+# defined there.
 METRICS: Mapping[str, tuple[str, bool | None]] = {
     "PCK@0.05": ("%", True),
     "gain in PCK@0.05": ("points", True),
@@ -40,14 +40,14 @@ METRICS: Mapping[str, tuple[str, bool | None]] = {
 
 @dataclass(frozen=True)
 class Paper:
-    """Where tables were published."""
+    """The publication of a table."""
 
     key: str
     authors: str
     title: str
     venue: str
     year: int
-    splits: Mapping[str, str]  # target -> which of its frames were trained on, and which scored
+    splits: Mapping[str, str]  # target -> its training and test frames
 
     @property
     def citation(self) -> str:
@@ -59,41 +59,41 @@ class Paper:
 
 @dataclass(frozen=True)
 class Column:
-    """What one column of a table measures. ``source`` and ``target`` are empty where it measures no adaptation."""
+    """What one column of a table measures. ``source`` and ``target`` are empty if it isn't an adaptation result."""
 
-    source: str  # labelled images of this set ...
-    target: str  # ... and unlabelled ones of this, on whose test frames the number is taken
+    source: str  # set of labelled images
+    target: str  # set of unlabelled images, on whose test frames the metric is computed
     metric: str  # a key of METRICS
-    unit: str  # of the numbers as printed: METRICS's, or "share" for one in [0, 1]
-    joints: str  # ALL_JOINTS, or a group of them
-    variant: str  # what else tells it from columns of the same metric: an output, a split; often empty
+    unit: str  # of the printed values: as in METRICS, or "share" for a fraction in [0, 1]
+    joints: str  # ALL_JOINTS or a group of joints
+    variant: str  # distinguishes columns of the same metric: an output, a split; often empty
 
     @property
     def label(self) -> str:
-        """A name that no other column of the table has."""
+        """A name that is unique in the table."""
         what = self.variant or (self.joints if self.metric == "PCK@0.05" else self.metric)
         return f"{self.target} {what}".strip()
 
     @property
     def higher_is_better(self) -> bool | None:
-        """None for numbers that are neither good nor bad."""
+        """None for metrics without a direction."""
         return METRICS[self.metric][1]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method's numbers, one a column; None where the paper prints none, or our copy of it has lost one."""
+    """A method's values, one per column; None if the paper prints none, or our copy of it lacks it."""
 
     method: str
-    citation: str  # the paper's label of its reference, often empty
-    supervision: Supervision | None  # None for a row that is no method
-    proposed: bool  # what the paper proposes, in full
+    citation: str  # label of the reference in the paper, often empty
+    supervision: Supervision | None  # None for a row that isn't a method
+    proposed: bool  # True for the paper's full method
     values: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
 class Caveat:
-    """Why a number should be read with care, or is missing. An empty ``column`` means the whole row."""
+    """Why a value is uncertain or missing. An empty ``column`` means the whole row."""
 
     row: str
     column: str
@@ -102,12 +102,12 @@ class Caveat:
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """One table of a paper, or a few numbers that its text tells beside a figure."""
+    """One table of a paper, or values from its text."""
 
     paper: Paper
-    name: str  # as the paper counts: Table 1
+    name: str  # as numbered in the paper: Table 1
     caption: str
-    conditions: str  # what else the numbers depend on; may be empty
+    conditions: str  # further conditions of the experiment; may be empty
     backbone: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
@@ -125,9 +125,9 @@ class PublishedTable:
                 raise ValueError(f"{where}: names repeat: {', '.join(names)}")
 
     def caveats_for(self, row: Row, columns: Iterable[Column]) -> tuple[Caveat, ...]:
-        """What is doubtful about these cells of a row."""
+        """The caveats on these cells of a row."""
         labels = {"", *(column.label for column in columns)}
-        return tuple(doubt for doubt in self.caveats if doubt.row == row.method and doubt.column in labels)
+        return tuple(caveat for caveat in self.caveats if caveat.row == row.method and caveat.column in labels)
 
 
 def papers() -> tuple[str, ...]:
@@ -162,7 +162,7 @@ def _table(paper: Paper, entry: Mapping[str, Any]) -> PublishedTable:
 
 
 def _columns(block: Mapping[str, Any]) -> Iterator[Column]:
-    """A block's columns: one a group of ``joints``, one a variant in ``columns``, or a single one."""
+    """The columns of a block: one for each group in ``joints`` and each variant in ``columns``."""
     metric = block["metric"]
     unit = block.get("unit", METRICS[metric][0])
     for joints in block.get("joints", [ALL_JOINTS]):
@@ -171,9 +171,9 @@ def _columns(block: Mapping[str, Any]) -> Iterator[Column]:
 
 
 def _value(cell: float | str) -> float | None:
-    """A number, or None for the dash of an empty cell and the question mark of a lost one."""
+    """The value of a cell; None for "-" (empty in the paper) and "?" (missing in our copy)."""
     if isinstance(cell, str):
         if cell not in ("-", "?"):
-            raise ValueError(f"{cell!r} is no number, dash or question mark")
+            raise ValueError(f"{cell!r} is not a number, '-' or '?'")
         return None
     return float(cell)

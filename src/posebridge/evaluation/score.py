@@ -1,4 +1,4 @@
-"""The ``score`` command: numbers for any two files of keypoints, ours or not."""
+"""The ``score`` command: metrics of any two keypoint files."""
 
 import math
 from dataclasses import asdict, dataclass
@@ -24,16 +24,16 @@ class Auc:
 
 @dataclass(frozen=True)
 class Scores:
-    """What ``score`` found. Numbers in mm are None without joints in space, those in px without joints in the image.
+    """Result of ``score_files``. Values in mm are None without joints in space, values in px without image joints.
 
-    Shares are in [0, 1]. Thresholds are texts: "20" is 20 mm, "0.05" a fraction of the image's side.
+    Fractions are in [0, 1]. Thresholds are strings: "20" is 20 mm, "0.05" a fraction of the image's side.
     """
 
     frames: int  # in both files
     frames_without_prediction: int
     frames_without_truth: int
     unmatched_joints: tuple[str, ...]  # in one of the files only
-    joints_without_prediction: int  # wrong at every threshold, left out of mean and median
+    joints_without_prediction: int  # wrong at every threshold, excluded from mean and median
     align: str
     mean_joint_error_mm: float | None
     median_joint_error_mm: float | None
@@ -45,12 +45,12 @@ class Scores:
     per_joint: dict[str, dict[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
-        """The numbers as JSON: what could not be measured is left out, a number over nothing is null."""
+        """The scores as JSON: None is omitted, a metric without valid joints is null."""
         return {name: _plain(value) for name, value in asdict(self).items() if value is not None}
 
 
 def score_files(predictions: Path, truth: Path, options: ScoreOptions) -> Scores:
-    """Compare two npz files. Raises ``InputError`` where they are defective or have nothing in common."""
+    """Scores of two npz files. Raises ``InputError`` if they are invalid or share no frame, joint or kind of joints."""
     matched = match_keypoints(KeypointSet.load(predictions), KeypointSet.load(truth))
     points = space_points(matched, options.intrinsics)
     space = procrustes = None
@@ -82,7 +82,7 @@ def score_files(predictions: Path, truth: Path, options: ScoreOptions) -> Scores
 
 
 def _pck(space: Distances | None, image: Distances | None, options: ScoreOptions, dim: int | None = None) -> dict:
-    """PCK at every threshold that can be applied, as tensors by label."""
+    """PCK at every applicable threshold, by label."""
     shares = {}
     if space is not None:
         for mm in options.pck_mm:

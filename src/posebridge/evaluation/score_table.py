@@ -1,13 +1,13 @@
-"""The scores of two files as a table for people."""
+"""Scores of two files as a text table."""
 
 from posebridge.evaluation.score import Scores
 
 
 def score_table(scores: Scores) -> str:
-    """Aligned text: what was compared, the numbers over everything, then a row a joint."""
+    """Aligned text: what was compared, overall metrics, then a row per joint."""
     lines = [_frames_line(scores)]
     if scores.unmatched_joints:
-        lines.append(f"left out, as only one file has them: {', '.join(scores.unmatched_joints)}")
+        lines.append(f"ignored joints that only one file has: {', '.join(scores.unmatched_joints)}")
     if scores.joints_without_prediction:
         lines.append(
             f"{scores.joints_without_prediction} joints were not predicted: wrong at every threshold, not in the means"

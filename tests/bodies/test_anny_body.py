@@ -132,5 +132,5 @@ def test_the_mesh_is_closed_and_faces_outwards() -> None:
 
 def test_a_joint_without_a_place_is_refused() -> None:
     tail = Skeleton("cat", ("pelvis", "tail"), {"tail": "pelvis"}, ("pelvis", "tail"))
-    with pytest.raises(InputError, match="'tail', which has no place on the body"):
+    with pytest.raises(InputError, match="'tail', which isn't defined on the body"):
         anny_body(tail)

@@ -243,5 +243,5 @@ def test_joints_are_differentiable_in_the_angles() -> None:
 
 
 def test_an_angle_that_no_body_has_is_refused() -> None:
-    with pytest.raises(InputError, match="no angle 'tail_flexion'; known are pelvis_tilt"):
+    with pytest.raises(InputError, match="no angle 'tail_flexion'; its angles are pelvis_tilt"):
         BodyAngles.from_degrees([{"tail_flexion": 1.0}])

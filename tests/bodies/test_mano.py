@@ -131,7 +131,7 @@ def test_a_hand_of_few_numbers(model):
     found.joints.square().sum().backward()
     assert pose.grad is not None
     assert pose.grad[:, :20].abs().min() > 0
-    with pytest.raises(InputError, match="has 10 shapes, and 11"):
+    with pytest.raises(InputError, match="has 10 shapes, not 11"):
         RiggedHand(model, shapes=11)
 
 
@@ -188,9 +188,9 @@ class Attack:
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("a.npz", {"weights": np.zeros((5, 16))}, r"weights has the shape \[5, 16\], and MANO's is \[778, 16\]"),
-        ("a.npz", {"v_template": None}, "is no MANO hand"),
-        ("MANO_LEFT.npz", {}, "is the left hand"),
+        ("a.npz", {"weights": np.zeros((5, 16))}, r"weights has the shape \[5, 16\], but MANO's is \[778, 16\]"),
+        ("a.npz", {"v_template": None}, "is not a MANO hand"),
+        ("MANO_LEFT.npz", {}, "is a left hand"),
         ("nowhere.pkl", None, "no such file; give MANO_RIGHT.pkl"),
         ("a.pkl", {"v_template": Attack()}, "the pickle refers to"),
     ],

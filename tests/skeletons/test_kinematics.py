@@ -67,6 +67,6 @@ def test_a_mirrored_body_has_the_other_side_s_angles_with_abduction_negated(name
 
 
 def test_a_skeleton_whose_axes_nobody_named_is_one_line():
-    with pytest.raises(InputError, match="skeleton nyu14 has no joint angles") as refused:
+    with pytest.raises(InputError, match="joint angles of skeleton nyu14 are not defined") as refused:
         kinematics_of(NYU14)
     assert "\n" not in str(refused.value)

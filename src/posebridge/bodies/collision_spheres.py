@@ -1,6 +1,6 @@
-"""Spheres that fill a hand, so that fingers which pass through one another can be told (Ren et al., CVPR 2022, 3.3).
+"""Spheres that approximate a hand, to penalise self-intersection (Ren et al., CVPR 2022, Sec. 3.3).
 
-66 of them, placed along the bones between the joints: three a phalanx, four a metacarpal, one at the wrist.
+66 spheres lie on the bones between the joints: three per phalanx, four per metacarpal, one at the wrist.
 """
 
 from dataclasses import dataclass
@@ -13,56 +13,56 @@ from torch import Tensor
 from posebridge.bodies.parametric_hand import ParametricHand
 from posebridge.skeletons.hand import FINGERS, HAND21
 
-_NEAR = 10  # vertices whose mean distance is a sphere's radius
-_TIP_SHRINKAGE = 1.5  # spheres at the ends of fingers are smaller by this factor
+_RADIUS_VERTICES = 10  # closest vertices, whose mean distance is the radius
+_TIP_SHRINKAGE = 1.5  # factor by which spheres at finger tips are smaller
 _PALM = -1
 
 
 @dataclass(frozen=True)
 class CollisionSpheres:
-    """Spheres by the joints that they lie between."""
+    """Spheres whose centres are linear in the joints."""
 
     weights: Float[Tensor, "66 21"]  # of the joints; rows sum to one
-    finger: tuple[int, ...]  # which of the five, -1 for the palm
-    order: tuple[int, ...]  # along the finger from 0, the palm's along their metacarpals
-    radius: Float[Tensor, "66"]  # as a share of the hand's length, wrist to middle knuckle
+    finger: tuple[int, ...]  # 0 to 4, or -1 for the palm
+    order: tuple[int, ...]  # position along the finger or metacarpal, from 0
+    radius: Float[Tensor, "66"]  # in units of the hand's length, wrist to middle knuckle
 
     @classmethod
     def from_hand(cls, hand: ParametricHand) -> "CollisionSpheres":
-        """The spheres of a model's mean hand, as it is with all parameters zero."""
+        """Spheres of a model's mean hand, which has all parameters zero."""
         weights, finger, order = _places()
-        own = hand.in_hand_frame(torch.zeros(1, hand.pose_size), torch.zeros(1, hand.shape_size))
-        centres = weights @ own.joints[0]
-        radius = torch.cdist(centres, own.vertices[0]).topk(_NEAR, largest=False).values.mean(1)
+        mean_hand = hand.in_hand_frame(torch.zeros(1, hand.pose_size), torch.zeros(1, hand.shape_size))
+        centres = weights @ mean_hand.joints[0]
+        radius = torch.cdist(centres, mean_hand.vertices[0]).topk(_RADIUS_VERTICES, largest=False).values.mean(1)
         last = torch.tensor([f != _PALM and n == 8 for f, n in zip(finger, order, strict=True)])
         radius = torch.where(last, radius / _TIP_SHRINKAGE, radius)
-        return cls(weights, finger, order, radius / _length(own.joints)[0])
+        return cls(weights, finger, order, radius / _length(mean_hand.joints)[0])
 
     def centres(self, joints: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B 66 3"]:
-        """Where they are, in the unit of the joints."""
+        """Centres in the unit of the joints."""
         return self.weights.to(joints) @ joints
 
     @cached_property
     def checked_pairs(self) -> Bool[Tensor, "66 66"]:
-        """Pairs that must not overlap, each once: not those of the palm, nor neighbours along one finger."""
+        """Mask of pairs that must not overlap, each once; without pairs in the palm and neighbours on a finger."""
         finger, order = torch.tensor(self.finger), torch.tensor(self.order)
         palm = finger == _PALM
         both_palm = palm[:, None] & palm
-        # A finger's first phalanx begins within the palm; its spheres and the palm's always overlap.
+        # First phalanges start within the palm, so their spheres overlap with those of the palm.
         first = ~palm & (order < 3)
         root = (palm[:, None] & first) | (first[:, None] & palm)
         neighbours = (finger[:, None] == finger) & ((order[:, None] - order).abs() <= 3)
-        # Knuckles stand side by side, and the skin between first phalanges is shared.
+        # Knuckles are adjacent, and first phalanges share the skin between them.
         side = first[:, None] & first
         return (~(both_palm | root | neighbours | side)).triu(1)
 
     def overlap(self, joints: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B"]:
-        """The sum over pairs of the squared depth by which they overlap, in squares of the hand's own length."""
+        """Sum over pairs of squared penetration depths, in units of the squared hand length."""
         length = _length(joints).detach()[:, None]
         first, second = self.checked_pairs.to(joints.device).nonzero(as_tuple=True)
         centres, radius = self.centres(joints / length[..., None]), self.radius.to(joints)
-        apart = (centres[:, first] - centres[:, second]).square().sum(-1).clamp_min(1e-12).sqrt()
-        return (radius[first] + radius[second] - apart).clamp_min(0).square().sum(1)
+        distance = (centres[:, first] - centres[:, second]).square().sum(-1).clamp_min(1e-12).sqrt()
+        return (radius[first] + radius[second] - distance).clamp_min(0).square().sum(1)
 
 
 def _length(joints: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B"]:
@@ -86,8 +86,8 @@ def _places() -> tuple[Float[Tensor, "66 21"], tuple[int, ...], tuple[int, ...]]
     return torch.stack(rows), tuple(finger), tuple(order)
 
 
-def _between(first: int, second: int, share: float) -> Float[Tensor, "21"]:
+def _between(first: int, second: int, fraction: float) -> Float[Tensor, "21"]:
     row = torch.zeros(len(HAND21))
-    row[first] += 1 - share
-    row[second] += share
+    row[first] += 1 - fraction
+    row[second] += fraction
     return row

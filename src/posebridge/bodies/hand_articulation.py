@@ -1,4 +1,4 @@
-"""From joint angles of a hand to rotations of its bones."""
+"""Bone rotations from the joint angles of a hand."""
 
 from dataclasses import dataclass
 
@@ -20,8 +20,8 @@ HAND_ANGLE_NAMES = (
 
 @dataclass(frozen=True)
 class HandAngles:
-    """Joint angles of B hands in radians; zero is the straight hand with the fingers side by side
-    (but for the sideways crookedness of the mesh's own fingers, less than four degrees a joint).
+    """Joint angles of B hands in radians. Zero is the straight hand with parallel fingers, apart from the lateral
+    curvature of the mesh's fingers (below four degrees per joint).
 
     ``fingers[:, f]`` is (MCP flexion, MCP spread towards the thumb, PIP flexion, DIP flexion) of index to pinky;
     ``thumb`` is (CMC flexion across the palm, CMC lift out of the palm, MCP flexion, IP flexion) relative to Anny's
@@ -38,7 +38,7 @@ class HandAngles:
 
     @classmethod
     def from_stacked(cls, values: Float[Tensor, "B 22"]) -> "HandAngles":
-        """The opposite of ``stacked``."""
+        """The inverse of ``stacked``."""
         fingers, thumb, wrist = values.split([16, 4, 2], dim=1)
         return cls(fingers.unflatten(1, (4, 4)), thumb, wrist)
 
@@ -46,12 +46,12 @@ class HandAngles:
 def pose_hand(
     model: HandModel, angles: HandAngles, coefficients: Float[Tensor, "B S"], twist_per_flexion: float = -0.5
 ) -> PosedRig:
-    """Pose B shaped hands. The thumb's base rolls about its length as it flexes (opposition)."""
+    """B posed hands. The base of the thumb twists as it flexes (opposition), by ``twist_per_flexion``."""
     return model.rig.shaped(coefficients).posed(bone_rotations(model, angles, twist_per_flexion))
 
 
 def bone_rotations(model: HandModel, angles: HandAngles, twist_per_flexion: float = -0.5) -> Float[Tensor, "B N 3 3"]:
-    """One rotation a bone, in the axes of the rest pose."""
+    """One rotation per bone, in the axes of the rest pose."""
     bones = model.rig.bones
     index = {name: i for i, name in enumerate(bones)}
     B = len(angles.fingers)
@@ -65,14 +65,18 @@ def bone_rotations(model: HandModel, angles: HandAngles, twist_per_flexion: floa
     flexion[:, [cmc, mcp, ip]] = angles.thumb[:, [0, 2, 3]]
     spread[:, cmc] = angles.thumb[:, 1]
     twist[:, cmc] = twist_per_flexion * angles.thumb[:, 0]
-    # The hand stays where it is and the forearm swings, so a flexed wrist turns the forearm backwards.
+    # The hand is fixed and the forearm moves, so flexion of the wrist rotates the forearm backwards.
     flexion[:, index["forearm"]] = -angles.wrist[:, 0]
     spread[:, index["forearm"]] = -angles.wrist[:, 1]
 
-    def about(axes: Tensor, angle: Tensor) -> Tensor:
+    def rotations_about(axes: Tensor, angle: Tensor) -> Tensor:
         return roma.rotvec_to_rotmat(axes.to(angle) * angle[..., None])
 
-    return about(model.spread_axes, spread) @ about(model.flexion_axes, flexion) @ about(model.twist_axes, twist)
+    return (
+        rotations_about(model.spread_axes, spread)
+        @ rotations_about(model.flexion_axes, flexion)
+        @ rotations_about(model.twist_axes, twist)
+    )
 
 
 def rest_angles(model: HandModel) -> tuple[Float[Tensor, "4 3"], Float[Tensor, "4"]]:

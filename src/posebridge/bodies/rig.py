@@ -1,8 +1,8 @@
-"""A skinned mesh in three stages: shaped, posed, and as vertices and keypoints.
+"""Skinned meshes in three stages: shaped, posed, and as vertices and keypoints.
 
-Shape is linear (blend shapes of vertices and of bone heads), pose is one rotation a bone about its head, skinning is
-linear blend skinning, before which a rig may correct its vertices by the pose (MANO, SMPL). Rotations are expressed in
-the axes of the rest pose, so a bone's identity is the rest pose.
+Shape is linear (blend shapes of vertices and bone heads). A pose is one rotation per bone about its head, in the axes
+of the rest pose, so the identity is the rest pose. Skinning is linear blend skinning, optionally after corrective blend
+shapes of the pose (MANO, SMPL).
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ class Rig:
     joints: tuple[str, ...]
     keypoint_index: Int[Tensor, "J k"]  # into the bones' heads followed by the vertices
     keypoint_weight: Float[Tensor, "J k"]
-    # Of vertices, for each element of R - 1 of each bone but the root, row by row.
+    # Corrective offsets of vertices for each element of R - 1 of each bone but the root, row by row.
     pose_basis_m: Float[Tensor, "P V 3"] | None = None
 
     def shaped(self, coefficients: Float[Tensor, "B S"]) -> "ShapedRig":
@@ -42,7 +42,7 @@ class Rig:
     def keypoints_of(
         self, heads_m: Float[Tensor, "B N 3"], vertices_m: Float[Tensor, "B V 3"]
     ) -> Float[Tensor, "B J 3"]:
-        """The skeleton's joints, from the bones' heads and the vertices of whatever pose."""
+        """Keypoints from bone heads and vertices of any pose."""
         points = torch.cat([heads_m, vertices_m], dim=1)
         return (points[:, self.keypoint_index] * self.keypoint_weight[..., None]).sum(2)
 
@@ -52,11 +52,11 @@ class Rig:
 
     @cached_property
     def levels(self) -> tuple[tuple[Int[Tensor, "n"], Int[Tensor, "n"]], ...]:
-        """(bones, their parents' places in the level above) of each depth of the tree, for batched kinematics."""
+        """(bones, positions of their parents in the level above) for each depth of the tree."""
         above, levels = [-1], []
         while bones := [bone for bone, parent in enumerate(self.parents) if parent in above]:
-            places = [above.index(self.parents[bone]) for bone in bones]
-            levels.append((torch.tensor(bones, device=self.device), torch.tensor(places, device=self.device)))
+            positions = [above.index(self.parents[bone]) for bone in bones]
+            levels.append((torch.tensor(bones, device=self.device), torch.tensor(positions, device=self.device)))
             above = bones
         return tuple(levels)
 
@@ -66,7 +66,7 @@ class Rig:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors lie."""
+        """Device of the tensors."""
         return self.vertices_m.device
 
     def mirrored(self) -> "Rig":
@@ -74,7 +74,7 @@ class Rig:
         flip = self.vertices_m.new_tensor([-1.0, 1.0, 1.0])
         pose_basis_m = self.pose_basis_m
         if pose_basis_m is not None:
-            # An element of a mirrored rotation changes its sign where one of its two axes is x.
+            # Elements of a mirrored rotation change their sign if exactly one of their two axes is x.
             sign = torch.outer(flip, flip).flatten().repeat(len(pose_basis_m) // 9)
             pose_basis_m = sign[:, None, None] * pose_basis_m * flip
         return replace(
@@ -103,11 +103,11 @@ class ShapedRig:
     heads_m: Float[Tensor, "_ N 3"]  # of as many subjects, or of more where nobody asks for vertices
 
     def keypoints_m(self) -> Float[Tensor, "B J 3"]:
-        """The skeleton's joints in the rest pose."""
+        """Keypoints in the rest pose."""
         return self.rig.keypoints_of(self.heads_m, self.vertices_m)
 
     def posed(self, rotations: Float[Tensor, "B N 3 3"]) -> "PosedRig":
-        """Rotate every bone, with all that hangs on it, about its head; root first."""
+        """Rotates every bone and its descendants about its head, root first."""
         rig = self.rig
         bone = self.heads_m - self.heads_m[:, rig._parents_or_self]
         (roots, _), *below = rig.levels
@@ -122,11 +122,11 @@ class ShapedRig:
         )
 
     def _corrected(self, rotations: Float[Tensor, "B N 3 3"]) -> "ShapedRig":
-        """With the vertices that are skinned in this pose."""
+        """The subjects with pose correctives added to the vertices."""
         if self.rig.pose_basis_m is None:
             return self
-        turned = (rotations[:, 1:] - torch.eye(3).to(rotations)).flatten(1)
-        offsets = turned @ self.rig.pose_basis_m.flatten(1)
+        features = (rotations[:, 1:] - torch.eye(3).to(rotations)).flatten(1)
+        offsets = features @ self.rig.pose_basis_m.flatten(1)
         return replace(self, vertices_m=self.vertices_m + offsets.view_as(self.vertices_m))
 
 
@@ -147,10 +147,10 @@ class PosedRig:
         return _rotate(blended[..., :3], self.shaped.vertices_m) + blended[..., 3]
 
     def keypoints_m(self, vertices_m: Float[Tensor, "B V 3"]) -> Float[Tensor, "B J 3"]:
-        """The skeleton's joints, from the bones' heads and the given skinned vertices."""
+        """Keypoints from the bones' heads and the given skinned vertices."""
         return self.shaped.rig.keypoints_of(self.heads_m, vertices_m)
 
 
 def _rotate(R: Float[Tensor, "*n 3 3"], points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
-    """Each point by its own matrix."""
+    """Each point multiplied by its matrix."""
     return (R @ points[..., None]).squeeze(-1)

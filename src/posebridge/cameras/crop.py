@@ -1,9 +1,8 @@
-"""Pixel maps (crop, flip, resize, rotation) and the images behind them.
+"""Pixel maps (crop, flip, resize) and the warping of images by them.
 
-A map ``T_out_in`` is a homogeneous 3x3 matrix with last row (0, 0, 1) that takes pixels of the image ``in`` to pixels
-of the image ``out``, in the convention of ``pinhole.py``: the centre of the top-left pixel is (0, 0), so an image of
-width W covers [-0.5, W - 0.5]. Maps compose by ``@``; ``Camera.warped`` folds them into the intrinsics. Angles are in
-radians and turn x towards y (clockwise on the screen).
+A map ``T_out_in`` is a 3x3 matrix with last row (0, 0, 1) that maps pixels of the image ``in`` to pixels of the image
+``out``. As in ``pinhole.py``, the centre of the top-left pixel is (0, 0), so an image of width W covers
+[-0.5, W - 0.5]. Maps compose by ``@``; ``Camera.warped`` applies them to intrinsics.
 """
 
 import math
@@ -28,16 +27,16 @@ def crop_map(
     padding: float = 1.0,
     mirror: bool | Bool[Tensor, "B"] = False,
 ) -> Float[Tensor, "B 3 3"]:
-    """T_crop_file: a square around each box onto ``size_px`` x ``size_px`` pixels.
+    """T_crop_file, which maps a square around each box to ``size_px`` x ``size_px`` pixels.
 
-    The square shares the box's centre; its side is the box's larger side times ``padding``. A box covers
-    [x0, x1] x [y0, y1] in continuous pixel coordinates. ``mirror`` swaps left and right of the crop, which makes the
-    determinant negative. Raises ``ValueError`` for an empty box.
+    The square has the centre of the box; its side is the larger side of the box times ``padding``. A box covers
+    [x0, x1] x [y0, y1] in continuous pixel coordinates. ``mirror`` exchanges left and right of the crop, so the
+    determinant is negative. Raises ``ValueError`` for an empty box.
     """
     centre = (box_xyxy[:, :2] + box_xyxy[:, 2:]) / 2
     side = (box_xyxy[:, 2:] - box_xyxy[:, :2]).amax(dim=1) * padding
     if not bool((side > 0).all()):
-        raise ValueError("a box to crop is empty")
+        raise ValueError("a box to crop is empty: its width and height must be above 0")
     scale_y = size_px / side
     scale_x = torch.where(torch.as_tensor(mirror, device=side.device), -scale_y, scale_y)
     scale = torch.stack([scale_x, scale_y], dim=1)
@@ -45,23 +44,23 @@ def crop_map(
 
 
 def full_image_box(width_px: int, height_px: int) -> Float[Tensor, "1 4"]:
-    """The box of a whole image; ``crop_map`` makes of it the letterboxed square around the image's centre."""
+    """The box of a full image; ``crop_map`` turns it into a letterboxed square."""
     return torch.tensor([[-0.5, -0.5, width_px - 0.5, height_px - 0.5]], dtype=torch.float64)
 
 
 def flip_map(width_px: int) -> Float[Tensor, "1 3 3"]:
-    """Left and right swapped: u' = W - 1 - u. Its own inverse."""
+    """The horizontal flip u' = W - 1 - u, which is its own inverse."""
     return _affine(torch.diag(torch.tensor([-1.0, 1.0]))[None], torch.tensor([[width_px - 1.0, 0.0]]))
 
 
 def resize_map(scale_x: float, scale_y: float | None = None) -> Float[Tensor, "1 3 3"]:
-    """An image resized by the given factors: u' = s (u + 1/2) - 1/2."""
+    """The resize by the given factors: u' = s (u + 1/2) - 1/2."""
     scale = torch.tensor([[scale_x, scale_x if scale_y is None else scale_y]])
     return _affine(torch.diag_embed(scale), (scale - 1) / 2)
 
 
 def inverse_map(T_out_in: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
-    """T_in_out in closed form (last row exactly (0, 0, 1))."""
+    """T_in_out in closed form; its last row is exactly (0, 0, 1)."""
     a, b, c, d = T_out_in[:, :2, :2].flatten(1).unbind(1)
     adjugate = torch.stack([torch.stack([d, -b], dim=1), torch.stack([-c, a], dim=1)], dim=1)
     linear = adjugate / (a * d - b * c)[:, None, None]
@@ -82,13 +81,13 @@ def warp_images(
     interpolation: Interpolation = "linear",
     antialias: bool = True,
 ) -> Float[Tensor, "B C height width"]:
-    """The images seen through the maps; differentiable in the images and in the maps.
+    """Images warped by pixel maps, differentiable in images and maps.
 
-    Where a map shrinks, each output pixel is the mean of m x m bilinear samples, m being the strongest shrinkage in
-    the batch, rounded up (this reads one number back from the device; ``antialias=False`` does not).
+    With ``antialias``, each output pixel is the mean of m x m bilinear samples, where m is the largest downscaling
+    factor in the batch, rounded up. Computing m synchronises with the device.
     """
     T_in_out = inverse_map(T_out_in)
-    m = _samples_a_side(T_in_out.detach()) if antialias and interpolation == "linear" else 1
+    m = _samples_per_side(T_in_out.detach()) if antialias and interpolation == "linear" else 1
     u = (torch.arange(width_px * m, device=images.device, dtype=images.dtype) + 0.5) / m - 0.5
     v = (torch.arange(height_px * m, device=images.device, dtype=images.dtype) + 0.5) / m - 0.5
     # grid_sample's coordinates (2 u_in + 1) / size - 1; an affine map of a grid is a sum over its columns and rows.
@@ -102,8 +101,8 @@ def warp_images(
     return F.avg_pool2d(warped, m) if m > 1 else warped
 
 
-def _samples_a_side(T_in_out: Float[Tensor, "B 3 3"]) -> int:
-    """Input pixels along the most stretched output pixel of the batch, rounded up."""
+def _samples_per_side(T_in_out: Float[Tensor, "B 3 3"]) -> int:
+    """Largest downscaling factor of the batch, rounded up."""
     stretch = torch.linalg.matrix_norm(T_in_out[:, :2, :2].double().cpu(), ord=2).max().item()
     return max(1, math.ceil(stretch - 1e-3))
 
@@ -111,11 +110,11 @@ def _samples_a_side(T_in_out: Float[Tensor, "B 3 3"]) -> int:
 def warp_array(
     image: np.ndarray, T_out_in: np.ndarray, height_px: int, width_px: int, interpolation: Interpolation = "linear"
 ) -> np.ndarray:
-    """``warp_images`` for one (H, W) or (H, W, C) array of OpenCV's types, zero outside: the fast twin for readers."""
+    """``warp_images`` for one array (H, W) or (H, W, C) of a type that OpenCV supports, zero outside; fast twin."""
     if interpolation == "nearest":
         return cv2.warpAffine(image, T_out_in[:2], (width_px, height_px), flags=cv2.INTER_NEAREST)
     stretch = float(np.linalg.norm(np.linalg.inv(T_out_in)[:2, :2], ord=2))
-    # A box a hundred times its image is legal; beyond OpenCV's limit the crop is a blur of a few pixels anyway.
+    # A box may be a hundred times its image; beyond OpenCV's limit the image is only a few pixels of the crop.
     m = min(max(1, math.ceil(stretch - 1e-3)), _OPENCV_SIDE_LIMIT // max(height_px, width_px))
     T_fine_in = resize_map(m)[0].double().numpy() @ T_out_in
     fine = cv2.warpAffine(image, T_fine_in[:2], (width_px * m, height_px * m), flags=cv2.INTER_LINEAR)

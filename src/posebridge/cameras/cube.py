@@ -1,12 +1,12 @@
-"""The metric cube: depth frames cut to a cube of fixed size around a hand, and normalised by it.
+"""Metric cubes around hands: crops of depth frames and normalisation of depth.
 
-A cube of side ``cube_m`` sits at ``centre_m`` in the camera frame, its faces along the axes. The crop shows its
-cross-section at the centre's depth, so a hand has the same size in every crop, however far away it was. Depth and
-points are normalised by the half side: -1 is the face towards the camera, +1 the one behind.
+A cube of side ``cube_m`` is centred at ``centre_m`` in the camera frame, its faces parallel to the axes. The crop shows
+its cross-section at the depth of the centre, so a hand has the same size at any distance. Depth is normalised by half
+the side: -1 is the face towards the camera, +1 the opposite face.
 
-The convention of the depth literature (Oberweger et al., *Hands Deep in Deep Learning for Hand Pose Estimation*, CVWW
-2015): what lies in front of the cube is moved onto its front, for it hides what is behind; what lies behind it, and
-what the sensor missed, becomes its back, +1.
+Following the depth literature (Oberweger et al., *Hands Deep in Deep Learning for Hand Pose Estimation*, CVWW 2015),
+depth in front of the cube is clamped to its front, as it occludes what is behind. Depth behind the cube and missing
+depth become +1.
 """
 
 import torch
@@ -21,15 +21,15 @@ _BACK = 1.0
 def cube_crop_map(
     centre_m: Float[Tensor, "B 3"], K: Float[Tensor, "B 3 3"], cube_m: float, size_px: int
 ) -> Float[Tensor, "B 3 3"]:
-    """T_crop_file: the cube's cross-section at its centre's depth onto ``size_px`` x ``size_px`` pixels.
+    """T_crop_file, which maps the cross-section of the cube at its centre to ``size_px`` x ``size_px`` pixels.
 
-    Both axes are scaled on their own, so pixels of the crop are square in metres even where fx and fy differ. A
-    negative focal length (NYU has one) keeps its sign: the map never mirrors, the crop's camera is T K. For a K with
-    rotation or shear, the upright rectangle around the cross-section is taken.
-    Raises ``ValueError`` for a centre at or behind the camera or not finite, and for a cube or size of zero or less.
+    Axes are scaled separately, so crop pixels are square in metres even if fx and fy differ. The map never mirrors: a
+    negative focal length (NYU) keeps its sign in the crop's camera T K. For K with rotation or shear, the bounding
+    rectangle of the cross-section is taken. Raises ``ValueError`` for a centre that isn't finite or not in front of the
+    camera, and for a cube or size of zero or less.
     """
     if not (cube_m > 0 and size_px > 0):
-        raise ValueError(f"a cube of {cube_m} m onto {size_px} px: both must be above zero")
+        raise ValueError(f"a crop of {size_px} px of a cube of {cube_m} m is impossible: both must be above zero")
     if not bool((torch.isfinite(centre_m).all(dim=1) & (centre_m[:, 2] > 0)).all()):
         raise ValueError("a cube's centre is at or behind the camera, or not finite")
     depth = centre_m[:, 2:]
@@ -44,7 +44,7 @@ def cube_crop_map(
 def normalise_depth(
     depth_m: Float[Tensor, "B H W"], centre_m: Float[Tensor, "B 3"], cube_m: float | Float[Tensor, "B 1 1"]
 ) -> Float[Tensor, "B H W"]:
-    """(z - z0) / (cube / 2) in [-1, 1]; +1 where depth is missing (0) or beyond the cube, -1 in front of it."""
+    """(z - z0) / (cube / 2) in [-1, 1]: +1 if depth is missing (0) or behind the cube, -1 in front of it."""
     relative = ((depth_m - centre_m[:, 2, None, None]) / (cube_m / 2)).clamp(-1, _BACK)
     return torch.where(depth_m > 0, relative, _BACK)
 
@@ -52,5 +52,5 @@ def normalise_depth(
 def foreground(
     depth_m: Float[Tensor, "B H W"], centre_m: Float[Tensor, "B 3"], cube_m: float | Float[Tensor, "B 1 1"]
 ) -> Bool[Tensor, "B H W"]:
-    """Which pixels were measured between the cube's front and back: the mask that belongs to ``normalise_depth``."""
+    """Mask of pixels with measured depth between front and back of the cube; goes with ``normalise_depth``."""
     return (depth_m > 0) & ((depth_m - centre_m[:, 2, None, None]).abs() < cube_m / 2)

@@ -19,20 +19,20 @@ _UNDISTORT_ITERATIONS = 20
 class Camera:
     """Intrinsics of a batch of cameras.
 
-    ``K`` may be any invertible 3x3 pixel map with last row (0, 0, 1): crops, flips and in-plane rotations of the
-    image are folded into it, so that joints stay in the frame of the camera that took the picture.
+    ``K`` may be any invertible 3x3 pixel map with last row (0, 0, 1). It includes crops, flips and in-plane rotations
+    of the image, so joints stay in the frame of the original camera.
     """
 
     K: Float[Tensor, "B 3 3"]
-    distortion: Float[Tensor, "B 5"] | None = None  # k1 k2 p1 p2 k3, as OpenCV orders them
+    distortion: Float[Tensor, "B 5"] | None = None  # k1 k2 p1 p2 k3, in OpenCV's order
 
     @classmethod
     def from_focal(
         cls, fx: float, fy: float, cx: float, cy: float, batch: int = 1, distortion: Tensor | None = None
     ) -> "Camera":
-        """One pinhole repeated ``batch`` times; all four numbers in pixels.
+        """One pinhole camera, in pixels, repeated ``batch`` times.
 
-        Raises ``InputError`` for a zero or non-finite focal length (a negative ``fy`` is legal: NYU has one).
+        Raises ``InputError`` for a focal length that is zero or not finite. A negative ``fy`` is valid (NYU has one).
         """
         values = torch.tensor([fx, fy, cx, cy], dtype=torch.float32)
         if not torch.isfinite(values).all() or fx == 0 or fy == 0:
@@ -53,7 +53,7 @@ class Camera:
         return Camera(self.K.to(device), None if self.distortion is None else self.distortion.to(device))
 
     def project(self, points_m: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N 2"]:
-        """Pixels of points in the camera frame. Points at or behind the camera give non-finite or mirrored pixels."""
+        """Pixels of points in the camera frame; not meaningful for points at or behind the camera."""
         rays = points_m[..., :2] / points_m[..., 2:]
         if self.distortion is not None:
             rays = distort(rays, self.distortion)
@@ -75,13 +75,13 @@ class Camera:
         return replace(self, K=(T_new_old.to(self.K)[:, :, :, None] * self.K[:, None]).sum(dim=2))
 
     def unmirrored(self) -> "Camera":
-        """The cameras with which a mirror image shows the mirrored world: x is negated where ``K`` mirrors."""
+        """Cameras without mirroring, for a world mirrored at x = 0: x is negated if ``K`` mirrors."""
         a, b, c, d = self.K[:, :2, :2].flatten(1).unbind(1)
         side = torch.where(a * d - b * c < 0, -1.0, 1.0).to(self.K)
         K = self.K * torch.stack([side, torch.ones_like(side), torch.ones_like(side)], dim=-1)[:, None]
         if self.distortion is None:
             return Camera(K)
-        # k1 k2 p1 p2 k3: of these only p2 knows left from right.
+        # Of k1 k2 p1 p2 k3, only p2 changes its sign in a mirrored image.
         return Camera(
             K,
             torch.cat([self.distortion[:, :3], side[:, None] * self.distortion[:, 3:4], self.distortion[:, 4:]], dim=1),
@@ -91,7 +91,7 @@ class Camera:
 def apply_affine(T: Float[Tensor, "B 3 3"], uv: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 2"]:
     """Apply homogeneous 2D maps with last row (0, 0, 1) to points.
 
-    Not as a matrix product, here and in ``Camera.warped``: autocast would round pixels to half precision.
+    Not ``@``, here and in ``Camera.warped``: autocast would round pixels to half precision.
     """
     return (T[:, None, :2, :2] * uv[:, :, None]).sum(dim=-1) + T[:, None, :2, 2]
 

@@ -1,8 +1,8 @@
-"""Bodies: COCO with 17 joints, Human3.6M with 17, SMPL with 24, MPII with 16.
+"""Body skeletons: COCO with 17 joints, Human3.6M with 17, SMPL with 24, MPII with 16.
 
-Left and right are the person's. Places name what is meant by joints whose names differ between datasets; they agree
-to a few centimetres, not exactly (MPII's ``thorax`` is the middle of the shoulders, Human3.6M's and SMPL's lie
-slightly above it; hips and shoulders of SMPL lie deeper inside the body than those that people click):
+Left and right are the person's. Canonical names identify joints whose names differ between datasets. Such joints agree
+to a few centimetres: MPII's ``thorax`` is the middle of the shoulders, those of Human3.6M and SMPL are slightly above,
+and SMPL's hips and shoulders lie deeper inside the body than annotated ones.
 
 - ``thorax``: base of the neck, between the shoulders. SMPL's ``neck``.
 - ``head_centre``: inside the head at the height of the jaw. Human3.6M's ``neck_base`` (number 9), SMPL's ``head``.
@@ -24,7 +24,7 @@ def _pairs(*names: str) -> dict[str, str]:
 
 
 def _both(parents: dict[str, str]) -> dict[str, str]:
-    """The same tree on both sides; parents that start with ``=`` are in the middle of the body."""
+    """The same tree on both sides; a parent with the prefix ``=`` lies in the middle of the body."""
     return {
         f"{side}_{child}": parent[1:] if parent.startswith("=") else f"{side}_{parent}"
         for side in ("left", "right")
@@ -46,10 +46,10 @@ _LIMB_GROUPS = {  # columns of Table 2 of Lin et al., NeurIPS 2023
 COCO17 = Skeleton(
     name="coco17",
     joints=("nose", *_sides("eye", "ear", *_LIMB_JOINTS)),
-    # COCO defines no tree. The nose is its only joint without a mirror image, so it is the root; shoulders hang from
-    # it and hips from their own side's shoulder, so that the tree is its own mirror image.
+    # COCO defines no tree. The root is the nose, the only joint without a mirror image. Shoulders are its children,
+    # hips are children of the shoulder of their side, so that the tree is symmetric.
     parent_of=_both({"eye": "=nose", "ear": "eye", "shoulder": "=nose", "hip": "shoulder", **_LIMBS}),
-    reference_bone=("left_shoulder", "left_hip"),  # the trunk's side: long, and seldom seen end-on
+    reference_bone=("left_shoulder", "left_hip"),  # long, and seldom parallel to the viewing ray
     mirror_of=_pairs("eye", "ear", *_LIMB_JOINTS),
     groups={"Head": ("nose", *_sides("eye", "ear")), **_LIMB_GROUPS},
 )
@@ -63,7 +63,7 @@ H36M17 = Skeleton(
     ),
     parent_of=_both({"hip": "=pelvis", "shoulder": "=thorax", **_LIMBS})
     | {"spine": "pelvis", "thorax": "spine", "neck_base": "thorax", "head": "neck_base"},
-    reference_bone=("spine", "thorax"),  # the chest doesn't bend, and lies across the view even of a sitting person
+    reference_bone=("spine", "thorax"),  # rigid, and across the view even if the person sits
     mirror_of=_pairs(*_LIMB_JOINTS),
     groups={"Head": ("head",), **_LIMB_GROUPS},
     aliases={"root": "pelvis", "left_foot": "left_ankle", "right_foot": "right_ankle", "top_head": "head"},

@@ -1,16 +1,16 @@
-"""Hands of the depth benchmarks whose joints are not those of ``HAND21``: NYU with 14, ICVL with 16.
+"""Hand skeletons of the depth benchmarks that differ from ``HAND21``: NYU with 14 joints, ICVL with 16.
 
-Places that another skeleton has too carry its names: NYU's finger tips, middle joints and thumb are ``HAND21``'s.
-ICVL's joints are none of them: in its test labels palm, root, mid and tip of the index finger are 57, 29 and 19 mm
-apart. That is too short for joints, and in the proportion of the middles of the finger's three bones; ``tip`` then is
-the middle of the last one, about a centimetre short of the finger's end.
+Joints that other skeletons have too share their names: NYU's finger tips, PIP joints and thumb are those of ``HAND21``.
+ICVL's joints are not. In its test labels, palm, root, mid and tip of the index finger are 57, 29 and 19 mm apart. That
+is too short for joints and matches the middles of the finger's three bones. ``tip`` is then the middle of the last
+bone, about a centimetre short of the finger tip.
 """
 
 from posebridge.skeletons.hand import FINGERS
 from posebridge.skeletons.skeleton import Skeleton
 
-_NYU_FINGERS = tuple(reversed(FINGERS[1:]))  # the release counts from the little finger
-_NYU_MARKERS = (  # names of the 14 in ``joint_data.mat``
+_NYU_FINGERS = tuple(reversed(FINGERS[1:]))  # the dataset numbers from the little finger
+_NYU_MARKERS = (  # names of the 14 joints in ``joint_data.mat``
     *(f"F{i}_KNU{knuckle}" for i in (1, 2, 3, 4) for knuckle in ("3_A", "2_B")),
     *("TH_KNU3_A", "TH_KNU3_B", "TH_KNU2_B", "PALM_1", "PALM_2", "PALM_3"),
 )

@@ -1,4 +1,4 @@
-"""Joints that are taken together, coarser and coarser, down to the whole: 21, 11, 6 and 1 node of a hand.
+"""Pooling of skeleton graphs from joints to one node: 21, 11, 6 and 1 node for a hand.
 
 The hierarchy of Cai et al., ICCV 2019, and Ren et al., CVPR 2022, for any skeleton that is a tree.
 """
@@ -11,25 +11,25 @@ from posebridge.skeletons.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class GraphLevel:
-    """A graph of n nodes; the first level's nodes are the joints."""
+    """A graph of n nodes; the nodes of the first level are the joints."""
 
-    parents: tuple[int, ...]  # of each node, -1 of the root: what the edges are
-    coarse_node: tuple[int, ...]  # the node of the next level to which each one belongs; empty at the last level
+    parents: tuple[int, ...]  # of each node, -1 for the root
+    coarse_node: tuple[int, ...]  # node of the next level into which each is pooled; empty at the last level
 
     def __len__(self) -> int:
         return len(self.parents)
 
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
-        """(parent, child)."""
+        """Edges as (parent, child)."""
         return tuple((parent, node) for node, parent in enumerate(self.parents) if parent >= 0)
 
 
 def pooling_levels(skeleton: Skeleton) -> tuple[GraphLevel, ...]:
-    """Levels from the joints to one node.
+    """Graphs from the joints down to one node.
 
-    From level to level each chain of nodes is taken together in pairs from its base on, the root and joints where
-    chains meet stay by themselves; at last, when no pair is left, everything is one.
+    Each level pools the nodes of a chain in pairs, starting at its base. The root and nodes with several children
+    aren't pooled. If no pair is left, all nodes are pooled into one.
     """
     levels, parents = [], skeleton.parents
     while len(parents) > 1:
@@ -42,26 +42,26 @@ def pooling_levels(skeleton: Skeleton) -> tuple[GraphLevel, ...]:
 
 
 def _pairs(parents: Sequence[int]) -> tuple[int, ...]:
-    """For each node its pair's number. A node joins its parent's where that has no other child and no pair yet."""
+    """The pair of each node. A node joins its parent's pair if that is not full and the parent has no other child."""
     children = [parents.count(node) for node in range(len(parents))]
     number: list[int] = []
-    alone: set[int] = set()  # nodes that a child may join
+    unpaired: set[int] = set()  # nodes that a child may join
     count = 0
     for node, parent in enumerate(parents):
-        if parent in alone and children[parent] == 1:
+        if parent in unpaired and children[parent] == 1:
             number.append(number[parent])
-            alone.discard(parent)
+            unpaired.discard(parent)
             continue
         number.append(count)
         count += 1
-        if parent >= 0:  # the root stays by itself
-            alone.add(node)
+        if parent >= 0:  # the root is not paired
+            unpaired.add(node)
     return tuple(number)
 
 
 def _parents_of(parents: Sequence[int], coarser: Sequence[int]) -> list[int]:
-    found = [-1] * (max(coarser) + 1)
+    coarse_parents = [-1] * (max(coarser) + 1)
     for node, parent in enumerate(parents):
         if parent >= 0 and coarser[parent] != coarser[node]:
-            found[coarser[node]] = coarser[parent]
-    return found
+            coarse_parents[coarser[node]] = coarser[parent]
+    return coarse_parents

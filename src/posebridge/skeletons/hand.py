@@ -17,7 +17,7 @@ HAND21 = Skeleton(
     name="hand21",
     joints=_JOINTS,
     parent_of=_PARENTS,
-    # The longest bone that hardly bends in use, so that the quadratic of the 2.5D lift is well conditioned.
+    # The longest nearly rigid bone, so that the quadratic of the 2.5D lift is well conditioned.
     reference_bone=("wrist", "middle_1"),
     groups={
         "MCP": tuple(f"{finger}_1" for finger in FINGERS),

@@ -1,8 +1,8 @@
-"""Against what the joint angles of each skeleton are measured: see ``geometry.kinematics``.
+"""Kinematics of each skeleton, which define joint angles; see ``geometry.kinematics``.
 
-A hand's along axis points from the wrist to its four knuckles, its across axis from the little finger's side to the
-thumb's, so its front is the palm of a right hand. A body's along axis points from its hips to its shoulders, its across
-axis from right to left, so its front is the person's front.
+The along axis of a hand points from the wrist to the four knuckles, its across axis from the little finger to the
+thumb, so its front is the palm of a right hand. The along axis of a body points from hips to shoulders, its across axis
+from right to left, so its front is the person's.
 """
 
 from functools import lru_cache
@@ -62,10 +62,10 @@ def _kinematics(name: str) -> Kinematics:
 
 
 def kinematics_of(skeleton: Skeleton) -> Kinematics:
-    """The kinematics of a skeleton. Raises ``InputError`` for one whose root's axes nobody has named."""
+    """Kinematics of a skeleton. Raises ``InputError`` if they aren't defined."""
     if skeleton.name not in _AXES:
         raise InputError(
-            f"skeleton {skeleton.name} has no joint angles, for its root's axes are not defined: "
+            f"joint angles of skeleton {skeleton.name} are not defined: "
             f"choose one of {', '.join(_AXES)}, or switch angle limits off"
         )
     return _kinematics(skeleton.name)

@@ -1,4 +1,4 @@
-"""Joint orders of public datasets, and conversion to and from our skeletons by name."""
+"""Joint orders of public datasets, and conversion to skeletons by name."""
 
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ ArrayT = TypeVar("ArrayT")  # np.ndarray or torch.Tensor
 
 _TIP_FIRST = tuple(f"{finger}_{i}" for finger in FINGERS for i in (4, 3, 2, 1))
 
-# In places (see ``Skeleton``), so one name is one spot of the anatomy in all of them, whatever a dataset calls it.
+# Canonical names (see ``Skeleton``): a name is the same anatomical point in all orders, whatever a dataset calls it.
 ORDERS: dict[str, tuple[str, ...]] = {
     "rhd2d": ("wrist", *_TIP_FIRST),
     "freihand": HAND21.joints,
@@ -46,7 +46,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
         *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
         *("pelvis", "spine", "head_centre"),
     ),
-    # SMPL's, seen in a mirror: see ``data.datasets.surreal``.
+    # SMPL's, mirrored: see ``data.datasets.surreal``.
     "surreal": tuple(SMPL24.canonical_names[joint] for joint in SMPL24.mirror),
     "mpi_inf_3dhp_28": (
         *("chest", "upper_chest", "lower_chest", "spine", "pelvis", "thorax", "head_centre", "head_top"),
@@ -77,20 +77,20 @@ ORDERS: dict[str, tuple[str, ...]] = {
 def convert(
     values: ArrayT, valid: ArrayT | None, from_names: tuple[str, ...], skeleton: Skeleton
 ) -> tuple[ArrayT, ArrayT]:
-    """Bring joints into the order of a skeleton: ``(..., J_from, D)`` to ``(..., J, D)`` and ``(..., J)`` valid.
+    """Reorder joints to a skeleton: ``(..., J_from, D)`` to ``(..., J, D)``, and a mask ``(..., J)`` of valid joints.
 
-    Works on numpy arrays and torch tensors. ``from_names`` are an entry of ``ORDERS``, another skeleton's ``places``,
-    or names that the skeleton itself knows (its own, aliases). Joints that ``from_names`` lacks are zero and not
-    valid. Where ``valid`` is None, joints with finite values are valid.
-    Raises ``InputError`` where the number of names is not that of the joints, or the names don't fit the skeleton.
+    Works on numpy arrays and torch tensors. ``from_names`` are an entry of ``ORDERS``, the ``canonical_names`` of
+    another skeleton, or names or aliases of the skeleton. Joints that ``from_names`` lacks are zero and not valid. If
+    ``valid`` is None, joints with finite values are valid. Raises ``InputError`` if the number of names differs from
+    that of the joints, or the names don't fit the skeleton.
     """
     return _take(values, valid, len(from_names), skeleton.order_of(from_names))
 
 
 def _take(values: Any, valid: Any, expected: int, indices: np.ndarray) -> Any:
-    """Gather joints by index on arrays of either library; -1 gives zero and not valid."""
+    """Gather joints by index, for numpy and torch; -1 gives zero and not valid."""
     if values.shape[-2] != expected:
-        raise InputError(f"{values.shape[-2]} joints came with {expected} joint names: give one name a joint")
+        raise InputError(f"{values.shape[-2]} joints came with {expected} joint names: give one name per joint")
     if valid is None:
         valid = (values * 0 == 0).all(-1)
     if tuple(valid.shape) != tuple(values.shape[:-1]):

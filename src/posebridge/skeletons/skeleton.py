@@ -1,4 +1,4 @@
-"""What a skeleton is: named joints, a tree, mirror pairs; and conversion between joint orders by name."""
+"""Skeletons: named joints, a tree and mirror pairs, with conversion between joint orders by name."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,45 +10,44 @@ from posebridge.errors import InputError
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Joints of a hand or a body. Everything is by name; indices are derived.
+    """Joints of a hand or a body, defined by name; indices are derived.
 
-    A *place* is a name that means one spot of the anatomy in every skeleton and in every order of
-    ``skeletons.orders``, whereas the datasets' own names don't: Human3.6M's ``head`` is the top of the head, SMPL's
-    the base of the skull.
+    A *canonical name* is the same anatomical point in every skeleton and in every order of ``skeletons.orders``. Names
+    in datasets are not: Human3.6M's ``head`` is the top of the head, SMPL's the base of the skull.
     """
 
     name: str
     joints: tuple[str, ...]
     parent_of: dict[str, str]  # every joint but the root
     reference_bone: tuple[str, str]  # the bone whose length normalises depth, Iqbal et al. 2018
-    mirror_of: dict[str, str] = field(default_factory=dict)  # left joint -> right joint; empty for one hand
+    mirror_of: dict[str, str] = field(default_factory=dict)  # left joint -> right joint; empty for a hand
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)  # columns of the papers' tables
-    aliases: dict[str, str] = field(default_factory=dict)  # other public names -> ours
-    canonical_name_of: dict[str, str] = field(default_factory=dict)  # joint -> its place, where its own name is not one
+    aliases: dict[str, str] = field(default_factory=dict)  # other public names -> joint names
+    canonical_name_of: dict[str, str] = field(default_factory=dict)  # joint -> canonical name, if different
 
     def __len__(self) -> int:
         return len(self.joints)
 
     def index(self, joint: str) -> int:
-        """Position of a joint, by its own name, an alias or its place. Raises ``InputError`` if there is none."""
+        """Index of a joint, by name, alias or canonical name. Raises ``InputError`` if there is none."""
         try:
-            return self.joints.index(self._own_name(joint))
+            return self.joints.index(self._joint_name(joint))
         except ValueError:
             raise InputError(
                 f"skeleton {self.name} has no joint {joint!r}; its joints are {', '.join(self.joints)}"
             ) from None
 
-    def _own_name(self, name: str) -> str:
-        """Our name of a joint that has an alias or is named by its place; any other name as it is."""
+    def _joint_name(self, name: str) -> str:
+        """The joint name of an alias or canonical name; other names are returned unchanged."""
         return name if name in self.joints else self._other_names.get(name, name)
 
     @cached_property
     def _other_names(self) -> dict[str, str]:
-        return {place: joint for joint, place in self.canonical_name_of.items()} | self.aliases
+        return {canonical: joint for joint, canonical in self.canonical_name_of.items()} | self.aliases
 
     @cached_property
     def canonical_names(self) -> tuple[str, ...]:
-        """The joints by their places, for conversion to other skeletons."""
+        """Canonical names of the joints, for conversion to other skeletons."""
         return tuple(self.canonical_name_of.get(joint, joint) for joint in self.joints)
 
     @cached_property
@@ -74,7 +73,7 @@ class Skeleton:
 
     @cached_property
     def mirror(self) -> tuple[int, ...]:
-        """For every joint the index of its mirror image (itself if it has none)."""
+        """Index of every joint's mirror image (its own if it has none)."""
         both = self.mirror_of | {right: left for left, right in self.mirror_of.items()}
         return tuple(self.index(both.get(name, name)) for name in self.joints)
 
@@ -83,11 +82,12 @@ class Skeleton:
         return {group: tuple(self.index(j) for j in names) for group, names in self.groups.items()}
 
     def order_of(self, names: list[str] | tuple[str, ...]) -> np.ndarray:
-        """For each of our joints its position in ``names``, or -1 where ``names`` lacks it.
+        """For each joint of the skeleton its position in ``names``, or -1 if absent.
 
-        Names may be ours, aliases or places. Raises ``InputError`` where two names mean one joint or none is known.
+        Names may be joint names, aliases or canonical names. Raises ``InputError`` if two names mean the same joint, or
+        no name is known.
         """
-        known = [self._own_name(name) for name in names]
+        known = [self._joint_name(name) for name in names]
         repeated = sorted({name for name in known if name in self.joints and known.count(name) > 1})
         if repeated:
             raise InputError(

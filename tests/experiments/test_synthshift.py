@@ -275,9 +275,9 @@ def test_ablations_share_what_they_do_not_change(sets, tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (SynthShiftConfig(method="geometric-reconstruction"), "takes pairs of .* frames: give --target-frames videos"),
-        (SynthShiftConfig("hand-depth", "geometric-reconstruction"), "track hand-depth has depth: choose source-only"),
-        (SynthShiftConfig(method="multi-view-fusion"), "takes depth images, and track hand-rgb has colour"),
+        (SynthShiftConfig(method="geometric-reconstruction"), "takes pairs of video frames: give --target-frames videos"),
+        (SynthShiftConfig("hand-depth", "geometric-reconstruction"), "track hand-depth is depth: choose source-only"),
+        (SynthShiftConfig(method="multi-view-fusion"), "takes depth, and track hand-rgb is colour"),
         (SynthShiftConfig(method="magic"), "no method 'magic': choose source-only, mean-teacher"),
         (SynthShiftConfig(preset="huge"), "no preset 'huge': choose small, full"),
         (SynthShiftConfig(target_domain="moon"), "no domain 'moon': choose one of studio"),

@@ -275,7 +275,10 @@ def test_ablations_share_what_they_do_not_change(sets, tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (SynthShiftConfig(method="geometric-reconstruction"), "takes pairs of video frames: give --target-frames videos"),
+        (
+            SynthShiftConfig(method="geometric-reconstruction"),
+            "takes pairs of video frames: give --target-frames videos",
+        ),
         (SynthShiftConfig("hand-depth", "geometric-reconstruction"), "track hand-depth is depth: choose source-only"),
         (SynthShiftConfig(method="multi-view-fusion"), "takes depth, and track hand-rgb is colour"),
         (SynthShiftConfig(method="magic"), "no method 'magic': choose source-only, mean-teacher"),

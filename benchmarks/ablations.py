@@ -1,4 +1,4 @@
-"""Ablations of geometric reconstruction on SynthShift's videos, each row beside the same source model and bounds.
+"""Ablations of geometric reconstruction on videos of SynthShift. All rows of a seed share source model and upper bound.
 
 python benchmarks/ablations.py --track body-rgb --study combinations --seeds 3 --json FILE
 
@@ -17,17 +17,22 @@ import tyro
 from over_seeds import OverSeeds, seeds_table
 from posebridge.data.pairs import PairConfig
 from posebridge.errors import InputError
+from posebridge.experiments.configs import SynthShiftConfig
+from posebridge.experiments.preset import Preset
+from posebridge.experiments.presets.table import find_preset
+from posebridge.experiments.synthshift import run_synthshift
+from posebridge.experiments.tracks import TRACKS
+from posebridge.methods.base import MethodConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.mean_teacher.temporal import TemporalConsistency
-from posebridge.recipes.synthshift import TRACKS, MethodName, SynthShiftConfig, run_synthshift
-from posebridge.recipes.track import TrackSize
 from posebridge.synthesis.domains import Track
 
 Study = Literal["components", "combinations", "strides", "temporal", "lengths", "masks"]
-Change = Callable[[TrackSize], TrackSize]
+Change = Callable[[Preset], Preset]
 WORD = re.compile(r"\w+")
-PSEUDO, WHOLE, TEACHER = "integrated_pseudo_labels", "geometric_reconstruction", "mean_teacher"
+LABELS, RECONSTRUCTION, TEACHER = "integrated-pseudo-labels", "geometric-reconstruction", "mean-teacher"
 
 
 @dataclass(frozen=True)
@@ -35,149 +40,165 @@ class Ablation(OverSeeds):
     """Run one study and print its table."""
 
     track: Track = "body-rgb"
-    """Which track; hand-depth has no videos."""
+    """The track. hand-depth has no videos."""
 
     study: Study = "components"
     """What is varied."""
 
     annotation_gap: float = 0.0
-    """Share of the way to a neighbour by which some joints of the source are moved; see recipes/annotation_gap.py."""
+    """Interpolation factor by which some joints of the source are moved. See experiments/annotation_gap.py."""
 
     out: Path = Path("runs/ablations")
-    """Folder of the runs; finished stages there are not trained again."""
+    """Folder of the runs. Stages that are finished there are not trained again."""
 
 
-def _geometric(**changes: Any) -> Change:
-    """A recipe with another geometric reconstruction."""
+@dataclass(frozen=True)
+class Variant:
+    """A row: a method, and how its preset is changed."""
 
-    def change(size: TrackSize) -> TrackSize:
-        return replace(size, geometric_reconstruction=replace(_of(size), **changes))
-
-    return change
-
-
-def _labels(**changes: Any) -> Change:
-    return lambda size: _geometric(labels=replace(_of(size).labels, **changes))(size)
+    method: str
+    change: Change = lambda preset: preset
 
 
-def _reconstruction(**changes: Any) -> Change:
-    def change(size: TrackSize) -> TrackSize:
-        reconstruction = _of(size).reconstruction
-        assert reconstruction is not None
-        return _geometric(reconstruction=replace(reconstruction, **changes))(size)
+def _with_labels(**changes: Any) -> Variant:
+    """Integrated pseudo-labels with other values of ``LabelIntegration``."""
 
-    return change
+    def change(config: GeometricReconstructionConfig) -> MethodConfig:
+        return replace(config, labels=replace(config.labels, **changes))
 
-
-def _pretrained(size: TrackSize) -> TrackSize:
-    """Eq. 10 between the benchmark's source model and fine-tuning, for as many steps as those of fine-tuning."""
-    config = _of(size)
-    schedule = config.without_reconstruction().schedule
-    return _geometric(pretraining=PretrainingConfig(schedule))(size)
+    return Variant(LABELS, _configured(LABELS, change))
 
 
-def _masks_of_bones(weight: float) -> Change:
-    """Masks that learn nothing, and so no convention of joints; lambda_r is the usual one times ``weight``."""
+def _reconstructing(**changes: Any) -> Variant:
+    """Geometric reconstruction with other values of ``ReconstructionConfig``."""
 
-    def change(size: TrackSize) -> TrackSize:
-        reconstruction = _of(size).reconstruction
-        assert reconstruction is not None
-        redrawing = reconstruction.reconstructor
-        redrawing = replace(redrawing, warping=replace(redrawing.warping, learnt_masks=False))
-        return _reconstruction(reconstructor=redrawing, weight=weight * reconstruction.weight)(size)
+    def change(config: GeometricReconstructionConfig) -> MethodConfig:
+        assert config.reconstruction is not None
+        return replace(config, reconstruction=replace(config.reconstruction, **changes))
 
-    return change
+    return Variant(RECONSTRUCTION, _configured(RECONSTRUCTION, change))
 
 
-def _guided_by_heat_maps(size: TrackSize) -> TrackSize:
-    reconstruction = _of(size).reconstruction
+def _configured(method: str, change: Callable[[GeometricReconstructionConfig], MethodConfig]) -> Change:
+    """A change of a method's config in its preset."""
+
+    def changed(preset: Preset) -> Preset:
+        config = preset.config_of(method)
+        assert isinstance(config, GeometricReconstructionConfig)
+        return preset.with_config(method, change(config))
+
+    return changed
+
+
+def _with_2d_labels(config: GeometricReconstructionConfig) -> MethodConfig:
+    """UniFrame's pseudo-labels, which the image alone selects."""
+    return replace(config, labels=replace(config.labels, combination="2d"))
+
+
+def _pretrained(config: GeometricReconstructionConfig) -> MethodConfig:
+    """With Eq. 10 between the source model and fine-tuning, for as many steps as fine-tuning has."""
+    return replace(config, pretraining=PretrainingConfig(config.without_reconstruction().schedule))
+
+
+def _guided_by_heat_maps(config: GeometricReconstructionConfig) -> MethodConfig:
+    """Reconstruction from heat maps in place of displaced pixels."""
+    reconstruction = config.reconstruction
     assert reconstruction is not None
-    return _reconstruction(reconstructor=replace(reconstruction.reconstructor, guide="heatmaps"))(size)
+    reconstructor = replace(reconstruction.reconstructor, guide="heatmaps")
+    return replace(config, reconstruction=replace(reconstruction, reconstructor=reconstructor))
 
 
-def _temporal(size: TrackSize) -> TrackSize:
-    return replace(size, mean_teacher=replace(size.mean_teacher, temporal=TemporalConsistency()))
+def _with_bone_masks(weight: float) -> Variant:
+    """Masks that are bone maps and not learnt. The preset's lambda_r is multiplied by ``weight``."""
+
+    def change(config: GeometricReconstructionConfig) -> MethodConfig:
+        reconstruction = config.reconstruction
+        assert reconstruction is not None
+        reconstructor = reconstruction.reconstructor
+        reconstructor = replace(reconstructor, warping=replace(reconstructor.warping, learnt_masks=False))
+        other = replace(reconstruction, reconstructor=reconstructor, weight=weight * reconstruction.weight)
+        return replace(config, reconstruction=other)
+
+    return Variant(RECONSTRUCTION, _configured(RECONSTRUCTION, change))
 
 
-def _of(size: TrackSize) -> GeometricReconstructionConfig:
-    if size.geometric_reconstruction is None:
-        raise InputError("this track has no geometric reconstruction: choose hand-rgb or body-rgb")
-    return size.geometric_reconstruction
+def _with_temporal_consistency(preset: Preset) -> Preset:
+    config = preset.config_of(TEACHER)
+    assert isinstance(config, MeanTeacherConfig)
+    return preset.with_config(TEACHER, replace(config, temporal=TemporalConsistency()))
 
 
-def _same(size: TrackSize) -> TrackSize:
-    return size
-
-
-STUDIES: Mapping[Study, Mapping[str, tuple[MethodName, Change]]] = {
+STUDIES: Mapping[Study, Mapping[str, Variant]] = {
     "components": {
-        "mean teacher": (TEACHER, _same),
-        "UniFrame's pseudo-labels": (PSEUDO, _labels(combination="2d")),
-        "integrated pseudo-labels": (PSEUDO, _same),
-        "reconstruction from heat maps": (WHOLE, _guided_by_heat_maps),
-        "UniFrame's and reconstruction": (WHOLE, _labels(combination="2d")),
-        "whole": (WHOLE, _same),
-        "whole, reconstructor from the target alone": (WHOLE, _reconstruction(source_videos=False)),
-        "whole, after pretraining": (WHOLE, _pretrained),
+        "mean teacher": Variant(TEACHER),
+        "UniFrame's pseudo-labels": _with_labels(combination="2d"),
+        "integrated pseudo-labels": Variant(LABELS),
+        "reconstruction from heat maps": Variant(RECONSTRUCTION, _configured(RECONSTRUCTION, _guided_by_heat_maps)),
+        "UniFrame's pseudo-labels and reconstruction": Variant(
+            RECONSTRUCTION, _configured(RECONSTRUCTION, _with_2d_labels)
+        ),
+        "geometric reconstruction": Variant(RECONSTRUCTION),
+        "reconstructor trained on the target alone": _reconstructing(source_videos=False),
+        "after pretraining": Variant(RECONSTRUCTION, _configured(RECONSTRUCTION, _pretrained)),
     },
     "combinations": {
-        name: (PSEUDO, _labels(combination=name)) for name in ("2d", "3d", "union", "separate", "separate_then_union")
+        name: _with_labels(combination=name) for name in ("2d", "3d", "union", "separate", "separate_then_union")
     },
     "strides": {
-        f"{low} to {high}": (WHOLE, _reconstruction(pairs=PairConfig((low, high))))
+        f"{low} to {high}": _reconstructing(pairs=PairConfig((low, high)))
         for low, high in ((0, 5), (0, 15), (5, 15), (15, 23))
     },
     "temporal": {
-        "mean teacher": (TEACHER, _same),
-        "mean teacher, temporal consistency": (TEACHER, _temporal),
-        "geometric reconstruction": (WHOLE, _same),
+        "mean teacher": Variant(TEACHER),
+        "mean teacher, temporal consistency": Variant(TEACHER, _with_temporal_consistency),
+        "geometric reconstruction": Variant(RECONSTRUCTION),
     },
     "masks": {
-        "pseudo-labels alone": (PSEUDO, _same),
-        "learnt masks": (WHOLE, _same),
-        "masks of bones": (WHOLE, _masks_of_bones(1.0)),
-        "masks of bones, 3 lambda_r": (WHOLE, _masks_of_bones(3.0)),
+        "pseudo-labels alone": Variant(LABELS),
+        "learnt masks": Variant(RECONSTRUCTION),
+        "bone masks": _with_bone_masks(1.0),
+        "bone masks, 3 lambda_r": _with_bone_masks(3.0),
     },
-    "lengths": {name: (PSEUDO, _labels(lengths=name)) for name in ("source", "estimated", "learnt")},
+    "lengths": {name: _with_labels(lengths=name) for name in ("source", "estimated", "learnt")},
 }
 
 
 def run(config: Ablation) -> list[dict[str, Any]]:
-    """All rows."""
+    """All rows. Raises ``InputError`` for a track without videos."""
     rows: list[dict[str, Any]] = []
     for seed in config.seed_numbers:
         gap = f"-{config.annotation_gap:g}" if config.annotation_gap else ""
-        cell = config.out / f"{config.track}-{config.size}{gap}-{seed}"
-        usual = TRACKS[config.track].sizes[config.size]
-        for name, (method, change) in STUDIES[config.study].items():
-            what = SynthShiftConfig(
-                config.track,
-                method,
-                config.size,
-                seed,
-                "videos",
-                config.annotation_gap,
-                bounds=cell / "bounds",
+        cell = config.out / f"{config.track}-{config.preset}{gap}-{seed}"
+        for name, variant in STUDIES[config.study].items():
+            synthshift = SynthShiftConfig(
+                track=config.track,
+                method=variant.method,
+                preset=config.preset,
+                seed=seed,
+                target_frames="videos",
+                annotation_gap=config.annotation_gap,
+                shared=cell / "shared",
                 sets=config.sets,
             )
-            # What several studies have in common is trained once.
-            folder = cell / (method if change(usual) == usual else f"{config.study}-{'-'.join(WORD.findall(name))}")
-            outcome = run_synthshift(what, folder, config.hardware, change=change)
+            folder = cell / _folder_name(config, name, variant)
+            outcome = run_synthshift(synthshift, folder, config.hardware, change=variant.change)
             rows.append({**outcome.row(), "variant": name, **outcome.groups("adapted")})
-            config.keep(rows)
+            config.save(rows)
     return config.with_others(rows)
+
+
+def _folder_name(config: Ablation, name: str, variant: Variant) -> str:
+    """The folder of a row. Rows that change nothing are the same in all studies, and are trained once."""
+    preset = find_preset(TRACKS[config.track].preset_family, config.preset, variant.method)
+    if variant.change(preset) == preset:
+        return variant.method
+    return f"{config.study}-{'-'.join(WORD.findall(name))}"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Mean and standard error over seeds, as Markdown."""
-    columns = [
-        "source_only",
-        "adapted",
-        "gap_closed",
-        "gap_left_adapted",
-        *(name for name in rows[0] if name.startswith("PCK ")),
-    ]
-    return seeds_table(rows, "variant", columns)
+    groups = [name for name in rows[0] if name.startswith("PCK ")]
+    return seeds_table(rows, "variant", ["source_only", "adapted", "gap_closed", "residual_gap_adapted", *groups])
 
 
 if __name__ == "__main__":

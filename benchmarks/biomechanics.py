@@ -1,9 +1,9 @@
-"""How long joint angles and corrections take, and what correction does to the errors of noisy poses.
+"""Time of joint angles and pose correction, and errors of noisy poses before and after correction.
 
     python benchmarks/biomechanics.py --out docs/tables/biomechanics.md
 
-Limits come from studio's poses, the poses that are spoilt and corrected from street. Times are the best of several
-repeats of one run: compare the ratio, not the milliseconds.
+Limits are fitted to poses of studio; noise is added to poses of street. Times are the fastest of several repeats of
+one run: compare the ratio, not the milliseconds.
 """
 
 import math
@@ -36,21 +36,21 @@ class Options:
     """Measure joint angles and corrections."""
 
     poses: int = 1000
-    """Poses of each figure."""
+    """Poses of each measurement."""
 
     threads: int = 2
     """CPU threads."""
 
     skeletons: tuple[str, ...] = ("hand21", "h36m17", "smpl24")
-    """Whose poses are corrected."""
+    """Skeletons whose poses are corrected."""
 
     out: Path | None = None
-    """Where the tables go, as Markdown; printed in any case."""
+    """File for the tables in Markdown, which are also printed."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What is added to joints, in shares of a pose's diagonal. The root gets a third of it; depth twice as much."""
+    """Noise of joints, as fractions of a pose's diagonal. The root has a third of it, the depth axis twice as much."""
 
     everywhere: float
     wrong_share: float  # of joints
@@ -65,6 +65,7 @@ NOISES = {
 
 
 def source_poses(name: str, domain: str, count: int) -> Float[Tensor, "N J 3"]:
+    """Joints of poses of a domain in metres; ``name`` is the skeleton's."""
     chosen = HAND_DOMAINS[domain] if name == HAND21.name else replace(BODY_DOMAINS[domain], joints=name)
     subject = subject_of(chosen)
     parts = []
@@ -76,6 +77,7 @@ def source_poses(name: str, domain: str, count: int) -> Float[Tensor, "N J 3"]:
 
 
 def best_ms(function: Callable[[], object], repeats: int) -> float:
+    """Milliseconds of the fastest of several calls, after one that is not counted."""
     function()
     times = []
     for _ in range(repeats):
@@ -86,11 +88,12 @@ def best_ms(function: Callable[[], object], repeats: int) -> float:
 
 
 def unit(vector: NDArray) -> NDArray:
+    """The vector at length 1."""
     return vector / np.linalg.norm(vector)
 
 
 def angles_of_one(points: NDArray, kinematics: Kinematics, bases: NDArray) -> list[list[float]]:
-    """Angles of one pose, bone by bone: the straightforward loop, with the same result."""
+    """Angles of one pose in radians, bone by bone: the plain loop that ``JointLimits.angles`` agrees with."""
     (a, b), (c, d) = ([points[list(side)].mean(0) for side in axis] for axis in (kinematics.along, kinematics.across))
     y = unit(b - a)
     x = unit(d - c - ((d - c) @ y) * y)
@@ -105,12 +108,13 @@ def angles_of_one(points: NDArray, kinematics: Kinematics, bases: NDArray) -> li
         angles.append([angle / sine * float(direction @ flexed), angle / sine * float(direction @ abducted)])
         k = axis / sine
         cross = np.array([[0, -k[2], k[1]], [k[2], 0, -k[0]], [-k[1], k[0], 0]])
-        turn = np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross  # Rodrigues
-        frames[joint] = turn.T @ frames[parent] if joint in kinematics.moving else frames[parent]
+        rotation = np.eye(3) + math.sin(angle) * cross + (1 - math.cos(angle)) * cross @ cross  # Rodrigues
+        frames[joint] = rotation.T @ frames[parent] if joint in kinematics.moving else frames[parent]
     return angles
 
 
 def measure_times(poses: int) -> list[str]:
+    """Lines of the table of times. Raises ``RuntimeError`` where the loop's angles differ."""
     kinematics = kinematics_of(HAND21)
     joints = source_poses("hand21", "studio", poses)
     limits = JointLimits.from_poses(joints, kinematics, HAND21.reference)
@@ -130,11 +134,12 @@ def measure_times(poses: int) -> list[str]:
         f"| joint angles, a loop over hands and bones | {loop_ms:.0f} |",
         f"| joint angles | {angles_ms:.2f} ({loop_ms / angles_ms:.0f} times faster) |",
         f"| correction of lengths and angles | {correct_ms:.1f} |",
-        f"| limits from these hands | {fit_ms:.0f} |",
+        f"| limits fitted to these hands | {fit_ms:.0f} |",
     ]
 
 
-def spoil(joints: Float[Tensor, "N J 3"], noise: Noise) -> Float[Tensor, "N J 3"]:
+def with_noise(joints: Float[Tensor, "N J 3"], noise: Noise) -> Float[Tensor, "N J 3"]:
+    """Joints with noise, the same at each call."""
     generator = generator_for(1, 1)
     added = normal(generator, noise.everywhere, *joints.shape)
     wrong = chance(generator, noise.wrong_share, *joints.shape[:2], 1)
@@ -145,11 +150,12 @@ def spoil(joints: Float[Tensor, "N J 3"], noise: Noise) -> Float[Tensor, "N J 3"
 
 
 def diagonal(joints: Float[Tensor, "N J 3"]) -> Float[Tensor, "N 1"]:
+    """Diagonal of each pose's bounding box."""
     return (joints.amax(1) - joints.amin(1)).norm(dim=-1, keepdim=True)
 
 
 def clamped_forward(joints: Float[Tensor, "N J 3"], limits: JointLimits) -> Float[Tensor, "N J 3"]:
-    """The other greedy rule: angles of the pose as it is, clamped, then forward kinematics."""
+    """The other greedy rule: clamp the angles of the predicted pose, then apply forward kinematics."""
     pose = limits.angles(joints)
     scale = (pose.lengths / limits.lengths).median(-1, keepdim=True).values
     pose = replace(pose, angles_rad=limits.clamp(pose.angles_rad), lengths=scale * limits.lengths)
@@ -157,9 +163,9 @@ def clamped_forward(joints: Float[Tensor, "N J 3"], limits: JointLimits) -> Floa
 
 
 def measure_errors(options: Options) -> list[str]:
-    """Mean errors in percent of the diagonal: of all joints, and of those that were off by more than 15%."""
+    """Lines of the table of mean errors in percent of the diagonal: all joints, and those off by more than 15%."""
     lines = [
-        "| error in % of the diagonal: all joints, those off by more than 15 | spoilt | lengths | angles | both "
+        "| error in % of the diagonal: all joints, those off by more than 15 | noisy | lengths | angles | both "
         "| both, angles clamped before |",
         "|---|---|---|---|---|---|",
     ]
@@ -168,15 +174,15 @@ def measure_errors(options: Options) -> list[str]:
         limits = JointLimits.from_poses(source_poses(name, "studio", 2048), kinematics_of(skeleton), skeleton.reference)
         joints = source_poses(name, "street", options.poses)
         for label, noise in NOISES.items():
-            spoilt = spoil(joints, noise)
-            far = (spoilt - joints).norm(dim=-1) > 0.15 * diagonal(joints)
+            noisy = with_noise(joints, noise)
+            far = (noisy - joints).norm(dim=-1) > 0.15 * diagonal(joints)
             cells = []
             for pose in (
-                spoilt,
-                correct_poses(spoilt, limits, correction=CorrectionConfig(angles=False)),
-                correct_poses(spoilt, limits, correction=CorrectionConfig(lengths=False)),
-                correct_poses(spoilt, limits),
-                clamped_forward(spoilt, limits),
+                noisy,
+                correct_poses(noisy, limits, correction=CorrectionConfig(angles=False)),
+                correct_poses(noisy, limits, correction=CorrectionConfig(lengths=False)),
+                correct_poses(noisy, limits),
+                clamped_forward(noisy, limits),
             ):
                 error = 100 * (pose - joints).norm(dim=-1) / diagonal(joints)
                 cells.append(f"{error.mean():.1f}, {error[far].mean():.1f}")

@@ -1,10 +1,10 @@
-"""What it costs when other programs keep cores busy, by how threads wait for one another: spinning, or asleep.
+"""Time of typical work while other programs keep cores busy, by how OpenMP threads wait: spinning or asleep.
 
 python benchmarks/busy_cores.py
 
-Threads of one computation meet after every small part of it. One that spins there keeps a core from the thread that it
-waits for, once another program wants cores as well. ``OMP_WAIT_POLICY=PASSIVE`` lets them sleep; OpenMP's default is to
-spin. Each row is measured in a process of its own.
+Threads of one computation wait for one another after each small part of it. A thread that spins keeps its core busy,
+also where another program needs that core. With ``OMP_WAIT_POLICY=PASSIVE`` threads sleep. OpenMP's default is to spin
+for a while. Each row is measured in a process of its own.
 """
 
 import os
@@ -15,10 +15,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
+from typing import TYPE_CHECKING
 
 import tyro
 
-POLICIES = {"spinning": "ACTIVE", "as it comes": None, "asleep": "PASSIVE"}
+if TYPE_CHECKING:
+    from posebridge.networks.pose_resnet import PoseResNet
+
+POLICIES = {"spinning": "ACTIVE", "default": None, "asleep": "PASSIVE"}
 _BUSY = "while True: pass"
 
 
@@ -27,26 +31,31 @@ class Options:
     """What is timed."""
 
     repeats: int = 3
-    cores: int = 2  # of this machine, and threads of what is timed
-    timed: bool = False  # print the three numbers of one process, and nothing else
+    """Processes for each row; the median counts."""
+
+    cores: int = 2
+    """Cores of this machine, and threads of the timed work."""
+
+    timed: bool = False
+    """Print the numbers of this process, and nothing else."""
 
 
 def table(options: Options) -> str:
-    """Markdown: milliseconds, medians of the repeats, which take turns."""
-    found: dict[tuple[int, str], list[list[float]]] = {}
+    """Markdown: medians in milliseconds. Repeats of the rows alternate."""
+    measured: dict[tuple[int, str], list[list[float]]] = {}
     for _ in range(options.repeats):
         for busy in range(options.cores + 1):
             for policy in POLICIES:
-                found.setdefault((busy, policy), []).append(_beside(busy, POLICIES[policy], options.cores))
+                measured.setdefault((busy, policy), []).append(_in_new_process(busy, POLICIES[policy], options.cores))
     lines = [f"| other programs | threads wait | {' | '.join(CASES)} |", "|---|---|" + "---|" * len(CASES)]
-    for (busy, policy), times in found.items():
+    for (busy, policy), times in measured.items():
         numbers = " | ".join(f"{median(column):.0f}" for column in zip(*times, strict=True))
         lines.append(f"| {busy} | {policy} | {numbers} |")
     return "\n".join(lines)
 
 
-def _beside(busy: int, policy: str | None, cores: int) -> list[float]:
-    """Milliseconds of each case in a new process, beside others that keep as many cores busy."""
+def _in_new_process(busy: int, policy: str | None, cores: int) -> list[float]:
+    """Milliseconds of each case, while ``busy`` other processes keep a core busy each."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     environment |= {"OMP_NUM_THREADS": str(cores)} | ({} if policy is None else {"OMP_WAIT_POLICY": policy})
     with ExitStack() as stack:
@@ -54,8 +63,8 @@ def _beside(busy: int, policy: str | None, cores: int) -> list[float]:
             program = stack.enter_context(subprocess.Popen([sys.executable, "-c", _BUSY]))
             stack.callback(program.kill)
         command = [sys.executable, __file__, "--timed"]
-        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    return [float(number) for number in told.split()]
+        output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    return [float(number) for number in output.split()]
 
 
 def _timed() -> list[float]:
@@ -63,11 +72,11 @@ def _timed() -> list[float]:
 
 
 def _milliseconds(work: Callable[[], object], seconds: float = 3.0) -> float:
-    """The median of as many calls as fit, after one that isn't counted."""
+    """The median of the calls that fit into ``seconds``, after one that is not counted."""
     work()
     times: list[float] = []
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
         started = time.perf_counter()
         work()
         times.append(1000 * (time.perf_counter() - started))
@@ -81,18 +90,23 @@ def _rendering() -> Callable[[], object]:
     return lambda: render_depth_hands(DEPTH_STUDIO, 8, 96, generator_for(0, 1))
 
 
+def _pose_network() -> "PoseResNet":
+    from posebridge.experiments.presets.table import find_preset
+    from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
+
+    config = find_preset("synthshift/hand-rgb", "small", "mean-teacher").network
+    assert isinstance(config, PoseResNetConfig)
+    return PoseResNet(config)
+
+
 def _training() -> Callable[[], object]:
     import torch
 
-    from posebridge.networks.pose_resnet import PoseResNet
-    from posebridge.recipes.hand_rgb import SMALL
-
-    network = PoseResNet(SMALL.network)
-    images = torch.rand(32, 3, 64, 64)
+    network, images = _pose_network(), torch.rand(32, 3, 64, 64)
 
     def step() -> None:
-        found = network(images)
-        torch.stack([part.float().square().mean() for part in found]).sum().backward()
+        output = network(images)
+        torch.stack([part.float().square().mean() for part in output]).sum().backward()
 
     return step
 
@@ -100,22 +114,19 @@ def _training() -> Callable[[], object]:
 def _predicting() -> Callable[[], object]:
     import torch
 
-    from posebridge.networks.pose_resnet import PoseResNet
-    from posebridge.recipes.hand_rgb import SMALL
+    network, image = _pose_network().eval(), torch.rand(1, 3, 64, 64)
 
-    network, image = PoseResNet(SMALL.network).eval(), torch.rand(1, 3, 64, 64)
-
-    def look() -> None:
+    def predict() -> None:
         with torch.no_grad():
             network(image)
 
-    return look
+    return predict
 
 
 CASES: dict[str, Callable[[], Callable[[], object]]] = {
-    "24 depth pictures rendered": _rendering,
-    "training step, 32 pictures": _training,
-    "one picture's pose": _predicting,
+    "24 depth images rendered": _rendering,
+    "training step, 32 images": _training,
+    "pose of one image": _predicting,
 }
 
 if __name__ == "__main__":

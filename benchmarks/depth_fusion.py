@@ -1,14 +1,13 @@
-"""Multi-view fusion on SynthShift's depth hands: how views are fused (Table 1), what each loss is worth (Table 2), and
-which data are trained on (Table 3).
+"""Studies of multi-view fusion on SynthShift's depth hands, with the tables of Ren et al., CVPR 2022.
 
 python benchmarks/depth_fusion.py --study losses --seeds 3 --json FILE
 
-Tables of Ren et al., CVPR 2022. All rows of a seed start from the same pretrained model. Errors are in mm, on held-out
-hands of the target, nothing aligned.
+Studies: fusion of views (Table 1), losses (Table 2), frames and translation (Table 3), views, stacks. All rows of a
+seed start from the same pretrained model. Errors are in mm, on test hands of the target, nothing aligned.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -16,22 +15,23 @@ import tyro
 
 from over_seeds import OverSeeds, seeds_table
 from posebridge.errors import InputError
-from posebridge.methods.multi_view_fusion.config import FineTuningConfig
-from posebridge.networks.view_fusion import ViewFusionConfig
-from posebridge.recipes.depth_fusion import (
-    SIZES,
-    DepthFusionConfig,
-    DepthFusionSize,
-    DepthTarget,
-    UnlabelledFrames,
+from posebridge.experiments.configs import Split, SynthShiftConfig
+from posebridge.experiments.depth_studies import (
+    Change,
     compare_fusions,
-    render_data,
-    run_depth_fusion,
+    fine_tuning,
+    fine_tuning_steps,
+    one_camera,
+    run_depth_study,
+    stacked,
+    study_sets,
+    translated,
 )
-from posebridge.recipes.depth_fusion_measure import HandErrors
+from posebridge.experiments.hand_errors import HandErrors
+from posebridge.experiments.preset import Preset
+from posebridge.networks.view_fusion import ViewFusionConfig
 
 Study = Literal["losses", "fusion", "views", "frames", "stacks", "translation"]
-Change = Callable[[DepthFusionSize], DepthFusionSize]
 RowT = TypeVar("RowT")
 
 
@@ -40,45 +40,41 @@ class DepthFusion(OverSeeds):
     """Run one study and print its table."""
 
     study: Study = "losses"
-    """What is varied: terms of the loss (Table 2), what nodes of the graph hold (Table 1), how many views there are,
-    which frames are adapted to or whether renders are given the target's look (Table 3), or how many networks of single
-    views are stacked."""
+    """What is varied. losses: the terms of the loss. fusion: the inputs of the fusion network. views: three cameras or
+    one. frames: the frames that are adapted to. stacks: the number of single-view networks. translation: whether
+    renders are translated to the target's style."""
 
-    target: DepthTarget = "street"
-    """What is adapted to and scored."""
+    target: str = "street"
+    """Domain that is adapted to and scored: street; bare, the same without clutter; or varied, for development."""
 
     steps: int | None = None
-    """Of fine-tuning; without it as many as the size has."""
+    """Steps of fine-tuning. Default: those of the preset."""
 
     rows: tuple[str, ...] = ()
-    """Those of the study that are wanted; without it all."""
+    """Rows of the study to run. Default: all."""
 
     out: Path = Path("runs/depth_fusion")
-    """Folder of the runs; finished stages there are not trained again."""
+    """Folder of the runs. Stages that are finished there are not trained again."""
 
 
-def _tuned(**changes: Any) -> Change:
-    def change(size: DepthFusionSize) -> DepthFusionSize:
-        tuning: FineTuningConfig = replace(size.method.fine_tuning, **changes)
-        return replace(size, method=replace(size.method, fine_tuning=tuning))
-
-    return change
+def _unchanged(preset: Preset) -> Preset:
+    return preset
 
 
 def _paper(**changes: Any) -> Change:
-    """The paper's losses as they are: fused hands teach as they were told."""
-    return _tuned(teacher=None, **changes)
+    """The paper's losses: fused hands become pseudo-labels without being fitted to their views."""
+    return fine_tuning(teacher=None, **changes)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: what it makes of the size's recipe, and the frames that it is adapted to.
+    """A row: how the preset is changed, and the frames that are adapted to.
 
-    A name stands for the same in all studies, which find what has been trained for another.
+    A name means the same in all studies, so that each row is trained once.
     """
 
-    change: Change = field(default_factory=_tuned)
-    frames: UnlabelledFrames = "train"
+    change: Change = _unchanged
+    frames: Split = "train"
 
 
 FUSIONS: Mapping[str, ViewFusionConfig] = {
@@ -89,7 +85,7 @@ FUSIONS: Mapping[str, ViewFusionConfig] = {
 }
 STUDIES: Mapping[str, Mapping[str, Variant]] = {
     "losses": {
-        # Longer training on the source, which every row has had.
+        # As many more steps on the source as the other rows have.
         "source alone": Variant(
             _paper(fitting_weight=0.0, cross_weight=0.0, distillation_weight=0.0, prior_weight=0.0)
         ),
@@ -98,19 +94,19 @@ STUDIES: Mapping[str, Mapping[str, Variant]] = {
         "L_sm, L_ms": Variant(_paper(cross_weight=0.0)),
         "L_sm, L_cm, L_ms": Variant(_paper()),
         "L_sm, L_cm, L_ms, without L_prior": Variant(_paper(prior_weight=0.0)),
-        "whole": Variant(),  # the recipe as it is, with fitted teachers
+        "preset": Variant(),  # with fitted teachers
     },
-    "views": {"whole": Variant(), "one view": Variant(DepthFusionSize.from_one_camera)},
+    "views": {"preset": Variant(), "one view": Variant(one_camera)},
     "frames": {
-        "whole": Variant(),
+        "preset": Variant(),
         "scored frames": Variant(frames="test"),
         "all frames": Variant(frames="both"),
-        "one view": Variant(DepthFusionSize.from_one_camera),
-        "one view, scored frames": Variant(DepthFusionSize.from_one_camera, "test"),
-        "one view, all frames": Variant(DepthFusionSize.from_one_camera, "both"),
+        "one view": Variant(one_camera),
+        "one view, scored frames": Variant(one_camera, "test"),
+        "one view, all frames": Variant(one_camera, "both"),
     },
-    "stacks": {"whole": Variant(), "two stacks": Variant(lambda size: size.stacked(2))},
-    "translation": {"whole": Variant(), "translated source": Variant(DepthFusionSize.translating)},
+    "stacks": {"preset": Variant(), "two stacks": Variant(stacked(2))},
+    "translation": {"preset": Variant(), "translated source": Variant(translated)},
 }
 
 
@@ -120,39 +116,40 @@ def run(config: DepthFusion) -> list[dict[str, Any]]:
     fusions = _chosen(config, FUSIONS) if config.study == "fusion" else {}
     variants = {} if config.study == "fusion" else _chosen(config, STUDIES[config.study])
     for seed in config.seed_numbers:
-        length = "" if config.steps is None else f"-{config.steps}"
-        cell = config.out / f"{config.target}-{config.size}-{seed}{length}"
-        base = DepthFusionConfig(config.size, seed, config.target)
-        data = render_data(SIZES[config.size], base)
-        shared = replace(base, pretrained=config.out / f"pretrained-{config.size}-{seed}")
+        steps = "" if config.steps is None else f"-{config.steps}"
+        cell = config.out / f"{config.target}-{config.preset}-{seed}{steps}"
+        base = SynthShiftConfig(
+            track="hand-depth",
+            method="multi-view-fusion",
+            preset=config.preset,
+            seed=seed,
+            target_domain=config.target,
+            shared=config.out / f"pretrained-{config.preset}-{seed}",
+            sets=config.sets,
+        )
+        sets = study_sets(base)
         if config.study == "fusion":
-            found = compare_fusions(shared, cell / "fusion", config.hardware, fusions, data)
-            rows += [_row(seed, name, errors) for name, errors in found.items()]
-            config.keep(rows)
+            errors = compare_fusions(base, cell / "fusion", config.hardware, fusions, sets)
+            rows += [_row(seed, name, found) for name, found in errors.items()]
+            config.save(rows)
         for name, variant in variants.items():
-            own, change = replace(shared, frames=variant.frames), _for_steps(config.steps, variant.change)
-            found = run_depth_fusion(own, cell / name, config.hardware, change, data)
-            rows += [_row(seed, f"{name}: {phase}", errors) for phase, errors in found.items()]
-            config.keep(rows)
+            own = replace(base, target_split=variant.frames)
+            change = _with_steps(variant.change, config.steps)
+            errors = run_depth_study(own, cell / name, config.hardware, change, sets)
+            rows += [_row(seed, f"{name}: {phase}", found) for phase, found in errors.items()]
+            config.save(rows)
     return config.with_others(rows)
 
 
 def _chosen(config: DepthFusion, all_rows: Mapping[str, RowT]) -> Mapping[str, RowT]:
     if unknown := set(config.rows) - set(all_rows):
         known = "; ".join(all_rows)
-        raise InputError(f"{config.study} has no row {', '.join(sorted(unknown))}: choose from {known}")
+        raise InputError(f"study {config.study} has no row {', '.join(sorted(unknown))}: choose {known}")
     return {name: row for name, row in all_rows.items() if not config.rows or name in config.rows}
 
 
-def _for_steps(steps: int | None, change: Change) -> Change:
-    if steps is None:
-        return change
-
-    def changed(size: DepthFusionSize) -> DepthFusionSize:
-        size = change(size)
-        return _tuned(schedule=replace(size.method.fine_tuning.schedule, steps=steps))(size)
-
-    return changed
+def _with_steps(change: Change, steps: int | None) -> Change:
+    return change if steps is None else lambda preset: fine_tuning_steps(steps)(change(preset))
 
 
 def _row(seed: int, variant: str, errors: HandErrors) -> dict[str, Any]:

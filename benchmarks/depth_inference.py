@@ -1,8 +1,8 @@
-"""How long one depth picture takes, from the whole frame to joints and mesh, part by part.
+"""Time of one depth frame, from the frame to joints and mesh, and of each part.
 
 python benchmarks/depth_inference.py --threads 2
 
-Networks have new weights, which take as long as trained ones. The paper: 9.4 ms, two stacks, on an RTX 3090.
+Weights are random, which changes no time. The paper reports 9.4 ms for two stacks on an RTX 3090.
 """
 
 import time
@@ -22,10 +22,11 @@ from posebridge.data.frames import RawFrame
 from posebridge.deployment.depth_predictor import DepthHandPredictor, depth_fit
 from posebridge.deployment.model_spec import DepthHandSpec
 from posebridge.draw import generator_for
+from posebridge.experiments.preset import Preset
+from posebridge.experiments.presets.table import find_preset
 from posebridge.fitting.hand_fitting import HandFittingConfig
+from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
-from posebridge.networks.view_fusion import ViewFusionConfig
-from posebridge.recipes.depth_fusion import FULL, SMALL
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands
 
@@ -35,65 +36,77 @@ class Options:
     """What is timed."""
 
     repeats: int = 50
+    """Repeats of each part; the median of the last four fifths counts."""
+
     threads: int = 2
+    """CPU threads."""
+
     device: str = "cpu"
+    """Device of the network: cpu or cuda."""
 
 
 def table(options: Options) -> str:
-    """Markdown; milliseconds, medians."""
+    """Markdown: medians in milliseconds."""
     torch.set_num_threads(options.threads)
-    sizes = {
-        f"small, {SMALL.size_px} px": (SMALL.size_px, SMALL.network),
-        f"full, {FULL.size_px} px": (FULL.size_px, FULL.network),
-        f"full, {FULL.size_px} px, two stacks": (FULL.size_px, replace(FULL.network, stacks=2)),
+    small, full = (find_preset("synthshift/hand-depth", name, "multi-view-fusion") for name in ("small", "full"))
+    cases = {
+        f"small, {small.size_px} px": _new_model(small, stacks=1),
+        f"full, {full.size_px} px": _new_model(full, stacks=1),
+        f"full, {full.size_px} px, two stacks": _new_model(full, stacks=2),
     }
     frame = _frame()
     columns: dict[str, dict[str, float]] = {}
-    for name, (size_px, network) in sizes.items():
-        spec = DepthHandSpec(network, size_px=size_px)
-        model = DepthHandModel(network, ViewFusionConfig(), HAND21).eval().to(options.device)
-        columns[name] = _parts(frame, DepthHandPredictor(spec, model), options)
+    for name, (spec, model) in cases.items():
+        columns[name] = _parts(frame, DepthHandPredictor(spec, model.to(options.device)), options)
     lines = ["| ms | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     for part in next(iter(columns.values())):
         lines.append(f"| {part} | " + " | ".join(f"{column[part]:.1f}" for column in columns.values()) + " |")
     return "\n".join(lines)
 
 
+def _new_model(preset: Preset, stacks: int) -> tuple[DepthHandSpec, DepthHandModel]:
+    """Description and new network of a preset."""
+    assert isinstance(preset.network, DepthHandConfig)
+    network = replace(preset.network, stacks=stacks)
+    return DepthHandSpec(network, size_px=preset.size_px), DepthHandModel(network, preset.fusion, HAND21).eval()
+
+
 @torch.no_grad()
 def _parts(frame: RawFrame, predictor: DepthHandPredictor, options: Options) -> dict[str, float]:
+    """Milliseconds of each part."""
     crop = CubeCropConfig(predictor.spec.size_px, predictor.spec.cube_m)
     batch = crop_cube(frame, crop).to(options.device)
     fitting = replace(predictor, fitting=HandFittingConfig())
     views, network = CubeViews.of(batch, crop.cube_m), predictor.model.single
-    seen = network(views.picture(), *views.points(network.map_stride))[-1]
-    mesh = hand_meshes(predictor.hand, seen.hand, views.half_m)
+    prediction = network(views.picture(), *views.points(network.map_stride))[-1]
+    mesh = hand_meshes(predictor.hand, prediction.hand, views.half_m)
     faces = predictor.hand.faces(views.depth_m.device)
     assert frame.depth_m is not None
     assert frame.K is not None
     depth_m, K = frame.depth_m, frame.K
-    found = {
-        "hand looked for in the frame": lambda: depth_centre(depth_m, K),
+    parts = {
+        "search for the hand in the frame": lambda: depth_centre(depth_m, K),
         "crop": lambda: crop_cube(frame, crop).to(options.device),
         "network": lambda: network(views.picture(), *views.points(network.map_stride)),
-        "mesh": lambda: hand_meshes(predictor.hand, seen.hand, views.half_m),
-        "mesh beside the depth": lambda: depth_fit(views, views.in_cameras(mesh.vertices), faces),
-        "all but looking for it": lambda: predictor(crop_cube(frame, crop).to(options.device), fused=False),
+        "mesh": lambda: hand_meshes(predictor.hand, prediction.hand, views.half_m),
+        "difference of mesh and depth": lambda: depth_fit(views, views.in_cameras(mesh.vertices), faces),
+        "all but the search": lambda: predictor(crop_cube(frame, crop).to(options.device), fused=False),
         f"the same, fitted by {HandFittingConfig.steps} steps": lambda: fitting(
             crop_cube(frame, crop).to(options.device), fused=False
         ),
     }
-    return {part: _milliseconds(do, options) for part, do in found.items()}
+    return {part: _milliseconds(function, options) for part, function in parts.items()}
 
 
-def _milliseconds(do: Callable[[], object], options: Options) -> float:
-    taken = []
+def _milliseconds(function: Callable[[], object], options: Options) -> float:
+    times_ms = []
     for _ in range(options.repeats):
         started = time.perf_counter()
-        do()
+        function()
         if options.device != "cpu":
             torch.cuda.synchronize()
-        taken.append(1000 * (time.perf_counter() - started))
-    return median(taken[len(taken) // 5 :])
+        times_ms.append(1000 * (time.perf_counter() - started))
+    return median(times_ms[len(times_ms) // 5 :])
 
 
 def _frame() -> RawFrame:
@@ -101,12 +114,12 @@ def _frame() -> RawFrame:
     batch = render_depth_hands(DEPTH_STUDIO, 1, 192, generator_for(0, 1))
     assert batch.depth_m is not None
     assert batch.camera is not None
-    whole = np.zeros((480, 640), dtype=np.float32)
-    whole[144:336, 224:416] = batch.depth_m[0].numpy()
+    depth_m = np.zeros((480, 640), dtype=np.float32)
+    depth_m[144:336, 224:416] = batch.depth_m[0].numpy()
     K = batch.camera.K[0].numpy().astype(np.float64)
     K[:2, 2] += [224, 144]
     assert batch.centre_m is not None
-    return RawFrame(None, "frame", K=K, depth_m=whole, centre_m=batch.centre_m[0].numpy())
+    return RawFrame(None, "frame", K=K, depth_m=depth_m, centre_m=batch.centre_m[0].numpy())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Model to data and data to model, with their gradients, against the same losses by brute force.
+"""Time of the model-to-data and data-to-model losses with their gradients, against the same losses by brute force.
 
 python benchmarks/depth_losses.py --hands 32 --size-px 128
 
-Brute force are the readable twins of rasteriser and closest points, which try every face at every pixel and point.
+Brute force: the readable reference rasteriser and closest-point search, which test every face at every pixel and point.
 """
 
 import time
@@ -37,17 +37,26 @@ class Options:
     """What is timed."""
 
     hands: int = 32
+    """Hands of a batch."""
+
     size_px: int = 128
+    """Side of the depth images."""
+
     repeats: int = 5
+    """Repeats of each measurement; the fastest counts."""
+
     threads: int = 2
+    """CPU threads."""
+
     brute_force: bool = True
-    """Time the readable twins too, once: minutes."""
+    """Also time the reference implementations once, which takes minutes."""
 
     device: str = "cpu"
+    """Device of the losses: cpu or cuda."""
 
 
 def table(options: Options) -> str:
-    """Markdown."""
+    """Markdown: milliseconds of each loss."""
     torch.set_num_threads(options.threads)
     domain = DEPTH_STUDIO
     sets = -(-options.hands // domain.rigs.views)
@@ -68,7 +77,7 @@ def table(options: Options) -> str:
 
         return run
 
-    def least(run: Callable[[], None]) -> float:
+    def fastest(run: Callable[[], None]) -> float:
         return min(_seconds(run) for _ in range(options.repeats + 1))
 
     lines = ["| | Warp, ms | brute force, ms | ratio |", "|---|---|---|---|"]
@@ -78,15 +87,15 @@ def table(options: Options) -> str:
         "both": lambda search: [model_to_data, partial(data_to_model, search=search)],
     }
     for name, losses in rows.items():
-        fast = least(step(*losses(closest_point_warp.closest_points)))
+        fast = fastest(step(*losses(closest_point_warp.closest_points)))
         if not options.brute_force:
             lines.append(f"| {name} | {1000 * fast:.0f} | | |")
             continue
         with patch.object(depth_misfit, "rasterise", rasterise.rasterise):
             slow = _seconds(step(*losses(closest_point.closest_points)))
         lines.append(f"| {name} | {1000 * fast:.0f} | {1000 * slow:.0f} | {slow / fast:.0f} |")
-    moving = least(step(*rows["both"](MovingMeshSearch())))
-    lines.append(f"| both, step by step of a fitting | {1000 * moving:.0f} | | |")
+    moving = fastest(step(*rows["both"](MovingMeshSearch())))
+    lines.append(f"| both, in successive steps of fitting | {1000 * moving:.0f} | | |")
     title = f"{options.hands} hands at {options.size_px} px, {config.num_points} points each, {options.threads} threads"
     return f"{title}\n\n" + "\n".join(lines)
 

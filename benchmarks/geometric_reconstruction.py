@@ -1,10 +1,9 @@
-"""How long a fine-tuning step of geometric reconstruction takes, against the sum of its parts.
+"""Time of a fine-tuning step of geometric reconstruction, and of its parts.
 
     python benchmarks/geometric_reconstruction.py --out docs/tables/geometric-reconstruction.md
 
-The network, image size and batch are the paper's unless other ones are asked for; weights are random, which changes no
-time. Each part runs by itself, forwards and backwards. A whole step that takes longer than all of them together runs
-something twice; one that is faster shares work.
+Network, image size and batch are the paper's by default. Weights are random, which changes no time. Each part runs by
+itself, forward and backward. A step that takes longer than the sum of its parts computes something twice.
 """
 
 import time
@@ -16,29 +15,38 @@ from pathlib import Path
 import lightning as L
 import torch
 import tyro
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.pairs import split_pairs
 from posebridge.draw import generator_for
+from posebridge.errors import InputError
+from posebridge.experiments.configs import SynthShiftConfig
+from posebridge.experiments.preset import DataSizes
+from posebridge.experiments.presets.table import find_preset
+from posebridge.experiments.synthshift_sets import render_sets
+from posebridge.experiments.tracks import TRACKS
 from posebridge.losses.keypoints import combine
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, Phase
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructor
+from posebridge.methods.geometric_reconstruction.integrated_labels import PseudoTargets
 from posebridge.methods.geometric_reconstruction.perceptual_features import VGG19_RELU5, VggFeatures
 from posebridge.methods.geometric_reconstruction.reconstructor_training import reconstruct_pairs, soft_joints
+from posebridge.methods.registry import find_method
 from posebridge.networks.pose_network import network_as
 from posebridge.networks.pose_resnet import PoseResNet
-from posebridge.recipes.synthshift import TRACKS, make_context
-from posebridge.recipes.track import TrackRenderer
 from posebridge.synthesis.domains import Track
 from posebridge.training.options import Hardware
-from posebridge.training.pseudo_labels import update_average
+from posebridge.training.pseudo_labels import PseudoLabels, update_average
 from posebridge.training.source_training import augmented
 from posebridge.training.style import FourierStyle
 from posebridge.training.supervision import supervised_terms
+from synthshift_context import context_of
 
-_SOURCE, _VIDEO = 256, 24  # renders of the source; frames of the target's video
+_SIZES = DataSizes(source=256, target=24, test=1)  # one video of the target
+_METHOD = "geometric-reconstruction"
 Terms = dict[str, Tensor]
 
 
@@ -47,16 +55,16 @@ class Options:
     """Measure a fine-tuning step."""
 
     track: Track = "body-rgb"
-    """Whose images; a track with videos."""
+    """A track with videos, whose images are used."""
 
     batch: int = 2
-    """Frames of the source, and as many of the target (half as many pairs)."""
+    """Frames of the source, and as many of the target, in half as many pairs."""
 
     image_px: int = 256
     """Side of the images."""
 
     repeats: int = 8
-    """Of each measurement; the best counts."""
+    """Repeats of each measurement; the fastest counts."""
 
     threads: int = 2
     """CPU threads."""
@@ -64,20 +72,22 @@ class Options:
     hardware: Hardware = field(default_factory=Hardware)
 
     out: Path | None = None
-    """Where the table goes, as Markdown; printed in any case."""
+    """File for the table in Markdown, which is also printed."""
 
 
 class Step:
     """A fine-tuning step, whole and in parts, on one batch."""
 
     def __init__(self, options: Options):
-        plan = TRACKS[options.track]
-        full = plan.sizes["full"]
-        size = replace(full, size_px=options.image_px, source_samples=_SOURCE, target_samples=_VIDEO, test_samples=1)
-        data = TrackRenderer(plan, size).data(0, "videos")
-        context = make_context(plan, size, data, 0, options.hardware)
-        assert size.geometric_reconstruction is not None
-        self.config = _with_random_features(size.geometric_reconstruction, options.batch)
+        track, method = TRACKS[options.track], find_method(_METHOD)
+        method.check_sensor(track.sensor, f"track {track.name}")
+        full = find_preset(track.preset_family, "full", _METHOD)
+        preset = replace(full, size_px=options.image_px, data=_SIZES)
+        config = SynthShiftConfig(track=options.track, method=_METHOD, preset="full", target_frames="videos")
+        context = context_of(track, preset, render_sets(config, preset, method), config.seed)
+        usual = preset.config_of(_METHOD)
+        assert isinstance(usual, GeometricReconstructionConfig)
+        self.config = _with_random_features(usual, options.batch)
         assert self.config.reconstruction is not None
         assert isinstance(self.config.style, FourierStyle)
         torch.manual_seed(0)
@@ -85,17 +95,7 @@ class Step:
         stylist, network = self.config.style.stylist(), network_as(context.new_network(), PoseResNet)
         phase = Phase(self.config.schedule, since=0.5)
         self.stage = FineTuning(self.config, phase, context, network, stylist, reconstructor)
-        hardware = options.hardware
-        trainer = L.Trainer(
-            accelerator=hardware.accelerator,
-            devices=1,
-            precision=hardware.lightning_precision,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        self.stage.trainer = trainer
+        self.stage.trainer = trainer = _trainer(options.hardware)
         self.device = trainer.strategy.root_device
         self.stage.to(self.device)
         self.optimiser = self.stage.configure_optimizers()["optimizer"]
@@ -105,71 +105,77 @@ class Step:
         """All of it, Eq. 11."""
         loss = self.stage.training_step((0, self.batches), 0)
         loss.backward()
-        self.follow()
+        self.update()
 
-    def follow(self) -> None:
-        """The optimiser's step, and the teacher's."""
+    def update(self) -> None:
+        """The step of the optimiser, and that of the teacher's moving average."""
         self.optimiser.step()
         self.optimiser.zero_grad()
         update_average(self.stage.teacher, self.stage.student, self.config.average_decay)
 
     def parts(self) -> dict[str, Callable[[], None]]:
-        """By name, what a step consists of; each part with inputs that are already there."""
-        stage, source, frames = self.stage, self.batches["source"], self.batches["target"]
-        assert isinstance(source, LabelledBatch)
-        assert isinstance(frames, UnlabelledBatch)
-        assert stage.reconstructor is not None
-        reconstructor, compare, px = stage.reconstructor, stage.compare, frames.rgb.shape[-1]
-        assert compare is not None
-
-        def labels() -> None:
-            view = augmented(source, self.config, generator_for(0, 0), stage.skeleton.mirror)
-            terms = supervised_terms(stage.maps, stage.maps_of(stage.student, view.rgb), view, stage.skeleton)
-            self._back(terms)
-
-        def teach():
-            with torch.autocast(self.device.type, enabled=False):
-                look = partial(stage.poses_of, stage.teacher)
-                return stage.labeller.label(look, frames, source.rgb, generator_for(0, 0))
-
-        taught = teach()
-
-        def correct():
-            return stage.integrated.pseudo_targets(taught, frames.camera, px, 0.9)
-
-        targets, identity = correct(), torch.eye(3, device=self.device).repeat(len(frames), 1, 1)
-
-        def pseudo_labels() -> None:
-            self._back(stage.integrated.terms(stage.maps_of(stage.student, frames.rgb), targets, identity, px))
-
+        """The parts of a step by name; the inputs of each are computed before."""
+        stage, images = self.stage, self._frames.rgb
+        labels = self._teach()
+        targets = self._correct(labels)
         with torch.no_grad():
-            places = soft_joints(stage.maps_of(stage.student, frames.rgb)[0], stage.maps, px)
-
-        def redraw() -> Tensor:
-            with stage.trainer.precision_plugin.forward_context():
-                return reconstruct_pairs(reconstructor, frames, places.clone().requires_grad_(True)).image
-
-        def compared() -> None:
-            with stage.trainer.precision_plugin.forward_context():
-                loss = compare(image.clone().requires_grad_(True), split_pairs(frames)[1].rgb).float().mean()
-            loss.backward()
-
-        image = redraw().detach()
+            uv_px = soft_joints(stage.maps_of(stage.student, images)[0], stage.maps, images.shape[-1])
+        image = self._reconstruct(uv_px).detach()
         return {
-            "labels of the source, student": labels,
-            "teacher's look": lambda: void(teach()),
-            "correction by anatomy": lambda: void(correct()),
-            "pseudo-labels, student": pseudo_labels,
-            "redrawing": lambda: redraw().float().mean().backward(),
-            "perceptual loss": compared,
-            "optimiser, teacher follows": self.follow,
+            "supervised loss, student": self._supervise,
+            "pseudo-labels, teacher": lambda: void(self._teach()),
+            "correction by anatomy": lambda: void(self._correct(labels)),
+            "pseudo-labels, student": lambda: self._learn(targets),
+            "reconstruction": lambda: self._reconstruct(uv_px).float().mean().backward(),
+            "perceptual loss": lambda: self._compare(image),
+            "optimiser and moving average": self.update,
         }
+
+    def _supervise(self) -> None:
+        stage, source = self.stage, self.batches["source"]
+        assert isinstance(source, LabelledBatch)
+        view = augmented(source, self.config, generator_for(0, 0), stage.skeleton.mirror)
+        self._back(supervised_terms(stage.maps, stage.maps_of(stage.student, view.rgb), view, stage.skeleton))
+
+    def _teach(self) -> PseudoLabels:
+        with torch.autocast(self.device.type, enabled=False):
+            predict = partial(self.stage.poses_of, self.stage.teacher)
+            source_images = self.batches["source"].rgb
+            return self.stage.labeller.label(predict, self._frames, source_images, generator_for(0, 0))
+
+    def _correct(self, labels: PseudoLabels) -> PseudoTargets:
+        frames = self._frames
+        return self.stage.integrated.pseudo_targets(labels, frames.camera, frames.rgb.shape[-1], 0.9)
+
+    def _learn(self, targets: PseudoTargets) -> None:
+        stage, images = self.stage, self._frames.rgb
+        identity = torch.eye(3, device=self.device).repeat(len(images), 1, 1)
+        output = stage.maps_of(stage.student, images)
+        self._back(stage.integrated.terms(output, targets, identity, images.shape[-1]))
+
+    def _reconstruct(self, uv_px: Float[Tensor, "B K 2"]) -> Float[Tensor, "B 3 H W"]:
+        assert self.stage.reconstructor is not None
+        with self.stage.trainer.precision_plugin.forward_context():
+            return reconstruct_pairs(self.stage.reconstructor, self._frames, uv_px.clone().requires_grad_(True)).image
+
+    def _compare(self, image: Float[Tensor, "B 3 H W"]) -> None:
+        assert self.stage.compare is not None
+        with self.stage.trainer.precision_plugin.forward_context():
+            driving = split_pairs(self._frames)[1].rgb
+            loss = self.stage.compare(image.clone().requires_grad_(True), driving).float().mean()
+        loss.backward()
+
+    @property
+    def _frames(self) -> UnlabelledBatch:
+        frames = self.batches["target"]
+        assert isinstance(frames, UnlabelledBatch)
+        return frames
 
     def _back(self, terms: Terms) -> None:
         combine(terms, {name: self.stage.term_weights[name] for name in terms}).backward()
 
     def runs(self) -> list[tuple[str, int, int]]:
-        """Name, fewest and most runs of a layer in one step, of each network."""
+        """Of each network its name, and the fewest and most runs of a layer in one step."""
         assert self.stage.reconstructor is not None
         assert self.stage.compare is not None
         networks: dict[str, nn.Module] = {
@@ -182,6 +188,18 @@ class Step:
         return [(name, min(found), max(found)) for name, found in counts.items()]
 
 
+def _trainer(hardware: Hardware) -> L.Trainer:
+    return L.Trainer(
+        accelerator=hardware.accelerator,
+        devices=1,
+        precision=hardware.lightning_precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
 def _with_random_features(config: GeometricReconstructionConfig, batch: int) -> GeometricReconstructionConfig:
     assert config.reconstruction is not None
     features = VggFeatures(replace(VGG19_RELU5, pretrained="none"))
@@ -190,7 +208,7 @@ def _with_random_features(config: GeometricReconstructionConfig, batch: int) -> 
 
 
 def void(_: object) -> None:
-    """Forgets what a part returns."""
+    """Drop a result."""
 
 
 def count_runs(network: nn.Module, function: Callable[[], None]) -> list[int]:
@@ -209,6 +227,8 @@ def count_runs(network: nn.Module, function: Callable[[], None]) -> list[int]:
 
 
 def best_ms(function: Callable[[], None], device: torch.device, repeats: int) -> float:
+    """Milliseconds of the fastest of several calls, after one that is not counted."""
+
     def wait() -> None:
         if device.type == "cuda":
             torch.cuda.synchronize()
@@ -224,13 +244,14 @@ def best_ms(function: Callable[[], None], device: torch.device, repeats: int) ->
 
 
 def table(options: Options) -> str:
+    """Markdown. Raises ``InputError`` for a track without videos."""
     step = Step(options)
     parts = {name: best_ms(part, step.device, options.repeats) for name, part in step.parts().items()}
     whole, total = best_ms(step.whole, step.device, options.repeats), sum(parts.values())
-    where = "GPU" if step.device.type == "cuda" else f"{options.threads} CPU threads"
+    device = "GPU" if step.device.type == "cuda" else f"{options.threads} CPU threads"
     precision = step.stage.trainer.precision
     lines = [
-        f"| batch {options.batch}, {options.image_px} px, {where}, {precision} | ms | share of the sum |",
+        f"| batch {options.batch}, {options.image_px} px, {device}, {precision} | ms | fraction of the sum |",
         "|---|---|---|",
         *(f"| {name} | {ms:.0f} | {ms / total:.0%} |" for name, ms in parts.items()),
         f"| sum of the parts | {total:.0f} | |",
@@ -258,4 +279,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(f"geometric_reconstruction: {error}") from None

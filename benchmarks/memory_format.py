@@ -1,9 +1,9 @@
-"""Channels first or last in memory: what each network gains. Pose networks keep them last, the others first.
+"""Time of a training step of each network with channels first and with channels last in memory.
 
 python benchmarks/memory_format.py --threads 1
 
-A step is forward and backward in the precision that training takes on this machine. Networks are those of the size
-``small``, with new weights.
+A step is forward and backward, in the precision that training uses on this machine. Networks are those of the preset
+``small`` with random weights. Pose networks use channels last, the others channels first.
 """
 
 import time
@@ -14,11 +14,13 @@ import torch
 import tyro
 from torch import Tensor, nn
 
+from posebridge.experiments.presets.table import find_preset
 from posebridge.geometry.displacement import identity_field
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
+from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.networks.reconstruction import Generator
-from posebridge.networks.translation import Discriminator, Translator
-from posebridge.recipes import depth_fusion, hand_rgb
+from posebridge.networks.translation import Discriminator, Translator, TranslatorConfig
 from posebridge.training.options import Hardware
 
 
@@ -27,19 +29,30 @@ class Options:
     """What is timed."""
 
     repeats: int = 10
+    """Repeats of each measurement; the fastest counts."""
+
     threads: int = 1
+    """CPU threads."""
+
     device: str = "cpu"
+    """Device of the networks: cpu or cuda."""
+
     batch: int = 32
+    """Images of a step."""
 
 
-class _Redrawing(nn.Module):
-    """A generator that carries nothing along."""
+_COLOUR = find_preset("synthshift/hand-rgb", "small", "geometric-reconstruction")
+
+
+class _Reconstruction(nn.Module):
+    """The generator of geometric reconstruction, which displaces nothing here."""
 
     def __init__(self):
         super().__init__()
-        reconstruction = hand_rgb.SMALL_GEOMETRIC_RECONSTRUCTION.reconstruction
-        assert reconstruction is not None
-        self.generator = Generator(reconstruction.reconstructor.generator)
+        config = _COLOUR.config_of("geometric-reconstruction")
+        assert isinstance(config, GeometricReconstructionConfig)
+        assert config.reconstruction is not None
+        self.generator = Generator(config.reconstruction.reconstructor.generator)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
@@ -47,43 +60,61 @@ class _Redrawing(nn.Module):
         return self.generator(images, field, torch.ones_like(images[:, :1]))
 
 
-_TRANSLATOR = depth_fusion.SMALL.translation.networks
-_POSE = hand_rgb.SMALL.network
-CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, int]]] = {  # and channels and sides of the pictures
-    "pose network, 64 px": (lambda: PoseResNet(_POSE), (3, 64)),
-    "pose network, 128 px": (lambda: PoseResNet(_POSE), (3, 128)),
-    "redrawing, 64 px": (_Redrawing, (3, 64)),
-    "translator, 128 px": (lambda: Translator(_TRANSLATOR), (1, 128)),
-    "judge, 128 px": (lambda: Discriminator(_TRANSLATOR), (1, 128)),
+def _pose_network() -> PoseResNet:
+    assert isinstance(_COLOUR.network, PoseResNetConfig)
+    return PoseResNet(_COLOUR.network)
+
+
+def _translation() -> TranslatorConfig:
+    config = find_preset("synthshift/hand-depth", "small", "multi-view-fusion").config_of("multi-view-fusion")
+    assert isinstance(config, MultiViewFusionConfig)
+    return config.translation.networks
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row: a network, and the images that it takes."""
+
+    network: Callable[[], nn.Module]
+    channels: int
+    side_px: int
+
+
+CASES = {
+    "pose network, 64 px": Case(_pose_network, 3, 64),
+    "pose network, 128 px": Case(_pose_network, 3, 128),
+    "generator of frames, 64 px": Case(_Reconstruction, 3, 64),
+    "translator, 128 px": Case(lambda: Translator(_translation()), 1, 128),
+    "discriminator, 128 px": Case(lambda: Discriminator(_translation()), 1, 128),
 }
 FORMATS = {"first": torch.contiguous_format, "last": torch.channels_last}
 
 
 def table(options: Options) -> str:
-    """Markdown; milliseconds, the least of all repeats, which take turns."""
+    """Markdown: milliseconds of the fastest repeat. Repeats of the two formats alternate."""
     torch.set_num_threads(options.threads)
-    half = Hardware().lightning_precision == "bf16-mixed"
+    bf16 = Hardware().lightning_precision == "bf16-mixed"
     lines = ["| step, ms | channels first | channels last | ratio |", "|---|---|---|---|"]
-    for name, (network, (channels, side)) in CASES.items():
+    for name, case in CASES.items():
         torch.manual_seed(0)
-        images = torch.rand(options.batch, channels, side, side, device=options.device)
-        modules = {kind: network().to(options.device).to(memory_format=layout) for kind, layout in FORMATS.items()}
-        least = dict.fromkeys(FORMATS, float("inf"))
+        images = torch.rand(options.batch, case.channels, case.side_px, case.side_px, device=options.device)
+        modules = {kind: case.network().to(options.device).to(memory_format=layout) for kind, layout in FORMATS.items()}
+        fastest = dict.fromkeys(FORMATS, float("inf"))
         for _ in range(options.repeats + 1):
             for kind, module in modules.items():
-                least[kind] = min(least[kind], _seconds(module, images, half))
-        first, last = 1000 * least["first"], 1000 * least["last"]
+                fastest[kind] = min(fastest[kind], _seconds(module, images, bf16))
+        first, last = 1000 * fastest["first"], 1000 * fastest["last"]
         lines.append(f"| {name} | {first:.0f} | {last:.0f} | {first / last:.2f} |")
-    precision = "bf16" if half else "32 bits"
-    return f"{options.batch} pictures, {options.threads} threads, {precision}\n\n" + "\n".join(lines)
+    precision = "bf16" if bf16 else "32 bits"
+    return f"{options.batch} images, {options.threads} threads, {precision}\n\n" + "\n".join(lines)
 
 
-def _seconds(module: nn.Module, images: Tensor, half: bool) -> float:
+def _seconds(module: nn.Module, images: Tensor, bf16: bool) -> float:
     started = time.perf_counter()
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
-        found = module(images)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
+        output = module(images)
     torch.stack(
-        [part.float().square().mean() for part in (found if isinstance(found, tuple) else (found,))]
+        [part.float().square().mean() for part in (output if isinstance(output, tuple) else (output,))]
     ).sum().backward()
     if images.device.type != "cpu":
         torch.cuda.synchronize()

@@ -1,10 +1,10 @@
-"""What SynthShift's benchmarks share: options of runs over seeds, rows in a file, tables as Markdown."""
+"""Options, rows and tables of the benchmarks that train the same models with several seeds."""
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -13,25 +13,25 @@ from posebridge.training.options import Hardware
 
 @dataclass(frozen=True)
 class OverSeeds:
-    """Options of every benchmark that trains the same on several seeds."""
+    """Options of every benchmark that trains with several seeds."""
 
-    size: Literal["small", "full"] = "small"
-    """small runs on two CPU cores, full on a GPU."""
+    preset: str = "small"
+    """small for two CPU cores, full for a GPU."""
 
     seeds: int = 3
     """Number of seeds."""
 
     first_seed: int = 0
-    """The first of them."""
+    """The first seed."""
 
     sets: Path | None = None
-    """Folder where rendered sets are kept as shards, and read from; without it they are rendered in memory."""
+    """Folder in which rendered sets are kept as shards and read again. Default: they are rendered in memory."""
 
     json: Path | None = None
-    """Where the rows go."""
+    """File to which the rows are written."""
 
     beside: tuple[Path, ...] = ()
-    """Rows of other runs, as --json left them, that stand in the table, too: the work can be shared."""
+    """Files that other runs wrote with --json. Their rows are added to the table."""
 
     hardware: Hardware = field(default_factory=Hardware)
 
@@ -40,26 +40,33 @@ class OverSeeds:
         """The seeds of this run."""
         return range(self.first_seed, self.first_seed + self.seeds)
 
-    def keep(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Write the rows so far, if they are asked for."""
+    def save(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Write the rows so far to the file given by --json."""
         if self.json is not None:
             self.json.write_text(json.dumps(rows, indent=1))
 
     def with_others(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """These rows and those of the runs beside."""
+        """The rows, and those of the files given by --beside."""
         return [*rows, *(row for file in self.beside for row in json.loads(file.read_text()))]
 
 
 def seeds_table(
     rows: Sequence[dict[str, Any]], by: str, columns: Sequence[str], digits: Callable[[str], int] = lambda column: 3
 ) -> str:
-    """Mean and standard error over seeds of each column, a line for each value of ``by``."""
+    """Markdown: mean and standard error over seeds, one line for each value of ``by``.
+
+    Args:
+        rows: one for each seed and value of ``by``.
+        by: the column that names a line.
+        columns: the columns with numbers. A value that is missing or None is left out.
+        digits: decimal places of a column.
+    """
     lines = [f"| {by} | seeds | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
     for name in dict.fromkeys(row[by] for row in rows):
         own = [row for row in rows if row[by] == name]
         cells = []
         for column in columns:
-            values = np.array([row[column] for row in own if row[column] is not None], dtype=float)
+            values = np.array([row[column] for row in own if row.get(column) is not None], dtype=float)
             cell = f"{values.mean():.{digits(column)}f}" if len(values) else "-"
             if len(values) > 1:
                 cell += f" ± {values.std(ddof=1) / len(values) ** 0.5:.{digits(column)}f}"

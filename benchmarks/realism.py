@@ -1,9 +1,9 @@
-"""Which randomisations matter on real images: source-only models, trained on street renders without one of them.
+"""Source-only models, trained on street renders without one randomisation each, scored on real images.
 
 python benchmarks/realism.py --images DIR --labels labels.npz --hand left --seeds 1 --json FILE
 
-Each variant is ``street`` with one field as ``studio`` has it. Nothing of the real images enters training or chooses a
-checkpoint; they are only scored.
+Each variant is ``street`` with one field as ``studio`` has it. The real images take no part in training or in the
+choice of a checkpoint; they are only scored.
 """
 
 import json
@@ -14,33 +14,34 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.in_memory import InMemoryDataset
-from posebridge.data.streams import ShuffledStream
+from posebridge.data.source_labels import rendered_source
 from posebridge.data.target import TargetConfig, open_target
-from posebridge.deployment.model_spec import PoseSpec
-from posebridge.deployment.predictor import PosePredictor
+from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate
-from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
-from posebridge.networks.pose_network import PoseNetwork
-from posebridge.recipes.hand_rgb import SMALL
-from posebridge.recipes.pipeline import joints_of_source, network_maker, predict, train
-from posebridge.recipes.track import load_renders
-from posebridge.representations.pose25d import reference_length
+from posebridge.evaluation.protocols import PCK_005
+from posebridge.experiments.data import ExperimentData
+from posebridge.experiments.evaluation_sets import InMemoryEvaluation
+from posebridge.experiments.preset import Preset
+from posebridge.experiments.presets.table import find_preset
+from posebridge.experiments.runner import Experiment, run_experiment
+from posebridge.methods.registry import find_method
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import STREET, STUDIO, HandDomain
 from posebridge.synthesis.stream import Samples
-from posebridge.training.context import Context
-from posebridge.training.optimisers import Schedule
+from posebridge.training.frames import InMemoryFrames
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run
 
+_METHOD = "source-only"
 _IMAGE_SIDE_PX = 256.0
 
 
 def variants() -> dict[str, HandDomain]:
-    """Street, studio, and street with one randomisation after the other as in the studio."""
-    looks, plain = STREET.skin, STUDIO.skin
+    """Street, studio, and street with one randomisation each as in the studio."""
+    skin, plain = STREET.skin, STUDIO.skin
     return {
         "street": STREET,
         "studio": STUDIO,
@@ -48,8 +49,8 @@ def variants() -> dict[str, HandDomain]:
         "without poses": replace(STREET, poses=STUDIO.poses),
         "without viewpoints": replace(STREET, viewpoints=STUDIO.viewpoints),
         "without shapes": replace(STREET, shapes=STUDIO.shapes),
-        "without skins": replace(STREET, skin=replace(looks, tone=plain.tone, texture=plain.texture)),
-        "without sleeves": replace(STREET, skin=replace(looks, sleeve_share=plain.sleeve_share)),
+        "without skins": replace(STREET, skin=replace(skin, tone=plain.tone, texture=plain.texture)),
+        "without sleeves": replace(STREET, skin=replace(skin, sleeve_share=plain.sleeve_share)),
         "without lights": replace(STREET, lights=STUDIO.lights),
         "without occluders": replace(STREET, occluders=STUDIO.occluders),
         "without sensor": replace(STREET, sensor=STUDIO.sensor),
@@ -58,7 +59,7 @@ def variants() -> dict[str, HandDomain]:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Train one source-only model a variant and seed, score it on labelled real images."""
+    """Train a source-only model for each variant and seed, and score it on labelled real images."""
 
     images: Path
     """Folder of the real images."""
@@ -67,43 +68,44 @@ class Benchmark:
     """Their labels.npz."""
 
     hand: Literal["left", "right"] = "left"
-    """The hand that all of them show."""
+    """The hand that all images show."""
 
     seeds: int = 1
     """Number of seeds."""
 
     first_seed: int = 0
-    """The first of them."""
+    """The first seed."""
 
     steps: int = 1_000
     """Training steps of each model."""
 
     samples: int = 6_000
-    """Renders that each model learns from."""
+    """Renders that each model is trained on."""
 
     only: str = ""
-    """A part of the names of the variants to run; all if empty."""
+    """Run the variants whose names contain this. Default: all."""
 
     out: Path = Path("runs/realism")
     """Folder of the runs."""
 
     json: Path | None = None
-    """Where the rows go."""
+    """File to which the rows are written."""
 
     hardware: Hardware = field(default_factory=Hardware)
 
 
 def run(config: Benchmark) -> list[dict[str, Any]]:
-    real = InMemoryDataset(open_target(TargetConfig(config.images, hand=config.hand, size_px=SMALL.size_px))).all()
+    """All rows."""
+    preset = _preset(config)
+    real = InMemoryDataset(open_target(TargetConfig(config.images, hand=config.hand, size_px=preset.size_px))).all()
     truth = KeypointSet.load(config.labels)
     rows = []
     for seed in range(config.first_seed, config.first_seed + config.seeds):
         for name, domain in variants().items():
             if config.only not in name:
                 continue
-            network, length_m = train_on(domain, name, seed, config)
-            spec = PoseSpec(SMALL.network, SMALL.maps, HAND21.name, SMALL.size_px, length_m, "source_only")
-            score = evaluate(predict(PosePredictor(spec, network), real), truth, _IMAGE_SIDE_PX)
+            keypoints = predictions_of_model(domain, name, seed, config, real)
+            score = evaluate(keypoints, truth, _IMAGE_SIDE_PX)
             rows.append({"variant": name, "seed": seed, "pck_005": score.pck_005, "error_px": score.mean_error_px})
             print(json.dumps(rows[-1]), flush=True)
             if config.json is not None:
@@ -111,35 +113,45 @@ def run(config: Benchmark) -> list[dict[str, Any]]:
     return rows
 
 
-def train_on(domain: HandDomain, name: str, seed: int, config: Benchmark) -> tuple[PoseNetwork, float]:
-    """A source-only network, and the mean length of the reference bone in metres."""
-    samples = load_renders(Samples(domain, SMALL.size_px, seed).chunks(config.samples), SMALL.maps, lambda count: None)
-    schedule: Schedule = replace(SMALL.source.schedule, steps=config.steps)
-    source = replace(SMALL.source, schedule=schedule)
-
-    def stream(batch_size: int) -> ShuffledStream:
-        return ShuffledStream(samples, batch_size, seed)
-
-    context = Context(
-        new_network=network_maker(SMALL.network, SMALL.maps, seed),
+def predictions_of_model(
+    domain: HandDomain, name: str, seed: int, config: Benchmark, real: UnlabelledBatch
+) -> KeypointSet:
+    """The real images' keypoints, by a source-only model that is trained on renders of the domain."""
+    preset, method = _preset(config), find_method(_METHOD)
+    chunks = Samples(domain, preset.size_px, seed).chunks(config.samples)
+    labels = frozenset(method.source_labels)
+    renders: InMemoryDataset[LabelledBatch] = InMemoryDataset(rendered_source(chunk, labels) for chunk in chunks)
+    joints_m = renders.without_images().joints_m
+    assert joints_m is not None
+    data = ExperimentData(
+        source=InMemoryFrames(renders, seed),
+        target=InMemoryFrames(renders.map(lambda batch: batch.unlabelled()), seed),
+        source_joints_m=joints_m,
+        evaluation=InMemoryEvaluation(real, None, PCK_005),
+    )
+    experiment = Experiment(
+        title=f"Realism, {name}",
+        method=method,
+        preset=preset,
         skeleton=HAND21,
-        source=stream,
-        target=stream,
-        selection=None,
         seed=seed,
-        workers=0,
+        hardware=config.hardware,
+        config=config,
     )
     folder = config.out / f"{name.replace(' ', '-')}-{seed}"
-    left = train(
-        Run.create(folder, "realism", config, config.hardware, source),
-        1,
-        SourceOnly(SourceOnlyConfig(source)).stages(context),
-    )
-    return left.network, reference_length(joints_of_source(samples), HAND21).mean().item()
+    run = Run.create(folder, "realism", config, config.hardware, preset.source)
+    return run_experiment(experiment, data, run).predictions["source_only"].keypoints
+
+
+def _preset(config: Benchmark) -> Preset:
+    preset = find_preset("synthshift/hand-rgb", "small", _METHOD).keeping(_METHOD)
+    assert preset.source is not None
+    schedule = replace(preset.source.schedule, steps=config.steps)
+    return replace(preset, source=replace(preset.source, schedule=schedule))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Mean over seeds, and the change against street, paired by seed."""
+    """Markdown: mean over seeds, and the difference to street of the same seeds."""
     base = {row["seed"]: row["pck_005"] for row in rows if row["variant"] == "street"}
     lines = ["| trained on | PCK@0.05 | against street |", "|---|---|---|"]
     for name in dict.fromkeys(row["variant"] for row in rows):
@@ -152,4 +164,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    print(table(run(tyro.cli(Benchmark))))
+    try:
+        print(table(run(tyro.cli(Benchmark))))
+    except InputError as error:
+        raise SystemExit(f"realism: {error}") from None

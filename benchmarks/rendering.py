@@ -1,8 +1,8 @@
-"""Labelled samples a second of every track, where a hand's time goes, and other ways to the same depth.
+"""Labelled samples a second of every track, the time of each stage, and other renderers of the same depth.
 
     python benchmarks/rendering.py --out docs/tables/rendering.md
 
-Everything is measured in one run, best of several repeats: compare the ratios, not the seconds.
+All numbers are of one run, the best of several repeats: compare the ratios, not the seconds.
 """
 
 import cProfile
@@ -45,13 +45,13 @@ class Options:
     """Side of the images."""
 
     workers: int = 2
-    """Processes that render at once; each uses one thread."""
+    """Processes that render in parallel, with one thread each."""
 
     seconds: float = 8.0
-    """How long each figure is measured."""
+    """Seconds of each measurement."""
 
     out: Path | None = None
-    """Where the table goes, as Markdown; printed in any case."""
+    """File for the tables in Markdown, which are also printed."""
 
 
 def rate(track: Track, size_px: int, first: int, seconds: float) -> float:
@@ -77,7 +77,7 @@ def total_rate(track: Track, options: "Options") -> float:
 
 
 def video_memory_mb(size_px: int, frames: int = 1_000) -> tuple[float, float]:
-    """Largest memory of this process after the first chunks of one long video, and after all of it."""
+    """Peak memory of this process in MB after the first chunks of one long video, and after all of it."""
     torch.set_num_threads(1)
     video, marks = VideoSamples(STREET, size_px, seed=0, frames=frames), []
     for index, _ in enumerate(video.chunks(frames)):
@@ -87,7 +87,7 @@ def video_memory_mb(size_px: int, frames: int = 1_000) -> tuple[float, float]:
 
 
 def shares(size_px: int, chunks: int = 12) -> dict[str, float]:
-    """Share of the time of each stage, by the profiler."""
+    """Fraction of the time of each stage, by the profiler."""
     torch.set_num_threads(1)
     samples = Samples(STREET, size_px, seed=1)
     samples.chunk(0)
@@ -117,7 +117,7 @@ def best_ms(function: Callable[[], object], repeats: int) -> float:
 
 
 def depth_routes(size_px: int) -> dict[str, float]:
-    """Milliseconds an image for the depth of the same 32 hands by three routes, one thread."""
+    """Milliseconds per image for the depth of the same 32 hands by three renderers, one thread."""
     torch.set_num_threads(1)
     subject, generator = HandSubject(STREET), generator_for(0, 0)
     placed = place_subjects(subject, subject.sample_pose_shape(32, generator), size_px, generator)
@@ -155,8 +155,8 @@ def open3d_depth(placed: PlacedSubjects, faces: torch.Tensor, size_px: int) -> l
 
 
 def main(options: Options) -> None:
-    """Measure and print."""
-    with ProcessPoolExecutor(1) as pool:  # of its own, so that nothing else counts as its memory
+    """Measure, print, and write where asked."""
+    with ProcessPoolExecutor(1) as pool:  # a process of its own, so that only the video counts
         early_mb, late_mb = pool.submit(video_memory_mb, options.size_px).result()
     lines = [
         f"Street domains, {options.size_px} px, CPU, all labels. {options.workers} processes of one thread each.",
@@ -168,18 +168,18 @@ def main(options: Options) -> None:
         f"| hand-depth: three views, sensor, mask, 21 joints | {total_rate('hand-depth', options):.0f} |",
         f"| hand-rgb, 1 process of one thread | {rate('hand-rgb', options.size_px, 0, options.seconds):.0f} |",
         "",
-        f"A video of 1,000 frames: largest memory {early_mb:.0f} MB after 128 frames, {late_mb:.0f} MB after all.",
+        f"A video of 1,000 frames: peak memory {early_mb:.0f} MB after 128 frames, {late_mb:.0f} MB after all.",
         "",
-        "| stage of a hand | share of the time |",
+        "| stage of a hand | fraction of the time |",
         "|---|---|",
         *(f"| {name} | {share:.0%} |" for name, share in shares(options.size_px).items()),
         "",
-        "| depth of one hand, one thread | ms | against ours |",
+        "| depth of one hand, one thread | ms | relative to Warp |",
         "|---|---|---|",
     ]
     routes = depth_routes(options.size_px)
-    ours = routes["posebridge, Warp"]
-    lines += [f"| {name} | {ms:.2f} | {ms / ours:.1f}x |" for name, ms in routes.items()]
+    warp_ms = routes["posebridge, Warp"]
+    lines += [f"| {name} | {ms:.2f} | {ms / warp_ms:.1f}x |" for name, ms in routes.items()]
     print("\n".join(lines))
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)

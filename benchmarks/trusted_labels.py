@@ -1,9 +1,9 @@
-"""How right pseudo-labels are that evidence, anatomy, or both trust, by threshold, of a model that was adapted.
+"""Precision of pseudo-labels that heat maps, anatomy, or both select, by threshold.
 
     python benchmarks/trusted_labels.py RUN --out docs/tables/trusted-labels-hand-rgb.md
 
-RUN is the folder of a run of SynthShift, of which the adapted model looks at the frames that it was adapted to. A joint
-is right within 5% of the image's side. The labels serve this table alone.
+RUN is a run of SynthShift. Its adapted model predicts the target frames that it was adapted to. A joint is right within
+5% of the image side. The target's labels are used by this table alone.
 """
 
 from dataclasses import dataclass, replace
@@ -18,22 +18,26 @@ from torch import Tensor
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import POSE
 from posebridge.errors import InputError
+from posebridge.experiments.configs import SynthShiftConfig
+from posebridge.experiments.presets.table import find_preset
+from posebridge.experiments.synthshift_sets import render_sets
+from posebridge.experiments.tracks import TRACKS
 from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration
-from posebridge.recipes.synthshift import TRACKS, SynthShiftConfig, make_context
-from posebridge.recipes.track import TrackRenderer
+from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.methods.registry import find_method
 from posebridge.training.config_file import load_config
-from posebridge.training.options import Hardware
 from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import keep_most_confident
+from synthshift_context import context_of
 
-SHARES = (0.2, 0.4, 0.6)  # gamma_2D, as the share of a set's peaks that is above it
-MOVES = (0.005, 0.01, 0.025, 0.05)  # gamma_3D
-RIGHT = 0.05
+KEPT_FRACS = (0.2, 0.4, 0.6)  # gamma_2D, as the fraction of peaks that are above it
+MOVE_FRACS = (0.005, 0.01, 0.025, 0.05)  # gamma_3D, of the image side
+RIGHT_FRAC = 0.05  # of the image side
 
 
 @dataclass(frozen=True)
 class Options:
-    """Tell how right trusted joints are."""
+    """Measure the precision of selected pseudo-labels."""
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of the run."""
@@ -42,50 +46,58 @@ class Options:
     """Frames of the target, evenly chosen."""
 
     kept_share: float = 0.4
-    """Share of the peaks that evidence trusts where both masks are told of."""
+    """Fraction of the peaks that heat maps select in the columns of both masks."""
 
     out: Path | None = None
-    """Where the table goes, as Markdown; printed in any case."""
+    """File for the table in Markdown, which is also printed."""
 
 
 def table(options: Options) -> str:
-    """Share of all joints and share of right ones, for each mask. Raises ``InputError`` for what is no such run."""
+    """Markdown: of each mask, the fraction of joints that it selects, and that of right ones among them.
+
+    Raises ``InputError`` for a folder that is no such run.
+    """
     _, config = load_config(options.run / "config.yaml", {"synthshift": SynthShiftConfig})
     network = load_model(options.run, POSE).network
-    plan = TRACKS[config.track]
-    size = plan.sizes[config.size]
-    data = TrackRenderer(plan, size, config.sets).data(config.seed, config.footage)
-    context = make_context(plan, size, data, config.seed, Hardware())
-    count = len(data.target_labelled)
-    frames = data.target_labelled.take(torch.arange(0, count, max(1, count // options.frames))[: options.frames])
+    track = TRACKS[config.track]
+    preset = find_preset(track.preset_family, config.preset, "mean-teacher")
+    teacher = preset.config_of("mean-teacher")
+    assert isinstance(teacher, MeanTeacherConfig)
+    sets = render_sets(config, preset, find_method(config.method))
+    frames = sets.target.take(_evenly(len(sets.target), options.frames))
     assert frames.uv_px is not None
     assert frames.valid is not None
-    settings = replace(size.mean_teacher, kept_share=options.kept_share)
+    labeller = PseudoLabeller(replace(teacher, kept_share=options.kept_share), track.skeleton.mirror, None)
     with torch.no_grad():
-        seen = PseudoLabeller(settings, plan.skeleton.mirror, None).label_unaugmented(network, frames.unlabelled())
-    known = frames.valid
-    right = (seen.uv_px - frames.uv_px).norm(dim=-1) < RIGHT * size.size_px
+        predicted = labeller.label_unaugmented(network, frames.unlabelled())
+    labelled = frames.valid
+    right = (predicted.uv_px - frames.uv_px).norm(dim=-1) < RIGHT_FRAC * preset.size_px
 
     def cells(mask: Bool[Tensor, "N J"]) -> str:
-        return f"{mask[known].float().mean():.2f} | {right[mask & known].float().mean():.2f}"
+        return f"{mask[labelled].float().mean():.2f} | {right[mask & labelled].float().mean():.2f}"
 
     lines = [
-        f"| {config.track}, {config.method}: joints trusted by | share of all | right "
-        "| by this alone: share | right | by both: share | right |",
+        f"| {config.track}, {config.method}: joints selected by | fraction of all | right "
+        "| by this alone: fraction | right | by both: fraction | right |",
         "|---" * 7 + "|",
-        f"| nothing | {cells(torch.ones_like(known))} | | | | |",
+        f"| nothing | {cells(torch.ones_like(labelled))} | | | | |",
     ]
-    for share in SHARES:
-        kept = keep_most_confident(seen.confidence, share)
-        lines.append(f"| evidence: the highest {share:.0%} of peaks | {cells(kept)} | | | | |")
-    limits = IntegratedLabels.of(LabelIntegration(), size.maps, context).limits
-    for move in MOVES:
-        integrated = IntegratedLabels(LabelIntegration(least_move=move), size.maps, plan.skeleton, limits).eval()
-        kept = integrated.rectify(seen, frames.camera, size.size_px).kept
-        alone, both = kept & ~seen.kept, kept & seen.kept
-        name = f"anatomy: moved by less than {move:.1%}"
+    for frac in KEPT_FRACS:
+        kept = keep_most_confident(predicted.confidence, frac)
+        lines.append(f"| heat maps: the highest {frac:.0%} of peaks | {cells(kept)} | | | | |")
+    context = context_of(track, preset, sets, config.seed)
+    limits = IntegratedLabels.of(LabelIntegration(), preset.maps, context).limits
+    for frac in MOVE_FRACS:
+        integrated = IntegratedLabels(LabelIntegration(least_move=frac), preset.maps, track.skeleton, limits).eval()
+        kept = integrated.rectify(predicted, frames.camera, preset.size_px).kept
+        alone, both = kept & ~predicted.kept, kept & predicted.kept
+        name = f"anatomy: moved by less than {frac:.1%}"
         lines.append(f"| {name} | {cells(kept)} | {cells(alone)} | {cells(both)} |")
     return "\n".join(lines) + "\n"
+
+
+def _evenly(count: int, chosen: int) -> Tensor:
+    return torch.arange(0, count, max(1, count // chosen))[:chosen]
 
 
 def main() -> None:

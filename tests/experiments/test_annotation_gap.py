@@ -1,12 +1,12 @@
-"""A planted annotation gap: where joints go, and how much of it a prediction has kept."""
+"""A planted annotation gap: the places of joints, and the residual gap of predictions."""
 
 import math
 
 import pytest
 import torch
-from posebridge.recipes.annotation_gap import gap_joints, gap_left, with_gap
 
 from posebridge.errors import InputError
+from posebridge.experiments.annotation_gap import gap_joints, residual_gap, with_gap
 from posebridge.skeletons.body import COCO17, H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.domains import find_domain
@@ -21,7 +21,7 @@ def rendered(request):
     return Samples(find_domain(track, "studio"), 48, seed=1).samples(0, 8), skeleton
 
 
-def test_joints_lie_on_the_way_and_their_pixels_follow(rendered):
+def test_joints_move_towards_their_neighbours(rendered):
     batch, skeleton = rendered
     moved = with_gap(batch, skeleton, 0.25)
     for name, towards in ((skeleton.joints[j], skeleton.joints[t]) for j, t in zip(*gap_joints(skeleton), strict=True)):
@@ -36,14 +36,14 @@ def test_joints_lie_on_the_way_and_their_pixels_follow(rendered):
     assert torch.equal(moved.rgb, batch.rgb)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.2, 0.5])
-def test_what_is_left_is_what_was_planted(rendered, share):
+@pytest.mark.parametrize("factor", [0.0, 0.2, 0.5])
+def test_residual_gap_is_the_planted_one(rendered, factor):
     batch, skeleton = rendered
-    kept = with_gap(batch, skeleton, share).uv_px
-    assert gap_left(kept, batch, skeleton) == pytest.approx(share, abs=0.02)  # but for perspective
+    kept = with_gap(batch, skeleton, factor).uv_px
+    assert residual_gap(kept, batch, skeleton) == pytest.approx(factor, abs=0.02)  # but for perspective
 
 
-def test_joints_that_were_taken_for_others_tell_nothing_of_the_gap(rendered):
+def test_joints_taken_for_others_are_left_out(rendered):
     """Two thirds of the frames with the joints far on the other side of their neighbours, as when sides are swapped."""
     batch, skeleton = rendered
     joints, towards = gap_joints(skeleton)
@@ -51,11 +51,11 @@ def test_joints_that_were_taken_for_others_tell_nothing_of_the_gap(rendered):
     swapped = torch.arange(len(kept)) % 3 > 0
     rows = swapped.nonzero()
     kept[rows, joints] = 2 * batch.uv_px[rows, towards] - batch.uv_px[rows, joints]
-    assert gap_left(kept, batch, skeleton) == pytest.approx(0.2, abs=0.02)
+    assert residual_gap(kept, batch, skeleton) == pytest.approx(0.2, abs=0.02)
     kept[:, joints] += 1000
-    assert math.isnan(gap_left(kept, batch, skeleton))
+    assert math.isnan(residual_gap(kept, batch, skeleton))
 
 
-def test_no_gap_to_plant(rendered):
+def test_skeleton_without_a_gap(rendered):
     with pytest.raises(InputError, match="coco17 has no annotation gap"):
         gap_joints(COCO17)

@@ -1,12 +1,13 @@
-"""The demo ends with its numbers, and goes on where it stopped."""
+"""The demo ends with its numbers, and a second call loads its finished stages."""
 
 import json
 
 import pytest
-from posebridge.recipes.demo import DemoConfig, run_demo
-from recipes.small_runs import ONE_CPU, shrink
 
+from experiments.small_runs import ONE_CPU, shrink
 from posebridge.contracts.record_file import load_record
+from posebridge.experiments.configs import DemoConfig
+from posebridge.experiments.demo import run_demo
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def shown(tmp_path_factory):
         yield folder, json.loads(run_demo(DemoConfig(seed=3), folder, ONE_CPU))
 
 
-def test_the_last_line_has_the_numbers(shown):
+def test_numbers_of_the_last_line(shown):
     folder, numbers = shown
     assert list(numbers) == ["source_only", "adapted", "supervised_target", "gap_closed", "minutes"]
     scores = load_record(folder).scores
@@ -31,7 +32,7 @@ def test_the_last_line_has_the_numbers(shown):
     assert 0 < numbers["minutes"] < 2
 
 
-def test_the_folder_is_a_run(shown):
+def test_folder_is_a_run(shown):
     folder, _ = shown
     names = ("config.yaml", "environment.json", "model.safetensors", "model.json", "predictions.npz", "record.json")
     assert all((folder / name).is_file() for name in names)
@@ -40,7 +41,7 @@ def test_the_folder_is_a_run(shown):
     assert "SynthShift" in (folder / "report.html").read_text()
 
 
-def test_a_second_call_takes_the_finished_stages(shown, small_sizes, capsys):
+def test_second_call_trains_nothing(shown, small_sizes, capsys):
     folder, numbers = shown
     files = [*(folder / "stages").glob("*/result.safetensors")]
     before = [file.stat().st_mtime_ns for file in files]

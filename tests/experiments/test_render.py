@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from posebridge.recipes import render as module
-from posebridge.recipes.render import RenderConfig, render_set
-from recipes.small_sets import CONFIG, contents
 
+from experiments.small_sets import CONFIG, contents
 from posebridge.bodies.anny_loading import PHENOTYPES
 from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.shards import load_index
 from posebridge.distribute import Workers
 from posebridge.errors import InputError
+from posebridge.experiments import render as module
+from posebridge.experiments.render import RenderConfig, render_set
 from posebridge.synthesis.domains import find_domain
 from posebridge.synthesis.stream import Samples, VideoSamples
 
@@ -30,7 +30,7 @@ def rendered(tmp_path_factory) -> Path:
     return folder
 
 
-def test_what_is_read_back_is_what_the_renderer_gives(rendered):
+def test_samples_read_back_are_those_rendered(rendered):
     wanted = Samples(find_domain("hand-rgb", "studio"), 32, seed=5).samples(0, 72)
     found = ShardedSet(rendered).samples(0, 72)
     assert found.key == wanted.key
@@ -42,7 +42,7 @@ def test_what_is_read_back_is_what_the_renderer_gives(rendered):
     assert torch.allclose(found.camera.project(found.joints_m), found.uv_px, atol=1e-3)
 
 
-def test_the_index_names_what_the_columns_are(rendered):
+def test_index_names_the_columns(rendered):
     index = load_index(rendered)
     sample = ShardedSet(rendered).samples(0, 1)
     assert len(index.made_of["joint_names"]) == sample.joints_m.shape[1]
@@ -54,7 +54,7 @@ def test_the_index_names_what_the_columns_are(rendered):
 
 
 @pytest.mark.slow
-def test_processes_and_threads_make_no_difference(rendered, tmp_path):
+def test_same_bytes_from_several_processes(rendered, tmp_path):
     torch.set_num_threads(2)
     done = render_set(CONFIG, tmp_path / "set", Workers(2))
     assert contents(tmp_path / "set") == contents(rendered)
@@ -62,7 +62,7 @@ def test_processes_and_threads_make_no_difference(rendered, tmp_path):
     assert str(done).startswith("72 samples in 2 shards (")
 
 
-def test_a_killed_run_goes_on(rendered, tmp_path):
+def test_killed_run_goes_on(rendered, tmp_path):
     """Killed within its third write: that of the second piece, after the index and the first piece."""
     script = Path(__file__).with_name("killed_render.py")
     killed = subprocess.run(

@@ -1,6 +1,6 @@
 """A preset: the numbers behind a run, in one place. ``presets/`` has one file for each family."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from posebridge.deployment.model_spec import DepthHandSpec, HandName, ModelSpec, PoseSpec
@@ -119,3 +119,11 @@ class Preset:
         if isinstance(spec, DepthHandSpec):
             return replace(self, size_px=spec.size_px, network=spec.network, fusion=spec.fusion)
         raise TypeError(f"no preset has a network of {type(spec).__name__}")
+
+
+Change = Callable[[Preset], Preset]
+
+
+def unchanged(preset: Preset) -> Preset:
+    """The preset itself."""
+    return preset

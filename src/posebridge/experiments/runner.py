@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from posebridge.contracts.record import Metric, Record, Role, Score
+from posebridge.contracts.record import ROLES, Metric, Record, Role, Score
 from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshSet
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.model_file import LoadedModel
@@ -71,6 +71,43 @@ def run_experiment(experiment: Experiment, data: ExperimentData, run: Run, share
     return _Runner(experiment, data, run, shared or run).run()
 
 
+def experiment_context(experiment: Experiment, data: ExperimentData) -> Context:
+    """What the method's stages are built from."""
+    selection = None
+    if data.selection is not None:
+        selection = label_free_selection(
+            experiment.preset.selection,
+            experiment.skeleton,
+            data.source_joints_m,
+            data.selection.frames,
+            data.selection.labels,
+        )
+    spec = experiment_spec(experiment, data)
+
+    def new_network() -> nn.Module:
+        torch.manual_seed(experiment.seed)
+        return kind_of_spec(spec).build(spec)
+
+    return Context(
+        new_network=new_network,
+        skeleton=experiment.skeleton,
+        source=data.source,
+        target=data.target,
+        selection=selection,
+        seed=experiment.seed,
+        workers=experiment.hardware.workers,
+        hand=data.hand,
+        cube_m=experiment.preset.cube_m,
+    )
+
+
+def experiment_spec(experiment: Experiment, data: ExperimentData) -> ModelSpec:
+    """The description of a run's networks."""
+    length_m = reference_length(data.source_joints_m, experiment.skeleton).mean().item()
+    hand = "anny" if experiment.mano is None else "mano"
+    return experiment.preset.spec(experiment.skeleton, experiment.method.name, length_m, hand)
+
+
 class _Runner:
     def __init__(self, experiment: Experiment, data: ExperimentData, run: Run, shared: Run):
         self.experiment, self.data, self.shared = experiment, data, shared
@@ -110,7 +147,7 @@ class _Runner:
             if self.config.starts_untrained and given is None:
                 onward = replace(onward, source_network=None)
             trained["adapted"] = self.trainer.train(self.method.stages(onward))
-        return trained
+        return {role: trained[role] for role in ROLES if role in trained}
 
     def _train_upper_bound(self, context: Context) -> Trained:
         labelled = self.data.labelled_target
@@ -123,40 +160,12 @@ class _Runner:
     @property
     def context(self) -> Context:
         """What the method's stages are built from."""
-        experiment, data = self.experiment, self.data
-        selection = None
-        if data.selection is not None:
-            selection = label_free_selection(
-                experiment.preset.selection,
-                experiment.skeleton,
-                data.source_joints_m,
-                data.selection.frames,
-                data.selection.labels,
-            )
-
-        def new_network() -> nn.Module:
-            torch.manual_seed(experiment.seed)
-            return kind_of_spec(self.spec).build(self.spec)
-
-        return Context(
-            new_network=new_network,
-            skeleton=experiment.skeleton,
-            source=data.source,
-            target=data.target,
-            selection=selection,
-            seed=experiment.seed,
-            workers=experiment.hardware.workers,
-            hand=data.hand,
-            cube_m=experiment.preset.cube_m,
-        )
+        return experiment_context(self.experiment, self.data)
 
     @cached_property
     def spec(self) -> ModelSpec:
         """The description of this run's networks."""
-        experiment = self.experiment
-        length_m = reference_length(self.data.source_joints_m, experiment.skeleton).mean().item()
-        hand = "anny" if experiment.mano is None else "mano"
-        return experiment.preset.spec(experiment.skeleton, experiment.method.name, length_m, hand)
+        return experiment_spec(self.experiment, self.data)
 
     def predictor(self, network: nn.Module) -> Predictor:
         """A network of this run with all that is needed to read it."""

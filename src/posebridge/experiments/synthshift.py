@@ -1,6 +1,6 @@
 """SynthShift, one seed of one track: source-only, adapted and target-supervised on the same test images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,46 +12,28 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import Role
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
-from posebridge.experiments.annotation_gap import residual_gap, with_gap
-from posebridge.experiments.configs import Split, SynthShiftConfig
+from posebridge.experiments.annotation_gap import gap_joints, residual_gap
+from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.data import ExperimentData, SelectionData
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
-from posebridge.experiments.preset import Preset
+from posebridge.experiments.preset import Change, Preset, unchanged
 from posebridge.experiments.presets.table import find_preset
-from posebridge.experiments.renders import RenderLoader, rendering_progress
 from posebridge.experiments.runner import Experiment, Outcome, run_experiment
+from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
 from posebridge.experiments.tracks import TRACKS, TrackSpec
 from posebridge.experiments.training import SELECTION_FRAMES
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.registry import MethodEntry, find_method
 from posebridge.networks.depth_hand import DepthHandConfig
+from posebridge.synthesis.domains import find_domain
 from posebridge.training.frames import InMemoryFrames
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run
 
-TEST_SEED = 1_000_003  # of the first scored set; training sets have lower seeds
+UPPER_BOUND = "supervised-target"
 _SOURCE_STATISTICS = 2048  # source samples from which bone lengths are taken
 _MEASURED = 512  # target frames on which trusted joints are measured
-
-
-@dataclass(frozen=True)
-class SynthShiftSets:
-    """The rendered sets of one seed. Labels of the target are for measuring; methods get ``target`` without them."""
-
-    source: InMemoryDataset[LabelledBatch]
-    source_videos: InMemoryDataset[LabelledBatch] | None
-    target: InMemoryDataset[LabelledBatch]
-    upper_bound: InMemoryDataset[LabelledBatch]  # single images, also where the target is videos
-    test_source: InMemoryDataset[LabelledBatch]
-    test_target: InMemoryDataset[LabelledBatch]
-
-    def adapted_to(self, split: Split) -> InMemoryDataset[LabelledBatch]:
-        """The target's frames of a split; methods get them without labels."""
-        if split == "train":
-            return self.target
-        test = self.test_target.map(_renamed_test)
-        return test if split == "test" else InMemoryDataset([self.target.all(), test.all()])
 
 
 @dataclass(frozen=True)
@@ -87,25 +69,32 @@ def run_synthshift(
     folder: Path,
     hardware: Hardware,
     kind: str = "synthshift",
-    change: Callable[[Preset], Preset] = lambda preset: preset,
+    change: Change = unchanged,
     sets: SynthShiftSets | None = None,
 ) -> SynthShiftOutcome:
     """Render, train and score.
 
-    ``change`` makes another preset, for ablations: not of what source model and upper bound depend on. ``sets`` are
-    rendered sets of the same config, where several runs share them.
+    ``change`` makes another preset, for ablations. Where it changes what source model and upper bound depend on, these
+    are trained in the run's own folder. ``sets`` are rendered sets of the same config, where several runs share them.
     Raises ``InputError`` for a method that the track or its frames don't fit.
     """
+    experiment = synthshift_experiment(config, hardware, change)
+    run = Run.create(folder, kind, config, hardware, experiment.preset)
+    sets = sets or render_sets(config, experiment.preset, experiment.method)
+    data = synthshift_data(config, experiment.preset, sets)
+    outcome = run_experiment(experiment, data, run, shared_run(config, experiment))
+    return _outcome(outcome, TRACKS[config.track], sets)
+
+
+def synthshift_experiment(config: SynthShiftConfig, hardware: Hardware, change: Change = unchanged) -> Experiment:
+    """What is run. Raises ``InputError`` for a method that the track or its frames don't fit."""
+    find_domain(config.track, config.target_domain)
     track, method = TRACKS[config.track], find_method(config.method)
     _check(config, track, method)
-    base = find_preset(track.preset_family, config.preset, method.name)
-    preset = change(_at_equal_steps(base) if config.target_frames == "videos" else base)
-    preset = preset.keeping(method.name, "supervised-target")
-    run = Run.create(folder, kind, config, hardware, preset)
-    sets = sets or render_sets(config, preset, method)
-    data = _data(config, track, preset, sets)
-    upper_bound = "supervised-target" in preset.methods
-    experiment = Experiment(
+    preset = change(find_preset(track.preset_family, config.preset, method.name))
+    preset = _at_equal_steps(preset) if config.target_frames == "videos" else preset
+    preset = preset.keeping(method.name, UPPER_BOUND)
+    return Experiment(
         title=f"SynthShift {track.name}, {preset.name}",
         method=method,
         preset=preset,
@@ -114,18 +103,21 @@ def run_synthshift(
         hardware=hardware,
         config=config,
         metric=track.metric,
-        upper_bound=upper_bound,
+        upper_bound=UPPER_BOUND in preset.methods,
     )
-    outcome = run_experiment(experiment, data, run, _shared_run(config, preset, hardware))
-    return _outcome(outcome, track, sets)
 
 
 def _check(config: SynthShiftConfig, track: TrackSpec, method: MethodEntry) -> None:
     method.check_sensor(track.sensor, f"track {track.name}")
-    if config.target_frames == "videos" and track.video_frames is None:
+    videos = config.target_frames == "videos"
+    if videos and track.video_frames is None:
         raise InputError(f"track {track.name} has no videos: leave --target-frames out")
-    if method.target == "pairs" and config.target_frames != "videos":
+    if videos and config.target_split != "train":
+        raise InputError(f"the test frames of track {track.name} are no videos: leave --target-frames out")
+    if method.target == "pairs" and not videos:
         raise InputError(f"method {method.name} takes {method.needs}: give --target-frames videos")
+    if config.annotation_gap:
+        gap_joints(track.skeleton)
 
 
 def _at_equal_steps(preset: Preset) -> Preset:
@@ -134,76 +126,40 @@ def _at_equal_steps(preset: Preset) -> Preset:
     labels = preset.methods.get("integrated-pseudo-labels")
     if not isinstance(teacher, MeanTeacherConfig) or not isinstance(labels, GeometricReconstructionConfig):
         return preset
-    teacher = replace(teacher, schedule=labels.schedule, batch_size=labels.batch_size)
-    return replace(preset, methods={**preset.methods, "mean-teacher": teacher})
+    return preset.with_config("mean-teacher", replace(teacher, schedule=labels.schedule, batch_size=labels.batch_size))
 
 
-def _shared_run(config: SynthShiftConfig, preset: Preset, hardware: Hardware) -> Run | None:
-    """The run of source model and upper bound, where several runs share them."""
-    if config.shared is None:
+def shared_run(config: SynthShiftConfig, experiment: Experiment) -> Run | None:
+    """The run of source model and upper bound, where several runs share them.
+
+    Methods with source stages of their own share them in a folder of their name. None without ``config.shared``, and
+    where the experiment's preset differs from the named one in what source model and upper bound depend on.
+    """
+    method, preset = experiment.method.name, experiment.preset
+    recipe = _shared_recipe(preset, method)
+    named = find_preset(preset.family, preset.name, method)
+    if config.shared is None or recipe != _shared_recipe(named, method):
         return None
-    same = replace(config, method="mean-teacher", target_frames="stills", target_split="train", shared=None)
-    return Run.create(config.shared, "shared", same, hardware, _shared_recipe(preset))
+    folder, same = config.shared, replace(config, target_frames="stills", target_split="train", shared=None)
+    if preset.config_of(method).source_recipe():
+        folder = folder / method
+    else:
+        same = replace(same, method="mean-teacher")
+    if not experiment.upper_bound:
+        same = replace(same, target_domain=SynthShiftConfig.target_domain)
+    return Run.create(folder, "shared", same, experiment.hardware, recipe)
 
 
-def _shared_recipe(preset: Preset) -> tuple[Any, ...]:
+def _shared_recipe(preset: Preset, method: str) -> tuple[Any, ...]:
     """All that source model and upper bound depend on."""
-    source_stages = [config.source_recipe() for config in preset.methods.values()]
-    return (preset.network, preset.source, preset.methods.get("supervised-target"), *filter(None, source_stages))
+    inputs = (preset.size_px, preset.data, preset.network, preset.maps, preset.fusion)
+    training = (preset.source, preset.methods.get(UPPER_BOUND), *preset.config_of(method).source_recipe())
+    return (*inputs, *training)
 
 
-def render_sets(config: SynthShiftConfig, preset: Preset, method: MethodEntry) -> SynthShiftSets:
-    """Render all sets of a seed; the test sets are the same for all seeds."""
-    track, sizes = TRACKS[config.track], preset.data
-    assert sizes.source is not None
-    assert sizes.target is not None
-    assert sizes.test is not None
-    videos = config.target_frames == "videos"
-    images = sizes.source + sizes.target * (3 if videos else 1) + 2 * sizes.test
-    with rendering_progress(images) as on_progress:
-        loader = RenderLoader(
-            track=config.track,
-            preset=preset,
-            labels=frozenset(method.source_labels),
-            sets=config.sets,
-            on_progress=on_progress,
-        )
-        source_seed, target_seed = 2 * config.seed, 2 * config.seed + 1
-        target_videos = source_videos = None
-        if videos:
-            assert track.video_frames is not None
-            frames = sizes.target - sizes.target % track.video_frames
-            target_videos = loader.load(config.target_domain, frames, target_seed, track.video_frames)
-            source_videos = loader.load(track.source, frames, source_seed, track.video_frames)
-        stills = loader.load(config.target_domain, sizes.target, target_seed)
-        sets = SynthShiftSets(
-            source=loader.load(track.source, sizes.source, source_seed),
-            source_videos=source_videos,
-            target=stills if target_videos is None else target_videos,
-            upper_bound=stills,
-            test_source=loader.load(track.source, sizes.test, TEST_SEED),
-            test_target=loader.load(config.target_domain, sizes.test, TEST_SEED + 1),
-        )
-    return sets if config.annotation_gap == 0 else _with_gap(sets, track, config.annotation_gap)
-
-
-def _with_gap(sets: SynthShiftSets, track: TrackSpec, factor: float) -> SynthShiftSets:
-    """The sets with a planted gap: all source labels follow another convention."""
-
-    def moved(batch: LabelledBatch) -> LabelledBatch:
-        return with_gap(batch, track.skeleton, factor)
-
-    videos = sets.source_videos
-    return replace(sets, source=sets.source.map(moved), source_videos=None if videos is None else videos.map(moved))
-
-
-def _renamed_test(test: LabelledBatch) -> LabelledBatch:
-    """With sequences of other names than those of the training frames."""
-    return replace(test, sequence=tuple(f"test-{name}" for name in test.sequence or test.key))
-
-
-def _data(config: SynthShiftConfig, track: TrackSpec, preset: Preset, sets: SynthShiftSets) -> ExperimentData:
-    labelled = sets.adapted_to(config.target_split)
+def synthshift_data(config: SynthShiftConfig, preset: Preset, sets: SynthShiftSets) -> ExperimentData:
+    """The rendered sets as the data of a run."""
+    track, labelled = TRACKS[config.track], sets.adapted_to(config.target_split)
     target = labelled.map(lambda batch: batch.unlabelled())
     joints_m = sets.source.without_images()[:_SOURCE_STATISTICS].joints_m
     assert joints_m is not None

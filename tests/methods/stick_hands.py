@@ -13,8 +13,7 @@ from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.in_memory import InMemoryDataset
-from posebridge.data.pairs import PairConfig, PairStream
-from posebridge.data.streams import ShuffledStream
+from posebridge.data.pairs import PairConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
@@ -27,6 +26,7 @@ from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.context import Context
+from posebridge.training.frames import InMemoryFrames
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run, SelectionPlan
 from posebridge.training.stage import Stage
@@ -63,7 +63,6 @@ CONFIG = GeometricReconstructionConfig(
     appearance=PLAIN,
     occlusion=UNMOVED,
     average_decay=0.9,
-    selections=2,
 )
 ALONE = replace(CONFIG, reconstruction=None)
 
@@ -135,12 +134,10 @@ def context(frames: UnlabelledBatch | None = None, **changes) -> Context:
     made = Context(
         new_network=network,
         skeleton=HAND21,
-        source=lambda size: ShuffledStream(source, size, seed=3),
-        target=lambda size: ShuffledStream(target, size, seed=4),
+        source=InMemoryFrames(source, seed=3, videos=InMemoryDataset([filmed()])),
+        target=InMemoryFrames(target, seed=4, videos=target),
         selection=None,
         seed=5,
-        pairs=lambda count, config: PairStream(target, count, 4, config),
-        source_pairs=lambda count, config: PairStream(InMemoryDataset([filmed()]), count, 6, config),
     )
     return replace(made, **changes)
 

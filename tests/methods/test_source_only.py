@@ -1,20 +1,28 @@
+import pytest
+
 from posebridge.methods.source_only import SourceOnly, SourceOnlyConfig
 from posebridge.training.source_training import SourceTrainingConfig
-from training.dots import SCHEDULE, context, small_network
+from training.dots import SCHEDULE, all_stages, context, small_network
 
-CONFIG = SourceOnlyConfig(SourceTrainingConfig(schedule=SCHEDULE, batch_size=4))
+METHOD = SourceOnly(SourceOnlyConfig())
+SOURCE = SourceTrainingConfig(schedule=SCHEDULE, batch_size=4)
 
 
 def test_one_stage_without_a_choice_by_the_target():
-    ((stage, selection),) = SourceOnly(CONFIG).stages(context())
+    ((stage, selection),) = all_stages(METHOD, SOURCE, context())
     assert stage.name == "source"
     assert selection is None
     assert list(stage.streams) == ["source"]
 
 
 def test_a_target_is_not_needed():
-    assert len(list(SourceOnly(CONFIG).stages(context(target=None)))) == 1
+    assert len(list(all_stages(METHOD, SOURCE, context(target=None)))) == 1
 
 
-def test_nothing_is_left_to_do_for_a_trained_network():
-    assert list(SourceOnly(CONFIG).stages(context(source_network=small_network()))) == []
+def test_a_trained_network_needs_no_stage():
+    assert list(all_stages(METHOD, SOURCE, context(source_network=small_network()))) == []
+
+
+def test_a_preset_without_source_training_is_refused():
+    with pytest.raises(ValueError, match="no source training"):
+        next(METHOD.source_stages(None, context()))

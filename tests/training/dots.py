@@ -15,7 +15,7 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.occlude import OcclusionConfig
-from posebridge.data.streams import ShuffledStream
+from posebridge.methods.base import Method, Stages
 from posebridge.methods.mean_teacher.adaptation import Adaptation
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.networks.pose_network import HeatmapNetwork
@@ -25,6 +25,7 @@ from posebridge.representations.heatmaps import encode_gaussian, map_from_image
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.context import Context
+from posebridge.training.frames import InMemoryFrames
 from posebridge.training.optimisers import Schedule
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run
@@ -151,12 +152,20 @@ def context(selection=None, seed: int = 5, **changes) -> Context:
     plain = Context(
         new_network=small_network,
         skeleton=SKELETON,
-        source=lambda size: ShuffledStream(source, size, seed=3),
-        target=lambda size: ShuffledStream(target, size, seed=4),
+        source=InMemoryFrames(source, seed=3),
+        target=InMemoryFrames(target, seed=4),
         selection=selection,
         seed=seed,
     )
     return replace(plain, **changes)
+
+
+def all_stages(method: Method, source: SourceTrainingConfig | None, made: Context) -> Stages:
+    """The source stages, then the method's own on the source model, as an experiment trains them."""
+    for stage, selection in method.source_stages(source, made):
+        yield stage, selection
+        made = replace(made, source_network=stage.result())
+    yield from method.stages(made)
 
 
 def source_stage(made: Context, **changes) -> SourceTraining:

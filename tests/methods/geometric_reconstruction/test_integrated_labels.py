@@ -20,6 +20,7 @@ from posebridge.skeletons.kinematics import kinematics_of
 from posebridge.training.pseudo_labels import PseudoLabels
 from training.dots import context
 from training.seen_poses import (
+    MAPS,
     SIDE,
     TIP,
     bent_backwards,
@@ -196,6 +197,9 @@ class Poses:
     def __init__(self, joints: Tensor | None):
         self.joints = joints
 
+    def batches(self, size: int) -> "Poses":
+        return self
+
     def batch(self, number: int) -> LabelledBatch:
         assert 0 <= number < 8
         valid = torch.ones(4, 21, dtype=torch.bool)
@@ -205,7 +209,7 @@ class Poses:
 
 def test_anatomy_is_learnt_from_whole_poses_of_the_source(monkeypatch):
     joints = source_poses(HAND21.name)[:4]
-    made = context(skeleton=HAND21, source=lambda size: Poses(joints))
+    made = context(skeleton=HAND21, source=Poses(joints))
     found = integrated_labels.source_poses(made)
     assert torch.equal(found, joints[[0, 2, 3]].repeat(8, 1, 1))
     of_context = IntegratedLabels.of(LabelIntegration(), MAPS, made)
@@ -213,4 +217,4 @@ def test_anatomy_is_learnt_from_whole_poses_of_the_source(monkeypatch):
     assert torch.equal(of_context.limits.lengths, expected.lengths)
     assert of_context.skeleton is HAND21
     with pytest.raises(ValueError, match="joints in space"):
-        integrated_labels.source_poses(context(skeleton=HAND21, source=lambda size: Poses(None)))
+        integrated_labels.source_poses(context(skeleton=HAND21, source=Poses(None)))

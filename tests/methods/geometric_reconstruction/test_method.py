@@ -18,6 +18,7 @@ from methods.stick_hands import (
     changed,
     context,
     filmed,
+    labelled,
     network,
     plan,
     state,
@@ -25,16 +26,18 @@ from methods.stick_hands import (
     with_reconstructor,
 )
 from networks.test_adain import TINY
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig
 from posebridge.errors import InputError
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.method import GeometricReconstruction
 from posebridge.networks.vgg import VggConfig
 from posebridge.networks.weights import read_weights
+from posebridge.training.frames import InMemoryFrames
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.stage import Stage
 from posebridge.training.style import AdaINStyle
-from training.dots import crash, disturb, files_of, finished
+from training.dots import all_stages, crash, disturb, files_of, finished
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -50,7 +53,7 @@ ORDERS = {
     ),
     "a style that needs no training": (CONFIG, ["pretraining", "warm-start", "reconstructor", "fine-tuning"]),
     "plain training first": (
-        replace(CONFIG, source=SOURCE, pretraining=None, style=None),
+        replace(CONFIG, from_source_model=True, pretraining=None, style=None),
         ["source", "warm-start", "reconstructor", "fine-tuning"],
     ),
     "pseudo-labels alone": (ALONE, ["pretraining", "fine-tuning"]),
@@ -59,7 +62,7 @@ ORDERS = {
         ["pretraining", "warm-start", "reconstructor", "fine-tuning"],
     ),
     "a background that moves": (
-        CONFIG.with_moving_background(),
+        CONFIG.with_moving_camera(),
         ["pretraining", "warm-start", "reconstructor", "fine-tuning"],
     ),
 }
@@ -68,7 +71,9 @@ ORDERS = {
 @pytest.mark.parametrize("order", ORDERS)
 def test_stages_in_order(order):
     config, names = ORDERS[order]
-    assert [stage.name for stage, _ in GeometricReconstruction(config).stages(context())] == names
+    method, made = GeometricReconstruction(config), context()
+    stages = method.stages(made) if config.starts_untrained else all_stages(method, SOURCE, made)
+    assert [stage.name for stage, _ in stages] == names
 
 
 def test_a_whole_run(tmp_path):
@@ -119,12 +124,14 @@ def parameters(stage) -> list[float]:
     return [value.double().sum().item() for value in moved.parameters()]
 
 
-def test_a_source_network_that_is_there_is_taken():
+def test_a_given_source_network_is_taken():
     given = network(seed=7)
-    config = replace(CONFIG, source=SOURCE, pretraining=None)
+    config = replace(CONFIG, from_source_model=True, pretraining=None)
     first, _ = next(iter(GeometricReconstruction(config).stages(context(source_network=given))))
     assert first.name == "warm-start"
     assert not changed(first.student, state(given))
+    with pytest.raises(ValueError, match="source-trained network"):
+        next(GeometricReconstruction(config).stages(context()))
     before = state(given)
     pretraining, _ = next(iter(GeometricReconstruction(CONFIG).stages(context(source_network=given))))
     assert pretraining.network is not given
@@ -140,12 +147,14 @@ def test_a_target_without_pairs_is_refused_before_anything_is_trained(missing):
     with pytest.raises(InputError, match="give"):
         next(iter(GeometricReconstruction(CONFIG).stages(made)))
     assert not called
-    with pytest.raises(ValueError, match="pairs"):
-        next(iter(GeometricReconstruction(CONFIG).stages(context(pairs=None))))
+    stills = InMemoryFrames(InMemoryDataset([frames]), seed=4)
+    with pytest.raises(InputError, match="form no pairs: give videos"):
+        next(iter(GeometricReconstruction(CONFIG).stages(context(target=stills))))
     filming = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, source_videos=True))
-    with pytest.raises(ValueError, match="videos of the source"):
-        next(iter(GeometricReconstruction(filming).stages(context(source_pairs=None))))
-    first, _ = next(iter(GeometricReconstruction(ALONE).stages(context(frames, pairs=None))))
+    source = InMemoryFrames(InMemoryDataset([labelled()]), seed=3)
+    with pytest.raises(InputError, match="form no pairs: give videos"):
+        next(iter(GeometricReconstruction(filming).stages(context(source=source))))
+    first, _ = next(iter(GeometricReconstruction(ALONE).stages(context(target=stills))))
     assert first.name == "pretraining"
 
 
@@ -162,7 +171,7 @@ def test_pseudo_labels_alone_train_as_long_and_their_rate_falls_where_it_fell():
         part = full.reconstruction.warm_start if step < warm else full.schedule
         assert alone.schedule.rate_at(step) == pytest.approx(part.rate_at(step if step < warm else step - warm))
     assert alone.without_reconstruction() is alone
-    assert alone.with_moving_background() is alone
+    assert alone.with_moving_camera() is alone
 
 
 def test_the_defaults_are_the_papers():

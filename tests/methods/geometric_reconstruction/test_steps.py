@@ -236,7 +236,7 @@ def test_fine_tuning_terms_are_named_as_their_weights():
     assert len(full.streams["target"].batch(0)) == len(alone.streams["target"].batch(0)) == CONFIG.batch_size
 
 
-@pytest.mark.parametrize("config", [CONFIG, with_reconstructor(guide="heatmaps"), CONFIG.with_moving_background()],
+@pytest.mark.parametrize("config", [CONFIG, with_reconstructor(guide="heatmaps"), CONFIG.with_moving_camera()],
                          ids=["bones", "heatmaps", "affine"])  # fmt: skip
 def test_reconstruction_moves_the_student_and_the_reconstructor_and_nobody_else(config):
     stage = with_trainer(fine_tuning_stage(config))

@@ -12,7 +12,6 @@ from networks.test_adain import TINY
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.in_memory import InMemoryDataset
-from posebridge.data.streams import ShuffledStream
 from posebridge.draw import generator_for
 from posebridge.methods.mean_teacher.adaptation import Adaptation
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
@@ -20,6 +19,7 @@ from posebridge.methods.mean_teacher.method import MeanTeacher
 from posebridge.networks.pose_network import HeatmapNetwork
 from posebridge.networks.vgg import VggConfig
 from posebridge.representations.heatmaps import decode_argmax, image_from_map
+from posebridge.training.frames import InMemoryFrames
 from posebridge.training.optimisers import Schedule
 from posebridge.training.pseudo_labels import pseudo_labels_of
 from posebridge.training.run import Run, SelectionPlan
@@ -36,6 +36,7 @@ from training.dots import (
     Finder,
     Sighted,
     adaptation_stage,
+    all_stages,
     centroids,
     context,
     dots,
@@ -211,9 +212,10 @@ def test_the_result_is_the_teacher_and_the_network_given_stays():
 def test_a_target_has_no_labels():
     labels = {f.name for f in fields(LabelledBatch)} - {f.name for f in fields(UnlabelledBatch)}
     assert labels == {
-        *("uv_px", "valid", "visible", "joints_m", "mask", "vertices_m", "angles_rad", "phenotypes"),
+        *("uv_px", "valid", "visible", "joints_m", "mask", "hand_mask", "depth_label_m", "vertices_m"),
+        *("angles_rad", "phenotypes"),
     }
-    assert type(context().target(4).batch(0)) is UnlabelledBatch
+    assert type(context().target_frames.batches(4).batch(0)) is UnlabelledBatch
     stage = with_trainer(adaptation_stage(context()))
     with pytest.raises(AssertionError):
         stage.terms({"source": dots(8, seed=11), "target": dots(8, seed=12)}, generator_for(0, 0))
@@ -234,10 +236,12 @@ def test_stages_in_order(tmp_path):
         (FourierStyle(), ["source", "mean-teacher"]),
         (None, ["source", "mean-teacher"]),
     ):
-        config = MeanTeacherConfig(SOURCE, style, replace(SCHEDULE, steps=3), batch_size=4, geometry=VIEWS)
+        config = MeanTeacherConfig(style, replace(SCHEDULE, steps=3), batch_size=4, geometry=VIEWS)
         found, plans = [], []
         run = Run(tmp_path / "-".join(names) / str(style is None), ONE_CPU)
-        for number, (stage, selection) in enumerate(MeanTeacher(config).stages(context(selection=plan)), 1):
+        for number, (stage, selection) in enumerate(
+            all_stages(MeanTeacher(config), SOURCE, context(selection=plan)), 1
+        ):
             run.train(number, stage, selection)
             found.append(stage.name)
             plans.append(selection)
@@ -246,16 +250,18 @@ def test_stages_in_order(tmp_path):
 
 
 def test_adaptation_starts_where_source_training_ended(tmp_path):
-    config = MeanTeacherConfig(SOURCE, None, SCHEDULE, batch_size=4)
-    stages = MeanTeacher(config).stages(context())
+    config = MeanTeacherConfig(None, SCHEDULE, batch_size=4)
+    stages = all_stages(MeanTeacher(config), SOURCE, context())
     source, _ = next(stages)
     finished(tmp_path, source)
     adaptation, _ = next(stages)
     trained = source.result().state_dict()
     for network in (adaptation.student, adaptation.teacher):
         assert all(torch.equal(value, trained[name]) for name, value in network.state_dict().items())
-    ((only, _),) = MeanTeacher(config).stages(context(source_network=small_network()))
+    ((only, _),) = all_stages(MeanTeacher(config), SOURCE, context(source_network=small_network()))
     assert only.name == "mean-teacher"
+    with pytest.raises(ValueError, match="source-trained network"):
+        next(MeanTeacher(config).stages(context()))
 
 
 def on_other_ground(batch: LabelledBatch, seed: int) -> LabelledBatch:
@@ -278,9 +284,7 @@ def test_it_learns_and_adapts(tmp_path):
         InMemoryDataset([on_other_ground(dots(400, 200), 200).unlabelled()]),
     )
     known, new = dots(200, 9), on_other_ground(dots(200, 10), 10)
-    made = context(
-        seed=0, source=lambda size: ShuffledStream(source, size, 1), target=lambda size: ShuffledStream(target, size, 2)
-    )
+    made = context(seed=0, source=InMemoryFrames(source, 1), target=InMemoryFrames(target, 2))
     views = GeometryConfig(rotation_deg=20.0, shear_deg=0.0, translation=0.04, scale=(0.9, 1.1))
     plain = {"batch_size": 12, "geometry": views, "appearance": PLAIN}
     schedule = Schedule(steps=130, learning_rate=3e-3, decay="cosine", warmup=0.1)

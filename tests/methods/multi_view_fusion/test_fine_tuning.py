@@ -16,7 +16,7 @@ from posebridge.methods.multi_view_fusion.method import MultiViewFusion
 from posebridge.methods.multi_view_fusion.supervised_stages import FusedInViews
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
-from training.dots import ONE_CPU, with_trainer
+from training.dots import ONE_CPU, all_stages, with_trainer
 from training.hands import TINY, depth_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -38,7 +38,7 @@ def context():
 
 def tuning(context, **changes) -> FineTuning:
     config = replace(CONFIG, fine_tuning=replace(CONFIG.fine_tuning, **changes))
-    return with_trainer(FineTuning(config, context, context.new_model()))
+    return with_trainer(FineTuning(config, context, context.new_network()))
 
 
 def terms_of(stage: FineTuning, number: int = 0) -> dict[str, torch.Tensor]:
@@ -163,7 +163,7 @@ def as_used(stage: FineTuning) -> dict[str, torch.Tensor]:
 
 def test_models_are_trained_whatever_they_were_used_for_before(context):
     """Normalisation goes by the batch in training, as it did in the stages before."""
-    stage = FineTuning(CONFIG, context, context.new_model().eval())
+    stage = FineTuning(CONFIG, context, context.new_network().eval())
     assert all(module.training for module in stage.model.modules())
 
 
@@ -172,7 +172,8 @@ def test_it_explains_the_target_better(context, tmp_path):
     fitting = replace(CONFIG.fine_tuning, fitting_weight=300.0, cross_weight=300.0, source_weight=0.3)
     method = MultiViewFusion(replace(CONFIG, fine_tuning=fitting))
     run, names = Run(tmp_path, ONE_CPU), []
-    for number, stage in enumerate(method.stages(context), 1):
+    for number, (stage, selection) in enumerate(all_stages(method, None, context), 1):
+        assert selection is None
         if stage.name == "fine-tuning":
             before = as_used(stage)
         run.train(number, stage)
@@ -198,4 +199,4 @@ def test_a_view_that_saw_nothing_is_no_evidence(context):
 
 def test_a_target_is_needed(context):
     with pytest.raises(ValueError, match="target"):
-        FineTuning(CONFIG, replace(context, target=None), context.new_model())
+        FineTuning(CONFIG, replace(context, target=None), context.new_network())

@@ -57,7 +57,7 @@ def seen_as(truth: HandMesh, views: CubeViews) -> ViewPrediction:
 
 @pytest.fixture(scope="module")
 def told(context) -> tuple[ViewPrediction, HandMesh]:
-    batch = context.source_stream(1, 3).batch(0)
+    batch = context.source.view_sets(1, 3).batch(0)
     views = CubeViews.of(batch, CUBE_M)
     truth = true_hand(batch, views)
     return seen_as(truth, views), truth
@@ -126,7 +126,7 @@ def gradients(module: torch.nn.Module) -> list[Tensor]:
 
 def test_labels_are_met_where_the_pixels_say_them(context):
     """Through every turn of a view: maps made of its true joints give the joints again."""
-    batch = context.source_stream(2, 3).batch(0)
+    batch = context.source.view_sets(2, 3).batch(0)
     drawn = DrawnViews.of(batch, CUBE_M, DepthViewConfig(), generator_for(3, 1))
     truth = true_hand(batch, drawn.whole)
     points, surface = drawn.shown.points(2)
@@ -136,7 +136,7 @@ def test_labels_are_met_where_the_pixels_say_them(context):
 
 
 def test_what_is_erased_is_shown_to_the_network_alone(context):
-    batch = context.source_stream(2, 3).batch(0)
+    batch = context.source.view_sets(2, 3).batch(0)
     drawn = DrawnViews.of(batch, CUBE_M, replace(STILL, erased_share=1.0), generator_for(3, 1))
     assert torch.equal(drawn.whole.depth_m, batch.depth_m)
     missing = (drawn.shown.depth_m == 0) & (batch.depth_m > 0)
@@ -144,14 +144,14 @@ def test_what_is_erased_is_shown_to_the_network_alone(context):
 
 
 def test_what_pixels_see_is_exact_in_every_precision(context):
-    stage = with_trainer(SingleViewTraining(QUICK, context, context.new_model()), "bf16-mixed")
-    views = DrawnViews.of(context.source_stream(2, 3).batch(0), CUBE_M, DepthViewConfig(), generator_for(3, 1)).shown
+    stage = with_trainer(SingleViewTraining(QUICK, context, context.new_network()), "bf16-mixed")
+    views = DrawnViews.of(context.source.view_sets(2, 3).batch(0), CUBE_M, DepthViewConfig(), generator_for(3, 1)).shown
     points, _ = views.points(stage.model.single.map_stride)
     assert torch.equal(stage.see(views)[-1].points, points)
 
 
 def test_single_views_learn(context, tmp_path):
-    stage = SingleViewTraining(QUICK, context, context.new_model())
+    stage = SingleViewTraining(QUICK, context, context.new_network())
     before = with_trainer(stage).terms({"source": stage.streams["source"].batch(0)}, generator_for(1, 1))
     fusion = [p.detach().clone() for p in stage.model.fusion.parameters()]
     Run(tmp_path, ONE_CPU).train(1, stage)
@@ -162,7 +162,9 @@ def test_single_views_learn(context, tmp_path):
 
 
 def test_every_stack_is_taught(context):
-    stage = with_trainer(SingleViewTraining(QUICK, context, depth_context(network=replace(TINY, stacks=2)).new_model()))
+    stage = with_trainer(
+        SingleViewTraining(QUICK, context, depth_context(network=replace(TINY, stacks=2)).new_network())
+    )
     terms = stage.terms({"source": stage.streams["source"].batch(0)}, generator_for(1, 1))
     (terms["joints"] + terms["mesh"]).backward()
     first, second = stage.model.single, stage.model.single.later_stacks[0]
@@ -172,7 +174,7 @@ def test_every_stack_is_taught(context):
 
 def test_fusion_learns_and_single_views_stand_still(context, tmp_path):
     config = replace(QUICK, schedule=replace(QUICK.schedule, steps=40, learning_rate=3e-3))
-    stage = FusionTraining(config, context, context.new_model())
+    stage = FusionTraining(config, context, context.new_network())
     state = {name: value.clone() for name, value in stage.model.single.state_dict().items()}
 
     def loss() -> Tensor:
@@ -187,13 +189,13 @@ def test_fusion_learns_and_single_views_stand_still(context, tmp_path):
 
 
 def test_meshes_are_needed(context):
-    batch = replace(context.source_stream(2, 3).batch(0), vertices_m=None)
+    batch = replace(context.source.view_sets(2, 3).batch(0), vertices_m=None)
     with pytest.raises(ValueError, match="joints and meshes"):
         true_hand(batch, CubeViews.of(batch, CUBE_M))
 
 
 def test_true_hands_lie_in_their_views(context):
-    batch = context.source_stream(2, 3).batch(0)
+    batch = context.source.view_sets(2, 3).batch(0)
     truth = true_hand(batch, CubeViews.of(batch, CUBE_M))
     assert isinstance(truth, HandMesh)
     assert torch.cdist(truth.joints, truth.vertices).amin(2).max() < 0.2  # no joint is far from the skin

@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from methods.multi_view_fusion.test_supervised_stages import QUICK
 from posebridge.data.cube_views import CubeViews
+from posebridge.methods.multi_view_fusion.config import FineTuningConfig, MultiViewFusionConfig
 from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig
+from posebridge.methods.multi_view_fusion.method import MultiViewFusion
 from posebridge.methods.multi_view_fusion.translation import Translation, TranslationConfig, translated
 from posebridge.networks.translation import Discriminator, Translator, TranslatorConfig
+from posebridge.training.frames import InMemoryFrames
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
-from training.dots import ONE_CPU
+from training.dots import ONE_CPU, all_stages
 from training.hands import CUBE_M, depth_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -65,17 +69,16 @@ def test_each_side_learns_from_its_own_terms(tmp_path):
 def test_the_look_of_the_target_is_taken_over(tmp_path):
     """A target whose sensor misses bands of the picture: so do translated pictures, and they miss little else."""
     context = depth_context(sets=8)
-    depth_m = context.source.without_images().depth_m
+    source = context.source.dataset
+    depth_m = source.without_images().depth_m
     missed = torch.arange(depth_m.shape[-1]) % 8 < 4
-    target = context.source.map(lambda batch: replace(batch, depth_m=depth_m.masked_fill(missed, 0)).unlabelled())
+    target = source.map(lambda batch: replace(batch, depth_m=depth_m.masked_fill(missed, 0)).unlabelled())
     loose = replace(config(300), cycle_weight=0.5, identity_weight=0.1)
     loose = replace(loose, schedule=replace(loose.schedule, learning_rate=5e-3))
-    stage = Translation(loose, replace(context, target=target))
+    stage = Translation(loose, replace(context, target=InMemoryFrames(target, 1)))
     Run(tmp_path, ONE_CPU).train(1, stage)
-    found = (
-        translated(context.source, stage.result(), replace(stage.config, share=1.0), CUBE_M, 0).without_images().depth_m
-    )
-    surface = CubeViews.of(context.source.without_images(), CUBE_M).foreground()
+    found = translated(source, stage.result(), replace(stage.config, share=1.0), CUBE_M, 0).without_images().depth_m
+    surface = CubeViews.of(source.without_images(), CUBE_M).foreground()
     gone = (found == 0) & surface
     in_bands, beside = (gone[..., where].sum() / surface[..., where].sum() for where in (missed, ~missed))
     assert in_bands > 0.15
@@ -87,7 +90,7 @@ def test_labels_and_the_other_share_stay():
     translator = Translator(NETWORKS)
     with torch.no_grad():
         translator.last.bias.add_(0.2)  # everything a tenth of the cube further
-    source, half = context.source, replace(config(1), share=0.5)
+    source, half = context.source.dataset, replace(config(1), share=0.5)
     found = translated(source, translator, half, CUBE_M, 3)
     again = translated(source, translator, half, CUBE_M, 3)
     other = translated(source, translator, half, CUBE_M, 4)
@@ -106,6 +109,35 @@ def test_labels_and_the_other_share_stay():
     assert (after.depth_m[i][before.depth_m[i] == 0] == 0).all()
 
 
+def test_the_source_is_translated_before_the_supervised_stages(tmp_path):
+    """Single-view, fusion and fine-tuning draw from the translated source, whose labels stay."""
+    settings = replace(config(1), share=1.0)
+    method = MultiViewFusion(MultiViewFusionConfig(True, settings, QUICK, QUICK, FineTuningConfig(sets=2)))
+    context, sources = depth_context(), {}
+    for number, (stage, selection) in enumerate(all_stages(method, None, context), 1):
+        assert selection is None
+        if stage.name == "translation":
+            Run(tmp_path, ONE_CPU).train(number, stage)
+            with torch.no_grad():
+                stage.result().last.bias.add_(0.2)
+            plain = context.source.dataset
+        sources[stage.name] = stage.streams["source"].dataset
+    assert list(sources) == ["translation", "single-view", "view-fusion", "fine-tuning"]
+    before, *after = (dataset.without_images() for dataset in (plain, *sources.values()))
+    assert [torch.equal(batch.depth_m, before.depth_m) for batch in after] == [True, False, False, False]
+    assert all(torch.equal(batch.joints_m, before.joints_m) for batch in after)
+
+
+def test_translation_is_trained_for_a_given_source_model_too():
+    settings = MultiViewFusionConfig(True, config(1), QUICK, QUICK)
+    given = depth_context()
+    given = replace(given, source_network=given.new_network())
+    method = MultiViewFusion(settings)
+    assert [stage.name for stage, _ in method.source_stages(None, given)] == ["translation"]
+    with pytest.raises(ValueError, match="source-trained network"):
+        next(method.stages(depth_context()))
+
+
 def test_a_context_without_a_target():
-    with pytest.raises(ValueError, match="needs a target"):
+    with pytest.raises(ValueError, match="trains on a target"):
         Translation(config(1), replace(depth_context(), target=None))

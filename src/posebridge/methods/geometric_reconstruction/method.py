@@ -6,6 +6,8 @@ be reconstructed from the other. The error of the reconstruction is a loss on th
 
 import copy
 
+from torch import nn
+
 from posebridge.contracts.section import Section
 from posebridge.methods.base import Evidence, Method, Stages
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
@@ -30,7 +32,7 @@ class GeometricReconstruction(Method[GeometricReconstructionConfig]):
         config, reconstruction = self.config, self.config.reconstruction
         if reconstruction is not None:
             reconstruction_streams(context, reconstruction)  # refuses frames without pairs before anything is trained
-        network = network_as(context.source_network or context.new_network(), PoseResNet)
+        network = network_as(self._first_network(context), PoseResNet)
         stylist = yield from train_style(config.style, context)
         if config.pretraining is not None:
             pretraining = Pretraining(config, config.pretraining, context, copy.deepcopy(network), stylist)
@@ -47,6 +49,11 @@ class GeometricReconstruction(Method[GeometricReconstructionConfig]):
         yield reconstructor, None
         phase = Phase(config.schedule, since=phase.until)
         yield FineTuning(config, phase, context, warm.result(), stylist, reconstructor.result()), context.selection
+
+    def _first_network(self, context: Context) -> nn.Module:
+        if self.config.from_source_model:
+            return context.trained_network
+        return context.source_network or context.new_network()
 
     def sections(self, evidence: Evidence) -> tuple[Section, ...]:
         """Reconstructed frames, and the accuracy of trusted joints; empty without reconstruction."""

@@ -1,6 +1,5 @@
 """The main job: from rendered hands or people to a user's own images or video, without a label of theirs."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from posebridge.experiments.run_outputs import RunOutputs
 from posebridge.experiments.runner import Experiment, run_experiment
 from posebridge.experiments.target import LoadedTarget, load_target
 from posebridge.experiments.target_labels import labels_for
-from posebridge.experiments.tracks import TRACKS, TrackSpec
+from posebridge.experiments.tracks import TrackSpec, colour_track
 from posebridge.methods.registry import MethodEntry, find_method
 from posebridge.synthesis.domains import find_domain
 from posebridge.training.frames import InMemoryFrames
@@ -30,7 +29,6 @@ from posebridge.training.options import Hardware
 from posebridge.training.run import Run, check_space
 
 _SOURCE_STATISTICS = 2048
-_TRACK_OF: Mapping[str, TrackSpec] = {"hand": TRACKS["hand-rgb"], "body": TRACKS["body-rgb"]}
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
 
 def _start(config: AdaptConfig, folder: Path) -> _Start:
     """Read what the user gives. Raises ``InputError`` for all of it that can't be used."""
-    method, track, pairs = find_method(config.method), _TRACK_OF[config.subject], PairConfig(config.stride)
+    method, track, pairs = find_method(config.method), colour_track(config.subject), PairConfig(config.stride)
     method.check_sensor(track.sensor, "the target of adapt")
     preset = find_preset(f"adapt/{config.subject}", config.preset, method.name).keeping(method.name)
     check_space(folder, preset.space_mb)

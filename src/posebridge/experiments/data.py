@@ -10,6 +10,7 @@ from torch import Tensor
 from posebridge.bodies.parametric_hand import ParametricHand
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import PublishedRow
+from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.predictor import Predictor
 from posebridge.experiments.evaluation_sets import EvaluationSet
 from posebridge.methods.base import MethodConfig
@@ -52,6 +53,6 @@ class ExperimentData:
         """Input files that could not be used, with reasons."""
         return self.unusable
 
-    def notes(self) -> tuple[str, ...]:
-        """Sentences about the data for the record."""
+    def notes(self, predictions: FramePredictions) -> tuple[str, ...]:
+        """Sentences about the data for the record; ``predictions`` are those of the final model."""
         return self.remarks

@@ -3,55 +3,48 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.contracts.batch import LabelledBatch, concatenate
-from posebridge.contracts.source_labels import SourceLabels
+from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops
-from posebridge.data.dataset_stream import dataset_pairs, ordered_batches
-from posebridge.data.datasets.options import DatasetOptions, Split
+from posebridge.data.dataset_stream import dataset_pairs
+from posebridge.data.datasets.dataset import Subject
 from posebridge.data.datasets.registry import dataset_named
-from posebridge.data.frames import LabelledFrames, UnreadableFrameError
-from posebridge.data.pairs import PairConfig
 from posebridge.data.skipped_list import SkippedList
-from posebridge.data.subset import Subset
+from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import PCK_005, PCK_005_BODY, EvaluationProtocol
 from posebridge.evaluation.published import find_published
-from posebridge.experiments.configs import DatasetRef, TrainConfig
+from posebridge.experiments.configs import TrainConfig
 from posebridge.experiments.data import ExperimentData, SelectionData
+from posebridge.experiments.dataset_frames import (
+    SKELETONS,
+    SOURCE_STATISTICS,
+    drawn,
+    load_subset,
+    open_dataset,
+    shown_hand,
+    source_joints,
+)
 from posebridge.experiments.evaluation_sets import DatasetEvaluation
 from posebridge.experiments.preset import Preset
 from posebridge.experiments.renders import RenderLoader, rendering_progress
-from posebridge.experiments.tracks import TRACKS
+from posebridge.experiments.tracks import colour_track
 from posebridge.experiments.training import SELECTION_FRAMES
 from posebridge.methods.base import MethodConfig
-from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.registry import MethodEntry
 from posebridge.skeletons.body import MPII16
-from posebridge.skeletons.hand import HAND21
-from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.frames import DatasetFrames, Frames, InMemoryFrames
 
-# Skeleton and protocol of the published tables.
-SKELETONS: Mapping[str, Skeleton] = {"hand": HAND21, "body": MPII16}
+# Of the published tables.
 PROTOCOLS: Mapping[str, EvaluationProtocol] = {
     "hand": replace(PCK_005, root="middle_1", reference_bone=("middle_1", "middle_2")),
     "body": replace(PCK_005_BODY, groups=MPII16.groups, reference_bone=MPII16.reference_bone),
 }
-MOVING_CAMERA = ("h3d", "3dpw")  # crops of H3D follow the hand, 3DPW was filmed by a phone
 _PUBLISHED_METRICS = ("PCK@0.05", "EPE")
-_DEFAULT_HAND: Mapping[str, Literal["left", "right"]] = {"h3d": "left"}  # as in the public benchmark
 _TEST_FRAMES: Mapping[str, int] = {"human3.6m": 3_200}  # scored in the published tables
-_THINNED = 5  # pairs of Human3.6M's videos are then 5, 10 or 15 frames apart
-_THINNED_SURREAL = 10
-_SOURCE_STATISTICS = 2048  # source frames from which bone lengths are taken
-_TEST_SEED = 42  # of the draw of test frames, where not all of them are scored
 _SHOWN_PAIRS = 16
 
 
@@ -60,87 +53,53 @@ def scored_in_image(subject: str) -> tuple[str, ...] | None:
     return None if subject == "hand" else tuple(joint for joints in MPII16.groups.values() for joint in joints)
 
 
-def open_dataset(
-    ref: DatasetRef, split: Split, preset: Preset, labels: SourceLabels = frozenset({"joints"})
-) -> LabelledFrames:
-    """The frames of a split with the labels asked for. Raises ``InputError`` for a wrong folder, split or option."""
-    dataset = dataset_named(ref.name)
-    options = dataset.loading(labels, _with_defaults(ref, preset))
-    skeleton = None if dataset.subject is None else SKELETONS[dataset.subject].name
-    return dataset.open(ref.path, split, options, skeleton)
-
-
-def _with_defaults(ref: DatasetRef, preset: Preset) -> DatasetOptions:
-    """The options of a dataset, with the benchmarks' thinning where none is given."""
-    defaults: dict[str, object] = {}
-    if ref.name == "surreal":
-        defaults = {"every": _THINNED_SURREAL, "clips": preset.data.source_clips}
-    if ref.name == "human3.6m" and (ref.path / "S11" / "Videos").is_dir():  # extracted frames are thinned already
-        defaults = {"every": _THINNED}
-    return replace(ref.options, **{name: value for name, value in defaults.items() if name not in ref.options.given()})
-
-
-def shown_hand(ref: DatasetRef, given: Literal["left", "right"] | None) -> Literal["left", "right", "annotated"] | None:
-    """Which hand a dataset shows; None for bodies. Raises ``InputError`` for ``given`` where the release states it."""
-    dataset = dataset_named(ref.name)
-    if dataset.hand == "unspecified":
-        hand = given or _DEFAULT_HAND.get(ref.name)
-        if hand is None:
-            raise InputError(f"{ref.name} doesn't state which hand it shows: give --hand")
-        return hand
-    if given is not None:
-        raise InputError(f"the release of {ref.name} states which hand it shows: leave --hand out")
-    return dataset.hand
-
-
 @dataclass(frozen=True)
 class DatasetData(ExperimentData):
     """Public datasets."""
 
-    crops: LabelledCrops | None = None  # of the target, with labels
+    shown: DatasetFrames[LabelledBatch] | None = None  # the frames that are adapted to, in the same order, with labels
     skipped_list: SkippedList | None = None
-    names: tuple[str, str] = ("", "")  # titles of source and target
 
     def pair_labels(self, config: MethodConfig) -> LabelledBatch | None:
-        """The first pairs, which are those that are shown, with their labels."""
-        if not isinstance(config, GeometricReconstructionConfig) or config.reconstruction is None:
+        """The first pairs, which are those that the report shows, with their labels."""
+        if config.target_pairs is None:
             return None
-        assert self.labelled_target is not None
-        return self.labelled_target.pairs(_SHOWN_PAIRS, config.reconstruction.pairs).batch(0)
+        assert self.shown is not None
+        return self.shown.pairs(_SHOWN_PAIRS, config.target_pairs).batch(0)
 
     def skipped(self) -> Mapping[str, str]:
         """What the readers left out, and what could not be read since."""
         return self.unusable if self.skipped_list is None else {**self.unusable, **self.skipped_list.read()}
 
-    def notes(self) -> tuple[str, ...]:
-        """How many frames take part."""
-        return (*self.remarks, f"Scored on {len(self.evaluation.frames)} frames of the test split of {self.names[1]}.")
+    def notes(self, predictions: FramePredictions) -> tuple[str, ...]:
+        """How many frames are used."""
+        return (*self.remarks, f"Scored on {len(self.evaluation.frames)} frames of the test split.")
 
 
 def dataset_data(
     config: TrainConfig, method: MethodEntry, preset: Preset, skipped: SkippedList, workers: int
 ) -> DatasetData:
-    """The data of a run on colour datasets.
+    """The data of a run on colour datasets; the target is read before a source is rendered.
 
     Raises ``InputError`` for a wrong folder, a label or pair that is missing, and where no frame can be read.
     """
     target = dataset_named(config.target.name)
-    subject = target.subject or "hand"
+    subject, seed = target.subject or "hand", config.seed
     crop = CropConfig(preset.size_px, hand=shown_hand(config.target, config.hand))
     train, test = (open_dataset(config.target, split, preset) for split in ("train", "test"))
     labelled = LabelledCrops(train, crop)
     find_pairs = cache(lambda pairs: dataset_pairs(train, pairs))
-    source, joints_m, source_frames = _source(config, method, preset, skipped, subject)
+    pairs = preset.config_of(method.name).target_pairs
+    if method.target == "pairs" and pairs is not None:
+        find_pairs(pairs)
     measured = load_subset(labelled, SELECTION_FRAMES, skipped, workers)
-    scored = _drawn(test, preset.data.test or _TEST_FRAMES.get(config.target.name))
-    title = dataset_named(config.source.name).title if config.source else f"{config.domain} renders"
-    published = tuple(row for metric in _PUBLISHED_METRICS for row in find_published(target.title, metric, title))
+    source = _load_source(config, method, preset, skipped, subject)
     return DatasetData(
-        source=source,
-        target=DatasetFrames(UnlabelledCrops(train, crop), config.seed + 1, skipped, find_pairs),
-        source_joints_m=joints_m,
+        source=source.frames,
+        target=DatasetFrames(UnlabelledCrops(train, crop), seed + 1, skipped, find_pairs),
+        source_joints_m=source.joints_m,
         evaluation=DatasetEvaluation(
-            crops=LabelledCrops(scored, crop),
+            crops=LabelledCrops(drawn(test, preset.data.test or _TEST_FRAMES.get(config.target.name)), crop),
             skeleton=SKELETONS[subject],
             protocol=PROTOCOLS[subject],
             skipped=skipped,
@@ -148,73 +107,70 @@ def dataset_data(
             workers=workers,
         ),
         selection=SelectionData(measured.unlabelled(), measured),
-        labelled_target=DatasetFrames(labelled, config.seed, skipped, find_pairs),
+        labelled_target=DatasetFrames(labelled, seed, skipped, find_pairs),
         frame_labels=measured,
-        published=published,
-        unusable={**train.skipped, **test.skipped, **source_frames},
-        remarks=(f"Labelled: {title}. Unlabelled: {len(train)} frames of {target.title}.",),
-        crops=labelled,
+        published=tuple(
+            row for metric in _PUBLISHED_METRICS for row in find_published(target.title, metric, source.title)
+        ),
+        unusable={**train.skipped, **test.skipped, **source.unusable},
+        remarks=(
+            f"Labelled: {source.count} frames of {source.title}. Unlabelled: {len(train)} frames of {target.title}.",
+        ),
+        shown=DatasetFrames(labelled, seed + 1, skipped, find_pairs),
         skipped_list=skipped,
-        names=(title, target.title),
     )
 
 
-def _source(
-    config: TrainConfig, method: MethodEntry, preset: Preset, skipped: SkippedList, subject: str
-) -> tuple[Frames[LabelledBatch], Float[Tensor, "N J 3"], Mapping[str, str]]:
-    """The labelled source: a dataset, or renders; with true poses, and with the files that its reader left out."""
-    labels = frozenset(method.source_labels)
+@dataclass(frozen=True)
+class _Source:
+    """The labelled source."""
+
+    title: str
+    count: int  # of frames
+    frames: Frames[LabelledBatch]
+    joints_m: Float[Tensor, "N J 3"]  # true poses
+    unusable: Mapping[str, str]  # files that the reader left out, with reasons
+
+
+def source_title(config: TrainConfig) -> str:
+    """The name of the source in titles and tables."""
+    return f"{config.domain} renders" if config.source is None else dataset_named(config.source.name).title
+
+
+def _load_source(
+    config: TrainConfig, method: MethodEntry, preset: Preset, skipped: SkippedList, subject: Subject
+) -> _Source:
+    """A dataset, of which a frame is read, or renders."""
+    labels, title = frozenset(method.source_labels), source_title(config)
     if config.source is None:
-        track = TRACKS["hand-rgb" if subject == "hand" else "body-rgb"]
-        if SKELETONS[subject] is not track.skeleton:
-            raise InputError(f"renders have the joints of {track.skeleton.name}: give --source, a labelled dataset")
-        count = preset.data.source
+        count, track = preset.data.source, colour_track(subject)
         assert count is not None
         with rendering_progress(count) as on_progress:
             loader = RenderLoader(track=track.name, preset=preset, labels=labels, on_progress=on_progress)
             rendered = loader.load(config.domain, count, config.seed)
-        joints_m = rendered.without_images()[:_SOURCE_STATISTICS].joints_m
+        joints_m = rendered.without_images()[:SOURCE_STATISTICS].joints_m
         assert joints_m is not None
-        return InMemoryFrames(rendered, config.seed), joints_m, {}
-    dataset = dataset_named(config.source.name)
-    dataset.check_source(config.source.options)
+        return _Source(title, count, InMemoryFrames(rendered, config.seed), joints_m, {})
     frames = open_dataset(config.source, "train", preset, labels)
     crops = LabelledCrops(frames, CropConfig(preset.size_px, hand=shown_hand(config.source, None)))
-    find_pairs = cache(lambda pairs: dataset_pairs(frames, pairs)) if dataset.sequences else None
-    return DatasetFrames(crops, config.seed, skipped, find_pairs), source_joints(frames), frames.skipped
+    sequences = dataset_named(config.source.name).sequences
+    find_pairs = cache(lambda pairs: dataset_pairs(frames, pairs)) if sequences else None
+    stream = DatasetFrames(crops, config.seed, skipped, find_pairs)
+    joints_m = source_joints(frames)
+    stream.batches(1).batch(0)
+    return _Source(title, len(frames), stream, joints_m, frames.skipped)
 
 
-def check_data(data: DatasetData, pairs: PairConfig | None) -> None:
-    """Draw a source frame, and find the target's pairs where they are needed. Raises ``InputError`` where it fails."""
-    data.source.batches(1).batch(0)
-    if pairs is not None:
-        data.target.pairs(1, pairs)
-
-
-def _drawn(frames: LabelledFrames, count: int | None) -> LabelledFrames:
-    """That many frames, the same for every run, in the order of the set; all where there are no more."""
-    if count is None or count >= len(frames):
-        return frames
-    return Subset(frames, np.sort(np.random.default_rng(_TEST_SEED).choice(len(frames), count, replace=False)))
-
-
-def load_subset(crops: LabelledCrops, count: int, skipped: SkippedList, workers: int = 0) -> LabelledBatch:
-    """Evenly chosen crops in memory. Raises ``InputError`` where none can be read."""
-    even = np.linspace(0, len(crops) - 1, min(count, len(crops))).astype(int)
-    chosen = LabelledCrops(Subset(crops.frames, even), crops.config)
-    return concatenate([batch for _, batch in ordered_batches(chosen, 16, skipped, workers)])
-
-
-def source_joints(frames: LabelledFrames) -> Float[Tensor, "N J 3"]:
-    """Joints in metres of evenly chosen frames with all joints. Raises ``InputError`` where there are none."""
-    found = []
-    for index in np.linspace(0, len(frames) - 1, min(_SOURCE_STATISTICS, len(frames))).astype(int):
-        try:
-            labels = frames.labels(int(index))
-        except UnreadableFrameError:  # noted when it is drawn
-            continue
-        if labels.joints_m is not None and labels.valid.all():
-            found.append(torch.from_numpy(labels.joints_m).float())
-    if len(found) < 2:
-        raise InputError("the source has no two frames with all joints in metres, from which bone lengths are taken")
-    return torch.stack(found)
+def check_source(config: TrainConfig, subject: Subject) -> None:
+    """Raise ``InputError`` where the source can't be trained on for a colour target of this subject."""
+    if config.source is None:
+        track = colour_track(subject)
+        if SKELETONS[subject] is not track.skeleton:
+            raise InputError(f"renders have the joints of {track.skeleton.name}: give --source, a labelled dataset")
+        return
+    source = dataset_named(config.source.name)
+    source.check_source(config.source.options)
+    if source.sensor != "colour":
+        raise InputError(f"{source.name} is depth, and {config.target.name} is colour: choose two of a kind")
+    if source.subject not in (subject, None):
+        raise InputError(f"{source.name} and {config.target.name} show a hand and a body: choose two of a kind")

@@ -31,6 +31,7 @@ from posebridge.training.frames import InMemoryFrames
 
 _READ_AT_ONCE = 64
 _SOURCE_STATISTICS = 2048
+_SPLIT_TEXTS = {"train": "the training split", "test": "the test split", "both": "both splits"}
 _SPLITS: Mapping[str, tuple[Split, ...]] = {"train": ("train",), "test": ("test",), "both": ("train", "test")}
 
 
@@ -81,13 +82,14 @@ def _evenly(dataset: Dataset, config: TrainConfig, split: Split, views: int, cou
 class DepthDatasetData(ExperimentData):
     """A public depth dataset."""
 
-    def pixel_joints_note(self, predictions: FramePredictions) -> str:
-        """The error of the pixel-wise joints, beside the mesh's."""
-        assert predictions.hands is not None
+    def notes(self, predictions: FramePredictions) -> tuple[str, ...]:
+        """How many frames are used, and the error of the pixel-wise joints, beside that of the mesh's."""
+        if predictions.hands is None:
+            return self.remarks
         xyz_mm = 1000 * predictions.hands.pixel_joints_m.numpy()
         score = self.evaluation.score(replace(predictions.keypoints, xyz_mm=xyz_mm))
         assert score is not None
-        return f"mean error of the pixel-wise joints, beside the mesh's: {score.mean_error_mm:.1f} mm"
+        return (*self.remarks, f"pixel-wise joints, instead of the mesh's: mean error of {score.mean_error_mm:.1f} mm")
 
 
 def depth_dataset_data(
@@ -116,8 +118,8 @@ def depth_dataset_data(
         published=find_published(dataset.title, "mean joint error", "rendered MANO"),
         unusable=skipped,
         remarks=(
-            f"Unlabelled: {len(target.dataset)} images. Scored: {len(target.test)} of the test split, by "
-            f"{len(scored or dataset.joints)} joints, not aligned.",
+            f"Unlabelled: {len(target.dataset)} images of {_SPLIT_TEXTS[config.target_split]}. "
+            f"Scored: {len(target.test)}, by {len(scored or dataset.joints)} joints, not aligned.",
             *(("hands are cut around their labelled joints, in training and in the test",) if around_labels else ()),
         ),
     )

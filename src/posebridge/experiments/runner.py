@@ -204,7 +204,7 @@ class _Runner:
             started=self.started,
             metric=experiment.metric,
             skipped=data.skipped(),
-            notes=(*data.notes(), *self.config.notes()),
+            notes=(*self.config.notes(), *data.notes(predictions[final])),
             published=data.published,
         )
         frames = data.evaluation.gallery(predictions[final].keypoints)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from posebridge.contracts.record import Metric
 from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR, PCK_005, PCK_005_BODY, EvaluationProtocol
@@ -39,3 +40,8 @@ TRACKS: Mapping[Track, TrackSpec] = {
         TrackSpec("hand-depth", HAND21, "depth", DEPTH_JOINT_ERROR, "mean_error_mm", video_frames=None),
     )
 }
+
+
+def colour_track(subject: Literal["hand", "body"]) -> TrackSpec:
+    """The track whose colour images show the subject."""
+    return TRACKS["hand-rgb" if subject == "hand" else "body-rgb"]

@@ -1,24 +1,26 @@
 """Train a method from a labelled dataset, or from renders, to another dataset, and score it on its test split."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from posebridge.bodies.parametric_hand import check_mano_file
 from posebridge.data.datasets.registry import dataset_named
-from posebridge.data.pairs import PairConfig
 from posebridge.deployment.model_kinds import kind_of_spec
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TrainConfig
-from posebridge.experiments.datasets import MOVING_CAMERA, SKELETONS, check_data, dataset_data
+from posebridge.experiments.dataset_frames import SKELETONS
+from posebridge.experiments.datasets import check_source, dataset_data, source_title
 from posebridge.experiments.depth_datasets import depth_dataset_data, read_depth_target
 from posebridge.experiments.depth_preset import depth_preset
+from posebridge.experiments.preset import Preset
 from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.run_outputs import RunOutputs
 from posebridge.experiments.runner import Experiment, Outcome, run_experiment
-from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.experiments.tracks import colour_track
 from posebridge.methods.registry import find_method
 from posebridge.skeletons.hand import HAND21
+from posebridge.synthesis.domains import find_domain
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, check_space
 
@@ -44,62 +46,75 @@ TRANSFERS: Mapping[str, Transfer] = {
 }
 
 
+MOVING_CAMERA = ("h3d", "3dpw")  # crops of H3D follow the hand, 3DPW was filmed by a phone
+_OF_DEPTH = ("mano", "translate", "stacks", "target_split")
+_OF_COLOUR = ("source", "hand", "encoder_weights", "feature_weights")
+
+
 def run_train(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
     """Train, choose, predict; leave model, predictions and record.
 
-    Raises ``InputError`` before anything is trained where a dataset, its pairs of frames or weights are missing.
+    Raises ``InputError`` before anything is rendered or trained where a dataset, its pairs of frames or weights are
+    missing, and for values that the target has no use for.
     """
     target = dataset_named(config.target.name)
     find_method(config.method).check_sensor(target.sensor, f"dataset {target.name}")
+    if config.source is None:
+        track = "hand-depth" if target.sensor == "depth" else colour_track(target.subject or "hand").name
+        find_domain(track, config.domain)
     if target.sensor == "depth":
         return _train_on_depth(config, folder, hardware)
     return _train_on_colour(config, folder, hardware)
 
 
+def colour_preset(config: TrainConfig) -> Preset:
+    """The preset of a run on colour datasets. Raises ``InputError`` for a method or weights that it can't have."""
+    method, target = find_method(config.method), dataset_named(config.target.name)
+    preset = find_preset(f"datasets/{target.subject or 'hand'}-rgb", config.preset, method.name)
+    preset = preset.keeping(method.name).with_weights(config.encoder_weights, config.feature_weights)
+    if target.name not in MOVING_CAMERA:
+        return preset
+    return preset.with_config(method.name, preset.config_of(method.name).with_moving_camera())
+
+
 def _train_on_colour(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
     method, target = find_method(config.method), dataset_named(config.target.name)
     subject = target.subject or "hand"
-    if config.source is not None and dataset_named(config.source.name).subject not in (subject, None):
-        raise InputError(f"{config.source.name} and {config.target.name} show a hand and a body: choose two of a kind")
-    preset = find_preset(f"datasets/{subject}-rgb", config.preset, method.name)
-    preset = preset.keeping(method.name, "supervised-target").with_weights(
-        config.encoder_weights, config.feature_weights
-    )
-    if config.target.name in MOVING_CAMERA:
-        preset = preset.with_config(method.name, preset.config_of(method.name).with_moving_camera())
+    _refuse_unused(config, _OF_DEPTH, f"{target.name} is colour")
+    if method.target == "pairs" and not target.sequences:
+        raise InputError(f"method {method.name} takes {method.needs}, and {target.name} has no videos")
+    check_source(config, subject)
+    preset, skeleton = colour_preset(config), SKELETONS[subject]
     check_space(folder, preset.space_mb)
-    skipped = Run.unreadable(folder)
-    data = dataset_data(config, method, preset, skipped, hardware.workers)
-    check_data(data, _pairs(preset.config_of(method.name), method.target == "pairs"))
-    spec = preset.spec(SKELETONS[subject], method.name, None, "anny")
+    spec = preset.spec(skeleton, method.name, None, "anny")
     kind_of_spec(spec).build(spec)
-    preset.keeping(method.name).check_weights()
+    preset.check_weights()
+    data = dataset_data(config, method, preset, Run.unreadable(folder), hardware.workers)
     run = Run.create(folder, "train", config, hardware, preset)
-    source = dataset_named(config.source.name).title if config.source else f"{config.domain} renders"
     experiment = Experiment(
-        title=f"{source} to {target.title}, {preset.name}",
+        title=f"{source_title(config)} to {target.title}, {preset.name}",
         method=method,
         preset=preset,
-        skeleton=SKELETONS[subject],
+        skeleton=skeleton,
         seed=config.seed,
         hardware=hardware,
         config=config,
     )
     outcome = run_experiment(experiment, data, run)
-    RunOutputs.of(folder).save_skipped(len(data.evaluation.frames), data.skipped())
+    RunOutputs(run.layout).save_skipped(len(data.evaluation.frames), data.skipped())
     return outcome
 
 
-def _pairs(config: object, needed: bool) -> PairConfig | None:
-    if needed and isinstance(config, GeometricReconstructionConfig) and config.reconstruction is not None:
-        return config.reconstruction.pairs
-    return None
+def _refuse_unused(config: TrainConfig, names: tuple[str, ...], reason: str) -> None:
+    """Raise ``InputError`` where one of these fields has another value than its default."""
+    for field in fields(config):
+        if field.name in names and getattr(config, field.name) != field.default:
+            raise InputError(f"leave --{field.name.replace('_', '-')} out: {reason}")
 
 
 def _train_on_depth(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
     method, target = find_method(config.method), dataset_named(config.target.name)
-    if config.source is not None:
-        raise InputError(f"depth of {target.name} is adapted to from renders: leave --source out")
+    _refuse_unused(config, _OF_COLOUR, f"{target.name} is depth, whose source is rendered")
     check_mano_file(config.mano)
     family = "datasets/hand-depth"
     preset = depth_preset(family, config.preset, method, translate=config.translate, stacks=config.stacks)
@@ -110,7 +125,7 @@ def _train_on_depth(config: TrainConfig, folder: Path, hardware: Hardware) -> Ou
     preset = preset.with_config(method.name, own)
     run = Run.create(folder, "train", config, hardware, preset)
     noted = skipped.read()
-    RunOutputs.of(folder).save_skipped(len(frames.dataset) + len(frames.test), noted)
+    RunOutputs(run.layout).save_skipped(len(frames.dataset) + len(frames.test), noted)
     experiment = Experiment(
         title=f"renders to {target.title}, {config.preset}",
         method=method,

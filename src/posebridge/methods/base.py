@@ -35,6 +35,11 @@ class MethodConfig:
         """The config with other pairs of target frames, for methods that take pairs."""
         return self
 
+    @property
+    def target_pairs(self) -> PairConfig | None:
+        """The pairs of target frames that the method draws; None for methods that take no pairs."""
+        return None
+
     def with_moving_camera(self) -> Self:
         """The config for videos whose camera moves."""
         return self

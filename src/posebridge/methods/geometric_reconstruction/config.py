@@ -63,6 +63,11 @@ class GeometricReconstructionConfig(MethodConfig):
         """Whether the reconstructor also trains on videos of the source."""
         return self.reconstruction is not None and self.reconstruction.source_videos
 
+    @property
+    def target_pairs(self) -> PairConfig | None:
+        """The pairs that are reconstructed."""
+        return None if self.reconstruction is None else self.reconstruction.pairs
+
     def with_pairs(self, pairs: PairConfig) -> "GeometricReconstructionConfig":
         """The config with other pairs of target frames."""
         return self._with_reconstruction(pairs=pairs)

@@ -1,0 +1,95 @@
+"""Frames of public datasets: readers with the benchmarks' options, the hand that is shown, and parts of a set."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from posebridge.contracts.batch import LabelledBatch, concatenate
+from posebridge.contracts.source_labels import SourceLabels
+from posebridge.data.crops import LabelledCrops
+from posebridge.data.dataset_stream import ordered_batches
+from posebridge.data.datasets.options import DatasetOptions, Split
+from posebridge.data.datasets.registry import dataset_named
+from posebridge.data.frames import LabelledFrames, UnreadableFrameError
+from posebridge.data.skipped_list import SkippedList
+from posebridge.data.subset import Subset
+from posebridge.errors import InputError
+from posebridge.experiments.configs import DatasetRef
+from posebridge.experiments.preset import Preset
+from posebridge.skeletons.body import MPII16
+from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.skeleton import Skeleton
+
+SKELETONS: Mapping[str, Skeleton] = {"hand": HAND21, "body": MPII16}  # of the published tables
+SOURCE_STATISTICS = 2048  # source frames from which bone lengths are taken
+_DEFAULT_HAND: Mapping[str, Literal["left", "right"]] = {"h3d": "left"}  # as in the public benchmark
+_THINNED = 5  # pairs of Human3.6M's videos are then 5, 10 or 15 frames apart
+_THINNED_SURREAL = 10
+_TEST_SEED = 42  # of the draw of test frames, where not all of them are scored
+
+
+def open_dataset(
+    ref: DatasetRef, split: Split, preset: Preset, labels: SourceLabels = frozenset({"joints"})
+) -> LabelledFrames:
+    """The frames of a split with the labels asked for. Raises ``InputError`` for a wrong folder, split or option."""
+    dataset = dataset_named(ref.name)
+    options = dataset.loading(labels, _with_defaults(ref, preset))
+    skeleton = None if dataset.subject is None else SKELETONS[dataset.subject].name
+    return dataset.open(ref.path, split, options, skeleton)
+
+
+def _with_defaults(ref: DatasetRef, preset: Preset) -> DatasetOptions:
+    """The options of a dataset, with the benchmarks' thinning where none is given."""
+    defaults: dict[str, object] = {}
+    if ref.name == "surreal":
+        defaults = {"every": _THINNED_SURREAL, "clips": preset.data.source_clips}
+    if ref.name == "human3.6m" and (ref.path / "S11" / "Videos").is_dir():  # extracted frames are thinned already
+        defaults = {"every": _THINNED}
+    return replace(ref.options, **{name: value for name, value in defaults.items() if name not in ref.options.given()})
+
+
+def shown_hand(ref: DatasetRef, given: Literal["left", "right"] | None) -> Literal["left", "right", "annotated"] | None:
+    """Which hand a dataset shows; None for bodies. Raises ``InputError`` for ``given`` where the release states it."""
+    dataset = dataset_named(ref.name)
+    if dataset.hand == "unspecified":
+        hand = given or _DEFAULT_HAND.get(ref.name)
+        if hand is None:
+            raise InputError(f"{ref.name} doesn't state which hand it shows: give --hand")
+        return hand
+    if given is not None:
+        raise InputError(f"the release of {ref.name} states which hand it shows: leave --hand out")
+    return dataset.hand
+
+
+def drawn(frames: LabelledFrames, count: int | None) -> LabelledFrames:
+    """That many frames, the same for every run, in the order of the set; all where there are no more."""
+    if count is None or count >= len(frames):
+        return frames
+    return Subset(frames, np.sort(np.random.default_rng(_TEST_SEED).choice(len(frames), count, replace=False)))
+
+
+def load_subset(crops: LabelledCrops, count: int, skipped: SkippedList, workers: int = 0) -> LabelledBatch:
+    """Evenly chosen crops in memory. Raises ``InputError`` where none can be read."""
+    even = np.linspace(0, len(crops) - 1, min(count, len(crops))).astype(int)
+    chosen = LabelledCrops(Subset(crops.frames, even), crops.config)
+    return concatenate([batch for _, batch in ordered_batches(chosen, 16, skipped, workers)])
+
+
+def source_joints(frames: LabelledFrames) -> Float[Tensor, "N J 3"]:
+    """Joints in metres of evenly chosen frames with all joints. Raises ``InputError`` where there are none."""
+    found = []
+    for index in np.linspace(0, len(frames) - 1, min(SOURCE_STATISTICS, len(frames))).astype(int):
+        try:
+            labels = frames.labels(int(index))
+        except UnreadableFrameError:  # noted when it is drawn
+            continue
+        if labels.joints_m is not None and labels.valid.all():
+            found.append(torch.from_numpy(labels.joints_m).float())
+    if len(found) < 2:
+        raise InputError("the source has no two frames with all joints in metres, from which bone lengths are taken")
+    return torch.stack(found)

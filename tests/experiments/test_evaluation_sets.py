@@ -1,23 +1,26 @@
-"""Test frames that stay on disk: scores of known predictions, pictures of known frames."""
+"""Frames that are predicted and scored: in memory, and from disk with scores and pictures of known predictions."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
-from posebridge.recipes import predict_test
-from posebridge.recipes.pipeline import truth_of
-from posebridge.recipes.predict_test import predict_test_split
-from posebridge.recipes.transfers import TRANSFERS
-from recipes.transfer_sets import opened, tiny, write_sets
 
-from posebridge.contracts.batch import UnlabelledBatch
+from deployment.rigged import SPEC, DotFinder
+from experiments.dot_frames import dot_frames
+from experiments.test_gallery import T_CROP_FILE
+from experiments.transfer_sets import SIDE, opened, write_sets
+from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.data.skipped_list import SkippedList
-from posebridge.evaluation.evaluate import evaluate
+from posebridge.deployment.frame_predictions import predict_frames
+from posebridge.deployment.predictor import PosePredictor
 from posebridge.evaluation.protocols import BENCHMARKS
 from posebridge.evaluation.score import score_files
+from posebridge.experiments.evaluation_sets import scored_joints, truth_of
 from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.skeleton import Skeleton
+
+COLOUR = ("rhd-to-h3d", "rhd-to-mvhand", "surreal-to-human36m", "surreal-to-3dpw")
 
 
 @pytest.fixture(scope="module")
@@ -25,60 +28,67 @@ def sets(tmp_path_factory):
     return write_sets(tmp_path_factory.mktemp("sets"))
 
 
-@pytest.fixture
-def rigged(monkeypatch):
-    """Predictions that are the truth of the reader, moved by a share of the crop's side."""
-
-    def rig(data, skeleton, share: float = 0.0):
-        truth = {data.test[i].key[0]: data.test[i] for i in range(len(data.test))}
-
-        def predict(predictor, batch):
-            assert type(batch) is UnlabelledBatch
-            parts = [truth_of(truth[key], skeleton.joints) for key in batch.key]
-            side = batch.rgb.shape[-1] / torch.linalg.det(batch.T_crop_file[:, :2, :2]).abs().sqrt().numpy()
-            moved = [part.uv_px + np.array([share * s, 0]) for part, s in zip(parts, side, strict=True)]
-            return KeypointSet(
-                np.array(batch.key),
-                skeleton.joints,
-                uv_px=np.concatenate(moved),
-                xyz_mm=np.concatenate([part.xyz_mm for part in parts]),
-                confidence=np.ones((len(batch), len(skeleton))),
-            )
-
-        monkeypatch.setattr(predict_test, "predict_batch", predict)
-
-    return rig
+@pytest.fixture(scope="module")
+def dots() -> LabelledBatch:
+    return dot_frames()
 
 
-@pytest.mark.parametrize("name", TRANSFERS)
-@pytest.mark.parametrize(("share", "right"), [(0.0, 1.0), (0.045, 1.0), (0.055, 0.0)])
-def test_scores_are_in_shares_of_the_crop(sets, name, share, right, rigged, tmp_path):
-    plan, data = tiny(name), opened(sets, name)
-    rigged(data, plan.skeleton, share)
-    predicted = predict_test_split({"adapted": None}, data.test, plan.skeleton, SkippedList(tmp_path / "list"))
-    truth = predicted.truth(plan.scored)
-    found = predicted.in_crops(predicted.by_role["adapted"])
-    score = evaluate(found, truth, plan.sizes["small"].size_px, plan.protocol)
+@dataclass(frozen=True)
+class TrueLabels:
+    """A predictor that returns the labels of the reader, moved by a fraction of the crop's side."""
+
+    labelled: dict[str, LabelledBatch]
+    skeleton: Skeleton
+    moved_frac: float
+
+    def predict_batch(self, batch) -> KeypointSet:
+        assert type(batch) is UnlabelledBatch
+        parts = [truth_of(self.labelled[key], self.skeleton.joints) for key in batch.key]
+        side = batch.rgb.shape[-1] / torch.linalg.det(batch.T_crop_file[:, :2, :2]).abs().sqrt().numpy()
+        moved = [part.uv_px + np.array([self.moved_frac * s, 0]) for part, s in zip(parts, side, strict=True)]
+        return KeypointSet(
+            np.array(batch.key),
+            self.skeleton.joints,
+            uv_px=np.concatenate(moved),
+            xyz_mm=np.concatenate([part.xyz_mm for part in parts]),
+            confidence=np.ones((len(batch), len(self.skeleton))),
+        )
+
+
+def predicted(data, moved_frac: float):
+    """The evaluation of a transfer after its prediction, and the keypoints."""
+    evaluation = data.evaluation
+    labelled = {evaluation.crops[i].key[0]: evaluation.crops[i] for i in range(len(evaluation.crops))}
+    predictor = TrueLabels(labelled, evaluation.skeleton, moved_frac)
+    return evaluation, evaluation.predict({"adapted": predictor})["adapted"].keypoints
+
+
+@pytest.fixture(scope="module")
+def data(sets):
+    return {name: opened(sets, name) for name in COLOUR}
+
+
+@pytest.mark.parametrize("name", COLOUR)
+@pytest.mark.parametrize(("moved_frac", "right"), [(0.0, 1.0), (0.045, 1.0), (0.055, 0.0)])
+def test_scores_are_fractions_of_the_crop(data, name, moved_frac, right, tmp_path):
+    evaluation, found = predicted(data[name], moved_frac)
+    score = evaluation.score(found)
     assert score.pck_005 == right
     assert set(score.per_group_pck.values()) == {right}
-    assert score.mean_error_px == pytest.approx(share * plan.sizes["small"].size_px, abs=1e-3)
+    assert score.mean_error_px == pytest.approx(moved_frac * SIDE, abs=1e-3)
     assert score.mean_error_mm == pytest.approx(0, abs=1e-3)
-    counted = np.isfinite(score.per_joint_pck)
-    assert counted.sum() == (21 if plan.skeleton is HAND21 else 13)
-    # The command `posebridge score`, with the protocol's options, finds the same.
-    found.save(tmp_path / "predictions.npz")
-    truth.save(tmp_path / "truth.npz")
-    options = replace(BENCHMARKS["PCK@0.05"].options, image_size=32, skip_border=0.5)
+    assert np.isfinite(score.per_joint_pck).sum() == (21 if evaluation.skeleton is HAND21 else 13)
+    # The command `posebridge score`, with the protocol's options, has the same result.
+    evaluation.in_crops(found).save(tmp_path / "predictions.npz")
+    evaluation.truth.save(tmp_path / "truth.npz")
+    options = replace(BENCHMARKS["PCK@0.05"].options, image_size=SIDE, skip_border=0.5)
     assert score_files(tmp_path / "predictions.npz", tmp_path / "truth.npz", options).pck["0.05"] == right
 
 
-def test_the_gallery_shows_the_frames_that_it_names(sets, rigged, tmp_path):
-    plan, data = tiny("rhd-to-h3d"), opened(sets, "rhd-to-h3d")
-    rigged(data, HAND21, 0.1)
-    skipped = SkippedList(tmp_path / "list")
-    predicted = predict_test_split({"adapted": None}, data.test, plan.skeleton, skipped)
-    frames = predict_test.gallery_of_test_split(predicted, "adapted", data.test, skipped)
-    crops = {data.test[i].key[0]: data.test[i] for i in range(len(data.test))}
+def test_gallery_shows_the_frames_that_it_names(data):
+    evaluation, found = predicted(data["rhd-to-h3d"], 0.1)
+    frames = evaluation.gallery(found)
+    crops = {evaluation.crops[i].key[0]: evaluation.crops[i] for i in range(len(evaluation.crops))}
     assert len(frames) == 3
     for frame in frames:
         crop = crops[frame.key]
@@ -87,3 +97,35 @@ def test_the_gallery_shows_the_frames_that_it_names(sets, rigged, tmp_path):
         moved = np.linalg.norm(frame.uv_pred - frame.uv_truth, axis=-1)
         np.testing.assert_allclose(moved, 0.1 * 32, atol=1e-3)
         assert frame.error_px == pytest.approx(3.2, abs=1e-3)
+
+
+def test_frames_are_known_after_prediction(sets):
+    with pytest.raises(ValueError, match="call predict first"):
+        _ = opened(sets, "rhd-to-h3d").evaluation.frames
+
+
+def test_predictions_of_a_long_batch_keep_their_order(dots):
+    found = predict_frames(PosePredictor(SPEC, DotFinder()), dots).keypoints
+    assert found.key.tolist() == list(dots.key)
+    right = np.arange(70) % 3 > 0
+    assert np.linalg.norm(found.uv_px - dots.uv_px.numpy(), axis=-1)[right].max() < 1.5
+
+
+def test_truth_in_pixels_of_files(dots):
+    moved = LabelledBatch(
+        image=dots.rgb[:3], key=("a", "b", "c"), uv_px=dots.uv_px[:3], valid=dots.valid[:3], T_crop_file=T_CROP_FILE
+    )
+    truth = truth_of(moved, HAND21.joints)
+    u, v = dots.uv_px[1].numpy().T
+    np.testing.assert_allclose(truth.uv_px[1], np.stack([(70 - u) / 2, (v - 4) / 2], axis=-1), atol=1e-4)
+    assert truth.xyz_mm is None
+
+
+def test_scored_joints_are_means():
+    xyz_mm = np.random.default_rng(0).normal(size=(2, 21, 3))
+    hands = KeypointSet(np.array(["a", "b"]), HAND21.joints, uv_px=xyz_mm[..., :2], xyz_mm=xyz_mm)
+    found = scored_joints(hands, {"ring_mid": ("ring_2", "ring_3"), "wrist": ("wrist",)})
+    at = {name: xyz_mm[:, i] for i, name in enumerate(HAND21.joints)}
+    np.testing.assert_allclose(found.xyz_mm[:, 0], (at["ring_2"] + at["ring_3"]) / 2)
+    np.testing.assert_allclose(found.xyz_mm[:, 1], at["wrist"])
+    assert scored_joints(hands, {}) is hands

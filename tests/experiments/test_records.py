@@ -2,6 +2,7 @@
 
 import math
 
+from posebridge.contracts.run_layout import StageLayout
 from posebridge.experiments.records import checkpoint_choice, learning_curves
 from posebridge.training.run import StageReport
 
@@ -24,7 +25,7 @@ def test_checkpoint_choice():
 def test_learning_curves(tmp_path):
     (tmp_path / "1-source").mkdir()
     (tmp_path / "1-source" / "metrics.csv").write_text("step,loss,heat\n2,0.5,\n4,nan,0.25\n")
-    curves = learning_curves([tmp_path / "1-source"])
+    curves = learning_curves([StageLayout(tmp_path / "1-source")])
     assert curves["1-source"]["heat"] == ((4, 0.25),)
     (first, second) = curves["1-source"]["loss"]
     assert first == (2, 0.5)

@@ -21,7 +21,7 @@ def test_given_network_is_the_result_without_stages(tmp_path):
     trained = StageTrainer(Run(tmp_path)).train([], network)
     assert trained.network is network
     assert not network.training
-    assert trained.reports == trained.folders == trained.stages == ()
+    assert trained.reports == trained.files == trained.stages == ()
     with pytest.raises(ValueError, match="none was given"):
         StageTrainer(Run(tmp_path)).train([])
 

@@ -21,13 +21,16 @@ from data.test_rhd import annotation, hand_xyz
 from experiments.small_depth import quick
 from posebridge.data.datasets.human36m import SUBJECTS
 from posebridge.data.datasets.mvhand import MVHand
+from posebridge.data.skipped_list import SkippedList
 from posebridge.experiments.configs import DatasetRef, TrainConfig
+from posebridge.experiments.datasets import DatasetData, dataset_data
 from posebridge.experiments.preset import DataSizes, Preset
-from posebridge.experiments.train import TRANSFERS
+from posebridge.experiments.train import TRANSFERS, colour_preset
 from posebridge.methods.base import MethodConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.methods.registry import find_method
 from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
@@ -219,3 +222,10 @@ def config_of(sets: dict[str, Folders], name: str, method: str = "source-only", 
         recipe=name,
     )
     return replace(config, **changes)
+
+
+def opened(sets: dict[str, Folders], name: str, **changes) -> DatasetData:
+    """The data of a named transfer at the smallest size."""
+    config = config_of(sets, name, **changes)
+    skipped = SkippedList(sets[name].target.parent / f"unreadable-{name}.jsonl")
+    return dataset_data(config, find_method(config.method), tiny(colour_preset(config)), skipped, workers=0)

@@ -33,17 +33,28 @@ def find_published(
     """
     rows = tuple(
         published
-        for table in published_tables()
-        if ablations or not table.ablation
-        for columns in _protocols(table)
-        if (columns[0].target, columns[0].metric) == (target, metric) and source in (None, columns[0].source)
-        for published in _published(table, columns)
+        for published in _rows_of(target, metric, source, ablations)
         if published.values.get(joints) is not None and supervision in (None, published.supervision)
     )
     if not rows:
         query = [word for word in (source and f"from {source}", f"on {target}", metric, joints, supervision) if word]
         raise InputError(f"no published numbers {', '.join(query)}: {_choices(target)}")
     return rows
+
+
+def published_for_run(target: str, metrics: tuple[str, ...], source: str) -> tuple[PublishedRow, ...]:
+    """Published rows to show beside a run from ``source`` to ``target``; empty where nothing is published."""
+    rows = (row for metric in metrics for row in _rows_of(target, metric, source, ablations=False))
+    return tuple(row for row in rows if row.values.get(ALL_JOINTS) is not None)
+
+
+def _rows_of(target: str, metric: str, source: str | None, ablations: bool) -> Iterator[PublishedRow]:
+    for table in published_tables():
+        if table.ablation and not ablations:
+            continue
+        for columns in _protocols(table):
+            if (columns[0].target, columns[0].metric) == (target, metric) and source in (None, columns[0].source):
+                yield from _published(table, columns)
 
 
 def _choices(target: str) -> str:

@@ -16,7 +16,7 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import PCK_005, PCK_005_BODY, EvaluationProtocol
-from posebridge.evaluation.published import find_published
+from posebridge.evaluation.published import published_for_run
 from posebridge.experiments.configs import TrainConfig
 from posebridge.experiments.data import ExperimentData, SelectionData
 from posebridge.experiments.dataset_frames import (
@@ -109,9 +109,7 @@ def dataset_data(
         selection=SelectionData(measured.unlabelled(), measured),
         labelled_target=DatasetFrames(labelled, seed, skipped, find_pairs),
         frame_labels=measured,
-        published=tuple(
-            row for metric in _PUBLISHED_METRICS for row in find_published(target.title, metric, source.title)
-        ),
+        published=published_for_run(target.title, _PUBLISHED_METRICS, source.title),
         unusable={**train.skipped, **test.skipped, **source.unusable},
         remarks=(
             f"Labelled: {source.count} frames of {source.title}. Unlabelled: {len(train)} frames of {target.title}.",

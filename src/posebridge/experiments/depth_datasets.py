@@ -19,7 +19,7 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Subset
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR
-from posebridge.evaluation.published import find_published
+from posebridge.evaluation.published import published_for_run
 from posebridge.experiments.adapt_depth import render_depth_source
 from posebridge.experiments.configs import TrainConfig
 from posebridge.experiments.data import ExperimentData
@@ -115,7 +115,7 @@ def depth_dataset_data(
             joints=scored,
         ),
         hand=load_parametric_hand(config.mano, preset.network.shape_size),
-        published=find_published(dataset.title, "mean joint error", "rendered MANO"),
+        published=published_for_run(dataset.title, ("mean joint error",), "rendered MANO"),
         unusable=skipped,
         remarks=(
             f"Unlabelled: {len(target.dataset)} images of {_SPLIT_TEXTS[config.target_split]}. "

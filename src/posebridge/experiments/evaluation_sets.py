@@ -150,16 +150,21 @@ class DatasetEvaluation(EvaluationSet):
 
     def score(self, keypoints: KeypointSet) -> Score:
         """The score by the protocol, in pixels of the crops."""
-        truth = self._in_crops(truth_of(self.labelled, self.skeleton.joints))
-        if self.scored is not None and truth.uv_px is not None:
-            counts = np.isin(self.skeleton.joints, self.scored)
-            truth = replace(truth, uv_px=np.where(counts[:, None], truth.uv_px, np.nan))
-        return evaluate(self._in_crops(keypoints), truth, self.crops.config.size_px, self.protocol)
+        return evaluate(self.in_crops(keypoints), self.truth, self.crops.config.size_px, self.protocol)
+
+    @property
+    def truth(self) -> KeypointSet:
+        """The labels in pixels of the crops; joints that don't count are missing in the image."""
+        truth = self.in_crops(truth_of(self.labelled, self.skeleton.joints))
+        if self.scored is None or truth.uv_px is None:
+            return truth
+        counts = np.isin(self.skeleton.joints, self.scored)
+        return replace(truth, uv_px=np.where(counts[:, None], truth.uv_px, np.nan))
 
     def gallery(self, keypoints: KeypointSet) -> tuple[GalleryFrame, ...]:
         """The best, median and worst frames, which are read again."""
-        prediction = self._in_crops(keypoints)
-        truth = self._in_crops(truth_of(self.labelled, self.skeleton.joints))
+        prediction = self.in_crops(keypoints)
+        truth = self.in_crops(truth_of(self.labelled, self.skeleton.joints))
         keys = [key for key, _ in select_example_frames(frame_errors_px(prediction, truth))]
         rows = np.flatnonzero(np.isin(prediction.key, keys))
         shown = LabelledCrops(Subset(self.crops.frames, self._positions[rows]), self.crops.config)
@@ -168,5 +173,6 @@ class DatasetEvaluation(EvaluationSet):
         # The keypoints are in pixels of the crops already.
         return gallery(replace(batch, T_crop_file=None), prediction.take(rows, every), truth.take(rows, every))
 
-    def _in_crops(self, keypoints: KeypointSet) -> KeypointSet:
+    def in_crops(self, keypoints: KeypointSet) -> KeypointSet:
+        """Keypoints of these frames, from pixels of the files to pixels of the crops."""
         return in_crops(keypoints, self.labelled, self.crops.config.size_px)

@@ -1,43 +1,39 @@
-"""Renders to the public depth benchmarks, at a size of seconds, on files in the layout of their releases."""
+"""Runs from renders to the public depth benchmarks, at a size of seconds, on files in the layout of their releases."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from posebridge.recipes import depth_fusion, depth_transfers
-from posebridge.recipes.depth_fusion import SMALL
-from posebridge.recipes.depth_transfers import BENCHMARKS, DepthTransferConfig, in_joints_of, run_depth_transfer
-from recipes.small_depth import quick
 
-from data.depth_releases import write_icvl_frame, write_msra_sequence, write_nyu
-from posebridge import cli
+from data.depth_releases import write_msra_sequence, write_nyu
+from experiments.small_runs import preset_of
+from experiments.transfer_sets import write_icvl
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.datasets.icvl import ICVL
 from posebridge.data.datasets.msra import MSRA
 from posebridge.data.datasets.nyu import NYU
+from posebridge.data.datasets.options import DatasetOptions
+from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.skipped_list import UNREADABLE, SkippedList
+from posebridge.errors import InputError
+from posebridge.experiments import train
+from posebridge.experiments.configs import DatasetRef, TrainConfig
+from posebridge.experiments.depth_datasets import read_depth_target
+from posebridge.experiments.evaluation_sets import scored_joints
+from posebridge.experiments.train import run_train
 from posebridge.skeletons.hand import HAND21
 from training.dots import ONE_CPU
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-CPU = ("--accelerator", "cpu", "--precision", "32")
+pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
 
 
-def write_icvl(root: Path) -> None:
-    parts = [("Training", "labels.txt", "r", 4)]
-    parts += [("Testing", f"test_seq_{i}.txt", f"test_seq_{i}", 3 - i) for i in (1, 2)]
-    for folder, listed, sequence, count in parts:
-        names = [f"{sequence}/image_{i}.png" for i in range(count)]
-        lines = [write_icvl_frame(root / folder / "Depth", name, seed) for seed, name in enumerate(names)]
-        (root / folder / listed).write_text("".join(lines))
-
-
-def write(recipe: str, root: Path) -> Path:
+def write(name: str, root: Path) -> Path:
     root.mkdir(exist_ok=True)
-    if recipe == "renders-to-nyu":
+    if name == "nyu":
         write_nyu(root, 4, split="train")
         write_nyu(root, 3)
-    elif recipe == "renders-to-icvl":
+    elif name == "icvl":
         write_icvl(root)
     else:
         for subject in range(3):
@@ -45,116 +41,142 @@ def write(recipe: str, root: Path) -> Path:
     return root
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch) -> None:
-    sizes = {"small": quick(SMALL)}
-    monkeypatch.setattr(depth_fusion, "SIZES", sizes)
-    monkeypatch.setattr(depth_transfers, "SIZES", sizes)
+def config_of(name: str, root: Path, options: DatasetOptions | None = None, **changes) -> TrainConfig:
+    target = DatasetRef(name, root, options or DatasetOptions())
+    return TrainConfig(target=target, method="multi-view-fusion", recipe=f"renders-to-{name}", **changes)
 
 
-def truth(recipe: str, root: Path) -> dict[str, np.ndarray]:
+def truth(name: str, root: Path) -> dict[str, np.ndarray]:
     """By key, straight from the reader: joints that count, millimetres."""
-    plan = BENCHMARKS[recipe]
-    reader = {"renders-to-nyu": lambda: NYU(root), "renders-to-icvl": lambda: ICVL(root)}.get(
-        recipe, lambda: MSRA(root, "test", 0)
-    )()
-    order = [plan.skeleton.joints.index(joint) for joint in plan.scored]
+    dataset = dataset_named(name)
+    reader = {"nyu": lambda: NYU(root), "icvl": lambda: ICVL(root)}.get(name, lambda: MSRA(root, "test", 0))()
+    order = [dataset.joints.index(joint) for joint in dataset.scored_joints]
     return {reader[i].key: 1000 * reader.labels(i).joints_m[order] for i in range(len(reader))}
 
 
-@pytest.mark.parametrize("recipe", list(BENCHMARKS))
-def test_scored_by_the_joints_that_count(recipe, tmp_path):
-    root = write(recipe, tmp_path / "set")
-    record = run_depth_transfer(DepthTransferConfig(recipe, root), tmp_path / "run", ONE_CPU)
-    plan = BENCHMARKS[recipe]
-    found = in_joints_of(plan, KeypointSet.load(tmp_path / "run" / "predictions.npz"))
-    true = truth(recipe, root)
+@pytest.mark.parametrize("name", ["nyu", "icvl", "msra"])
+def test_scored_by_the_joints_that_count(name, tmp_path):
+    root = write(name, tmp_path / "set")
+    record = run_train(config_of(name, root), tmp_path / "run", ONE_CPU).record
+    joints = dataset_named(name).scored_joints
+    found = scored_joints(KeypointSet.load(tmp_path / "run" / "predictions.npz"), joints)
+    true = truth(name, root)
     assert {*map(str, found.key)} == {*true}
     errors = np.linalg.norm(found.xyz_mm - np.stack([true[str(key)] for key in found.key]), axis=-1)
     score = record.scores["adapted"]
     assert score.mean_error_mm == pytest.approx(errors.mean(), rel=1e-3)
     assert score.success_rates == pytest.approx({f"{mm}": (errors.max(1) < mm).mean() for mm in (20, 40, 80)})
-    assert len(score.joint_names) == {"renders-to-nyu": 11, "renders-to-icvl": 15, "renders-to-msra": 20}[recipe]
-    assert f"{len(plan.scored)} joints" in record.notes[1]
-    assert any(row.method == "Ours-HPE" or "HPE" in row.method for row in record.published)
+    assert len(score.joint_names) == {"nyu": 11, "icvl": 15, "msra": 20}[name]
+    assert f"{len(joints)} joints" in record.notes[1]
+    assert any("HPE" in row.method for row in record.published)
 
 
-@pytest.mark.parametrize(("frames", "views", "count"), [("test", 1, 3), ("both", 1, 7), ("both", 3, 21)])
-def test_frames_that_are_adapted_to(frames, views, count, tmp_path):
-    root = write("renders-to-nyu", tmp_path / "set")
-    config = DepthTransferConfig("renders-to-nyu", root, frames=frames, views=views)
-    record = run_depth_transfer(config, tmp_path / "run", ONE_CPU)
-    where = {"test": "the test split", "both": "both splits"}[frames]
-    assert record.notes[1].startswith(f"Unlabelled: {count} pictures of {where}. Scored: 3")
+def test_pixel_joints_are_scored_beside_the_mesh(tmp_path):
+    root = write("nyu", tmp_path / "set")
+    record = run_train(config_of("nyu", root), tmp_path / "run", ONE_CPU).record
+    meshes = np.load(tmp_path / "run" / "meshes.npz")
+    found = KeypointSet.load(tmp_path / "run" / "predictions.npz")
+    pixels = scored_joints(replace(found, xyz_mm=meshes["pixel_joints_mm"]), dataset_named("nyu").scored_joints)
+    true = truth("nyu", root)
+    errors = np.linalg.norm(pixels.xyz_mm - np.stack([true[str(key)] for key in pixels.key]), axis=-1)
+    assert record.notes[2] == f"pixel-wise joints, instead of the mesh's: mean error of {errors.mean():.1f} mm"
 
 
-@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize(("split", "views", "count"), [("test", 1, 3), ("both", 1, 7), ("both", 3, 21)])
+def test_frames_that_are_adapted_to(split, views, count, tmp_path):
+    root = write("nyu", tmp_path / "set")
+    options = DatasetOptions(views=None if views == 1 else (1, 2, 3))
+    record = run_train(config_of("nyu", root, options, target_split=split), tmp_path / "run", ONE_CPU).record
+    where = {"test": "the test split", "both": "both splits"}[split]
+    assert record.notes[1].startswith(f"Unlabelled: {count} images of {where}. Scored: 3")
+    text = "one camera saw each moment" if views == 1 else "fine-tuning compares 3 views of it"
+    assert text in record.notes[0]
+
+
+@pytest.mark.parametrize("views", [None, (1, 2, 3)])
 def test_cubes_around_labelled_joints(views, tmp_path):
-    root = write("renders-to-nyu", tmp_path / "set")
-    config = DepthTransferConfig("renders-to-nyu", root, views=views, centres="labels")
-    record = run_depth_transfer(config, tmp_path / "run", ONE_CPU)
-    assert record.notes[-1].startswith("hands were cut around their labelled joints")
+    root = write("nyu", tmp_path / "set")
+    config = config_of("nyu", root, DatasetOptions(views=views, centres="labels"))
+    record = run_train(config, tmp_path / "run", ONE_CPU).record
+    assert "hands are cut around their labelled joints, in training and in the test" in record.notes
     frames = NYU(root, centres="labels")
-    cut = depth_transfers._read(BENCHMARKS["renders-to-nyu"], config, quick(SMALL), SkippedList(tmp_path / "s"), 0)[1]
+    preset = preset_of("datasets/hand-depth", "multi-view-fusion")
+    cut = read_depth_target(config, preset, SkippedList(tmp_path / "s"), 0).test
     np.testing.assert_allclose(cut.centre_m, [frames[i].centre_m for i in range(len(frames))], atol=1e-6)
 
 
 def test_joints_of_icvl_are_middles_of_bones():
     xyz_mm = np.random.default_rng(0).normal(size=(2, 21, 3))
     hands = KeypointSet(np.array(["a", "b"]), HAND21.joints, uv_px=xyz_mm[..., :2], xyz_mm=xyz_mm)
-    found = in_joints_of(BENCHMARKS["renders-to-icvl"], hands)
+    found = scored_joints(hands, dataset_named("icvl").scored_joints)
     at = {name: xyz_mm[:, i] for i, name in enumerate(HAND21.joints)}
     mid = found.xyz_mm[:, found.joint_names.index("ring_mid")]
     np.testing.assert_allclose(mid, (at["ring_2"] + at["ring_3"]) / 2)
 
 
-def test_three_views_of_nyu_as_typed_and_resumed(tmp_path, capsys):
-    root, out = write("renders-to-nyu", tmp_path / "set"), tmp_path / "run"
-    typed = ["train", "renders-to-nyu", "--target", str(root), "--out", str(out), "--views", "3", "--stacks", "2", *CPU]
-    assert cli.main(typed) == 0
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("source only: ")
-    assert printed[1].endswith("of frames below 20 mm, on 3 frames of NYU")
+def test_three_views_and_two_stacks(tmp_path, monkeypatch):
+    """The report shows them; a second call trains nothing and writes the report again."""
+    root, out = write("nyu", tmp_path / "set"), tmp_path / "run"
+    config = config_of("nyu", root, DatasetOptions(views=(1, 2, 3)), stacks=2)
+    run_train(config, out, ONE_CPU)
     report = (out / "report.html").read_text()
-    assert "3 views of each explain one another" in report
+    assert "fine-tuning compares 3 views of it" in report
     assert "frames with all joints below 20 mm" in report
+    assert "stacks: 2" in (out / "recipe.yaml").read_text()
     (out / "report.html").unlink()
-    assert cli.main(["resume", str(out), *CPU]) == 0
+    monkeypatch.setattr("posebridge.training.run.Run._fit", lambda *_: pytest.fail("a stage was trained again"))
+    run_train(config, out, ONE_CPU)
     assert (out / "report.html").exists()
 
 
-@pytest.mark.parametrize(
-    ("recipe", "flags", "message"),
-    [
-        ("renders-to-icvl", ["--views", "3"], "ICVL has one view: leave --views out"),
-        ("renders-to-nyu", ["--held-out", "5"], "NYU has a test split of its own: leave --held-out out"),
-        ("renders-to-nyu", ["--source", "."], "leave --source out"),
-        ("renders-to-nyu", ["--method", "mean-teacher"], "adapted by multi-view-fusion: leave --method out"),
-        ("renders-to-nyu", ["--views", "3", "--centres", "."], "centres of a file are those of view 1"),
-        ("renders-to-nyu", ["--target", "nowhere"], "nowhere is no folder: give the one of NYU"),
-        ("rhd-to-h3d", [], "rhd-to-h3d needs --source"),
-        ("rhd-to-h3d", ["--source", ".", "--views", "3"], "leave --views out: it is for depth"),
-        ("rhd-to-h3d", ["--source", ".", "--stacks", "2"], "leave --stacks out: it is for depth"),
-        ("rhd-to-h3d", ["--source", ".", "--method", "multi-view-fusion"], "multi-view-fusion reads depth"),
-    ],
-)
-def test_words_that_do_not_fit(tmp_path, capsys, recipe, flags, message):
-    root = write("renders-to-nyu", tmp_path / "set")
-    assert cli.main(["train", recipe, "--target", str(root), "--out", str(tmp_path / "run"), *flags, *CPU]) == 2
-    assert message in capsys.readouterr().err
-
-
 def test_frames_that_can_not_be_used_are_listed(tmp_path, capsys):
-    root = write("renders-to-nyu", tmp_path / "set")
+    root = write("nyu", tmp_path / "set")
     (root / "train" / "depth_1_0000002.png").write_bytes(b"broken")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / UNREADABLE).write_text('["earlier.png", "before any run began"]\n')
-    run_depth_transfer(DepthTransferConfig("renders-to-nyu", root), tmp_path / "run", ONE_CPU)
-    assert "1 frames could not be used" in capsys.readouterr().out
+    record = run_train(config_of("nyu", root), tmp_path / "run", ONE_CPU).record
+    assert "1 files could not be used" in capsys.readouterr().out
+    assert len(record.skipped) == 1
 
 
-def test_no_label_of_the_target_is_looked_at(tmp_path):
-    root = write("renders-to-nyu", tmp_path / "set")
+def test_no_label_of_the_target_is_read(tmp_path):
+    root = write("nyu", tmp_path / "set")
     (root / "train" / "joint_data.mat").unlink()
-    record = run_depth_transfer(DepthTransferConfig("renders-to-nyu", root), tmp_path / "run", ONE_CPU)
+    record = run_train(config_of("nyu", root), tmp_path / "run", ONE_CPU).record
     assert record.scores["adapted"].n_frames == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "changes", "message"),
+    [
+        ("icvl", {"views": (1, 2, 3)}, {}, "icvl has no option 'views': it takes rotated, centres"),
+        ("nyu", {"test_subject": 5}, {}, "nyu has no option 'test_subject'"),
+        (
+            "nyu",
+            {},
+            {"source": DatasetRef("rhd", Path())},
+            "leave --source out: nyu is depth, whose source is rendered",
+        ),
+        ("nyu", {}, {"method": "mean-teacher"}, "has no method mean-teacher: choose multi-view-fusion"),
+        ("nyu", {}, {"method": "geometric-reconstruction"}, "takes colour, and dataset nyu is depth: choose"),
+        ("nyu", {"views": (1, 2, 3), "centres": "."}, {}, "centres of a file are those of view 1"),
+        ("nyu", {}, {"hand": "left"}, "leave --hand out: nyu is depth"),
+        ("nyu", {}, {"encoder_weights": "timm"}, "leave --encoder-weights out: nyu is depth"),
+        ("nyu", {}, {"domain": "moon"}, "no domain 'moon': choose one of studio"),
+        ("nyu", {}, {"preset": "huge"}, "no preset 'huge': choose small, full"),
+        ("nyu", {}, {"mano": Path("nowhere.pkl")}, "nowhere.pkl"),
+    ],
+)
+def test_refusals(tmp_path, monkeypatch, name, options, changes, message):
+    monkeypatch.setattr(train, "depth_dataset_data", lambda *_: pytest.fail("a set was rendered"))
+    root = write(name, tmp_path / "set")
+    config = replace(config_of(name, root, DatasetOptions(**options)), **changes)
+    with pytest.raises(InputError, match=message) as error:
+        run_train(config, tmp_path / "run", ONE_CPU)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(InputError, match="nowhere is no folder: give the one of nyu"):
+        run_train(config_of("nyu", tmp_path / "nowhere"), tmp_path / "run", ONE_CPU)

@@ -9,7 +9,7 @@ import torch
 from deployment.rigged import SPEC, DotFinder
 from experiments.dot_frames import dot_frames
 from experiments.test_gallery import T_CROP_FILE
-from experiments.transfer_sets import SIDE, opened, write_sets
+from experiments.transfer_sets import COLOUR, SIDE, opened
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.deployment.frame_predictions import predict_frames
@@ -19,13 +19,6 @@ from posebridge.evaluation.score import score_files
 from posebridge.experiments.evaluation_sets import scored_joints, truth_of
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
-
-COLOUR = ("rhd-to-h3d", "rhd-to-mvhand", "surreal-to-human36m", "surreal-to-3dpw")
-
-
-@pytest.fixture(scope="module")
-def sets(tmp_path_factory):
-    return write_sets(tmp_path_factory.mktemp("sets"))
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +57,8 @@ def predicted(data, moved_frac: float):
 
 
 @pytest.fixture(scope="module")
-def data(sets):
-    return {name: opened(sets, name) for name in COLOUR}
+def data(datasets):
+    return {name: opened(datasets, name) for name in COLOUR}
 
 
 @pytest.mark.parametrize("name", COLOUR)
@@ -99,9 +92,9 @@ def test_gallery_shows_the_frames_that_it_names(data):
         assert frame.error_px == pytest.approx(3.2, abs=1e-3)
 
 
-def test_frames_are_known_after_prediction(sets):
+def test_frames_are_known_after_prediction(datasets):
     with pytest.raises(ValueError, match="call predict first"):
-        _ = opened(sets, "rhd-to-h3d").evaluation.frames
+        _ = opened(datasets, "rhd-to-h3d").evaluation.frames
 
 
 def test_predictions_of_a_long_batch_keep_their_order(dots):

@@ -1,4 +1,4 @@
-"""Runs of the published transfers, on their datasets in a few frames: what is trained on what, and stopped by what."""
+"""Runs from dataset to dataset, in a few frames: what is trained on what, and what is refused before training."""
 
 import json
 import shutil
@@ -6,23 +6,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from posebridge.recipes.transfer import TransferConfig
-from posebridge.recipes.transfer_run import TransferJob, run_transfer
-from posebridge.recipes.transfers import TRANSFERS
-from recipes.small_runs import ONE_CPU
-from recipes.transfer_sets import config_of, opened, tiny, write_sets
 
 from data.on_disk import truncate
-from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from experiments.small_runs import ONE_CPU, shrink
+from experiments.transfer_sets import config_of, opened
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record_file import load_record
-from posebridge.data.pairs import PairConfig, split_pairs
+from posebridge.data.datasets.options import DatasetOptions
+from posebridge.data.pairs import PairConfig
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
+from posebridge.experiments import train
+from posebridge.experiments.configs import DatasetRef
+from posebridge.experiments.presets import table
+from posebridge.experiments.train import run_train
 from posebridge.methods.geometric_reconstruction import integrated_labels
 from report.find_sections import section_of, titles
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
 
 METHODS = {  # of each transfer, one or more
     "rhd-to-h3d": ("geometric-reconstruction", "supervised-target"),
@@ -33,14 +34,9 @@ METHODS = {  # of each transfer, one or more
 RUNS = [(name, method) for name, methods in METHODS.items() for method in methods]
 
 
-@pytest.fixture(scope="module")
-def sets(tmp_path_factory):
-    return write_sets(tmp_path_factory.mktemp("sets"))
-
-
 @pytest.fixture(autouse=True, scope="module")
 def little_anatomy():
-    """What limits of joint angles are taken from: 8 source frames instead of 2048."""
+    """Limits of joint angles are taken from 8 source frames instead of 2048."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(integrated_labels, "_SOURCE_BATCHES", 1)
         patch.setattr(integrated_labels, "_SOURCE_BATCH", 8)
@@ -48,14 +44,16 @@ def little_anatomy():
 
 
 @pytest.fixture(scope="module")
-def runs(sets, tmp_path_factory):
+def runs(datasets, tmp_path_factory):
     """Finished runs by transfer and method, made when they are asked for."""
     made = {}
 
     def run(name: str, method: str):
         if (name, method) not in made:
             folder = tmp_path_factory.mktemp("runs") / f"{name}-{method}"
-            made[name, method] = folder, run_transfer(tiny(name), config_of(sets, name, method), folder, ONE_CPU)
+            with pytest.MonkeyPatch.context() as patch:
+                shrink(patch)
+                made[name, method] = folder, run_train(config_of(datasets, name, method), folder, ONE_CPU).record
         return made[name, method]
 
     return run
@@ -77,6 +75,7 @@ def test_runs(runs, name, method):
         "supervised-target": ["1-source", "2-supervised-target"],
     }[method]
     assert sorted(path.name for path in (folder / "stages").iterdir()) == stages
+    assert list(record.curves) == stages
     if other == "adapted":
         choice = record.provenance.checkpoint
         assert choice.oracle is not None
@@ -88,16 +87,28 @@ def test_runs(runs, name, method):
     else:
         assert titles(record) == (["Pseudo-labels"] if other == "adapted" else [])
     spec = load_model(folder).spec
-    plan = TRANSFERS[name]
-    assert (spec.skeleton, spec.method) == (plan.skeleton.name, method)
-    assert KeypointSet.load(folder / "predictions.npz").joint_names == plan.skeleton.joints
+    skeleton = "mpii16" if name.startswith("surreal") else "hand21"
+    assert (spec.skeleton, spec.method) == (skeleton, method)
+    assert KeypointSet.load(folder / "predictions.npz").joint_names == record.joint_names
     assert load_record(folder).published == record.published
+    assert record.published
     assert len(record.gallery) == 3 * min(4, record.scores["source_only"].n_frames // 3)
+    assert (folder / "report.html").is_file()
 
 
-def test_redrawn_frames_come_with_their_labels(runs, sets):
+def test_notes_count_frames(runs, datasets):
     _, record = runs("rhd-to-h3d", "geometric-reconstruction")
-    crops = opened(sets, "rhd-to-h3d").target_labelled
+    data = opened(datasets, "rhd-to-h3d")
+    assert record.title == "RHD to H3D, small"
+    assert record.notes == (
+        f"Labelled: {len(data.source.crops)} frames of RHD. Unlabelled: {len(data.target.crops)} frames of H3D.",
+        "Scored on 4 frames of the test split.",
+    )
+
+
+def test_reconstructed_frames_come_with_their_labels(runs, datasets):
+    _, record = runs("rhd-to-h3d", "geometric-reconstruction")
+    crops = opened(datasets, "rhd-to-h3d").labelled_target.crops
     labelled = {crops[i].key[0]: crops[i] for i in range(len(crops))}
     for row in section_of(record, "Reconstructed frames").picture_rows:
         driving_key, base_key = row.caption.split(" from ")
@@ -105,87 +116,129 @@ def test_redrawn_frames_come_with_their_labels(runs, sets):
         assert base_key.rsplit("/", 1)[0] == driving_key.rsplit("/", 1)[0]
 
 
-@pytest.mark.parametrize("name", TRANSFERS)
-def test_methods_see_no_label_of_the_target(sets, name, tmp_path, monkeypatch):
-    job = TransferJob.open(tiny(name), config_of(sets, name), tmp_path, ONE_CPU)
-    context = job.context()
-    monkeypatch.setattr(job.data.target.frames, "labels", _refuse, raising=True)
-    frames, pairs = context.target(4).batch(0), context.pairs(3, PairConfig()).batch(0)
-    assert type(frames) is type(pairs) is UnlabelledBatch
-    assert type(context.source(4).batch(0)) is LabelledBatch
-    base, driving = split_pairs(pairs)
-    assert (base.sequence, base.view.tolist()) == (driving.sequence, driving.view.tolist())
-    assert ((base.frame - driving.frame).abs() >= 5).all()
-    assert ((base.frame - driving.frame).abs() <= 15).all()
-
-
-def _refuse(index: int):
-    raise AssertionError("a label was asked for")
-
-
-@pytest.mark.parametrize("name", TRANSFERS)
-def test_what_is_scored_was_not_trained_on(sets, name):
-    data = opened(sets, name)
-    train = {data.target[i].key for i in range(len(data.target))}
-    test = {data.test[i].key for i in range(len(data.test))}
-    assert not train & test
-    assert len(data.test) == (4 if name == "rhd-to-h3d" else 14)
-    assert test == {opened(sets, name).test[i].key for i in range(len(data.test))}  # the same in every run
-
-
-def test_broken_frames_are_left_out_and_listed(sets, tmp_path):
-    shutil.copytree(sets["rhd-to-h3d"].target, tmp_path / "h3d")
-    shutil.copytree(sets["rhd-to-h3d"].source, tmp_path / "rhd")
+def test_broken_frames_are_left_out_and_listed(datasets, tmp_path, capsys, monkeypatch):
+    shutil.copytree(datasets["rhd-to-h3d"].target, tmp_path / "h3d")
+    shutil.copytree(datasets["rhd-to-h3d"].source, tmp_path / "rhd")
     broken = [*sorted((tmp_path / "h3d").rglob("*.jpg"))[::3], tmp_path / "rhd/training/color/00002.png"]
     for file in broken:
         truncate(file, 0.2)
-    plan = tiny("rhd-to-h3d")
-    plan = replace(plan, sizes={"small": replace(plan.sizes["small"], test_frames=None)})
-    config = TransferConfig("rhd-to-h3d", tmp_path / "rhd", tmp_path / "h3d", "geometric-reconstruction")
-    record = run_transfer(plan, config, tmp_path / "run", ONE_CPU)
+    changed = [replace(p, data=replace(p.data, test=None)) if "hand-rgb" in p.family else p for p in table.PRESETS]
+    monkeypatch.setattr(table, "PRESETS", changed)
+    config = replace(
+        config_of(datasets, "rhd-to-h3d", "geometric-reconstruction"),
+        source=DatasetRef("rhd", tmp_path / "rhd"),
+        target=DatasetRef("h3d", tmp_path / "h3d"),
+    )
+    record = run_train(config, tmp_path / "run", ONE_CPU).record
     files = {skipped.file for skipped in record.skipped}
     assert files <= {str(file) for file in broken}
-    test = [i for i, frame in enumerate(opened(sets, "rhd-to-h3d").test.frames) if frame is not None]
-    assert record.scores["adapted"].n_frames < len(test)
+    assert record.scores["adapted"].n_frames < len(opened(datasets, "rhd-to-h3d").evaluation.crops)
     listed = json.loads((tmp_path / "run" / "skipped.json").read_text())
     assert set(listed["reasons"]) == files
+    assert f"{len(files)} files could not be used; they are listed in" in capsys.readouterr().out
     for file in (tmp_path / "h3d").rglob("*.jpg"):
         truncate(file, 0.2)
     with pytest.raises(InputError, match=r"frames in a row can't be read, the last one because: .*\.jpg: "):
-        run_transfer(plan, config, tmp_path / "other", ONE_CPU)
+        run_train(config, tmp_path / "other", ONE_CPU)
     assert not (tmp_path / "other" / "stages").exists()
 
 
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(runs, sets, tmp_path):
+def test_stopped_run_ends_as_a_whole_one(runs, datasets, tmp_path):
     whole, record = runs("rhd-to-h3d", "geometric-reconstruction")
     shutil.copytree(whole, tmp_path / "run")
     for stage in ("3-warm-start", "4-reconstructor", "5-fine-tuning"):  # as if it had been killed in the third stage
         shutil.rmtree(tmp_path / "run" / "stages" / stage)
-    again = run_transfer(
-        tiny("rhd-to-h3d"), config_of(sets, "rhd-to-h3d", "geometric-reconstruction"), tmp_path / "run", ONE_CPU
-    )
+    config = config_of(datasets, "rhd-to-h3d", "geometric-reconstruction")
+    again = run_train(config, tmp_path / "run", ONE_CPU).record
     assert again.scores == record.scores
     ours, theirs = (KeypointSet.load(folder / "predictions.npz").uv_px for folder in (tmp_path / "run", whole))
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_pairs_are_missed_before_anything_is_trained(sets, tmp_path):
-    plan = tiny("rhd-to-mvhand")
-    size = plan.sizes["small"]
-    far = replace(size.geometric_reconstruction.reconstruction, pairs=PairConfig((50, 60)))
-    geometric = replace(size.geometric_reconstruction, reconstruction=far)
-    plan = replace(plan, sizes={"small": replace(size, geometric_reconstruction=geometric)})
+def test_hands_from_renders(datasets, tmp_path):
+    """A target needs no labelled dataset beside it."""
+    presets = [replace(p, data=replace(p.data, source=24)) for p in table.PRESETS if p.name == "small"]
+    config = replace(config_of(datasets, "rhd-to-mvhand"), source=None, domain="studio")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "PRESETS", presets)
+        record = run_train(config, tmp_path / "run", ONE_CPU).record
+    assert record.title == "studio renders to MVHand, small"
+    assert record.notes[0].startswith("Labelled: 24 frames of studio renders. Unlabelled: ")
+    assert record.published == ()
+    assert list(record.scores) == ["source_only"]
+
+
+def _untouched(monkeypatch) -> None:
+    """Fail where a set is rendered or a stage is trained."""
+    for name in ("run_experiment", "depth_dataset_data"):
+        monkeypatch.setattr(train, name, lambda *_, **__: pytest.fail("a run began"))
+    monkeypatch.setattr("posebridge.experiments.datasets.RenderLoader", lambda **_: pytest.fail("a set was rendered"))
+
+
+def _with_pairs(stride: tuple[int, int]):
+    method = "geometric-reconstruction"
+    return [
+        p.with_config(method, p.methods[method].with_pairs(PairConfig(stride))) if method in p.methods else p
+        for p in table.PRESETS
+    ]
+
+
+def test_pairs_are_missed_before_training(datasets, tmp_path, monkeypatch):
+    _untouched(monkeypatch)
+    monkeypatch.setattr(table, "PRESETS", _with_pairs((50, 60)))
     with pytest.raises(InputError, match="no two frames of one sequence are 50 to 60 frames apart"):
-        run_transfer(plan, config_of(sets, "rhd-to-mvhand", "geometric-reconstruction"), tmp_path / "run", ONE_CPU)
-    assert not (tmp_path / "run" / "stages").exists()
+        run_train(config_of(datasets, "rhd-to-mvhand", "geometric-reconstruction"), tmp_path / "run", ONE_CPU)
+    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
-def test_weights_are_missed_before_anything_is_trained(sets, tmp_path):
-    plan, weights = tiny("rhd-to-h3d"), str(tmp_path / "absent.pth")
+def test_weights_are_missed_before_anything_is_read(datasets, tmp_path, monkeypatch):
+    _untouched(monkeypatch)
+    monkeypatch.setattr(train, "dataset_data", lambda *_: pytest.fail("data were read"))
+    weights, run = str(tmp_path / "absent.pth"), tmp_path / "run"
     with pytest.raises(InputError, match=r"absent\.pth"):
-        run_transfer(plan, config_of(sets, plan.name, encoder_weights=weights), tmp_path / "run", ONE_CPU)
-    full = replace(plan.sizes["small"], mean_teacher=TRANSFERS[plan.name].sizes["full"].mean_teacher)
-    plan = replace(plan, sizes={"small": full})
+        run_train(config_of(datasets, "rhd-to-h3d", encoder_weights=weights), run, ONE_CPU)
+    full = table.find_preset("datasets/hand-rgb", "full", "mean-teacher").methods["mean-teacher"]
+    presets = [
+        p.with_config("mean-teacher", full) if p.name == "small" and "mean-teacher" in p.methods else p
+        for p in table.PRESETS
+    ]
+    monkeypatch.setattr(table, "PRESETS", presets)
     with pytest.raises(InputError, match=r"absent\.pth"):
-        run_transfer(plan, config_of(sets, plan.name, "mean-teacher", vgg_weights=weights), tmp_path / "run", ONE_CPU)
-    assert not (tmp_path / "run" / "stages").exists()
+        run_train(config_of(datasets, "rhd-to-h3d", "mean-teacher", feature_weights=weights), run, ONE_CPU)
+    assert not (run / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("rhd-to-h3d", {"method": "magic"}, "no method 'magic': choose source-only"),
+        ("rhd-to-h3d", {"method": "multi-view-fusion"}, "takes depth, and dataset h3d is colour: choose source-only"),
+        ("rhd-to-h3d", {"preset": "huge"}, "no preset 'huge': choose small, full"),
+        ("rhd-to-h3d", {"translate": True}, "leave --translate out: h3d is colour"),
+        ("rhd-to-h3d", {"stacks": 2}, "leave --stacks out: h3d is colour"),
+        ("rhd-to-h3d", {"target_split": "both"}, "leave --target-split out: h3d is colour"),
+        ("rhd-to-h3d", {"source": None, "domain": "moon"}, "no domain 'moon': choose one of studio"),
+        ("rhd-to-mvhand", {"hand": "left"}, "states which hand it shows: leave --hand out"),
+        ("rhd-to-h3d", {"source": "surreal"}, "surreal and h3d show a hand and a body"),
+        ("rhd-to-h3d", {"source": "nyu"}, "nyu is depth, and h3d is colour: choose two of a kind"),
+        ("rhd-to-h3d", {"source": "rhd", "source_options": {"every": 2}}, "rhd has no option 'every': it takes depth"),
+        ("rhd-to-h3d", {"target": "atlas"}, "no dataset 'atlas'"),
+        ("rhd-to-h3d", {"target": "rhd", "method": "geometric-reconstruction"}, "and rhd has no videos"),
+        ("surreal-to-3dpw", {"source": None}, "renders have the joints of h36m17: give --source"),
+        ("surreal-to-3dpw", {"target_path": "nowhere"}, "nowhere is no folder: give the one of 3dpw"),
+    ],
+)
+def test_refusals(datasets, tmp_path, monkeypatch, name, changes, message):
+    _untouched(monkeypatch)
+    config = config_of(datasets, name)
+    options = DatasetOptions(**changes.pop("source_options", {}))
+    if changes.get("source"):
+        changes["source"] = DatasetRef(changes["source"], config.source.path, options)
+    if "target" in changes:
+        changes["target"] = replace(config.target, name=changes["target"])
+    if "target_path" in changes:
+        changes["target"] = replace(config.target, path=tmp_path / changes.pop("target_path"))
+    with pytest.raises(InputError, match=message) as error:
+        run_train(replace(config, **changes), tmp_path / "run", ONE_CPU)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run" / "config.yaml").exists()

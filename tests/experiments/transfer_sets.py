@@ -37,6 +37,7 @@ from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.skeletons.hand import HAND21
 
+COLOUR = ("rhd-to-h3d", "rhd-to-mvhand", "surreal-to-human36m", "surreal-to-3dpw")
 FRAMES = 12  # of a video
 SIDE = 32
 STEPS = 2

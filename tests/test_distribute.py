@@ -1,49 +1,26 @@
-"""Workers of this machine, and a Ray cluster of two machines (both on this one, with a scheduler and a store each)."""
+"""Workers of this machine, and a Ray cluster of two nodes, both on this machine."""
 
 import functools
 import importlib.util
 import operator
 import os
 import signal
-import sys
-import time
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pytest
 
+import pieces
 from data.on_disk import truncate, write_image
 from deployment.rigged import small_model
-from posebridge import cli
+from experiments.small_sets import CONFIG, contents
+from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.data.shards import load_index
 from posebridge.distribute import Workers
 from posebridge.errors import InputError
-from recipes.small_sets import CONFIG, contents
 
 PIECES = list(range(20))
 double = functools.partial(operator.mul, 2)
-
-
-def die_once(marker: Path, piece: int) -> int:
-    """Kills the process that does it, the first time that piece 3 is tried."""
-    if piece == 3 and not marker.exists():
-        marker.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
-    return 2 * piece
-
-
-def die(piece: int) -> int:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return piece
-
-
-def machine(piece: int) -> str:
-    import ray
-
-    time.sleep(0.2)
-    return ray.get_runtime_context().get_node_id()
 
 
 def counted(taken: list[int]):
@@ -66,16 +43,28 @@ def two_machines():
     cluster = Cluster(initialize_head=True, head_node_args={**store, "include_dashboard": False})
     cluster.add_node(**store)
     signal.signal(signal.SIGTERM, before)  # a cluster in this process takes it, which is a matter of these tests alone
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the cluster doesn't have this file
+    ray.cloudpickle.register_pickle_by_value(pieces)  # the cluster doesn't have this file
     yield cluster.address
     cluster.shutdown()
     signal.signal(signal.SIGTERM, before)
 
 
-# This process, and processes beside it
+@pytest.fixture(scope="module")
+def connected_cluster(two_machines):
+    """Address of the cluster, with this process connected to it, so that tests share workers that have torch loaded."""
+    import ray
+
+    before = signal.getsignal(signal.SIGTERM)
+    ray.init(address=two_machines, log_to_driver=False, logging_level="ERROR")
+    yield two_machines
+    ray.shutdown()
+    signal.signal(signal.SIGTERM, before)
 
 
-def test_alone():
+# Processes of this machine
+
+
+def test_one_process_runs_pieces_in_turn():
     taken: list[int] = []
     results = Workers().run(double, counted(taken))
     assert next(results) == (0, 0)
@@ -84,7 +73,7 @@ def test_alone():
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-def test_processes(ordered):
+def test_processes_take_pieces_as_they_become_free(ordered):
     taken: list[int] = []
     results = Workers(2).run(double, counted(taken), ordered)
     found = [next(results)]
@@ -93,85 +82,85 @@ def test_processes(ordered):
     assert (found if ordered else sorted(found)) == [(n, 2 * n) for n in PIECES]
 
 
-def test_an_error_of_the_work_is_passed_on():
-    with pytest.raises(InputError, match=r"absent holds no index\.json"):
-        list(Workers(2).run(load_index, [Path("absent")] * 3))
+def test_errors_of_the_work_are_raised():
+    with pytest.raises(InputError, match="piece 0 is refused"):
+        list(Workers(2).run(pieces.refuse, [0] * 3))
 
 
-def test_a_process_that_dies_is_told_in_one_line():
-    with pytest.raises(InputError, match="a worker process died") as told:
-        list(Workers(2).run(die, PIECES))
-    assert "\n" not in str(told.value)
+def test_dead_worker_process_raises_one_line():
+    with pytest.raises(InputError, match="a worker process died") as raised:
+        list(Workers(2).run(pieces.kill_process, PIECES))
+    assert "\n" not in str(raised.value)
 
 
-def test_workers_that_can_not_be():
+def test_invalid_workers_are_refused():
     for options, message in (((0,), "0 workers are impossible"), ((2, "auto"), "either workers")):
         with pytest.raises(InputError, match=message):
             Workers(*options)
 
 
-# A cluster
+# A Ray cluster
 
 
 @pytest.mark.slow
-def test_ray_leaves_the_signals_alone(two_machines):
+def test_ray_keeps_the_handler_of_sigterm(two_machines):
     before = signal.getsignal(signal.SIGTERM)
     assert len(list(Workers(ray=two_machines).run(double, PIECES))) == len(PIECES)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "no.such.host.invalid:6379", "nonsense", "auto"])
-def test_no_cluster(address, monkeypatch):
+def test_absent_cluster_raises_one_line(address, monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     if address == "auto":  # looks at all processes of the machine, where another test may have a cluster right now
         refusal = mock.Mock(side_effect=ConnectionError("Could not find any running Ray instance."))
         monkeypatch.setattr(ray, "init", refusal)
-    with pytest.raises(InputError, match=f"no Ray cluster at {address}") as told:
+    with pytest.raises(InputError, match=f"no Ray cluster at {address}") as raised:
         list(Workers(ray=address).run(double, PIECES))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
-def test_without_ray(monkeypatch):
+def test_missing_ray_names_the_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'posebridge\[ray\]'"):
         list(Workers(ray="auto").run(double, PIECES))
 
 
 @pytest.mark.slow
-def test_on_a_cluster(two_machines, tmp_path):
+def test_cluster_runs_pieces_in_order_on_all_nodes(two_machines):
     taken: list[int] = []
     results = Workers(ray=two_machines).run(double, counted(taken), ordered=True)
     found = [next(results)]
     assert len(taken) <= 4
     assert found + list(results) == [(n, 2 * n) for n in PIECES]
     nodes: set[str] = set()
-    for _, node in Workers(ray=two_machines).run(machine, range(300)):  # a busy machine's worker may start late
+    for _, node in Workers(ray=two_machines).run(pieces.ray_node, range(300)):  # a busy machine's worker may start late
         nodes.add(node)
         if len(nodes) == 2:
             break
     assert len(nodes) == 2
-    with pytest.raises(InputError, match=r"absent holds no index\.json") as told:
-        list(Workers(ray=two_machines).run(load_index, [Path("absent")]))
-    assert "\n" not in str(told.value)
+    with pytest.raises(InputError, match="piece 0 is refused") as raised:
+        list(Workers(ray=two_machines).run(pieces.refuse, [0]))
+    assert "\n" not in str(raised.value)
     with pytest.raises(InputError, match="the Ray cluster has no GPU"):
         list(Workers(ray=two_machines).run(double, PIECES, gpus=1))
 
 
 @pytest.mark.slow
-def test_a_piece_whose_process_dies_is_tried_again(two_machines, tmp_path):
-    work = functools.partial(die_once, tmp_path / "died")
+def test_cluster_retries_pieces_whose_process_dies(two_machines, tmp_path):
+    work = functools.partial(pieces.kill_process_once, tmp_path / "died")
     assert sorted(Workers(ray=two_machines).run(work, PIECES[:6])) == [(n, 2 * n) for n in PIECES[:6]]
     assert (tmp_path / "died").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
-def test_a_set_is_the_same_wherever_it_is_rendered(two_machines, tmp_path):
-    from posebridge.recipes.render import render_set
+def test_rendered_sets_do_not_depend_on_workers(connected_cluster, tmp_path):
+    from posebridge.experiments.render import render_set
 
     render_set(CONFIG, tmp_path / "here")
-    done = render_set(CONFIG, tmp_path / "there", Workers(ray=two_machines))
+    done = render_set(CONFIG, tmp_path / "there", Workers(ray=connected_cluster))
     assert done.rendered == CONFIG.count
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
 
@@ -179,15 +168,15 @@ def test_a_set_is_the_same_wherever_it_is_rendered(two_machines, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("where", ["processes", "cluster"])
-def test_predictions_are_the_same_wherever_they_are_made(where, request, tmp_path):
+def test_predictions_do_not_depend_on_workers(where, request, tmp_path):
     small_model(tmp_path / "model")
     for i in range(7):
         write_image(tmp_path / "in" / f"{i}.jpg", 120, 90, seed=i)
     truncate(tmp_path / "in" / "3.jpg")
-    flags = ("--workers", "2") if where == "processes" else ("--ray", request.getfixturevalue("two_machines"))
+    flags = ("--workers", "2") if where == "processes" else ("--ray", request.getfixturevalue("connected_cluster"))
     command = ["predict", str(tmp_path / "model"), str(tmp_path / "in"), "--batch-size", "2", "--out"]
-    assert cli.main([*command, str(tmp_path / "here"), "--device", "cpu"]) == 0
-    assert cli.main([*command, str(tmp_path / "there"), *flags]) == 0
+    assert main([*command, str(tmp_path / "here"), "--device", "cpu"]) == 0
+    assert main([*command, str(tmp_path / "there"), *flags]) == 0
     here, there = (contents(tmp_path / name) for name in ("here", "there"))
     assert here.pop("predictions.npz")
     assert there.pop("predictions.npz")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from data.on_disk import write_pictures
 from deployment.rigged import SMALL, SPEC, DotFinder, draw_dots, small_model
-from posebridge import cli
+from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
 from posebridge.deployment import predict_files as module
@@ -114,7 +114,7 @@ def test_a_video_by_the_command(tmp_path, monkeypatch, capsys):
     )
     write_pictures(tmp_path / "walk.mp4", [draw_dots(300, 180, np.array([*_person(i), [-50, -50]])) for i in range(4)])
     command = ["predict", tmp_path / "run", tmp_path / "walk.mp4", "--out", tmp_path / "out", "--device", "cpu"]
-    assert cli.main([*map(str, command), "--intrinsics", "400", "400", "149.5", "89.5"]) == 0
+    assert main([*map(str, command), "--intrinsics", "400", "400", "149.5", "89.5"]) == 0
     found = KeypointSet.load(tmp_path / "out" / "predictions.npz")
     assert found.key.tolist() == [f"walk_{i:06d}" for i in range(4)]
     assert found.joint_names == H36M17.joints
@@ -134,7 +134,7 @@ def test_people_have_no_handedness(tmp_path, flags, capsys):
     (tmp_path / "boxes.csv").write_text("key,x0,y0,x1,y1,hand\n0,0,0,39,39,left\n")
     given = [tmp_path / flag if flag.endswith(".csv") else flag for flag in flags]
     command = ["predict", tmp_path / "run", tmp_path / "0.png", "--out", tmp_path / "out", *given]
-    assert cli.main([*map(str, command)]) == 2
+    assert main([*map(str, command)]) == 2
     error = capsys.readouterr().err
     assert "predicts bodies (h36m17)" in error
     assert error.count("\n") == 1

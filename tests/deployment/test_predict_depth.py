@@ -8,8 +8,8 @@ import torch
 from data.rendered_depth import SIDE, UNIT_M, hands, write_archive, write_rig
 from deployment.depth_hands import save_small
 from deployment.rigged import small_model
-from posebridge import cli
 from posebridge.cameras.multiview import transform
+from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.depth_target import DepthTargetConfig
 from posebridge.deployment import predict_depth
@@ -90,7 +90,7 @@ def test_views_of_a_moment_stay_together_whatever_the_batch(batch, model, tmp_pa
 def test_as_typed(batch, model, tmp_path, capsys):
     file = write_archive(tmp_path / "clip.npz", batch)
     out = tmp_path / "out"
-    assert cli.main(["predict", str(model), str(file), "--out", str(out), "--meshes", "ply", "--follow"]) == 0
+    assert main(["predict", str(model), str(file), "--out", str(out), "--meshes", "ply", "--follow"]) == 0
     assert "6 frames in" in capsys.readouterr().out
     assert len(list((out / "meshes").glob("*.ply"))) == 6
     assert len(list((out / "overlays").glob("*.jpg"))) == 6
@@ -101,7 +101,7 @@ def test_hands_are_fitted_as_typed(batch, model, tmp_path):
     found = []
     for name, flags in (("told", []), ("fitted", ["--fit-steps", "3"])):
         typed = ["predict", str(model), str(file), "--out", str(tmp_path / name), "--overlays", "0", *flags]
-        assert cli.main(typed) == 0
+        assert main(typed) == 0
         found.append(KeypointSet.load(tmp_path / name / "predictions.npz").xyz_mm)
     assert 1 < np.linalg.norm(found[1] - found[0], axis=-1).mean() < 100
 
@@ -119,14 +119,14 @@ def test_hands_are_fitted_as_typed(batch, model, tmp_path):
 )
 def test_words_that_do_not_fit(batch, model, tmp_path, capsys, flags, message):
     file = write_archive(tmp_path / "clip.npz", batch)
-    assert cli.main(["predict", str(model), str(file), "--out", str(tmp_path / "out"), *flags]) == 2
+    assert main(["predict", str(model), str(file), "--out", str(tmp_path / "out"), *flags]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_models_of_colour_refuse_words_on_depth(tmp_path, capsys):
     small_model(tmp_path / "m")
     for flags in (["--follow"], ["--meshes", "ply"], ["--depth-unit-mm", "0.1"], ["--fit-steps", "9"]):
-        assert cli.main(["predict", str(tmp_path / "m"), str(tmp_path), "--out", str(tmp_path / "out"), *flags]) == 2
+        assert main(["predict", str(tmp_path / "m"), str(tmp_path), "--out", str(tmp_path / "out"), *flags]) == 2
         assert f"leave {flags[0]} out" in capsys.readouterr().err
 
 

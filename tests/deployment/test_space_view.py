@@ -11,8 +11,8 @@ import torch
 
 from data.rendered_depth import hands, write_archive
 from deployment.depth_hands import save_small, true_hands
-from posebridge import cli
 from posebridge.bodies.parametric_hand import AnnyHand
+from posebridge.cli.main import main
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.deployment.space_view import RECORDING, SpaceView
 from posebridge.errors import InputError
@@ -90,7 +90,7 @@ def test_as_typed(batch, tmp_path):
     save_small(tmp_path / "model")
     file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=None)
     typed = ["predict", str(tmp_path / "model"), str(file), "--out", str(tmp_path / "out"), "--overlays", "0"]
-    assert cli.main([*typed, "--view-3d"]) == 0
+    assert main([*typed, "--view-3d"]) == 0
     joints = read(tmp_path / "out" / RECORDING)["/camera_0/hand/joints/positions"]
     predicted = np.load(tmp_path / "out" / "predictions.npz")["xyz_mm"]
     np.testing.assert_allclose(joints[0], predicted[0] / 1000, atol=1e-6)

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from geometry.gradients import assert_gradients_match
 from geometry.source_poses import SKELETONS, source_poses
 from posebridge.bodies.anny import anny_hand
 from posebridge.bodies.hand_articulation import HandAngles, pose_hand
-from posebridge.geometry.biomechanics import joint_angles, neutral_directions, pose_from_angles
+from posebridge.geometry.biomechanics import JointAngles, joint_angles, neutral_directions, pose_from_angles
 from posebridge.geometry.kinematics import Kinematics
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.kinematics import kinematics_of
@@ -110,7 +111,7 @@ def angles_one_by_one(points: np.ndarray, kinematics: Kinematics, neutral: np.nd
 @pytest.mark.parametrize("name", SKELETONS)
 def test_agrees_with_a_loop_over_bones_and_makes_the_pose_again(name):
     kinematics = kinematics_of(SKELETONS[name])
-    joints = source_poses(name)[:20].double()
+    joints = source_poses(name)[:6].double()
     neutral = neutral_directions(source_poses(name).double(), kinematics)
     found = joint_angles(joints, kinematics, neutral)
     assert found.valid.all()
@@ -237,23 +238,18 @@ def test_a_bone_without_length_has_no_angles_and_turns_nothing_below_it():
 
 
 @pytest.mark.parametrize("name", ["hand21", "h36m17"])
-def test_gradients_are_those_of_finite_differences(name):
+def test_gradients_match_finite_differences(name):
     kinematics = kinematics_of(SKELETONS[name])
-    joints = source_poses(name)[:2].double().requires_grad_()
+    joints = source_poses(name)[:2].double()
     neutral = neutral_directions(source_poses(name).double(), kinematics)
-    pose = joint_angles(joints.detach(), kinematics, neutral)
-    R = pose.R_root_world
-    assert torch.autograd.gradcheck(lambda x: joint_angles(x, kinematics, neutral).angles_rad, joints, rtol=1e-4)
-    assert torch.autograd.gradcheck(
-        lambda angles, lengths: pose_from_angles(
-            replace(pose, angles_rad=angles, lengths=lengths, R_root_world=R),
-            kinematics,
-            neutral,
-            joints[:, 0].detach(),
-        ),
-        (pose.angles_rad.requires_grad_(), pose.lengths.requires_grad_()),
-        rtol=1e-4,
-    )
+    pose = joint_angles(joints, kinematics, neutral)
+    assert_gradients_match(lambda x: joint_angles(x, kinematics, neutral).angles_rad, joints, rtol=1e-4)
+
+    def posed(angles_rad, lengths, R_root_world, root):
+        valid = torch.ones_like(lengths, dtype=torch.bool)
+        return pose_from_angles(JointAngles(angles_rad, lengths, R_root_world, valid), kinematics, neutral, root)
+
+    assert_gradients_match(posed, pose.angles_rad, pose.lengths, pose.R_root_world, joints[:, 0], rtol=1e-4)
 
 
 def test_works_after_it_was_used_in_inference_mode():

@@ -16,7 +16,7 @@ from posebridge.cameras.multiview import CameraRig
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
-from posebridge.recipes.render import RenderConfig, open_samples
+from posebridge.experiments.render import RenderConfig, open_samples
 from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_clutter import ClutterDistribution

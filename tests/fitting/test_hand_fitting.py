@@ -15,7 +15,7 @@ from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-SETS, VIEWS, CUBE_M = 4, 3, 0.25
+SETS, VIEWS, CUBE_M = 2, 3, 0.25
 HALF_MM = 500 * CUBE_M
 CONFIG = HandFittingConfig(steps=100)
 

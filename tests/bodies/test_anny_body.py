@@ -47,7 +47,7 @@ def test_posed_vertices_match_annys_forward(degrees: float) -> None:
     assert (ours - expected).norm(dim=-1).max() < 1e-4
 
 
-def test_the_frame_is_as_described() -> None:
+def test_axes_of_the_frame() -> None:
     joints = _rest_keypoints(anny_body(COCO17))
     assert joints["left_shoulder"][0] > 0.1 > -0.1 > joints["right_shoulder"][0]
     assert joints["nose"][1] > joints["left_hip"][1] + 0.4

@@ -31,7 +31,7 @@ def _right() -> tuple[AnnyHandModel, int]:
     return model, len(model.phenotype_model.template_vertices)
 
 
-def test_rest_meshes_of_all_kinds_of_people_are_annys_moved_rigidly() -> None:
+def test_rest_meshes_match_annys_for_all_phenotypes() -> None:
     model, count = _right()
     subjects = phenotypes(6, seed=0)
     values = dict(zip(("gender", "age", "muscle", "weight", "height", "proportions"), subjects.T.double(), strict=True))
@@ -45,7 +45,7 @@ def test_rest_meshes_of_all_kinds_of_people_are_annys_moved_rigidly() -> None:
     assert sizes.max() > 1.15 * sizes.min()
 
 
-def test_poses_match_annys_forward_where_the_knuckles_are_at_rest() -> None:
+def test_poses_match_annys_forward() -> None:
     """Moved pivots and weights make no difference while knuckles and palm keep still: everything else may turn."""
     model, count = _right()
     subjects = phenotypes(4, seed=1)
@@ -68,7 +68,7 @@ def test_poses_match_annys_forward_where_the_knuckles_are_at_rest() -> None:
     assert hinged.float().mean() < 0.15
 
 
-def test_turning_the_root_turns_everything_about_the_wrist() -> None:
+def test_root_rotation_turns_the_hand_about_the_wrist() -> None:
     model, _ = _right()
     rest = _rest(model, phenotypes(2, seed=3))
     rotations = torch.eye(3).repeat(2, len(model.rig.bones), 1, 1)
@@ -94,7 +94,7 @@ def test_the_mirrored_hand_lies_on_annys_left_hand() -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_the_frame_is_as_described(side: str) -> None:
+def test_axes_of_the_frame(side: str) -> None:
     model = anny_hand(side)
     keypoints = _keypoints(model)
     assert keypoints[HAND21.index("wrist")].norm() < 1e-6
@@ -114,7 +114,7 @@ def _keypoints(model: AnnyHandModel) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_finger_tips_lie_on_the_skin_at_the_end_of_the_finger(side: str) -> None:
+def test_finger_tips_lie_on_the_skin(side: str) -> None:
     model = anny_hand(side)
     keypoints, vertices = _keypoints(model), model.rig.vertices_m
     skin = cKDTree(vertices.numpy())
@@ -152,14 +152,14 @@ def test_bone_lengths_are_those_of_adults() -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_skinning_weights_are_shares(side: str) -> None:
+def test_skinning_weights_sum_to_one(side: str) -> None:
     weights = anny_hand(side).rig.weights
     assert weights.min() >= 0
     torch.testing.assert_close(weights.sum(1), torch.ones(len(weights)), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_the_mesh_is_closed_but_for_the_forearms_far_rim_and_faces_outwards(side: str) -> None:
+def test_mesh_is_closed_except_at_the_forearms_end(side: str) -> None:
     rig = anny_hand(side).rig
     directed = Counter((a, b) for f in rig.faces.tolist() for a, b in (f[:2], f[1:], (f[2], f[0])))
     assert max(directed.values()) == 1

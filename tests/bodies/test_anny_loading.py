@@ -17,7 +17,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_build_is_announced_once_on_stderr_and_a_cached_model_is_silent(
+def test_only_builds_are_announced_and_only_once(
     empty_cache: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from anny.models import model_data
@@ -42,7 +42,7 @@ def test_a_build_is_announced_once_on_stderr_and_a_cached_model_is_silent(
     assert len(list(empty_cache.rglob("*.safetensors"))) == 2
 
 
-def test_a_damaged_cache_is_told_in_one_line(
+def test_damaged_cache_raises_one_line(
     empty_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     from anny.models import model_data
@@ -58,7 +58,7 @@ def test_a_damaged_cache_is_told_in_one_line(
     assert "\n" not in str(raised.value)
 
 
-def test_a_cache_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_cache_raises_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import anny.paths
 
     (tmp_path / "file").touch()

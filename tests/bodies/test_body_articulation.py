@@ -52,7 +52,7 @@ def _close(direction: np.ndarray, expected: np.ndarray, degrees: float = 0.1) ->
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_zero_stands_straight_with_the_arms_at_the_sides_and_palms_to_the_thighs(side: str) -> None:
+def test_zero_angles_stand_straight_with_arms_at_the_sides(side: str) -> None:
     posed = _posed()
     for start, end in (("upperarm01", "lowerarm01"), ("lowerarm01", "wrist"), ("wrist", "finger3-1")):
         assert _close(_along(posed, side, start, end), -UP), start
@@ -82,7 +82,7 @@ def test_zero_stands_straight_with_the_arms_at_the_sides_and_palms_to_the_thighs
         ((0, 0, 0), 60, (0, -0.5, math.sin(math.pi / 3))),
     ],
 )
-def test_the_bent_elbow_takes_the_forearm_where_anatomy_says(side, shoulder, elbow, expected) -> None:
+def test_elbow_flexion_moves_the_forearm(side, shoulder, elbow, expected) -> None:
     flexion, abduction, turn = shoulder
     angles = {"shoulder_flexion": flexion, "shoulder_abduction": abduction, "shoulder_turn": turn}
     posed = _posed(**{f"{side}_{name}": angle for name, angle in (angles | {"elbow_flexion": elbow}).items()})
@@ -90,7 +90,7 @@ def test_the_bent_elbow_takes_the_forearm_where_anatomy_says(side, shoulder, elb
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_arms_and_legs_swing_as_scipy_says(side: str) -> None:
+def test_arms_and_legs_rotate_as_in_scipy(side: str) -> None:
     """Within a degree or so: a turn is spread over two bones, the second of which starts beside the limb's axis."""
     generator = np.random.default_rng(0)
     for _ in range(4):
@@ -110,7 +110,7 @@ def test_arms_and_legs_swing_as_scipy_says(side: str) -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_the_forearm_turns_the_palm_and_the_wrist_bends_the_hand(side: str) -> None:
+def test_forearm_and_wrist_angles_move_the_hand(side: str) -> None:
     at_table = {f"{side}_elbow_flexion": 90}
     assert _close(
         _palm(_posed(**at_table, **{f"{side}_forearm_turn": 80}), side), Rotation.from_euler("z", 80, True).apply(-LEFT)
@@ -138,7 +138,7 @@ def test_the_ankle_lifts_the_toes_and_turns_the_sole_inwards(side: str) -> None:
     assert inner > outer + 0.3  # the big toe's side comes up
 
 
-def test_spine_and_neck_share_their_angles_out_and_lose_none() -> None:
+def test_angles_of_spine_and_neck_are_distributed_over_bones() -> None:
     degrees = {"spine_flexion": 30, "spine_side": 20, "spine_turn": -25, "neck_flexion": -10, "neck_turn": 40}
     posed = _posed(**degrees)
     spine, neck = Rotation.from_rotvec([30, -25, -20], degrees=True), Rotation.from_rotvec([-10, 40, 0], degrees=True)
@@ -160,7 +160,7 @@ def test_the_pelvis_tilts_and_lists_the_whole_body() -> None:
     assert _head(listing, "head")[0] > 0.3
 
 
-def test_the_meshs_own_rest_is_reached_by_its_own_angles() -> None:
+def test_rest_angles_give_the_rest_mesh() -> None:
     """Angles measured on the resting arm, by the inverse of the forward chain, leave the arm at rest."""
     rig = anny_body().rig
     at = {bone: rig.heads_m[i].numpy().astype(float) for i, bone in enumerate(rig.bones)}
@@ -242,6 +242,6 @@ def test_joints_are_differentiable_in_the_angles() -> None:
         assert gradient[0, column].item() == pytest.approx(((ahead - behind) / 2e-5).item(), rel=1e-3, abs=1e-4)
 
 
-def test_an_angle_that_no_body_has_is_refused() -> None:
+def test_unknown_angles_are_refused() -> None:
     with pytest.raises(InputError, match="no angle 'tail_flexion'; its angles are pelvis_tilt"):
         BodyAngles.from_degrees([{"tail_flexion": 1.0}])

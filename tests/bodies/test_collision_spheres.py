@@ -29,7 +29,7 @@ def joints(model: AnnyHand, angles: Tensor, shape: float = 0.0) -> Tensor:
     return model.in_hand_frame(angles - model.relaxed_rad, coefficients).joints
 
 
-def test_there_are_66(spheres, model):
+def test_66_spheres_fill_the_hand(spheres, model):
     assert spheres.weights.shape == (66, 21)
     torch.testing.assert_close(spheres.weights.sum(1), torch.ones(66))
     own = model.in_hand_frame(torch.zeros(1, 22), torch.zeros(1, 6))
@@ -46,12 +46,12 @@ def test_open_hands_do_not_collide(spheres, model):
         assert spheres.overlap(joints(model, angles, shape)).max() < 1e-6
 
 
-def test_hands_that_are_rendered_hardly_do(spheres, model):
+def test_sampled_hands_hardly_collide(spheres, model):
     poses = sample_hand_poses(PoseDistribution(), 300, generator_for(1, 1)).stacked()
     assert spheres.overlap(joints(model, poses)).quantile(0.9) < 0.005
 
 
-def test_a_finger_through_another_costs_more_the_deeper_it_goes(spheres, model):
+def test_overlap_grows_with_depth_of_penetration(spheres, model):
     angles = torch.zeros(6, 22)
     angles[:, HAND_ANGLE_NAMES.index("index_spread")] = -torch.linspace(0, 0.28, 6)  # towards the middle finger
     cost = spheres.overlap(joints(model, angles))
@@ -67,7 +67,7 @@ def test_size_and_place_do_not_matter(spheres, model):
     torch.testing.assert_close(spheres.overlap(8 * found + 3), spheres.overlap(found), atol=1e-4, rtol=1e-3)
 
 
-def test_the_gradient_is_that_of_finite_differences(spheres, model):
+def test_gradients_match_finite_differences(spheres, model):
     angles = torch.zeros(1, 22)
     angles[:, HAND_ANGLE_NAMES.index("index_spread")] = -0.3
     found = joints(model, angles).double().requires_grad_()

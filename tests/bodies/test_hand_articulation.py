@@ -97,7 +97,7 @@ def test_angles_are_measured_back_from_the_joints(side: str) -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_the_thumb_flexes_across_the_palm_and_lifts_out_of_it(side: str) -> None:
+def test_thumb_angles_move_it_across_and_out_of_the_palm(side: str) -> None:
     towards_thumb = 1.0 if side == "right" else -1.0
     rest = _tip(_joints(side, _angles()), "thumb")
     for joint in (0, 2, 3):
@@ -140,7 +140,7 @@ def test_left_and_right_are_mirror_images_in_any_pose() -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_the_meshs_own_angles_give_the_rest_mesh(side: str) -> None:
+def test_rest_angles_give_the_rest_mesh(side: str) -> None:
     model = anny_hand(side)
     flexion, spread = rest_angles(model)
     angles = _angles()

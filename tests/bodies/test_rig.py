@@ -34,7 +34,7 @@ def _rotations(count: int, seed: int) -> torch.Tensor:
     return torch.tensor(matrices).view(count, 4, 3, 3)
 
 
-def test_forward_kinematics_and_skinning_match_a_loop_of_homogeneous_matrices(arm: Rig) -> None:
+def test_kinematics_and_skinning_match_a_loop(arm: Rig) -> None:
     coefficients = torch.randn(3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.double)
     rotations = _rotations(3, seed=2)
     posed = arm.shaped(coefficients).posed(rotations)
@@ -94,7 +94,7 @@ def test_gradients_match_finite_differences(arm: Rig) -> None:
     assert torch.autograd.gradcheck(points, (coefficients, skew))
 
 
-def test_the_mirror_image_of_a_pose_is_the_pose_of_the_mirror_image(arm: Rig) -> None:
+def test_posing_commutes_with_mirroring(arm: Rig) -> None:
     S = torch.diag(torch.tensor([-1.0, 1, 1], dtype=torch.double))
     coefficients, rotations = torch.ones(1, 3, dtype=torch.double), _rotations(1, seed=5)
     mirrored = arm.mirrored().shaped(coefficients).posed(S @ rotations @ S).vertices_m()

@@ -30,7 +30,7 @@ def test_cross_section_fills_the_crop(fx, fy):
     torch.testing.assert_close(camera.project(corners), expected.expand(2, 3, 2))
 
 
-def test_the_map_never_mirrors_and_pixels_are_square_in_metres():
+def test_cube_maps_never_mirror_and_have_square_pixels():
     T = cube_crop_map(CENTRES_M, intrinsics(588.03, -400.0), CUBE_M, 128)
     assert (torch.linalg.det(T) > 0).all()
     K = (T @ intrinsics(588.03, -400.0))[0]

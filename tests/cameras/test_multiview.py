@@ -108,7 +108,7 @@ def test_cameras_of_different_counts_are_refused():
 
 @given(eye=st.tuples(*[st.floats(-2, 2)] * 3), target=st.tuples(*[st.floats(-2, 2)] * 3))
 @settings(max_examples=50, deadline=None)
-def test_a_camera_sees_its_target_at_the_principal_point_and_up_above_it(eye, target):
+def test_target_lies_at_the_principal_point(eye, target):
     eye, target = torch.tensor(eye, dtype=torch.float64), torch.tensor(target, dtype=torch.float64)
     up = torch.tensor([0.1, -1.0, 0.3], dtype=torch.float64)
     if torch.linalg.cross(target - eye, up).norm() < 1e-2:
@@ -133,7 +133,7 @@ def test_impossible_cameras_are_refused():
         ring(0, 1.0)
 
 
-def test_rings():
+def test_rings_of_cameras():
     quarter = ring(4, 0.7)
     np.testing.assert_allclose(
         quarter[:, :3, 3].numpy(), 0.7 * np.array([[0, 0, -1], [1, 0, 0], [0, 0, 1], [-1, 0, 0]]), atol=1e-6

@@ -135,7 +135,7 @@ def test_impossible_focal_lengths_are_refused(focal):
 
 @pytest.mark.parametrize("name", LENSES)
 @pytest.mark.parametrize("mirrored", [True, False])
-def test_an_unmirrored_camera_shows_the_mirrored_world_the_same(name, mirrored):
+def test_unmirrored_camera_sees_the_mirrored_world(name, mirrored):
     """Pixels by OpenCV, of points whose x is negated where the image is a mirror image."""
     xyz = torch.from_numpy(points(8))[None]
     angle, side = 0.7, -1.0 if mirrored else 1.0

@@ -33,7 +33,7 @@ def test_survives_saving_and_loading(tmp_path):
     assert (len(again), again.n_joints) == (3, 2)
 
 
-def test_names_may_be_missing_and_keys_may_be_numbers_or_bytes(tmp_path):
+def test_optional_names_and_other_types_of_keys(tmp_path):
     keypoints = KeypointSet.load(written(tmp_path, joint_names=None, key=np.array([3, 1, 2])))
     assert keypoints.joint_names is None
     assert keypoints.key.tolist() == ["3", "1", "2"]
@@ -76,7 +76,7 @@ def test_take_reorders_frames_and_joints(tmp_path):
         ({"key": np.array(["a", None, 3], dtype=object)}, "Python objects, which are never loaded"),
     ],
 )
-def test_defects_are_told_in_one_line(tmp_path, changes, message):
+def test_defects_raise_one_line(tmp_path, changes, message):
     path = written(tmp_path, **changes)
     with pytest.raises(InputError, match=message) as caught:
         KeypointSet.load(path)

@@ -31,7 +31,7 @@ class Outer:
 FULL = Outer("n", (Inner(math.inf), Inner(2.0)), 1, {"x": 2.0, "y": None}, (4, "z"), Path("a/b"), "text", {"k": [1]})
 
 
-def test_there_and_back():
+def test_values_survive_saving_and_loading():
     assert from_plain(Outer, to_plain(FULL)) == FULL
     assert from_plain(Outer, {"name": "n"}) == Outer("n")
 

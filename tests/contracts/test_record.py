@@ -136,7 +136,7 @@ def test_indices_must_fit_the_joints(change):
     "defect",
     ["no folder", "cut off", "other", "list", "no arrays", "cut arrays", "half", "kind", "gap", "other arrays", "type"],
 )
-def test_defects_are_told_in_one_line(tmp_path, defect):
+def test_defects_raise_one_line(tmp_path, defect):
     folder = tmp_path / "run"
     if defect != "no folder":
         save_record(reconstructed_record(), folder)

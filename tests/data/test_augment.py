@@ -112,7 +112,7 @@ def test_labels_of_pixels_agree_with_opencv(views):
     assert not (warped.hand_mask & ~warped.mask).any()
 
 
-def test_labels_of_pixels_by_known_maps():
+def test_pixel_labels_follow_known_maps():
     """Values that stand for their pixel: one px to the right, and a mirror image about the middle of the crop."""
     numbers = torch.arange(1.0, 26).view(1, 5, 5).repeat(2, 1, 1)
     batch = LabelledBatch(image=None, key=("", ""), depth_label_m=numbers, mask=numbers > 12)
@@ -152,7 +152,7 @@ def test_the_identity_is_bit_exact():
         assert torch.equal(augment.warp_batch(depth, still).depth_m, depth.depth_m)
 
 
-def test_joints_that_leave_the_view_stay_valid_but_not_visible():
+def test_joints_outside_the_view_are_valid_but_not_visible():
     batch = _batch(1)
     away = torch.eye(3)[None].clone()
     away[:, 0, 2] = SIZE

@@ -44,7 +44,7 @@ def test_joints_lie_on_the_blob(root):
     np.testing.assert_allclose(hands.labels(2).joints_m, [places[joint] for joint in HAND21.joints], atol=1e-6)
 
 
-def test_test_frames_have_no_labels_until_they_are_given(root):
+def test_test_labels_come_from_a_given_file(root):
     hands = BigHand(root, "test")
     assert hands[0].depth_m.max() == pytest.approx(0.5, abs=0.1)
     with pytest.raises(InputError, match="no list of joints"):

@@ -92,7 +92,7 @@ def test_points_are_rays_times_depth(hands):
     torch.testing.assert_close(uv_px[surface], grid[surface], atol=1e-3, rtol=0)
 
 
-def test_pictures_are_depth_normalised_by_the_cube(hands):
+def test_images_are_depth_normalised_by_the_cube(hands):
     expected = normalise_depth(hands.depth_m, hands.centre_m, CUBE_M)
     assert torch.equal(CubeViews.of(hands, CUBE_M).picture()[:, 0], expected)
 
@@ -107,7 +107,7 @@ def test_a_larger_picture_is_a_smaller_cube(hands):
     torch.testing.assert_close(larger.in_cubes(joints(hands)), 1.25 * views.in_cubes(joints(hands)), atol=1e-5, rtol=0)
 
 
-def test_pixels_from_beyond_the_crop_are_told_apart(hands):
+def test_pixels_outside_the_crop_are_marked(hands):
     views = CubeViews.of(hands, CUBE_M)
     assert views.inside.all()
     right, left = torch.eye(3).repeat(9, 1, 1), torch.eye(3).repeat(9, 1, 1)

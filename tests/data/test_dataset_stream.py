@@ -92,7 +92,7 @@ def test_joints_alone_by_default(skipped):
     assert batch.mask is None
 
 
-def test_frames_without_a_label_give_way_to_the_next(skipped):
+def test_frames_without_a_label_are_replaced_by_the_next(skipped):
     """Even frames have a mask; odd ones are listed."""
     crops, labels = LabelledCrops(Numbers(10), CROP), frozenset({"joints", "mask"})
     batch = DatasetStream(crops, 10, 0, skipped, labels).batch(0)
@@ -111,7 +111,7 @@ def test_a_source_without_a_label_is_refused_by_name(skipped):
         stream.batch(0)
 
 
-def test_the_next_frame_stands_in_for_a_broken_one(skipped):
+def test_broken_frames_are_replaced_by_the_next(skipped):
     whole = [
         n for i in range(4) for n in numbers(DatasetStream(UnlabelledCrops(Numbers(10), CROP), 5, 3, skipped).batch(i))
     ]
@@ -125,7 +125,7 @@ def test_the_next_frame_stands_in_for_a_broken_one(skipped):
 
 
 @pytest.mark.parametrize("count", [3, 150])
-def test_a_set_of_which_nothing_can_be_read_is_given_up(count, skipped):
+def test_unreadable_sets_are_refused(count, skipped):
     stream = DatasetStream(UnlabelledCrops(Numbers(count, range(count)), CROP), 2, 0, skipped)
     with pytest.raises(InputError, match=rf"^{min(count, 100)} frames in a row can't be read, .*\d+\.jpg: torn$"):
         stream.batch(0)
@@ -160,7 +160,7 @@ def test_workers_change_neither_the_steps_nor_the_list(workers, tmp_path):
     assert step_keys(shared, workers, first=6)[:9] == step_keys(alone, 0)[6:]  # and a run goes on anywhere
 
 
-def test_pairs_are_those_of_a_held_set(skipped):
+def test_pairs_equal_those_in_memory(skipped):
     frames = Unlabelled(40)
     stream = DatasetPairStream(UnlabelledCrops(frames, CROP), dataset_like_pairs(frames), 6, 7, skipped)
     from_memory = PairStream(dataset(frames), 6, 7)
@@ -169,7 +169,7 @@ def test_pairs_are_those_of_a_held_set(skipped):
     assert type(stream.batch(0)) is UnlabelledBatch
 
 
-def test_the_next_pair_stands_in_for_a_broken_one(skipped):
+def test_broken_pairs_are_replaced_by_the_next(skipped):
     pairs = dataset_like_pairs(Numbers(40))
     base, driving = (torch.cat(side).tolist() for side in zip(*(pairs.draw(i, 4, 5) for i in range(8)), strict=True))
     row = list(zip(base, driving, strict=True))

@@ -22,30 +22,30 @@ def scene():
     return depth_m
 
 
-def test_the_nearest_thing_is_the_hand(scene):
+def test_nearest_object_is_the_hand(scene):
     np.testing.assert_allclose(depth_centre(scene, K), [0.1, -0.05, 0.6], atol=2e-3)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01])
-def test_flying_pixels_before_the_hand_are_no_hand(scene, share):
+def test_flying_pixels_are_ignored(scene, share):
     flying = np.random.default_rng(0).random(scene.shape) < share
     scene[flying] = 0.25
     np.testing.assert_allclose(depth_centre(scene, K), [0.1, -0.05, 0.6], atol=5e-3)
 
 
-def test_holes_are_no_surface(scene):
+def test_holes_are_ignored(scene):
     scene[np.random.default_rng(0).random(scene.shape) < 0.3] = 0
     np.testing.assert_allclose(depth_centre(scene, K), [0.1, -0.05, 0.6], atol=5e-3)
 
 
-def test_a_forearm_pulls_by_less_than_half_a_hand(scene):
+def test_forearms_shift_the_centre_by_less_than_half_a_hand(scene):
     paint(scene, (0.07, 0.03), (0.13, 0.4), 0.62)
     centre = depth_centre(scene, K)
     assert abs(centre[0] - 0.1) < 5e-3
     assert -0.06 < centre[1] < 0.02
 
 
-def test_a_box_or_a_mask_turns_to_another_thing(scene):
+def test_boxes_and_masks_select_another_object(scene):
     by_box = depth_centre(scene, K, box_xyxy=np.array([130, 200, 300, 420]))
     mask = np.zeros(scene.shape, bool)
     mask[200:421, 130:301] = True
@@ -53,7 +53,7 @@ def test_a_box_or_a_mask_turns_to_another_thing(scene):
     assert by_box[2] == pytest.approx(0.9)
 
 
-def test_a_range_turns_to_another_thing(scene):
+def test_ranges_select_another_object(scene):
     assert depth_centre(scene, K, BlobConfig(near_m=0.7))[2] == pytest.approx(0.9)
 
 

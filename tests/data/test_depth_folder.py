@@ -53,7 +53,7 @@ def test_centres_of_a_file(folder, tmp_path):
     np.testing.assert_allclose(DepthFolder(folder, K, UNIT_M, centres=file)[1].centre_m, [0.003, 0.004, 0.6])
 
 
-def test_a_centre_behind_the_camera_costs_its_frame(folder, tmp_path):
+def test_centres_behind_the_camera_are_skipped(folder, tmp_path):
     file = tmp_path / "centres.txt"
     file.write_text("1 2 600\n3 4 -600\n5 6 600\n")
     frames = DepthFolder(folder, K, UNIT_M, centres=file)
@@ -71,7 +71,7 @@ def test_a_centre_behind_the_camera_costs_its_frame(folder, tmp_path):
         ("0 0 600\n", "1 lines for 3 frames"),
     ],
 )
-def test_centres_that_can_not_be(folder, tmp_path, lines, message):
+def test_impossible_centres_are_refused(folder, tmp_path, lines, message):
     file = tmp_path / "centres.txt"
     file.write_text(lines)
     with pytest.raises(InputError, match=message):

@@ -45,7 +45,7 @@ def test_an_archive_of_calibrated_views(batch, tmp_path):
     assert_same_place(found, batch)
 
 
-def test_an_archive_says_what_it_knows(batch, tmp_path):
+def test_archives_may_lack_optional_arrays(batch, tmp_path):
     depth_mm = (1000 * batch.depth_m[:2].numpy()).round().astype(np.uint16)
     names = {"depth_m": None, "sequence": None, "frame": None, "view": None, "T_world_cam": None}
     centre_m = batch.centre_m[:2].numpy()
@@ -85,13 +85,13 @@ def test_an_archive_says_what_it_knows(batch, tmp_path):
         ({"key": np.array([{}] * 6)}, "not a readable .npz"),
     ],
 )
-def test_archives_that_are_none(batch, tmp_path, changes, message):
+def test_invalid_archives_are_refused(batch, tmp_path, changes, message):
     file = write_archive(tmp_path / "clip.npz", batch, **changes)
     with pytest.raises(InputError, match=message):
         open_depth(DepthTargetConfig(file))
 
 
-def test_views_of_a_moment_come_together_however_they_are_stored(batch, tmp_path):
+def test_views_of_a_moment_are_adjacent(batch, tmp_path):
     by_camera = [0, 3, 1, 4, 2, 5]
     stored = batch.take(torch.tensor(by_camera))
     keys = [f"clip-{i}" for i in by_camera]
@@ -143,7 +143,7 @@ def change_cameras(folder, change):
         (lambda content: content.clear(), "not a calibration"),
     ],
 )
-def test_calibrations_that_are_none(batch, tmp_path, change, message):
+def test_invalid_calibrations_are_refused(batch, tmp_path, change, message):
     folder = write_rig(tmp_path / "rig", batch)
     change_cameras(folder, change)
     with pytest.raises(InputError, match=message):
@@ -159,13 +159,13 @@ def test_views_of_different_times(batch, tmp_path):
         DepthRig(folder, UNIT_M)
 
 
-def test_two_pictures_of_one_view_and_moment_are_told(batch, tmp_path):
+def test_duplicate_views_of_a_moment_are_refused(batch, tmp_path):
     file = write_archive(tmp_path / "a.npz", batch, view=None, T_world_cam=None)
     with pytest.raises(InputError, match="frame 0, is there twice; number its views apart in view"):
         open_depth(DepthTargetConfig(file))
 
 
-def test_a_calibration_the_wrong_way_round_is_told(batch, tmp_path):
+def test_inverted_calibrations_are_refused(batch, tmp_path):
     T_cam_world = torch.linalg.inv(batch.T_world_cam).numpy()
     file = write_archive(tmp_path / "a.npz", batch, T_world_cam=T_cam_world)
     with pytest.raises(InputError, match=r"a-0: the views .* \d\.\d\d m apart .* together if T_world_cam is inverted"):
@@ -220,12 +220,12 @@ def test_a_cube_without_a_hand_is_left_out(batch, tmp_path):
         (lambda path: DepthTargetConfig(path / "a.npz"), "no such file"),
     ],
 )
-def test_targets_that_are_none(tmp_path, config, message):
+def test_invalid_targets_are_refused(tmp_path, config, message):
     with pytest.raises(InputError, match=message):
         open_depth(config(tmp_path))
 
 
-def test_depth_is_whole_where_no_centre_is_asked_for(batch, tmp_path):
+def test_frames_without_centres_are_whole(batch, tmp_path):
     file = write_archive(tmp_path / "clip.npz", batch)
     frame = open_depth(DepthTargetConfig(file), centres="none")[0]
     assert frame.centre_m is None

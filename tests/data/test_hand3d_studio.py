@@ -111,7 +111,7 @@ def test_broken_image(root):
 @pytest.mark.parametrize(
     ("text", "message"), [("{}", "expected a list of samples"), ("[1]", "expected a list"), ("[]", "no usable sample")]
 )
-def test_other_files(root, text, message):
+def test_other_files_are_refused(root, text, message):
     (root / "annotation.json").write_text(text)
     with pytest.raises(InputError, match=rf"annotation\.json: {message}"):
         Hand3DStudio(root)

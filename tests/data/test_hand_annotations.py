@@ -21,7 +21,7 @@ def test_lengths_leave_out_what_is_not_labelled():
     np.testing.assert_allclose(hand_lengths_m(joints), [0.2, 0, np.nan])
 
 
-def test_another_unit_is_refused_and_one_wrong_hand_is_told():
+def test_other_units_are_refused_and_wrong_hands_are_listed():
     names = ["a", "b", "c"]
     with pytest.raises(InputError, match=r"set\.json: the hand of a is 200 m long: expected millimetres"):
         check_hand_scale(hands(200, 210, 0.2), names, "set.json", "millimetres")
@@ -64,7 +64,7 @@ def test_the_split_is_that_of_pythons_shuffle(count, test):
     assert adaptation_split(count, "all") == list(range(count))
 
 
-def test_files_that_are_there(tmp_path):
+def test_existing_files_are_found(tmp_path):
     (tmp_path / "a.png").touch()
     present = PresentFiles()
     assert tmp_path / "a.png" in present

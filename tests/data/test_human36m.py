@@ -196,7 +196,7 @@ def test_what_is_missing_or_broken_is_listed(tmp_path):
     assert len(reasons) == 3
 
 
-def test_missing_frames_and_broken_annotations_of_the_extracted(tmp_path):
+def test_broken_extracted_frames_are_listed(tmp_path):
     write_all(tmp_path, write_extracted, (9, 11))
     (tmp_path / "S9/Directions-1/imageSequence/60457274/img_000003.jpg").unlink()
     with h5py.File(tmp_path / "S11/Directions-1/annot.h5", "a") as file:

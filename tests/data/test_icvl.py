@@ -49,7 +49,7 @@ def test_frames_are_in_the_order_of_the_lists(root):
     assert icvl[12].sequence == "test_seq_2"
 
 
-def test_unlabelled_use_needs_no_list_and_counts_as_people_do(root):
+def test_unlabelled_frames_need_no_list(root):
     for sequence in (1, 2):
         (root / "Testing" / f"test_seq_{sequence}.txt").unlink()
     icvl = ICVL(root)

@@ -24,7 +24,7 @@ def test_pixels_keys_and_sequences(tmp_path):
     assert len(folder) == 4
 
 
-def test_repeated_stems_are_told_apart_by_their_folder(tmp_path):
+def test_repeated_stems_are_distinguished_by_folder(tmp_path):
     for name in ("a/0.png", "b/0.png", "1.png"):
         write_image(tmp_path / name)
     assert ImageFolder(tmp_path).keys == ["1", "a/0", "b/0"]
@@ -61,7 +61,7 @@ def test_other_pixel_formats_become_rgb(tmp_path, mode):
     assert image.min() > 250
 
 
-def test_broken_frames_among_good_ones_are_skipped_and_listed(tmp_path):
+def test_broken_frames_are_skipped_and_listed(tmp_path):
     write_image(tmp_path / "0.png")
     for name in ("1.png", "2.jpg", "3.bmp", "4.webp"):
         write_image(tmp_path / name, 64, 64)

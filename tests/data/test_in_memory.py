@@ -22,7 +22,7 @@ def crops(tmp_path):
     return UnlabelledCrops(ImageFolder(tmp_path), CropConfig(16))
 
 
-def test_it_gives_back_what_was_read(crops):
+def test_batches_equal_the_frames(crops):
     dataset = InMemoryDataset(crops[i] for i in range(6))
     for i in range(6):
         torch.testing.assert_close(dataset[i].image, crops[i].image, atol=0, rtol=0)
@@ -67,7 +67,7 @@ print(peak_mb() - start)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks of memory are read from Linux's /proc")
-def test_it_is_built_at_little_more_than_its_size():
+def test_building_needs_little_more_memory_than_the_set():
     """400 MB of depth; held twice it would be 800."""
     peak_mb = float(subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True).stdout)
     assert 350 < peak_mb < 500

@@ -47,7 +47,7 @@ def test_one_box_from_elsewhere_covers_a_confident_joint(height, width):
         assert (hit[i] & (confidence[i] >= 0.9)).any()
 
 
-def test_half_of_the_images_and_every_confident_joint_in_turn():
+def test_half_of_the_images_and_all_confident_joints_are_hit():
     images = torch.rand(2000, 1, 32, 32, generator=_generator(3))
     uv_px = torch.tensor([[4.0, 4.0], [16.0, 16.0], [28.0, 28.0], [4.0, 28.0]]).repeat(2000, 1, 1)
     confidence = torch.tensor([0.95, 0.91, 0.5, 0.99]).repeat(2000, 1)

@@ -47,7 +47,7 @@ def test_every_pair_that_fits_is_there_and_no_other(frames, smallest, more):
     assert set(pairs.driving.tolist()) == {i for i, bases in expected.items() if bases}
 
 
-def test_a_batch_is_a_function_of_its_number_and_epochs_use_every_frame_once():
+def test_batches_follow_from_their_number():
     pairs = _pairs(["a"] * 30 + ["b"] * 30, [*range(30), *range(30)])
     batches = [pairs.draw(n, 10, seed=4) for n in range(12)]
     for n in (7, 2):
@@ -91,7 +91,7 @@ def test_a_stream_gives_base_and_driving_frames():
     assert torch.equal((base.rgb[:, 0, 0, 0] * 255).round().long(), base.frame)  # images go with their numbers
 
 
-def test_what_has_no_pairs_says_so():
+def test_sets_without_pairs_are_refused():
     photos = UnlabelledBatch(image=torch.zeros(2, 3, 2, 2), key=("a", "b"))
     with pytest.raises(InputError, match=r"^pairs of frames need sequences: give a video"):
         pairs_of(photos, PairConfig())

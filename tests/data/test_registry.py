@@ -192,7 +192,7 @@ def test_refusals(name, split, options, skeleton, message, tmp_path):
         DATASETS[name].open(tmp_path, split, DatasetOptions(**options), skeleton)
 
 
-def test_a_folder_that_is_none(tmp_path):
+def test_missing_folders_are_refused(tmp_path):
     with pytest.raises(InputError, match="is no folder: give the one of rhd, which holds training/ and evaluation/"):
         DATASETS["rhd"].open(tmp_path / "absent", "train")
 

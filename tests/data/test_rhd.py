@@ -68,7 +68,7 @@ def test_the_rule_for_hands(root):
     assert list(rhd.skipped) == [str(root / "training" / "color" / "00004.png")]
 
 
-def test_joints_project_onto_their_labels_and_run_base_to_tip(root):
+def test_joints_project_onto_their_pixels(root):
     rhd = RHD(root)
     with (root / "training" / "anno_training.pickle").open("rb") as file:
         annotations = pickle.load(file)

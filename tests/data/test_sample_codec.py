@@ -44,7 +44,7 @@ def test_every_field_comes_back(batch, image):
             assert same(before, after), f.name
 
 
-def test_fields_are_all_thought_of():
+def test_every_field_has_a_codec():
     """A field that is added to batches has to be added to the codec, or it would be lost in silence."""
     filled = [rgb_batch(1), depth_batch(1, 1)]
     assert all(any(getattr(batch, f.name) is not None for batch in filled) for f in fields(LabelledBatch))
@@ -83,7 +83,7 @@ def test_depth_is_off_by_half_a_unit_at_most(unit_mm):
     assert torch.equal(there_and_back(back, coding).depth_label_m, back.depth_label_m)
 
 
-def test_the_smallest_depth_is_not_taken_for_none():
+def test_smallest_depth_is_not_missing():
     batch = rgb_batch(1)
     tiny = replace(batch, depth_label_m=torch.full_like(batch.depth_label_m, 1e-6))
     assert (there_and_back(tiny, ImageCoding()).depth_label_m == torch.tensor(1e-4)).all()
@@ -106,7 +106,7 @@ def test_floats_of_every_size_come_back_exactly():
     assert torch.equal(back.uv_px, values)
 
 
-def test_members_as_others_read_them():
+def test_members_are_read_by_other_libraries():
     batch = rgb_batch(1)
     members = encode_sample(batch, 41, ImageCoding())
     assert list(members) == ["rgb.png", "depth.png", "mask.png", "hand_mask.png", "vertices_m.npy", "json"]
@@ -121,7 +121,7 @@ def test_members_as_others_read_them():
     assert np.array_equal(np.load(io.BytesIO(members["vertices_m.npy"])), batch.vertices_m[0].numpy())
 
 
-def test_one_flipped_byte_anywhere_is_found():
+def test_every_flipped_byte_is_detected():
     members = encode_sample(rgb_batch(1), 0, ImageCoding("jpg"))
     random = np.random.default_rng(0)
     for suffix, data in members.items():
@@ -131,7 +131,7 @@ def test_one_flipped_byte_anywhere_is_found():
                 decode_sample({**members, suffix: flipped}, ImageCoding("jpg"), "shard.tar:key")
 
 
-def test_members_that_are_missing_or_foreign_are_found():
+def test_missing_and_foreign_members_are_detected():
     members = encode_sample(rgb_batch(1), 0, ImageCoding())
     for suffix in members:
         with pytest.raises(UnreadableFrameError):

@@ -72,20 +72,20 @@ def _with_a_flash(pictures: list[np.ndarray]) -> list[np.ndarray]:
     ],
     ids=["fast", "pan", "flicker", "flash", "fade", "one frame", "two frames"],
 )
-def test_what_is_no_cut(pictures):
+def test_motion_is_no_cut(pictures):
     found = watched(pictures)
     assert found.cuts == ()
     assert set(found.names) == {"clip"}
     assert found.frames == tuple(range(len(pictures)))
 
 
-def test_pictures_of_another_size_are_of_another_shot():
+def test_another_image_size_starts_a_shot():
     pictures = film(0, 8) + [picture[:100] for picture in film(0, 8)]
     assert _cuts(watched(pictures)) == [8]
 
 
 @pytest.mark.parametrize("pan_px", [0.0, 0.2, 0.5, 1.5])
-def test_the_camera_s_motion_is_that_of_the_film(pan_px):
+def test_camera_motion_is_estimated(pan_px):
     """Frames of a pair are 10 apart; a crop of the whole picture is as wide as the picture."""
     found = watched(film(1, 40, pan_px=pan_px), stride=(10, 10))
     assert found.motion["clip"] == pytest.approx(10 * pan_px / WIDTH, abs=1 / 128)
@@ -93,12 +93,12 @@ def test_the_camera_s_motion_is_that_of_the_film(pan_px):
     assert bool(found.notes()) == (pan_px >= 0.5)
 
 
-def test_a_turn_too_fast_to_be_followed_is_motion():
+def test_fast_camera_turns_count_as_motion():
     assert watched(film(1, 30, pan_px=8.0, margin=260), stride=(10, 10)).motion["clip"] >= 0.2
 
 
 @pytest.mark.parametrize("pan_px", [0.0, 0.5])
-def test_with_boxes_the_subject_s_own_motion_is_left_out(pan_px):
+def test_motion_inside_the_boxes_is_ignored(pan_px):
     """The disc fills much of the picture and walks; the crop's side is the box's, so the share is of that."""
     places = [disc_place(i, 8.0) for i in range(30)]
     boxes = [np.array([u - 48, v - 48, u + 48, v + 48]) for u, v in places]
@@ -116,7 +116,7 @@ def test_each_shot_has_a_motion_of_its_own():
     assert motion.endswith("% of the crop's side within a pair of frames of clip#2")
 
 
-def test_photos_of_many_rooms_follow_one_another_nowhere():
+def test_photos_of_different_places_are_no_sequence():
     photos = [film(seed, 1)[0] for seed in range(20)]
     found = watched(photos, photos=True)
     assert found.photos == 20
@@ -125,7 +125,7 @@ def test_photos_of_many_rooms_follow_one_another_nowhere():
     assert found.without_pairs((5, 15)).endswith("5 to 15 frames apart: the 20 photos don't follow one another")
 
 
-def test_a_film_as_single_files_stays_a_film():
+def test_frames_of_a_film_are_a_sequence():
     pictures = film(4, 40, pan_px=2.0)
     assert watched(pictures, photos=True).photos == 0
     shuffled = [pictures[i] for i in np.random.default_rng(0).permutation(40)]

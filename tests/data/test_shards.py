@@ -71,7 +71,7 @@ def assert_same(found: LabelledBatch, wanted: LabelledBatch) -> None:
 # Writing
 
 
-def test_the_index_says_what_lies_there(whole):
+def test_index_lists_the_shards(whole):
     index = load_index(whole)
     assert [(shard.name, shard.first, shard.samples) for shard in index.shards] == [
         ("shard-000000.tar", 0, SHARD),
@@ -125,7 +125,7 @@ def stop_at(chunk: int):
 
 
 @pytest.mark.parametrize("chunk", [0, 1, 2, 3, 5])
-def test_what_was_made_before_a_stop_is_not_made_again(whole, tmp_path, chunk):
+def test_resumed_sets_keep_finished_pieces(whole, tmp_path, chunk):
     with contextlib.suppress(StopError):
         write_set(tmp_path, COUNT, on_progress=stop_at(chunk))
     made: list[int] = []
@@ -135,7 +135,7 @@ def test_what_was_made_before_a_stop_is_not_made_again(whole, tmp_path, chunk):
 
 
 @pytest.mark.parametrize("write", range(1, 13))
-def test_kill_in_a_write(whole, tmp_path, write):
+def test_killed_writes_are_repeated(whole, tmp_path, write):
     """The process dies within its n-th write: of the index, a piece, a shard."""
     child = os.fork()
     if child == 0:
@@ -209,7 +209,7 @@ def test_a_set_does_not_shrink(whole, copied):
     assert contents(copied) == contents(whole)
 
 
-def test_fewer_samples_than_were_begun(whole, tmp_path):
+def test_smaller_sets_than_begun_are_refused(whole, tmp_path):
     with contextlib.suppress(StopError):
         write_set(tmp_path, 100 * SHARD, on_progress=stop_at(5))
     made: list[int] = []
@@ -228,7 +228,7 @@ def test_another_set_in_the_same_folder_is_refused(whole, copied):
     assert contents(copied) == contents(whole)
 
 
-def test_folders_that_do_not_do(tmp_path):
+def test_unusable_folders_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     refused(lambda: write_set(tmp_path / "file", COUNT), "cannot write into .*file")
     (tmp_path / "other").mkdir()
@@ -262,7 +262,7 @@ def test_full_disk(whole, tmp_path):
 # Reading
 
 
-def test_any_part_is_read_back(whole):
+def test_ranges_of_samples_are_read(whole):
     source = ShardedSet(whole)
     assert len(source) == COUNT
     for start, count in ((0, 1), (2, 9), (SHARD, SHARD), (0, COUNT)):
@@ -364,7 +364,7 @@ def test_nothing_readable(copied):
         refused(read, "no sample can be read .*shard-000000.tar")
 
 
-def test_sets_that_are_none(tmp_path, copied):
+def test_invalid_sets_are_refused(tmp_path, copied):
     refused(lambda: ShardedSet(tmp_path / "absent"), "holds no index.json")
     with ShardWriter(tmp_path / "new", set_index(COUNT)):
         pass
@@ -382,7 +382,7 @@ def test_sets_that_are_none(tmp_path, copied):
         refused(lambda: ShardedSet(copied), "index.json")
 
 
-def test_a_set_of_the_version_before_is_refused(copied):
+def test_sets_of_other_versions_are_refused(copied):
     index = copied / "index.json"
     index.write_text(json.dumps({**json.loads(index.read_text()), "format": 1}))
     for action in (lambda: ShardedSet(copied), lambda: write_set(copied, COUNT)):

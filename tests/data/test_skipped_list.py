@@ -35,7 +35,7 @@ def test_processes_write_whole_lines(tmp_path):
     assert set(skipped.read().values()) == {"torn"}
 
 
-def test_a_line_that_was_cut_off_is_left_out(tmp_path):
+def test_incomplete_lines_are_ignored(tmp_path):
     skipped = SkippedList(tmp_path / "list")
     skipped.note("a", "torn")
     with skipped.path.open("a") as file:
@@ -44,7 +44,7 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path):
     assert list(skipped.read()) == ["a", "c"]
 
 
-def test_a_folder_that_refuses(tmp_path):
+def test_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"^cannot write .*file/list: .*choose another folder$"):
         SkippedList(tmp_path / "file" / "list").note("a", "torn")

@@ -84,7 +84,7 @@ def test_protocol(root):
     assert {frame.sequence[:2] for frame in train} == {"B2", "B3", "B4", "B5", "B6"}
 
 
-def test_images_need_no_folder_of_their_own_and_gaps_are_listed(root):
+def test_missing_images_are_listed(root):
     for folder in list((root / "images").iterdir()):
         folder.rename(root / folder.name)
     (root / "images").rmdir()

@@ -53,7 +53,7 @@ def test_joints_stand_for_others():
     assert NamedJoints(People(SMPL24, False), SMPL24, MPII16, joint_of).labels(0).joints_m is None
 
 
-def test_what_a_set_lacks_is_not_valid():
+def test_missing_joints_are_not_valid():
     named = NamedJoints(People(H36M17), H36M17, MPII16, {"head_top": "head"})
     missing = [name for name, valid in zip(MPII16.joints, named.labels(0).valid, strict=True) if not valid]
     assert missing == ["upper_neck"]

@@ -57,7 +57,7 @@ def test_batches_and_intrinsics(tmp_path):
     assert batches[0].camera.K[0, 0, 0] == 50.0
 
 
-def test_what_lies_on_disk_decides(tmp_path):
+def test_kind_of_target_follows_from_the_files(tmp_path):
     write_image(tmp_path / "im" / "0.png")
     (tmp_path / "vid").mkdir()
     write_video(tmp_path / "vid" / "a.mp4", frames=2)

@@ -23,7 +23,7 @@ def write_numbered(path, frames=60, **options) -> None:
 
 
 @pytest.mark.parametrize(("name", "options"), [("a.mp4", {"bf": "2"}), ("a.mp4", {}), ("a.avi", {}), ("a.mkv", {})])
-def test_every_order_of_asking_gives_the_same_frames(tmp_path, name, options):
+def test_frames_do_not_depend_on_the_order_of_access(tmp_path, name, options):
     path = tmp_path / name
     write_numbered(path, **options)
     with av.open(str(path)) as container:
@@ -48,7 +48,7 @@ def test_few_videos_stay_open(tmp_path):
     assert len(access._videos) == 2
 
 
-def test_it_can_be_handed_to_worker_processes(tmp_path):
+def test_videos_can_be_pickled(tmp_path):
     write_numbered(tmp_path / "a.mp4")
     access = VideoAccess()
     access.read(tmp_path / "a.mp4", 10)
@@ -76,7 +76,7 @@ def test_forked_workers_do_not_disturb_one_another(tmp_path):
     np.testing.assert_allclose([float(value) for value in loader], expected, atol=1.9)
 
 
-def test_frames_that_are_not_there(tmp_path):
+def test_missing_frames_are_refused(tmp_path):
     write_numbered(tmp_path / "a.mp4", 10)
     access = VideoAccess()
     with pytest.raises(UnreadableFrameError, match=r"a\.mp4 frame 10: the video has no such frame"):

@@ -44,7 +44,7 @@ def left_of(batch):
     return replace(batch, camera=Camera(K), T_crop_file=T, centre_m=batch.centre_m * MIRROR)
 
 
-def test_a_true_mesh_explains_its_depth(batch):
+def test_true_meshes_fit_their_depth(batch):
     views, faces = CubeViews.of(batch, CUBE_M), predictor().hand.faces(torch.device("cpu"))
     error_m, explained = depth_fit(views, batch.vertices_m, faces)
     assert error_m.max() < 5e-4
@@ -72,7 +72,7 @@ def test_hands_are_in_metres_of_their_cameras(batch, ours):
     assert ((keypoints.confidence >= 0) & (keypoints.confidence <= 1)).all()
 
 
-def test_a_left_hand_is_a_right_one_in_the_mirror(batch, ours):
+def test_left_hands_are_predicted_as_mirrored_right_hands(batch, ours):
     right, left = ours(batch, fused=False), ours(left_of(batch), fused=False)
     for name in ("joints_m", "pixel_joints_m", "vertices_m"):
         np.testing.assert_allclose(getattr(left, name), getattr(right, name) * MIRROR, atol=1e-5)
@@ -82,7 +82,7 @@ def test_a_left_hand_is_a_right_one_in_the_mirror(batch, ours):
     np.testing.assert_allclose(uv_left[..., 1], uv_right[..., 1], atol=1e-2)
 
 
-def test_fitted_hands_explain_more(batch, ours):
+def test_fitting_explains_more_depth(batch, ours):
     fitting = replace(ours, fitting=HandFittingConfig(steps=12))
     before, after = ours(batch, fused=False), fitting(batch, fused=False)
     assert (after.explained_frac >= before.explained_frac - 0.02).all()
@@ -109,7 +109,7 @@ def test_views_of_a_moment_have_one_hand(batch, ours, fitting):
         assert spread(getattr(together, name)).max() < 1e-5
 
 
-def test_a_view_alone_is_left_as_it_is(batch, ours):
+def test_single_views_are_not_fused(batch, ours):
     """One moment of three views and one of one, mixed in a batch."""
     some = batch.take(torch.tensor([4, 0, 2, 1]))
     found, whole = ours(some), ours(batch[:3])
@@ -132,7 +132,7 @@ def test_files_of_meshes(batch, ours, tmp_path):
     np.testing.assert_array_equal(read.faces, meshes.faces)
 
 
-def test_faces_look_outwards_of_either_hand(batch, ours):
+def test_faces_point_outwards_for_both_hands(batch, ours):
     right = MeshSet.of(ours, batch, true_hands(batch))
     left = MeshSet.of(ours, left_of(batch), replace(true_hands(batch), vertices_m=batch.vertices_m * MIRROR))
     for meshes in (right, left):

@@ -14,7 +14,7 @@ def findings() -> dict[str, doctor.Finding]:
     return {finding.subject: finding for finding in examine()}
 
 
-def test_this_machine_is_fit_to_run_the_tests():
+def test_this_machine_passes():
     started = time.perf_counter()
     found = findings()
     assert time.perf_counter() - started < 5  # a fraction of a second on an idle machine
@@ -29,7 +29,7 @@ def test_this_machine_is_fit_to_run_the_tests():
     ("vertices", "bone", "state"),
     [(1609, "wrist.R", "ok"), (1609, "wrist.L", "missing"), (13718, "wrist.R", "missing")],
 )
-def test_the_hand_is_told_from_other_models_in_the_cache(tmp_path, monkeypatch, vertices, bone, state):
+def test_hand_model_is_found_among_other_cached_models(tmp_path, monkeypatch, vertices, bone, state):
     monkeypatch.setenv("ANNY_CACHE_DIR", str(tmp_path))
     assert findings()["hand model"].state == "missing"
     (tmp_path / "v14").mkdir()

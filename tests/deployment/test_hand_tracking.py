@@ -72,7 +72,7 @@ def test_a_hand_is_followed_past_a_nearer_one(track):
     assert anew.hands.joints_m[0, 0, 2] < 0.6
 
 
-def test_the_second_look_is_where_the_first_found_the_joints(track):
+def test_second_crop_is_centred_on_the_joints_of_the_first(track):
     places = hand_places((0.05, 0.02, 0.6))
     found = track(frame_of(places))
     blob = HandTracker(MiddleFinder(), CubeCropConfig(48, CUBE_M))
@@ -81,7 +81,7 @@ def test_the_second_look_is_where_the_first_found_the_joints(track):
     np.testing.assert_allclose(found.crop.centre_m[0], first.hands.joints_m[0, 0], atol=1e-6)
 
 
-def test_the_look_that_explains_more_counts():
+def test_crop_that_explains_more_is_kept():
     places = hand_places((0.05, 0.02, 0.6))
     first, second = (HandTracker(MiddleFinder(told), CubeCropConfig(48, CUBE_M)) for told in ((0.9, 0.2), (0.2, 0.9)))
     frame = frame_of(places)
@@ -90,7 +90,7 @@ def test_the_look_that_explains_more_counts():
     assert np.linalg.norm(by_joints - by_blob) > 1e-3
 
 
-def test_a_place_that_is_given_stays(track):
+def test_given_centres_are_kept(track):
     far, near = hand_places((-0.08, 0.0, 0.7)), hand_places((0.2, 0.0, 0.5))
     frame = replace(frame_of(far, more=near), centre_m=middle(far))
     for _ in range(2):
@@ -107,7 +107,7 @@ def test_a_lost_hand_is_looked_for(track):
     assert track(frame_of(hand_places((0.25, 0.05, 0.5)))).newly_detected
 
 
-def test_an_empty_frame_loses_it(track):
+def test_empty_frames_lose_the_hand(track):
     track(frame_of(hand_places()))
     with pytest.raises(UnreadableFrameError, match="no depth at all"):
         track(RawFrame(None, "key", "a", K=K, depth_m=np.zeros((240, 320), np.float32)))
@@ -123,7 +123,7 @@ def test_each_camera_has_a_hand_of_its_own(track):
     assert found[0].hands.joints_m[0, 0, 0] < 0 < found[1].hands.joints_m[0, 0, 0]
 
 
-def test_sensors_that_say_nan_where_they_measured_nothing(track):
+def test_nan_depth_is_missing(track):
     """As arrays of ROS do, and in the float64 that numpy's division gives."""
     frame = frame_of(hand_places())
     holes = np.where(frame.depth_m > 0, frame.depth_m.astype(np.float64), np.nan)

@@ -26,7 +26,7 @@ def test_round_trip_is_bit_equal(tmp_path, name):
             assert torch.equal(ours, theirs)
 
 
-def test_weights_that_the_encoder_started_from_are_not_asked_for_again(tmp_path):
+def test_loading_needs_no_pretrained_weights(tmp_path):
     small_model(tmp_path, dataclasses.replace(SPEC, network=SMALL))
     change(tmp_path, "network", "pretrained", "timm")
     assert load_model(tmp_path).spec.network.pretrained == "none"
@@ -88,7 +88,7 @@ def test_broken_or_foreign_weights(tmp_path):
     one_line(tmp_path, "does not exist")
 
 
-def test_what_is_no_model(tmp_path):
+def test_other_folders_are_refused(tmp_path):
     one_line(tmp_path / "absent", "no such file or folder")
     one_line(tmp_path, "holds no model.json")
     small_model(tmp_path)

@@ -58,7 +58,7 @@ def frames(n: int, sequence: str, height: int = 321, width: int = 333):
     return [RawFrame(np.full((height, width, 3), 60, np.uint8), f"{sequence}_{i:06d}", sequence, i) for i in range(n)]
 
 
-def test_a_picture_a_frame_below_its_sub_folder(tmp_path):
+def test_overlays_keep_sub_folders(tmp_path):
     with ImageOverlays(tmp_path, HAND21, 1) as overlays:
         for frame in (
             RawFrame(np.zeros((50, 60, 3), np.uint8), "left/a"),
@@ -69,7 +69,7 @@ def test_a_picture_a_frame_below_its_sub_folder(tmp_path):
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")] == ["left/a.jpg"]
 
 
-def test_a_video_a_video_at_its_pace(tmp_path):
+def test_overlays_of_videos_keep_the_frame_rate(tmp_path):
     rates = {"a": Fraction(30000, 1001), "b": Fraction(5)}
     with VideoOverlays(tmp_path, HAND21, 4, rates) as overlays:
         for frame in (*frames(6, "a"), *frames(2, "b"), *frames(1, "b", 100, 100)):
@@ -86,7 +86,7 @@ def test_a_video_a_video_at_its_pace(tmp_path):
         np.testing.assert_allclose(decoded[0][v, u], colour_of("middle_4"), atol=40)
 
 
-def test_an_error_leaves_no_half_video(tmp_path):
+def test_errors_leave_no_partial_video(tmp_path):
     overlays = VideoOverlays(tmp_path, HAND21, None, {"a": Fraction(5)})
     for frame in frames(60, "a"):  # more than the encoder holds back
         overlays.add(frame, spread_hand(300), np.ones(21))
@@ -95,7 +95,7 @@ def test_an_error_leaves_no_half_video(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_refuses(tmp_path):
+def test_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write .*a\.mp4"):
         VideoOverlays(tmp_path / "file", HAND21, None, {"a": Fraction(5)}).add(

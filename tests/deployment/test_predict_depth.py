@@ -31,7 +31,7 @@ def model(tmp_path_factory):
     return folder
 
 
-def test_everything_that_is_written(batch, model, tmp_path):
+def test_written_files(batch, model, tmp_path):
     file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=None)
     done = predict_depth_files(PredictDepthConfig(model, DepthTargetConfig(file), tmp_path / "out", overlays=2))
     found = KeypointSet.load(done.predictions)
@@ -48,7 +48,7 @@ def test_everything_that_is_written(batch, model, tmp_path):
     assert json.loads((tmp_path / "out" / "skipped.json").read_text()) == {"used": 6, "skipped": 0, "reasons": {}}
 
 
-def test_an_earlier_outcome_is_replaced(batch, model, tmp_path):
+def test_earlier_predictions_are_replaced(batch, model, tmp_path):
     """Of the files of an earlier outcome none is left, and others in the folder stay."""
     first = write_archive(tmp_path / "first.npz", batch, T_world_cam=None)
     second = write_archive(tmp_path / "second.npz", batch, T_world_cam=None)
@@ -68,7 +68,7 @@ def test_an_earlier_outcome_is_replaced(batch, model, tmp_path):
     assert files_of(first, "none", False, 0) == always
 
 
-def test_an_archive_is_not_replaced_by_what_is_found_in_it(batch, model, tmp_path):
+def test_inputs_are_not_overwritten(batch, model, tmp_path):
     file = write_archive(tmp_path / "meshes.npz", batch)
     with pytest.raises(InputError, match="is to be read, and would be replaced"):
         predict_depth_files(PredictDepthConfig(model, DepthTargetConfig(file), tmp_path, "none", False, 0))
@@ -76,7 +76,7 @@ def test_an_archive_is_not_replaced_by_what_is_found_in_it(batch, model, tmp_pat
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 100])
-def test_views_of_a_moment_stay_together_whatever_the_batch(batch, model, tmp_path, size):
+def test_views_of_a_moment_share_a_batch(batch, model, tmp_path, size):
     folder = write_rig(tmp_path / "rig", batch)
     target = DepthTargetConfig(folder, unit_mm=1000 * UNIT_M)
     done = predict_depth_files(PredictDepthConfig(model, target, tmp_path / "out", "none", False, 0, size))
@@ -117,13 +117,13 @@ def test_hands_are_fitted_as_typed(batch, model, tmp_path):
         (["--device", "cuda:77"], "device cuda:77 can't be used"),
     ],
 )
-def test_words_that_do_not_fit(batch, model, tmp_path, capsys, flags, message):
+def test_invalid_flags_are_refused(batch, model, tmp_path, capsys, flags, message):
     file = write_archive(tmp_path / "clip.npz", batch)
     assert main(["predict", str(model), str(file), "--out", str(tmp_path / "out"), *flags]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_models_of_colour_refuse_words_on_depth(tmp_path, capsys):
+def test_colour_models_refuse_depth_flags(tmp_path, capsys):
     small_model(tmp_path / "m")
     for flags in (["--follow"], ["--meshes", "ply"], ["--depth-unit-mm", "0.1"], ["--fit-steps", "9"]):
         assert main(["predict", str(tmp_path / "m"), str(tmp_path), "--out", str(tmp_path / "out"), *flags]) == 2
@@ -145,7 +145,7 @@ def test_frames_without_a_hand_are_listed(batch, model, tmp_path):
             predict_depth_files(replace(config, target=DepthTargetConfig(file), follow=follow))
 
 
-def test_what_was_found_before_a_stop_is_kept(batch, model, tmp_path, monkeypatch):
+def test_interrupted_predictions_are_kept(batch, model, tmp_path, monkeypatch):
     file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=None)
 
     def stop(self, crops, hands):

@@ -141,13 +141,13 @@ def test_folders_that_are_named_like_files_stay(tmp_path):
 
 
 @pytest.mark.parametrize("source", ["", "overlays", "overlays/view.1.jpg"])
-def test_pictures_are_not_replaced_by_what_is_found_in_them(tmp_path, source):
+def test_inputs_are_not_overwritten(tmp_path, source):
     write_dots(tmp_path / "overlays", 2, ".jpg")
     refused(config(tmp_path / source, tmp_path, overlays=0), "is to be read, and would be replaced")
     assert len(list((tmp_path / "overlays").iterdir())) == 2
 
 
-def test_an_outcome_among_the_pictures_is_replaced_as_any_other(tmp_path):
+def test_predictions_inside_the_input_folder_are_replaced(tmp_path):
     write_dots(tmp_path, 2)
     for _ in range(2):
         done = predict_files(config(tmp_path, tmp_path / "out", overlays=0))
@@ -163,7 +163,7 @@ def test_lengths_are_not_invented(tmp_path, monkeypatch):
     assert "no xyz_mm" in str(done)
 
 
-def test_what_was_predicted_before_an_interruption_is_kept_apart(tmp_path, monkeypatch):
+def test_interrupted_predictions_are_kept(tmp_path, monkeypatch):
     write_dots(tmp_path / "in", 4)
     predict_files(config(tmp_path / "in", tmp_path / "out"))
     before = (tmp_path / "out" / "predictions.npz").read_bytes()
@@ -205,7 +205,7 @@ def test_full_disk(tmp_path, overlays):
     assert left in ([], ["skipped.json"])
 
 
-def test_folders_that_do_not_do(tmp_path):
+def test_unusable_folders_are_refused(tmp_path):
     write_dots(tmp_path / "in", 1)
     (tmp_path / "file").write_text("")
     refused(config(tmp_path / "in", tmp_path / "file"), "cannot write into .*file")
@@ -231,7 +231,7 @@ def test_impossible_options(tmp_path, options, message):
         predict_files(config(tmp_path / "in", tmp_path / "out", **options))
 
 
-def test_devices_that_are_not_there(tmp_path):
+def test_missing_devices_are_refused(tmp_path):
     write_image(tmp_path / "in.png")
     for device in ("abacus", "cuda:99"):
         refused(
@@ -246,7 +246,7 @@ def test_bodies_have_no_handedness(tmp_path, monkeypatch):
     refused(config(tmp_path / "in.png", tmp_path / "out", hand="left"), "predicts bodies")
 
 
-def test_frames_are_let_go_batch_by_batch(tmp_path, monkeypatch):
+def test_frames_are_released_batch_by_batch(tmp_path, monkeypatch):
     write_dots_video(tmp_path / "in.mp4", 60)
     seen: list[weakref.ref] = []
     alive: list[int] = []

@@ -32,7 +32,7 @@ def test_pixels_come_back_through_crop_padding_and_mirror(hand, box, padding):
 
 
 @pytest.mark.parametrize("hand", [None, "left"])
-def test_known_intrinsics_give_joints_that_project_to_where_they_were_seen(hand):
+def test_joints_project_onto_their_pixels_by_the_intrinsics(hand):
     batch = crop_frame(RawFrame(IMAGE, "a", K=K, box_xyxy=BOX), CropConfig(64, 1.2, hand))
     found = PosePredictor(SPEC, DotFinder()).predict_batch(batch)
     joints = torch.from_numpy(found.xyz_mm)

@@ -53,7 +53,7 @@ def read(path: Path) -> dict[str, dict[int, np.ndarray]]:
     return found
 
 
-def test_hands_measured_points_and_cameras_of_every_moment(batch, tmp_path):
+def test_recording_holds_hands_points_and_cameras(batch, tmp_path):
     found = record(tmp_path / RECORDING, batch[:3], batch[3:])
     for i in range(len(batch)):
         camera, moment = f"/camera_{int(batch.view[i])}", i // 3
@@ -70,7 +70,7 @@ def test_hands_measured_points_and_cameras_of_every_moment(batch, tmp_path):
         assert found[f"{camera}/key/text"][moment] == [batch.key[i]]
 
 
-def test_what_calibrated_cameras_see_lies_together_in_the_world(batch, tmp_path):
+def test_calibrated_cameras_agree_in_the_world(batch, tmp_path):
     found = record(tmp_path / RECORDING, batch)
     world = []
     for view in range(3):
@@ -96,12 +96,12 @@ def test_as_typed(batch, tmp_path):
     np.testing.assert_allclose(joints[0], predicted[0] / 1000, atol=1e-6)
 
 
-def test_without_rerun_it_says_how_to_get_it(tmp_path, monkeypatch):
+def test_missing_rerun_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'posebridge\[view\]'"):
         SpaceView(tmp_path / RECORDING, FACES, HAND21, CUBE_M)
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_missing_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="cannot write"):
         SpaceView(tmp_path / "nowhere" / RECORDING, FACES, HAND21, CUBE_M)

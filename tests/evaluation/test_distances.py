@@ -52,7 +52,7 @@ def test_impossible_intrinsics(intrinsics):
         space_points(match_keypoints(as_uvd(hands()), as_uvd(hands())), intrinsics)
 
 
-def test_uvd_without_intrinsics_is_refused_only_where_nothing_else_is_there():
+def test_uvd_alone_needs_intrinsics():
     with pytest.raises(InputError, match="give --intrinsics"):
         space_points(match_keypoints(as_uvd(hands()), as_uvd(hands())))
     both = replace(as_uvd(hands()), uv_px=hands().uv_px)
@@ -73,7 +73,7 @@ def test_alignment_removes_what_it_names_and_nothing_more(how, offset, scale):
         assert aligned_errors(replace(truth, xyz_mm=truth.xyz_mm * 2), truth, how).errors.mean() > 10
 
 
-def test_a_missing_root_counts_against_the_prediction_not_against_the_truth():
+def test_missing_roots_count_as_errors_of_the_prediction():
     prediction, truth = hands(noise=2.0), hands()
     prediction.xyz_mm[0, 0] = np.nan
     truth.xyz_mm[1, 9] = np.nan

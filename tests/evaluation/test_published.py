@@ -49,7 +49,7 @@ def test_structure(found: PublishedTable):
 
 
 @pytest.mark.parametrize("paper", papers())
-def test_own_methods_are_rows_and_lost_numbers_are_explained(paper):
+def test_proposed_methods_have_rows_and_gaps_have_caveats(paper):
     for entry in tomllib.loads((DATA / f"{paper}.toml").read_text(encoding="utf-8"))["table"]:
         methods = [row[0] for row in entry["rows"]]
         assert set(entry["proposed"]) <= set(methods), entry["name"]
@@ -74,7 +74,7 @@ def test_all_is_a_mean_of_its_parts():
                 assert min(parts.values()) < parts["All"] < max(parts.values()), (found.name, row.method)
 
 
-def test_bodies_on_human36m_are_means_with_or_without_the_head():
+def test_human36m_means_include_or_exclude_the_head():
     odd = set()
     for found in published_tables(GEOMETRIC):
         for row in found.rows:
@@ -116,7 +116,7 @@ def test_bodies_on_human36m_are_means_with_or_without_the_head():
         (DISSERTATION, "Table 5.2", "STB EPE", "Ours", "Yang et al.", -18.6),
     ],
 )
-def test_improvements_that_the_papers_tell(paper, name, column, new, old, printed):
+def test_improvements_stated_by_the_papers(paper, name, column, new, old, printed):
     better, worse = cells(paper, name, new)[column], cells(paper, name, old)[column]
     assert 100 * (better / worse - 1) == pytest.approx(printed, abs=0.06)
 
@@ -161,7 +161,7 @@ def test_a_model_has_the_same_numbers_in_every_table(paper, same):
         assert [first[label] for label in shared] == [second[label] for label in shared]
 
 
-def test_rows_to_stand_beside_a_result():
+def test_rows_for_comparison_with_a_result():
     rows = find_published("H3D", "PCK@0.05")
     assert {(row.paper, row.table) for row in rows} == {
         ("Lin et al., NeurIPS 2023", "Table 1"),
@@ -196,7 +196,7 @@ def test_rows_to_stand_beside_a_result():
         (lambda: find_published("H3D", "PCK@0.05", joints="Toe"), "PCK@0.05, Toe: on H3D"),
     ],
 )
-def test_unknown_names_are_told_with_the_known_ones(call, told):
+def test_unknown_names_list_the_known_ones(call, told):
     with pytest.raises(InputError, match=re.escape(told)):
         call()
 

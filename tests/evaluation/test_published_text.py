@@ -106,6 +106,6 @@ def test_every_number_of_a_row_in_the_text_is_here(paper):
         (DISSERTATION, "Sec. 6.4.4", [("SemiHand", "STB AUC"), ("Mueller et al.", "STB AUC")], r"\({} vs\. {}\)"),
     ],
 )
-def test_numbers_that_the_papers_tell_in_words(paper, name, places, sentence):
+def test_numbers_stated_in_the_papers_texts(paper, name, places, sentence):
     numbers = [re.escape(f"{cells(paper, name, method)[column]:g}") for method, column in places]
     assert re.search(sentence.format(*numbers), text_of(paper))

@@ -70,7 +70,7 @@ def test_pixels_alone(tmp_path):
     assert "give --image-size" in score_table(scored(tmp_path, prediction, truth))
 
 
-def test_joints_that_were_not_predicted_are_wrong_and_told(tmp_path):
+def test_missing_joints_are_wrong_and_reported(tmp_path):
     prediction = replace(hands(), xyz_mm=None)
     prediction.uv_px[0] = np.nan
     scores = scored(tmp_path, prediction, replace(hands(), xyz_mm=None), image_size=256.0)
@@ -80,7 +80,7 @@ def test_joints_that_were_not_predicted_are_wrong_and_told(tmp_path):
     assert "21 joints were not predicted" in score_table(scores)
 
 
-def test_missing_frames_are_counted_and_told(tmp_path):
+def test_missing_frames_are_counted_and_reported(tmp_path):
     scores = scored(tmp_path, hands().take(np.arange(9), np.arange(20)), hands())
     assert (scores.frames, scores.frames_without_prediction, scores.frames_without_truth) == (9, 3, 0)
     table = score_table(scores)
@@ -88,7 +88,7 @@ def test_missing_frames_are_counted_and_told(tmp_path):
     assert "ignored joints that only one file has: pinky_4" in table
 
 
-def test_a_number_over_nothing_is_null(tmp_path):
+def test_means_over_nothing_are_null(tmp_path):
     truth = replace(hands(), xyz_mm=None)
     truth.uv_px[:, 3] = np.nan
     numbers = scored(tmp_path, replace(hands(), xyz_mm=None), truth).to_json()

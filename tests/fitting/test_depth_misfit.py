@@ -115,7 +115,7 @@ def test_data_to_model_of_hands_by_finite_differences(hands, faces):
         torch.testing.assert_close((gradient * step).sum(), (far - near) / 2, rtol=0.02, atol=1e-5)
 
 
-def test_a_mesh_beside_what_was_seen_is_drawn_to_the_nearest_point_of_it(hands, faces):
+def test_pixels_beside_the_surface_cost_their_distance_to_it(hands, faces):
     """A triangle that covers the picture, and a patch in its left half: by how far each pixel lies beside the patch."""
     centre_m = hands.centre_m[:, 2, None, None].expand(-1, SIDE, SIDE)
     patch = torch.where(torch.arange(SIDE) < SIDE // 2, centre_m, 3.0)  # beyond it, the wall of the room
@@ -145,7 +145,7 @@ def test_holes_in_the_hand_say_nothing(hands, faces):
     assert model_to_data(mesh(hands), faces, seen, CONFIG).max() < 1e-5
 
 
-def test_what_was_measured_in_front_of_the_cube_hides_the_hand(hands, faces):
+def test_depth_in_front_of_the_cube_occludes_the_hand(hands, faces):
     views = CubeViews.of(hands, CUBE_M)
     covered = hands.depth_m.clone()
     covered[:, 20:40, 20:40] = (views.centre_m[:, 2] - 1.5 * views.half_m)[:, None, None]
@@ -154,7 +154,7 @@ def test_what_was_measured_in_front_of_the_cube_hides_the_hand(hands, faces):
     assert model_to_data(mesh(hands), faces, seen, CONFIG).max() < 1e-5
 
 
-def test_a_moved_picture_says_nothing_of_what_lies_beyond_its_crop(hands, faces):
+def test_pixels_outside_the_crop_are_no_evidence(hands, faces):
     """A forearm that runs on past the crop's edge is rightly there, whatever the picture was filled with."""
     smaller = torch.diag(torch.tensor([0.75, 0.75, 1.0])).repeat(len(hands), 1, 1)
     smaller[:, :2, 2] = 0.125 * (SIDE - 1)
@@ -185,7 +185,7 @@ def test_what_else_is_in_the_cube_pulls_at_nothing(hands, faces):
     assert gradient.norm() < usual.norm() + 1
 
 
-def test_a_mesh_outside_of_the_picture_costs_the_most_and_stays_finite(hands, faces):
+def test_meshes_outside_the_image_have_the_largest_misfit(hands, faces):
     away = (mesh(hands) + torch.tensor([9.0, 0.0, 0.0])).requires_grad_()
     seen = evidence(hands)
     for loss in (model_to_data, data_to_model):

@@ -60,7 +60,7 @@ def errors_mm(hand: AnnyHand, found: HandParameters, half_m) -> torch.Tensor:
     return HALF_MM * (true - own).norm(dim=-1).mean(1)
 
 
-def test_known_hands_come_back_and_sooner_where_more_views_see_them(hand, scene):
+def test_known_hands_are_recovered_and_better_from_more_views(hand, scene):
     views, back = scene
     half_m, start = views.half_m[::VIEWS], parameters(hand, 1.0)
     together = fit_hands(hand, start, half_m, back, evidence(views), CONFIG)
@@ -75,7 +75,7 @@ def test_known_hands_come_back_and_sooner_where_more_views_see_them(hand, scene)
     assert not any(value.requires_grad for value in vars(together).values())
 
 
-def test_no_hand_explains_less_than_before(hand, scene):
+def test_fitting_never_raises_the_misfit(hand, scene):
     """Not even after one giant step, from hands that are right."""
     views, back = scene
     half_m, seen, faces = views.half_m[::VIEWS], evidence(views), hand.faces(torch.device("cpu"))
@@ -94,7 +94,7 @@ def test_no_hand_explains_less_than_before(hand, scene):
     assert (misfit(fit_hands(hand, far, half_m, back, seen, HandFittingConfig(steps=5))) <= misfit(far)).all()
 
 
-def test_views_without_depth_have_no_say(hand, scene):
+def test_views_without_depth_are_ignored(hand, scene):
     views, back = scene
     half_m, start = views.half_m[::VIEWS], parameters(hand, 1.0)
     depth_m = views.depth_m.clone()
@@ -108,6 +108,6 @@ def test_views_without_depth_have_no_say(hand, scene):
     assert (fitted[1:] < before[1:]).all()
 
 
-def test_no_step_is_no_fitting():
+def test_zero_steps_are_refused():
     with pytest.raises(InputError, match="fitting can't take 0 steps"):
         HandFittingConfig(steps=0)

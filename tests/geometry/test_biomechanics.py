@@ -60,14 +60,14 @@ def test_angles_are_the_rotation_vector_of_the_shortest_rotation(flexion, abduct
     )
 
 
-def test_an_arm_held_out_sideways_is_well_conditioned():
+def test_angles_of_a_sideways_arm_are_well_conditioned():
     sideways = Rotation.from_rotvec([0, 0, -90], degrees=True)
     moved = bent(3, Rotation.from_rotvec([0.01, 0, 0]) * sideways)
     found, before = (joint_angles(pose, CHAIN, NEUTRAL).angles_rad for pose in (moved, bent(3, sideways)))
     assert (found - before).abs().max() < 0.02
 
 
-def test_a_bone_turned_right_round_has_been_flexed_by_pi():
+def test_reversed_bones_have_a_flexion_of_pi():
     pose = bent(3, Rotation.from_rotvec([np.pi, 0, 0]))
     found = joint_angles(pose, CHAIN, NEUTRAL)
     torch.testing.assert_close(found.angles_rad[0, 3].abs(), torch.tensor([math.pi, 0]).double())
@@ -109,7 +109,7 @@ def angles_one_by_one(points: np.ndarray, kinematics: Kinematics, neutral: np.nd
 
 
 @pytest.mark.parametrize("name", SKELETONS)
-def test_agrees_with_a_loop_over_bones_and_makes_the_pose_again(name):
+def test_angles_match_a_loop_and_reproduce_the_pose(name):
     kinematics = kinematics_of(SKELETONS[name])
     joints = source_poses(name)[:6].double()
     neutral = neutral_directions(source_poses(name).double(), kinematics)
@@ -156,7 +156,7 @@ def test_flexion_of_the_rigs_fingers_is_recovered():
 
 
 @pytest.mark.parametrize("name", ["hand21", "h36m17", "smpl24"])
-def test_angles_don_t_depend_on_place_orientation_and_size(name):
+def test_angles_are_invariant_to_similarity_transforms(name):
     kinematics, joints = kinematics_of(SKELETONS[name]), source_poses(name)[:50].double()
     neutral = neutral_directions(joints, kinematics)
     moved = 1000 * joints @ roma.random_rotmat(50, dtype=torch.float64) + torch.randn(50, 1, 3).double()
@@ -166,7 +166,7 @@ def test_angles_don_t_depend_on_place_orientation_and_size(name):
     torch.testing.assert_close(neutral_directions(moved, kinematics), neutral)
 
 
-def test_a_left_hand_that_was_not_mirrored_has_flexions_of_the_opposite_sign():
+def test_left_hands_have_flexions_of_the_opposite_sign():
     kinematics, joints = kinematics_of(HAND21), source_poses("hand21")[:50].double()
     neutral = neutral_directions(joints, kinematics)
     left = joints * torch.tensor([-1.0, 1.0, 1.0])
@@ -210,7 +210,7 @@ def broken(dtype: torch.dtype) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_ten_thousand_broken_poses_give_finite_values_and_gradients(dtype):
+def test_broken_poses_give_finite_values_and_gradients(dtype):
     kinematics = kinematics_of(HAND21)
     neutral = neutral_directions(source_poses("hand21").to(dtype), kinematics)
     joints = broken(dtype).requires_grad_()
@@ -228,7 +228,7 @@ def test_ten_thousand_broken_poses_give_finite_values_and_gradients(dtype):
     assert neutral_directions(joints.detach(), kinematics).isfinite().all()
 
 
-def test_a_bone_without_length_has_no_angles_and_turns_nothing_below_it():
+def test_bones_without_length_have_no_angles():
     pose = STRAIGHT.clone()
     pose[4] = pose[3]
     found = joint_angles(pose[None], CHAIN, NEUTRAL)
@@ -262,6 +262,6 @@ def test_works_after_it_was_used_in_inference_mode():
     assert joints.grad.isfinite().all()
 
 
-def test_a_bone_at_the_root_has_none_to_continue():
+def test_straight_bones_at_the_root_are_refused():
     with pytest.raises(ValueError, match=r"\[1\] are children of the root"):
         replace(CHAIN, straight=frozenset({1, 3}))

@@ -74,7 +74,7 @@ def test_a_square(twin, point, place):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_twins_agree_on_hands(device):
+def test_both_implementations_agree_on_hands(device):
     rig = anny_hand("right").rig
     coefficients = torch.zeros(2, len(rig.vertex_basis_m))
     vertices = rig.shaped(coefficients).vertices_m * torch.tensor([1.0, 1.3])[:, None, None]
@@ -99,7 +99,7 @@ def test_points_and_meshes_may_be_views_of_other_tensors(twin):
 
 
 @TWINS
-def test_each_point_asks_its_own_mesh(twin):
+def test_points_are_matched_to_the_mesh_of_their_sample(twin):
     vertices = torch.cat([SQUARE, SQUARE + torch.tensor([0.0, 0.0, 5.0])])
     points = torch.tensor([[[0.5, 0.2, 4.9]], [[0.5, 0.2, 4.9]]])
     far = distances(points, twin.closest_points(points, vertices, HALVES), vertices, HALVES)
@@ -107,7 +107,7 @@ def test_each_point_asks_its_own_mesh(twin):
 
 
 @TWINS
-def test_distances_have_the_gradients_of_finite_differences(twin):
+def test_gradients_match_finite_differences(twin):
     """In float64, with the search done anew at each step."""
     vertices, faces = soup(12, 3)
     points = scattered(vertices, 25, seed=2)
@@ -143,7 +143,7 @@ def test_distances_have_the_gradients_of_finite_differences(twin):
 
 
 @TWINS
-def test_what_is_not_finite_has_no_closest_point(twin):
+def test_points_that_are_not_finite_have_no_closest_point(twin):
     """And leaves no NaN in the gradients of what has one."""
     vertices = SQUARE.repeat(3, 1, 1)
     vertices[1, 2, 1] = math.nan

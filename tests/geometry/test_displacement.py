@@ -136,7 +136,7 @@ def test_a_resized_shift_is_the_shift_in_the_other_pixels(size):
     torch.testing.assert_close(resize_field(field, *size), expected.expand(2, -1, -1, -1))
 
 
-def test_a_resized_affine_field_is_the_map_between_the_other_pixels():
+def test_resized_affine_fields_map_the_other_pixels():
     T = torch.eye(3).double().repeat(2, 1, 1)
     T[:, :2, :2], T[:, :2, 2] = A, t
     scale = resize_map(4.0, 3.0).double()
@@ -172,7 +172,7 @@ def test_places_are_as_precise_as_the_field_not_the_features():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_places_that_are_not_finite_are_seen_and_harm_nobody(value):
+def test_places_that_are_not_finite_give_nan(value):
     """Training that diverges is to be seen in its loss, not to end in a segmentation fault."""
     picture, field = pictures(6, 8, 1).requires_grad_(), identity_field(6, 8, LIKE)[None].clone()
     field[0, 2, 3, 1] = value

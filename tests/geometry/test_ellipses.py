@@ -49,7 +49,7 @@ def test_moments_against_a_double_loop():
         np.testing.assert_allclose(found[i].numpy(), expected, rtol=1e-12)
 
 
-def test_a_mass_of_any_size_has_the_same_moments_until_it_is_next_to_none():
+def test_moments_do_not_depend_on_total_mass():
     mass, centre = masses()
     for factor in (1e-9, 1e6):
         torch.testing.assert_close(second_moments(factor * mass, centre), second_moments(mass, centre))
@@ -102,7 +102,7 @@ def test_a_map_of_ellipses_takes_axes_onto_axes():
     torch.testing.assert_close(there_and_back, torch.eye(2).double().expand_as(of), atol=2e-2, rtol=0)
 
 
-def test_a_map_turns_as_the_direction_does_through_the_whole_circle():
+def test_maps_rotate_with_the_direction():
     """The moments alone are the same after half a turn; the direction is not, and nothing jumps on the way."""
     still = turned_and_stretched(0.4, 9.0, 2.0)
     direction = 10 * torch.tensor([math.cos(0.4), math.sin(0.4)]).double()
@@ -124,14 +124,14 @@ def test_a_stretched_ellipse_is_stretched_along_itself():
     torch.testing.assert_close(A, turned_and_stretched(0.7, 1.5, 1.0), atol=1e-9, rtol=0)
 
 
-def test_a_direction_without_length_tells_no_turn():
+def test_directions_without_length_give_no_rotation():
     moments, direction = ellipses(3)
     other = turned_and_stretched(1.0, 9.0, 2.0).expand(3, 2, 2)
     A = ellipse_map((other, torch.zeros(3, 2).double()), (moments, direction))
     torch.testing.assert_close(A, square_root(other) @ torch.linalg.inv(square_root(moments)))
 
 
-def test_a_bone_seen_end_on_does_not_spin_the_map():
+def test_bones_seen_end_on_give_no_rotation():
     """The direction of a bone of a hundredth of a pixel is noise; its slope, 1 / length, would outweigh all others."""
     moments = turned_and_stretched(0.4, 9.0, 2.0)
     direction = 5 * torch.tensor([math.cos(0.4), math.sin(0.4)]).double()

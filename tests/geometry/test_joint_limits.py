@@ -46,7 +46,7 @@ def with_usual_lengths(joints: Tensor, limits: JointLimits, scale: Tensor) -> Te
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_contain_the_poses_that_they_come_from_and_nearly_all_of_another_domain(name):
+def test_limits_contain_nearly_all_poses(name):
     limits = limits_of(name)
     assert limits.inside(limits.angles(source_poses(name)).angles_rad).all()
     others = limits.inside(limits.angles(source_poses(name, "street")).angles_rad)
@@ -67,7 +67,7 @@ def test_clamped_angles_are_valid_and_valid_angles_stay(name):
     assert torch.equal(clamped[limits.inside(angles)], angles[limits.inside(angles)])
 
 
-def test_a_share_of_poses_that_is_mislabelled_is_left_out():
+def test_mislabelled_poses_are_left_out():
     joints = source_poses("hand21", count=2048)
     mislabelled = joints.clone()
     mislabelled[0] = mislabelled[0].flip(0)
@@ -80,7 +80,7 @@ def test_a_share_of_poses_that_is_mislabelled_is_left_out():
     assert (all_of_them.corners.abs().amax((1, 2)) > limits.corners.abs().amax((1, 2)) + 0.3).any()
 
 
-def test_joints_without_a_label_don_t_count():
+def test_joints_without_a_label_are_ignored():
     joints = source_poses("hand21").clone()
     joints[:100, HAND21.index("index_4")] = torch.nan
     limits, without = (
@@ -113,7 +113,7 @@ def test_limits_move_to_another_precision():
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 1000))
-def test_a_valid_pose_of_the_given_lengths_is_left_as_it_is(name, seed):
+def test_valid_poses_are_unchanged(name, seed):
     limits = limits_of(name).to(torch.float64)
     generator = torch.Generator().manual_seed(seed)
     joints = source_poses(name)[seed % 170 :][:84].double()
@@ -132,7 +132,7 @@ def test_a_valid_pose_of_the_given_lengths_is_left_as_it_is(name, seed):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_corrected_poses_have_the_given_lengths_and_valid_angles(name):
+def test_corrected_poses_have_given_lengths_and_valid_angles(name):
     limits = limits_of(name).to(torch.float64)
     pose = noisy(source_poses(name, "street").double())[0][:128]
     for lengths in (None, limits.angles(source_poses(name)[:128].double()).lengths):
@@ -149,7 +149,7 @@ def test_corrected_poses_have_the_given_lengths_and_valid_angles(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_correction_brings_wrong_joints_nearer_and_more_so_than_clamped_angles_do(name):
+def test_correction_beats_clamped_angles(name):
     limits, joints = limits_of(name), source_poses(name, "street")
     pose, wrong = noisy(joints)
     before = (pose - joints).norm(dim=-1)
@@ -164,7 +164,7 @@ def test_correction_brings_wrong_joints_nearer_and_more_so_than_clamped_angles_d
     assert after.mean() < 0.9 * (forward - joints).norm(dim=-1).mean()
 
 
-def test_lengths_and_angles_are_corrected_apart():
+def test_lengths_and_angles_are_corrected_separately():
     limits = limits_of("hand21").to(torch.float64)
     pose = noisy(source_poses("hand21").double())[0]
     angles = limits.angles(correct_poses(pose, limits, correction=CorrectionConfig(lengths=False, iterations=40)))
@@ -179,7 +179,7 @@ def test_lengths_and_angles_are_corrected_apart():
     torch.testing.assert_close(both_off, pose)
 
 
-def test_scale_withstands_a_wrong_joint_and_lengths_of_a_subject_are_found():
+def test_bone_lengths_of_a_subject_are_estimated():
     limits = limits_of("h36m17")
     subject = source_poses("h36m17", "street")[3:4]
     own = limits.angles(subject).lengths[0]
@@ -192,7 +192,7 @@ def test_scale_withstands_a_wrong_joint_and_lengths_of_a_subject_are_found():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_ten_thousand_broken_poses_are_corrected_to_finite_ones_with_finite_gradients(dtype):
+def test_corrected_broken_poses_are_finite(dtype):
     limits = limits_of("hand21")
     joints = broken(dtype).requires_grad_()
     lengths = limits.lengths.to(dtype).requires_grad_()
@@ -238,13 +238,13 @@ def test_a_mirrored_body_is_corrected_to_the_mirror_image():
     torch.testing.assert_close(corrected, mirrored(correct_poses(pose, limits), skeleton), rtol=0, atol=1e-6)
 
 
-def test_joint_angles_of_limits_are_those_against_their_neutral_directions():
+def test_angles_use_the_limits_neutral_directions():
     limits, joints = limits_of("hand21"), source_poses("hand21")
     expected = joint_angles(joints, limits.kinematics, limits.neutral)
     assert torch.equal(limits.angles(joints).angles_rad, expected.angles_rad)
 
 
-def test_mixed_precision_of_training_costs_no_precision():
+def test_autocast_does_not_change_results():
     limits, pose = limits_of("h36m17"), noisy(source_poses("h36m17"))[0]
     expected = correct_poses(pose, limits)
     with torch.autocast("cpu", dtype=torch.bfloat16):

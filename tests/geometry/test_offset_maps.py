@@ -37,7 +37,7 @@ def test_against_a_loop_over_pixels():
     assert spoken > 10
 
 
-def test_every_pixel_in_reach_knows_the_joint():
+def test_every_pixel_in_reach_gives_the_joint():
     """Whatever their weights."""
     points, surface, joints = scene(1)
     maps = encode_offsets(points, surface, joints, 4.0)

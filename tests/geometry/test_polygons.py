@@ -31,7 +31,7 @@ def test_contains_all_points_with_the_margin_and_few_edges(seed, margin, edges):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_twelve_edges_cost_little_area_and_are_counter_clockwise(seed):
+def test_twelve_edges_add_little_area(seed):
     points = cloud(seed)
     corners = convex_polygon(points, 1e-3, 12)
     x, y = corners.T
@@ -95,7 +95,7 @@ def test_nearest_points_are_inside_and_stay(dtype):
     assert not inside.all()
 
 
-def test_gradients_are_those_of_finite_differences():
+def test_gradients_match_finite_differences():
     polygons = Polygons.from_points(SETS, 0.05)
     points = 2 * torch.randn(2, 4, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.autograd.gradcheck(polygons.nearest, points.requires_grad_())

@@ -56,7 +56,7 @@ def test_only_directions_count():
     torch.testing.assert_close(nt_xent(lengths * z, lengths.flip(0) * z_plus), nt_xent(z, z_plus))
 
 
-def test_each_sample_is_drawn_to_its_own_partner():
+def test_loss_is_lower_for_matching_pairs():
     z, z_plus = features(4)
     assert (nt_xent(z, z_plus) < nt_xent(z, z_plus.roll(1, 0))).all()
 

@@ -47,7 +47,7 @@ def test_cross_entropy_is_smallest_at_the_target():
     torch.testing.assert_close(gradient, torch.zeros_like(gradient))
 
 
-def test_a_joint_off_the_map_costs_nothing():
+def test_joints_off_the_map_have_no_loss():
     logits = random(1, 1, H, W).requires_grad_()
     nothing = torch.zeros(1, 1, H, W, dtype=torch.float64)
     loss = heatmap_cross_entropy(logits, nothing)
@@ -99,7 +99,7 @@ def test_weighted_mean_of_nothing_is_zero_with_zero_gradient():
     assert (values.grad == 0).all()
 
 
-def test_weighted_mean_does_not_look_at_values_without_weight():
+def test_weighted_mean_ignores_values_without_weight():
     values = torch.tensor([1.0, float("nan"), 3.0, float("inf")], requires_grad=True)
     mean = weighted_mean(values, torch.tensor([1.0, 0.0, 3.0, 0.0]))
     mean.backward()

@@ -38,7 +38,7 @@ def test_each_sample_has_its_own_value():
     assert len(set(alone)) == 3
 
 
-def test_images_are_seen_at_every_scale():
+def test_images_are_compared_at_every_scale():
     sizes: list[int] = []
 
     def seen(images: Tensor) -> list[Tensor]:
@@ -78,7 +78,7 @@ def test_the_gradient_by_finite_differences():
 
 
 @pytest.mark.parametrize("factor", [1e-3, 50.0])
-def test_relative_differences_know_no_unit(factor):
+def test_relative_differences_do_not_depend_on_the_unit(factor):
     def scaled(images: Tensor) -> list[Tensor]:
         return [factor * layer for layer in colours(images)]
 
@@ -96,7 +96,7 @@ def test_relative_differences_are_of_the_targets_size():
     assert found.tolist() == pytest.approx([0.4, 0.4], rel=1e-5)
 
 
-def test_features_that_are_all_zero_have_a_finite_relative_loss():
+def test_zero_features_have_a_finite_relative_loss():
     image = pictures(0).requires_grad_()
     loss = perceptual_l1(lambda x: [0 * x], image, pictures(1), relative=True).sum()
     loss.backward()

@@ -114,7 +114,7 @@ def test_groups_are_the_metric_on_their_columns(sample):
     assert torch.isnan(groups["never"])
 
 
-def test_nothing_valid_gives_nan_and_a_missing_prediction_is_wrong():
+def test_no_valid_joint_gives_nan_and_missing_ones_are_wrong():
     errors, none = torch.ones(2, 3), torch.zeros(2, 3, dtype=torch.bool)
     for value in (masked_mean(errors, none), masked_median(errors, none), pck(errors, none, 2.0)):
         assert torch.isnan(value)

@@ -64,7 +64,7 @@ def test_alpha_goes_from_the_content_to_the_style(encoder):
     assert other_size.shape == content.shape
 
 
-def test_training_the_decoder_lowers_the_loss_and_leaves_the_encoder(encoder):
+def test_training_lowers_the_loss_and_keeps_the_encoder(encoder):
     torch.manual_seed(1)
     model = StyleTransfer(encoder, TINY).train()
     before = [p.clone() for p in model.encoder.parameters()]

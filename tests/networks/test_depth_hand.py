@@ -48,7 +48,7 @@ def network(**changes) -> DepthHandNet:
 
 
 @pytest.mark.parametrize("stacks", [1, 2])
-def test_every_stack_tells_of_a_hand(stacks):
+def test_every_stack_predicts_a_hand(stacks):
     found = network(stacks=stacks)(*crops())
     assert len(found) == stacks
     for seen in found:
@@ -61,7 +61,7 @@ def test_every_stack_tells_of_a_hand(stacks):
         assert seen.pooled_features().shape == (2, 21, 8)
 
 
-def test_a_head_of_one_layer_begins_with_an_upright_hand_that_shows_its_palm():
+def test_new_one_layer_head_predicts_an_upright_hand():
     seen = network(parameter_head_width=None)(*crops())[-1]
     hand = hand_meshes(AnnyHand(), seen.hand, torch.full((2,), 0.125))
     fingers = hand.joints[:, 9] - hand.joints[:, 0]
@@ -79,14 +79,14 @@ def posed_hands() -> HandMesh:
     return hand_meshes(AnnyHand(), relaxed, torch.full((3,), 0.125))
 
 
-def test_a_head_that_is_told_the_joints_begins_with_a_hand_that_lies_on_them():
+def test_new_head_with_joints_predicts_a_hand_on_them():
     wanted = posed_hands()
     head = ParameterHead(8, DepthHandConfig(parameter_head_width=16))
     found = hand_meshes(AnnyHand(), head(torch.zeros(3, 8), wanted.joints), torch.full((3,), 0.125))
     assert (found.joints - wanted.joints).norm(dim=-1).max() < 0.08  # a centimetre: the palm's frame leans by 5 degrees
 
 
-def test_what_a_head_says_turns_and_moves_with_the_joints_that_it_is_told():
+def test_predicted_hands_move_rigidly_with_the_joints():
     """But for what it makes of turn and place themselves."""
     wanted = posed_hands()
     head = ParameterHead(8, DepthHandConfig(parameter_head_width=16))
@@ -101,14 +101,14 @@ def test_what_a_head_says_turns_and_moves_with_the_joints_that_it_is_told():
     torch.testing.assert_close(shift, shift[:1].expand(3, -1), atol=1e-4, rtol=1e-4)
 
 
-def test_a_head_does_not_move_the_joints_that_it_is_told():
+def test_head_passes_no_gradient_to_its_joints():
     joints = posed_hands().joints.requires_grad_()
     told = ParameterHead(8, DepthHandConfig(parameter_head_width=16))(torch.randn(3, 8), joints)
     total = sum(value.sum() for value in vars(told).values())
     assert torch.autograd.grad(total, joints, allow_unused=True)[0] is None
 
 
-def test_hands_may_move_the_joints_on_which_they_lie():
+def test_joint_gradients_can_be_added():
     """As if they were turned and moved with the palm's frame and the joints' middle."""
     joints = posed_hands().joints.requires_grad_()
     hands = ParameterHead(8, DepthHandConfig(parameter_head_width=16))(torch.randn(3, 8), joints)
@@ -126,7 +126,7 @@ def test_hands_may_move_the_joints_on_which_they_lie():
     assert torch.autograd.gradcheck(palm_frame, joints.detach().double().requires_grad_())
 
 
-def test_a_head_can_only_be_told_of_the_joints_that_it_knows():
+def test_head_with_joints_needs_hand21():
     with pytest.raises(ValueError, match="parameter_head_width needs the joints of hand21"):
         ParameterHead(8, DepthHandConfig(joints=14, parameter_head_width=16))
 
@@ -136,7 +136,7 @@ def test_joints_that_coincide_have_an_upright_frame():
     torch.testing.assert_close(R, torch.diag(torch.tensor([1.0, -1.0, -1.0])).expand(2, 3, 3))
 
 
-def test_the_word_of_perfect_maps_is_the_joint():
+def test_true_maps_decode_to_the_joints():
     _, points, surface = crops()
     joints = 0.3 * torch.randn(2, 21, 3, generator=torch.Generator().manual_seed(1))
     maps = encode_offsets(points, surface, joints, max_distance=3.0)
@@ -147,7 +147,7 @@ def test_the_word_of_perfect_maps_is_the_joint():
     torch.testing.assert_close(seen.joints, joints, atol=1e-5, rtol=0)
 
 
-def test_a_crop_without_a_surface_gives_finite_numbers_and_gradients():
+def test_empty_crops_give_finite_values_and_gradients():
     picture, points, surface = crops()
     made = network(stacks=2, parameter_head_width=16).train()
     seen = made(picture, points, torch.zeros_like(surface))[-1]
@@ -157,7 +157,7 @@ def test_a_crop_without_a_surface_gives_finite_numbers_and_gradients():
     assert all(p.grad is None or p.grad.isfinite().all() for p in made.parameters())
 
 
-def test_mixed_precision_keeps_places():
+def test_autocast_keeps_positions():
     made, batch = network(), crops()
     with torch.autocast("cpu", torch.bfloat16):
         found = made(*batch)[-1]
@@ -174,7 +174,7 @@ def test_rotations_by_columns():
     assert torch.autograd.gradcheck(rotation_from_6d, six[:5].detach().requires_grad_())
 
 
-def test_hand_models_may_be_told_of_the_joints():
+def test_network_heads_take_joints():
     made, joints = network(parameter_head_width=8), torch.randn(2, 21, 3, generator=torch.Generator().manual_seed(5))
     nn.init.normal_(made.parameter_head.layer.weight)
     whole = torch.zeros(2, made.encoder_channels)
@@ -195,7 +195,7 @@ def told(joints: Tensor, seed: int = 3) -> ViewPrediction:
     return ViewPrediction(maps, weights, joints, model, features, 0.8, points, surface)
 
 
-def test_views_are_fused_in_the_space_of_their_candidate():
+def test_views_that_agree_give_their_hand():
     """Views that agree on a hand give that hand, as long as the fusion has learnt nothing."""
     torch.manual_seed(0)
     model = DepthHandModel(TINY, ViewFusionConfig(width=16), HAND21).eval()
@@ -210,7 +210,7 @@ def test_views_are_fused_in_the_space_of_their_candidate():
     assert fused.hand.pose.shape == (2, 22)
 
 
-def test_shapes_are_those_of_people():
+def test_shapes_are_softly_clamped():
     shape = torch.linspace(-80, 80, 4001, dtype=torch.float64)[None].requires_grad_()
     found = soft_clamp(shape)
     inside = shape.abs() <= 2

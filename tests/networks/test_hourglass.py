@@ -28,7 +28,7 @@ def test_sizes_that_cannot_be_halved_are_refused(size):
         hourglass()(torch.rand(1, 5, *size))
 
 
-def test_the_papers_has_five_blocks_each_way():
+def test_papers_hourglass_has_five_blocks_each_way():
     """Supplement A; on the meta device, where tensors have shapes alone."""
     with torch.device("meta"):
         network = Hourglass(HourglassConfig(), 3 + 2 * 20)

@@ -68,7 +68,7 @@ def test_positions_keep_their_digits_in_half_precision():
     assert torch.equal(poses.uv_px, network.decode_maps(heat.float(), depth.float(), (64, 64)).uv_px)
 
 
-def test_the_way_of_reading_is_no_weight():
+def test_decoding_options_are_no_weights():
     names = PoseResNet(SMALL).state_dict().keys()
     assert names == PoseResNet(SMALL, PoseMaps("peak", cube_m=0.3)).state_dict().keys()
     assert {name.split(".")[0] for name in names} == {"encoder", "deconvolutions", "head"}

@@ -101,14 +101,14 @@ def test_local_weights_are_those_of_the_encoder(name, suffix, tmp_path):
     assert all(torch.equal(v, there[k.replace(".", "_")]) for k, v in network.encoder.state_dict().items())
 
 
-def test_a_file_of_the_encoder_alone_is_enough(tmp_path):
+def test_weights_of_the_encoder_alone_are_loaded(tmp_path):
     encoder = create_encoder("test_resnet", "none", 16)
     save_file(encoder.state_dict(), tmp_path / "encoder.safetensors")
     again = create_encoder("test_resnet", str(tmp_path / "encoder.safetensors"), 16)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in encoder.state_dict().items())
 
 
-def test_a_file_that_does_not_fit_is_never_a_silent_random_network(tmp_path):
+def test_files_that_do_not_fit_are_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     wanted = replace(SMALL, pretrained=str(path))
     other = timm.create_model("test_convnext", pretrained=False).state_dict()
@@ -126,7 +126,7 @@ def test_a_file_that_does_not_fit_is_never_a_silent_random_network(tmp_path):
         one_line(replace(SMALL, pretrained=str(tmp_path / "weights.pth")))
 
 
-def test_a_pickle_that_would_run_something_does_not(tmp_path):
+def test_pickles_do_not_run_code(tmp_path):
     class Malice:
         def __reduce__(self):
             return (open, (str(tmp_path / "ran"), "w"))

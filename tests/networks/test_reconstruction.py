@@ -29,7 +29,7 @@ def gate(value: float, count: int = 2, height: int = 8, width: int = 6) -> Tenso
 
 
 @pytest.mark.parametrize(("height", "width", "stride"), [(32, 24, 4), (32, 32, 1), (16, 16, 2), (24, 16, 8)])
-def test_the_picture_is_as_large_as_the_base_image_whatever_the_fields_grid(height, width, stride):
+def test_output_has_the_size_of_the_base_image(height, width, stride):
     size = (2, height // stride, width // stride)
     found = generator()(pictures(2, height, width), still(*size), gate(0.5, *size))
     assert found.shape == (2, 3, height, width)
@@ -50,7 +50,7 @@ def test_an_open_gate_and_a_shift_give_the_shifted_image():
     torch.testing.assert_close(found[:, :, 8:, -4:], base[:, :, :-8, -1:].expand(-1, -1, -1, 4), atol=1e-5, rtol=0)
 
 
-def test_a_closed_gate_lets_nothing_of_the_base_image_through():
+def test_closed_gates_block_the_base_image():
     network = generator().train()
     base, field = pictures().requires_grad_(), (still() + 0.3).requires_grad_()
     found = network(base, field, gate(0.0))
@@ -60,7 +60,7 @@ def test_a_closed_gate_lets_nothing_of_the_base_image_through():
     assert found.std() > 0  # something is painted all the same
 
 
-def test_where_the_gate_is_open_the_image_passes_where_it_is_closed_it_is_painted():
+def test_gates_choose_between_warped_and_generated_pixels():
     base, half = pictures(), gate(1.0)
     half[..., 3:] = 0
     network = generator()
@@ -71,7 +71,7 @@ def test_where_the_gate_is_open_the_image_passes_where_it_is_closed_it_is_painte
     assert (found - other)[..., 14:].abs().max() > 0  # what is painted knows the neighbourhood
 
 
-def test_a_half_open_gate_mixes():
+def test_half_open_gates_blend():
     base = pictures()
     found = generator()(base, still(), gate(0.25))
     painted = (found - 0.25 * base) / 0.75
@@ -110,7 +110,7 @@ def test_every_weight_learns():
                 assert parameter.grad.abs().sum() > 0, name
 
 
-def test_the_papers_is_johnsons():
+def test_papers_generator_is_johnsons():
     """Two halvings, six residual blocks, two doublings (supplement A)."""
     with torch.device("meta"):
         network = Generator(GeneratorConfig())
@@ -133,7 +133,7 @@ def test_heat_maps_of_both_poses_guide():
     assert (network(base, heat[1], heat[0]) - found).abs().max() > 1e-6  # it knows which is which
 
 
-def test_heat_maps_meet_the_features_where_these_are_smallest():
+def test_heat_maps_join_at_the_lowest_resolution():
     """8 x 6 maps of a 32 x 24 image, whose deepest features are 8 x 6 as well, are taken as they are."""
     network, taken = HeatmapGenerator(TINY, 2).eval(), []
     network.residual.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
@@ -154,7 +154,7 @@ class Recorder(nn.Module):
         return self.inner(x)
 
 
-def test_mixed_precision_is_near_full_precision_and_keeps_places():
+def test_autocast_is_near_full_precision():
     network = generator()
     base, field, half = pictures(), still() + 0.37, gate(0.7)
     expected = network(base, field, half)

@@ -52,7 +52,7 @@ def taken(views: ViewJoints, order: Tensor) -> ViewJoints:
 
 
 @pytest.mark.parametrize("confidence", ["shared", "grouped"])
-def test_what_is_seen_is_not_drowned_by_how_sure_it_is(confidence):
+def test_confidence_does_not_dominate_positions(confidence):
     """In a new network, confidence from none to full says less than a joint that is a tenth of the cube elsewhere."""
     torch.manual_seed(0)
     views, joints_only = some_views(), replace(CONFIGS[0], width=64)
@@ -66,7 +66,7 @@ def test_what_is_seen_is_not_drowned_by_how_sure_it_is(confidence):
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=["joints", "features", "confidence", "grouped"])
-def test_it_begins_as_the_mean(config):
+def test_new_fusion_is_the_mean(config):
     views = some_views()
     fused = ViewFusion(config, HAND21, CHANNELS)(views)
     torch.testing.assert_close(fused.joints, mean_of_views(views))
@@ -75,7 +75,7 @@ def test_it_begins_as_the_mean(config):
 
 
 @pytest.mark.parametrize("skeleton", [HAND21, H36M17], ids=["hand", "body"])
-def test_views_have_no_order(skeleton):
+def test_order_of_views_does_not_matter(skeleton):
     views, order = some_views(4, joints=len(skeleton)), torch.tensor([2, 0, 3, 1])
     fused, other = network(skeleton=skeleton)(views), network(skeleton=skeleton)(taken(views, order))
     torch.testing.assert_close(other.joints, fused.joints, atol=1e-5, rtol=1e-5)
@@ -84,7 +84,7 @@ def test_views_have_no_order(skeleton):
 
 
 @pytest.mark.parametrize("fusion", [network(), *RULES], ids=["graph", "mean", "weighted", "median"])
-def test_padding_has_no_say(fusion):
+def test_padding_is_ignored(fusion):
     """Three views and two that aren't there, whatever stands in their place; each alone and in one batch."""
     views = some_views(5)
     present = torch.tensor([[1, 1, 1, 0, 0], [0, 1, 0, 1, 1], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)
@@ -135,14 +135,14 @@ def test_hand_made_rules_against_numpy():
         np.testing.assert_allclose(weighted_mean_of_views(views).numpy(), expected, atol=1e-5)
 
 
-def test_each_node_has_a_layer_of_its_own():
+def test_each_node_has_its_own_layer():
     layer, x = PerNodeLinear(3, 4, 2), torch.randn(5, 2, 3, 4, generator=torch.Generator().manual_seed(1))
     for node in range(3):
         expected = x[:, :, node] @ layer.weight[node] + layer.bias[node]
         torch.testing.assert_close(layer(x)[:, :, node], expected)
 
 
-def test_what_a_joint_of_another_view_sees_is_heard():
+def test_features_of_other_views_change_all_joints():
     """Of the candidate's pose, through the cross-view edges alone: its own features stay as they are."""
     views, made = some_views(2), network()
     other = replace(views, features=views.features.clone())
@@ -151,7 +151,7 @@ def test_what_a_joint_of_another_view_sees_is_heard():
     assert (after - before).abs().amax((0, 2)).min() > 0  # down to one node and up again: all joints hear of it
 
 
-def test_it_learns_which_view_to_trust():
+def test_fusion_learns_which_view_is_right():
     """Of each joint one view is right, and only what is seen tells which: a mean is far off, the network is not."""
     g = torch.Generator().manual_seed(3)
     torch.manual_seed(3)

@@ -65,7 +65,7 @@ def test_with_a_prior_regions_are_the_driving_frames_bones(power):
     )
 
 
-def test_masks_may_learn_nothing():
+def test_masks_can_be_the_prior_alone():
     """They are the prior, whatever the images look like; what is painted anew is learnt all the same."""
     made = estimator(learnt_masks=False, mask_prior=2.0)
     base, *bones = inputs()
@@ -77,7 +77,7 @@ def test_masks_may_learn_nothing():
         WarpingConfig(learnt_masks=False)
 
 
-def test_it_looks_at_the_base_image_and_both_poses():
+def test_output_depends_on_base_image_and_both_poses():
     learnt = estimator(learnt=True, background="affine").eval()
     given = [value.requires_grad_() for value in inputs()]
     for name in ("masks", "inpainting", "background"):
@@ -87,7 +87,7 @@ def test_it_looks_at_the_base_image_and_both_poses():
             assert gradient.abs().sum() > 0, name
 
 
-def test_an_affine_background_begins_at_rest():
+def test_new_affine_background_is_the_identity():
     warping = estimator(background="affine")(*inputs())
     assert warping.background is not None
     assert torch.equal(warping.background, torch.zeros(3, 2, 3))

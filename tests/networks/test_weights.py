@@ -18,7 +18,7 @@ def refused(act) -> str:
     return str(error.value)
 
 
-def test_there_and_back_with_buffers(tmp_path):
+def test_weights_and_buffers_survive_saving(tmp_path):
     one, other = net(), net()
     one(torch.randn(2, 3, 8, 8))  # moves the statistics
     save_weights(one, tmp_path / "new" / "w.safetensors")
@@ -42,7 +42,7 @@ def test_layouts_of_memory_do_not_matter(tmp_path):
     assert torch.equal(one[0].weight, other[0].weight)
 
 
-def test_another_network_is_told_by_its_first_tensor_and_nothing_is_loaded(tmp_path):
+def test_weights_of_another_network_are_refused(tmp_path):
     save_weights(net(5), tmp_path / "w")
     other = net()
     before = other[0].weight.clone()
@@ -53,7 +53,7 @@ def test_another_network_is_told_by_its_first_tensor_and_nothing_is_loaded(tmp_p
     assert "absent" in refused(lambda: load_weights(net(), tmp_path / "part"))
 
 
-def test_no_file_no_weights_half_a_file(tmp_path):
+def test_missing_and_truncated_files_are_refused(tmp_path):
     assert "does not exist" in refused(lambda: read_weights(tmp_path / "w"))
     save_weights(net(), tmp_path / "w")
     whole = (tmp_path / "w").read_bytes()
@@ -63,6 +63,6 @@ def test_no_file_no_weights_half_a_file(tmp_path):
     refused(lambda: read_weights(tmp_path))
 
 
-def test_a_place_that_can_not_be_written(tmp_path):
+def test_unwritable_place_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot write" in refused(lambda: save_weights(net(), tmp_path / "file" / "w"))

@@ -37,7 +37,7 @@ def test_attributes_may_be_shared_by_the_batch(scene):
     assert (values[raster.mask] > 0).all()
 
 
-def test_attributes_carry_gradients_to_attributes_and_vertices(scene):
+def test_gradients_reach_attributes_and_vertices(scene):
     vertices, faces, K, raster = scene
     colours = torch.rand(1, vertices.shape[1], 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     leaf, colour = vertices.clone().requires_grad_(), colours.clone().requires_grad_()
@@ -73,7 +73,7 @@ def test_vertex_normals_agree_with_a_loop_over_faces():
         np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
-def test_normals_of_a_sphere_are_radial_whichever_way_its_faces_wind():
+def test_normals_of_a_sphere_are_radial_for_both_windings():
     points, faces = icosphere(4)
     centre = torch.tensor([0.03, -0.02, 0.7]).double()
     vertices, K = (points * 0.1 + centre)[None], pinhole(120.0, 40, 40)

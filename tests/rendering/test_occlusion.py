@@ -92,7 +92,7 @@ def test_shadow_does_not_depend_on_the_rasteriser(screened):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_ball_has_no_shadow_on_its_lit_side_and_some_behind(seed):
+def test_a_ball_is_shadowed_on_its_far_side_only(seed):
     points, faces = icosphere(4)
     vertices, faces = joined((points * 0.06 + torch.tensor([0.01, 0.02, 0.5]), faces))
     raster, _, where, n = observe(vertices, faces, 64, 200.0)

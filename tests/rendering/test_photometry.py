@@ -33,7 +33,7 @@ def _eye(factor: float = 1.0) -> torch.Tensor:
     return torch.eye(3).repeat(4, 1, 1) * factor
 
 
-def test_brightness_saturation_and_contrast_agree_with_torchvision(images):
+def test_colour_changes_agree_with_torchvision(images):
     one = torch.ones(4)
     ours = photometry.shift_colours(images, _eye(1.4), one)
     assert torch.allclose(ours, reference.adjust_brightness(images, 1.4), atol=1e-5)
@@ -120,7 +120,7 @@ def test_a_hole_is_a_box_of_its_colour():
     assert holed.ne(0).sum() == 3 * 20 * 8
 
 
-def test_nothing_asked_nothing_done(images):
+def test_zero_strength_changes_nothing(images):
     assert torch.allclose(apply_appearance(images, NOTHING, torch.Generator()), images, atol=1e-6)
 
 

@@ -23,7 +23,7 @@ def test_tilted_plane_has_the_depth_of_the_plane():
     torch.testing.assert_close(raster.depth_m, distance / (pixel_rays(K, 16, 20) @ normal), rtol=1e-12, atol=0)
 
 
-def test_sphere_has_the_depth_of_the_sphere_within_its_tessellation():
+def test_tessellated_sphere_has_the_depth_of_a_sphere():
     points, faces = icosphere(4)
     radius, centre = 0.1, torch.tensor([0.02, -0.01, 0.6]).double()
     K = pinhole(150.0, 48, 48)
@@ -63,7 +63,7 @@ def test_both_sides_are_seen():
     torch.testing.assert_close(front.depth_m, back.depth_m)
 
 
-def test_among_equals_the_lowest_index_wins():
+def test_ties_go_to_the_lowest_index():
     vertices, faces = soup(1, 12, 4)
     once = rasterise(vertices, faces, pinhole(20.0, 20, 20), 20, 20)
     twice = rasterise(vertices, torch.cat([faces, faces]), pinhole(20.0, 20, 20), 20, 20)
@@ -129,7 +129,7 @@ def test_gradients_match_finite_differences():
     assert torch.autograd.gradcheck(depth_and_barycentric, inputs, eps=1e-7, atol=1e-4, rtol=1e-4)
 
 
-def test_whole_rasteriser_is_differentiable_where_coverage_stays():
+def test_rasteriser_is_differentiable_at_fixed_coverage():
     vertices, faces = soup(1, 20, 6)
     K = pinhole(12.0, 12, 12)
     vertices.requires_grad_()

@@ -27,7 +27,7 @@ def assert_twins(vertices, faces, K, height, width, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_twins_agree_on_meshes_as_fine_as_hands(device):
+def test_agrees_with_the_reference_on_fine_meshes(device):
     vertices, faces = bumpy_spheres(4)
     expected = assert_twins(vertices, faces, skewed_cameras(48, 64).float(), 48, 64, device)
     assert expected.mask.float().mean() > 0.05
@@ -35,7 +35,7 @@ def test_twins_agree_on_meshes_as_fine_as_hands(device):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("seed", range(4))
-def test_twins_agree_on_crossing_triangles_off_screen_and_behind(device, seed):
+def test_agrees_with_the_reference_on_triangle_soup(device, seed):
     vertices, faces = soup(4, 200, seed)
     assert (vertices[..., 2] < 0).any()
     vertices[:, :3] = torch.nan
@@ -60,7 +60,7 @@ def test_agrees_with_ray_casting():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_gradients_are_those_of_the_reference(device):
+def test_gradients_agree_with_the_reference(device):
     vertices, faces = bumpy_spheres(2)
     K = pinhole(100.0, 40, 40, 2).float()
     weights = torch.randn(2, 40, 40, 4, generator=torch.Generator().manual_seed(0))
@@ -89,7 +89,7 @@ def test_gradients_match_finite_differences_in_double():
     torch.testing.assert_close((gradient.double() * move).sum(), numeric, rtol=1e-3, atol=1e-5)
 
 
-def test_values_do_not_depend_on_whether_gradients_are_wanted():
+def test_values_do_not_depend_on_gradient_mode():
     vertices, faces = bumpy_spheres(2)
     K = pinhole(100.0, 40, 40, 2).float()
     fast = rasterise(vertices, faces, K, 40, 40)

@@ -89,7 +89,7 @@ def test_each_image_has_its_own_lights_and_material(sphere):
     torch.testing.assert_close(other, one * factor[:, None, None, None])
 
 
-def test_occlusion_weakens_ambient_and_shadow_weakens_its_light(sphere):
+def test_occlusion_and_shadow_darken_their_lights(sphere):
     raster, where, normals = sphere
     skin, direction = material(raster, 0.5, specular=0.04, subsurface=0.3), [0.2, -0.4, -1.0]
     open_ = torch.ones(raster.mask.shape).double()

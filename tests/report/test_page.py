@@ -141,7 +141,7 @@ def rows_of(page: str, table: int) -> list[list[str]]:
     ]
 
 
-def test_a_run_stands_beside_published_numbers():
+def test_published_numbers_are_shown_beside_a_run():
     page = render_report(synthetic_record())
     assert page.count('<table class="comparison">') == 2
     assert rows_of(page, 0) == [
@@ -162,7 +162,7 @@ def test_a_run_stands_beside_published_numbers():
     assert "Published numbers" not in render_report(minimal())
 
 
-def test_only_the_same_quantity_stands_beside_published_numbers():
+def test_published_numbers_are_of_the_same_metric():
     record = synthetic_record()
     scores = {"adapted": dataclasses.replace(record.scores["adapted"], alignment="root", mean_error_mm=12.5)}
     page = render_report(dataclasses.replace(record, scores=scores))
@@ -199,7 +199,7 @@ def test_texts_are_escaped():
     assert "<script" not in page
 
 
-def test_characters_that_reverse_text_are_shown_by_their_codes():
+def test_characters_that_reverse_text_are_escaped():
     page = render_report(dataclasses.replace(minimal(), title="\u202egpj.exe", notes=("\u2066hidden",)))
     assert not set(page) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
     assert "<h1>\\u202egpj.exe</h1>" in page

@@ -88,7 +88,7 @@ def test_a_map_is_one_on_the_bone_and_falls_with_the_distance():
     assert float(wide[29, 20]) == pytest.approx(math.exp(-1), abs=5e-4)  # 1/e at a distance of sigma squared
 
 
-def test_bones_know_their_middle_and_their_way():
+def test_middles_and_directions_of_bones():
     joints = poses(2, 1)
     bones = drawn(joints, bones=CHAIN)
     torch.testing.assert_close(bones.centre[:, 1], (joints[:, 1] + joints[:, 2]) / 2)
@@ -97,7 +97,7 @@ def test_bones_know_their_middle_and_their_way():
     assert bones.moments.shape == (2, 3, 2, 2)
 
 
-def test_a_bone_is_drawn_whatever_the_others_are():
+def test_bones_are_drawn_independently():
     joints = poses(2, 2)
     other = joints.clone()
     other[:, [2, 3]] = poses(2, 3)[:, [2, 3]]
@@ -113,7 +113,7 @@ def test_a_bone_is_drawn_whatever_the_others_are():
     torch.testing.assert_close(turned.direction[:, 0], -one.direction[:, 0])
 
 
-def test_moments_of_a_long_bone_nearly_are_those_of_a_line_under_the_profile():
+def test_moments_of_a_long_bone_are_near_the_analytical_ones():
     """Across a line the profile exp(-|x| / s^2) has the variance 2 s^4; along it the line itself has L^2 / 12."""
     moments = draw_bones(bone(100.0, 0.0, (80.0, 40.0)), ONE, 81, 161, 1.2).moments[0, 0]
     assert float(moments[1, 1]) == pytest.approx(2 * 1.2**4, rel=0.15)
@@ -141,7 +141,7 @@ def test_a_shifted_pose_is_a_shifted_field(shift, length):
 
 
 @pytest.mark.parametrize("shift", [(3.0, 0.0), (-4.0, 7.0)])
-def test_a_picture_warped_by_a_shifted_pose_is_the_shifted_picture(shift):
+def test_warp_by_a_shifted_pose_shifts_the_image(shift):
     picture = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0)).double()
     base = bone(12.0, 0.3)
     coarse, of = field_between(base, base + torch.tensor(shift).double())
@@ -154,7 +154,7 @@ def test_a_picture_warped_by_a_shifted_pose_is_the_shifted_picture(shift):
 
 
 @pytest.mark.parametrize("length", [3.0, 12.0])
-def test_a_bone_that_turns_turns_its_field_about_its_middle(length):
+def test_rotated_bones_rotate_their_field(length):
     """Through the whole circle: no half turn is lost, and nothing jumps."""
     base, before = bone(length, 0.3), None
     middle = torch.tensor(MIDDLE).double()
@@ -173,7 +173,7 @@ def test_a_bone_that_turns_turns_its_field_about_its_middle(length):
 @pytest.mark.parametrize(
     ("length", "along", "across"), [(12.0, 1.247, 0.981), (24.0, 1.352, 0.984), (5.0, 1.113, 0.980)]
 )
-def test_a_longer_bone_stretches_along_itself_and_hardly_across(length, along, across):
+def test_longer_bones_stretch_along_themselves(length, along, across):
     """Half as long again. The wide flanks of Eq. 6 grow by nothing, so less than 1.5 is left of it: for short bones
     next to nothing. The numbers are measured, and stand here so that a change of them is seen.
     """
@@ -278,7 +278,7 @@ def strange_poses(count: int, side: int, dtype: torch.dtype) -> tuple[Tensor, Te
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_ten_thousand_strange_poses_are_finite(dtype):
+def test_broken_poses_give_finite_fields(dtype):
     side = 12
     base, driving = strange_poses(10_000, side, dtype)
     for onto, of in zip(base.split(500), driving.split(500), strict=True):

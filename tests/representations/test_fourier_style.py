@@ -32,7 +32,7 @@ def test_equals_the_full_transform_of_numpy(images):
     assert np.abs(ours.numpy() - expected.real).max() < 1e-7
 
 
-def test_low_amplitudes_are_the_styles_and_phases_the_contents(images):
+def test_low_amplitudes_come_from_the_style(images):
     content, style = images
     result = torch.fft.fft2(fourier_style(content, style, 0.1, torch.ones(3)))
     spectrum, other = torch.fft.fft2(content), torch.fft.fft2(style)

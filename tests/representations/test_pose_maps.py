@@ -21,7 +21,7 @@ def answer(maps: PoseMaps, places: torch.Tensor, side: int = 24) -> torch.Tensor
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0])
 @pytest.mark.parametrize("reading", READINGS)
-def test_what_is_drawn_is_read(reading, sigma):
+def test_encoded_joints_are_decoded(reading, sigma):
     maps = PoseMaps(reading, sigma)
     pose = maps.decode(answer(maps, uv()), torch.zeros(2, 3, 24, 24))
     assert torch.allclose(pose.uv_map, uv(), atol=0.01)
@@ -64,7 +64,7 @@ def test_confidence_is_a_share_whatever_the_maps(reading, spread, sigma, seed):
     assert pose.relative_depth.isfinite().all()
 
 
-def test_confidence_of_a_softmax_is_the_probability_near_the_peak():
+def test_softmax_confidence_is_the_probability_near_the_peak():
     maps = PoseMaps("softmax", sigma=1.5)
     heat = 2 * torch.randn(1, 4, 20, 20, generator=torch.Generator().manual_seed(0))
     pose = maps.decode(heat, torch.zeros_like(heat))
@@ -75,7 +75,7 @@ def test_confidence_of_a_softmax_is_the_probability_near_the_peak():
         assert pose.confidence[0, joint].item() == pytest.approx(square.sum().item(), rel=1e-4)
 
 
-def test_confidence_tells_sure_from_unsure():
+def test_confidence_falls_with_uncertainty():
     maps = PoseMaps("softmax", sigma=1.0)
     places = uv(1)
     sure = maps.decode(answer(maps, places), torch.zeros(2, 1, 24, 24)).confidence
@@ -94,7 +94,7 @@ def test_confidence_of_a_peak_is_its_height():
     assert torch.allclose(confidence, torch.tensor([[0.2, 0.7, 1.0, 0.0]]), atol=1e-6)
 
 
-def test_a_softmax_does_not_feel_a_constant():
+def test_softmax_ignores_constants():
     maps = PoseMaps("softmax")
     heat, depth = torch.randn(1, 2, 16, 16), torch.randn(1, 2, 16, 16)
     one, other = maps.decode(heat, depth), maps.decode(heat + 5, depth)

@@ -56,7 +56,7 @@ def test_fronts_of_bodies_are_in_front(name):
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_mirrored_body_has_the_other_side_s_angles_with_abduction_negated(name):
+def test_mirrored_bodies_have_the_other_sides_angles(name):
     skeleton, joints = SKELETONS[name], source_poses(name)[:60].double()
     kinematics = kinematics_of(skeleton)
     both = torch.cat([joints, mirrored(joints, skeleton)])
@@ -66,7 +66,7 @@ def test_a_mirrored_body_has_the_other_side_s_angles_with_abduction_negated(name
     torch.testing.assert_close(found[60:], expected, rtol=0, atol=1e-9)
 
 
-def test_a_skeleton_whose_axes_nobody_named_is_one_line():
+def test_skeletons_without_axes_are_refused():
     with pytest.raises(InputError, match="joint angles of skeleton nyu14 are not defined") as refused:
         kinematics_of(NYU14)
     assert "\n" not in str(refused.value)

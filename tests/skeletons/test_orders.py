@@ -122,7 +122,7 @@ def test_tensors_convert_as_arrays_do_and_pass_gradients():
     np.testing.assert_array_equal(tensor.grad[0, :, 0].numpy(), np.ones(15))
 
 
-def test_input_is_left_alone():
+def test_input_is_not_changed():
     values, valid = numbered(17), np.ones((2, 17), dtype=bool)
     before = values.copy()
     convert(values, valid, ORDERS["coco"], MPII16)

@@ -26,7 +26,7 @@ def test_every_joint_hangs_from_the_root(skeleton):
 
 
 @pytest.mark.parametrize("skeleton", ALL, ids=lambda s: s.name)
-def test_mirroring_twice_is_the_identity_and_keeps_tree_and_groups(skeleton):
+def test_mirroring_twice_is_the_identity(skeleton):
     mirror = skeleton.mirror
     assert tuple(mirror[i] for i in mirror) == tuple(range(len(skeleton)))
     assert {(mirror[a], mirror[b]) for a, b in skeleton.bones} == set(skeleton.bones)
@@ -59,7 +59,7 @@ def test_reference_bone_is_no_longer_than_a_bone_of_the_tree(skeleton):
     assert skeleton.reference in skeleton.bones
 
 
-def test_a_name_is_one_place_in_all_bodies():
+def test_names_are_shared_by_all_bodies():
     # A place that is also some skeleton's own name must mean the same there; otherwise conversion would mix them up.
     places = {place for skeleton in BODIES for place in skeleton.canonical_names}
     for skeleton in BODIES:

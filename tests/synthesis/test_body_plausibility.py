@@ -107,11 +107,11 @@ def test_standing_and_arms_out_touch_nothing() -> None:
         (_both({"shoulder_flexion": 90, "shoulder_abduction": -45}), ("left_forearm", "right_forearm")),
     ],
 )
-def test_a_limb_through_another_part_is_seen(pose: dict[str, float], pair: tuple[str, str]) -> None:
+def test_penetrating_limbs_are_implausible(pose: dict[str, float], pair: tuple[str, str]) -> None:
     assert pair in _deep(pose)
 
 
-def test_mirrored_bodies_are_judged_alike() -> None:
+def test_mirrored_bodies_are_equally_plausible() -> None:
     generator = torch.Generator().manual_seed(5)
     angles = BodyAngles(
         0.7 * torch.randn(20, len(BodyAngles.from_degrees([{}]).values[0]), generator=generator)
@@ -137,7 +137,7 @@ def test_the_margin_is_the_distance_to_scipys_hull() -> None:
         assert inside - 1e-5 < support_margin_m(capsules).item() < inside + 0.008
 
 
-def test_the_centre_of_mass_of_who_stands_lies_where_it_is_measured() -> None:
+def test_centre_of_mass_matches_measurements() -> None:
     """At 0.55 to 0.58 of the stature (Winter 2009, chapter 4), in the midplane, above the feet."""
     posed = pose_body(anny_body(), BodyAngles.from_degrees([{}]), _mean(1)).vertices_m()[0]
     centre, low, high = centre_of_mass_m(_capsules({}))[0], posed.min(0).values, posed.max(0).values
@@ -146,7 +146,7 @@ def test_the_centre_of_mass_of_who_stands_lies_where_it_is_measured() -> None:
     assert 0 < centre[2] < 0.06
 
 
-def test_leaning_over_is_seen_and_standing_is_not() -> None:
+def test_leaning_lowers_the_support_margin() -> None:
     upright, forwards, aside = support_margin_m(
         _capsules(EVERYDAY_POSES["stand"], {"pelvis_tilt": 45}, {"pelvis_list": 45})
     ).tolist()
@@ -156,7 +156,7 @@ def test_leaning_over_is_seen_and_standing_is_not() -> None:
         assert leaning == pytest.approx(0.05 - 0.95 * np.sin(np.pi / 4), abs=0.12)
 
 
-def test_hips_behind_the_feet_fall_unless_the_trunk_balances_them() -> None:
+def test_hips_behind_the_feet_need_a_balancing_trunk() -> None:
     sitting_on_air = _both({"hip_flexion": 90, "knee_flexion": 90})
     bowing = _both({"hip_flexion": 80, "ankle_flexion": 0}) | {"pelvis_tilt": 70}
     margins = support_margin_m(_capsules(sitting_on_air, bowing)).tolist()

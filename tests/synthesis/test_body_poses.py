@@ -49,7 +49,7 @@ def _joints() -> dict[str, dict[str, np.ndarray]]:
     return {name: {joint: heads[i, b] for joint, b in index.items()} for i, name in enumerate(NAMES)}
 
 
-def test_there_are_the_poses_of_a_day() -> None:
+def test_everyday_poses_are_listed() -> None:
     assert len(NAMES) >= 24
     wanted = {
         "stand",
@@ -181,7 +181,7 @@ def test_rejection_leaves_few_implausible_samples() -> None:
     assert accepted[5] > accepted[1] + 0.15
 
 
-def test_where_all_are_implausible_the_least_so_is_taken() -> None:
+def test_least_implausible_candidate_is_taken() -> None:
     """With flesh that never gives way a seat of crossed legs has no fault-free candidate."""
     changes = {"pose_weights": {"sit_cross_legged": 1.0}, "random_share": 0.0, "overlap_tolerance_m": -1.0}
     excess_m = {
@@ -205,7 +205,7 @@ def test_noise_keeps_soles_level_and_bends_hips_with_knees() -> None:
     assert np.corrcoef(angle["left_knee_flexion"], angle["right_knee_flexion"])[0, 1] > 0.5
 
 
-def test_whoever_lies_keeps_lying() -> None:
+def test_noise_keeps_lying_poses_lying() -> None:
     values = _sample(300, pose_weights={"lie_on_back": 1.0}, random_share=0.5, blend=0.5).values
     assert (values[:, BODY_ANGLE_NAMES.index("pelvis_tilt")] < -1.1).all()
 

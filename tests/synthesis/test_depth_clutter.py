@@ -87,7 +87,7 @@ def test_the_nearest_is_seen():
     assert torch.equal(after[1, :, 20:], nearest[:, 20:])
 
 
-def test_things_behind_touch_no_hand_and_stand_on_the_far_side():
+def test_background_objects_stand_behind_the_hand():
     distribution = ClutterDistribution(background_share=1.0, background_tilt_deg=20.0, background_gap_m=(0.01, 0.05))
     hands = _hands()
     things = sample_background_objects(distribution, hands, _generator())
@@ -103,7 +103,7 @@ def test_things_behind_touch_no_hand_and_stand_on_the_far_side():
     torch.testing.assert_close(R @ R.transpose(1, 2), torch.eye(3).expand(COUNT, 3, 3), atol=1e-5, rtol=0)
 
 
-def test_things_before_stand_between_a_joint_and_a_camera():
+def test_occluders_stand_between_a_joint_and_a_camera():
     distribution = ClutterDistribution(occluder_share=1.0, occluder_gap_m=(0.04, 0.06))
     joints, rig = _hands()[:, :21], _rig(COUNT)
     centre = sample_occluders(distribution, joints, rig, _generator()).T_world_ellipsoid[:, :3, 3]

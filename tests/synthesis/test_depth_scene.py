@@ -120,7 +120,7 @@ def test_pixels_are_projected_joints_and_the_crop_is_the_cube(name, request):
     assert np.abs(offset).min(1).max() > 1e-4
 
 
-def test_all_views_see_one_surface_and_it_is_the_hand_of_the_labels(studio):
+def test_all_views_see_the_labelled_surface(studio):
     """The mesh is posed anew from the labels and put to the joints; every view's pixels lie on it."""
     model = anny_hand("right")
     angles = HandAngles.from_stacked(studio.angles_rad[::VIEWS])
@@ -171,7 +171,7 @@ def test_no_view_sees_a_surface_before_what_another_view_sees(cluttered):
     assert agreeing > 5000
 
 
-def test_the_bare_look_is_the_street_with_nothing_but_hands(street):
+def test_bare_domain_is_the_street_without_clutter(street):
     bare = _render(DEPTH_BARE)
     torch.testing.assert_close(bare.joints_m, street.joints_m)
     near = torch.nn.functional.max_pool2d(bare.mask[:, None].float(), 5, 1, 2)[:, 0] > 0  # the sensor's ragged outline
@@ -204,13 +204,13 @@ def test_visible_joints_lie_just_under_the_surface_that_is_seen(cluttered):
     assert 0.4 < cluttered.visible.float().mean() < 0.9
 
 
-def test_the_studio_measures_every_pixel_of_the_hand_and_the_street_does_not(studio, street):
+def test_only_the_street_has_missing_depth(studio, street):
     assert torch.equal(studio.depth_m > 0, studio.mask)
     lost = (street.mask & (street.depth_m == 0)).sum() / street.mask.sum()
     assert 0.03 < lost < 0.3
 
 
-def test_straight_palms_look_at_view_0_and_turn_away_from_the_others():
+def test_straight_palms_face_view_0():
     straight = ViewpointDistribution(1.0, turn_deg=0.0, tilt_deg=0.0, roll_deg=0.0, uniform_rotation_share=0.0)
     poses = PoseDistribution({"open": 1.0}, random_share=0.0, blend=0.0, noise_deg=0.0, wrist_deg=(0.0, 0.0))
     level = RigDistribution(baseline_deg=(50.0, 50.0), elevation_deg=0.0, roll_deg=0.0, aim_m=0.0)

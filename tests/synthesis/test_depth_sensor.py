@@ -117,7 +117,7 @@ def test_noise_has_the_deviation_of_the_formula(window):
 
 
 @pytest.mark.parametrize("focal", [585.0, 292.5])
-def test_lateral_noise_is_told_in_the_sensors_pixels(focal):
+def test_lateral_noise_is_in_sensor_pixels(focal):
     """A depth that tells its own column and row; the crop's pixels are as large as the sensor's, or twice that."""
     size = 200
     v, u = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
@@ -195,7 +195,7 @@ def test_missing_regions():
     assert present.max() < math.pi / 4 * 0.4**2 * 1.05
 
 
-def test_nothing_stays_nothing():
+def test_missing_depth_stays_missing():
     assert not sense_depth(_flat(0.0, 0.0), pinhole(300.0, SIZE, SIZE, 2).float(), CONSUMER, torch.Generator()).any()
 
 

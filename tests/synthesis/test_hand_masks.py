@@ -33,7 +33,7 @@ def batch(request):
     return request.getfixturevalue(request.param)
 
 
-def test_faces_beyond_the_wrist_are_hand_and_those_behind_it_are_not(batch):
+def test_faces_beyond_the_wrist_belong_to_the_hand(batch):
     rig = anny_hand("right").rig
     vertices_m = with_meshes(batch).vertices_m
     seen = rasterise(vertices_m, rig.faces, batch.camera.K, SIZE, SIZE)

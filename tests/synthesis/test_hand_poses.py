@@ -28,7 +28,7 @@ def _degrees(angles: torch.Tensor) -> np.ndarray:
     return torch.rad2deg(angles).numpy()
 
 
-def test_ten_thousand_hands_keep_the_limits() -> None:
+def test_sampled_hands_keep_the_limits() -> None:
     hands = _sample()
     for values, limits in (
         (hands.fingers, FINGER_LIMITS_DEG),
@@ -53,7 +53,7 @@ def test_limits_hold_for_any_angles() -> None:
     np.testing.assert_allclose(_degrees(clamped.wrist)[0], [high for _, high in WRIST_LIMITS_DEG], atol=1e-3)
 
 
-def test_the_gestures_that_people_know_are_there_and_look_like_their_names() -> None:
+def test_gestures_look_like_their_names() -> None:
     assert {"fist", "open", "point", "pinch", "ok", "thumbs_up", "victory", "three", "four"} <= set(GESTURES)
     hands = gesture_angles(GESTURES)
     pip = dict(zip(GESTURES, _degrees(hands.fingers[..., 2]), strict=True))
@@ -74,7 +74,7 @@ def test_gestures_themselves_keep_the_limits() -> None:
     torch.testing.assert_close(clamped.thumb, hands.thumb)
 
 
-def test_the_last_joint_follows_the_middle_one_and_neighbours_each_other() -> None:
+def test_joints_and_neighbouring_fingers_are_coupled() -> None:
     degrees = _degrees(_sample(random_share=1.0).fingers)
     for f in range(4):
         assert spearmanr(degrees[:, f, 2], degrees[:, f, 3]).statistic > 0.8

@@ -21,7 +21,7 @@ def on_forearm():
     return rig.weights[:, rig.bones.index("forearm")] == 1  # the rings beyond the mesh's own rim
 
 
-def test_maps_are_shares(surface):
+def test_maps_lie_between_zero_and_one(surface):
     stacked = surface.stacked()
     assert stacked.shape == (len(anny_hand("right").rig.vertices_m), 8)
     assert torch.isfinite(stacked).all()
@@ -39,7 +39,7 @@ def test_the_palm_is_on_the_palm_s_side(surface):
     assert surface.palm[near][side < -0.006].max() < 0.1
 
 
-def test_there_are_five_nails_on_the_backs_of_the_last_phalanges(surface):
+def test_nails_lie_on_the_backs_of_the_last_phalanges(surface):
     rig = anny_hand("right").rig
     nail = (surface.nail > 0.3).numpy()
     edges = torch.cat([rig.faces[:, [0, 1]], rig.faces[:, [1, 2]], rig.faces[:, [2, 0]]]).numpy()

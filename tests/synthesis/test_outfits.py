@@ -72,7 +72,7 @@ def test_a_sleeve_ends_where_it_is_cut():
         assert set(worn) <= {"top", "skin"}
 
 
-def test_without_sleeves_the_arm_is_skin_and_with_long_ones_cloth(vertices):
+def test_sleeves_cover_the_arm(vertices):
     arms = vertices[(vertices[:, ARM] > 0.05) & (vertices[:, ARM] < 0.98) & (vertices[:, PALM] == 0)][::7]
     hands = vertices[vertices[:, ARM] > 1.02][::7]
     bare, long = (_sample(30, sleeve=(s, s), skin=BARE_SKIN, **NOTHING_OVER) for s in (0.0, 1.0))
@@ -96,7 +96,7 @@ def test_trousers_end_where_they_are_cut():
     assert (hems > 0.8).float().mean() > 0.5
 
 
-def test_nobody_but_bathers_bares_the_hips(vertices):
+def test_only_swimwear_bares_the_hips(vertices):
     hips = vertices[(vertices[:, HEIGHT].abs() < 0.02) & (vertices[:, ARM] < 0)]
     assert len(hips) > 30
     dressed = _worn(_sample(200, bare_share=0.0, leg=(0.2, 1.0)), hips)
@@ -107,7 +107,7 @@ def test_nobody_but_bathers_bares_the_hips(vertices):
     assert set(np.unique(_worn(bathers, hips))) <= {"bottom", "skin", "belt"}  # briefs are cut high
 
 
-def test_necklines_leave_the_head_free_and_cover_the_shoulders(vertices):
+def test_necklines_cover_the_shoulders_only(vertices):
     outfits = _sample(100, bare_share=0.0)
     head = vertices[vertices[:, 1] > 0.605]
     assert not np.isin(_worn(outfits, head[::20]), ["top", "coat", "badge"]).any()

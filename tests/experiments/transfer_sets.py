@@ -23,7 +23,7 @@ from posebridge.data.datasets.human36m import SUBJECTS
 from posebridge.data.datasets.mvhand import MVHand
 from posebridge.experiments.configs import DatasetRef, TrainConfig
 from posebridge.experiments.preset import DataSizes, Preset
-from posebridge.experiments.train import TRANSFERS
+from posebridge.experiments.transfers import TRANSFERS
 from posebridge.methods.base import MethodConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig

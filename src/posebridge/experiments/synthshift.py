@@ -69,6 +69,7 @@ def run_synthshift(
     folder: Path,
     hardware: Hardware,
     kind: str = "synthshift",
+    run_config: Any = None,
     change: Change = unchanged,
     sets: SynthShiftSets | None = None,
 ) -> SynthShiftOutcome:
@@ -76,10 +77,11 @@ def run_synthshift(
 
     ``change`` makes another preset, for ablations. Where it changes what source model and upper bound depend on, these
     are trained in the run's own folder. ``sets`` are rendered sets of the same config, where several runs share them.
+    ``kind`` and ``run_config`` are written to config.yaml; None: ``config``.
     Raises ``InputError`` for a method that the track or its frames don't fit.
     """
     experiment = synthshift_experiment(config, hardware, change)
-    run = Run.create(folder, kind, config, hardware, experiment.preset)
+    run = Run.create(folder, kind, run_config or config, hardware, experiment.preset)
     sets = sets or render_sets(config, experiment.preset, experiment.method)
     data = synthshift_data(config, experiment.preset, sets)
     outcome = run_experiment(experiment, data, run, shared_run(config, experiment))

@@ -147,6 +147,6 @@ class Dataset:
             raise InputError(f"{folder} is no folder: give the one of {self.name}, which holds {self.contents}")
 
 
-def _centres(given: str, split: Split) -> str | Path:
+def _centres(given: str | Path, split: Split) -> str | Path:
     """ "blob" and "labels" as they are; of a folder, the split's file."""
     return given if given in ("blob", "labels", "none") else Path(given) / f"{split}.txt"

@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from recipes.small_sets import CONFIG, contents
 
 from data.on_disk import truncate, write_image
 from deployment.rigged import small_model
@@ -20,7 +21,6 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.shards import load_index
 from posebridge.distribute import Workers
 from posebridge.errors import InputError
-from recipes.small_sets import CONFIG, contents
 
 PIECES = list(range(20))
 double = functools.partial(operator.mul, 2)

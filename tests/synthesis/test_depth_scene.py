@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from posebridge.recipes.render import RenderConfig, open_samples
 from scipy.spatial import cKDTree
 
 from bodies.mano_file import write_mano
@@ -16,7 +17,6 @@ from posebridge.cameras.multiview import CameraRig
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
-from posebridge.recipes.render import RenderConfig, open_samples
 from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_clutter import ClutterDistribution

@@ -190,7 +190,7 @@ def test_images_that_are_sequences_by_name(adapted, tmp_path, capsys):
     shutil.rmtree(out / "stages" / "3-fine-tuning")  # as if it had been stopped before
     assert posebridge("resume", out) == 0
     np.testing.assert_allclose(_uv(out), before, atol=1e-3)
-    assert "redrawn" in (out / "report.html").read_text()
+    assert "reconstruct" in (out / "report.html").read_text()
 
 
 def test_run_of_another_config(adapted, target, capsys):
@@ -248,13 +248,13 @@ def test_resume_of_an_earlier_version(tmp_path, kind, capsys):
         (("adapt", "mean-teachers"), "there is no method 'mean-teachers': choose source-only, mean-teacher, "),
         (
             ("adapt", "multi-view-fusion"),
-            "takes depth, and the target of adapt is colour: choose source-only, mean-teacher, ",
+            "takes depth, and the target of adapt is colour: choose source-only, ",
         ),
         (("adapt", "supervised-target"), "has no method supervised-target: choose source-only, mean-teacher, "),
         (("adapt", "mean-teacher", "--preset", "tiny"), "no preset 'tiny': choose small, full"),
         (
             ("adapt-depth", "geometric-reconstruction"),
-            "the target of adapt-depth is depth: choose source-only, mean-teacher, ",
+            "the target of adapt-depth is depth: choose source-only, ",
         ),
         (("adapt-depth", "--preset", "tiny"), "no preset 'tiny': choose small, full"),
         (("adapt-depth", "--domain", "moon"), "no domain 'moon': choose one of studio, street, bare, varied"),

@@ -71,7 +71,7 @@ def tiny(preset: Preset) -> Preset:
         network=PoseResNetConfig("test_resnet", encoder_stride=16, decoder_channels=8, joints=preset.network.joints),
         source=_brief(preset.source),
         selection=replace(preset.selection, evaluations=2),
-        data=DataSizes(source_clips=3, test=14),
+        data=DataSizes(source=66, source_clips=3, test=14),
         methods={name: _tiny_method(config) for name, config in preset.methods.items()},
     )
 

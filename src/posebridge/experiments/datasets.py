@@ -172,7 +172,7 @@ def check_source(config: TrainConfig, subject: Subject) -> None:
             raise InputError(f"renders have the joints of {track.skeleton.name}: give --source, a labelled dataset")
         return
     source = dataset_named(config.source.name)
-    source.check_source(config.source.options)
+    source.check_labelled(config.source.options)
     if source.sensor != "colour":
         raise InputError(f"{source.name} is depth, and {config.target.name} is colour: choose two of a kind")
     if source.subject not in (subject, None):

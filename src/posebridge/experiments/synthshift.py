@@ -69,9 +69,9 @@ def run_synthshift(
     folder: Path,
     hardware: Hardware,
     kind: str = "synthshift",
-    run_config: Any = None,
     change: Change = unchanged,
     sets: SynthShiftSets | None = None,
+    run_config: Any = None,
 ) -> SynthShiftOutcome:
     """Render, train and score.
 

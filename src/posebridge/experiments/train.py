@@ -25,7 +25,7 @@ from posebridge.training.run import Run, check_space
 
 MOVING_CAMERA = ("h3d", "3dpw")  # crops of H3D follow the hand, 3DPW was filmed by a phone
 _OF_DEPTH = ("mano", "translate", "stacks")
-_OF_COLOUR = ("source", "hand", "encoder_weights", "feature_weights")
+_OF_COLOUR = ("source", "encoder_weights", "feature_weights")
 
 
 def run_train(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
@@ -63,6 +63,7 @@ def _train_on_colour(config: TrainConfig, folder: Path, hardware: Hardware) -> O
     if method.role == "supervised_target" and config.target_split != "train":
         raise InputError(f"method {method.name} trains on labels of the training split: leave --target-split out")
     check_source(config, subject)
+    target.check_labelled(config.target.options)  # the test split is scored
     preset, skeleton = colour_preset(config), SKELETONS[subject]
     check_space(folder, preset.space_mb)
     spec = preset.spec(skeleton, method.name, None, "anny")

@@ -78,8 +78,8 @@ class Dataset:
         loaded |= {_OPTION_OF[label]: True for label in labels if label in _OPTION_OF}
         return replace(options or DatasetOptions(), **loaded)
 
-    def check_source(self, options: DatasetOptions | None = None) -> None:
-        """Raise ``InputError`` where the dataset can't be a labelled source with these options."""
+    def check_labelled(self, options: DatasetOptions | None = None) -> None:
+        """Raise ``InputError`` where no joint is labelled with these options."""
         if self.labels_need is not None and self.labels_need not in (options or DatasetOptions()).given():
             raise InputError(f"{self.name}: no joint is labelled without the option {self.labels_need}")
 

@@ -17,7 +17,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from tyro.conf import arg
 
 from posebridge.errors import InputError
 
@@ -37,7 +39,7 @@ _work_reference: Any = None
 class Workers:
     """Where work runs. Raises ``InputError`` for less than one process, and for processes together with Ray."""
 
-    processes: int = 1
+    processes: Annotated[int, arg(name="workers")] = 1
     """Worker processes on this machine; 1 runs in this process. Each worker uses one thread."""
 
     ray: str | None = None

@@ -9,12 +9,12 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from posebridge import cli
+from experiments.small_runs import shrink
+from posebridge.cli.main import main as posebridge
+from posebridge.experiments import adapt
 from posebridge.methods.mean_teacher.adaptation import Adaptation
-from posebridge.recipes import adapt
 from posebridge.synthesis import backgrounds
 from posebridge.training.run import Run
-from recipes.small_runs import shrink
 
 
 class OftenSaved(Run):
@@ -37,7 +37,7 @@ def main(step: int, flags: list[str]) -> None:
         return terms(self, batches, generator)
 
     Adaptation.terms = terms_or_die
-    cli.main(["adapt", *flags])
+    posebridge(["adapt", *flags])
 
 
 if __name__ == "__main__":

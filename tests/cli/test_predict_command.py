@@ -8,7 +8,7 @@ import pytest
 
 from data.on_disk import truncate, write_image, write_video
 from deployment.rigged import small_model
-from posebridge import cli
+from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.deployment.doctor import Finding
 
@@ -28,7 +28,7 @@ def images(tmp_path):
 
 
 def predict(*arguments) -> int:
-    return cli.main(["predict", *map(str, arguments), "--device", "cpu"])
+    return main(["predict", *map(str, arguments), "--device", "cpu"])
 
 
 def test_images(model, images, tmp_path, capsys):
@@ -61,7 +61,7 @@ def test_nothing_readable_as_a_user_meets_it(model, images, tmp_path):
     command = [
         sys.executable,
         "-m",
-        "posebridge.cli",
+        "posebridge.cli.main",
         "predict",
         str(model),
         str(images),
@@ -94,12 +94,12 @@ def test_refusals_are_one_line(model, images, tmp_path, capsys):
 
 def test_doctor(capsys, monkeypatch):
     started = time.perf_counter()
-    assert cli.main(["doctor"]) == 0
+    assert main(["doctor"]) == 0
     assert time.perf_counter() - started < 5
     assert all(line[:8].strip() in ("ok", "missing") for line in capsys.readouterr().out.splitlines())
     broken = [Finding("disk", "ok", "100 GB free"), Finding("torch", "broken", "gone", "install it again")]
     monkeypatch.setattr("posebridge.deployment.doctor.examine", lambda: iter(broken))
-    assert cli.main(["doctor"]) == 2
+    assert main(["doctor"]) == 2
     captured = capsys.readouterr()
     assert "broken  torch         gone; install it again" in captured.out
     assert captured.err == "error: broken: torch; the lines above say what to do\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from posebridge import cli
+from posebridge.cli.main import main
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.shards import load_index
 
@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "rendered-sets.md"
 
 
 def render(*arguments) -> int:
-    return cli.main(["render", "studio", "--size-px", "32", *map(str, arguments)])
+    return main(["render", "studio", "--size-px", "32", *map(str, arguments)])
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,11 @@ def rendered(tmp_path_factory) -> Path:
     return folder
 
 
-def test_what_is_said(rendered, capsys):
+def test_output(rendered, capsys):
     assert render("--count", 40, "--out", rendered, "--shard-size", 32, "--format", "jpg", "--quality", 90) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(rf"40 samples in 2 shards \(\d\.\d MB\), listed in {rendered}/index\.json", said[0])
-    assert said[1] == "0 rendered now, 40 were there"
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(rf"40 samples in 2 shards \(\d\.\d MB\), listed in {rendered}/index\.json", lines[0])
+    assert lines[1] == "0 rendered now, 40 were there"
     assert len(ShardedSet(rendered)) == 40
 
 
@@ -52,7 +52,7 @@ def test_the_examples_of_the_page(rendered, library, printed, capsys):
 
 
 def test_ctrl_c_leaves_every_finished_piece(tmp_path, capsys):
-    command = [sys.executable, "-m", "posebridge.cli", "render", "studio", "--count", "100000", "--size-px", "32"]
+    command = [sys.executable, "-m", "posebridge.cli.main", "render", "studio", "--count", "100000", "--size-px", "32"]
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "set")],
         stderr=subprocess.PIPE,
@@ -64,10 +64,10 @@ def test_ctrl_c_leaves_every_finished_piece(tmp_path, capsys):
     while len(list((tmp_path / "set").glob("pieces/*.piece"))) < 2 and time.monotonic() - started < 60:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert told.splitlines()[-1] == "stopped: what was finished is on disk"
-    assert "Traceback" not in told
+    assert errors.splitlines()[-1] == "stopped: what was finished is on disk"
+    assert "Traceback" not in errors
     assert load_index(tmp_path / "set").count == 100_000
     pieces = [path for path in (tmp_path / "set" / "pieces").iterdir() if path.suffix == ".piece"]
     assert len(pieces) >= 2
@@ -84,8 +84,8 @@ def test_full_disk(tmp_path, capsys):
         assert render("--count", 40, "--out", tmp_path / "set") == 2
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    told = capsys.readouterr().err
-    assert re.fullmatch(r"error: cannot write .*\.piece: .*; free some space or choose another folder\n", told)
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"error: cannot write .*\.piece: .*; free some space or choose another folder\n", error)
     assert render("--count", 40, "--out", tmp_path / "set") == 0
 
 

@@ -15,19 +15,19 @@ from PIL import Image
 from data.filmed import film
 from data.on_disk import truncate, write_image, write_pictures, write_video
 from deployment.rigged import small_model
-from posebridge import cli
+from experiments.small_runs import CPU_FLAGS, FRAMES
+from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
-from recipes.small_runs import CPU_FLAGS, FRAMES
 
 pytestmark = pytest.mark.usefixtures("small_sizes")
 
 
 def posebridge(*arguments) -> int:
-    return cli.main([*map(str, arguments), *CPU_FLAGS])
+    return main([*map(str, arguments), *CPU_FLAGS])
 
 
 def on_any_hardware(*arguments) -> int:
-    return cli.main([*map(str, arguments)])
+    return main([*map(str, arguments)])
 
 
 def _adapt(target, out, *flags, method="source-only") -> int:
@@ -38,7 +38,7 @@ def _uv(folder) -> np.ndarray:
     return KeypointSet.load(folder / "predictions.npz").uv_px
 
 
-def test_adapt_tells_where_its_outcome_is(target, tmp_path, capsys):
+def test_adapt_prints_where_its_outputs_are(target, tmp_path, capsys):
     out = tmp_path / "run"
     assert _adapt(target.images, out, "--truth", target.truth) == 0
     printed = capsys.readouterr().out.splitlines()
@@ -53,13 +53,13 @@ def test_adapt_tells_where_its_outcome_is(target, tmp_path, capsys):
     assert f"{FRAMES - 1}" in capsys.readouterr().out
 
 
-def test_the_model_of_a_run_predicts(adapted, target, tmp_path):
+def test_model_of_a_run_predicts(adapted, target, tmp_path):
     folder, _ = adapted
     assert on_any_hardware("predict", folder, target.images, "--out", tmp_path / "out", "--overlays", 0) == 0
     np.testing.assert_allclose(_uv(tmp_path / "out"), _uv(folder), atol=1e-2)
 
 
-def test_demo_ends_with_its_numbers_and_can_be_resumed(tmp_path, capsys):
+def test_demo_prints_numbers_and_resumes(tmp_path, capsys):
     out = tmp_path / "demo"
     assert posebridge("demo", "--out", out, "--seed", 1) == 0
     first = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -71,7 +71,7 @@ def test_demo_ends_with_its_numbers_and_can_be_resumed(tmp_path, capsys):
     assert {**again, "minutes": 0} == {**first, "minutes": 0}
 
 
-def test_resuming_a_finished_run_changes_nothing(adapted, tmp_path, capsys):
+def test_resume_of_a_finished_run(adapted, tmp_path, capsys):
     folder = tmp_path / "run"
     shutil.copytree(adapted[0], folder)
     weights = {file: file.stat().st_mtime_ns for file in folder.glob("stages/*/result.safetensors")}
@@ -83,7 +83,7 @@ def test_resuming_a_finished_run_changes_nothing(adapted, tmp_path, capsys):
     assert f"Report: {folder / 'report.html'}" in capsys.readouterr().out
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(adapted, target, tmp_path):
+def test_resume_of_a_killed_run(adapted, target, tmp_path):
     out = tmp_path / "run"
     flags = ("mean-teacher", "--target", target.images, "--out", out, "--domain", "studio", "--truth", target.truth)
     driver = Path(__file__).with_name("killed_adapt.py")
@@ -132,7 +132,7 @@ def bad(target, tmp_path):
         ("", "run", ("--source", "@empty"), "holds no model.json"),
         ("", "run", ("--source", "@model"), "model"),
         ("", "run", ("--boxes", "@absent.json"), "absent.json"),
-        ("", "run", ("--hand", "annotated"), "which hand"),
+        ("", "run", ("--hand", "annotated"), "isn't labelled left or right"),
         ("", "run", ("--domain", "moon"), "no domain 'moon'"),
         ("clip.mp4", "run", ("--every", "0"), "every"),
         ("", "run", ("--subject", "body", "--hand", "left"), "people have both hands"),
@@ -160,7 +160,7 @@ def test_refusals_are_one_line(target, bad, place, out, flags, words, capsys):
     ],
     ids=["one frame", "thinned", "cut"],
 )
-def test_videos_without_pairs_are_refused_before_anything_begins(tmp_path, pictures, flags, words, capsys):
+def test_videos_without_pairs(tmp_path, pictures, flags, words, capsys):
     write_pictures(tmp_path / "clip.mp4", pictures)
     method = "geometric-reconstruction"
     assert _adapt(tmp_path / "clip.mp4", tmp_path / "run", *flags, method=method) == 2
@@ -173,7 +173,7 @@ def test_videos_without_pairs_are_refused_before_anything_begins(tmp_path, pictu
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
-def test_geometric_reconstruction_of_images_by_name(adapted, tmp_path, capsys):
+def test_images_that_are_sequences_by_name(adapted, tmp_path, capsys):
     """Two films in one folder; every flag of pairs reaches the run, and a resumed run says the same again."""
     for name, seed in (("walk", 0), ("wave", 1)):
         for i, picture in enumerate(film(seed, 6)):
@@ -185,15 +185,15 @@ def test_geometric_reconstruction_of_images_by_name(adapted, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[0] == f"Model: {out / 'model.safetensors'}"
     config = yaml.safe_load((out / "config.yaml").read_text())["adapt"]
     assert (config["stride"], config["target"]["sequence_by"], config["subject"]) == ([4, 8], "name", "hand")
-    assert {stage.name for stage in (out / "stages").iterdir()} == {"2-warm-start", "3-reconstructor", "4-fine-tuning"}
+    assert {stage.name for stage in (out / "stages").iterdir()} == {"1-warm-start", "2-reconstructor", "3-fine-tuning"}
     before = _uv(out)
-    shutil.rmtree(out / "stages" / "4-fine-tuning")  # as if it had been stopped before
+    shutil.rmtree(out / "stages" / "3-fine-tuning")  # as if it had been stopped before
     assert posebridge("resume", out) == 0
     np.testing.assert_allclose(_uv(out), before, atol=1e-3)
-    assert "redrawn" in (out / "report.html").read_text()
+    assert "reconstruct" in (out / "report.html").read_text()
 
 
-def test_a_run_of_another_config_is_left_alone(adapted, target, capsys):
+def test_run_of_another_config(adapted, target, capsys):
     before = (adapted[0] / "config.yaml").read_text()
     assert _adapt(target.images, adapted[0]) == 2
     assert "holds a run of another config: choose another --out" in capsys.readouterr().err
@@ -218,7 +218,7 @@ def test_demo_into_a_file(tmp_path, capsys):
         ("adapt: {method: mean-teacher}", "doesn't fit this version"),
     ],
 )
-def test_what_is_no_run_can_not_be_resumed(tmp_path, config, words, capsys):
+def test_resume_of_no_run(tmp_path, config, words, capsys):
     if config is not None:
         (tmp_path / "config.yaml").write_text(config)
     assert posebridge("resume", tmp_path) == 2
@@ -228,6 +228,49 @@ def test_what_is_no_run_can_not_be_resumed(tmp_path, config, words, capsys):
     assert words in error
 
 
-def test_resuming_a_file_or_nothing(tmp_path, capsys):
+def test_resume_of_a_file_or_nothing(tmp_path, capsys):
     assert posebridge("resume", tmp_path / "absent") == 2
     assert "is not a folder: give the folder of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["adapt", "depth-transfer"])
+def test_resume_of_an_earlier_version(tmp_path, kind, capsys):
+    (tmp_path / "config.yaml").write_text(f"{kind}: {{method: mean-teacher, size: small}}")
+    (tmp_path / "environment.json").write_text('{"posebridge": "0.0.1"}')
+    assert posebridge("resume", tmp_path) == 2
+    message = "was written by an earlier version of posebridge (0.0.1): start the run again with another --out"
+    assert capsys.readouterr().err == f"error: {tmp_path} {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("adapt", "mean-teachers"), "there is no method 'mean-teachers': choose source-only, mean-teacher, "),
+        (
+            ("adapt", "multi-view-fusion"),
+            "takes depth, and the target of adapt is colour: choose source-only, ",
+        ),
+        (("adapt", "supervised-target"), "has no method supervised-target: choose source-only, mean-teacher, "),
+        (("adapt", "mean-teacher", "--preset", "tiny"), "no preset 'tiny': choose small, full"),
+        (
+            ("adapt-depth", "geometric-reconstruction"),
+            "the target of adapt-depth is depth: choose source-only, ",
+        ),
+        (("adapt-depth", "--preset", "tiny"), "no preset 'tiny': choose small, full"),
+        (("adapt-depth", "--domain", "moon"), "no domain 'moon': choose one of studio, street, bare, varied"),
+        (("train", "rhd-to-stb"), "there is no recipe 'rhd-to-stb': choose rhd-to-h3d, rhd-to-mvhand, "),
+    ],
+)
+def test_unknown_names(target, tmp_path, flags, words, capsys):
+    assert posebridge(*flags, "--target", target.images, "--out", tmp_path / "run") == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_flags_of_depth_are_those_of_depth_commands(target, tmp_path, capsys):
+    for flag in ("--depth-unit-mm", "--mano", "--translate", "--stacks", "--reach-m"):
+        with pytest.raises(SystemExit) as ended:
+            _adapt(target.images, tmp_path / "run", flag, "1")
+        assert ended.value.code == 2
+        assert flag in capsys.readouterr().err

@@ -1,18 +1,15 @@
-"""``train`` and ``resume`` of a published transfer, as they are typed."""
+"""``train`` and ``resume`` of it, as they are typed."""
 
 import shutil
-import typing
 
 import numpy as np
 import pytest
 
-from posebridge import cli, cli_train
+from experiments.small_runs import CPU_FLAGS, shrink
+from experiments.transfer_sets import write_sets
+from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.recipes import depth_transfers, transfer
-from posebridge.recipes.transfers import TRANSFERS
-from posebridge.training import integrated_labels
-from recipes.small_runs import CPU_FLAGS
-from recipes.transfer_sets import tiny, write_sets
+from posebridge.methods.geometric_reconstruction import integrated_labels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,27 +20,18 @@ def sets(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def little_recipes(monkeypatch):
+def small(monkeypatch):
+    shrink(monkeypatch)
     monkeypatch.setattr(integrated_labels, "_SOURCE_BATCHES", 1)
     monkeypatch.setattr(integrated_labels, "_SOURCE_BATCH", 8)
-    for name in list(TRANSFERS):
-        monkeypatch.setitem(TRANSFERS, name, tiny(name))
 
 
 def train(folders, out, *flags, recipe: str = "rhd-to-h3d") -> int:
     given = ("train", recipe, "--source", folders[0], "--target", folders[1], "--out", out, *flags, *CPU_FLAGS)
-    return cli.main([*map(str, given)])
+    return main([*map(str, given)])
 
 
-def test_names_of_recipes_and_methods():
-    colour, depth = {*typing.get_args(transfer.TransferName)}, {*typing.get_args(depth_transfers.DepthRecipe)}
-    assert (colour, depth) == ({*TRANSFERS}, {*depth_transfers.BENCHMARKS})
-    assert {*typing.get_args(cli_train.Recipe)} == colour | depth
-    assert {*typing.get_args(cli_train.DepthRecipe)} == depth
-    assert {*typing.get_args(cli_train.Method)} == {*typing.get_args(transfer.TransferMethod), "multi-view-fusion"}
-
-
-def test_train_tells_its_numbers_and_can_be_resumed(sets, tmp_path, capsys, monkeypatch):
+def test_scores_and_resume(sets, tmp_path, capsys, monkeypatch):
     out = tmp_path / "run"
     assert train(sets["rhd-to-h3d"], out, "--method", "mean-teacher", "--hand", "right") == 0
     printed = capsys.readouterr().out.splitlines()
@@ -62,7 +50,7 @@ def test_train_tells_its_numbers_and_can_be_resumed(sets, tmp_path, capsys, monk
     before = KeypointSet.load(out / "predictions.npz").uv_px
     shutil.rmtree(out / "stages" / "2-mean-teacher")  # as if it had been stopped before
     monkeypatch.chdir(tmp_path)
-    assert cli.main(["resume", str(out), *CPU_FLAGS]) == 0
+    assert main(["resume", str(out), *CPU_FLAGS]) == 0
     assert capsys.readouterr().out.splitlines() == printed
     np.testing.assert_array_equal(KeypointSet.load(out / "predictions.npz").uv_px, before)
 
@@ -79,15 +67,21 @@ def test_workers_change_nothing(sets, tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "source", "target", "flags", "words"),
     [
-        ("rhd-to-h3d", "absent", None, (), "absent is no folder: give the one of RHD, which holds training/ and"),
-        ("rhd-to-h3d", None, "absent", (), "absent is no folder: give the one of H3D, which holds annotation.json"),
+        ("rhd-to-h3d", "absent", None, (), "absent is no folder: give the one of rhd, which holds training/ and"),
+        ("rhd-to-h3d", None, "absent", (), "absent is no folder: give the one of h3d, which holds annotation.json"),
         ("rhd-to-h3d", "empty", None, (), "anno_training.pickle"),
         ("rhd-to-h3d", None, "empty", (), "annotation.json"),
         ("rhd-to-mvhand", None, "empty", (), "calib.pkl"),
         ("surreal-to-human36m", "empty", None, (), "cmu/train"),
         ("surreal-to-human36m", None, "empty", (), "metadata.xml"),
         ("surreal-to-3dpw", None, "empty", (), "sequenceFiles/train"),
-        ("rhd-to-mvhand", None, None, ("--hand", "left"), "MVHand needs no word on the hand: leave --hand out"),
+        (
+            "rhd-to-mvhand",
+            None,
+            None,
+            ("--hand", "left"),
+            "the release of mvhand states which hand it shows: leave --hand out",
+        ),
         ("rhd-to-h3d", None, None, ("--encoder-weights", "absent.pth"), "absent.pth"),
     ],
 )
@@ -102,7 +96,51 @@ def test_refusals_are_one_line(sets, tmp_path, recipe, source, target, flags, wo
     assert not (tmp_path / "run" / "config.yaml").exists()
 
 
-def test_another_method_does_not_go_on_with_a_run(sets, tmp_path, capsys):
+def test_run_of_another_method(sets, tmp_path, capsys):
     assert train(sets["rhd-to-h3d"], tmp_path / "run", "--method", "source-only") == 0
     assert train(sets["rhd-to-h3d"], tmp_path / "run", "--method", "mean-teacher") == 2
     assert "holds a run of another config" in capsys.readouterr().err
+
+
+def typed(tmp_path, *flags) -> int:
+    return main([*map(str, ("train", *flags, "--out", tmp_path / "run", *CPU_FLAGS))])
+
+
+def refused(capsys) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("rhd-to-h3d", "--target", "."), "rhd-to-h3d needs --source, the folder of RHD"),
+        (("rhd-to-h3d", "--source", ".", "--target", "stb=."), "rhd-to-h3d has --target h3d, not stb"),
+        (("renders-to-nyu", "--source", "rhd=.", "--target", "."), "renders-to-nyu trains on renders"),
+        (("--target", "."), "has no dataset's name: give --target NAME=PATH with one of rhd, freihand, "),
+        (("--target", "stb=.", "--source", "."), "has no dataset's name: give --source NAME=PATH"),
+        (("--target", "std=."), "no dataset 'std': there are rhd, freihand, stb, "),
+        (("--target", "stb=.", "camera"), "dataset option camera has no value: give camera=VALUE"),
+        (("--target", "stb=.", "lens=1"), "there is no dataset option 'lens': choose every, clips, views, "),
+        (("--target", "stb=.", "camera=BB"), "camera can't be 'BB': give SK_color, BB_left, BB_right"),
+        (("--target", "nyu=.", "views=a"), "views can't be 'a': give numbers with commas between them"),
+        (("--target", "lsp=.", "whole_set=2"), "whole_set can't be '2': give true or false"),
+        (("--target", "stb=.", "views=1"), "stb has no option 'views': it takes camera"),
+        (("--target", "stb=.", "--method", "mean"), "there is no method 'mean': choose source-only, mean-teacher, "),
+        (("--target", "stb=.", "--method", "multi-view-fusion"), "takes depth, and dataset stb is colour"),
+        (("--target", "nyu=.", "--method", "geometric-reconstruction"), "takes colour"),
+        (("--target", "nyu=.", "--source", "rhd=."), "leave --source out: nyu is depth"),
+        (("--target", "bighand2.2m=."), "bighand2.2m doesn't state which hand it shows: give --hand"),
+        (("--target", "stb=.", "--stacks", "2"), "leave --stacks out: stb is colour"),
+        (("--target", "stb=.", "--target-split", "both"), "give --target-split train or test"),
+        (("--target", "stb=.", "--source", "mpii=."), "mpii and stb show a hand and a body"),
+        (("--target", "stb=.", "--preset", "tiny"), "no preset 'tiny': choose small, full"),
+    ],
+)
+def test_refused_flags(tmp_path, flags, words, capsys):
+    assert typed(tmp_path, *flags) == 2
+    assert words in refused(capsys)
+    assert not (tmp_path / "run" / "config.yaml").exists()

@@ -155,10 +155,10 @@ def test_the_page_lists_every_dataset():
 def test_joints_of_youtube_need_a_regressor(tmp_path):
     entry = DATASETS["youtube-3d-hands"]
     with pytest.raises(InputError, match="no joint is labelled without the option regressor"):
-        entry.check_source()
+        entry.check_labelled()
     small = next(small for small in SMALL_SETS if small.name == entry.name)
     options = DatasetOptions(regressor=write_regressor(tmp_path))
-    entry.check_source(options)
+    entry.check_labelled(options)
     assert opened(small, tmp_path, options=options).labels(0).valid.all()
 
 

@@ -25,7 +25,8 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.experiments.configs import DatasetRef, TrainConfig
 from posebridge.experiments.datasets import DatasetData, dataset_data
 from posebridge.experiments.preset import DataSizes, Preset
-from posebridge.experiments.train import TRANSFERS, colour_preset
+from posebridge.experiments.train import colour_preset
+from posebridge.experiments.transfers import TRANSFERS
 from posebridge.methods.base import MethodConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
@@ -75,7 +76,7 @@ def tiny(preset: Preset) -> Preset:
         network=PoseResNetConfig("test_resnet", encoder_stride=16, decoder_channels=8, joints=preset.network.joints),
         source=_brief(preset.source),
         selection=replace(preset.selection, evaluations=2),
-        data=DataSizes(source_clips=3, test=14),
+        data=DataSizes(source=66, source_clips=3, test=14),
         methods={name: _tiny_method(config) for name, config in preset.methods.items()},
     )
 

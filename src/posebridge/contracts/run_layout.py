@@ -60,6 +60,16 @@ class RunLayout:
         """The report."""
         return self.folder / "report.html"
 
+    def outputs(self) -> dict[str, Path]:
+        """What a finished run leaves for its user, by title: the files of these that there are."""
+        files = {
+            "Model": self.model,
+            "Predictions": self.predictions,
+            "Meshes": self.meshes,
+            "Report": self.report,
+        }
+        return {title: file for title, file in files.items() if file.exists()}
+
     def stage(self, number: int, name: str) -> "StageLayout":
         """The files of stage ``number``, counted from 1."""
         return StageLayout(self.folder / "stages" / f"{number}-{name}")

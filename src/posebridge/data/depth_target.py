@@ -1,8 +1,6 @@
 """A user's unlabelled depth frames, cut to cubes around the hand: pictures, one archive, or calibrated cameras."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from posebridge.contracts.batch import UnlabelledBatch
@@ -10,25 +8,13 @@ from posebridge.data.agreeing_views import agreeing_views
 from posebridge.data.crops import CubeCropConfig, crop_cube
 from posebridge.data.datasets.annotations import camera_matrix
 from posebridge.data.datasets.depth_archive import DepthArchive
-from posebridge.data.datasets.depth_folder import DepthFolder, Encoding
+from posebridge.data.datasets.depth_folder import DepthFolder
 from posebridge.data.datasets.depth_rig import CAMERAS, DepthRig
 from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.filled_cubes import EMPTY, holds_hand
 from posebridge.data.frames import FrameStream, IndexedFrames
+from posebridge.data.target_config import DepthTargetConfig
 from posebridge.errors import InputError
-
-
-@dataclass(frozen=True)
-class DepthTargetConfig:
-    """Where the depth frames lie, and the properties of their sensor."""
-
-    path: Path  # a picture or a folder of them, an .npz, or a folder with cameras.json
-    intrinsics_px: tuple[float, float, float, float] | None = None  # fx fy cx cy; None: the files hold them
-    unit_mm: float = 1.0  # millimetres of one step of a picture
-    encoding: Encoding = "16-bit"
-    centres: Path | None = None  # one line x y z a frame, mm in the camera frame; None: found in the depth
-    reach_m: tuple[float, float] = (0.1, 1.5)  # distances from the camera between which hands are searched for
-    hand: Literal["left", "right"] = "right"
 
 
 def open_depth(config: DepthTargetConfig, centres: Literal["blob", "none"] = "blob") -> IndexedFrames:

@@ -1,33 +1,20 @@
 """An unlabelled target in colour: an image, a folder of images, a video or a folder of videos."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from posebridge.contracts.batch import UnlabelledBatch, concatenate
 from posebridge.data.boxes import Boxes
 from posebridge.data.crops import CropConfig, crop_frame
-from posebridge.data.datasets.image_folder import IMAGE_SUFFIXES, ImageFolder, SequenceBy, visible_files
+from posebridge.data.datasets.image_folder import IMAGE_SUFFIXES, ImageFolder, visible_files
+from posebridge.data.datasets.options import SequenceBy
 from posebridge.data.datasets.video import VIDEO_SUFFIXES, Video, VideoFolder
 from posebridge.data.frames import FrameStream, RawFrame
+from posebridge.data.target_config import TargetConfig
 from posebridge.errors import InputError
-
-
-@dataclass(frozen=True)
-class TargetConfig:
-    """Where the target's images lie, their boxes, hands and intrinsics."""
-
-    path: Path
-    boxes: Path | None = None  # .json or .csv, see data/boxes.py; None: the whole image is the crop
-    hand: Literal["left", "right", "annotated"] | None = None  # None: from the boxes' column, else nothing is mirrored
-    size_px: int = 256
-    padding: float = 1.0  # the crop's side over the box's larger side
-    every: int = 1  # of a video, each n-th frame only
-    sequence_by: SequenceBy = "folder"  # what makes images a sequence: their folder, or the name before their number
-    intrinsics_px: tuple[float, float, float, float] | None = None  # fx fy cx cy of the files' pixels
 
 
 class TargetFrames:
@@ -99,8 +86,8 @@ class TargetFrames:
         return replace(frame, box_xyxy=box.xyxy, hand=box.hand)
 
 
-def open_target(config: TargetConfig) -> TargetFrames:
-    """The target at ``config.path``: an image, a video, or a folder of either.
+def open_target(config: TargetConfig, size_px: int) -> TargetFrames:
+    """The target at ``config.path``: an image, a video, or a folder of either, in crops of side ``size_px``.
 
     Raises ``InputError`` for a missing path, an empty or mixed folder, a file that can't be opened, or bad boxes.
     """
@@ -109,7 +96,7 @@ def open_target(config: TargetConfig) -> TargetFrames:
     if hand is None and boxes is not None and boxes.has_hands:
         hand = "annotated"
     K = None if config.intrinsics_px is None else intrinsics_matrix(config.intrinsics_px)
-    crop = CropConfig(config.size_px, config.padding, hand)
+    crop = CropConfig(size_px, config.padding, hand)
     return TargetFrames(open_frames(config.path, config.every, config.sequence_by), crop, boxes, K)
 
 

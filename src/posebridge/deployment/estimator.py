@@ -10,16 +10,19 @@ import numpy as np
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.crops import CropConfig, CubeCropConfig
-from posebridge.data.datasets.depth_folder import Encoding, check_pinhole
+from posebridge.data.datasets.depth_folder import check_pinhole
+from posebridge.data.datasets.options import Encoding
 from posebridge.data.depth_centre import BlobConfig
-from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, open_depth
+from posebridge.data.depth_target import DepthCrops, open_depth
 from posebridge.data.frames import SIDES, Side
-from posebridge.data.target import TargetConfig, TargetFrames, intrinsics_matrix, open_target
+from posebridge.data.target import TargetFrames, intrinsics_matrix, open_target
+from posebridge.data.target_config import DepthTargetConfig, TargetConfig
 from posebridge.deployment.array_frames import DepthArrays, ImageArrays, as_frames, intrinsics_of, per_frame
 from posebridge.deployment.depth_predictor import MeshPredictor, MeshSet, join_meshes
 from posebridge.deployment.model_file import load_model
+from posebridge.deployment.predict_config import check_cropping
 from posebridge.deployment.predict_depth import depth_batches
-from posebridge.deployment.predict_files import check_cropping, check_readable, crop_batches, usable_device
+from posebridge.deployment.predict_files import check_readable, crop_batches, usable_device
 from posebridge.deployment.predictor import Predictor, join
 from posebridge.errors import InputError
 
@@ -193,12 +196,11 @@ def _target_of_files(
         path=Path(path),
         boxes=_file_or_none(boxes, "boxes"),
         hand=hand,
-        size_px=size_px,
         padding=padding,
         every=every,
         intrinsics_px=intrinsics_px,
     )
-    return open_target(config)
+    return open_target(config, size_px)
 
 
 def _file_or_none(given: Any, name: str) -> Path | None:

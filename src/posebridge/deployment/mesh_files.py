@@ -2,14 +2,13 @@
 
 import io
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from posebridge.contracts.files import write_atomically
 from posebridge.deployment.depth_predictor import MeshSet
+from posebridge.deployment.predict_config import MeshFormat
 
-MeshFormat = Literal["npz", "ply", "none"]
 MESHES, PLY_FOLDER = "meshes.npz", "meshes"
 
 

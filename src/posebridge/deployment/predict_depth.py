@@ -12,15 +12,16 @@ from posebridge.contracts.batch import UnlabelledBatch, concatenate
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.agreeing_views import moment_of
 from posebridge.data.crops import CubeCropConfig
-from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, blob_of, open_depth
+from posebridge.data.depth_target import DepthCrops, blob_of, open_depth
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.deployment.depth_overlay import DepthOverlays
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, MeshSet, join_meshes, keypoints_of
 from posebridge.deployment.hand_tracking import HandTracker
-from posebridge.deployment.mesh_files import MESHES, PLY_FOLDER, MeshFormat, save_meshes
+from posebridge.deployment.mesh_files import MESHES, PLY_FOLDER, save_meshes
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import DEPTH_HAND
 from posebridge.deployment.model_spec import skeleton_of
+from posebridge.deployment.predict_config import PredictDepthConfig
 from posebridge.deployment.predict_files import (
     OVERLAYS,
     PARTIAL,
@@ -39,29 +40,6 @@ from posebridge.fitting.hand_fitting import HandFittingConfig
 _REPLACED = (PARTIAL, f"{OVERLAYS}/**/*.jpg", MESHES, f"{PLY_FOLDER}/**/*.ply", RECORDING)
 
 
-@dataclass(frozen=True)
-class PredictDepthConfig:
-    """What to predict."""
-
-    model: Path
-    target: DepthTargetConfig
-    out: Path
-    meshes: MeshFormat = "npz"
-    follow: bool = False  # frames are a stream of one camera: each cube sits where the hand was in the frame before
-    overlays: int | None = None  # frames drawn at most; None: all
-    batch_size: int = 16
-    device: str = "auto"
-    mano: Path | None = None  # MANO's file, for a model of that hand
-    view_3d: bool = False  # also write hands.rrd, for the Rerun viewer
-    fitting: HandFittingConfig | None = None  # moves each hand to explain its depth; None: hands as predicted
-
-    def __post_init__(self):
-        if self.batch_size < 1:
-            raise InputError(f"batch size {self.batch_size} is impossible: give 1 or more")
-        if self.overlays is not None and self.overlays < 0:
-            raise InputError(f"{self.overlays} overlays are impossible: give 0 for none, or more")
-
-
 @dataclass
 class _Predicted:
     """Parts of the output so far, one a batch."""
@@ -78,9 +56,10 @@ def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
     Raises ``InputError`` for a bad model, target, device or output folder, and where nothing can be read.
     """
     device = usable_device(config.device)
+    fitting = HandFittingConfig(config.fit_steps) if config.fit_steps else None
     loaded = load_model(config.model, DEPTH_HAND)
     spec = loaded.spec
-    predictor = DepthHandPredictor(spec, loaded.network.to(device), config.mano, config.fitting)
+    predictor = DepthHandPredictor(spec, loaded.network.to(device), config.mano, fitting)
     crop = CubeCropConfig(spec.size_px, spec.cube_m, config.target.hand)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
     skipped: dict[str, str] = {}

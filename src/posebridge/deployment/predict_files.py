@@ -5,7 +5,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -21,37 +21,19 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.video import Video, VideoFolder
 from posebridge.data.frames import FrameStream, RawFrame
-from posebridge.data.target import TargetConfig, TargetFrames, open_target
+from posebridge.data.target import TargetFrames, open_target
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import POSE
 from posebridge.deployment.model_spec import ModelSpec, skeleton_of
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
+from posebridge.deployment.predict_config import PredictConfig
 from posebridge.deployment.predictor import Predictor, join
-from posebridge.distribute import Workers
 from posebridge.errors import InputError
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
 _DRAWN = (".jpg", ".mp4")
 _REPLACED = (PARTIAL, *(f"{OVERLAYS}/**/*{suffix}" for suffix in _DRAWN))
 _UNKNOWN_RATE = Fraction(25)
-
-
-@dataclass(frozen=True)
-class PredictConfig:
-    """What to predict. The size of the crop is the model's; ``target.size_px`` isn't used."""
-
-    model: Path  # a run's folder, a model's folder, or its model.safetensors
-    target: TargetConfig
-    out: Path
-    overlays: int | None = None  # frames drawn at most, of each video where the target is videos; None: all
-    batch_size: int = 16
-    device: str = "auto"  # "auto": a GPU where there is one; of several workers, the CPU
-    workers: Workers = field(default_factory=Workers)
-
-    def __post_init__(self):
-        if self.overlays is not None and self.overlays < 0:
-            raise InputError(f"{self.overlays} overlays are impossible: give 0 for none, or more")
-        check_cropping(self.target.padding, self.target.every, self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -129,7 +111,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     if config.workers.ray is None:
         usable_device(device)
     predictor = load_model(config.model, POSE).predictor()
-    target = open_target(replace(config.target, size_px=predictor.spec.size_px))
+    target = open_target(config.target, predictor.spec.size_px)
     check_readable(predictor.spec, target)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
 
@@ -233,16 +215,6 @@ def _progress(frames: FrameStream, every: int) -> AbstractContextManager[tqdm]:
         declared = [count for _, count in _videos(frames).values()]
         total = sum(-(-count // every) for count in declared) if all(declared) else None
     return tqdm(total=total, desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True)
-
-
-def check_cropping(padding: float, every: int, batch_size: int) -> None:
-    """Raise ``InputError`` for impossible values of what crops and batches are made by."""
-    if batch_size < 1:
-        raise InputError(f"batch size {batch_size} is impossible: give 1 or more")
-    if not 0 < padding < float("inf"):
-        raise InputError(f"padding {padding:g} is impossible: give a factor above 0, such as 1.2")
-    if every < 1:
-        raise InputError(f"cannot keep every {every}th frame: give 1 or more")
 
 
 def check_readable(spec: ModelSpec, target: TargetFrames) -> None:

@@ -31,21 +31,27 @@ def find_published(
     A row holds the values of one method under one protocol, by group of joints; PCK is in per cent. Rows of ablations
     are excluded unless ``ablations`` is set. Raises ``InputError``, listing what is published, if there is none.
     """
-    rows = tuple(
+    rows = published_rows(target, metric, source, joints, supervision, ablations)
+    if not rows:
+        wanted = [word for word in (source and f"from {source}", f"on {target}", metric, joints, supervision) if word]
+        raise InputError(f"no published numbers {', '.join(wanted)}: {_choices(target)}")
+    return rows
+
+
+def published_rows(
+    target: str,
+    metric: str,
+    source: str | None = None,
+    joints: str = ALL_JOINTS,
+    supervision: Supervision | None = None,
+    ablations: bool = False,
+) -> tuple[PublishedRow, ...]:
+    """As ``find_published``; empty if nothing is published."""
+    return tuple(
         published
         for published in _rows_of(target, metric, source, ablations)
         if published.values.get(joints) is not None and supervision in (None, published.supervision)
     )
-    if not rows:
-        query = [word for word in (source and f"from {source}", f"on {target}", metric, joints, supervision) if word]
-        raise InputError(f"no published numbers {', '.join(query)}: {_choices(target)}")
-    return rows
-
-
-def published_for_run(target: str, metrics: tuple[str, ...], source: str) -> tuple[PublishedRow, ...]:
-    """Published rows to show beside a run from ``source`` to ``target``; empty where nothing is published."""
-    rows = (row for metric in metrics for row in _rows_of(target, metric, source, ablations=False))
-    return tuple(row for row in rows if row.values.get(ALL_JOINTS) is not None)
 
 
 def _rows_of(target: str, metric: str, source: str | None, ablations: bool) -> Iterator[PublishedRow]:

@@ -1,6 +1,6 @@
 """The main job: from rendered hands or people to a user's own images or video, without a label of theirs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
@@ -82,7 +82,7 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     _check_weights(preset, track, model)
     truth = None if config.truth is None else KeypointSet.load(config.truth)
     needed = pairs if method.target == "pairs" else None
-    target = load_target(replace(config.target, size_px=preset.size_px), track.skeleton, needed)
+    target = load_target(config.target, preset.size_px, track.skeleton, needed)
     frames = target.dataset.all()
     own = preset.config_of(method.name).with_pairs(pairs)
     own = own.with_moving_camera() if target.camera_moves else own

@@ -9,8 +9,9 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record
 from posebridge.data.agreeing_views import agreeing_views
 from posebridge.data.crops import CubeCropConfig
-from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, blob_of, open_depth
+from posebridge.data.depth_target import DepthCrops, blob_of, open_depth
 from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.target_config import DepthTargetConfig
 from posebridge.deployment.depth_predictor import DepthHandPredictor
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.model_file import LoadedModel, load_model

@@ -1,16 +1,30 @@
-"""The configs of runs: frozen dataclasses, stored in ``config.yaml``, that commands and Python fill by keyword."""
+"""The configs of runs: frozen dataclasses, stored in ``config.yaml``, that commands and Python fill by keyword.
 
-from dataclasses import dataclass, field
+Each field is a flag, and the text below it is the flag's help. The module imports no torch, so that help appears at
+once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from posebridge.data.datasets.options import DatasetOptions
-from posebridge.data.depth_target import DepthTargetConfig
-from posebridge.data.target import TargetConfig
-from posebridge.synthesis.domains import Track
+from tyro.conf import Positional, arg
+
+from posebridge.contracts.track import Track
+from posebridge.data.target_config import DepthTargetConfig, TargetConfig
+from posebridge.errors import InputError
+from posebridge.experiments.dataset_ref import REFERENCE, DatasetRef, describe_datasets
+from posebridge.experiments.transfers import TRANSFERS
+from posebridge.methods.registry import describe_methods
 
 TargetFrames = Literal["stills", "videos"]  # single images, or frames of videos
 Split = Literal["train", "test", "both"]
+Weights = Literal["timm", "none"] | Path
+RenderFormat = Literal["png", "jpg"]
+
+# Steps of 16-bit depth that reach further than a track's subjects stand.
+DEPTH_UNIT_MM: Mapping[Track, float] = {"hand-rgb": 0.1, "body-rgb": 0.2, "hand-depth": 0.1}
 
 
 @dataclass(frozen=True)
@@ -33,66 +47,185 @@ class SynthShiftConfig:
 class AdaptConfig:
     """A run on a user's own images or video."""
 
-    method: str
-    target: TargetConfig
-    source: Path | None = None  # a trained model to start from; None: one is trained on renders
-    domain: str = "varied"  # of the renders
+    method: Annotated[
+        Positional[str],
+        arg(metavar="METHOD", help=describe_methods("colour", ("source_only", "adapted"))),
+    ]
+
+    target: Annotated[TargetConfig, arg(name="")]
+
+    source: Path | None = None
+    """A trained model (the folder of a run or of a model) to start from. Without it: one is trained on renders."""
+
+    domain: str = "varied"
+    """Domain of the renders: varied, studio or street."""
+
     preset: str = "small"
-    truth: Path | None = None  # labels of the target, for measuring only
+    """small is for CPUs (images of 96 px), full for a GPU (256 px)."""
+
+    truth: Path | None = None
+    """Labels of the target (.npz as for posebridge score), for measuring only: nothing is trained or chosen by them."""
+
     seed: int = 0
+    """Seed of all random numbers."""
+
     subject: Literal["hand", "body"] = "hand"
-    stride: tuple[int, int] = (5, 15)  # smallest and largest distance of the frames of a pair
-    encoder_weights: str | None = None  # "timm", a file or "none"; None: as the preset has it
-    feature_weights: str | None = None  # of the VGG behind style and perceptual losses, likewise
+    """What each frame shows: one hand, or one person."""
+
+    stride: tuple[int, int] = (5, 15)
+    """Smallest and largest distance of the two frames of a pair, by the frames' numbers: with --every 5, the default
+    pairs frames that are 5, 10 or 15 apart. For methods that take pairs of frames."""
+
+    encoder_weights: Weights | None = None
+    """Initial weights of the encoder of a source model that is trained here: timm (downloads ImageNet weights), a file,
+    or none. Without it: none."""
+
+    feature_weights: Weights | None = None
+    """Weights of the VGG-19 behind style and perceptual losses in preset full: timm (downloads), a file, or none, which
+    takes Fourier style and the pose network's own features. Without it: timm."""
 
 
 @dataclass(frozen=True)
 class AdaptDepthConfig:
     """A run on a user's own depth frames."""
 
-    target: DepthTargetConfig
-    method: str = "multi-view-fusion"
-    source: Path | None = None  # a depth hand model to start from
+    target: Annotated[DepthTargetConfig, arg(name="")]
+
+    method: Annotated[
+        Positional[str],
+        arg(metavar="METHOD", help=describe_methods("depth", ("adapted",))),
+    ] = "multi-view-fusion"
+
+    source: Path | None = None
+    """A trained depth model (the folder of a run or of a model) to start from. Without it: one is trained on
+    renders."""
+
     domain: str = "varied"
+    """Domain of the renders: varied, studio, street or bare."""
+
     preset: str = "small"
-    truth: Path | None = None  # for measuring only
+    """small is for CPUs (crops of 64 px), full for a GPU (128 px)."""
+
+    truth: Path | None = None
+    """Labels of the target (.npz as for posebridge score), for measuring only: nothing is trained or chosen by them."""
+
     seed: int = 0
-    mano: Path | None = None  # MANO's file, whose hand is rendered and predicted; None: Anny's
-    translate: bool = False  # train a translation of renders to the target's style first
-    stacks: Literal[1, 2] = 1  # single-view networks, the second of which refines the first
+    """Seed of all random numbers."""
 
+    mano: Path | None = None
+    """MANO_RIGHT.pkl, or an .npz of its arrays: render and predict MANO's hand instead of Anny's. The model needs the
+    file again for predictions, because it stores none of it."""
 
-@dataclass(frozen=True)
-class DatasetRef:
-    """A public dataset on disk."""
+    translate: bool = False
+    """Train a CycleGAN first that gives renders the style of the target."""
 
-    name: str  # in data.datasets.registry
-    path: Path
-    options: DatasetOptions = field(default_factory=DatasetOptions)
+    stacks: Literal[1, 2] = 1
+    """Number of single-view networks; the second one refines the first one's prediction, and takes longer."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """A run from one public dataset, or from renders, to another dataset."""
 
-    target: DatasetRef
-    source: DatasetRef | None = None  # None: renders of ``domain``
-    method: str = "geometric-reconstruction"
+    target: Annotated[DatasetRef, REFERENCE, arg(help=f"The dataset to adapt to: {describe_datasets()}.")]
+
+    source: Annotated[DatasetRef | None, REFERENCE] = None
+    """The labelled dataset. Without it: renders of --domain."""
+
+    method: Annotated[
+        str | None,
+        arg(help=f"{describe_methods()}. Without it: geometric-reconstruction; of depth multi-view-fusion."),
+    ] = None
+
     preset: str = "small"
+    """small is for CPUs (images of 64 px, a first look), full for a GPU (256 px, of depth 128 px; the papers'
+    values)."""
+
     seed: int = 0
-    recipe: str | None = None  # the named transfer that the values come from
+    """Seed of all random numbers."""
+
+    recipe: Annotated[
+        Positional[str | None],
+        arg(metavar="RECIPE", help=f"A published transfer, which names its datasets: {', '.join(TRANSFERS)}."),
+    ] = None
+
     domain: str = "varied"
-    hand: Literal["left", "right"] | None = None  # that the target shows, where the release doesn't state it
-    target_split: Split = "train"  # the target's frames to adapt to, without labels; the test split is scored
-    encoder_weights: str | None = None
-    feature_weights: str | None = None
+    """Domain of the renders, where no source is given."""
+
+    hand: Literal["left", "right"] | None = None
+    """Which hand the target shows, where its release doesn't state it."""
+
+    target_split: Split = "train"
+    """The target's frames to adapt to, without their labels. The test split is scored. both: of depth alone."""
+
+    encoder_weights: Weights | None = None
+    """Initial weights of the pose network's encoder: timm (downloads ImageNet weights), a file, or none. Without it:
+    timm in preset full, none in preset small."""
+
+    feature_weights: Weights | None = None
+    """Weights of the VGG-19 behind style and perceptual losses in preset full: timm (downloads), a file, or none, which
+    takes Fourier style and the pose network's own features. Without it: timm."""
+
     mano: Path | None = None
+    """Of depth: MANO_RIGHT.pkl, or an .npz of its arrays: render and predict MANO's hand instead of Anny's."""
+
     translate: bool = False
+    """Of depth: train a CycleGAN first that gives renders the style of the target."""
+
     stacks: Literal[1, 2] = 1
+    """Of depth: number of single-view networks; the second one refines the first one's prediction."""
 
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """What ``posebridge demo`` runs."""
+    """A small cell of SynthShift with a report."""
 
     seed: int = 0
+    """Seed of all random numbers."""
+
+
+@dataclass(frozen=True)
+class RenderConfig:
+    """A rendered set. ``count`` may grow later; any other value makes another set."""
+
+    domain: Annotated[Positional[str], arg(metavar="DOMAIN")]
+    """Domain of the set: studio, street or varied; of hand-depth also bare, street without clutter."""
+
+    count: int
+    """Number of images."""
+
+    track: Track = "hand-rgb"
+    """What is rendered, and for which sensor."""
+
+    size_px: int = 128
+    """Side of the square images."""
+
+    seed: int = 0
+    """Seed of all random numbers."""
+
+    frames: int | None = None
+    """Render videos of this many frames, each of one moving subject. Without it: single images."""
+
+    shard_length: Annotated[int, arg(name="shard-size")] = 1024
+    """Images of a shard, rounded up to whole chunks of 32 scenes."""
+
+    format: RenderFormat = "png"
+    """png keeps every bit of the 8-bit image; jpg takes a quarter of the space."""
+
+    quality: int = 95
+    """Quality of jpg, 1 to 100."""
+
+    depth_unit_mm: float | None = None
+    """Millimetres of one step of the 16-bit depth images, which have 65535 steps. Without it: 0.1 for hands, 0.2 for
+    people."""
+
+    mano: Path | None = None
+    """Of track hand-depth: MANO_RIGHT.pkl, or an .npz of its arrays, to render MANO's hand instead of Anny's."""
+
+    def __post_init__(self):
+        if self.count < 1:
+            raise InputError(f"{self.count} samples are impossible: give 1 or more")
+        if self.size_px < 1:
+            raise InputError(f"images of {self.size_px} px are impossible: give a side such as 128")
+        if self.shard_length < 1:
+            raise InputError(f"shards of {self.shard_length} samples are impossible: give 1 or more")

@@ -13,13 +13,14 @@ from posebridge.contracts.batch import LabelledBatch, concatenate
 from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.crops import LabelledCrops
 from posebridge.data.dataset_stream import ordered_batches
+from posebridge.data.datasets.dataset import Subject
 from posebridge.data.datasets.options import DatasetOptions, Split
 from posebridge.data.datasets.registry import dataset_named
-from posebridge.data.frames import LabelledFrames, UnreadableFrameError
+from posebridge.data.frames import LabelledFrames, Side, UnreadableFrameError
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Subset
 from posebridge.errors import InputError
-from posebridge.experiments.configs import DatasetRef
+from posebridge.experiments.dataset_ref import DatasetRef
 from posebridge.experiments.preset import Preset
 from posebridge.skeletons.body import MPII16
 from posebridge.skeletons.hand import HAND21
@@ -27,20 +28,24 @@ from posebridge.skeletons.skeleton import Skeleton
 
 SKELETONS: Mapping[str, Skeleton] = {"hand": HAND21, "body": MPII16}  # of the published tables
 SOURCE_STATISTICS = 2048  # source frames from which bone lengths are taken
-_DEFAULT_HAND: Mapping[str, Literal["left", "right"]] = {"h3d": "left"}  # as in the public benchmark
+# As in the public benchmarks.
+_DEFAULT_HAND: Mapping[str, Side] = {"h3d": "left", "msra": "right"}
 _THINNED = 5  # pairs of Human3.6M's videos are then 5, 10 or 15 frames apart
 _THINNED_SURREAL = 10
 _TEST_SEED = 42  # of the draw of test frames, where not all of them are scored
 
 
 def open_dataset(
-    ref: DatasetRef, split: Split, preset: Preset, labels: SourceLabels = frozenset({"joints"})
+    ref: DatasetRef,
+    split: Split,
+    preset: Preset,
+    subject: Subject,
+    labels: SourceLabels = frozenset({"joints"}),
 ) -> LabelledFrames:
     """The frames of a split with the labels asked for. Raises ``InputError`` for a wrong folder, split or option."""
     dataset = dataset_named(ref.name)
     options = dataset.loading(labels, _with_defaults(ref, preset))
-    skeleton = None if dataset.subject is None else SKELETONS[dataset.subject].name
-    return dataset.open(ref.path, split, options, skeleton)
+    return dataset.open(ref.path, split, options, SKELETONS[subject].name)
 
 
 def _with_defaults(ref: DatasetRef, preset: Preset) -> DatasetOptions:
@@ -53,16 +58,24 @@ def _with_defaults(ref: DatasetRef, preset: Preset) -> DatasetOptions:
     return replace(ref.options, **{name: value for name, value in defaults.items() if name not in ref.options.given()})
 
 
-def shown_hand(ref: DatasetRef, given: Literal["left", "right"] | None) -> Literal["left", "right", "annotated"] | None:
-    """Which hand a dataset shows; None for bodies. Raises ``InputError`` for ``given`` where the release states it."""
+def shown_hand(
+    ref: DatasetRef, given: Side | None, subject: Subject = "hand"
+) -> Literal["left", "right", "annotated"] | None:
+    """Which hand a dataset shows; None for bodies.
+
+    Raises ``InputError`` for ``given`` where the release states the hand or shows bodies, and where nothing states it.
+    """
     dataset = dataset_named(ref.name)
-    if dataset.hand == "unspecified":
-        hand = given or _DEFAULT_HAND.get(ref.name)
+    if subject == "body" and given is None:
+        return None
+    if dataset.hand == "unspecified" and subject == "hand":
+        hand = given or ref.options.hand or _DEFAULT_HAND.get(ref.name)
         if hand is None:
-            raise InputError(f"{ref.name} doesn't state which hand it shows: give --hand")
+            raise InputError(f"{ref.name} doesn't state which hand it shows: give --hand, or hand=left or hand=right")
         return hand
     if given is not None:
         raise InputError(f"the release of {ref.name} states which hand it shows: leave --hand out")
+    assert dataset.hand != "unspecified"
     return dataset.hand
 
 

@@ -16,7 +16,7 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import PCK_005, PCK_005_BODY, EvaluationProtocol
-from posebridge.evaluation.published import published_for_run
+from posebridge.evaluation.published import published_rows
 from posebridge.experiments.configs import TrainConfig
 from posebridge.experiments.data import ExperimentData, SelectionData
 from posebridge.experiments.dataset_frames import (
@@ -32,6 +32,7 @@ from posebridge.experiments.evaluation_sets import DatasetEvaluation
 from posebridge.experiments.preset import Preset
 from posebridge.experiments.renders import RenderLoader, rendering_progress
 from posebridge.experiments.tracks import colour_track
+from posebridge.experiments.train_config import subject_shown
 from posebridge.experiments.training import SELECTION_FRAMES
 from posebridge.methods.base import MethodConfig
 from posebridge.methods.registry import MethodEntry
@@ -84,9 +85,11 @@ def dataset_data(
     Raises ``InputError`` for a wrong folder, a label or pair that is missing, and where no frame can be read.
     """
     target = dataset_named(config.target.name)
-    subject, seed = target.subject or "hand", config.seed
-    crop = CropConfig(preset.size_px, hand=shown_hand(config.target, config.hand))
-    train, test = (open_dataset(config.target, split, preset) for split in ("train", "test"))
+    subject, seed = subject_shown(config), config.seed
+    if config.target_split == "both":
+        raise InputError(f"{target.name} is adapted to in one of its splits: give --target-split train or test")
+    crop = CropConfig(preset.size_px, hand=shown_hand(config.target, config.hand, subject))
+    train, test = (open_dataset(config.target, split, preset, subject) for split in (config.target_split, "test"))
     labelled = LabelledCrops(train, crop)
     find_pairs = cache(lambda pairs: dataset_pairs(train, pairs))
     pairs = preset.config_of(method.name).target_pairs
@@ -109,7 +112,9 @@ def dataset_data(
         selection=SelectionData(measured.unlabelled(), measured),
         labelled_target=DatasetFrames(labelled, seed, skipped, find_pairs),
         frame_labels=measured,
-        published=published_for_run(target.title, _PUBLISHED_METRICS, source.title),
+        published=tuple(
+            row for metric in _PUBLISHED_METRICS for row in published_rows(target.title, metric, source.title)
+        ),
         unusable={**train.skipped, **test.skipped, **source.unusable},
         remarks=(
             f"Labelled: {source.count} frames of {source.title}. Unlabelled: {len(train)} frames of {target.title}.",
@@ -149,8 +154,8 @@ def _load_source(
         joints_m = rendered.without_images()[:SOURCE_STATISTICS].joints_m
         assert joints_m is not None
         return _Source(title, count, InMemoryFrames(rendered, config.seed), joints_m, {})
-    frames = open_dataset(config.source, "train", preset, labels)
-    crops = LabelledCrops(frames, CropConfig(preset.size_px, hand=shown_hand(config.source, None)))
+    frames = open_dataset(config.source, "train", preset, subject, labels)
+    crops = LabelledCrops(frames, CropConfig(preset.size_px, hand=shown_hand(config.source, None, subject)))
     sequences = dataset_named(config.source.name).sequences
     find_pairs = cache(lambda pairs: dataset_pairs(frames, pairs)) if sequences else None
     stream = DatasetFrames(crops, config.seed, skipped, find_pairs)
@@ -167,7 +172,7 @@ def check_source(config: TrainConfig, subject: Subject) -> None:
             raise InputError(f"renders have the joints of {track.skeleton.name}: give --source, a labelled dataset")
         return
     source = dataset_named(config.source.name)
-    source.check_source(config.source.options)
+    source.check_labelled(config.source.options)
     if source.sensor != "colour":
         raise InputError(f"{source.name} is depth, and {config.target.name} is colour: choose two of a kind")
     if source.subject not in (subject, None):

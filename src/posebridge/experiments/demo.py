@@ -5,7 +5,6 @@ from pathlib import Path
 from time import monotonic
 
 from posebridge.experiments.configs import DemoConfig, SynthShiftConfig
-from posebridge.experiments.run_outputs import RunOutputs
 from posebridge.experiments.synthshift import run_synthshift
 from posebridge.training.options import Hardware
 
@@ -18,8 +17,7 @@ def run_demo(config: DemoConfig, folder: Path, hardware: Hardware) -> str:
         "first, adapts to the second, and is scored on other street images. About ten minutes.",
         flush=True,
     )
-    outcome = run_synthshift(SynthShiftConfig(seed=config.seed), folder, hardware, kind="demo")
-    print(f"Report: {RunOutputs.of(folder).layout.report}")
+    outcome = run_synthshift(SynthShiftConfig(seed=config.seed), folder, hardware, kind="demo", run_config=config)
     row = outcome.row()
     names = ("source_only", "adapted", "supervised_target", "gap_closed")
     numbers = {name: None if row[name] is None else round(float(row[name] or 0), 4) for name in names}

@@ -19,10 +19,11 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Subset
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR
-from posebridge.evaluation.published import published_for_run
+from posebridge.evaluation.published import published_rows
 from posebridge.experiments.adapt_depth import render_depth_source
 from posebridge.experiments.configs import TrainConfig
 from posebridge.experiments.data import ExperimentData
+from posebridge.experiments.dataset_frames import shown_hand
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
 from posebridge.experiments.preset import Preset
 from posebridge.methods.registry import MethodEntry
@@ -50,8 +51,7 @@ def read_depth_target(config: TrainConfig, preset: Preset, skipped: SkippedList,
     """
     assert preset.cube_m is not None
     cube_m, dataset = preset.cube_m, dataset_named(config.target.name)
-    assert dataset.hand != "unspecified"
-    crop = CubeCropConfig(preset.size_px, cube_m, dataset.hand)
+    crop = CubeCropConfig(preset.size_px, cube_m, shown_hand(config.target, config.hand))
 
     def filled(crops: Crops[BatchT]) -> Iterator[BatchT]:
         cubes = FilledCubes(crops, cube_m)
@@ -115,7 +115,7 @@ def depth_dataset_data(
             joints=scored,
         ),
         hand=load_parametric_hand(config.mano, preset.network.shape_size),
-        published=published_for_run(dataset.title, ("mean joint error",), "rendered MANO"),
+        published=published_rows(dataset.title, "mean joint error", "rendered MANO"),
         unusable=skipped,
         remarks=(
             f"Unlabelled: {len(target.dataset)} images of {_SPLIT_TEXTS[config.target_split]}. "

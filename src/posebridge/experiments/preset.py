@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from posebridge.deployment.model_spec import DepthHandSpec, HandName, ModelSpec, PoseSpec
 from posebridge.errors import InputError
@@ -68,7 +69,7 @@ class Preset:
         """The preset with another config of a method."""
         return replace(self, methods={**self.methods, method: config})
 
-    def with_weights(self, encoder: str | None, features: str | None) -> "Preset":
+    def with_weights(self, encoder: str | Path | None, features: str | Path | None) -> "Preset":
         """The preset with weights from elsewhere: "timm", a file, or "none". None keeps what the preset has.
 
         ``encoder`` are those of the pose network's encoder, ``features`` those of the methods' feature networks.
@@ -77,9 +78,9 @@ class Preset:
         if encoder is not None:
             if not isinstance(self.network, PoseResNetConfig):
                 raise InputError("this network has no encoder that starts from given weights")
-            preset = replace(preset, network=replace(self.network, pretrained=encoder))
+            preset = replace(preset, network=replace(self.network, pretrained=str(encoder)))
         if features is not None:
-            methods = {name: config.with_feature_weights(features) for name, config in self.methods.items()}
+            methods = {name: config.with_feature_weights(str(features)) for name, config in self.methods.items()}
             preset = replace(preset, methods=methods)
         return preset
 

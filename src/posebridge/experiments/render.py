@@ -22,38 +22,13 @@ from posebridge.data.shards import INDEX, SetIndex, encode_piece
 from posebridge.distribute import Workers
 from posebridge.draw import check_seed
 from posebridge.errors import InputError
+from posebridge.experiments.configs import DEPTH_UNIT_MM, RenderConfig
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DepthHandDomain
-from posebridge.synthesis.domains import Domain, Track, find_domain, subject_of, views_per_scene
+from posebridge.synthesis.domains import Domain, find_domain, subject_of, views_per_scene
 from posebridge.synthesis.stream import Samples, SampleStream, VideoSamples
 
-# Steps of 16-bit depth that reach further than a track's subjects stand.
-DEPTH_UNIT_MM: dict[Track, float] = {"hand-rgb": 0.1, "body-rgb": 0.2, "hand-depth": 0.1}
 _DECIDING = ("posebridge", "torch", "warp-lang", "numpy", "opencv-python-headless", "pillow", "anny", "roma")
-
-
-@dataclass(frozen=True)
-class RenderConfig:
-    """What is rendered, and how it is written. ``count`` may grow later; the rest is what makes a set that set."""
-
-    domain: str
-    count: int  # images
-    track: Track = "hand-rgb"
-    size_px: int = 128
-    seed: int = 0
-    frames: int | None = None  # length of videos; None: single images
-    shard_length: int = 1024  # samples of a shard; rounded up to whole chunks
-    coding: ImageCoding = field(default_factory=ImageCoding)
-    mano: Path | None = None  # of track hand-depth: MANO's file, whose hand is shown instead of Anny's
-
-    def __post_init__(self):
-        if self.count < 1:
-            raise InputError(f"{self.count} samples are impossible: give 1 or more")
-        if self.size_px < 1:
-            raise InputError(f"images of {self.size_px} px are impossible: give a side such as 128")
-        check_seed(self.seed)
-        if self.shard_length < 1:
-            raise InputError(f"shards of {self.shard_length} samples are impossible: give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -96,7 +71,11 @@ def render_set(config: RenderConfig, out: Path, workers: Workers | None = None) 
 
 
 def describe(config: RenderConfig) -> SetIndex:
-    """The index of a set of which nothing is rendered yet. Raises ``InputError`` as ``open_samples`` does."""
+    """The index of a set of which nothing is rendered yet. Raises ``InputError`` as ``open_samples`` does.
+
+    Also for a negative seed, and for an image format, quality or depth unit that is impossible.
+    """
+    check_seed(config.seed)
     samples = open_samples(config)
     chunk = samples.chunk_length
     made_of: dict[str, Any] = {
@@ -113,7 +92,7 @@ def describe(config: RenderConfig) -> SetIndex:
         "versions": versions(),
     }
     shard_length = -(-config.shard_length // chunk) * chunk
-    return SetIndex(made_of, config.coding, chunk, shard_length, config.count)
+    return SetIndex(made_of, _coding(config), chunk, shard_length, config.count)
 
 
 @lru_cache(maxsize=1)
@@ -133,6 +112,11 @@ def open_samples(config: RenderConfig) -> SampleStream:
     return Samples(chosen, config.size_px, config.seed)
 
 
+def _coding(config: RenderConfig) -> ImageCoding:
+    unit_mm = DEPTH_UNIT_MM[config.track] if config.depth_unit_mm is None else config.depth_unit_mm
+    return ImageCoding(config.format, config.quality, unit_mm)
+
+
 def _joint_names(chosen: Domain) -> tuple[str, ...]:
     skeleton = HAND21 if isinstance(chosen, DepthHandDomain) else subject_of(chosen).skeleton
     return skeleton.joints
@@ -149,7 +133,7 @@ def render_piece(config: RenderConfig, expected_versions: dict[str, str], piece:
     samples = open_samples(config)
     with _one_thread():
         batch = samples.chunk(piece.chunk)[: piece.samples]
-        return encode_piece(batch, piece.chunk * samples.chunk_length, config.coding)
+        return encode_piece(batch, piece.chunk * samples.chunk_length, _coding(config))
 
 
 @lru_cache(maxsize=1)

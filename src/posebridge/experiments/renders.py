@@ -10,11 +10,11 @@ from tqdm import tqdm
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.in_memory import InMemoryDataset
-from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.source_labels import rendered_source, select_labels
+from posebridge.experiments.configs import RenderConfig
 from posebridge.experiments.preset import Preset
-from posebridge.experiments.render import DEPTH_UNIT_MM, RenderConfig, open_samples, render_set
+from posebridge.experiments.render import open_samples, render_set
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.synthesis.depth_scene import with_meshes
 from posebridge.synthesis.domains import Track
@@ -48,7 +48,6 @@ class RenderLoader:
 
         Raises ``InputError`` for an unknown domain, for videos of a track that has none, and for missing labels.
         """
-        coding = ImageCoding(depth_unit_mm=DEPTH_UNIT_MM[self.track])
         config = RenderConfig(
             domain=domain,
             count=count,
@@ -56,7 +55,6 @@ class RenderLoader:
             size_px=self.preset.size_px,
             seed=seed,
             frames=video_frames,
-            coding=coding,
             mano=self.mano,
         )
         chunks = open_samples(config).chunks(count) if self.sets is None else _from_disk(config, self.sets)

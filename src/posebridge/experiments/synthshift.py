@@ -71,15 +71,17 @@ def run_synthshift(
     kind: str = "synthshift",
     change: Change = unchanged,
     sets: SynthShiftSets | None = None,
+    run_config: Any = None,
 ) -> SynthShiftOutcome:
     """Render, train and score.
 
     ``change`` makes another preset, for ablations. Where it changes what source model and upper bound depend on, these
     are trained in the run's own folder. ``sets`` are rendered sets of the same config, where several runs share them.
+    ``kind`` and ``run_config`` are written to config.yaml; None: ``config``.
     Raises ``InputError`` for a method that the track or its frames don't fit.
     """
     experiment = synthshift_experiment(config, hardware, change)
-    run = Run.create(folder, kind, config, hardware, experiment.preset)
+    run = Run.create(folder, kind, run_config or config, hardware, experiment.preset)
     sets = sets or render_sets(config, experiment.preset, experiment.method)
     data = synthshift_data(config, experiment.preset, sets)
     outcome = run_experiment(experiment, data, run, shared_run(config, experiment))

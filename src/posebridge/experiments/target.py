@@ -6,7 +6,8 @@ from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig, pairs_of
 from posebridge.data.sequences import Sequences, ShotDetector
-from posebridge.data.target import TargetConfig, open_target
+from posebridge.data.target import open_target
+from posebridge.data.target_config import TargetConfig
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.frames import InMemoryFrames
@@ -38,13 +39,13 @@ class LoadedTarget:
         return InMemoryFrames(self.dataset, seed, videos)
 
 
-def load_target(config: TargetConfig, skeleton: Skeleton, pairs: PairConfig | None) -> LoadedTarget:
-    """Read the frames; ``pairs`` are those that the method needs, None where it needs none.
+def load_target(config: TargetConfig, size_px: int, skeleton: Skeleton, pairs: PairConfig | None) -> LoadedTarget:
+    """Read the frames in crops of side ``size_px``; ``pairs``: those that the method needs, if any.
 
-    Raises ``InputError`` for what can't be read, for a word on hands where people are meant, and where pairs are needed
+    Raises ``InputError`` for what can't be read, for a hand's side where people are shown, and where pairs are needed
     and no two frames make one.
     """
-    frames = open_target(config)
+    frames = open_target(config, size_px)
     if frames.crop.hand is not None and skeleton.mirror_of:
         raise InputError("people have both hands: leave --hand out, and hand from the boxes, or choose --subject hand")
     if pairs is None:

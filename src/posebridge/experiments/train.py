@@ -1,7 +1,6 @@
 """Train a method from a labelled dataset, or from renders, to another dataset, and score it on its test split."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 
 from posebridge.bodies.parametric_hand import check_mano_file
@@ -18,37 +17,15 @@ from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.run_outputs import RunOutputs
 from posebridge.experiments.runner import Experiment, Outcome, run_experiment
 from posebridge.experiments.tracks import colour_track
-from posebridge.methods.registry import find_method
+from posebridge.experiments.train_config import method_of, resolve, subject_shown
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.domains import find_domain
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, check_space
 
-
-@dataclass(frozen=True)
-class Transfer:
-    """A published transfer: its datasets, by name."""
-
-    source: str | None  # None: renders
-    target: str
-    method: str = "geometric-reconstruction"
-
-
-# Lin et al., NeurIPS 2023, Tables 1 and 2; Ren et al., CVPR 2022, Table 4.
-TRANSFERS: Mapping[str, Transfer] = {
-    "rhd-to-h3d": Transfer("rhd", "h3d"),
-    "rhd-to-mvhand": Transfer("rhd", "mvhand"),
-    "surreal-to-human36m": Transfer("surreal", "human3.6m"),
-    "surreal-to-3dpw": Transfer("surreal", "3dpw"),
-    "renders-to-nyu": Transfer(None, "nyu", "multi-view-fusion"),
-    "renders-to-icvl": Transfer(None, "icvl", "multi-view-fusion"),
-    "renders-to-msra": Transfer(None, "msra", "multi-view-fusion"),
-}
-
-
 MOVING_CAMERA = ("h3d", "3dpw")  # crops of H3D follow the hand, 3DPW was filmed by a phone
-_OF_DEPTH = ("mano", "translate", "stacks", "target_split")
-_OF_COLOUR = ("source", "hand", "encoder_weights", "feature_weights")
+_OF_DEPTH = ("mano", "translate", "stacks")
+_OF_COLOUR = ("source", "encoder_weights", "feature_weights")
 
 
 def run_train(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
@@ -57,10 +34,11 @@ def run_train(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
     Raises ``InputError`` before anything is rendered or trained where a dataset, its pairs of frames or weights are
     missing, and for values that the target has no use for.
     """
+    config = resolve(config)
     target = dataset_named(config.target.name)
-    find_method(config.method).check_sensor(target.sensor, f"dataset {target.name}")
+    method_of(config).check_sensor(target.sensor, f"dataset {target.name}")
     if config.source is None:
-        track = "hand-depth" if target.sensor == "depth" else colour_track(target.subject or "hand").name
+        track = "hand-depth" if target.sensor == "depth" else colour_track(subject_shown(config)).name
         find_domain(track, config.domain)
     if target.sensor == "depth":
         return _train_on_depth(config, folder, hardware)
@@ -69,8 +47,8 @@ def run_train(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
 
 def colour_preset(config: TrainConfig) -> Preset:
     """The preset of a run on colour datasets. Raises ``InputError`` for a method or weights that it can't have."""
-    method, target = find_method(config.method), dataset_named(config.target.name)
-    preset = find_preset(f"datasets/{target.subject or 'hand'}-rgb", config.preset, method.name)
+    method, target = method_of(config), dataset_named(config.target.name)
+    preset = find_preset(f"datasets/{subject_shown(config)}-rgb", config.preset, method.name)
     preset = preset.keeping(method.name).with_weights(config.encoder_weights, config.feature_weights)
     if target.name not in MOVING_CAMERA:
         return preset
@@ -78,12 +56,14 @@ def colour_preset(config: TrainConfig) -> Preset:
 
 
 def _train_on_colour(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
-    method, target = find_method(config.method), dataset_named(config.target.name)
-    subject = target.subject or "hand"
+    method, target, subject = method_of(config), dataset_named(config.target.name), subject_shown(config)
     _refuse_unused(config, _OF_DEPTH, f"{target.name} is colour")
     if method.target == "pairs" and not target.sequences:
         raise InputError(f"method {method.name} takes {method.needs}, and {target.name} has no videos")
+    if method.role == "supervised_target" and config.target_split != "train":
+        raise InputError(f"method {method.name} trains on labels of the training split: leave --target-split out")
     check_source(config, subject)
+    target.check_labelled(config.target.options)  # the test split is scored
     preset, skeleton = colour_preset(config), SKELETONS[subject]
     check_space(folder, preset.space_mb)
     spec = preset.spec(skeleton, method.name, None, "anny")
@@ -113,7 +93,7 @@ def _refuse_unused(config: TrainConfig, names: tuple[str, ...], reason: str) -> 
 
 
 def _train_on_depth(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
-    method, target = find_method(config.method), dataset_named(config.target.name)
+    method, target = method_of(config), dataset_named(config.target.name)
     _refuse_unused(config, _OF_COLOUR, f"{target.name} is depth, whose source is rendered")
     check_mano_file(config.mano)
     family = "datasets/hand-depth"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
-from posebridge.contracts.record import Role
+from posebridge.contracts.record import ROLES, Role
 from posebridge.contracts.source_labels import SourceLabel
 from posebridge.errors import InputError
 
@@ -127,6 +127,12 @@ _ENTRIES = (
     ),
 )
 METHODS: dict[str, MethodEntry] = {entry.name: entry for entry in _ENTRIES}
+
+
+def describe_methods(sensor: Sensor | None = None, roles: tuple[Role, ...] = ROLES) -> str:
+    """The methods for a sensor (None: any) with their summaries, for help texts."""
+    entries = [entry for entry in METHODS.values() if sensor in (None, *entry.sensors) and entry.role in roles]
+    return "; ".join(f"{entry.name} ({entry.summary})" for entry in entries)
 
 
 def find_method(name: str) -> MethodEntry:

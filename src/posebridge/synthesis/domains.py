@@ -1,10 +1,11 @@
 """Table of all domains by track and name, and the entry point to render them."""
 
-from typing import Literal, assert_never, get_args
+from typing import assert_never, get_args
 
 from torch import Generator
 
 from posebridge.contracts.batch import LabelledBatch
+from posebridge.contracts.track import Track
 from posebridge.errors import InputError
 from posebridge.synthesis.body_domains import BODY_DOMAINS, BodyDomain
 from posebridge.synthesis.body_subject import BodySubject
@@ -14,7 +15,6 @@ from posebridge.synthesis.hand_subject import HandSubject
 from posebridge.synthesis.scene import render_stills
 from posebridge.synthesis.subject import Subject
 
-Track = Literal["hand-rgb", "body-rgb", "hand-depth"]
 Domain = HandDomain | BodyDomain | DepthHandDomain
 
 DOMAINS: dict[Track, dict[str, Domain]] = {

@@ -56,4 +56,6 @@ def load_config(path: Path, kinds: dict[str, type]) -> tuple[str, Any]:
     try:
         return kind, from_plain(kinds[kind], values)
     except (TypeError, ValueError, KeyError) as error:
-        raise InputError(f"{path} doesn't fit this version of posebridge: {error}") from error
+        raise InputError(
+            f"{path} doesn't fit this version of posebridge ({error}): start again with another --out"
+        ) from error

@@ -78,8 +78,8 @@ class Dataset:
         loaded |= {_OPTION_OF[label]: True for label in labels if label in _OPTION_OF}
         return replace(options or DatasetOptions(), **loaded)
 
-    def check_source(self, options: DatasetOptions | None = None) -> None:
-        """Raise ``InputError`` where the dataset can't be a labelled source with these options."""
+    def check_labelled(self, options: DatasetOptions | None = None) -> None:
+        """Raise ``InputError`` where no joint is labelled with these options."""
         if self.labels_need is not None and self.labels_need not in (options or DatasetOptions()).given():
             raise InputError(f"{self.name}: no joint is labelled without the option {self.labels_need}")
 
@@ -147,6 +147,6 @@ class Dataset:
             raise InputError(f"{folder} is no folder: give the one of {self.name}, which holds {self.contents}")
 
 
-def _centres(given: str, split: Split) -> str | Path:
+def _centres(given: str | Path, split: Split) -> str | Path:
     """ "blob" and "labels" as they are; of a folder, the split's file."""
     return given if given in ("blob", "labels", "none") else Path(given) / f"{split}.txt"

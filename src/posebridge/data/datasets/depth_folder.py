@@ -1,18 +1,17 @@
 """A folder of depth frames from any sensor: 16-bit pictures, without labels."""
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from posebridge.data.datasets.depth_png import natural_key, read_depth_png, read_depth_two_bytes
 from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
 from posebridge.data.datasets.image_folder import ImageFolder, numbers_within
+from posebridge.data.datasets.options import Encoding
 from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side
 from posebridge.errors import InputError
 
-Encoding = Literal["16-bit", "two-bytes"]  # of NYU, with its high byte in green and its low one in blue
 _FOCAL_PX = 8.0  # shorter focal lengths are fractions of the picture, not pixels
 _READERS = {"16-bit": read_depth_png, "two-bytes": read_depth_two_bytes}
 

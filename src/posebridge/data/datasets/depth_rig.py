@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 
 from posebridge.data.datasets.annotations import camera_matrix, check_near_together, is_rigid
-from posebridge.data.datasets.depth_folder import DepthFolder, Encoding
+from posebridge.data.datasets.depth_folder import DepthFolder
 from posebridge.data.datasets.depth_png import natural_key
+from posebridge.data.datasets.options import Encoding
 from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side
 from posebridge.errors import InputError

@@ -4,12 +4,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
+from posebridge.data.datasets.options import SequenceBy
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, read_image
 from posebridge.errors import InputError
 
-SequenceBy = Literal["folder", "name"]
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
 

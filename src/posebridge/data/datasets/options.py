@@ -9,12 +9,17 @@ from typing import Any, Literal
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")
 
+# What makes images one sequence: their folder, or the name before their number.
+SequenceBy = Literal["folder", "name"]
+# Pixels of depth images: one channel of 16 bits, or NYU's, with the high byte in green and the low one in blue.
+Encoding = Literal["16-bit", "two-bytes"]
 StereoCamera = Literal["SK_color", "BB_left", "BB_right"]
 Hands = Literal["single", "interacting", "all"]
 Objects = Literal["noobject", "object", "all"]
 GANeratedPart = Literal["noObject", "withObject", "all"]
 PanopticPart = Literal["studio", "manual", "synth1", "synth2", "synth3", "synth4"]
 Human36MProtocol = Literal["protocol1", "s11"]
+CentreChoice = Literal["blob", "labels", "none"]
 LSPVariant = Literal["lsp", "lspet"]
 
 
@@ -37,7 +42,9 @@ class DatasetOptions:
     whole_set: bool | None = None  # lsp, coco-keypoints, labels-npz: both splits are all frames
     rotated: bool | None = None  # icvl: with the training pictures that the release has rotated
     detected_only: bool | None = None  # 3dpw: leave out people that the release's detector missed
-    centres: str | None = None  # nyu, icvl, msra, bighand2.2m: "blob", "labels", or a folder of train.txt and test.txt
+    centres: CentreChoice | Path | None = (
+        None  # nyu, icvl, msra, bighand2.2m: "blob", "labels", or a folder of train.txt and test.txt
+    )
     masks: bool | None = None  # rhd, freihand, surreal: read the masks
     depth: bool | None = None  # rhd, mvhand, surreal: read the depth
     vertices: bool | None = None  # freihand: read the vertices of the meshes

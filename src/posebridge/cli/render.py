@@ -1,0 +1,33 @@
+"""``posebridge render``."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
+
+from posebridge.distribute import Workers
+from posebridge.experiments.configs import RenderConfig
+
+
+@dataclass(frozen=True)
+class RenderCommand:
+    """Render a labelled set into webdataset shards: images, depth, masks, joints, cameras, poses.
+
+    The same command resumes a set that was stopped, repairs one that was damaged, and adds to one (with a larger
+    --count). The same command always writes the same bytes, for any number of workers.
+    """
+
+    config: Annotated[RenderConfig, arg(name="")]
+
+    out: Path
+    """Folder of the set."""
+
+    workers: Annotated[Workers, arg(name="")] = field(default_factory=Workers)
+
+    def run(self) -> None:
+        """Render, and print what lies in the folder."""
+        from posebridge.experiments.kinds import with_absolute_paths
+        from posebridge.experiments.render import render_set
+
+        print(render_set(with_absolute_paths(self.config), self.out, self.workers))

@@ -1,0 +1,51 @@
+"""The lines that a command prints after a run: scores, and where the outputs are."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from posebridge.contracts.record import Record, Score
+from posebridge.contracts.run_layout import RunLayout
+from posebridge.data.datasets.registry import dataset_named
+from posebridge.experiments.configs import AdaptConfig, AdaptDepthConfig, DemoConfig, SynthShiftConfig, TrainConfig
+from posebridge.experiments.transfers import find_transfer
+
+if TYPE_CHECKING:
+    from posebridge.experiments.runner import Outcome
+    from posebridge.experiments.synthshift import SynthShiftOutcome
+
+
+def outputs_summary(config: AdaptConfig | AdaptDepthConfig, record: Record, folder: Path) -> list[str]:
+    """Where model, predictions and report are."""
+    return [f"{title}: {file}" for title, file in RunLayout(folder).outputs().items()]
+
+
+def train_summary(config: TrainConfig, outcome: "Outcome", folder: Path) -> list[str]:
+    """The score of each model on the target's test split, and where the outputs are."""
+    name = find_transfer(config.recipe).target if config.recipe else config.target.name
+    title, in_space = dataset_named(name).title, outcome.record.metric == "mean_error_mm"
+    lines = [
+        f"{role.replace('_', ' ')}: {_depth_numbers(score) if in_space else _numbers(score)} "
+        f"on {score.n_frames} frames of {title}"
+        for role, score in outcome.record.scores.items()
+    ]
+    return [*lines, *(f"{title}: {file}" for title, file in RunLayout(folder).outputs().items())]
+
+
+def _numbers(score: Score) -> str:
+    space = "" if score.mean_error_mm is None else f", {score.mean_error_mm:.1f} mm"
+    return f"PCK@0.05 {100 * score.pck_005:.1f} %{space}"
+
+
+def _depth_numbers(score: Score) -> str:
+    return f"{score.mean_error_mm:.1f} mm, {100 * score.success_rates['20']:.1f} % of frames below 20 mm,"
+
+
+def synthshift_summary(config: SynthShiftConfig, outcome: "SynthShiftOutcome", folder: Path) -> list[str]:
+    """The row of the benchmark's table as JSON."""
+    return [json.dumps(outcome.row())]
+
+
+def demo_summary(config: DemoConfig, numbers: str, folder: Path) -> list[str]:
+    """Where the outputs are, and the demo's numbers as JSON."""
+    return [*(f"{title}: {file}" for title, file in RunLayout(folder).outputs().items()), numbers]

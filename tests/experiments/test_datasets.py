@@ -15,7 +15,7 @@ from posebridge.data.pairs import PairConfig, split_pairs
 from posebridge.data.skipped_list import SkippedList
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import BENCHMARKS
-from posebridge.evaluation.published import published_for_run
+from posebridge.evaluation.published import published_rows
 from posebridge.experiments.datasets import PROTOCOLS, dataset_data, scored_in_image
 from posebridge.experiments.preset import Preset
 from posebridge.experiments.presets.table import find_preset
@@ -47,8 +47,8 @@ def test_published_rows(datasets, name, source, metrics):
 
 
 def test_transfers_that_nobody_published_have_no_rows():
-    assert published_for_run("FreiHAND", ("PCK@0.05",), "MPII") == ()
-    assert published_for_run("H3D", ("PCK@0.05",), "varied renders") == ()
+    assert published_rows("FreiHAND", "PCK@0.05", "MPII") == ()
+    assert published_rows("H3D", "PCK@0.05", "varied renders") == ()
 
 
 def test_epe_is_measured_as_in_the_benchmark():

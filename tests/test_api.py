@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -16,11 +17,11 @@ from data.rendered_depth import UNIT_M, hands, write_archive, write_rig
 from deployment.depth_hands import save_small
 from deployment.rigged import SPEC, draw_dots, small_model
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.data.depth_target import DepthTargetConfig
-from posebridge.data.target import TargetConfig
+from posebridge.data.target_config import DepthTargetConfig, TargetConfig
 from posebridge.deployment.estimator import DepthEstimator, ImageEstimator
-from posebridge.deployment.predict_depth import PredictDepthConfig, predict_depth_files
-from posebridge.deployment.predict_files import PredictConfig, predict_files
+from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
+from posebridge.deployment.predict_depth import predict_depth_files
+from posebridge.deployment.predict_files import predict_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
@@ -230,3 +231,41 @@ def test_a_hand_model_that_is_not_asked_for(model, depth_model, tmp_path):
     for folder in (model, depth_model):
         with pytest.raises(posebridge.InputError, match="leave"):
             posebridge.load(folder, "cpu", mano=tmp_path / "MANO_RIGHT.pkl")
+
+
+@pytest.mark.usefixtures("small_sizes")
+def test_adapt_is_the_command(adapted, target, tmp_path, monkeypatch):
+    """Relative paths become absolute, so that the run can be resumed from elsewhere."""
+    monkeypatch.chdir(target.images.parent)
+    path, truth = target.images.name, target.truth.name
+    config = posebridge.AdaptConfig(
+        "mean-teacher", posebridge.TargetConfig(Path(path)), domain="studio", truth=Path(truth)
+    )
+    record = posebridge.adapt(config, tmp_path / "run", posebridge.Hardware(accelerator="cpu", precision="32"))
+    assert (tmp_path / "run" / "config.yaml").read_text() == (adapted[0] / "config.yaml").read_text()
+    assert {*record.scores} == {"source_only", "adapted"}
+    found, expected = (KeypointSet.load(folder / "predictions.npz") for folder in (tmp_path / "run", adapted[0]))
+    np.testing.assert_allclose(found.uv_px, expected.uv_px, atol=1e-3)
+
+
+def test_predict_and_score(model, images, depth_model, batch, tmp_path):
+    config = posebridge.PredictConfig(model, posebridge.TargetConfig(images), tmp_path / "a", overlays=0, device="cpu")
+    done = posebridge.predict(config)
+    assert done.frames == len(IMAGES)
+    scores = posebridge.score(done.predictions, str(done.predictions), posebridge.ScoreOptions(image_size=100))
+    assert (scores.mean_error_px, scores.pck["0.05"]) == (0, 1)
+    depth = posebridge.DepthTargetConfig(write_archive(tmp_path / "clip.npz", batch, T_world_cam=None))
+    done = posebridge.predict(
+        posebridge.PredictDepthConfig(depth_model, depth, tmp_path / "b", overlays=0, device="cpu")
+    )
+    assert (tmp_path / "b" / "meshes.npz").is_file()
+
+
+def test_render(tmp_path):
+    rendered = posebridge.render(posebridge.RenderConfig("studio", count=2, size_px=16), str(tmp_path / "set"))
+    assert (rendered.index.samples, rendered.rendered) == (2, 2)
+
+
+def test_every_name_is_there():
+    for name in posebridge.__all__:
+        assert getattr(posebridge, name).__name__ == name

@@ -7,12 +7,58 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from posebridge.api import load
+    from posebridge.api import adapt, adapt_depth, load, predict, render, score, train
+    from posebridge.data.datasets.options import DatasetOptions
+    from posebridge.data.target_config import DepthTargetConfig, TargetConfig
+    from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
+    from posebridge.distribute import Workers
     from posebridge.errors import InputError
+    from posebridge.evaluation.protocols import ScoreOptions
+    from posebridge.experiments.configs import AdaptConfig, AdaptDepthConfig, RenderConfig, TrainConfig
+    from posebridge.experiments.dataset_ref import DatasetRef
+    from posebridge.training.options import Hardware
 
-__all__ = ["InputError", "load"]
+__all__ = [
+    "AdaptConfig",
+    "AdaptDepthConfig",
+    "DatasetOptions",
+    "DatasetRef",
+    "DepthTargetConfig",
+    "Hardware",
+    "InputError",
+    "PredictConfig",
+    "PredictDepthConfig",
+    "RenderConfig",
+    "ScoreOptions",
+    "TargetConfig",
+    "TrainConfig",
+    "Workers",
+    "adapt",
+    "adapt_depth",
+    "load",
+    "predict",
+    "render",
+    "score",
+    "train",
+]
 
-_MODULES = {"InputError": "posebridge.errors", "load": "posebridge.api"}
+_MODULES = {
+    "AdaptConfig": "posebridge.experiments.configs",
+    "AdaptDepthConfig": "posebridge.experiments.configs",
+    "DatasetOptions": "posebridge.data.datasets.options",
+    "DatasetRef": "posebridge.experiments.dataset_ref",
+    "DepthTargetConfig": "posebridge.data.target_config",
+    "Hardware": "posebridge.training.options",
+    "InputError": "posebridge.errors",
+    "PredictConfig": "posebridge.deployment.predict_config",
+    "PredictDepthConfig": "posebridge.deployment.predict_config",
+    "RenderConfig": "posebridge.experiments.configs",
+    "ScoreOptions": "posebridge.evaluation.protocols",
+    "TargetConfig": "posebridge.data.target_config",
+    "TrainConfig": "posebridge.experiments.configs",
+    "Workers": "posebridge.distribute",
+    **dict.fromkeys(("adapt", "adapt_depth", "load", "predict", "render", "score", "train"), "posebridge.api"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,22 @@
-"""The functions of ``import posebridge``."""
+"""The functions of ``import posebridge``: what the commands do, with the commands' own configs.
+
+All of them raise ``InputError`` for bad input, as the commands print it.
+"""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from posebridge.contracts.record import Record
     from posebridge.deployment.estimator import DepthEstimator, ImageEstimator
+    from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
+    from posebridge.deployment.predict_files import PredictedFiles
+    from posebridge.distribute import Workers
+    from posebridge.evaluation.protocols import ScoreOptions
+    from posebridge.evaluation.score import Scores
+    from posebridge.experiments.configs import AdaptConfig, AdaptDepthConfig, RenderConfig, TrainConfig
+    from posebridge.experiments.render import RenderedSet
+    from posebridge.training.options import Hardware
 
 
 def load(
@@ -19,3 +31,58 @@ def load(
     from posebridge.deployment.estimator import load_estimator
 
     return load_estimator(Path(run_or_model), device, None if mano is None else Path(mano))
+
+
+def adapt(config: "AdaptConfig", out: str | Path, hardware: "Hardware | None" = None) -> "Record":
+    """Adapt to a user's images or video, as ``posebridge adapt``.
+
+    Writes model, predictions and report into the folder ``out``; a run that was stopped there goes on. Returns the
+    record: scores (with labels of the target), curves, example frames.
+    """
+    return _run(config, out, hardware)
+
+
+def adapt_depth(config: "AdaptDepthConfig", out: str | Path, hardware: "Hardware | None" = None) -> "Record":
+    """Adapt to a user's depth frames, as ``posebridge adapt-depth``. Folder and record as in ``adapt``."""
+    return _run(config, out, hardware)
+
+
+def train(config: "TrainConfig", out: str | Path, hardware: "Hardware | None" = None) -> "Record":
+    """Train from one public dataset, or from renders, to another, as ``posebridge train``. Record as in ``adapt``."""
+    return _run(config, out, hardware).record
+
+
+def render(config: "RenderConfig", out: str | Path, workers: "Workers | None" = None) -> "RenderedSet":
+    """Render a labelled set into the folder ``out``, as ``posebridge render``. Returns what lies there now."""
+    from posebridge.experiments.kinds import with_absolute_paths
+    from posebridge.experiments.render import render_set
+
+    return render_set(with_absolute_paths(config), Path(out), workers)
+
+
+def predict(config: "PredictConfig | PredictDepthConfig") -> "PredictedFiles":
+    """Predict files into a folder, as ``posebridge predict`` and ``predict-depth``. Returns what was written."""
+    from posebridge.deployment.predict_config import PredictDepthConfig
+
+    if isinstance(config, PredictDepthConfig):
+        from posebridge.deployment.predict_depth import predict_depth_files
+
+        return predict_depth_files(config)
+    from posebridge.deployment.predict_files import predict_files
+
+    return predict_files(config)
+
+
+def score(predictions: str | Path, truth: str | Path, options: "ScoreOptions | None" = None) -> "Scores":
+    """Compare two .npz files of joints, as ``posebridge score``. Errors in mm and pixels, PCK and AUC in [0, 1]."""
+    from posebridge.evaluation.protocols import ScoreOptions
+    from posebridge.evaluation.score import score_files
+
+    return score_files(Path(predictions), Path(truth), options or ScoreOptions())
+
+
+def _run(config, out: str | Path, hardware: "Hardware | None"):
+    from posebridge.experiments.kinds import run
+    from posebridge.training.options import Hardware
+
+    return run(config, Path(out), hardware or Hardware())

@@ -96,4 +96,4 @@ def test_renders_as_source(tmp_path, capsys):
     flags = ("--domain", "studio", "--method", "source-only", "--target-split", "test")
     train(tmp_path / "run", "--target", *words, *flags)
     assert "studio renders to STB" in (tmp_path / "run" / "report.html").read_text()
-    assert "on 10 frames of STB" in capsys.readouterr().out
+    assert "on 4 frames of STB" in capsys.readouterr().out

@@ -22,7 +22,7 @@ def test_folder_with_boxes_and_hands(tmp_path):
     (tmp_path / "b.csv").write_text(
         "key,x0,y0,x1,y1,hand\n0,4,4,12,12,left\n2,-4.5,-0.5,11.5,15.5,right\n3,0,0,9,9,left\n"
     )
-    target = open_target(TargetConfig(tmp_path / "im", tmp_path / "b.csv", size_px=16))
+    target = open_target(TargetConfig(tmp_path / "im", tmp_path / "b.csv"), 16)
     (pair_0, pair_2) = list(target.with_files())
     assert target.skipped.keys() == {"1", str(tmp_path / "im" / "3.png")}
     assert target.skipped["1"].startswith("no box in")
@@ -40,14 +40,14 @@ def test_folder_with_boxes_and_hands(tmp_path):
 @pytest.mark.parametrize(("hand", "mirrored"), [(None, False), ("right", False), ("left", True)])
 def test_hand_for_all(tmp_path, hand, mirrored):
     image = write_image(tmp_path / "0.png", 32, 32)
-    (batch,) = open_target(TargetConfig(tmp_path / "0.png", hand=hand, size_px=32))
+    (batch,) = open_target(TargetConfig(tmp_path / "0.png", hand=hand), 32)
     crop = (batch.image[0].permute(1, 2, 0) * 255).round().numpy().astype(np.uint8)
     np.testing.assert_array_equal(crop, image[:, ::-1] if mirrored else image)
 
 
 def test_batches_and_intrinsics(tmp_path):
     write_video(tmp_path / "clip.mp4", frames=5)
-    target = open_target(TargetConfig(tmp_path / "clip.mp4", size_px=32, intrinsics_px=(100.0, 101.0, 31.5, 23.5)))
+    target = open_target(TargetConfig(tmp_path / "clip.mp4", intrinsics_px=(100.0, 101.0, 31.5, 23.5)), 32)
     batches = list(target.batches(2))
     assert [len(batch) for batch in batches] == [2, 2, 1]
     assert batches[2].key == ("clip_000004",)
@@ -61,15 +61,15 @@ def test_kind_of_target_follows_from_the_files(tmp_path):
     write_image(tmp_path / "im" / "0.png")
     (tmp_path / "vid").mkdir()
     write_video(tmp_path / "vid" / "a.mp4", frames=2)
-    assert [b.key for b in open_target(TargetConfig(tmp_path / "im", size_px=8))] == [("0",)]
-    assert len(list(open_target(TargetConfig(tmp_path / "vid", size_px=8)))) == 2
+    assert [b.key for b in open_target(TargetConfig(tmp_path / "im"), 8)] == [("0",)]
+    assert len(list(open_target(TargetConfig(tmp_path / "vid"), 8))) == 2
     with pytest.raises(InputError, match="images and videos"):
-        open_target(TargetConfig(tmp_path))
+        open_target(TargetConfig(tmp_path), 8)
     with pytest.raises(InputError, match="no such file or folder"):
-        open_target(TargetConfig(tmp_path / "absent"))
+        open_target(TargetConfig(tmp_path / "absent"), 8)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="empty: the folder holds no image and no video"):
-        open_target(TargetConfig(tmp_path / "empty"))
+        open_target(TargetConfig(tmp_path / "empty"), 8)
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_boxes_that_do_not_fit(tmp_path, boxes, message):
     write_image(tmp_path / "im" / "0.png", 40, 30)
     (tmp_path / "b.json").write_text(json.dumps(boxes))
     with pytest.raises(InputError, match=message):
-        list(open_target(TargetConfig(tmp_path / "im", tmp_path / "b.json", size_px=8)))
+        list(open_target(TargetConfig(tmp_path / "im", tmp_path / "b.json"), 8))
 
 
 def test_bad_intrinsics(tmp_path):
     write_image(tmp_path / "0.png")
     with pytest.raises(InputError, match="intrinsics"):
-        open_target(TargetConfig(tmp_path, intrinsics_px=(0.0, 1.0, 2.0, 3.0)))
+        open_target(TargetConfig(tmp_path, intrinsics_px=(0.0, 1.0, 2.0, 3.0)), 8)
 
 
 def test_speed_on_real_images():
@@ -97,6 +97,6 @@ def test_speed_on_real_images():
     if not folder.is_dir():
         pytest.skip("../shared/data is absent")
     started = time.process_time()  # the machine may be busy with other things
-    dataset = InMemoryDataset(open_target(TargetConfig(folder, hand="left", size_px=64)))
+    dataset = InMemoryDataset(open_target(TargetConfig(folder, hand="left"), 64))
     assert len(dataset) == 291
     assert time.process_time() - started < 2

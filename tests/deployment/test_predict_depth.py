@@ -90,7 +90,7 @@ def test_views_of_a_moment_share_a_batch(batch, model, tmp_path, size):
 def test_as_typed(batch, model, tmp_path, capsys):
     file = write_archive(tmp_path / "clip.npz", batch)
     out = tmp_path / "out"
-    assert main(["predict", str(model), str(file), "--out", str(out), "--meshes", "ply", "--follow"]) == 0
+    assert main(["predict-depth", str(model), str(file), "--out", str(out), "--meshes", "ply", "--follow"]) == 0
     assert "6 frames in" in capsys.readouterr().out
     assert len(list((out / "meshes").glob("*.ply"))) == 6
     assert len(list((out / "overlays").glob("*.jpg"))) == 6
@@ -99,8 +99,8 @@ def test_as_typed(batch, model, tmp_path, capsys):
 def test_hands_are_fitted_as_typed(batch, model, tmp_path):
     file = write_archive(tmp_path / "clip.npz", batch)
     found = []
-    for name, flags in (("told", []), ("fitted", ["--fit-steps", "3"])):
-        typed = ["predict", str(model), str(file), "--out", str(tmp_path / name), "--overlays", "0", *flags]
+    for name, flags in (("predicted", []), ("fitted", ["--fit-steps", "3"])):
+        typed = ["predict-depth", str(model), str(file), "--out", str(tmp_path / name), "--overlays", "0", *flags]
         assert main(typed) == 0
         found.append(KeypointSet.load(tmp_path / name / "predictions.npz").xyz_mm)
     assert 1 < np.linalg.norm(found[1] - found[0], axis=-1).mean() < 100
@@ -110,8 +110,6 @@ def test_hands_are_fitted_as_typed(batch, model, tmp_path):
     ("flags", "message"),
     [
         (["--fit-steps", "-1"], "fitting can't take -1 steps"),
-        (["--padding", "2"], "leave --padding out: this model reads depth"),
-        (["--hand", "annotated"], "give left or right"),
         (["--batch-size", "0"], "batch size 0 is impossible"),
         (["--intrinsics", "1", "1", "0", "0"], "leave --intrinsics and --centres out"),
         (["--device", "cuda:77"], "device cuda:77 can't be used"),
@@ -119,15 +117,37 @@ def test_hands_are_fitted_as_typed(batch, model, tmp_path):
 )
 def test_invalid_flags_are_refused(batch, model, tmp_path, capsys, flags, message):
     file = write_archive(tmp_path / "clip.npz", batch)
-    assert main(["predict", str(model), str(file), "--out", str(tmp_path / "out"), *flags]) == 2
+    assert main(["predict-depth", str(model), str(file), "--out", str(tmp_path / "out"), *flags]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_colour_models_refuse_depth_flags(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("predict", ["--follow"]),
+        ("predict", ["--meshes", "ply"]),
+        ("predict", ["--depth-unit-mm", "0.1"]),
+        ("predict", ["--fit-steps", "9"]),
+        ("predict-depth", ["--padding", "2"]),
+        ("predict-depth", ["--boxes", "b.csv"]),
+        ("predict-depth", ["--hand", "annotated"]),
+    ],
+)
+def test_flags_of_the_other_command(tmp_path, capsys, command, flags):
+    with pytest.raises(SystemExit) as ended:
+        main([command, str(tmp_path / "m"), str(tmp_path), "--out", str(tmp_path / "out"), *flags])
+    assert ended.value.code == 2
+    assert flags[0] in capsys.readouterr().err
+
+
+def test_models_of_the_other_command(model, tmp_path, capsys):
     small_model(tmp_path / "m")
-    for flags in (["--follow"], ["--meshes", "ply"], ["--depth-unit-mm", "0.1"], ["--fit-steps", "9"]):
-        assert main(["predict", str(tmp_path / "m"), str(tmp_path), "--out", str(tmp_path / "out"), *flags]) == 2
-        assert f"leave {flags[0]} out" in capsys.readouterr().err
+    for command, folder in (("predict", model), ("predict-depth", tmp_path / "m")):
+        assert main([command, str(folder), str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        other = {"predict": "predict-depth", "predict-depth": "predict"}[command]
+        assert f"posebridge {other} predicts with this model" in error
 
 
 def test_frames_without_a_hand_are_listed(batch, model, tmp_path):

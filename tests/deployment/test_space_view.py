@@ -89,7 +89,7 @@ def test_one_camera_is_the_worlds_origin(batch, tmp_path):
 def test_as_typed(batch, tmp_path):
     save_small(tmp_path / "model")
     file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=None)
-    typed = ["predict", str(tmp_path / "model"), str(file), "--out", str(tmp_path / "out"), "--overlays", "0"]
+    typed = ["predict-depth", str(tmp_path / "model"), str(file), "--out", str(tmp_path / "out"), "--overlays", "0"]
     assert main([*typed, "--view-3d"]) == 0
     joints = read(tmp_path / "out" / RECORDING)["/camera_0/hand/joints/positions"]
     predicted = np.load(tmp_path / "out" / "predictions.npz")["xyz_mm"]

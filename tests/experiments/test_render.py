@@ -9,7 +9,6 @@ import torch
 
 from experiments.small_sets import CONFIG, contents
 from posebridge.bodies.anny_loading import PHENOTYPES
-from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.shards import load_index
 from posebridge.distribute import Workers
@@ -97,7 +96,7 @@ def test_nothing_to_do(rendered, tmp_path):
 
 
 def test_videos(tmp_path):
-    config = RenderConfig("studio", count=8, size_px=32, frames=5, coding=ImageCoding("jpg"))
+    config = RenderConfig("studio", count=8, size_px=32, frames=5, format="jpg")
     render_set(config, tmp_path)
     wanted = VideoSamples(find_domain("hand-rgb", "studio"), 32, 0, 5).samples(0, 8)
     found = ShardedSet(tmp_path).samples(0, 8)

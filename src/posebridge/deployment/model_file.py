@@ -58,7 +58,7 @@ def load_model(path: Path, kind: ModelKind[Any, Any] | None = None) -> LoadedMod
     if kind is not None and found is not kind:
         raise InputError(
             f"{described.folder / DESCRIPTION} describes a model of kind {found.name}, "
-            f"and one of kind {kind.name} is needed here"
+            f"and one of kind {kind.name} is needed here; posebridge {found.command} predicts with this model"
         )
     try:
         spec = typed_config(found.spec, described.content)

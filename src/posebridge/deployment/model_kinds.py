@@ -26,6 +26,7 @@ class ModelKind(Generic[SpecT, NetworkT]):
     spec: type[SpecT]
     build: Callable[[SpecT], NetworkT]  # a new network, of random weights
     predictor: Callable[[SpecT, NetworkT, Path | None], Predictor]  # the path: MANO's file, where the user gives one
+    command: str  # that predicts files with it
 
 
 def _build_pose(spec: PoseSpec) -> PoseResNet:
@@ -50,8 +51,8 @@ def _check_joints(spec: ModelSpec, joints: int) -> None:
         raise InputError(f"{joints} joints don't go with skeleton {spec.skeleton}")
 
 
-POSE = ModelKind("pose", PoseSpec, _build_pose, _pose_predictor)
-DEPTH_HAND = ModelKind("depth-hand", DepthHandSpec, _build_depth_hand, DepthHandPredictor)
+POSE = ModelKind("pose", PoseSpec, _build_pose, _pose_predictor, "predict")
+DEPTH_HAND = ModelKind("depth-hand", DepthHandSpec, _build_depth_hand, DepthHandPredictor, "predict-depth")
 
 MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (POSE, DEPTH_HAND)}
 

@@ -66,9 +66,7 @@ class Toy(Method[ToyConfig]):
         before, after = (evidence.predictions[role].keypoints.uv_px for role in ("source_only", "adapted"))
         moved_px = np.linalg.norm(after - before, axis=-1)
         chart = GroupChart("Change by joint", "px", joints, {"mean": tuple(moved_px.mean(0).tolist())})
-        poses = (
-            PoseOverlay("predicted", evidence.stages[-1].result().eval().predict(batch.rgb).uv_px[0].numpy(force=True)),
-        )
+        uv_px = evidence.stages[-1].result().eval().predict(batch.rgb).uv_px[0].numpy(force=True)
         image = (255 * batch.rgb[0]).byte().permute(1, 2, 0).numpy()
         rows = (PictureRow(batch.key[0], (Picture(image, "a target frame", (PoseOverlay("predicted", uv_px),)),)),)
         number = Number("mean change", float(moved_px.mean()), "px")

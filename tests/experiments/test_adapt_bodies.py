@@ -1,21 +1,22 @@
-"""People are adapted to as hands are: their skeleton, their renders, no handedness; the model predicts."""
+"""Adaptation to people: their skeleton, their renders, no handedness."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
-from posebridge.recipes.adapt import AdaptConfig, run_adapt
-from posebridge.recipes.adapt_sizes import BODY, HAND
-from recipes.small_runs import ONE_CPU
 
 from data.on_disk import write_image, write_pictures
 from deployment.rigged import SMALL, SPEC, small_model
-from posebridge import cli
+from experiments.small_runs import ONE_CPU, shrink
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
 from posebridge.deployment.model_file import load_model
+from posebridge.deployment.predict_files import PredictConfig, predict_files
 from posebridge.errors import InputError
+from posebridge.experiments.adapt import run_adapt
+from posebridge.experiments.configs import AdaptConfig
+from posebridge.experiments.presets.table import find_preset
 from posebridge.skeletons.body import H36M17
 from posebridge.synthesis.body_domains import STUDIO_BODY
 from posebridge.synthesis.stream import VideoSamples
@@ -51,8 +52,6 @@ def _config(folder, method, **options) -> AdaptConfig:
 @pytest.fixture(scope="module")
 def walked(walk, tmp_path_factory):
     """A run by geometric reconstruction, and its record. Not to be changed."""
-    from recipes.small_runs import shrink
-
     folder = tmp_path_factory.mktemp("runs") / "body"
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
@@ -60,7 +59,7 @@ def walked(walk, tmp_path_factory):
         return folder, run_adapt(config, folder, ONE_CPU)
 
 
-def test_a_run_leaves_a_body_model(walked):
+def test_body_model(walked):
     folder, record = walked
     loaded = load_model(folder)
     spec, network = loaded.spec, loaded.network
@@ -75,7 +74,7 @@ def test_a_run_leaves_a_body_model(walked):
     assert record.notes == ()  # one shot, from a camera at rest
 
 
-def test_scores_are_those_of_the_predictions(walked, walk):
+def test_scores_of_the_predictions(walked, walk):
     """PCK@0.05 of a crop's side, which is the box's times the padding; the truth's joints are in another order."""
     folder, record = walked
     found, truth = KeypointSet.load(folder / "predictions.npz"), KeypointSet.load(walk / "truth.npz")
@@ -85,31 +84,31 @@ def test_scores_are_those_of_the_predictions(walked, walk):
     assert record.scores["adapted"].pck_005 == pytest.approx((apart < 0.05 * 48 * 1.1).mean(), abs=1e-6)
 
 
-def test_the_model_predicts_as_the_run_did(walked, walk, tmp_path):
+def test_model_predicts_as_the_run_did(walked, walk, tmp_path):
     folder, _ = walked
-    command = ["predict", folder, walk / "walk.mp4", "--boxes", walk / "boxes.csv", "--padding", "1.1"]
-    assert cli.main([*map(str, [*command, "--out", tmp_path / "out", "--device", "cpu"])]) == 0
+    target = TargetConfig(walk / "walk.mp4", walk / "boxes.csv", padding=1.1)
+    predict_files(PredictConfig(folder, target, tmp_path / "out", device="cpu"))
     again, before = (KeypointSet.load(place / "predictions.npz") for place in (tmp_path / "out", folder))
     assert again.joint_names == H36M17.joints
     np.testing.assert_allclose(again.uv_px, before.uv_px, atol=1e-2)
     assert (tmp_path / "out" / "overlays" / "walk.mp4").is_file()
 
 
-def test_a_given_body_model_is_the_start(walked, walk, tmp_path):
+def test_given_body_model(walked, walk, tmp_path):
     record = run_adapt(_config(walk, "mean-teacher", source=walked[0]), tmp_path / "run", ONE_CPU)
-    assert list(record.curves) == ["2-mean-teacher"]
-    recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["recipe"]
-    assert recipe["mean_teacher"]["geometry"]["flip_probability"] == 0.5
+    assert list(record.curves) == ["1-mean-teacher"]
+    recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())["recipe"]["methods"]
+    assert recipe["mean-teacher"]["geometry"]["flip_probability"] == 0.5
 
 
 def test_people_and_hands_differ_in_joints_and_views():
     for name in ("small", "full"):
-        hand, body = HAND.sizes[name], BODY.sizes[name]
+        hand, body = (find_preset(f"adapt/{subject}", name, "mean-teacher") for subject in ("hand", "body"))
         assert (hand.network.joints, body.network.joints) == (21, 17)
+        assert [*hand.methods] == [*body.methods]
         for of_hands, of_people in (
             (hand.source, body.source),
-            (hand.mean_teacher, body.mean_teacher),
-            (hand.geometric_reconstruction, body.geometric_reconstruction),
+            *((hand.methods[method], body.methods[method]) for method in hand.methods if method != "source-only"),
         ):
             assert of_hands.geometry.flip_probability == 0
             assert of_people.geometry.flip_probability == 0.5
@@ -129,8 +128,8 @@ def test_handedness_is_refused(walk, tmp_path):
     left = replace(config, target=replace(config.target, hand="left"))
     assert "leave --hand out" in _refused(left, tmp_path / "run")
     (tmp_path / "boxes.csv").write_text("key,x0,y0,x1,y1,hand\nwalk_000000,66,10,113,57,left\n")
-    told = replace(config, target=replace(config.target, boxes=tmp_path / "boxes.csv"))
-    assert "leave --hand out, and hand from the boxes" in _refused(told, tmp_path / "run")
+    with_hands = replace(config, target=replace(config.target, boxes=tmp_path / "boxes.csv"))
+    assert "leave --hand out, and hand from the boxes" in _refused(with_hands, tmp_path / "run")
 
 
 def test_models_and_truth_of_another_subject_are_refused(walk, tmp_path):

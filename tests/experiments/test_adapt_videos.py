@@ -1,22 +1,23 @@
-"""Pairs of frames of a user's own video: what the run finds in it, says of it, and refuses."""
+"""Pairs of frames of a user's own video: scene cuts and camera motion, notes, and refusals."""
 
 import json
 from dataclasses import replace
-from typing import get_args
 
 import cv2
 import pytest
 import yaml
-from posebridge.recipes.adapt import AdaptConfig, run_adapt
-from posebridge.recipes.adapt_sizes import SUBJECTS, AdaptMethod
-from recipes.small_runs import ONE_CPU
 
 from data.filmed import film
 from data.on_disk import write_image, write_pictures
+from experiments.small_runs import ONE_CPU
 from posebridge.contracts.record_file import load_record
 from posebridge.data.pairs import PairConfig
 from posebridge.data.target import TargetConfig
 from posebridge.errors import InputError
+from posebridge.experiments import adapt
+from posebridge.experiments.adapt import run_adapt
+from posebridge.experiments.configs import AdaptConfig
+from posebridge.experiments.presets.table import find_preset
 
 pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
 
@@ -26,11 +27,12 @@ def _config(path, method="geometric-reconstruction", stride=(5, 15), **target) -
 
 
 def _recipe(folder) -> dict:
-    return yaml.safe_load((folder / "recipe.yaml").read_text())["recipe"]
+    (method,) = yaml.safe_load((folder / "recipe.yaml").read_text())["recipe"]["methods"].values()
+    return method
 
 
-def test_a_video_with_a_cut_and_a_camera_that_moves(adapted, tmp_path, capsys):
-    """A given model spares the training of one; the run redraws pairs of each shot before a moving background."""
+def test_video_with_a_cut_and_a_moving_camera(adapted, tmp_path, capsys):
+    """A given model spares the training of one; the run reconstructs pairs of each shot before a moving background."""
     write_pictures(tmp_path / "clip.mp4", film(0, 16) + film(1, 16, pan_px=1.0))
     config = AdaptConfig(
         "geometric-reconstruction",
@@ -43,23 +45,23 @@ def test_a_video_with_a_cut_and_a_camera_that_moves(adapted, tmp_path, capsys):
     cut, motion, done = record.notes
     assert cut == "1 scene cut found, before clip_000016: no pair of frames lies across a cut"
     assert motion.startswith("the camera moves in 1 of 2 sequences, by 3 % of the crop's side")
-    assert done == "redrawn frames therefore have a background that moves by a predicted affine map"
+    assert done == "reconstructed frames therefore have a background that moves by a predicted affine map"
     assert capsys.readouterr().out.splitlines() == [cut, motion, done]
     assert load_record(tmp_path / "run").notes == record.notes
     found = json.loads((tmp_path / "run" / "sequences.json").read_text())
     assert found["scene_cuts_before"] == ["clip_000016"]
     assert set(found["camera_motion"]) == {"clip#1", "clip#2"}
-    assert list(record.curves) == ["2-warm-start", "3-reconstructor", "4-fine-tuning"]
-    assert record.curves["4-fine-tuning"]["reconstruction"][-1][1] > 0
+    assert list(record.curves) == ["1-warm-start", "2-reconstructor", "3-fine-tuning"]
+    assert record.curves["3-fine-tuning"]["reconstruction"][-1][1] > 0
     assert record.method == "geometric-reconstruction"
-    reconstruction = _recipe(tmp_path / "run")["geometric_reconstruction"]["reconstruction"]
+    reconstruction = _recipe(tmp_path / "run")["reconstruction"]
     assert reconstruction["reconstructor"]["warping"]["background"] == "affine"
     assert reconstruction["pairs"]["stride"] == [4, 8]
     # The reconstructor learns from videos of the source as well, whose hands have true joints.
-    assert record.curves["3-reconstructor"]["source_reconstruction"][-1][1] > 0
+    assert record.curves["2-reconstructor"]["source_reconstruction"][-1][1] > 0
 
 
-def test_a_camera_at_rest_and_files_by_name(adapted, tmp_path):
+def test_static_camera_and_files_by_name(adapted, tmp_path):
     for i, picture in enumerate(film(3, 12)):
         path = tmp_path / "all" / f"walk_{3 * i:03d}.png"
         path.parent.mkdir(exist_ok=True)
@@ -67,23 +69,25 @@ def test_a_camera_at_rest_and_files_by_name(adapted, tmp_path):
     config = _config(tmp_path / "all", stride=(6, 9), sequence_by="name")
     record = run_adapt(AdaptConfig(**{**vars(config), "source": adapted[0]}), tmp_path / "run", ONE_CPU)
     assert record.notes == ()
-    reconstruction = _recipe(tmp_path / "run")["geometric_reconstruction"]["reconstruction"]
+    reconstruction = _recipe(tmp_path / "run")["reconstruction"]
     assert reconstruction["reconstructor"]["warping"]["background"] == "static"
 
 
 def test_pseudo_labels_alone_need_no_pairs(adapted, target, tmp_path):
     config = AdaptConfig("integrated-pseudo-labels", TargetConfig(target.images), source=adapted[0], domain="studio")
     record = run_adapt(config, tmp_path / "run", ONE_CPU)
-    assert list(record.curves) == ["2-fine-tuning"]
+    assert list(record.curves) == ["1-fine-tuning"]
     assert record.notes == ()
     assert not (tmp_path / "run" / "sequences.json").exists()
-    assert _recipe(tmp_path / "run")["geometric_reconstruction"]["reconstruction"] is None
+    assert _recipe(tmp_path / "run")["reconstruction"] is None
 
 
 def _refused(config: AdaptConfig, folder) -> str:
     """The one line; and nothing was rendered or begun."""
-    with pytest.raises(InputError) as error:
-        run_adapt(config, folder, ONE_CPU)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapt, "RenderLoader", lambda **_: pytest.fail("a set was rendered"))
+        with pytest.raises(InputError) as error:
+            run_adapt(config, folder, ONE_CPU)
     assert not (folder / "config.yaml").exists()
     assert "\n" not in str(error.value)
     return str(error.value)
@@ -121,40 +125,42 @@ def test_photos_are_refused_with_a_way_out(tmp_path):
     assert "integrated-pseudo-labels" in line
 
 
-def test_a_stride_that_is_no_range(tmp_path):
+def test_stride_that_is_no_range(tmp_path):
     write_pictures(tmp_path / "clip.mp4", film(0, 20))
     assert "is not a range" in _refused(_config(tmp_path / "clip.mp4", stride=(8, 3)), tmp_path / "run")
 
 
 @pytest.mark.parametrize("subject", ["hand", "body"])
-def test_a_size_holds_what_its_method_needs(subject):
-    """What a run of another method was trained by isn't part of its recipe, so that it can be resumed."""
-    size, pairs = SUBJECTS[subject].sizes["small"], PairConfig((1, 2))
-    assert size.of("mean-teacher", pairs).geometric_reconstruction is None
-    assert size.of("source-only", pairs).geometric_reconstruction is None
-    assert size.of("integrated-pseudo-labels", pairs).geometric_reconstruction.reconstruction is None
-    assert size.of("geometric-reconstruction", pairs).geometric_reconstruction.reconstruction.pairs == pairs
-    assert [size.of(method, pairs).needs_source_videos for method in get_args(AdaptMethod)].count(True) == 1
-    assert size.of("geometric-reconstruction", pairs).needs_source_videos
-    still = size.of("integrated-pseudo-labels", pairs)
-    assert still.with_moving_background() == still
+def test_recipe_holds_what_its_method_needs(subject, adapted, target, tmp_path):
+    """Configs of other methods aren't part of a run's recipe, so that it can be resumed when they change."""
+    preset, pairs = find_preset(f"adapt/{subject}", "small", "mean-teacher"), PairConfig((1, 2))
+    assert [*preset.keeping("mean-teacher").methods] == ["mean-teacher"]
+    assert preset.methods["integrated-pseudo-labels"].reconstruction is None
+    whole = preset.methods["geometric-reconstruction"].with_pairs(pairs)
+    assert whole.target_pairs == whole.reconstruction.pairs == pairs
+    assert [name for name, config in preset.methods.items() if config.source_videos] == ["geometric-reconstruction"]
+    still = preset.methods["integrated-pseudo-labels"]
+    assert still.with_moving_camera() == still.with_pairs(pairs) == still
+    assert still.target_pairs is None
+    recipe = yaml.safe_load((adapted[0] / "recipe.yaml").read_text())["recipe"]
+    assert [*recipe["methods"]] == ["mean-teacher"]
 
 
 @pytest.mark.parametrize("method", ["mean-teacher", "integrated-pseudo-labels", "geometric-reconstruction"])
-def test_trained_features_that_are_not_there_are_told_of_at_once(method, tmp_path):
+def test_missing_feature_weights(method, tmp_path):
     """Before anything is rendered; and a run can do without."""
     write_pictures(tmp_path / "clip.mp4", film(0, 20))
     config = AdaptConfig(
-        method, TargetConfig(tmp_path / "clip.mp4"), size="full", vgg_weights=str(tmp_path / "vgg.pth")
+        method, TargetConfig(tmp_path / "clip.mp4"), preset="full", feature_weights=str(tmp_path / "vgg.pth")
     )
     assert str(tmp_path / "vgg.pth") in _refused(config, tmp_path / "run")
-    full = SUBJECTS["hand"].sizes["full"]
-    assert full.of(method, PairConfig()).vggs_of(method)
-    assert full.with_weights(None, "none").of(method, PairConfig()).vggs_of(method) == ()
-    assert full.of("source-only", PairConfig()).vggs_of("source-only") == ()
+    full = find_preset("adapt/hand", "full", method)
+    assert full.methods[method].feature_networks()
+    assert full.with_weights(None, "none").methods[method].feature_networks() == ()
+    assert full.methods["source-only"].feature_networks() == ()
 
 
-def test_weights_of_an_encoder_that_is_not_there_or_not_needed(adapted, tmp_path):
+def test_missing_or_unused_encoder_weights(adapted, tmp_path):
     write_pictures(tmp_path / "clip.mp4", film(0, 20))
     config = _config(tmp_path / "clip.mp4")
     lost = replace(config, encoder_weights=str(tmp_path / "encoder.pth"))
@@ -163,8 +169,8 @@ def test_weights_of_an_encoder_that_is_not_there_or_not_needed(adapted, tmp_path
     assert "brings its own encoder" in _refused(both, tmp_path / "run")
 
 
-def test_frames_are_not_looked_at_where_no_pair_is_needed(adapted, tmp_path):
-    """Unrelated photos and a cut are no matter to a mean teacher."""
+def test_cuts_do_not_matter_without_pairs(adapted, tmp_path):
+    """Methods that take single frames accept unrelated photos and scene cuts."""
     write_pictures(tmp_path / "clip.mp4", film(0, 3) + film(1, 3))
     config = AdaptConfig("source-only", TargetConfig(tmp_path / "clip.mp4"), source=adapted[0], domain="studio")
     assert run_adapt(config, tmp_path / "run", ONE_CPU).notes == ()

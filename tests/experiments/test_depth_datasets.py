@@ -10,12 +10,13 @@ from data.depth_releases import write_msra_sequence, write_nyu
 from experiments.small_runs import preset_of
 from experiments.transfer_sets import write_icvl
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.run_layout import RunLayout
 from posebridge.data.datasets.icvl import ICVL
 from posebridge.data.datasets.msra import MSRA
 from posebridge.data.datasets.nyu import NYU
 from posebridge.data.datasets.options import DatasetOptions
 from posebridge.data.datasets.registry import dataset_named
-from posebridge.data.skipped_list import UNREADABLE, SkippedList
+from posebridge.data.skipped_list import SkippedList
 from posebridge.errors import InputError
 from posebridge.experiments import train
 from posebridge.experiments.configs import DatasetRef, TrainConfig
@@ -121,7 +122,7 @@ def test_three_views_and_two_stacks(tmp_path, monkeypatch):
     run_train(config, out, ONE_CPU)
     report = (out / "report.html").read_text()
     assert "fine-tuning compares 3 views of it" in report
-    assert "frames with all joints below 20 mm" in report
+    assert "frames with all errors below 20 mm" in report
     assert "stacks: 2" in (out / "recipe.yaml").read_text()
     (out / "report.html").unlink()
     monkeypatch.setattr("posebridge.training.run.Run._fit", lambda *_: pytest.fail("a stage was trained again"))
@@ -133,7 +134,7 @@ def test_frames_that_can_not_be_used_are_listed(tmp_path, capsys):
     root = write("nyu", tmp_path / "set")
     (root / "train" / "depth_1_0000002.png").write_bytes(b"broken")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / UNREADABLE).write_text('["earlier.png", "before any run began"]\n')
+    RunLayout(tmp_path / "run").unreadable.write_text('["earlier.png", "before any run began"]\n')
     record = run_train(config_of("nyu", root), tmp_path / "run", ONE_CPU).record
     assert "1 files could not be used" in capsys.readouterr().out
     assert len(record.skipped) == 1
@@ -155,12 +156,12 @@ def test_no_label_of_the_target_is_read(tmp_path):
             "nyu",
             {},
             {"source": DatasetRef("rhd", Path())},
-            "leave --source out: nyu is depth, whose source is rendered",
+            "leave --source out: nyu is depth",
         ),
         ("nyu", {}, {"method": "mean-teacher"}, "has no method mean-teacher: choose multi-view-fusion"),
         ("nyu", {}, {"method": "geometric-reconstruction"}, "takes colour, and dataset nyu is depth: choose"),
         ("nyu", {"views": (1, 2, 3), "centres": "."}, {}, "centres of a file are those of view 1"),
-        ("nyu", {}, {"hand": "left"}, "leave --hand out: nyu is depth"),
+        ("nyu", {}, {"hand": "left"}, "the release of nyu states which hand it shows: leave --hand out"),
         ("nyu", {}, {"encoder_weights": "timm"}, "leave --encoder-weights out: nyu is depth"),
         ("nyu", {}, {"domain": "moon"}, "no domain 'moon': choose one of studio"),
         ("nyu", {}, {"preset": "huge"}, "no preset 'huge': choose small, full"),

@@ -213,6 +213,7 @@ def test_weights_are_missed_before_anything_is_read(datasets, tmp_path, monkeypa
     [
         ("rhd-to-h3d", {"method": "magic"}, "no method 'magic': choose source-only"),
         ("rhd-to-h3d", {"method": "multi-view-fusion"}, "takes depth, and dataset h3d is colour: choose source-only"),
+        ("rhd-to-h3d", {"seed": -1}, "seed -1 is negative"),
         ("rhd-to-h3d", {"preset": "huge"}, "no preset 'huge': choose small, full"),
         ("rhd-to-h3d", {"translate": True}, "leave --translate out: h3d is colour"),
         ("rhd-to-h3d", {"stacks": 2}, "leave --stacks out: h3d is colour"),

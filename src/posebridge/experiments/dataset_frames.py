@@ -44,17 +44,19 @@ def open_dataset(
 ) -> LabelledFrames:
     """The frames of a split with the labels asked for. Raises ``InputError`` for a wrong folder, split or option."""
     dataset = dataset_named(ref.name)
-    options = dataset.loading(labels, _with_defaults(ref, preset))
+    options = dataset.loading(labels, with_defaults(ref, preset))
     return dataset.open(ref.path, split, options, SKELETONS[subject].name)
 
 
-def _with_defaults(ref: DatasetRef, preset: Preset) -> DatasetOptions:
-    """The options of a dataset, with the benchmarks' thinning where none is given."""
+def with_defaults(ref: DatasetRef, preset: Preset) -> DatasetOptions:
+    """The options of a dataset, with the benchmarks' thinning and test subject where none are given."""
     defaults: dict[str, object] = {}
     if ref.name == "surreal":
         defaults = {"every": _THINNED_SURREAL, "clips": preset.data.source_clips}
     if ref.name == "human3.6m" and (ref.path / "S11" / "Videos").is_dir():  # extracted frames are thinned already
         defaults = {"every": _THINNED}
+    if ref.name == "msra":
+        defaults = {"test_subject": 0}
     return replace(ref.options, **{name: value for name, value in defaults.items() if name not in ref.options.given()})
 
 

@@ -10,10 +10,10 @@ from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch, c
 from posebridge.data.agreeing_views import agreeing_views
 from posebridge.data.crops import CubeCropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.dataset_stream import Crops, ordered_batches
-from posebridge.data.datasets.dataset import Dataset
-from posebridge.data.datasets.options import Split
+from posebridge.data.datasets.options import DatasetOptions, Split
 from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.filled_cubes import FilledCubes
+from posebridge.data.frames import LabelledFrames
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Subset
@@ -23,7 +23,7 @@ from posebridge.evaluation.published import published_rows
 from posebridge.experiments.adapt_depth import render_depth_source
 from posebridge.experiments.configs import TrainConfig
 from posebridge.experiments.data import ExperimentData
-from posebridge.experiments.dataset_frames import shown_hand
+from posebridge.experiments.dataset_frames import shown_hand, with_defaults
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
 from posebridge.experiments.preset import Preset
 from posebridge.methods.registry import MethodEntry
@@ -57,22 +57,26 @@ def read_depth_target(config: TrainConfig, preset: Preset, skipped: SkippedList,
         cubes = FilledCubes(crops, cube_m)
         return (batch for _, batch in ordered_batches(cubes, _READ_AT_ONCE, skipped, workers=workers))
 
-    views = len(config.target.options.views or (1,))
-    parts = [_evenly(dataset, config, split, views, preset.data.target) for split in _SPLITS[config.target_split]]
+    options = with_defaults(config.target, preset)
+    views = len(options.views or (1,))
+
+    def opened(split: Split, options: DatasetOptions) -> LabelledFrames:
+        return dataset.open(config.target.path, split, options)
+
+    splits = [opened(split, options) for split in _SPLITS[config.target_split]]
+    parts = [_evenly(frames, views, preset.data.target) for frames in splits]
     cubes = (batch for frames in parts for batch in filled(UnlabelledCrops(frames, crop)))
     disagreeing: dict[str, str] = {}
     single = (batch[i : i + 1] for batch in cubes for i in range(len(batch)))
     target = InMemoryDataset(agreeing_views(single, cube_m, disagreeing))
     for key, reason in disagreeing.items():
         skipped.note(key, reason)
-    frontal = replace(config, target=replace(config.target, options=replace(config.target.options, views=None)))
-    scored = _evenly(dataset, frontal, "test", 1, preset.data.test)
+    scored = _evenly(opened("test", replace(options, views=None)), 1, preset.data.test)
     return DepthDatasetTarget(target, concatenate([*filled(LabelledCrops(scored, crop))]))
 
 
-def _evenly(dataset: Dataset, config: TrainConfig, split: Split, views: int, count: int | None) -> Subset:
-    """A split, thinned evenly to ``count`` moments of so many views; None: all."""
-    frames = dataset.open(config.target.path, split, config.target.options)
+def _evenly(frames: LabelledFrames, views: int, count: int | None) -> Subset:
+    """The frames, thinned evenly to ``count`` moments of so many views; None: all."""
     moments = len(frames) // views
     kept = np.linspace(0, moments - 1, moments if count is None else min(count, moments)).round().astype(int)
     return Subset(frames, (views * kept[:, None] + np.arange(views)).ravel())

@@ -33,8 +33,8 @@ class MethodEntry:
     title: str
     paper: str  # authors, venue and year; empty for baselines
     summary: str  # one line for help texts and docs
-    config: str  # module:class of its MethodConfig, within posebridge.methods
-    method: str  # module:class of its Method, within posebridge.methods
+    config: str  # module:class of its MethodConfig
+    method: str  # module:class of its Method
     sensors: tuple[Sensor, ...] = ("colour", "depth")
     target: TargetForm = "images"
     source_labels: tuple[SourceLabel, ...] = ("joints",)
@@ -65,7 +65,7 @@ class MethodEntry:
 
 def _load(reference: str):
     module, name = reference.split(":")
-    return getattr(import_module(f"posebridge.methods.{module}"), name)
+    return getattr(import_module(module), name)
 
 
 _ENTRIES = (
@@ -74,8 +74,8 @@ _ENTRIES = (
         title="Source only",
         paper="",
         summary="trains on the labelled source alone: the lower bound",
-        config="source_only:SourceOnlyConfig",
-        method="source_only:SourceOnly",
+        config="posebridge.methods.source_only:SourceOnlyConfig",
+        method="posebridge.methods.source_only:SourceOnly",
         role="source_only",
     ),
     MethodEntry(
@@ -83,16 +83,16 @@ _ENTRIES = (
         title="Mean teacher (UniFrame)",
         paper="Kim et al., ECCV 2022",
         summary="learns from pseudo-labels of a slow teacher, with style transfer both ways",
-        config="mean_teacher.config:MeanTeacherConfig",
-        method="mean_teacher.method:MeanTeacher",
+        config="posebridge.methods.mean_teacher.config:MeanTeacherConfig",
+        method="posebridge.methods.mean_teacher.method:MeanTeacher",
     ),
     MethodEntry(
         name="integrated-pseudo-labels",
         title="Integrated pseudo-labels",
         paper="Lin et al., NeurIPS 2023",
         summary="geometric reconstruction without its reconstruction: pseudo-labels corrected by anatomy",
-        config="geometric_reconstruction.config:GeometricReconstructionConfig",
-        method="geometric_reconstruction.method:GeometricReconstruction",
+        config="posebridge.methods.geometric_reconstruction.config:GeometricReconstructionConfig",
+        method="posebridge.methods.geometric_reconstruction.method:GeometricReconstruction",
         sensors=("colour",),
     ),
     MethodEntry(
@@ -100,8 +100,8 @@ _ENTRIES = (
         title="Geometric reconstruction",
         paper="Lin et al., NeurIPS 2023",
         summary="reconstructs frames of a video from one another through the pose",
-        config="geometric_reconstruction.config:GeometricReconstructionConfig",
-        method="geometric_reconstruction.method:GeometricReconstruction",
+        config="posebridge.methods.geometric_reconstruction.config:GeometricReconstructionConfig",
+        method="posebridge.methods.geometric_reconstruction.method:GeometricReconstruction",
         sensors=("colour",),
         target="pairs",
     ),
@@ -110,8 +110,8 @@ _ENTRIES = (
         title="Multi-view fusion",
         paper="Ren et al., CVPR 2022",
         summary="explains depth, from one or several views, by one hand model",
-        config="multi_view_fusion.config:MultiViewFusionConfig",
-        method="multi_view_fusion.method:MultiViewFusion",
+        config="posebridge.methods.multi_view_fusion.config:MultiViewFusionConfig",
+        method="posebridge.methods.multi_view_fusion.method:MultiViewFusion",
         sensors=("depth",),
         target="views",
         source_labels=("joints", "vertices"),
@@ -121,8 +121,8 @@ _ENTRIES = (
         title="Target supervised",
         paper="",
         summary="trains on labels of the target: the upper bound, for measuring only",
-        config="supervised_target:SupervisedTargetConfig",
-        method="supervised_target:SupervisedTarget",
+        config="posebridge.methods.supervised_target:SupervisedTargetConfig",
+        method="posebridge.methods.supervised_target:SupervisedTarget",
         role="supervised_target",
     ),
 )

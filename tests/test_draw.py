@@ -1,4 +1,4 @@
-"""Draws: as distributed as they say, and from the generator that they are given."""
+"""Draws: distributed as documented, and from the given generator."""
 
 import math
 

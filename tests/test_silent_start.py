@@ -1,4 +1,4 @@
-"""What a fresh process prints when it first uses Anny and Warp: nothing."""
+"""A fresh process prints nothing when it first uses Anny and Warp."""
 
 import resource
 import subprocess

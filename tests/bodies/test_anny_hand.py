@@ -46,7 +46,7 @@ def test_rest_meshes_match_annys_for_all_phenotypes() -> None:
 
 
 def test_poses_match_annys_forward() -> None:
-    """Moved pivots and weights make no difference while knuckles and palm keep still: everything else may turn."""
+    """All bones but those of knuckles and palm rotate: for these, moved pivots and weights make no difference."""
     model, count = _right()
     subjects = phenotypes(4, seed=1)
     bones = list(model.rig.bones)

@@ -1,4 +1,4 @@
-"""What is left of a batch without its labels is what its sensor gives."""
+"""A batch without its labels holds the data of its sensor, and nothing else."""
 
 from dataclasses import fields
 

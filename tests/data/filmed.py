@@ -50,7 +50,7 @@ def watched(
     boxes: list[np.ndarray] | None = None,
     photos: bool = False,
 ) -> Sequences:
-    """What a look at these pictures tells, as one sequence ``clip``."""
+    """Shots and motion detected in these pictures, as one sequence ``clip``."""
     detector = ShotDetector()
     frames = [
         RawFrame(

@@ -22,7 +22,7 @@ def truncate(path: Path, share: float = 0.5) -> None:
 
 
 def write_video(path: Path, frames: int = 12, width: int = 64, height: int = 48, **options: str) -> None:
-    """Frame i is grey with the value 10 + 15 i on noise-free ground, so that it can be told from the others."""
+    """Frame i is grey with the value 10 + 15 i on noise-free ground, so that frames can be distinguished."""
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"

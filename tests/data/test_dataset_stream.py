@@ -61,7 +61,7 @@ def dataset(frames) -> InMemoryDataset[UnlabelledBatch]:
 
 
 def numbers(batch) -> list[int]:
-    """The frames of a batch, which its keys and its pixels tell alike."""
+    """Frame numbers of a batch, by its keys and by its pixels, which must agree."""
     assert (255 * batch.rgb[:, 0, 0, 0]).round().int().tolist() == [int(key) for key in batch.key]
     return [int(key) for key in batch.key]
 

@@ -199,8 +199,8 @@ def test_a_cube_without_a_hand_is_left_out(batch, tmp_path):
         write_depth(tmp_path / "d" / f"{i}.png", batch.depth_m[0].numpy())
     K = batch.camera.K[0]
     centre = 1000 * batch.centre_m[0]
-    told = " ".join(f"{x:.1f}" for x in centre.tolist())
-    (tmp_path / "centres.txt").write_text(f"{told}\n0 0 2500\n")
+    line = " ".join(f"{x:.1f}" for x in centre.tolist())
+    (tmp_path / "centres.txt").write_text(f"{line}\n0 0 2500\n")
     pixels = tuple(x.item() for x in (K[0, 0], K[1, 1], K[0, 2], K[1, 2]))
     config = DepthTargetConfig(tmp_path / "d", pixels, 1000 * UNIT_M, centres=tmp_path / "centres.txt")
     found, skipped = crops_of(config)

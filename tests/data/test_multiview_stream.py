@@ -1,4 +1,4 @@
-"""Sets of views: drawn together, each as often as the others, and told apart by what names them."""
+"""Sets of views are drawn together and equally often, and are distinguished by their names."""
 
 import pytest
 import torch

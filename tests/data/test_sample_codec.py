@@ -93,9 +93,9 @@ def test_smallest_depth_is_not_missing():
 def test_depth_that_does_not_fit_is_refused(depth_m):
     batch = rgb_batch(1)
     beyond = replace(batch, depth_label_m=torch.full_like(batch.depth_label_m, depth_m))
-    with pytest.raises(InputError, match=r"studio-0-00000000: depth .* doesn't fit 16 bit .* reach 6.55 m") as told:
+    with pytest.raises(InputError, match=r"studio-0-00000000: depth .* doesn't fit 16 bit .* reach 6.55 m") as raised:
         encode_sample(beyond, 0, ImageCoding())
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_floats_of_every_size_come_back_exactly():

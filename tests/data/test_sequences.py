@@ -157,7 +157,7 @@ def test_no_pair_lies_across_a_cut():
 
 
 @pytest.mark.parametrize(
-    ("pictures", "numbers", "told"),
+    ("pictures", "numbers", "reason"),
     [
         (film(0, 1), None, "there is one frame"),
         (film(0, 4), None, "there are 4 frames"),
@@ -165,9 +165,9 @@ def test_no_pair_lies_across_a_cut():
         (film(0, 4) + film(1, 3), None, "the longest of 2 sequences has 4 frames after 1 cut"),
     ],
 )
-def test_why_there_is_no_pair(pictures, numbers, told):
+def test_why_there_is_no_pair(pictures, numbers, reason):
     line = watched(pictures, numbers=numbers).without_pairs((5, 15))
-    assert line == f"no two frames of one sequence are 5 to 15 frames apart: {told}"
+    assert line == f"no two frames of one sequence are 5 to 15 frames apart: {reason}"
 
 
 def _footage(frames: Iterable[RawFrame], photos: bool) -> Sequences:

@@ -117,11 +117,11 @@ class StopError(Exception):
 
 
 def stop_at(chunk: int):
-    def told(reached: int) -> None:
+    def stop(reached: int) -> None:
         if reached == chunk:
             raise StopError
 
-    return told
+    return stop
 
 
 @pytest.mark.parametrize("chunk", [0, 1, 2, 3, 5])
@@ -352,9 +352,9 @@ def test_what_a_shard_has_lost_is_listed(copied, how):
     assert list(source.skipped) == [str(path)]
     assert source.skipped[str(path)].endswith(f"; {lost} of its 8 samples can't be found")
     assert "\n" not in source.skipped[str(path)]
-    told = dict(source.skipped)
+    skipped = dict(source.skipped)
     assert sum(map(len, source)) == COUNT - lost
-    assert source.skipped == told
+    assert source.skipped == skipped
 
 
 def test_nothing_readable(copied):
@@ -390,6 +390,6 @@ def test_sets_of_other_versions_are_refused(copied):
 
 
 def refused(action, message: str) -> None:
-    with pytest.raises(InputError, match=message) as told:
+    with pytest.raises(InputError, match=message) as raised:
         action()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""Depth hand models for tests: one of random weights, and a stand-in that is told the truth."""
+"""Depth hand models for tests: one of random weights, and true hands."""
 
 from pathlib import Path
 
@@ -30,14 +30,14 @@ def predictor() -> DepthHandPredictor:
 
 
 def save_small(folder: Path) -> DepthHandPredictor:
-    """The same, saved."""
+    """Save a model with random weights; returns its predictor."""
     found = predictor()
     save_model(folder, found.spec, found.model)
     return found
 
 
 def true_hands(batch: LabelledBatch) -> DepthHands:
-    """What a perfect model would say of rendered hands."""
+    """The predictions of a perfect model for rendered hands."""
     views = CubeViews.of(batch, CUBE_M)
     faces = AnnyHand().faces(torch.device("cpu"))
     sure = torch.ones(batch.joints_m.shape[:2])

@@ -61,7 +61,7 @@ def test_true_meshes_fit_their_depth(batch):
 
 def test_hands_are_in_metres_of_their_cameras(batch, ours):
     hands = ours(batch, fused=False)
-    # Whatever a network says, it says of its cube.
+    # Predictions lie in the cube whatever the weights.
     for points in (hands.joints_m, hands.pixel_joints_m):
         assert ((points - batch.centre_m[:, None]).norm(dim=-1) < CUBE_M).all()
     assert (hands.joints_m.mean(1) - hands.vertices_m.mean(1)).norm(dim=1).max() < 0.06
@@ -110,7 +110,7 @@ def test_views_of_a_moment_have_one_hand(batch, ours, fitting):
 
 
 def test_single_views_are_not_fused(batch, ours):
-    """One moment of three views and one of one, mixed in a batch."""
+    """A batch mixes a moment of three views with one of a single view."""
     some = batch.take(torch.tensor([4, 0, 2, 1]))
     found, whole = ours(some), ours(batch[:3])
     np.testing.assert_allclose(found.joints_m[[1, 3, 2]], whole.joints_m, atol=1e-5)

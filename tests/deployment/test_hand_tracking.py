@@ -1,4 +1,4 @@
-"""A hand is followed by what was found of it, with a stand-in that finds the middle of what it is shown."""
+"""Hand tracking, with a predictor that puts all joints in the middle of the nearest surface."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ CUBE_M = 0.25
 
 
 class MiddleFinder:
-    """Joints where the nearest ten centimetres of surface have their middle. ``apart_m`` is told from outside."""
+    """Joints where the nearest ten centimetres of surface have their middle. The depth error is given."""
 
     device = torch.device("cpu")
     apart_m = 0.0
@@ -83,7 +83,9 @@ def test_second_crop_is_centred_on_the_joints_of_the_first(track):
 
 def test_crop_that_explains_more_is_kept():
     places = hand_places((0.05, 0.02, 0.6))
-    first, second = (HandTracker(MiddleFinder(told), CubeCropConfig(48, CUBE_M)) for told in ((0.9, 0.2), (0.2, 0.9)))
+    first, second = (
+        HandTracker(MiddleFinder(errors_m), CubeCropConfig(48, CUBE_M)) for errors_m in ((0.9, 0.2), (0.2, 0.9))
+    )
     frame = frame_of(places)
     by_blob, by_joints = (tracker.detect(frame).crop.centre_m[0].numpy() for tracker in (first, second))
     np.testing.assert_allclose(by_blob, depth_centre(frame.depth_m, K), atol=1e-6)

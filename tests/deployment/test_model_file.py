@@ -118,6 +118,6 @@ def test_loading_runs_nothing(tmp_path):
 
 
 def one_line(path, message):
-    with pytest.raises(InputError, match=message) as told:
+    with pytest.raises(InputError, match=message) as raised:
         load_model(path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)

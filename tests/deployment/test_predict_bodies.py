@@ -107,7 +107,7 @@ def test_people_in_boxes_of_a_wide_picture(tmp_path, monkeypatch):
 
 
 def test_a_video_by_the_command(tmp_path, monkeypatch, capsys):
-    """With intrinsics: the reference bone has the length that the model's file tells, whatever the distance."""
+    """With intrinsics: the reference bone has the length in the model's file at any distance."""
     small_model(tmp_path / "run", BODY)
     monkeypatch.setattr(
         module, "load_model", lambda path, kind: replace(load_model(path, kind), network=PersonFinder())

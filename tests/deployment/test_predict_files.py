@@ -114,7 +114,7 @@ def test_nothing_readable(tmp_path):
 
 
 def test_a_second_run_replaces_the_first(tmp_path):
-    """Of the files of an earlier outcome none is left, and others in the folder stay."""
+    """Earlier predictions are removed; other files in the folder stay."""
     write_dots(tmp_path / "a", 3)
     write_dots(tmp_path / "b", 1)
     write_dots_video(tmp_path / "c" / "clip.mp4", 2)
@@ -265,6 +265,6 @@ def test_frames_are_released_batch_by_batch(tmp_path, monkeypatch):
 
 
 def refused(options: PredictConfig, message: str) -> None:
-    with pytest.raises(InputError, match=message) as told:
+    with pytest.raises(InputError, match=message) as raised:
         predict_files(options)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)

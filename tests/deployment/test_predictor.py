@@ -44,9 +44,9 @@ def test_joints_project_onto_their_pixels_by_the_intrinsics(hand):
 def test_batches_make_no_difference():
     config = CropConfig(64, hand="left")
     batches = [crop_frame(RawFrame(draw_dots(120, 90, DOTS - i), str(i)), config) for i in range(3)]
-    told = []
-    whole = predict_all(PosePredictor(SPEC, DotFinder()), batches, told.append)
-    assert told == [1, 1, 1]
+    progress = []
+    whole = predict_all(PosePredictor(SPEC, DotFinder()), batches, progress.append)
+    assert progress == [1, 1, 1]
     assert whole.key.tolist() == ["0", "1", "2"]
     parts = join([PosePredictor(SPEC, DotFinder()).predict_batch(batch) for batch in batches])
     np.testing.assert_array_equal(whole.uv_px, parts.uv_px)

@@ -188,7 +188,7 @@ def test_rows_for_comparison_with_a_result():
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         (lambda: published_tables("regda"), "no paper 'regda': there are auxiliary-information, geometric-"),
         (lambda: find_published("Mars", "EPE"), "the targets are 3DPW, DO, FreiHAND, "),
@@ -196,8 +196,8 @@ def test_rows_for_comparison_with_a_result():
         (lambda: find_published("H3D", "PCK@0.05", joints="Toe"), "PCK@0.05, Toe: on H3D"),
     ],
 )
-def test_unknown_names_list_the_known_ones(call, told):
-    with pytest.raises(InputError, match=re.escape(told)):
+def test_unknown_names_list_the_known_ones(call, message):
+    with pytest.raises(InputError, match=re.escape(message)):
         call()
 
 

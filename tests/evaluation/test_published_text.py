@@ -16,7 +16,7 @@ TEXTS = {
     "masked-reconstruction": ["masked-reconstruction-2025"],
     "multi-view-information": ["multi-view-information-cvpr2022"],
 }
-# Rows that the text copy prints column by column, or tells in sentences: single numbers are looked up there.
+# Rows that the text copy prints column by column, or states in sentences: single numbers are looked up there.
 SCATTERED = {
     (GEOMETRIC, "Table 1"): {"SemiHand", "DualNet"},
     (GEOMETRIC, "Table 5 (b)"): {"Source only", "SemiHand", "DualNet", "Ours"},

@@ -1,4 +1,4 @@
-"""Hands that are moved to explain their depth: known hands come back, and none explains less than before."""
+"""Fitting of hands to depth: known hands are recovered, and the misfit never rises."""
 
 import pytest
 import roma
@@ -26,7 +26,7 @@ def hand() -> AnnyHand:
 
 
 def parameters(hand: AnnyHand, away: float) -> HandParameters:
-    """The same hands whatever ``away``, which says how far from them: about 15 mm at 1."""
+    """The same hands, displaced by ``away`` times about 15 mm."""
     g = generator_for(4, 1)
     pose = 0.25 * torch.randn(SETS, hand.pose_size, generator=g)
     shape = 0.5 * torch.randn(SETS, hand.shape_size, generator=g)
@@ -76,7 +76,7 @@ def test_known_hands_are_recovered_and_better_from_more_views(hand, scene):
 
 
 def test_fitting_never_raises_the_misfit(hand, scene):
-    """Not even after one giant step, from hands that are right."""
+    """Neither after one large step from true hands, nor after five from distant ones."""
     views, back = scene
     half_m, seen, faces = views.half_m[::VIEWS], evidence(views), hand.faces(torch.device("cpu"))
     start = parameters(hand, 0.0)

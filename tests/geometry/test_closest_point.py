@@ -1,4 +1,4 @@
-"""Closest points: against trimesh, analytic answers, finite differences, and each twin against the other."""
+"""Closest points: both implementations against trimesh, analytic answers, finite differences and each other."""
 
 import math
 
@@ -14,7 +14,7 @@ from posebridge.geometry.closest_point import ClosestPoints
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
-TWINS = pytest.mark.parametrize("twin", [closest_point, closest_point_warp], ids=["readable", "warp"])
+IMPLEMENTATIONS = pytest.mark.parametrize("module", [closest_point, closest_point_warp], ids=["readable", "warp"])
 SQUARE = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]]])  # in the plane z = 0
 HALVES = torch.tensor([[0, 1, 2], [0, 2, 3]])
 
@@ -39,11 +39,11 @@ def distances(points: Tensor, found: ClosestPoints, vertices: Tensor, faces: Ten
     return (found.positions(vertices, faces) - points).norm(dim=-1)
 
 
-@TWINS
-def test_against_trimesh(twin):
+@IMPLEMENTATIONS
+def test_against_trimesh(module):
     vertices, faces = soup(40, 1)
     points = scattered(vertices, 200)
-    found = twin.closest_points(points, vertices, faces)
+    found = module.closest_points(points, vertices, faces)
     places = found.positions(vertices, faces)
     for i in range(2):
         mesh = trimesh.Trimesh(vertices[i].numpy(), faces.numpy(), process=False)
@@ -53,7 +53,7 @@ def test_against_trimesh(twin):
         assert (found.face_index[i].numpy() == index).mean() > 0.99
 
 
-@TWINS
+@IMPLEMENTATIONS
 @pytest.mark.parametrize(
     ("point", "place"),
     [
@@ -65,9 +65,9 @@ def test_against_trimesh(twin):
         ((0.5, 0.5, -1.0), (0.5, 0.5, 0.0)),  # on the edge between two faces
     ],
 )
-def test_a_square(twin, point, place):
+def test_a_square(module, point, place):
     points = torch.tensor([[point]])
-    found = twin.closest_points(points, SQUARE, HALVES)
+    found = module.closest_points(points, SQUARE, HALVES)
     torch.testing.assert_close(found.positions(SQUARE, HALVES)[0, 0], torch.tensor(place), atol=1e-6, rtol=0)
     assert found.barycentric.sum() == pytest.approx(1, abs=1e-6)
     assert found.barycentric.min() >= -1e-6
@@ -88,32 +88,32 @@ def test_both_implementations_agree_on_hands(device):
     assert (far[0] > 0.01).any()
 
 
-@TWINS
-def test_points_and_meshes_may_be_views_of_other_tensors(twin):
+@IMPLEMENTATIONS
+def test_points_and_meshes_may_be_views_of_other_tensors(module):
     vertices, faces = soup(20, 3)
     points = scattered(vertices, 50)
-    expected = twin.closest_points(points, vertices, faces)
-    found = twin.closest_points(points.mT.contiguous().mT, vertices.mT.contiguous().mT, faces)
+    expected = module.closest_points(points, vertices, faces)
+    found = module.closest_points(points.mT.contiguous().mT, vertices.mT.contiguous().mT, faces)
     assert torch.equal(found.face_index, expected.face_index)
     assert torch.equal(found.barycentric, expected.barycentric)
 
 
-@TWINS
-def test_points_are_matched_to_the_mesh_of_their_sample(twin):
+@IMPLEMENTATIONS
+def test_points_are_matched_to_the_mesh_of_their_sample(module):
     vertices = torch.cat([SQUARE, SQUARE + torch.tensor([0.0, 0.0, 5.0])])
     points = torch.tensor([[[0.5, 0.2, 4.9]], [[0.5, 0.2, 4.9]]])
-    far = distances(points, twin.closest_points(points, vertices, HALVES), vertices, HALVES)
+    far = distances(points, module.closest_points(points, vertices, HALVES), vertices, HALVES)
     torch.testing.assert_close(far[:, 0], torch.tensor([4.9, 0.1]))
 
 
-@TWINS
-def test_gradients_match_finite_differences(twin):
+@IMPLEMENTATIONS
+def test_gradients_match_finite_differences(module):
     """In float64, with the search done anew at each step."""
     vertices, faces = soup(12, 3)
     points = scattered(vertices, 25, seed=2)
 
     def far(moved: Tensor) -> Tensor:
-        found = twin.closest_points(points, moved.float(), faces)
+        found = module.closest_points(points, moved.float(), faces)
         exact = ClosestPoints(found.face_index, weights(points.double(), moved, faces, found.face_index))
         return distances(points.double(), exact, moved, faces).sum()
 
@@ -142,8 +142,8 @@ def test_gradients_match_finite_differences(twin):
         assert float((gradient * direction).sum()) == pytest.approx(float(slope), rel=1e-4)
 
 
-@TWINS
-def test_points_that_are_not_finite_have_no_closest_point(twin):
+@IMPLEMENTATIONS
+def test_points_that_are_not_finite_have_no_closest_point(module):
     """And leaves no NaN in the gradients of what has one."""
     vertices = SQUARE.repeat(3, 1, 1)
     vertices[1, 2, 1] = math.nan
@@ -151,7 +151,7 @@ def test_points_that_are_not_finite_have_no_closest_point(twin):
     points = torch.rand(3, 4, 3, generator=torch.Generator().manual_seed(0))
     points[0, 1, 2] = math.nan
     points[2, 3, 0] = math.inf
-    found = twin.closest_points(points, vertices, HALVES)
+    found = module.closest_points(points, vertices, HALVES)
     expected = torch.ones(3, 4, dtype=torch.bool)
     expected[0, 1] = expected[2, 3] = expected[1] = False
     assert torch.equal(found.valid, expected)

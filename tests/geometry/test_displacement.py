@@ -100,7 +100,7 @@ def test_a_shift_by_whole_pixels_is_a_slice():
 
 @pytest.mark.parametrize(("height", "width"), [(12, 16), (24, 8), (3, 4), (5, 7)])
 def test_a_field_of_another_grid_samples_the_same_places(height, width):
-    """A plane tells exactly where it was sampled: u' = s (u + 1/2) - 1/2, nothing shifted by half a pixel."""
+    """The value of a plane is where it was sampled: u' = s (u + 1/2) - 1/2, nothing shifted by half a pixel."""
     u, v = identity_field(height, width, LIKE).unbind(-1)
     expected = 2 * ((u + 0.5) * 16 / width - 0.5) - 3 * ((v + 0.5) * 12 / height - 0.5) + 5
     field = identity_field(height, width, LIKE)[None]
@@ -163,7 +163,7 @@ def test_resizing_and_sampling_commute_on_a_plane():
 
 
 def test_places_are_as_precise_as_the_field_not_the_features():
-    """Half precision knows places on a grid of 64 px to a quarter of a pixel only."""
+    """Half precision resolves a grid of 64 px to a quarter of a pixel only."""
     picture = pictures(64, 64, 1).float()
     field = (identity_field(64, 64, torch.zeros(())) + 0.37)[None]
     found = sample_features(picture.bfloat16(), field)
@@ -173,7 +173,7 @@ def test_places_are_as_precise_as_the_field_not_the_features():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_places_that_are_not_finite_give_nan(value):
-    """Training that diverges is to be seen in its loss, not to end in a segmentation fault."""
+    """So divergence shows in the loss and does not end in a segmentation fault."""
     picture, field = pictures(6, 8, 1).requires_grad_(), identity_field(6, 8, LIKE)[None].clone()
     field[0, 2, 3, 1] = value
     field.requires_grad_()

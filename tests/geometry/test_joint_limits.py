@@ -51,7 +51,7 @@ def test_limits_contain_nearly_all_poses(name):
     assert limits.inside(limits.angles(source_poses(name)).angles_rad).all()
     others = limits.inside(limits.angles(source_poses(name, "street")).angles_rad)
     assert others.float().mean() > 0.98
-    # They say no, too: poses of points anywhere.
+    # Poses of random points are outside.
     anywhere = limits.angles(torch.randn(200, *source_poses(name).shape[1:])).angles_rad
     assert limits.inside(anywhere).float().mean() < 0.5
     assert limits.corners.shape[1] <= 12

@@ -1,4 +1,4 @@
-"""Offset maps: what is written is what is read, pixel by pixel, and nobody speaks of what they can't see."""
+"""Offset maps: encoded joints are decoded at every pixel, and only by pixels in reach."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The networks of depth hands: shapes, where they begin, what they can't see, and how views are put together."""
+"""Networks of depth hands: shapes, initial outputs, empty crops, and fusion of views."""
 
 from dataclasses import replace
 
@@ -87,12 +87,12 @@ def test_new_head_with_joints_predicts_a_hand_on_them():
 
 
 def test_predicted_hands_move_rigidly_with_the_joints():
-    """But for what it makes of turn and place themselves."""
+    """Weights of rotation and place are zero, so that nothing but the motion changes."""
     wanted = posed_hands()
     head = ParameterHead(8, DepthHandConfig(parameter_head_width=16))
     with torch.no_grad():
         head.layer.weight.normal_(generator=torch.Generator().manual_seed(0))
-        head.get_parameter("hidden.0.weight")[:, -12:] = 0  # deaf to turn and place
+        head.get_parameter("hidden.0.weight")[:, -12:] = 0  # no effect of rotation and place
     found = head(torch.zeros(3, 8), wanted.joints)
     torch.testing.assert_close(found.pose, found.pose[:1].expand(3, -1), atol=1e-4, rtol=1e-4)
     R, middle = palm_frame(wanted.joints), wanted.joints.mean(1)
@@ -103,13 +103,13 @@ def test_predicted_hands_move_rigidly_with_the_joints():
 
 def test_head_passes_no_gradient_to_its_joints():
     joints = posed_hands().joints.requires_grad_()
-    told = ParameterHead(8, DepthHandConfig(parameter_head_width=16))(torch.randn(3, 8), joints)
-    total = sum(value.sum() for value in vars(told).values())
+    predicted = ParameterHead(8, DepthHandConfig(parameter_head_width=16))(torch.randn(3, 8), joints)
+    total = sum(value.sum() for value in vars(predicted).values())
     assert torch.autograd.grad(total, joints, allow_unused=True)[0] is None
 
 
 def test_joint_gradients_can_be_added():
-    """As if they were turned and moved with the palm's frame and the joints' middle."""
+    """The gradient is that of a rigid motion with the palm's frame and the mean of the joints."""
     joints = posed_hands().joints.requires_grad_()
     hands = ParameterHead(8, DepthHandConfig(parameter_head_width=16))(torch.randn(3, 8), joints)
     moving = with_joint_gradients(hands, joints)
@@ -183,8 +183,8 @@ def test_network_heads_take_joints():
     assert not torch.autograd.grad(there.pose.sum(), joints, allow_unused=True)[0]  # they learn from labels alone
 
 
-def told(joints: Tensor, seed: int = 3) -> ViewPrediction:
-    """What views would tell whose pixels say ``joints``."""
+def view_prediction(joints: Tensor, seed: int = 3) -> ViewPrediction:
+    """Predictions of views whose pixel-wise joints are ``joints``."""
     generator = torch.Generator().manual_seed(seed)
     made = network()
     maps = OffsetMaps(torch.zeros(len(joints), 21, 4, 4), torch.zeros(len(joints), 21, 3, 4, 4))
@@ -196,7 +196,7 @@ def told(joints: Tensor, seed: int = 3) -> ViewPrediction:
 
 
 def test_views_that_agree_give_their_hand():
-    """Views that agree on a hand give that hand, as long as the fusion has learnt nothing."""
+    """A new fusion returns the hand on which all views agree."""
     torch.manual_seed(0)
     model = DepthHandModel(TINY, ViewFusionConfig(width=16), HAND21).eval()
     generator = torch.Generator().manual_seed(4)
@@ -205,7 +205,7 @@ def test_views_that_agree_give_their_hand():
     T = torch.eye(4).repeat(2, 3, 1, 1)
     T[..., :3, :3], T[..., :3, 3] = R, torch.randn(2, 3, 3, generator=generator)
     seen = torch.linalg.solve(R[:, :, None], (hand - T[:, :, None, :3, 3])[..., None])[..., 0]
-    fused = model.fuse(told(seen.flatten(0, 1)), T.flatten(0, 1), sets=2)
+    fused = model.fuse(view_prediction(seen.flatten(0, 1)), T.flatten(0, 1), sets=2)
     torch.testing.assert_close(fused.fusion.joints, hand[:, 0], atol=1e-5, rtol=0)
     assert fused.hand.pose.shape == (2, 22)
 

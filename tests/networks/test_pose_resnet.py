@@ -32,7 +32,7 @@ def test_maps_come_out_at_an_eighth_of_the_encoders_stride(encoder, stride, skip
 
 
 def test_a_shift_of_the_image_shifts_the_maps():
-    """By one stride of the encoder, far from the border; so map pixels lie where the stride says."""
+    """By one stride of the encoder, far from the border; so map pixels lie where the stride puts them."""
     torch.manual_seed(0)
     network = PoseResNet(replace(SMALL, encoder_stride=8, skips=True)).eval()
     image = torch.zeros(1, 3, 160, 160)

@@ -68,7 +68,7 @@ def test_gates_choose_between_warped_and_generated_pixels():
     # The gate is interpolated over the pixels between the middles of open and closed ones.
     torch.testing.assert_close(found[..., :10], base[..., :10], atol=1e-5, rtol=0)
     assert (found[..., 14:] - base[..., 14:]).abs().mean() > 0.1
-    assert (found - other)[..., 14:].abs().max() > 0  # what is painted knows the neighbourhood
+    assert (found - other)[..., 14:].abs().max() > 0  # generated pixels depend on their neighbourhood
 
 
 def test_half_open_gates_blend():
@@ -106,7 +106,7 @@ def test_every_weight_learns():
         for name, parameter in network.named_parameters():
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
-            if not name.endswith("bias"):  # those before a batch norm have nothing to say
+            if not name.endswith("bias"):  # biases before a batch norm have no effect
                 assert parameter.grad.abs().sum() > 0, name
 
 
@@ -130,7 +130,7 @@ def test_heat_maps_of_both_poses_guide():
     assert ((found > 0) & (found < 1)).all()
     for gradient in torch.autograd.grad(found.square().sum(), (base, *heat)):
         assert gradient.abs().sum() > 0
-    assert (network(base, heat[1], heat[0]) - found).abs().max() > 1e-6  # it knows which is which
+    assert (network(base, heat[1], heat[0]) - found).abs().max() > 1e-6  # the order of the poses matters
 
 
 def test_heat_maps_join_at_the_lowest_resolution():

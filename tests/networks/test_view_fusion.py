@@ -53,16 +53,16 @@ def taken(views: ViewJoints, order: Tensor) -> ViewJoints:
 
 @pytest.mark.parametrize("confidence", ["shared", "grouped"])
 def test_confidence_does_not_dominate_positions(confidence):
-    """In a new network, confidence from none to full says less than a joint that is a tenth of the cube elsewhere."""
+    """In a new network, any change of confidence has less effect than a joint moved by a tenth of the cube."""
     torch.manual_seed(0)
     views, joints_only = some_views(), replace(CONFIGS[0], width=64)
     with_it = ViewFusion(replace(joints_only, confidence=confidence), HAND21, CHANNELS)
 
-    def heard(**changes: Tensor) -> Tensor:
+    def effect(**changes: Tensor) -> Tensor:
         return (with_it(replace(views, **changes)).global_features - with_it(views).global_features).norm(dim=-1)
 
-    moved = heard(joints=views.joints + 0.2)
-    assert (heard(quality=1 - views.quality) < moved).all()
+    moved = effect(joints=views.joints + 0.2)
+    assert (effect(quality=1 - views.quality) < moved).all()
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=["joints", "features", "confidence", "grouped"])
@@ -143,16 +143,16 @@ def test_each_node_has_its_own_layer():
 
 
 def test_features_of_other_views_change_all_joints():
-    """Of the candidate's pose, through the cross-view edges alone: its own features stay as they are."""
+    """The candidate's joints change through cross-view edges alone, as its own features stay the same."""
     views, made = some_views(2), network()
     other = replace(views, features=views.features.clone())
     other.features[:, 1, 8] += 3
     before, after = made(views).refined[:, 0], made(other).refined[:, 0]
-    assert (after - before).abs().amax((0, 2)).min() > 0  # down to one node and up again: all joints hear of it
+    assert (after - before).abs().amax((0, 2)).min() > 0  # down to one node and up again: all joints change
 
 
 def test_fusion_learns_which_view_is_right():
-    """Of each joint one view is right, and only what is seen tells which: a mean is far off, the network is not."""
+    """One view of each joint is right, and a feature marks it. The mean of views is far off; the network is not."""
     g = torch.Generator().manual_seed(3)
     torch.manual_seed(3)
     made = ViewFusion(ViewFusionConfig(width=16), HAND21, CHANNELS)

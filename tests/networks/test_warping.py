@@ -1,4 +1,4 @@
-"""What the estimator says before it has learnt anything, and what it looks at."""
+"""Outputs of a new estimator, and the inputs that they depend on."""
 
 import pytest
 import torch
@@ -66,7 +66,7 @@ def test_with_a_prior_regions_are_the_driving_frames_bones(power):
 
 
 def test_masks_can_be_the_prior_alone():
-    """They are the prior, whatever the images look like; what is painted anew is learnt all the same."""
+    """Masks then do not depend on the images; the inpainting mask is learnt all the same."""
     made = estimator(learnt_masks=False, mask_prior=2.0)
     base, *bones = inputs()
     found, other = made(base, *bones), made(base.flip(-1), *bones)
@@ -82,8 +82,8 @@ def test_output_depends_on_base_image_and_both_poses():
     given = [value.requires_grad_() for value in inputs()]
     for name in ("masks", "inpainting", "background"):
         # Of one region: their sum is one whatever is seen.
-        told = getattr(learnt(*given), name)[:, 0].sum()
-        for gradient in torch.autograd.grad(told, given):
+        output = getattr(learnt(*given), name)[:, 0].sum()
+        for gradient in torch.autograd.grad(output, given):
             assert gradient.abs().sum() > 0, name
 
 

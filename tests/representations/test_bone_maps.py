@@ -259,7 +259,7 @@ def test_both_ends_of_a_bone_of_no_length_count_alike():
 
 
 def strange_poses(count: int, side: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Pairs of poses, each of which may have joints in one place, on the border, far off, or be the other's twin."""
+    """Pairs of poses: joints may coincide, lie on the border or far off, and both poses may be equal."""
     generator = torch.Generator().manual_seed(7)
     uv = (side + 4) * torch.rand(2, count, 4, 2, generator=generator, dtype=torch.float64) - 2.5
     kind = torch.randint(8, (2, count, 1, 1), generator=generator)
@@ -270,8 +270,8 @@ def strange_poses(count: int, side: int, dtype: torch.dtype) -> tuple[Tensor, Te
     uv = torch.where(kind == 4, uv.round().clamp(0, side - 1), uv)  # on pixels' middles
     uv = torch.where(kind == 5, uv.clamp(-0.5, 0.0) + (side - 0.5) * (uv > side / 2), uv)  # on the border
     uv = torch.where(kind == 6, uv * torch.tensor([1.0, 0.0]).double() + 3, uv)  # on a line
-    twins = torch.arange(count) % 5 == 0
-    uv[1, twins] = uv[0, twins]
+    equal = torch.arange(count) % 5 == 0
+    uv[1, equal] = uv[0, equal]
     half_turns = torch.arange(count) % 7 == 0
     uv[1, half_turns, :2] = uv[0, half_turns, :2].flip(1)
     return uv[0].to(dtype), uv[1].to(dtype)

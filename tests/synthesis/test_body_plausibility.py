@@ -1,4 +1,4 @@
-"""What runs through itself, what falls over: against brute force, scipy's hulls, the skinned mesh and plain cases."""
+"""Penetration and balance, against brute force, scipy's hulls, the skinned mesh and plain cases."""
 
 from functools import lru_cache
 

@@ -99,10 +99,10 @@ def test_only_arms_are_arm_and_no_hem_meets_them(surface, rig):
 
 def test_both_sides_are_mirror_images(surface):
     flip = np.array([-1.0, 1.0, 1.0])
-    distance, twin = KDTree(surface.rest_m.numpy()).query(surface.rest_m.numpy() * flip)
+    distance, opposite = KDTree(surface.rest_m.numpy()).query(surface.rest_m.numpy() * flip)
     assert distance.max() < 1e-6
     stacked = surface.stacked()
-    torch.testing.assert_close(stacked[twin][:, 3:], stacked[:, 3:], atol=1e-4, rtol=0)
+    torch.testing.assert_close(stacked[opposite][:, 3:], stacked[:, 3:], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(("name", "length_m", "most"), [("arm", 0.54, 1.7), ("height", 0.9, 1.7)])

@@ -118,7 +118,7 @@ def test_noise_has_the_deviation_of_the_formula(window):
 
 @pytest.mark.parametrize("focal", [585.0, 292.5])
 def test_lateral_noise_is_in_sensor_pixels(focal):
-    """A depth that tells its own column and row; the crop's pixels are as large as the sensor's, or twice that."""
+    """A depth that encodes its column and row; the crop's pixels are as large as the sensor's, or twice that."""
     size = 200
     v, u = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     K = pinhole(focal, size, size).float()

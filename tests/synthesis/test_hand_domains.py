@@ -1,4 +1,4 @@
-"""Named looks. The two of SynthShift are frozen: what they draw is part of the benchmark's definition."""
+"""Named domains. The two of SynthShift are frozen: what they draw is part of the benchmark's definition."""
 
 from dataclasses import replace
 

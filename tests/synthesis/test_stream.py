@@ -1,4 +1,4 @@
-"""Sample i is a function of the domain, the seed and i: not of how it was asked for, nor by whom."""
+"""Sample i depends on the domain, the seed and i alone."""
 
 from dataclasses import fields
 

@@ -1,6 +1,6 @@
 """Time of a fine-tuning step of geometric reconstruction, and of its parts.
 
-    python benchmarks/geometric_reconstruction.py --out docs/tables/geometric-reconstruction.md
+    python benchmarks/geometric_reconstruction.py
 
 Network, image size and batch are the paper's by default. Weights are random, which changes no time. Each part runs by
 itself, forward and backward. A step that takes longer than the sum of its parts computes something twice.

@@ -1,6 +1,6 @@
 """Precision of pseudo-labels that heat maps, anatomy, or both select, by threshold.
 
-    python benchmarks/trusted_labels.py RUN --out docs/tables/trusted-labels-hand-rgb.md
+    python benchmarks/trusted_labels.py RUN
 
 RUN is a run of SynthShift. Its adapted model predicts the target frames that it was adapted to. A joint is right within
 5% of the image side. The target's labels are used by this table alone.

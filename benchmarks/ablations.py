@@ -18,7 +18,7 @@ from over_seeds import OverSeeds, seeds_table
 from posebridge.data.pairs import PairConfig
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.preset import Preset
+from posebridge.experiments.preset import Change, Preset, unchanged
 from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.synthshift import run_synthshift
 from posebridge.experiments.tracks import TRACKS
@@ -30,7 +30,6 @@ from posebridge.methods.mean_teacher.temporal import TemporalConsistency
 from posebridge.synthesis.domains import Track
 
 Study = Literal["components", "combinations", "strides", "temporal", "lengths", "masks"]
-Change = Callable[[Preset], Preset]
 WORD = re.compile(r"\w+")
 LABELS, RECONSTRUCTION, TEACHER = "integrated-pseudo-labels", "geometric-reconstruction", "mean-teacher"
 
@@ -57,7 +56,7 @@ class Variant:
     """A row: a method, and how its preset is changed."""
 
     method: str
-    change: Change = lambda preset: preset
+    change: Change = unchanged
 
 
 def _with_labels(**changes: Any) -> Variant:
@@ -166,6 +165,9 @@ STUDIES: Mapping[Study, Mapping[str, Variant]] = {
 def run(config: Ablation) -> list[dict[str, Any]]:
     """All rows. Raises ``InputError`` for a track without videos."""
     rows: list[dict[str, Any]] = []
+    if TRACKS[config.track].video_frames is None:
+        with_videos = ", ".join(track.name for track in TRACKS.values() if track.video_frames is not None)
+        raise InputError(f"track {config.track} has no videos: choose {with_videos}")
     for seed in config.seed_numbers:
         gap = f"-{config.annotation_gap:g}" if config.annotation_gap else ""
         cell = config.out / f"{config.track}-{config.preset}{gap}-{seed}"

@@ -1,6 +1,6 @@
 """Time of joint angles and pose correction, and errors of noisy poses before and after correction.
 
-    python benchmarks/biomechanics.py --out docs/tables/biomechanics.md
+    python benchmarks/biomechanics.py
 
 Limits are fitted to poses of studio; noise is added to poses of street. Times are the fastest of several repeats of
 one run: compare the ratio, not the milliseconds.

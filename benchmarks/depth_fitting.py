@@ -1,6 +1,6 @@
 """Errors of predicted hands before and after each is fitted until its mesh explains its depth (Eq. 5 and 6).
 
-python benchmarks/depth_fitting.py --model runs/depth_fusion/pretrained-small-0/stages/2-view-fusion
+python benchmarks/depth_fitting.py --model runs/depth_fusion/pretrained-small-0/multi-view-fusion/stages/2-view-fusion
 
 The folder is that of a stage of ``depth_fusion.py``: view-fusion or fine-tuning. Hands of single views are fitted to
 one view, fused hands to all views of their moment, as ``posebridge predict-depth --fit-steps`` fits them. Joints are

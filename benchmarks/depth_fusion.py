@@ -16,19 +16,10 @@ import tyro
 from over_seeds import OverSeeds, seeds_table
 from posebridge.errors import InputError
 from posebridge.experiments.configs import Split, SynthShiftConfig
-from posebridge.experiments.depth_studies import (
-    Change,
-    compare_fusions,
-    fine_tuning,
-    fine_tuning_steps,
-    one_camera,
-    run_depth_study,
-    stacked,
-    study_sets,
-    translated,
-)
+from posebridge.experiments.depth_preset import fine_tuning, fine_tuning_steps, one_camera, stacked, translated
+from posebridge.experiments.depth_studies import compare_fusions, run_depth_study, study_sets
 from posebridge.experiments.hand_errors import HandErrors
-from posebridge.experiments.preset import Preset
+from posebridge.experiments.preset import Change, unchanged
 from posebridge.networks.view_fusion import ViewFusionConfig
 
 Study = Literal["losses", "fusion", "views", "frames", "stacks", "translation"]
@@ -57,10 +48,6 @@ class DepthFusion(OverSeeds):
     """Folder of the runs. Stages that are finished there are not trained again."""
 
 
-def _unchanged(preset: Preset) -> Preset:
-    return preset
-
-
 def _paper(**changes: Any) -> Change:
     """The paper's losses: fused hands become pseudo-labels without being fitted to their views."""
     return fine_tuning(teacher=None, **changes)
@@ -73,7 +60,7 @@ class Variant:
     A name means the same in all studies, so that each row is trained once.
     """
 
-    change: Change = _unchanged
+    change: Change = unchanged
     frames: Split = "train"
 
 

@@ -1,6 +1,6 @@
 """Time of a fine-tuning step of geometric reconstruction, and of its parts.
 
-    python benchmarks/geometric_reconstruction.py --out docs/tables/geometric-reconstruction.md
+    python benchmarks/geometric_reconstruction.py
 
 Network, image size and batch are the paper's by default. Weights are random, which changes no time. Each part runs by
 itself, forward and backward. A step that takes longer than the sum of its parts computes something twice.
@@ -23,10 +23,10 @@ from posebridge.data.pairs import split_pairs
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.preset import DataSizes
-from posebridge.experiments.presets.table import find_preset
+from posebridge.experiments.preset import DataSizes, Preset
+from posebridge.experiments.runner import experiment_context
+from posebridge.experiments.synthshift import synthshift_data, synthshift_experiment
 from posebridge.experiments.synthshift_sets import render_sets
-from posebridge.experiments.tracks import TRACKS
 from posebridge.losses.keypoints import combine
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, Phase
@@ -34,7 +34,6 @@ from posebridge.methods.geometric_reconstruction.frame_reconstructor import Fram
 from posebridge.methods.geometric_reconstruction.integrated_labels import PseudoTargets
 from posebridge.methods.geometric_reconstruction.perceptual_features import VGG19_RELU5, VggFeatures
 from posebridge.methods.geometric_reconstruction.reconstructor_training import reconstruct_pairs, soft_joints
-from posebridge.methods.registry import find_method
 from posebridge.networks.pose_network import network_as
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.synthesis.domains import Track
@@ -43,7 +42,6 @@ from posebridge.training.pseudo_labels import PseudoLabels, update_average
 from posebridge.training.source_training import augmented
 from posebridge.training.style import FourierStyle
 from posebridge.training.supervision import supervised_terms
-from synthshift_context import context_of
 
 _SIZES = DataSizes(source=256, target=24, test=1)  # one video of the target
 _METHOD = "geometric-reconstruction"
@@ -79,13 +77,14 @@ class Step:
     """A fine-tuning step, whole and in parts, on one batch."""
 
     def __init__(self, options: Options):
-        track, method = TRACKS[options.track], find_method(_METHOD)
-        method.check_sensor(track.sensor, f"track {track.name}")
-        full = find_preset(track.preset_family, "full", _METHOD)
-        preset = replace(full, size_px=options.image_px, data=_SIZES)
+        def smaller(preset: Preset) -> Preset:
+            return replace(preset, size_px=options.image_px, data=_SIZES)
+
         config = SynthShiftConfig(track=options.track, method=_METHOD, preset="full", target_frames="videos")
-        context = context_of(track, preset, render_sets(config, preset, method), config.seed)
-        usual = preset.config_of(_METHOD)
+        experiment = synthshift_experiment(config, options.hardware, smaller)
+        sets = render_sets(config, experiment.preset, experiment.method)
+        context = experiment_context(experiment, synthshift_data(config, experiment.preset, sets))
+        usual = experiment.preset.config_of(_METHOD)
         assert isinstance(usual, GeometricReconstructionConfig)
         self.config = _with_random_features(usual, options.batch)
         assert self.config.reconstruction is not None

@@ -1,6 +1,6 @@
 """Labelled samples a second of every track, the time of each stage, and other renderers of the same depth.
 
-    python benchmarks/rendering.py --out docs/tables/rendering.md
+    python benchmarks/rendering.py
 
 All numbers are of one run, the best of several repeats: compare the ratios, not the seconds.
 """

@@ -1,6 +1,6 @@
 """Precision of pseudo-labels that heat maps, anatomy, or both select, by threshold.
 
-    python benchmarks/trusted_labels.py RUN --out docs/tables/trusted-labels-hand-rgb.md
+    python benchmarks/trusted_labels.py RUN
 
 RUN is a run of SynthShift. Its adapted model predicts the target frames that it was adapted to. A joint is right within
 5% of the image side. The target's labels are used by this table alone.
@@ -20,15 +20,15 @@ from posebridge.deployment.model_kinds import POSE
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.presets.table import find_preset
+from posebridge.experiments.runner import experiment_context
+from posebridge.experiments.synthshift import synthshift_data, synthshift_experiment
 from posebridge.experiments.synthshift_sets import render_sets
-from posebridge.experiments.tracks import TRACKS
 from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
-from posebridge.methods.registry import find_method
 from posebridge.training.config_file import load_config
+from posebridge.training.options import Hardware
 from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import keep_most_confident
-from synthshift_context import context_of
 
 KEPT_FRACS = (0.2, 0.4, 0.6)  # gamma_2D, as the fraction of peaks that are above it
 MOVE_FRACS = (0.005, 0.01, 0.025, 0.05)  # gamma_3D, of the image side
@@ -59,15 +59,15 @@ def table(options: Options) -> str:
     """
     _, config = load_config(options.run / "config.yaml", {"synthshift": SynthShiftConfig})
     network = load_model(options.run, POSE).network
-    track = TRACKS[config.track]
-    preset = find_preset(track.preset_family, config.preset, "mean-teacher")
-    teacher = preset.config_of("mean-teacher")
+    experiment = synthshift_experiment(config, Hardware())
+    preset, skeleton = experiment.preset, experiment.skeleton
+    teacher = find_preset(preset.family, preset.name, "mean-teacher").config_of("mean-teacher")
     assert isinstance(teacher, MeanTeacherConfig)
-    sets = render_sets(config, preset, find_method(config.method))
+    sets = render_sets(config, preset, experiment.method)
     frames = sets.target.take(_evenly(len(sets.target), options.frames))
     assert frames.uv_px is not None
     assert frames.valid is not None
-    labeller = PseudoLabeller(replace(teacher, kept_share=options.kept_share), track.skeleton.mirror, None)
+    labeller = PseudoLabeller(replace(teacher, kept_share=options.kept_share), skeleton.mirror, None)
     with torch.no_grad():
         predicted = labeller.label_unaugmented(network, frames.unlabelled())
     labelled = frames.valid
@@ -85,10 +85,10 @@ def table(options: Options) -> str:
     for frac in KEPT_FRACS:
         kept = keep_most_confident(predicted.confidence, frac)
         lines.append(f"| heat maps: the highest {frac:.0%} of peaks | {cells(kept)} | | | | |")
-    context = context_of(track, preset, sets, config.seed)
+    context = experiment_context(experiment, synthshift_data(config, preset, sets))
     limits = IntegratedLabels.of(LabelIntegration(), preset.maps, context).limits
     for frac in MOVE_FRACS:
-        integrated = IntegratedLabels(LabelIntegration(least_move=frac), preset.maps, track.skeleton, limits).eval()
+        integrated = IntegratedLabels(LabelIntegration(least_move=frac), preset.maps, skeleton, limits).eval()
         kept = integrated.rectify(predicted, frames.camera, preset.size_px).kept
         alone, both = kept & ~predicted.kept, kept & predicted.kept
         name = f"anatomy: moved by less than {frac:.1%}"

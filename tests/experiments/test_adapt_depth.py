@@ -86,9 +86,9 @@ def test_few_moments_are_not_learnt_from_for_long(batch, calibrated, sets, steps
     size = for_target(SMALL, frames)
     tuning = size.method.fine_tuning
     assert tuning.schedule.steps == steps
-    assert (tuning.views, tuning.single_view) == (3, not calibrated)
-    assert (tuning.teacher is not None) == calibrated
-    assert size.method.single == SMALL.method.single
+    assert (tuning.views, tuning.pseudo_views) == (3, not calibrated)
+    assert (tuning.teacher_fitting is not None) == calibrated
+    assert size.method.single_view == SMALL.method.single_view
 
 
 def test_moments_that_fewer_cameras_saw_do_not_count(batch):
@@ -122,7 +122,7 @@ def test_several_cameras_and_a_model_to_start_from(small, batch, tmp_path):
     assert "3 views of each explain one another" in record.notes[0]
     assert record.scores == {}
     settled = (tmp_path / "second" / "recipe.yaml").read_text()
-    assert "single_view: false" in settled
+    assert "pseudo_views: false" in settled
     before = load_model(tmp_path / "first").network
     after = load_model(tmp_path / "second").network
     moved = [not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]

@@ -88,7 +88,9 @@ def table(options: Options) -> str:
     context = context_of(track, preset, sets, config.seed)
     limits = IntegratedLabels.from_context(LabelIntegration(), preset.maps, context).limits
     for frac in MOVE_FRACS:
-        integrated = IntegratedLabels(LabelIntegration(max_correction_frac=frac), preset.maps, track.skeleton, limits).eval()
+        integrated = IntegratedLabels(
+            LabelIntegration(max_correction_frac=frac), preset.maps, track.skeleton, limits
+        ).eval()
         kept = integrated.rectify(predicted, frames.camera, preset.size_px).kept
         alone, both = kept & ~predicted.kept, kept & predicted.kept
         name = f"anatomy: moved by less than {frac:.1%}"

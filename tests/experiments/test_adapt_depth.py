@@ -114,7 +114,7 @@ def test_several_cameras_and_a_given_model(batch, tmp_path):
     assert "fine-tuning compares 3 views of it" in record.notes[0]
     assert record.scores == {}
     settled = (tmp_path / "second" / "recipe.yaml").read_text()
-    assert "single_view: false" in settled
+    assert "pseudo_views: false" in settled
     before = load_model(tmp_path / "first").network
     after = load_model(tmp_path / "second").network
     moved = [not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]

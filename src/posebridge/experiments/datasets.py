@@ -97,18 +97,12 @@ def dataset_data(
         find_pairs(pairs)
     measured = load_subset(labelled, SELECTION_FRAMES, skipped, workers)
     source = _load_source(config, method, preset, skipped, subject)
+    scored = drawn(test, preset.data.test or _TEST_FRAMES.get(config.target.name))
     return DatasetData(
         source=source.frames,
         target=DatasetFrames(UnlabelledCrops(train, crop), seed + 1, skipped, find_pairs),
         source_joints_m=source.joints_m,
-        evaluation=DatasetEvaluation(
-            crops=LabelledCrops(drawn(test, preset.data.test or _TEST_FRAMES.get(config.target.name)), crop),
-            skeleton=SKELETONS[subject],
-            protocol=PROTOCOLS[subject],
-            skipped=skipped,
-            scored=scored_in_image(subject),
-            workers=workers,
-        ),
+        evaluation=_evaluation(LabelledCrops(scored, crop), subject, skipped, workers),
         selection=SelectionData(measured.unlabelled(), measured),
         labelled_target=DatasetFrames(labelled, seed, skipped, find_pairs),
         frame_labels=measured,
@@ -121,6 +115,17 @@ def dataset_data(
         ),
         shown=DatasetFrames(labelled, seed + 1, skipped, find_pairs),
         skipped_list=skipped,
+    )
+
+
+def _evaluation(crops: LabelledCrops, subject: Subject, skipped: SkippedList, workers: int) -> DatasetEvaluation:
+    return DatasetEvaluation(
+        crops=crops,
+        skeleton=SKELETONS[subject],
+        protocol=PROTOCOLS[subject],
+        skipped=skipped,
+        scored=scored_in_image(subject),
+        workers=workers,
     )
 
 

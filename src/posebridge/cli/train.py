@@ -18,7 +18,7 @@ class TrainCommand:
     Name each dataset by NAME=PATH, followed by its options: --target nyu=PATH views=1,2,3. A RECIPE names the
     datasets, so that paths are enough: posebridge train rhd-to-h3d --source PATH --target PATH. No method but
     supervised-target reads labels of the target. Writes model, predictions, and a report with the papers' numbers
-    beside the run's. docs/recipes.md lists the folders of each dataset.
+    beside the run's. docs/training-on-datasets.md lists the folders of each dataset.
     """
 
     config: Annotated[TrainConfig, arg(name="")]

@@ -18,8 +18,8 @@ from posebridge.errors import InputError
 from posebridge.experiments.configs import Split, SynthShiftConfig
 from posebridge.experiments.depth_preset import fine_tuning, fine_tuning_steps, one_camera, stacked, translated
 from posebridge.experiments.depth_studies import compare_fusions, run_depth_study, study_sets
-from posebridge.experiments.hand_errors import HandErrors
 from posebridge.experiments.preset import Change, unchanged
+from posebridge.methods.multi_view_fusion.hand_errors import HandErrors
 from posebridge.networks.view_fusion import ViewFusionConfig
 
 Study = Literal["losses", "fusion", "views", "frames", "stacks", "translation"]

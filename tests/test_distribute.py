@@ -12,8 +12,8 @@ import pytest
 
 import pieces
 from data.on_disk import truncate, write_image
+from data.small_rendered_set import CONFIG, contents
 from deployment.rigged import small_model
-from experiments.small_sets import CONFIG, contents
 from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.distribute import Workers
@@ -157,7 +157,7 @@ def test_cluster_retries_pieces_whose_process_dies(two_machines, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_rendered_sets_do_not_depend_on_workers(connected_cluster, tmp_path):
-    from posebridge.experiments.render import render_set
+    from posebridge.data.rendered_set import render_set
 
     render_set(CONFIG, tmp_path / "here")
     done = render_set(CONFIG, tmp_path / "there", Workers(ray=connected_cluster))

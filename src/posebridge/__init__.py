@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from posebridge.api import adapt, adapt_depth, load, predict, render, score, train
+    from posebridge.data.datasets.dataset_ref import DatasetRef
     from posebridge.data.datasets.options import DatasetOptions
+    from posebridge.data.render_config import RenderConfig
     from posebridge.data.target_config import DepthTargetConfig, TargetConfig
     from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
     from posebridge.distribute import Workers
     from posebridge.errors import InputError
     from posebridge.evaluation.protocols import ScoreOptions
-    from posebridge.experiments.configs import AdaptConfig, AdaptDepthConfig, RenderConfig, TrainConfig
-    from posebridge.experiments.dataset_ref import DatasetRef
+    from posebridge.experiments.configs import AdaptConfig, AdaptDepthConfig, TrainConfig
     from posebridge.training.options import Hardware
 
 __all__ = [
@@ -46,13 +47,13 @@ _MODULES = {
     "AdaptConfig": "posebridge.experiments.configs",
     "AdaptDepthConfig": "posebridge.experiments.configs",
     "DatasetOptions": "posebridge.data.datasets.options",
-    "DatasetRef": "posebridge.experiments.dataset_ref",
+    "DatasetRef": "posebridge.data.datasets.dataset_ref",
     "DepthTargetConfig": "posebridge.data.target_config",
     "Hardware": "posebridge.training.options",
     "InputError": "posebridge.errors",
     "PredictConfig": "posebridge.deployment.predict_config",
     "PredictDepthConfig": "posebridge.deployment.predict_config",
-    "RenderConfig": "posebridge.experiments.configs",
+    "RenderConfig": "posebridge.data.render_config",
     "ScoreOptions": "posebridge.evaluation.protocols",
     "TargetConfig": "posebridge.data.target_config",
     "TrainConfig": "posebridge.experiments.configs",

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from posebridge.contracts.record import Record
+    from posebridge.data.render_config import RenderConfig
+    from posebridge.data.rendered_set import RenderedSet
     from posebridge.deployment.estimator import DepthEstimator, ImageEstimator
     from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
     from posebridge.deployment.predict_files import PredictedFiles
     from posebridge.distribute import Workers
     from posebridge.evaluation.protocols import ScoreOptions
     from posebridge.evaluation.score import Scores
-    from posebridge.experiments.configs import AdaptConfig, AdaptDepthConfig, RenderConfig, TrainConfig
-    from posebridge.experiments.render import RenderedSet
+    from posebridge.experiments.configs import AdaptConfig, AdaptDepthConfig, TrainConfig
     from posebridge.training.options import Hardware
 
 
@@ -54,8 +55,8 @@ def train(config: "TrainConfig", out: str | Path, hardware: "Hardware | None" = 
 
 def render(config: "RenderConfig", out: str | Path, workers: "Workers | None" = None) -> "RenderedSet":
     """Render a labelled set into the folder ``out``, as ``posebridge render``. Returns what lies there now."""
+    from posebridge.data.rendered_set import render_set
     from posebridge.experiments.kinds import with_absolute_paths
-    from posebridge.experiments.render import render_set
 
     return render_set(with_absolute_paths(config), Path(out), workers)
 

@@ -16,9 +16,9 @@ from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.depth_preset import fine_tuning, fine_tuning_steps, one_camera, stacked, translated
 from posebridge.experiments.depth_studies import compare_fusions, run_depth_study, study_sets
-from posebridge.experiments.hand_errors import RULES, HandErrors, measure
 from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.synthshift import synthshift_data, synthshift_experiment
+from posebridge.methods.multi_view_fusion.hand_errors import RULES, HandErrors, measure
 from posebridge.networks.view_fusion import ViewFusionConfig
 from training.dots import ONE_CPU
 from training.hands import CUBE_M, new_model

@@ -14,9 +14,10 @@ from posebridge.bodies.mano import mano_hand
 from posebridge.cameras.cube import normalise_depth
 from posebridge.cameras.multiview import CameraRig
 from posebridge.contracts.batch import LabelledBatch
+from posebridge.data.render_config import RenderConfig
+from posebridge.data.rendered_set import open_samples
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
-from posebridge.experiments.render import RenderConfig, open_samples
 from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_clutter import ClutterDistribution

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from tyro.conf import arg
 
+from posebridge.data.render_config import RenderConfig
 from posebridge.distribute import Workers
-from posebridge.experiments.configs import RenderConfig
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RenderCommand:
 
     def run(self) -> None:
         """Render, and print what lies in the folder."""
+        from posebridge.data.rendered_set import render_set
         from posebridge.experiments.kinds import with_absolute_paths
-        from posebridge.experiments.render import render_set
 
         print(render_set(with_absolute_paths(self.config), self.out, self.workers))

@@ -11,6 +11,7 @@ from posebridge.data.pairs import PairConfig
 from posebridge.deployment.model_file import LoadedModel, load_model
 from posebridge.deployment.model_kinds import POSE, kind_of_spec
 from posebridge.errors import InputError
+from posebridge.evaluation.target_labels import labels_for
 from posebridge.experiments.configs import AdaptConfig
 from posebridge.experiments.data import ExperimentData, SelectionData
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation
@@ -20,7 +21,6 @@ from posebridge.experiments.renders import RenderLoader, rendering_progress
 from posebridge.experiments.run_outputs import RunOutputs
 from posebridge.experiments.runner import Experiment, run_experiment
 from posebridge.experiments.target import LoadedTarget, load_target
-from posebridge.experiments.target_labels import labels_for
 from posebridge.experiments.tracks import TrackSpec, colour_track
 from posebridge.methods.registry import MethodEntry, find_method
 from posebridge.synthesis.domains import find_domain

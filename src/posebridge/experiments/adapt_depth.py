@@ -20,6 +20,7 @@ from posebridge.deployment.model_spec import HandName
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR
+from posebridge.evaluation.target_labels import joint_order
 from posebridge.experiments.configs import AdaptDepthConfig
 from posebridge.experiments.data import ExperimentData
 from posebridge.experiments.depth_preset import depth_preset
@@ -28,7 +29,6 @@ from posebridge.experiments.preset import Preset
 from posebridge.experiments.renders import RenderLoader, rendering_progress
 from posebridge.experiments.run_outputs import RunOutputs
 from posebridge.experiments.runner import Experiment, run_experiment
-from posebridge.experiments.target_labels import joint_order
 from posebridge.methods.registry import MethodEntry, find_method
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.skeletons.hand import HAND21

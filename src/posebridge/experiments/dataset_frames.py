@@ -14,13 +14,13 @@ from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.crops import LabelledCrops
 from posebridge.data.dataset_stream import ordered_batches
 from posebridge.data.datasets.dataset import Subject
+from posebridge.data.datasets.dataset_ref import DatasetRef
 from posebridge.data.datasets.options import DatasetOptions, Split
 from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.frames import LabelledFrames, Side, UnreadableFrameError
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Subset
 from posebridge.errors import InputError
-from posebridge.experiments.dataset_ref import DatasetRef
 from posebridge.experiments.preset import Preset
 from posebridge.skeletons.body import MPII16
 from posebridge.skeletons.hand import HAND21

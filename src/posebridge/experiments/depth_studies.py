@@ -9,7 +9,6 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.depth_preset import fusion_config
-from posebridge.experiments.hand_errors import HandErrors, measure
 from posebridge.experiments.preset import Change, unchanged
 from posebridge.experiments.runner import Experiment, experiment_context
 from posebridge.experiments.synthshift import (
@@ -19,6 +18,7 @@ from posebridge.experiments.synthshift import (
     synthshift_experiment,
 )
 from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
+from posebridge.methods.multi_view_fusion.hand_errors import HandErrors, measure
 from posebridge.methods.multi_view_fusion.supervised_stages import FusionTraining, SingleViewTraining
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel

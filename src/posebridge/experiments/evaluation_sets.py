@@ -17,9 +17,9 @@ from posebridge.data.subset import Subset
 from posebridge.deployment.frame_predictions import FramePredictions, predict_frames
 from posebridge.deployment.predictor import Predictor, file_pixels, join
 from posebridge.evaluation.evaluate import evaluate, frame_errors_px, select_example_frames
+from posebridge.evaluation.gallery import gallery
 from posebridge.evaluation.protocols import EvaluationProtocol
-from posebridge.experiments.gallery import gallery
-from posebridge.experiments.target_labels import crop_side, in_crops
+from posebridge.evaluation.target_labels import crop_side, in_crops
 from posebridge.skeletons.skeleton import Skeleton
 
 _BATCH = 64

@@ -10,11 +10,11 @@ from tqdm import tqdm
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.render_config import RenderConfig
+from posebridge.data.rendered_set import open_samples, render_set
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.source_labels import rendered_source, select_labels
-from posebridge.experiments.configs import RenderConfig
 from posebridge.experiments.preset import Preset
-from posebridge.experiments.render import open_samples, render_set
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.synthesis.depth_scene import with_meshes
 from posebridge.synthesis.domains import Track

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from posebridge.data.datasets.dataset import Subject
+from posebridge.data.datasets.dataset_ref import DatasetRef
 from posebridge.data.datasets.registry import DATASETS, dataset_named
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TrainConfig
-from posebridge.experiments.dataset_ref import DatasetRef
 from posebridge.experiments.transfers import find_transfer
 from posebridge.methods.registry import MethodEntry, Sensor, find_method
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from posebridge.experiments.render import RenderConfig
+from posebridge.data.render_config import RenderConfig
 
 CONFIG = RenderConfig("studio", count=72, size_px=32, seed=5, shard_length=60)  # shards of 64 and 8 samples
 

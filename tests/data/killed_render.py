@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from experiments.small_sets import CONFIG
-from posebridge.experiments.render import render_set
+from data.small_rendered_set import CONFIG
+from posebridge.data.rendered_set import render_set
 
 
 def main(folder: Path, write: int) -> None:

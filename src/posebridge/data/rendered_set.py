@@ -16,13 +16,13 @@ from posebridge.bodies.anny_loading import PHENOTYPES
 from posebridge.bodies.body_articulation import BODY_ANGLE_NAMES
 from posebridge.bodies.hand_articulation import HAND_ANGLE_NAMES
 from posebridge.contracts.plain import to_plain
+from posebridge.data.render_config import DEPTH_UNIT_MM, RenderConfig
 from posebridge.data.sample_codec import ImageCoding
 from posebridge.data.shard_writer import Piece, ShardWriter
 from posebridge.data.shards import INDEX, SetIndex, encode_piece
 from posebridge.distribute import Workers
 from posebridge.draw import check_seed
 from posebridge.errors import InputError
-from posebridge.experiments.configs import DEPTH_UNIT_MM, RenderConfig
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.depth_scene import DepthHandDomain
 from posebridge.synthesis.domains import Domain, find_domain, subject_of, views_per_scene

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from experiments.small_sets import CONFIG, contents
+from data.small_rendered_set import CONFIG, contents
 from posebridge.bodies.anny_loading import PHENOTYPES
+from posebridge.data.render_config import RenderConfig
+from posebridge.data.rendered_set import render_set
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.shards import load_index
 from posebridge.distribute import Workers
 from posebridge.errors import InputError
 from posebridge.experiments import render as module
-from posebridge.experiments.render import RenderConfig, render_set
 from posebridge.synthesis.domains import find_domain
 from posebridge.synthesis.stream import Samples, VideoSamples
 

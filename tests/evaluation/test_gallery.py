@@ -8,7 +8,7 @@ import torch
 
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.experiments.gallery import gallery
+from posebridge.evaluation.gallery import gallery
 from posebridge.skeletons.hand import HAND21
 
 NAMES = HAND21.joints

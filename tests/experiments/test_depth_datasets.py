@@ -156,7 +156,7 @@ def test_no_label_of_the_target_is_read(tmp_path):
             "nyu",
             {},
             {"source": DatasetRef("rhd", Path())},
-            "leave --source out: nyu is depth",
+            "renders-to-nyu trains on renders: leave --source out",
         ),
         ("nyu", {}, {"method": "mean-teacher"}, "has no method mean-teacher: choose multi-view-fusion"),
         ("nyu", {}, {"method": "geometric-reconstruction"}, "takes colour, and dataset nyu is depth: choose"),

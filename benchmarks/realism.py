@@ -97,7 +97,7 @@ class Benchmark:
 def run(config: Benchmark) -> list[dict[str, Any]]:
     """All rows."""
     preset = _preset(config)
-    real = InMemoryDataset(open_target(TargetConfig(config.images, hand=config.hand, size_px=preset.size_px))).all()
+    real = InMemoryDataset(open_target(TargetConfig(config.images, hand=config.hand), preset.size_px)).all()
     truth = KeypointSet.load(config.labels)
     rows = []
     for seed in range(config.first_seed, config.first_seed + config.seeds):

@@ -27,7 +27,7 @@ from posebridge.experiments.synthshift_sets import TEST_SEED
 from posebridge.fitting.depth_misfit import DepthEvidence, misfit
 from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
 from posebridge.geometry.alignment import fit_similarity
-from posebridge.methods.multi_view_fusion.supervised_stages import true_hand
+from posebridge.methods.multi_view_fusion.hand_terms import labelled_hand
 from posebridge.methods.registry import find_method
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
@@ -108,7 +108,7 @@ def table(options: Options) -> str:
 @torch.no_grad()
 def _hands(model: DepthHandModel, batch: LabelledBatch, views: CubeViews, views_per_set: int) -> tuple[Hands, Hands]:
     """Predicted hands of single views, and of all views of each moment in the space of its first view."""
-    truth, sets = true_hand(batch, views), len(batch) // views_per_set
+    truth, sets = labelled_hand(batch, views), len(batch) // views_per_set
     prediction = model.single(views.picture(), *views.points(model.single.map_stride))[-1]
     single = Hands(prediction.hand, truth, views.half_m, torch.eye(4).expand(len(batch), 4, 4))
     T_candidate_view = views.to_candidates(sets, torch.zeros(sets, dtype=torch.long))

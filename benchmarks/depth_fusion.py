@@ -50,7 +50,7 @@ class DepthFusion(OverSeeds):
 
 def _paper(**changes: Any) -> Change:
     """The paper's losses: fused hands become pseudo-labels without being fitted to their views."""
-    return fine_tuning(teacher=None, **changes)
+    return fine_tuning(teacher_fitting=None, **changes)
 
 
 @dataclass(frozen=True)

@@ -91,9 +91,9 @@ class Step:
         assert isinstance(self.config.style, FourierStyle)
         torch.manual_seed(0)
         reconstructor = FrameReconstructor(self.config.reconstruction.reconstructor, context.skeleton)
-        stylist, network = self.config.style.stylist(), network_as(context.new_network(), PoseResNet)
-        phase = Phase(self.config.schedule, since=0.5)
-        self.stage = FineTuning(self.config, phase, context, network, stylist, reconstructor)
+        restyler, network = self.config.style.restyler(), network_as(context.new_network(), PoseResNet)
+        phase = Phase(self.config.schedule, start_frac=0.5)
+        self.stage = FineTuning(self.config, phase, context, network, restyler, reconstructor)
         self.stage.trainer = trainer = _trainer(options.hardware)
         self.device = trainer.strategy.root_device
         self.stage.to(self.device)
@@ -118,7 +118,7 @@ class Step:
         labels = self._teach()
         targets = self._correct(labels)
         with torch.no_grad():
-            uv_px = soft_joints(stage.maps_of(stage.student, images)[0], stage.maps, images.shape[-1])
+            uv_px = soft_joints(stage.predict_maps(stage.student, images)[0], stage.maps, images.shape[-1])
         image = self._reconstruct(uv_px).detach()
         return {
             "supervised loss, student": self._supervise,
@@ -134,11 +134,11 @@ class Step:
         stage, source = self.stage, self.batches["source"]
         assert isinstance(source, LabelledBatch)
         view = augmented(source, self.config, generator_for(0, 0), stage.skeleton.mirror)
-        self._back(supervised_terms(stage.maps, stage.maps_of(stage.student, view.rgb), view, stage.skeleton))
+        self._back(supervised_terms(stage.maps, stage.predict_maps(stage.student, view.rgb), view, stage.skeleton))
 
     def _teach(self) -> PseudoLabels:
         with torch.autocast(self.device.type, enabled=False):
-            predict = partial(self.stage.poses_of, self.stage.teacher)
+            predict = partial(self.stage.predict_poses, self.stage.teacher)
             source_images = self.batches["source"].rgb
             return self.stage.labeller.label(predict, self._frames, source_images, generator_for(0, 0))
 
@@ -149,7 +149,7 @@ class Step:
     def _learn(self, targets: PseudoTargets) -> None:
         stage, images = self.stage, self._frames.rgb
         identity = torch.eye(3, device=self.device).repeat(len(images), 1, 1)
-        output = stage.maps_of(stage.student, images)
+        output = stage.predict_maps(stage.student, images)
         self._back(stage.integrated.terms(output, targets, identity, images.shape[-1]))
 
     def _reconstruct(self, uv_px: Float[Tensor, "B K 2"]) -> Float[Tensor, "B 3 H W"]:
@@ -158,10 +158,10 @@ class Step:
             return reconstruct_pairs(self.stage.reconstructor, self._frames, uv_px.clone().requires_grad_(True)).image
 
     def _compare(self, image: Float[Tensor, "B 3 H W"]) -> None:
-        assert self.stage.compare is not None
+        assert self.stage.perceptual_loss is not None
         with self.stage.trainer.precision_plugin.forward_context():
             driving = split_pairs(self._frames)[1].rgb
-            loss = self.stage.compare(image.clone().requires_grad_(True), driving).float().mean()
+            loss = self.stage.perceptual_loss(image.clone().requires_grad_(True), driving).float().mean()
         loss.backward()
 
     @property
@@ -176,12 +176,12 @@ class Step:
     def runs(self) -> list[tuple[str, int, int]]:
         """Of each network its name, and the fewest and most runs of a layer in one step."""
         assert self.stage.reconstructor is not None
-        assert self.stage.compare is not None
+        assert self.stage.perceptual_loss is not None
         networks: dict[str, nn.Module] = {
             "student": self.stage.student,
             "teacher": self.stage.teacher,
             "warping estimator and generator": self.stage.reconstructor,
-            "features": self.stage.compare,
+            "features": self.stage.perceptual_loss,
         }
         counts = {name: count_runs(network, self.whole) for name, network in networks.items()}
         return [(name, min(found), max(found)) for name, found in counts.items()]

@@ -28,7 +28,7 @@ from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.training.config_file import load_config
 from posebridge.training.options import Hardware
 from posebridge.training.pseudo_labeller import PseudoLabeller
-from posebridge.training.pseudo_labels import keep_most_confident
+from posebridge.training.pseudo_labels import most_confident
 
 KEPT_FRACS = (0.2, 0.4, 0.6)  # gamma_2D, as the fraction of peaks that are above it
 MOVE_FRACS = (0.005, 0.01, 0.025, 0.05)  # gamma_3D, of the image side
@@ -45,7 +45,7 @@ class Options:
     frames: int = 512
     """Frames of the target, evenly chosen."""
 
-    kept_share: float = 0.4
+    kept_frac: float = 0.4
     """Fraction of the peaks that heat maps select in the columns of both masks."""
 
     out: Path | None = None
@@ -67,7 +67,7 @@ def table(options: Options) -> str:
     frames = sets.target.take(_evenly(len(sets.target), options.frames))
     assert frames.uv_px is not None
     assert frames.valid is not None
-    labeller = PseudoLabeller(replace(teacher, kept_share=options.kept_share), skeleton.mirror, None)
+    labeller = PseudoLabeller(replace(teacher, kept_frac=options.kept_frac), skeleton.mirror, None)
     with torch.no_grad():
         predicted = labeller.label_unaugmented(network, frames.unlabelled())
     labelled = frames.valid
@@ -83,12 +83,12 @@ def table(options: Options) -> str:
         f"| nothing | {cells(torch.ones_like(labelled))} | | | | |",
     ]
     for frac in KEPT_FRACS:
-        kept = keep_most_confident(predicted.confidence, frac)
+        kept = most_confident(predicted.confidence, frac)
         lines.append(f"| heat maps: the highest {frac:.0%} of peaks | {cells(kept)} | | | | |")
     context = experiment_context(experiment, synthshift_data(config, preset, sets))
-    limits = IntegratedLabels.of(LabelIntegration(), preset.maps, context).limits
+    limits = IntegratedLabels.from_context(LabelIntegration(), preset.maps, context).limits
     for frac in MOVE_FRACS:
-        integrated = IntegratedLabels(LabelIntegration(least_move=frac), preset.maps, skeleton, limits).eval()
+        integrated = IntegratedLabels(LabelIntegration(max_correction_frac=frac), preset.maps, skeleton, limits).eval()
         kept = integrated.rectify(predicted, frames.camera, preset.size_px).kept
         alone, both = kept & ~predicted.kept, kept & predicted.kept
         name = f"anatomy: moved by less than {frac:.1%}"

@@ -22,9 +22,9 @@ def quick(preset: Preset) -> Preset:
     config = replace(
         config,
         translation=replace(config.translation, networks=networks, schedule=schedule),
-        single=few(config.single, 3),
+        single_view=few(config.single_view, 3),
         fusion=few(config.fusion, 2),
-        fine_tuning=replace(few(config.fine_tuning, 2), teacher=HandFittingConfig(steps=2)),
+        fine_tuning=replace(few(config.fine_tuning, 2), teacher_fitting=HandFittingConfig(steps=2)),
         one_camera=few(config.one_camera, 2),
     )
     sizes = DataSizes(source=12, source_with_model=12, target=12, test=9, views=3)

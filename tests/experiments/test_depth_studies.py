@@ -162,7 +162,7 @@ def test_changes_of_the_preset():
     config = preset.methods["multi-view-fusion"]
     changed = fine_tuning_steps(7)(one_camera(preset)).methods["multi-view-fusion"]
     assert changed.fine_tuning == replace(config.one_camera, schedule=replace(config.one_camera.schedule, steps=7))
-    assert changed.fine_tuning.single_view
+    assert changed.fine_tuning.pseudo_views
     assert stacked(2)(preset).network == replace(preset.network, stacks=2)
     assert translated(preset).methods["multi-view-fusion"] == replace(config, translate=True)
     colour = find_preset("synthshift/hand-rgb", "small", "mean-teacher")

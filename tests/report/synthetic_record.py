@@ -301,8 +301,8 @@ def reconstructed_record(with_truth: bool = True) -> Record:
         {
             **point,
             "overlap": 0.4 + 0.4 * point["step"] / 2000,
-            **({"ever_right": 0.72 - 0.5 * float(np.exp(-point["step"] / 500))} if with_truth else {}),
-            **({"wrong_again": 0.27} if with_truth and point["step"] else {}),
+            **({"ever_correct": 0.72 - 0.5 * float(np.exp(-point["step"] / 500))} if with_truth else {}),
+            **({"repeated_errors": 0.27} if with_truth and point["step"] else {}),
         }
         for point in candidates(with_truth)
     ]

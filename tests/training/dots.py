@@ -180,8 +180,8 @@ def adaptation_stage(made: Context, network: HeatmapNetwork | None = None, **cha
     )  # fmt: skip
     config = replace(config, **changes)
     style = config.style
-    stylist = style.stylist() if isinstance(style, FourierStyle) else None
-    return Adaptation(config, made, network or made.new_network(), stylist)
+    restyler = style.restyler() if isinstance(style, FourierStyle) else None
+    return Adaptation(config, made, network or made.new_network(), restyler)
 
 
 def with_trainer(stage, precision: Literal["32-true", "bf16-mixed"] = "32-true"):

@@ -9,34 +9,34 @@ from posebridge.training.optimisers import Schedule, optimiser
 
 def test_steps_fall_to_a_tenth_at_each_drop():
     schedule = Schedule(steps=30, decay="steps", drops=(5 / 30, 20 / 30))
-    rates = [schedule.rate_at(step) for step in range(30)]
+    rates = [schedule.rate_factor(step) for step in range(30)]
     assert rates == pytest.approx([1] * 5 + [0.1] * 15 + [0.01] * 10)
 
 
 def test_cosine_falls_from_one_to_zero():
     schedule = Schedule(steps=100, decay="cosine")
-    assert [schedule.rate_at(step) for step in (0, 25, 50, 75, 100)] == pytest.approx(
+    assert [schedule.rate_factor(step) for step in (0, 25, 50, 75, 100)] == pytest.approx(
         [1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2, 0], abs=1e-12
     )
-    assert schedule.rate_at(150) == pytest.approx(0)
+    assert schedule.rate_factor(150) == pytest.approx(0)
 
 
 def test_warmup_rises_in_a_line_and_meets_the_decay():
     schedule = Schedule(steps=100, decay="none", warmup=0.1)
-    assert [schedule.rate_at(step) for step in range(12)] == pytest.approx([*(n / 10 for n in range(1, 11)), 1, 1])
+    assert [schedule.rate_factor(step) for step in range(12)] == pytest.approx([*(n / 10 for n in range(1, 11)), 1, 1])
     both = Schedule(steps=100, decay="cosine", warmup=0.1)
     plain = Schedule(steps=100, decay="cosine")
-    assert both.rate_at(4) == pytest.approx(0.5 * plain.rate_at(4))
-    assert both.rate_at(50) == plain.rate_at(50)
+    assert both.rate_factor(4) == pytest.approx(0.5 * plain.rate_factor(4))
+    assert both.rate_factor(50) == plain.rate_factor(50)
 
 
 def test_none_stays():
-    assert {Schedule(steps=7, decay="none").rate_at(step) for step in range(8)} == {1.0}
+    assert {Schedule(steps=7, decay="none").rate_factor(step) for step in range(8)} == {1.0}
 
 
 def test_no_steps_at_all_are_no_division_by_zero():
     for decay in ("cosine", "steps", "none"):
-        assert math.isfinite(Schedule(steps=0, decay=decay, warmup=0.1).rate_at(0))
+        assert math.isfinite(Schedule(steps=0, decay=decay, warmup=0.1).rate_factor(0))
 
 
 def test_the_steps_are_adams_with_decoupled_decay():

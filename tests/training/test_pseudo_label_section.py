@@ -6,7 +6,7 @@ from posebridge.training.pseudo_label_section import pseudo_label_sections
 def test_metrics_over_the_checkpoints_where_they_were_measured():
     candidates = (
         {"step": 0, "score": 0.1, "coverage": 0.5},
-        {"step": 5, "score": 0.1, "coverage": 0.6, "precision": 0.9, "wrong_again": 0.2},
+        {"step": 5, "score": 0.1, "coverage": 0.6, "precision": 0.9, "repeated_errors": 0.2},
         {"step": 9, "score": 0.1},
         {"step": 12, "coverage": 0.7, "precision": float("nan")},
     )

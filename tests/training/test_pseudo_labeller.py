@@ -15,9 +15,9 @@ from training.dots import PLAIN, SIDE, SKELETON, VIEWS, Sighted, dots
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def labeller(stylist=None, geometry: GeometryConfig = VIEWS, **changes) -> PseudoLabeller:
+def labeller(restyler=None, geometry: GeometryConfig = VIEWS, **changes) -> PseudoLabeller:
     settings = MeanTeacherConfig(**{"geometry": geometry, "appearance": PLAIN, "style": None, **changes})
-    return PseudoLabeller(settings, SKELETON.mirror, stylist)
+    return PseudoLabeller(settings, SKELETON.mirror, restyler)
 
 
 def target() -> tuple[UnlabelledBatch, Tensor]:
@@ -31,7 +31,7 @@ def test_what_is_seen_through_views_is_told_in_the_crop(views):
     """However the views turn, scale and shear: the dots are where they were drawn."""
     frames, uv_px = target()
     teacher = Sighted()
-    seen = labeller(teacher_views=views, kept_share=1.0).label(teacher.predict, frames, frames.rgb, generator_for(0, 0))
+    seen = labeller(teacher_views=views, kept_frac=1.0).label(teacher.predict, frames, frames.rgb, generator_for(0, 0))
     assert len(teacher.shown) == views
     assert all((image - frames.rgb).abs().max() > 0.1 for image in teacher.shown)
     # A dot of 2 px is an ellipse in a sheared view, whose middle the finder's weights find to a fraction of a pixel.
@@ -63,7 +63,7 @@ def test_merged_looks_are_means_trusted_as_far_as_they_agree():
     apart = torch.tensor([[[0.0, 0.0], [1.2, 1.6]]])  # 2 px
     one = labels(uv, torch.tensor([[0.9, 0.8]]), torch.tensor([[0.0, 0.2]]))
     two = labels(uv + apart, torch.tensor([[0.4, 0.2]]), torch.tensor([[0.1, 0.4]]))
-    merged = labeller(agreement_frac=0.05, kept_share=0.5, teacher_views=2).merge([one, two], 40)  # 2 px of 40
+    merged = labeller(agreement_frac=0.05, kept_frac=0.5, teacher_views=2).merge([one, two], 40)  # 2 px of 40
     torch.testing.assert_close(merged.uv_px, uv + apart / 2)
     torch.testing.assert_close(merged.relative_depth, torch.tensor([[0.05, 0.3]]))
     expected = torch.tensor([[0.6, 0.4 * 2.718281828 ** (-0.5 * 0.5**2)]])
@@ -91,7 +91,7 @@ def test_the_teacher_sees_the_sources_style(probability):
 def test_what_is_shown_is_of_the_frames_as_they_are():
     batch = dots(70, seed=6)  # more than are looked at together
     teacher = Sighted()
-    shown = labeller(kept_share=0.25).label_unaugmented(teacher, batch.unlabelled())
+    shown = labeller(kept_frac=0.25).label_unaugmented(teacher, batch.unlabelled())
     assert torch.equal(torch.cat(teacher.shown), batch.rgb)
     assert len(shown.uv_px) == 70
     assert (shown.uv_px - batch.uv_px).norm(dim=-1).max() < 0.1 * SIDE / 32

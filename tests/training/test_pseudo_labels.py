@@ -9,9 +9,9 @@ from torch import nn
 
 from posebridge.cameras.crop import flip_map, inverse_map
 from posebridge.training.pseudo_labels import (
+    HasPseudoLabels,
     PseudoLabels,
-    ShowsPseudoLabels,
-    keep_most_confident,
+    most_confident,
     pseudo_labels_of,
     update_average,
 )
@@ -33,7 +33,7 @@ def test_labels_are_positions_in_pixels_of_the_image():
 @given(st.integers(1, 6), st.integers(1, 8), st.floats(0.01, 1), st.integers(0, 10**6))
 def test_one_threshold_over_the_whole_batch(batch, joints, share, seed):
     confidence = torch.rand(batch, joints, generator=torch.Generator().manual_seed(seed))
-    kept = keep_most_confident(confidence, share)
+    kept = most_confident(confidence, share)
     assert kept.sum() == max(1, round(share * batch * joints))
     if not kept.all():
         assert confidence[kept].min() > confidence[~kept].max()
@@ -41,8 +41,8 @@ def test_one_threshold_over_the_whole_batch(batch, joints, share, seed):
 
 def test_joints_of_which_a_teacher_is_never_sure_are_never_kept():
     confidence = torch.tensor([[0.9, 0.2, 0.1], [0.8, 0.15, 0.3]])
-    assert keep_most_confident(confidence, 1 / 3).tolist() == [[True, False, False], [True, False, False]]
-    assert keep_most_confident(torch.full((2, 3), 0.4), 0.5).all()  # equals are kept together
+    assert most_confident(confidence, 1 / 3).tolist() == [[True, False, False], [True, False, False]]
+    assert most_confident(torch.full((2, 3), 0.4), 0.5).all()  # equals are kept together
 
 
 def test_the_average_against_its_formula():
@@ -71,8 +71,8 @@ def test_networks_of_another_shape_are_a_programming_error():
 
 
 def test_adaptation_can_show_what_it_teaches():
-    stage = adaptation_stage(context(), Finder(), kept_share=0.25).eval()
-    assert isinstance(stage, ShowsPseudoLabels)
+    stage = adaptation_stage(context(), Finder(), kept_frac=0.25).eval()
+    assert isinstance(stage, HasPseudoLabels)
     batch = dots(40, seed=6)
     shown = stage.pseudo_labels(batch.unlabelled())
     assert (shown.uv_px - batch.uv_px).norm(dim=-1).max() < 0.1
@@ -88,11 +88,11 @@ def test_a_mirroring_view_trades_left_and_right():
         kept=torch.tensor([[True, False, True]]),
     )
     T_flip, mirror = flip_map(12), (0, 2, 1)
-    view = seen.seen_through(T_flip, mirror)
+    view = seen.in_view(T_flip, mirror)
     torch.testing.assert_close(view.uv_px, torch.tensor([[[8.0, 5.0], [3.0, 9.0], [10.0, 2.0]]]))
     assert view.relative_depth.tolist() == [pytest.approx([0.0, 0.2, 0.1])]
     assert view.confidence.tolist() == [pytest.approx([0.9, 0.7, 0.5])]
     assert view.kept.tolist() == [[True, True, False]]
-    back = view.seen_through(inverse_map(T_flip), mirror)
+    back = view.in_view(inverse_map(T_flip), mirror)
     torch.testing.assert_close(back.uv_px, seen.uv_px)
     assert torch.equal(back.kept, seen.kept)

@@ -49,7 +49,7 @@ def test_losses_are_computed_in_full_precision(tmp_path):
 
     def terms(batches, generator):
         seen.append(torch.is_autocast_enabled("cpu"))
-        heat, _ = stage.maps_of(stage.network, batches["source"].rgb)
+        heat, _ = stage.predict_maps(stage.network, batches["source"].rgb)
         seen.append(heat.dtype)
         return undisturbed(batches, generator)
 

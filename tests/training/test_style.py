@@ -27,25 +27,25 @@ def drawn(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("stylist", [FourierStyle().stylist(), style_stage().stylist()])
-def test_a_transfer_is_an_image_and_a_function_of_its_draws(stylist):
+@pytest.mark.parametrize("restyler", [FourierStyle().restyler(), style_stage().restyler()])
+def test_a_transfer_is_an_image_and_a_function_of_its_draws(restyler):
     content = CONTENT.clone()
-    restyled = stylist(content, LOOK, drawn(0))
+    restyled = restyler(content, LOOK, drawn(0))
     assert restyled.shape == CONTENT.shape
     assert ((restyled >= 0) & (restyled <= 1)).all()
     assert torch.equal(content, CONTENT)
-    assert torch.equal(stylist(content, LOOK, drawn(0)), restyled)
-    assert not torch.equal(stylist(content, LOOK, drawn(1)), restyled)
+    assert torch.equal(restyler(content, LOOK, drawn(0)), restyled)
+    assert not torch.equal(restyler(content, LOOK, drawn(1)), restyled)
     assert not restyled.requires_grad
 
 
 def test_fourier_takes_the_colours_in_random_shares():
-    restyled = FourierStyle().stylist()(CONTENT, LOOK, drawn(0))
+    restyled = FourierStyle().restyler()(CONTENT, LOOK, drawn(0))
     share = (restyled.mean((1, 2, 3)) - CONTENT.mean((1, 2, 3))) / (LOOK.mean((1, 2, 3)) - CONTENT.mean((1, 2, 3)))
     assert ((share > 0) & (share < 1.05)).all()
     assert share.std() > 0.05
     dim = 0.4 * CONTENT  # nothing is clipped
-    plain = FourierStyle(beta=0.0, colour=False).stylist()(dim, LOOK, drawn(0))
+    plain = FourierStyle(beta=0.0, colour=False).restyler()(dim, LOOK, drawn(0))
     shift = (plain - dim).flatten(2)
     assert shift.mean() > 0.05
     assert shift.std(-1).max() < 1e-5  # the lowest frequency is the mean

@@ -73,7 +73,7 @@ def compare_fusions(
         raise ValueError("fusions are compared on one single-view network: give its folder as shared")
     data, method = synthshift_data(config, experiment.preset, sets), fusion_config(experiment.preset)
     context = experiment_context(experiment, data)
-    single = SingleViewTraining(method.single, context, network_as(context.new_network(), DepthHandModel))
+    single = SingleViewTraining(method.single_view, context, network_as(context.new_network(), DepthHandModel))
     shared.train(1, single)
     measured: dict[str, HandErrors] = {}
     for name, fusion in fusions.items():

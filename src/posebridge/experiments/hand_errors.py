@@ -15,7 +15,7 @@ from posebridge.data.cube_views import CubeViews
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.draw import generator_for
 from posebridge.fitting.depth_misfit import DepthEvidence, EvidenceConfig, misfit
-from posebridge.methods.multi_view_fusion.supervised_stages import true_hand
+from posebridge.methods.multi_view_fusion.hand_terms import labelled_hand
 from posebridge.networks.depth_hand import ViewPrediction
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.view_fusion import ViewJoints, mean_of_views, median_of_views, weighted_mean_of_views
@@ -64,7 +64,7 @@ def _errors(
     model: DepthHandModel, hand: ParametricHand, batch: LabelledBatch, cube_m: float, views: int
 ) -> dict[str, Tensor]:
     crops, sets = CubeViews.of(batch, cube_m), len(batch) // views
-    truth, half_mm = true_hand(batch, crops), 500 * cube_m
+    truth, half_mm = labelled_hand(batch, crops), 500 * cube_m
     network = model.single
     seen = network(crops.picture(), *crops.points(network.map_stride))[-1]
     own = hand_meshes(hand, seen.hand, crops.half_m)

@@ -1,4 +1,4 @@
-"""What happens beside the steps: checkpoints, the table of metrics, progress."""
+"""Callbacks of training: checkpoints, the table of metrics, progress."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from posebridge.training.stage import PoseStage, Stage, Terms
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are either whole or not there at all; ``InputError`` where the folder or the disk refuses."""
+    """Writes checkpoints atomically. Raises ``InputError`` where the folder can't be written or the disk is full."""
 
     def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
         """Called by the trainer."""
@@ -28,9 +28,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class Checkpoint(L.Callback):
-    """Writes ``last.ckpt`` every so many seconds of training, and when training is asked to stop.
+    """Writes ``last.ckpt`` at intervals of ``seconds``, and when a stop is requested.
 
-    Only ever after a whole step: in the middle of one, batch statistics have moved already and parameters have not.
+    It is written between steps only. In the middle of a step, batch statistics are updated and parameters are not.
     """
 
     def __init__(self, path: Path, seconds: float, stop: StopRequest):
@@ -41,10 +41,10 @@ class Checkpoint(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module, outputs, batch, batch_idx: int) -> None:
         """Called by the trainer."""
-        late = time.monotonic() - self._saved_at > self.seconds
-        # All processes decide alike: saving is a step that they take together.
+        due = time.monotonic() - self._saved_at > self.seconds
+        # All processes need the same decision, since they save together.
         stop = trainer.strategy.reduce_boolean_decision(self.stop.made, all=False)
-        if trainer.strategy.reduce_boolean_decision(late or stop or trainer.received_sigterm, all=False):
+        if trainer.strategy.reduce_boolean_decision(due or stop or trainer.received_sigterm, all=False):
             trainer.save_checkpoint(self.path)
             self._saved_at = time.monotonic()
         if stop:
@@ -52,7 +52,7 @@ class Checkpoint(L.Callback):
 
 
 class MetricsTable(L.Callback):
-    """Keeps the terms of every ``every``-th step, in the checkpoint and as ``metrics.csv``."""
+    """Records the terms of every ``every``-th step in ``metrics.csv`` and in the checkpoint."""
 
     def __init__(self, path: Path, every: int):
         self.path = path
@@ -88,7 +88,7 @@ class MetricsTable(L.Callback):
 
 
 class Progress(L.Callback):
-    """One line: stage, share done, loss, time left."""
+    """Progress bar: stage, steps done, loss, time left."""
 
     def __init__(self, label: str):
         self.label = label
@@ -135,7 +135,7 @@ def latest_terms(module: L.LightningModule) -> Terms:
 
 @contextmanager
 def evaluating(stage: PoseStage) -> Iterator[PoseStage]:
-    """The stage in evaluation mode, and back to each module's own mode afterwards."""
+    """Puts the stage into evaluation mode; restores the mode of each module afterwards."""
     modes = {module: module.training for module in stage.modules()}
     stage.eval()
     try:

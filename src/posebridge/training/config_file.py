@@ -1,4 +1,4 @@
-"""Frozen config dataclasses to YAML and back, without running anything that a file holds."""
+"""Frozen config dataclasses to YAML and back. Reading never executes anything from a file."""
 
 import dataclasses
 from pathlib import Path
@@ -11,12 +11,12 @@ from posebridge.errors import InputError
 
 
 def as_yaml(kind: str, config: Any) -> str:
-    """A config under the name of what it configures."""
+    """YAML text of a config under its kind, such as ``adapt``."""
     return yaml.safe_dump({kind: to_plain(config)}, sort_keys=False)
 
 
 def configs_equal(text: str, kind: str, config: Any) -> bool:
-    """Whether a file's text stands for this config; what a file of an earlier version lacks has its default."""
+    """Whether a file's text holds this config. Fields that the file lacks count as having their defaults."""
     if text == as_yaml(kind, config):
         return True
     try:
@@ -43,7 +43,7 @@ def _default(field: dataclasses.Field) -> Any:
 
 
 def load_config(path: Path, kinds: dict[str, type]) -> tuple[str, Any]:
-    """The kind and the config of a file. Raises ``InputError`` where it isn't one of ``kinds`` or doesn't fit."""
+    """The kind and the config of a file. Raises ``InputError`` for another kind, and for fields that don't fit."""
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:

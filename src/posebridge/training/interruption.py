@@ -1,4 +1,4 @@
-"""Ctrl-c between two steps, never in the middle of one."""
+"""Stops training after ctrl-c, between two steps."""
 
 import signal
 import threading
@@ -7,18 +7,18 @@ from contextlib import contextmanager
 
 
 class StoppedError(Exception):
-    """Training stopped because it was asked to, with everything saved."""
+    """Training was stopped on request, after a checkpoint was saved."""
 
 
 class StopRequest:
-    """Takes note of ctrl-c, so that the step under way can end and be saved. A second ctrl-c is not held back."""
+    """Records ctrl-c, so that the current step ends and is saved. A second ctrl-c interrupts at once."""
 
     def __init__(self):
         self.made = False
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Heed ctrl-c here. Outside the main thread, where Python delivers no signals, this does nothing."""
+        """Record ctrl-c within this block. Does nothing outside the main thread, where Python delivers no signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

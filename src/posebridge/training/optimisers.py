@@ -1,4 +1,4 @@
-"""How long a stage trains, and how its learning rate moves."""
+"""The optimiser, and the learning-rate schedule of a stage."""
 
 import math
 from collections.abc import Iterable
@@ -13,18 +13,18 @@ from torch.optim.lr_scheduler import LambdaLR
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps of one stage."""
+    """Number of steps, learning rate and optimiser settings of one stage."""
 
     steps: int
     learning_rate: float = 1e-4
     decay: Literal["cosine", "steps", "none"] = "steps"
-    drops: tuple[float, ...] = (0.75,)  # for "steps": shares of the stage at which the rate falls to a tenth
-    warmup: float = 0.0  # share of the stage over which the rate rises from zero
+    drops: tuple[float, ...] = (0.75,)  # for "steps": fractions of the stage at which the rate falls to a tenth
+    warmup: float = 0.0  # fraction of the stage over which the rate rises from zero
     weight_decay: float = 0.0
-    clip_norm: float = 0.0  # of the gradient; 0 for none
-    momentum: float = 0.9  # of the gradient's mean, beta 1
+    clip_norm: float = 0.0  # maximum gradient norm; 0: no clipping
+    momentum: float = 0.9  # beta 1 of Adam
 
-    def rate_at(self, step: int) -> float:
+    def rate_factor(self, step: int) -> float:
         """The factor on the learning rate before step ``step``."""
         t = step / max(1, self.steps)
         rise = min(1.0, (step + 1) / max(1.0, self.warmup * self.steps))
@@ -36,7 +36,7 @@ class Schedule:
 
 
 def optimiser(parameters: Iterable[nn.Parameter], schedule: Schedule) -> tuple[Optimizer, LambdaLR]:
-    """AdamW (Adam where there is no weight decay) and its schedule, stepped once a training step."""
+    """AdamW (Adam without weight decay) and its schedule, which advances once per training step."""
     adam = torch.optim.AdamW(
         [p for p in parameters if p.requires_grad],
         lr=schedule.learning_rate,
@@ -44,4 +44,4 @@ def optimiser(parameters: Iterable[nn.Parameter], schedule: Schedule) -> tuple[O
         betas=(schedule.momentum, 0.999),
         foreach=True,
     )
-    return adam, LambdaLR(adam, schedule.rate_at)
+    return adam, LambdaLR(adam, schedule.rate_factor)

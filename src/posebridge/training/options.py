@@ -1,4 +1,4 @@
-"""What hardware a run uses. Free of torch until it is asked, so that commands can show their help at once."""
+"""Hardware options of a run. Torch is imported on use only, so that the help of commands stays fast."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,10 +8,10 @@ from posebridge.errors import InputError
 
 @dataclass(frozen=True)
 class Hardware:
-    """Flags of every command that trains."""
+    """Hardware flags of every command that trains."""
 
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """auto takes a GPU where there is one."""
+    """auto uses a GPU if there is one."""
 
     devices: int = 1
     """Number of GPUs, or of processes on a CPU."""
@@ -20,20 +20,20 @@ class Hardware:
     """Number of machines."""
 
     precision: Literal["auto", "32", "bf16"] = "auto"
-    """auto is bf16 where the hardware computes in it, else 32."""
+    """auto is bf16 where the hardware supports it natively, else 32."""
 
     workers: int = 0
     """Processes that prepare batches; 0 prepares them in the main one."""
 
     def __post_init__(self):
-        """Raises ``InputError`` for numbers that are impossible."""
+        """Raises ``InputError`` for numbers out of range."""
         for name, least in (("devices", 1), ("nodes", 1), ("workers", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{getattr(self, name)} {name} are impossible: give {least} or more")
 
     @property
     def lightning_precision(self) -> Literal["32-true", "bf16-mixed"]:
-        """In Lightning's words."""
+        """The precision as Lightning names it."""
         import torch
 
         native = torch.cuda.is_available() or any(

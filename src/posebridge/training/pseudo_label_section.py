@@ -8,7 +8,7 @@ from posebridge.contracts.section import LineChart, Section, Table, TableRow
 
 TITLE = "Pseudo-labels"
 _CHARTS = {  # metric of pseudo_label_metrics -> title of its chart, and what it measures
-    "ever_right": (
+    "ever_correct": (
         "correct at least once",
         "Target joints that had a correct pseudo-label at least once so far, of all. Once this levels off, "
         "pseudo-labels add nothing new.",
@@ -17,7 +17,7 @@ _CHARTS = {  # metric of pseudo_label_metrics -> title of its chart, and what it
         "selected by both criteria",
         "Joints selected both by their heat map and by the anatomy of the pose, of those selected by either.",
     ),
-    "wrong_again": (
+    "repeated_errors": (
         "repeated errors",
         "Pseudo-labels that are wrong at this checkpoint and at the one before, of those wrong at either.",
     ),

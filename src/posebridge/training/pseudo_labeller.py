@@ -15,16 +15,16 @@ from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.data.augment import draw_views, warp_batch
 from posebridge.networks.pose_network import PoseNetwork, PoseOutput
 from posebridge.rendering.photometry import apply_appearance
-from posebridge.training.pseudo_labels import PseudoLabels, keep_most_confident, pseudo_labels_of
+from posebridge.training.pseudo_labels import PseudoLabels, most_confident, pseudo_labels_of
 from posebridge.training.source_training import Augmentation
-from posebridge.training.style import Stylist, restyle_some
+from posebridge.training.style import Restyler, restyle_randomly
 
 
 class PseudoLabellerConfig(Augmentation, Protocol):
-    """The part of a method's config that says how pseudo-labels are made."""
+    """The part of a method's config that sets how pseudo-labels are made."""
 
     @property
-    def kept_share(self) -> float:
+    def kept_frac(self) -> float:
         """Fraction of a batch's joints that are kept: the most confident ones."""
         ...
 
@@ -46,11 +46,11 @@ class PseudoLabellerConfig(Augmentation, Protocol):
 
 @dataclass(frozen=True)
 class PseudoLabeller:
-    """Makes pseudo-labels from a teacher's output, one batch at a time."""
+    """Makes pseudo-labels from a teacher's predictions, one batch at a time."""
 
     config: PseudoLabellerConfig
     mirror: Sequence[int]
-    stylist: Stylist | None
+    restyler: Restyler | None
 
     @torch.no_grad()
     def label(
@@ -65,9 +65,9 @@ class PseudoLabeller:
         for _ in range(self.config.teacher_views):
             T_view = self.draw_views(target, generator)
             view = warp_batch(target, T_view).rgb
-            image = restyle_some(self.stylist, view, source_images, self.config.target_to_source, generator)
+            image = restyle_randomly(self.restyler, view, source_images, self.config.target_to_source, generator)
             image = apply_appearance(image, self.config.appearance, generator)
-            views.append(pseudo_labels_of(teacher, image).seen_through(inverse_map(T_view), self.mirror))
+            views.append(pseudo_labels_of(teacher, image).in_view(inverse_map(T_view), self.mirror))
         return self.merge(views, target.rgb.shape[-1])
 
     def merge(self, views: Sequence[PseudoLabels], image_px: int) -> PseudoLabels:
@@ -78,7 +78,7 @@ class PseudoLabeller:
             deviation = (uv - uv.mean(0)).norm(dim=-1).mean(0) / (self.config.agreement_frac * image_px)
             confidence = confidence * torch.exp(-0.5 * deviation.square())
         depth = torch.stack([labels.relative_depth for labels in views]).mean(0)
-        kept = keep_most_confident(confidence, self.config.kept_share)
+        kept = most_confident(confidence, self.config.kept_frac)
         return PseudoLabels(uv.mean(0), depth, confidence, kept)
 
     def draw_views(self, batch: Observation, generator: Generator) -> Tensor:
@@ -93,5 +93,5 @@ class PseudoLabeller:
             torch.cat([part.uv_px for part in parts]),
             torch.cat([part.relative_depth for part in parts]),
             confidence,
-            keep_most_confident(confidence, self.config.kept_share),
+            most_confident(confidence, self.config.kept_frac),
         )

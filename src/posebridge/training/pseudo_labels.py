@@ -1,4 +1,4 @@
-"""Pseudo-labels of a teacher: joints, confidence, and which of them are kept for training."""
+"""Pseudo-labels of a teacher: joints, confidence, and the mask of joints that are used for training."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ class PseudoLabels:
     relative_depth: Float[Tensor, "B J"]
     confidence: Float[Tensor, "B J"]
     kept: Bool[Tensor, "B J"]  # used for training
-    # Where there are two criteria for keeping a label: which labels meet which.
-    by_evidence: Bool[Tensor, "B J"] | None = None
+    # For methods with two criteria: the mask of each.
+    by_confidence: Bool[Tensor, "B J"] | None = None
     by_anatomy: Bool[Tensor, "B J"] | None = None
 
-    def seen_through(self, T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int]) -> "PseudoLabels":
-        """The same joints in pixels of a view. A view that mirrors exchanges left and right joints."""
+    def in_view(self, T_view_crop: Float[Tensor, "B 3 3"], mirror: Sequence[int]) -> "PseudoLabels":
+        """The pseudo-labels in pixels of a view. A view that mirrors exchanges left and right joints."""
         return PseudoLabels(
             warp_points(self.uv_px, T_view_crop, mirror),
             *(trade_sides(v, T_view_crop, mirror) for v in (self.relative_depth, self.confidence, self.kept)),
@@ -43,9 +43,9 @@ def pseudo_labels_of(predict: Callable[[Tensor], PoseOutput], images: Float[Tens
     return PseudoLabels(poses.uv_px, poses.relative_depth, poses.confidence, kept)
 
 
-def keep_most_confident(confidence: Float[Tensor, "B J"], share: float) -> Bool[Tensor, "B J"]:
-    """Mask of the most confident joints, the given fraction of the whole batch: one threshold for all joints."""
-    count = max(1, round(share * confidence.numel()))
+def most_confident(confidence: Float[Tensor, "B J"], frac: float) -> Bool[Tensor, "B J"]:
+    """Mask of the most confident joints: the fraction ``frac`` of the whole batch, by one threshold for all joints."""
+    count = max(1, round(frac * confidence.numel()))
     threshold = confidence.flatten().topk(count).values[-1]
     return confidence >= threshold
 
@@ -61,7 +61,7 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
 
 
 @runtime_checkable
-class ShowsPseudoLabels(Protocol):
+class HasPseudoLabels(Protocol):
     """A stage that trains on pseudo-labels and returns them for inspection."""
 
     def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:

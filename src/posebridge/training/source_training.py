@@ -1,4 +1,4 @@
-"""The first stage of every method: learn from the labelled source (Lin et al., NeurIPS 2023, Sec. 3.2, Eq. 1)."""
+"""Supervised training on the labelled source (Lin et al., NeurIPS 2023, Sec. 3.2, Eq. 1)."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,14 +19,17 @@ from posebridge.training.supervision import supervised_terms
 
 @dataclass(frozen=True)
 class SourceTrainingConfig:
-    """Adam 1e-4 falling to a tenth at epochs 45 and 60 of UniFrame's schedule, 40 epochs of 500 steps, batch 32."""
+    """Defaults are UniFrame's: Adam with rate 1e-4, 40 epochs of 500 steps, batches of 32.
+
+    UniFrame divides the rate by ten at epochs 45 and 60, after these 40 epochs.
+    """
 
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=20_000, learning_rate=1e-4, decay="none"))
     batch_size: int = 32
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     heat_weight: float = 1.0
-    depth_weight: float = 0.1  # lambda_d of Eq. 1; not given, chosen so that both terms move alike
+    depth_weight: float = 0.1  # lambda_d of Eq. 1; not given, chosen so that both terms have similar gradients
 
 
 class SourceTraining(PoseStage):
@@ -49,7 +52,7 @@ class SourceTraining(PoseStage):
     def terms(self, batches: dict[str, Observation], generator: torch.Generator) -> Terms:
         """Eq. 1 on augmented samples."""
         view = augmented(batches["source"], self.config, generator, self.skeleton.mirror)
-        return supervised_terms(self.maps, self.maps_of(self.network, view.rgb), view, self.skeleton)
+        return supervised_terms(self.maps, self.predict_maps(self.network, view.rgb), view, self.skeleton)
 
     def result(self) -> HeatmapNetwork:
         """The source-trained network."""
@@ -59,9 +62,9 @@ class SourceTraining(PoseStage):
 def train_source(
     config: SourceTrainingConfig, context: Context
 ) -> Generator[tuple[Stage, SelectionPlan | None], None, HeatmapNetwork]:
-    """The source stage, unless the context brings a source network; returns the network. For ``yield from``.
+    """The source stage, unless the context has a source network; returns the network. For ``yield from``.
 
-    The last checkpoint is kept, since nothing of the target may choose.
+    The last checkpoint is kept: the target must not influence the source model.
     """
     if context.source_network is not None:
         return network_as(context.source_network, HeatmapNetwork)
@@ -71,23 +74,23 @@ def train_source(
 
 
 class Augmentation(Protocol):
-    """The part of a method's config that says how far views may go."""
+    """The part of a method's config that sets the augmentation."""
 
     @property
     def geometry(self) -> GeometryConfig:
-        """Of the view."""
+        """Ranges of random views."""
         ...
 
     @property
     def appearance(self) -> AppearanceConfig:
-        """Of its colours."""
+        """Ranges of photometric changes."""
         ...
 
 
 def augmented(
     batch: Observation, config: Augmentation, generator: torch.Generator, mirror: Sequence[int]
 ) -> LabelledBatch:
-    """A labelled batch, moved and re-coloured; ``mirror`` are the joints' mirror images, for flips."""
+    """An augmented labelled batch. ``mirror`` has the index of each joint's mirror joint, for flips."""
     assert isinstance(batch, LabelledBatch)
     T_view_crop = draw_views(config.geometry, len(batch), batch.rgb.shape[-1], generator, batch.rgb.device)
     view = warp_batch(batch, T_view_crop, mirror)

@@ -54,14 +54,14 @@ class Stage(L.LightningModule):
     def result(self) -> nn.Module:
         """The module that the stage has trained."""
 
-    def trained(self) -> Iterable[nn.Parameter]:
+    def trained_parameters(self) -> Iterable[nn.Parameter]:
         """The parameters that the optimiser updates."""
         return self.parameters()
 
     def training_step(self, item: tuple[int, dict[str, Observation]], _: int) -> Tensor:
         """Called by the trainer."""
         number, batches = item
-        # Pixel maps and losses need full precision; ``maps_of`` and ``poses_of`` run networks in the trainer's.
+        # Pixel maps and losses need full precision. ``predict_maps`` and ``predict_poses`` use the trainer's.
         with torch.autocast(self.device.type, enabled=False):
             terms = self.terms(batches, generator_for(self.seed, number))
             loss = combine(terms, self.term_weights)
@@ -70,7 +70,7 @@ class Stage(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Called by the trainer."""
-        adam, rate = optimiser(self.trained(), self.schedule)
+        adam, rate = optimiser(self.trained_parameters(), self.schedule)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
     def train_dataloader(self):
@@ -89,13 +89,13 @@ class PoseStage(Stage):
 
     trains_pose_network = True
 
-    def maps_of(self, network: HeatmapNetwork, images: Float[Tensor, "B 3 H W"]) -> MapPair:
+    def predict_maps(self, network: HeatmapNetwork, images: Float[Tensor, "B 3 H W"]) -> MapPair:
         """Heat maps and depth maps as float32, computed in the trainer's precision."""
         with self.trainer.precision_plugin.forward_context():
             heat, depth = network(images)
         return heat.float(), depth.float()
 
-    def poses_of(self, network: PoseNetwork, images: Float[Tensor, "B 3 H W"]) -> PoseOutput:
+    def predict_poses(self, network: PoseNetwork, images: Float[Tensor, "B 3 H W"]) -> PoseOutput:
         """Poses as float32, computed in the trainer's precision."""
         with self.trainer.precision_plugin.forward_context():
             return network.predict(images)

@@ -1,4 +1,4 @@
-"""Images of one domain in the style of the other: a trained AdaIN, or a Fourier transfer that needs no training."""
+"""Style transfer between the domains: a trained AdaIN, or Fourier amplitudes, which need no training."""
 
 from collections.abc import Callable
 from collections.abc import Generator as YieldsStages
@@ -17,15 +17,15 @@ from posebridge.training.optimisers import Schedule
 from posebridge.training.run import SelectionPlan
 from posebridge.training.stage import Stage, Terms
 
-# (content, style, generator) to content in the style, RGB in [0, 1]
-Stylist = Callable[[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"], Generator], Float[Tensor, "B 3 H W"]]
+# (content, style, generator) -> content in the style; RGB in [0, 1]
+Restyler = Callable[[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"], Generator], Float[Tensor, "B 3 H W"]]
 
 
-def restyle_some(
-    stylist: Stylist | None, images: Tensor, style: Tensor, probability: float, generator: Generator
+def restyle_randomly(
+    restyler: Restyler | None, images: Tensor, style: Tensor, probability: float, generator: Generator
 ) -> Tensor:
-    """Each image in the style of one of the other domain's, with the given probability."""
-    if stylist is None or probability == 0:
+    """The images, each restyled with the given probability after a random image of ``style``."""
+    if restyler is None or probability == 0:
         return images
     chosen = torch.rand(len(images), generator=generator) < probability
     if not chosen.any():
@@ -33,15 +33,15 @@ def restyle_some(
     partner = torch.randint(len(style), (int(chosen.sum()),), generator=generator)
     chosen, partner = chosen.to(images.device), partner.to(images.device)
     restyled = images.clone()
-    restyled[chosen] = stylist(images[chosen], style[partner], generator)
+    restyled[chosen] = restyler(images[chosen], style[partner], generator)
     return restyled
 
 
 @dataclass(frozen=True)
 class FourierStyle:
-    """Low-frequency amplitudes and colour statistics of the style, each by a random share. Costs next to nothing."""
+    """Low-frequency amplitudes and colour statistics of the style, each by a random interpolation factor."""
 
-    beta: float = 0.05  # half-width of the window of frequencies, over the spectrum's side
+    beta: float = 0.05  # half-width of the frequency window, as a fraction of the spectrum's side
     colour: bool = True  # colour statistics as well
 
     def feature_networks(self) -> tuple[VggConfig, ...]:
@@ -52,21 +52,21 @@ class FourierStyle:
         """The same style, which needs no weights."""
         return self
 
-    def stylist(self) -> Stylist:
-        """The transfer; its shares are uniform in [0, 1]."""
+    def restyler(self) -> Restyler:
+        """The transfer; its interpolation factors are uniform in [0, 1]."""
 
         @torch.no_grad()
         def restyle(content: Tensor, style: Tensor, generator: Generator) -> Tensor:
-            share = torch.rand(2, len(content), generator=generator).to(content)
-            restyled = fourier_style(content, style, self.beta, share[0])
-            return colour_style(restyled, style, share[1]) if self.colour else restyled
+            factors = torch.rand(2, len(content), generator=generator).to(content)
+            restyled = fourier_style(content, style, self.beta, factors[0])
+            return colour_style(restyled, style, factors[1]) if self.colour else restyled
 
         return restyle
 
 
 @dataclass(frozen=True)
 class AdaINStyle:
-    """Huang & Belongie, ICCV 2017, as UniFrame trains it: Adam 1e-5, batch 16, content 1, style 0.1."""
+    """AdaIN (Huang & Belongie, ICCV 2017). Defaults are UniFrame's: Adam with rate 1e-5, batches of 16."""
 
     encoder: VggConfig = field(default_factory=VggConfig)
     network: StyleTransferConfig = field(default_factory=StyleTransferConfig)
@@ -83,7 +83,7 @@ class AdaINStyle:
 
 
 class StyleTraining(Stage):
-    """Trains AdaIN's decoder to paint source images in the target's style, and target images in the source's."""
+    """Trains AdaIN's decoder on source images in the target's style, and target images in the source's."""
 
     name = "style"
 
@@ -95,38 +95,38 @@ class StyleTraining(Stage):
         self.transfer = StyleTransfer(VggEncoder(config.encoder), config.network)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
-        """Content and style losses, each image of either domain in the style of one of the other."""
+        """Content and style losses; each image takes the style of an image of the other domain."""
         source, target = batches["source"].rgb, batches["target"].rgb
         losses = self.transfer.losses(torch.cat([source, target]), torch.cat([target, source]))
         return {name: values.mean() for name, values in losses.items()}
 
-    def trained(self):
-        """The decoder alone; the encoder stays as it is."""
+    def trained_parameters(self):
+        """Those of the decoder; the encoder is frozen."""
         return self.transfer.decoder.parameters()
 
     def result(self) -> nn.Module:
         """Encoder and decoder."""
         return self.transfer
 
-    def stylist(self) -> Stylist:
-        """The trained transfer; its share of the style is uniform in [0, 1]."""
+    def restyler(self) -> Restyler:
+        """The trained transfer; its interpolation factor is uniform in [0, 1]."""
         transfer = self.transfer.eval()
 
         @torch.no_grad()
         def restyle(content: Tensor, style: Tensor, generator: Generator) -> Tensor:
-            share = torch.rand(len(content), generator=generator).to(content)
+            factor = torch.rand(len(content), generator=generator).to(content)
             transfer.to(content.device)
-            return transfer.transfer(content, style, share)
+            return transfer.transfer(content, style, factor)
 
         return restyle
 
 
 def train_style(
     style: AdaINStyle | FourierStyle | None, context: Context
-) -> YieldsStages[tuple[Stage, SelectionPlan | None], None, Stylist | None]:
-    """The stage that a style needs, if it needs one; returns how images are restyled. For ``yield from``."""
+) -> YieldsStages[tuple[Stage, SelectionPlan | None], None, Restyler | None]:
+    """Style training where the style needs it; returns the restyling function. For ``yield from``."""
     if isinstance(style, AdaINStyle):
         stage = StyleTraining(style, context)
         yield stage, None
-        return stage.stylist()
-    return None if style is None else style.stylist()
+        return stage.restyler()
+    return None if style is None else style.restyler()

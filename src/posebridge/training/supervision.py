@@ -1,4 +1,4 @@
-"""Learning from labels: the supervised terms that every method starts from (Lin et al., NeurIPS 2023, Eq. 1)."""
+"""Supervised loss terms, which all methods share (Lin et al., NeurIPS 2023, Eq. 1)."""
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -15,7 +15,15 @@ from posebridge.training.stage import MapPair
 def heat_term(
     maps: PoseMaps, heat: Float[Tensor, "B J h w"], uv_px: Float[Tensor, "B J 2"], image_px: int, weight: Tensor
 ) -> Float[Tensor, ""]:
-    """Mean loss of heat maps against joints given in pixels of the image; joints off the map don't count."""
+    """Mean loss of heat maps against joints, weighted; joints outside the map don't count.
+
+    Args:
+        maps: the type of the heat maps.
+        heat: predicted heat maps.
+        uv_px: target joints in pixels of the image.
+        image_px: side of the image.
+        weight: (B, J) weights of the joints.
+    """
     size = heat.shape[-2:]
     target, inside = maps.encode(map_from_image(uv_px, (image_px, image_px), size), *size)
     loss = heatmap_cross_entropy(heat, target) if maps.heatmap_type == "softmax" else heatmap_mse(heat, target)
@@ -25,34 +33,40 @@ def heat_term(
 def depth_term(
     maps: PoseMaps, output: MapPair, target: Float[Tensor, "B J"], weight: Float[Tensor, "B J"] | Bool[Tensor, "B J"]
 ) -> Float[Tensor, ""]:
-    """Smooth L1 of depth, in the unit that the maps tell it in."""
-    read = maps.relative_depth(output[0].detach(), output[1])
-    return weighted_mean(coordinate_smooth_l1(read[..., None], target[..., None], beta=0.1), weight)
+    """Smooth L1 of depth at the joints, in the unit of the depth maps."""
+    predicted = maps.relative_depth(output[0].detach(), output[1])
+    return weighted_mean(coordinate_smooth_l1(predicted[..., None], target[..., None], beta=0.1), weight)
 
 
 def supervised_terms(maps: PoseMaps, output: MapPair, batch: LabelledBatch, skeleton: Skeleton) -> dict[str, Tensor]:
-    """The terms ``heat`` and ``depth`` of labelled samples; depth is zero where a source has no joints in space."""
+    """The terms ``heat`` and ``depth`` of labelled samples; depth is zero for a source without joints in space.
+
+    Raises ``ValueError`` for a batch without joints in pixels.
+    """
     heat, depth = output
     if batch.uv_px is None or batch.valid is None:
         raise ValueError("a labelled batch needs uv_px and valid")
     valid = batch.valid.float()
     terms = {"heat": heat_term(maps, heat, batch.uv_px, batch.rgb.shape[-1], valid), "depth": heat.new_zeros(())}
     if batch.joints_m is not None:
-        target, told = depth_target(maps, batch.joints_m, batch.centre_m, skeleton, valid)
-        terms["depth"] = depth_term(maps, (heat, depth), target, told)
+        target, weight = depth_target(maps, batch.joints_m, batch.centre_m, skeleton, valid)
+        terms["depth"] = depth_term(maps, (heat, depth), target, weight)
     return terms
 
 
 def depth_target(
     maps: PoseMaps, joints_m: Tensor, centre_m: Tensor | None, skeleton: Skeleton, valid: Float[Tensor, "B J"]
 ) -> tuple[Float[Tensor, "B J"], Float[Tensor, "B J"]]:
-    """What the depth maps should say of each joint, and where that is known.
+    """Target depth of each joint in the unit of the depth maps, and its weight: 0 without a label, else 1.
 
-    Depth from the root in reference bones needs labels of these joints; depth in a cube needs its own alone.
+    Depth relative to the root, in reference bones, needs labels of the root and of that bone's joints. Depth in a cube
+    needs only the joint's own label.
+
+    Raises ``ValueError`` for depth crops without the centres of their cubes.
     """
     if maps.cube_m is None:
-        whole = valid[:, [skeleton.root, *skeleton.reference]].amin(dim=1, keepdim=True)
-        return relative_depth(joints_m, skeleton), valid * whole
+        has_reference = valid[:, [skeleton.root, *skeleton.reference]].amin(dim=1, keepdim=True)
+        return relative_depth(joints_m, skeleton), valid * has_reference
     if centre_m is None:
         raise ValueError("a batch of depth crops needs centre_m")
     return cube_depth(joints_m, centre_m, maps.cube_m), valid

@@ -17,7 +17,7 @@ from posebridge.losses.perceptual import perceptual_l1
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import (
     FrameReconstructor,
     FrameReconstructorConfig,
-    still_background,
+    still_camera_transform,
 )
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.reconstruction import GeneratorConfig
@@ -176,7 +176,7 @@ def test_crops_that_follow_find_the_background_where_it_is(following, stride):
     u, v = identity_field(120, 120, torch.zeros(())).unbind(-1)
     scene = 0.5 + 0.2 * torch.stack([torch.sin(0.2 * u), torch.cos(0.15 * v), torch.sin(0.1 * (u + v))])[None]
     base, driving = crops(*following, scene)
-    T = still_background(base, driving)
+    T = still_camera_transform(base, driving)
     expected = following[0].double() @ torch.linalg.inv(following[1].double())
     torch.testing.assert_close(T.double(), expected, atol=1e-4, rtol=0)
     uv, _ = figure()
@@ -200,7 +200,7 @@ def test_crops_of_which_nothing_is_known_stay_in_place():
     nothing = UnlabelledBatch(image, ("a", "b"))
     known = UnlabelledBatch(image, ("a", "b"), T_crop_file=crop_map(5, 7, 2.0).repeat(2, 1, 1))
     for base, driving in ((nothing, nothing), (nothing, known), (known, nothing), (known, known)):
-        torch.testing.assert_close(still_background(base, driving), torch.eye(3).repeat(2, 1, 1))
+        torch.testing.assert_close(still_camera_transform(base, driving), torch.eye(3).repeat(2, 1, 1))
 
 
 def test_far_crops_lose_no_precision():
@@ -209,7 +209,7 @@ def test_far_crops_lose_no_precision():
     T_base[:, :2, 2], T_driving[:, :2, 2] = torch.tensor([-7000.3, -4000.1]), torch.tensor([-7001.4, -3999.7])
     both = [UnlabelledBatch(torch.zeros(1, 3, 8, 8), ("a",), T_crop_file=T) for T in (T_base, T_driving)]
     expected = (T_base - T_driving).double()[0, :2, 2]
-    torch.testing.assert_close(still_background(*both)[0, :2, 2].double(), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(still_camera_transform(*both)[0, :2, 2].double(), expected, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("stride", [1, 4])

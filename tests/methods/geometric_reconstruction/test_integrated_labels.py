@@ -82,7 +82,7 @@ def test_without_a_camera_most_of_a_true_pose_is_kept():
     rectified = labels.rectify(seen, None, SIDE)
     assert 0.7 < rectified.kept.double().mean() < 1
     moved = (rectified.uv_px - seen.uv_px).norm(dim=-1) / SIDE
-    assert torch.equal(rectified.kept, moved < labels.config.least_move)
+    assert torch.equal(rectified.kept, moved < labels.config.max_correction_frac)
 
 
 def test_a_fingertip_bent_backwards_is_not_trusted_and_all_others_are():
@@ -109,7 +109,11 @@ def test_the_threshold_is_a_share_of_the_image():
     joints = bent_backwards(true_poses(HAND21))
     seen, cameras = seen_of(joints, camera(len(joints)), HAND21), camera(len(joints))
     kept = [
-        integrated(dtype=torch.float64, least_move=share).rectify(seen, cameras, SIDE).kept.double().mean().item()
+        integrated(dtype=torch.float64, max_correction_frac=share)
+        .rectify(seen, cameras, SIDE)
+        .kept.double()
+        .mean()
+        .item()
         for share in (0.0, 0.01, 0.05, 1.0)
     ]
     assert kept[0] < kept[1] < kept[2] < kept[3] == 1
@@ -176,7 +180,7 @@ def test_lengths_that_are_known_are_taken():
 
 def test_lengths_that_are_learnt_move_towards_what_a_student_sees():
     """A student that is right: what pulls at it pulls as much at the lengths."""
-    labels = integrated(dtype=torch.float64, lengths="learnt", least_move=1.0)
+    labels = integrated(dtype=torch.float64, lengths="learnt", max_correction_frac=1.0)
     own, seen, cameras = of_a_subject(labels)
     adam = torch.optim.Adam([p for p in labels.parameters() if p.requires_grad], lr=0.01)
     apart = []
@@ -212,7 +216,7 @@ def test_anatomy_is_learnt_from_whole_poses_of_the_source(monkeypatch):
     made = context(skeleton=HAND21, source=Poses(joints))
     found = integrated_labels.source_poses(made)
     assert torch.equal(found, joints[[0, 2, 3]].repeat(8, 1, 1))
-    of_context = IntegratedLabels.of(LabelIntegration(), MAPS, made)
+    of_context = IntegratedLabels.from_context(LabelIntegration(), MAPS, made)
     expected = JointLimits.from_poses(found, kinematics_of(HAND21), HAND21.reference)
     assert torch.equal(of_context.limits.lengths, expected.lengths)
     assert of_context.skeleton is HAND21

@@ -169,7 +169,7 @@ def test_pseudo_labels_alone_train_as_long_and_their_rate_falls_where_it_fell():
     warm = full.reconstruction.warm_start.steps
     for step in range(0, 80 * 500, 500):
         part = full.reconstruction.warm_start if step < warm else full.schedule
-        assert alone.schedule.rate_at(step) == pytest.approx(part.rate_at(step if step < warm else step - warm))
+        assert alone.schedule.rate_factor(step) == pytest.approx(part.rate_factor(step if step < warm else step - warm))
     assert alone.without_reconstruction() is alone
     assert alone.with_moving_camera() is alone
 

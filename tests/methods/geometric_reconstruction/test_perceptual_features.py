@@ -36,9 +36,9 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("features", [VGG, ENCODER], ids=["vgg", "encoder"])
 def test_a_value_a_sample_zero_for_equal_images(features):
-    compare = PerceptualLoss(features, small_network())
-    assert compare(pictures(0), pictures(0)).tolist() == [0, 0]
-    found = compare(pictures(0), pictures(1))
+    perceptual_loss = PerceptualLoss(features, small_network())
+    assert perceptual_loss(pictures(0), pictures(0)).tolist() == [0, 0]
+    found = perceptual_loss(pictures(0), pictures(1))
     assert found.shape == (2,)
     assert (found > 0).all()
 
@@ -46,16 +46,16 @@ def test_a_value_a_sample_zero_for_equal_images(features):
 @pytest.mark.parametrize("features", [VGG, ENCODER], ids=["vgg", "encoder"])
 def test_nothing_of_it_trains_or_changes(features):
     network = small_network()
-    compare = PerceptualLoss(features, network)
-    parent = nn.ModuleList([compare]).train()  # as a stage is set to training
+    perceptual_loss = PerceptualLoss(features, network)
+    parent = nn.ModuleList([perceptual_loss]).train()  # as a stage is set to training
     assert parent.training
-    assert not any(module.training for module in compare.modules())
-    before = state(compare)
+    assert not any(module.training for module in perceptual_loss.modules())
+    before = state(perceptual_loss)
     image = pictures(0).requires_grad_()
     for _ in range(3):
-        compare(image, pictures(1)).sum().backward()
-    assert same(state(compare), before)
-    assert not any(parameter.requires_grad for parameter in compare.parameters())
+        perceptual_loss(image, pictures(1)).sum().backward()
+    assert same(state(perceptual_loss), before)
+    assert not any(parameter.requires_grad for parameter in perceptual_loss.parameters())
     assert image.grad is not None
     assert image.grad.abs().sum() > 0
 
@@ -63,16 +63,16 @@ def test_nothing_of_it_trains_or_changes(features):
 def test_the_encoder_is_a_copy_as_it_was():
     """The student trains on; what its pictures are compared by stays, down to the statistics of batches."""
     student = small_network().train()
-    compare = PerceptualLoss(ENCODER, student)
-    before, value = state(compare), compare(pictures(0), pictures(1))
+    perceptual_loss = PerceptualLoss(ENCODER, student)
+    before, value = state(perceptual_loss), perceptual_loss(pictures(0), pictures(1))
     adam = torch.optim.SGD(student.parameters(), lr=0.1)
     for number in range(3):
         heat, depth = student(pictures(number))
         adam.zero_grad()
         (heat.square().mean() + depth.square().mean() + heat.std()).backward()
         adam.step()
-    assert same(state(compare), before)
-    assert torch.equal(compare(pictures(0), pictures(1)), value)
+    assert same(state(perceptual_loss), before)
+    assert torch.equal(perceptual_loss(pictures(0), pictures(1)), value)
     fresh = PerceptualLoss(ENCODER, student)
     assert not torch.equal(fresh(pictures(0), pictures(1)), value)  # the student did change
     assert student.training
@@ -82,11 +82,11 @@ def test_the_encoder_is_a_copy_as_it_was():
 def test_encoder_features_are_those_of_the_pose_network():
     """As the network itself sees images, behind its own normalisation; the shallowest levels only."""
     network = small_network().eval()
-    compare = PerceptualLoss(EncoderFeatures(levels=2, scales=(1.0,), relative=False), network)
+    perceptual_loss = PerceptualLoss(EncoderFeatures(levels=2, scales=(1.0,), relative=False), network)
     with torch.no_grad():
         expected = perceptual_l1(lambda x: network.features(x)[:2], pictures(0), pictures(1), (1.0,))
         deeper = perceptual_l1(lambda x: network.features(x)[:3], pictures(0), pictures(1), (1.0,))
-    torch.testing.assert_close(compare(pictures(0), pictures(1)), expected)
+    torch.testing.assert_close(perceptual_loss(pictures(0), pictures(1)), expected)
     assert (deeper > expected).all()
 
 

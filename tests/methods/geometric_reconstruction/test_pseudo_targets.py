@@ -61,22 +61,22 @@ def pseudo_targets_of(progress: float = 0.0, **changes) -> tuple[IntegratedLabel
 def test_masks_of_table_b(combination, progress):
     """M_2D is the teacher's confidence, M_3D the correction's; either alone, each for its own loss, or the union."""
     _, targets = pseudo_targets_of(progress, combination=combination)
-    in_image, in_anatomy = targets.seen.kept, targets.rectified.kept
+    in_image, in_anatomy = targets.predicted.kept, targets.rectified.kept
     assert (in_image & ~in_anatomy).any()
     assert (in_anatomy & ~in_image).any()
     if combination == "union" or (combination == "separate_then_union" and progress >= 0.5):
-        assert torch.equal(targets.heat, in_image | in_anatomy)
-        assert torch.equal(targets.pose, in_image | in_anatomy)
+        assert torch.equal(targets.heat_mask, in_image | in_anatomy)
+        assert torch.equal(targets.pose_mask, in_image | in_anatomy)
     else:
-        assert torch.equal(targets.heat, in_image & (combination != "3d"))
-        assert torch.equal(targets.pose, in_anatomy & (combination != "2d"))
+        assert torch.equal(targets.heat_mask, in_image & (combination != "3d"))
+        assert torch.equal(targets.pose_mask, in_anatomy & (combination != "2d"))
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_the_union_begins_exactly_at_its_share(share):
     for progress, union in ((share - 1e-6, False), (share, True)):
-        _, targets = pseudo_targets_of(progress, union_from=share)
-        assert torch.equal(targets.heat, targets.pose) == union
+        _, targets = pseudo_targets_of(progress, union_start_frac=share)
+        assert torch.equal(targets.heat_mask, targets.pose_mask) == union
 
 
 def maps_at(uv_px: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,8 +88,8 @@ def maps_at(uv_px: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
 
 def taught_terms(combination: str, progress: float = 0.0) -> tuple[dict[str, Tensor], Tensor, Tensor, PseudoTargets]:
     labels, targets = pseudo_targets_of(progress, combination=combination)
-    places = torch.full_like(targets.seen.uv_px, SIDE / 2)
-    heat, depth = maps_at(places, targets.seen.relative_depth + 0.3)
+    places = torch.full_like(targets.predicted.uv_px, SIDE / 2)
+    heat, depth = maps_at(places, targets.predicted.relative_depth + 0.3)
     terms = labels.terms((heat, depth), targets, STILL, SIDE)
     assert terms.keys() == labels.config.weights.keys()
     return terms, heat, depth, targets
@@ -99,11 +99,11 @@ def taught_terms(combination: str, progress: float = 0.0) -> tuple[dict[str, Ten
 @pytest.mark.parametrize("progress", [0.0, 0.9])
 def test_each_term_teaches_its_own_joints(combination, progress):
     terms, heat, depth, targets = taught_terms(combination, progress)
-    masks = {"pseudo_heat": targets.heat, "pseudo_pose": targets.pose, "pseudo_depth": targets.pose}
+    masks = {"pseudo_heat": targets.heat_mask, "pseudo_pose": targets.pose_mask, "pseudo_depth": targets.pose_mask}
     if combination == "2d":
-        masks |= {"pseudo_pose": torch.zeros_like(targets.pose), "pseudo_depth": targets.heat}
+        masks |= {"pseudo_pose": torch.zeros_like(targets.pose_mask), "pseudo_depth": targets.heat_mask}
     if combination == "3d":
-        masks["pseudo_heat"] = torch.zeros_like(targets.heat)
+        masks["pseudo_heat"] = torch.zeros_like(targets.heat_mask)
     for name, mask in masks.items():
         (learner,) = (depth,) if name == "pseudo_depth" else (heat,)
         if not mask.any():
@@ -116,7 +116,7 @@ def test_each_term_teaches_its_own_joints(combination, progress):
 
 def on_the_map(targets: PseudoTargets, name: str) -> Tensor:
     """A heat map can't be drawn of a joint that left the image; its place can be taught all the same."""
-    uv = targets.seen.uv_px
+    uv = targets.predicted.uv_px
     inside = ((uv >= -0.5) & (uv <= SIDE - 0.5)).all(-1)
     return inside if name == "pseudo_heat" else torch.ones_like(inside)
 
@@ -124,10 +124,12 @@ def on_the_map(targets: PseudoTargets, name: str) -> Tensor:
 def test_terms_by_hand():
     """Smooth L1 of places in pixels of the map, and of depths with a knee of 0.1, averaged over the joints of M_3D."""
     labels, targets = pseudo_targets_of(combination="separate")
-    middle = torch.full_like(targets.seen.uv_px, SIDE / 2 - 0.5)
+    middle = torch.full_like(targets.predicted.uv_px, SIDE / 2 - 0.5)
     shift = torch.tensor([8.0, 0.0])  # 2 px of the map
     told = replace(
-        targets, rectified=replace(targets.rectified, uv_px=middle), seen=replace(targets.seen, uv_px=middle + shift)
+        targets,
+        rectified=replace(targets.rectified, uv_px=middle),
+        predicted=replace(targets.predicted, uv_px=middle + shift),
     )
     heat, depth = maps_at(middle + shift, targets.rectified.relative_depth + 0.25)
     terms = labels.terms((heat, depth), told, STILL, SIDE)
@@ -142,7 +144,7 @@ def test_places_are_read_at_the_temperature():
     told = {}
     for temperature in (1.0, 0.5):
         labels, targets = pseudo_targets_of(combination="3d", joint_temperature=temperature)
-        share = torch.full((*targets.seen.uv_px.shape[:2], MAP, MAP), 1e-20)
+        share = torch.full((*targets.predicted.uv_px.shape[:2], MAP, MAP), 1e-20)
         share[..., MAP // 2, 4], share[..., MAP // 2, 12] = 0.25, 0.75
         at_right = image_from_map(torch.tensor([12.0, float(MAP // 2)]), (SIDE, SIDE), (MAP, MAP))
         rectified = replace(targets.rectified, uv_px=at_right.expand_as(targets.rectified.uv_px))
@@ -177,7 +179,7 @@ def test_a_student_that_answers_rightly_in_a_mirrored_view_has_nothing_to_learn(
     seen = seen_of(joints, camera(6), skeleton)
     seen = PseudoLabels(seen.uv_px.float(), seen.relative_depth.float(), seen.confidence.float(), seen.kept)
     targets = labels.pseudo_targets(seen, Camera(camera(6).K.float()), SIDE, 0.0)
-    assert targets.pose.all()
+    assert targets.pose_mask.all()
     T_flip = flip_map(SIDE).repeat(6, 1, 1)
     order = list(skeleton.mirror)
     in_view = warp_points(seen.uv_px, T_flip)[:, order]
@@ -202,9 +204,9 @@ def test_masks_trade_sides_in_a_mirrored_view():
     terms = labels.terms((heat, depth), targets, flip_map(SIDE).repeat(6, 1, 1), SIDE)
     order = list(H36M17.mirror)
     (gradient,) = torch.autograd.grad(terms["pseudo_heat"], heat, retain_graph=True)
-    assert torch.equal(gradient.abs().sum((2, 3)) > 0, targets.heat[:, order])
+    assert torch.equal(gradient.abs().sum((2, 3)) > 0, targets.heat_mask[:, order])
     (gradient,) = torch.autograd.grad(terms["pseudo_depth"], depth)
-    assert torch.equal(gradient.abs().sum((2, 3)) > 0, targets.pose[:, order])
+    assert torch.equal(gradient.abs().sum((2, 3)) > 0, targets.pose_mask[:, order])
 
 
 def test_targets_have_no_gradient():
@@ -219,10 +221,10 @@ def test_targets_have_no_gradient():
 def test_what_is_taught_is_one_place_a_joint():
     """Where it was seen, but where anatomy has put what only anatomy trusts."""
     _, targets = pseudo_targets_of(combination="separate")
-    taught = targets.taught()
-    only_anatomy = targets.pose & ~targets.heat
+    taught = targets.merged()
+    only_anatomy = targets.pose_mask & ~targets.heat_mask
     assert torch.equal(taught.uv_px[only_anatomy], targets.rectified.uv_px[only_anatomy])
-    assert torch.equal(taught.uv_px[~only_anatomy], targets.seen.uv_px[~only_anatomy])
-    assert torch.equal(taught.kept, targets.heat | targets.pose)
-    assert torch.equal(taught.by_evidence, targets.seen.kept)
+    assert torch.equal(taught.uv_px[~only_anatomy], targets.predicted.uv_px[~only_anatomy])
+    assert torch.equal(taught.kept, targets.heat_mask | targets.pose_mask)
+    assert torch.equal(taught.by_confidence, targets.predicted.kept)
     assert torch.equal(taught.by_anatomy, targets.rectified.kept)

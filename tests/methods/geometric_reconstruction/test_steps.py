@@ -42,7 +42,7 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import (
 )
 from posebridge.networks.vgg import VggConfig
 from posebridge.representations.heatmaps import encode_gaussian, map_from_image
-from posebridge.training.pseudo_labels import ShowsPseudoLabels
+from posebridge.training.pseudo_labels import HasPseudoLabels
 from posebridge.training.stage import Stage
 from posebridge.training.style import FourierStyle
 from training.dots import MAPS, finished, with_trainer
@@ -54,7 +54,7 @@ def pretraining_stage(**changes) -> Pretraining:
     config = replace(CONFIG, **changes)
     assert config.pretraining is not None
     assert isinstance(config.style, FourierStyle)
-    return Pretraining(config, config.pretraining, context(), network(), config.style.stylist())
+    return Pretraining(config, config.pretraining, context(), network(), config.style.restyler())
 
 
 def reconstructor_stage(config: GeometricReconstructionConfig = CONFIG) -> ReconstructorTraining:
@@ -64,7 +64,7 @@ def reconstructor_stage(config: GeometricReconstructionConfig = CONFIG) -> Recon
 
 def fine_tuning_stage(config: GeometricReconstructionConfig = CONFIG, phase: Phase | None = None) -> FineTuning:
     reconstructor = None if config.reconstruction is None else reconstructor_stage(config).reconstructor
-    return FineTuning(config, phase or Phase(config.schedule, since=0.5), context(), network(), None, reconstructor)
+    return FineTuning(config, phase or Phase(config.schedule, start_frac=0.5), context(), network(), None, reconstructor)
 
 
 def batches(stage: Stage, number: int = 0) -> dict:
@@ -109,7 +109,7 @@ def test_an_image_whose_style_is_its_own_is_aligned_best():
     stage.network.eval()
     given = batches(stage)
     plain, styled = with_trainer(pretraining_stage(geometry=NONE)), stage
-    plain.stylist = None
+    plain.restyler = None
     plain.network.eval()
     found = {
         name: made.terms(given, generator_for(0, 0))["alignment"]
@@ -138,10 +138,10 @@ def test_pretraining_sees_every_image_in_both_looks():
 def test_only_the_reconstructor_trains_in_its_stage(guide, tmp_path):
     stage = reconstructor_stage(with_reconstructor(guide=guide))
     before = {name: state(module) for name, module in stage.named_children()}
-    assert before.keys() == {"network", "reconstructor", "compare"}
+    assert before.keys() == {"network", "reconstructor", "perceptual_loss"}
     finished(tmp_path, stage)
     assert not changed(stage.network, before["network"])  # nor its statistics of batches
-    assert not changed(stage.compare, before["compare"])
+    assert not changed(stage.perceptual_loss, before["perceptual_loss"])
     moved = changed(stage.reconstructor, before["reconstructor"])
     parameters = {name for name, _ in stage.reconstructor.named_parameters()}
     assert len(moved & parameters) > 0.8 * len(parameters)
@@ -157,7 +157,7 @@ def test_initial_weights_are_the_same_whatever_was_drawn_before():
     torch.rand(17)
     assert not changed(reconstructor_stage(config).reconstructor, state(one.reconstructor))
     torch.rand(17)
-    assert not changed(fine_tuning_stage(config).compare, state(one.compare))
+    assert not changed(fine_tuning_stage(config).perceptual_loss, state(one.perceptual_loss))
     other = ReconstructorTraining(config.geometry, config.reconstruction, context(seed=6), network())
     assert changed(other.reconstructor, state(one.reconstructor))
 
@@ -243,8 +243,8 @@ def test_reconstruction_moves_the_student_and_the_reconstructor_and_nobody_else(
     stage.terms(batches(stage), generator_for(0, 0))["reconstruction"].backward()
     for module in (stage.student.encoder, stage.student.head, stage.reconstructor):
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in module.parameters())
-    assert stage.compare is not None
-    for module in (stage.teacher, stage.compare):
+    assert stage.perceptual_loss is not None
+    for module in (stage.teacher, stage.perceptual_loss):
         assert all(p.grad is None for p in module.parameters())
     # Heat maps tell places; the depth half of the head is none of its business.
     assert stage.student.head.weight.grad[21:].abs().sum() == 0
@@ -254,13 +254,13 @@ def test_who_trains_in_fine_tuning(tmp_path):
     stage = fine_tuning_stage()
     before = {name: state(module) for name, module in stage.named_children()}
     finished(tmp_path, stage)
-    assert {id(p) for p in stage.trained() if p.requires_grad} == {
+    assert {id(p) for p in stage.trained_parameters() if p.requires_grad} == {
         id(p) for module in (stage.student, stage.reconstructor) for p in module.parameters()
     }
     assert changed(stage.reconstructor, before["reconstructor"])
     assert changed(stage.student, before["student"])
     assert changed(stage.teacher, before["teacher"])
-    assert not changed(stage.compare, before["compare"])
+    assert not changed(stage.perceptual_loss, before["perceptual_loss"])
     assert stage.result() is stage.teacher
     assert not any(p.requires_grad for p in stage.teacher.parameters())
 
@@ -290,7 +290,7 @@ def test_the_union_counts_from_the_start_of_the_warm_start(since, until, tmp_pat
     finished(tmp_path, stage)
     expected = [since + (until - since) * step / STEPS for step in range(STEPS)]
     assert told == pytest.approx(expected)
-    assert RECONSTRUCTION.warm_share(CONFIG.schedule) == pytest.approx(1 / 3)
+    assert RECONSTRUCTION.warm_start_frac(CONFIG.schedule) == pytest.approx(1 / 3)
 
 
 def test_both_frames_of_a_pair_are_shown_through_one_view():
@@ -311,12 +311,12 @@ def test_both_frames_of_a_pair_are_shown_through_one_view():
 
 def test_fine_tuning_shows_what_it_teaches():
     stage = fine_tuning_stage(ALONE).eval()
-    assert isinstance(stage, ShowsPseudoLabels)
+    assert isinstance(stage, HasPseudoLabels)
     stage.trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     shown = stage.pseudo_labels(filmed().unlabelled())
     assert shown.uv_px.shape == (len(filmed()), 21, 2)
-    assert shown.by_evidence is not None
-    assert shown.by_evidence.float().mean() == pytest.approx(0.5, abs=0.01)
+    assert shown.by_confidence is not None
+    assert shown.by_confidence.float().mean() == pytest.approx(0.5, abs=0.01)
 
 
 def test_looking_at_what_is_taught_changes_nothing():
@@ -333,7 +333,12 @@ def test_looking_at_what_is_taught_changes_nothing():
 def test_no_layer_runs_twice_on_the_same_images():
     """The student sees source and target, the teacher the target; of a redrawn pair all is computed once."""
     stage = with_trainer(fine_tuning_stage())
-    expected = {stage.student: 2, stage.teacher: 1, stage.reconstructor: 1, stage.compare: 2 * 2}  # scales, images
+    expected = {
+        stage.student: 2,
+        stage.teacher: 1,
+        stage.reconstructor: 1,
+        stage.perceptual_loss: 2 * 2,
+    }  # scales, images
     runs = {run: dict.fromkeys(_layers(run), 0) for run in expected}
     for counts in runs.values():
         for layer in counts:
@@ -349,7 +354,7 @@ def _layers(module: torch.nn.Module) -> list[torch.nn.Module]:
 
 @pytest.mark.parametrize("combination", ["2d", "3d", "separate", "union"])
 def test_every_row_of_table_b_trains(combination):
-    config = replace(ALONE, labels=LabelIntegration(combination=combination), kept_share=1.0)
+    config = replace(ALONE, labels=LabelIntegration(combination=combination), kept_frac=1.0)
     stage = with_trainer(fine_tuning_stage(config))
     terms = stage.terms(batches(stage), generator_for(0, 0))
     assert combine(terms, stage.term_weights).isfinite()

@@ -24,7 +24,7 @@ from posebridge.training.optimisers import Schedule
 from posebridge.training.pseudo_labels import pseudo_labels_of
 from posebridge.training.run import Run, SelectionPlan
 from posebridge.training.source_training import SourceTrainingConfig
-from posebridge.training.style import AdaINStyle, FourierStyle, restyle_some
+from posebridge.training.style import AdaINStyle, FourierStyle, restyle_randomly
 from training.dots import (
     MAPS,
     ONE_CPU,
@@ -71,7 +71,7 @@ def batches() -> dict:
 
 def pseudo_targets(number: int = 0, **changes) -> tuple[Adaptation, dict[str, Tensor]]:
     """A step with a teacher that is right and a pupil that knows nothing."""
-    stage = with_trainer(adaptation_stage(context(), Sighted(), kept_share=1.0, **PLAINLY, **changes))
+    stage = with_trainer(adaptation_stage(context(), Sighted(), kept_frac=1.0, **PLAINLY, **changes))
     stage.student = Pupil()
     return stage, stage.terms(batches(), generator_for(0, number))
 
@@ -99,8 +99,8 @@ def test_depth_is_taught_as_the_teacher_sees_it():
 
 
 def test_a_right_student_has_nothing_to_learn():
-    stage = with_trainer(adaptation_stage(context(), Finder(), kept_share=1.0, **PLAINLY))
-    wrong = with_trainer(adaptation_stage(context(), Finder(), kept_share=1.0, **PLAINLY))
+    stage = with_trainer(adaptation_stage(context(), Finder(), kept_frac=1.0, **PLAINLY))
+    wrong = with_trainer(adaptation_stage(context(), Finder(), kept_frac=1.0, **PLAINLY))
     wrong.student = Pupil()
     right, flat = (s.terms(batches(), generator_for(0, 0)) for s in (stage, wrong))
     entropy = math.log(2 * math.pi * math.e)  # of a Gaussian of sigma 1
@@ -111,7 +111,7 @@ def test_a_right_student_has_nothing_to_learn():
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_one_threshold_keeps_a_share_of_the_whole_batch(share):
-    stage = with_trainer(adaptation_stage(context(), kept_share=share, teacher_views=1, **PLAINLY))
+    stage = with_trainer(adaptation_stage(context(), kept_frac=share, teacher_views=1, **PLAINLY))
     pseudo = stage.labeller.label(
         stage.teacher.predict, batches()["target"], batches()["source"].rgb, generator_for(0, 0)
     )
@@ -121,7 +121,7 @@ def test_one_threshold_keeps_a_share_of_the_whole_batch(share):
 
 
 def test_joints_that_are_not_kept_teach_nothing():
-    stage = with_trainer(adaptation_stage(context(), kept_share=0.25, teacher_views=1, **PLAINLY))
+    stage = with_trainer(adaptation_stage(context(), kept_frac=0.25, teacher_views=1, **PLAINLY))
     stage.student = Pupil()
     stage.terms(batches(), generator_for(0, 0))["consistency"].backward()
     taught = stage.student.heat.grad.abs().sum((2, 3)) > 0
@@ -182,7 +182,7 @@ def test_without_style_images_are_what_they_were():
         options = {**PLAINLY, "style": style, "source_to_target": 0.0, "target_to_source": 0.0}
         stage = with_trainer(adaptation_stage(context(), Sighted(), **options))
         source, target = batches()["source"].rgb, batches()["target"].rgb
-        assert restyle_some(stage.labeller.stylist, source, target, 0.0, generator_for(0, 0)) is source
+        assert restyle_randomly(stage.labeller.restyler, source, target, 0.0, generator_for(0, 0)) is source
     one = with_trainer(adaptation_stage(context(), **{**PLAINLY, "style": FourierStyle()}))
     none = with_trainer(adaptation_stage(context(), **PLAINLY))
     a, b = (s.terms(batches(), generator_for(0, 0))["heat"].item() for s in (one, none))
@@ -194,7 +194,7 @@ def test_style_reaches_a_share_of_the_images():
     source, target = dots(200, seed=1).rgb, dots(8, seed=2, ground=0.5).rgb
     before = source.clone()
     for probability in (0.3, 1.0):
-        restyled = restyle_some(stage.labeller.stylist, source, target, probability, generator_for(1, 0))
+        restyled = restyle_randomly(stage.labeller.restyler, source, target, probability, generator_for(1, 0))
         changed = (restyled != source).flatten(1).any(1).float().mean().item()
         assert changed == pytest.approx(probability, abs=0.1)
     assert torch.equal(source, before)
@@ -206,7 +206,7 @@ def test_the_result_is_the_teacher_and_the_network_given_stays():
     assert stage.result() is stage.teacher
     assert stage.teacher is not network
     assert stage.student is not network
-    assert {id(p) for p in stage.trained()} == {id(p) for p in stage.student.parameters()}
+    assert {id(p) for p in stage.trained_parameters()} == {id(p) for p in stage.student.parameters()}
 
 
 def test_a_target_has_no_labels():
@@ -293,7 +293,7 @@ def test_it_learns_and_adapts(tmp_path):
     schedule = Schedule(steps=90, learning_rate=1e-3, decay="cosine")
     second = adaptation_stage(
         made, first.result().train(), schedule=schedule, **plain,
-        occlusion=UNMOVED, average_decay=0.9, teacher_views=1, kept_share=0.6,
+        occlusion=UNMOVED, average_decay=0.9, teacher_views=1, kept_frac=0.6,
     )  # fmt: skip
     finished(tmp_path / "adapted", second)
     assert share_right(first.result(), known) > 0.95

@@ -12,8 +12,8 @@ from posebridge.fitting.depth_misfit import DepthEvidence, misfit
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.methods.multi_view_fusion.config import FineTuningConfig, MultiViewFusionConfig
 from posebridge.methods.multi_view_fusion.fine_tuning import FineTuning, _another_view
+from posebridge.methods.multi_view_fusion.fused_hands import FusedHands
 from posebridge.methods.multi_view_fusion.method import MultiViewFusion
-from posebridge.methods.multi_view_fusion.supervised_stages import FusedInViews
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
 from training.dots import ONE_CPU, all_stages, with_trainer
@@ -21,7 +21,7 @@ from training.hands import TINY, depth_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIG = MultiViewFusionConfig(
-    single=QUICK,
+    single_view=QUICK,
     fusion=QUICK,
     fine_tuning=FineTuningConfig(
         schedule=Schedule(steps=20, learning_rate=1e-3, decay="cosine", warmup=0.1, clip_norm=5.0),
@@ -74,7 +74,7 @@ def test_a_teacher_astray_is_not_followed_far(context):
 
 
 def test_a_fitted_teacher_teaches_the_fused_hand_as_well(context):
-    plain, stage = tuning(context), tuning(context, teacher=HandFittingConfig(steps=4))
+    plain, stage = tuning(context), tuning(context, teacher_fitting=HandFittingConfig(steps=4))
     before, after = terms_of(plain), terms_of(stage)
     assert {*after} - {*before} == {
         "fused_distillation_joints",
@@ -94,11 +94,11 @@ def test_fitted_fused_hands_explain_their_views_better(context):
     batch = stage.streams["target"].batch(0)
     views = CubeViews.of(batch, stage.cube_m)
     with torch.no_grad():
-        seen = stage.see(views)[-1]
-        fused = FusedInViews.of(stage.model, stage.hand, seen, views, len(batch) // 3, generator_for(3, 1))
+        seen = stage.predict_views(views)[-1]
+        fused = FusedHands.predict(stage.model, stage.hand, seen, views, len(batch) // 3, generator_for(3, 1))
     evidence = DepthEvidence.from_views(views, config.evidence, generator_for(4, 1))
     fitted, faces = fused.fitted(stage.hand, evidence, config), stage.hand.faces(torch.device("cpu"))
-    sides = [misfit(mesh.vertices, faces, evidence, config.evidence) for mesh in (fused.hand, fitted)]
+    sides = [misfit(mesh.vertices, faces, evidence, config.evidence) for mesh in (fused.mesh, fitted)]
     before, after = (side.unflatten(0, (-1, 3)).mean(1) for side in sides)
     assert (after <= before + 1e-6).all()
     assert after.mean() < 0.95 * before.mean()
@@ -146,7 +146,7 @@ def test_another_view_of_the_same_set():
 
 def test_pseudo_views_are_of_one_picture(context):
     """Differently turned samples of one picture: what a hand explains in one of them it explains in all."""
-    stage = tuning(context, single_view=True, augmentation=CONFIG.fine_tuning.augmentation)
+    stage = tuning(context, pseudo_views=True, augmentation=CONFIG.fine_tuning.augmentation)
     assert len(stage.streams["target"].batch(0)) == 2
     terms = terms_of(stage)
     # Not augmented, the pseudo views are the same.

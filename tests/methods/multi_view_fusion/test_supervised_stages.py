@@ -12,16 +12,18 @@ from posebridge.data.augment import GeometryConfig
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
 from posebridge.geometry.offset_maps import decode_offsets, encode_offsets, normalised_weights
-from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig, DrawnViews
-from posebridge.methods.multi_view_fusion.supervised_stages import (
-    DepthTrainingConfig,
+from posebridge.methods.multi_view_fusion.depth_views import AugmentedViews, DepthViewConfig
+from posebridge.methods.multi_view_fusion.hand_terms import (
     DepthWeights,
-    FusionTraining,
-    SingleViewTraining,
+    labelled_hand,
     model_terms,
     pixel_terms,
     prior_terms,
-    true_hand,
+)
+from posebridge.methods.multi_view_fusion.supervised_stages import (
+    DepthTrainingConfig,
+    FusionTraining,
+    SingleViewTraining,
 )
 from posebridge.networks.depth_hand import ViewPrediction
 from posebridge.training.optimisers import Schedule
@@ -30,7 +32,7 @@ from training.dots import ONE_CPU, with_trainer
 from training.hands import CUBE_M, TINY, depth_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-STILL = DepthViewConfig(GeometryConfig(0.0, 0.0, 0.0, (1.0, 1.0)), shift=0.0, erased_share=0.0)
+STILL = DepthViewConfig(GeometryConfig(0.0, 0.0, 0.0, (1.0, 1.0)), depth_shift=0.0, erased_frac=0.0)
 BETA = DepthTrainingConfig().beta
 QUICK = DepthTrainingConfig(
     schedule=Schedule(steps=30, learning_rate=5e-3, decay="cosine", warmup=0.1, clip_norm=5.0),
@@ -59,7 +61,7 @@ def seen_as(truth: HandMesh, views: CubeViews) -> ViewPrediction:
 def told(context) -> tuple[ViewPrediction, HandMesh]:
     batch = context.source.view_sets(1, 3).batch(0)
     views = CubeViews.of(batch, CUBE_M)
-    truth = true_hand(batch, views)
+    truth = labelled_hand(batch, views)
     return seen_as(truth, views), truth
 
 
@@ -127,9 +129,9 @@ def gradients(module: torch.nn.Module) -> list[Tensor]:
 def test_labels_are_met_where_the_pixels_say_them(context):
     """Through every turn of a view: maps made of its true joints give the joints again."""
     batch = context.source.view_sets(2, 3).batch(0)
-    drawn = DrawnViews.of(batch, CUBE_M, DepthViewConfig(), generator_for(3, 1))
-    truth = true_hand(batch, drawn.whole)
-    points, surface = drawn.shown.points(2)
+    drawn = AugmentedViews.draw(batch, CUBE_M, DepthViewConfig(), generator_for(3, 1))
+    truth = labelled_hand(batch, drawn.complete)
+    points, surface = drawn.erased.points(2)
     maps = encode_offsets(points, surface, truth.joints, max_distance=4.0)
     weights = normalised_weights(torch.zeros_like(maps.heat), surface)
     torch.testing.assert_close(decode_offsets(points, maps, weights, 4.0), truth.joints, atol=1e-4, rtol=0)
@@ -137,17 +139,19 @@ def test_labels_are_met_where_the_pixels_say_them(context):
 
 def test_what_is_erased_is_shown_to_the_network_alone(context):
     batch = context.source.view_sets(2, 3).batch(0)
-    drawn = DrawnViews.of(batch, CUBE_M, replace(STILL, erased_share=1.0), generator_for(3, 1))
-    assert torch.equal(drawn.whole.depth_m, batch.depth_m)
-    missing = (drawn.shown.depth_m == 0) & (batch.depth_m > 0)
+    drawn = AugmentedViews.draw(batch, CUBE_M, replace(STILL, erased_frac=1.0), generator_for(3, 1))
+    assert torch.equal(drawn.complete.depth_m, batch.depth_m)
+    missing = (drawn.erased.depth_m == 0) & (batch.depth_m > 0)
     assert missing.any()
 
 
 def test_what_pixels_see_is_exact_in_every_precision(context):
     stage = with_trainer(SingleViewTraining(QUICK, context, context.new_network()), "bf16-mixed")
-    views = DrawnViews.of(context.source.view_sets(2, 3).batch(0), CUBE_M, DepthViewConfig(), generator_for(3, 1)).shown
+    views = AugmentedViews.draw(
+        context.source.view_sets(2, 3).batch(0), CUBE_M, DepthViewConfig(), generator_for(3, 1)
+    ).erased
     points, _ = views.points(stage.model.single.map_stride)
-    assert torch.equal(stage.see(views)[-1].points, points)
+    assert torch.equal(stage.predict_views(views)[-1].points, points)
 
 
 def test_single_views_learn(context, tmp_path):
@@ -191,19 +195,19 @@ def test_fusion_learns_and_single_views_stand_still(context, tmp_path):
 def test_meshes_are_needed(context):
     batch = replace(context.source.view_sets(2, 3).batch(0), vertices_m=None)
     with pytest.raises(ValueError, match="joints and meshes"):
-        true_hand(batch, CubeViews.of(batch, CUBE_M))
+        labelled_hand(batch, CubeViews.of(batch, CUBE_M))
 
 
 def test_true_hands_lie_in_their_views(context):
     batch = context.source.view_sets(2, 3).batch(0)
-    truth = true_hand(batch, CubeViews.of(batch, CUBE_M))
+    truth = labelled_hand(batch, CubeViews.of(batch, CUBE_M))
     assert isinstance(truth, HandMesh)
     assert torch.cdist(truth.joints, truth.vertices).amin(2).max() < 0.2  # no joint is far from the skin
 
 
 def test_weights_name_the_terms():
     weights = DepthWeights()
-    assert set(weights.of_terms("x_", without=("maps",))) == {
+    assert set(weights.by_term("x_", without=("maps",))) == {
         "x_joints",
         "x_model_joints",
         "x_mesh",

@@ -48,16 +48,16 @@ def test_each_side_learns_from_its_own_terms(tmp_path):
     batches = {name: stream.batch(0) for name, stream in stage.streams.items()}
     terms = stage.terms(batches, torch.Generator().manual_seed(0))
     translators = [*stage.to_target.parameters(), *stage.to_source.parameters()]
-    judges = [*stage.of_target.parameters(), *stage.of_source.parameters()]
+    judges = [*stage.discriminator_target.parameters(), *stage.discriminator_source.parameters()]
 
     def moved(name, parameters):
         found = torch.autograd.grad(terms[name], parameters, retain_graph=True, allow_unused=True)
         return sum(float(g.abs().sum()) for g in found if g is not None)
 
-    assert moved("fooling", translators) > 0
-    assert moved("fooling", judges) == 0
-    assert moved("judging", judges) > 0
-    assert moved("judging", translators) == 0
+    assert moved("adversarial", translators) > 0
+    assert moved("adversarial", judges) == 0
+    assert moved("discriminator", judges) > 0
+    assert moved("discriminator", translators) == 0
     # Nothing is translated yet: what comes back is what was sent, and what should stay has stayed.
     fresh = Translation(config(1), depth_context())
     fresh._trainer = stage._trainer
@@ -77,7 +77,11 @@ def test_the_look_of_the_target_is_taken_over(tmp_path):
     loose = replace(loose, schedule=replace(loose.schedule, learning_rate=5e-3))
     stage = Translation(loose, replace(context, target=InMemoryFrames(target, 1)))
     Run(tmp_path, ONE_CPU).train(1, stage)
-    found = translated(source, stage.result(), replace(stage.config, share=1.0), CUBE_M, 0).without_images().depth_m
+    found = (
+        translated(source, stage.result(), replace(stage.config, translated_frac=1.0), CUBE_M, 0)
+        .without_images()
+        .depth_m
+    )
     surface = CubeViews.of(source.without_images(), CUBE_M).foreground()
     gone = (found == 0) & surface
     in_bands, beside = (gone[..., where].sum() / surface[..., where].sum() for where in (missed, ~missed))
@@ -90,7 +94,7 @@ def test_labels_and_the_other_share_stay():
     translator = Translator(NETWORKS)
     with torch.no_grad():
         translator.last.bias.add_(0.2)  # everything a tenth of the cube further
-    source, half = context.source.dataset, replace(config(1), share=0.5)
+    source, half = context.source.dataset, replace(config(1), translated_frac=0.5)
     found = translated(source, translator, half, CUBE_M, 3)
     again = translated(source, translator, half, CUBE_M, 3)
     other = translated(source, translator, half, CUBE_M, 4)
@@ -111,7 +115,7 @@ def test_labels_and_the_other_share_stay():
 
 def test_the_source_is_translated_before_the_supervised_stages(tmp_path):
     """Single-view, fusion and fine-tuning draw from the translated source, whose labels stay."""
-    settings = replace(config(1), share=1.0)
+    settings = replace(config(1), translated_frac=1.0)
     method = MultiViewFusion(MultiViewFusionConfig(True, settings, QUICK, QUICK, FineTuningConfig(sets=2)))
     context, sources = depth_context(), {}
     for number, (stage, selection) in enumerate(all_stages(method, None, context), 1):

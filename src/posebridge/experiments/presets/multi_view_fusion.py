@@ -6,7 +6,8 @@ from dataclasses import replace
 from posebridge.experiments.preset import DataSizes, Preset
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.methods.multi_view_fusion.config import FineTuningConfig, MultiViewFusionConfig
-from posebridge.methods.multi_view_fusion.supervised_stages import DepthTrainingConfig, DepthWeights
+from posebridge.methods.multi_view_fusion.hand_terms import DepthWeights
+from posebridge.methods.multi_view_fusion.supervised_stages import DepthTrainingConfig
 from posebridge.methods.multi_view_fusion.translation import TranslationConfig
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.translation import TranslatorConfig
@@ -34,12 +35,12 @@ _SMALL = Preset(
             translation=TranslationConfig(
                 schedule=Schedule(steps=1_500, learning_rate=4e-4, decay="cosine", warmup=0.03, momentum=0.5),
                 networks=TranslatorConfig(channels=16, blocks=4, discriminator_channels=32, discriminator_halvings=2),
-                pictures=8,
+                batch_size=8,
             ),
-            single=DepthTrainingConfig(_schedule(1_500), sets=20, weights=DepthWeights(maps=30.0)),
+            single_view=DepthTrainingConfig(_schedule(1_500), sets=20, weights=DepthWeights(maps=30.0)),
             fusion=DepthTrainingConfig(_schedule(750), sets=20, weights=DepthWeights(maps=30.0)),
-            fine_tuning=FineTuningConfig(schedule=_schedule(800), sets=10, teacher=_FITTED),
-            one_camera=FineTuningConfig(schedule=_schedule(1_200), sets=10, single_view=True),
+            fine_tuning=FineTuningConfig(schedule=_schedule(800), sets=10, teacher_fitting=_FITTED),
+            one_camera=FineTuningConfig(schedule=_schedule(1_200), sets=10, pseudo_views=True),
         )
     },
 )
@@ -52,7 +53,7 @@ _FULL = Preset(
     cube_m=DEPTH_STUDIO.cube_m,
     data=DataSizes(source=60_000, source_with_model=18_000, target=18_000, test=9_600, views=3),
     space_mb=500,
-    methods={"multi-view-fusion": MultiViewFusionConfig(fine_tuning=FineTuningConfig(teacher=_FITTED))},
+    methods={"multi-view-fusion": MultiViewFusionConfig(fine_tuning=FineTuningConfig(teacher_fitting=_FITTED))},
 )
 
 # Of a public dataset: so many moments of the target, evenly chosen, and so many frames of the test split.

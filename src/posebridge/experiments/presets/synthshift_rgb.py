@@ -49,7 +49,7 @@ def small_mean_teacher(views: GeometryConfig) -> MeanTeacherConfig:
         batch_size=48,
         geometry=views,
         average_decay=0.98,
-        kept_share=0.4,
+        kept_frac=0.4,
         heat_weight=1.0,
         depth_weight=0.5,
     )
@@ -81,12 +81,12 @@ def small_geometric_reconstruction(
             weight=weight,
         ),
         # Heat maps and anatomy agree on a third of what they trust, and on four fifths in the paper, which joins them.
-        labels=LabelIntegration(combination="separate", least_move=0.01, joint_temperature=0.5),
+        labels=LabelIntegration(combination="separate", max_correction_frac=0.01, joint_temperature=0.5),
         schedule=_schedule(250, learning_rate=5e-4),
         batch_size=32,
         geometry=views,
         average_decay=0.98,
-        kept_share=0.4,
+        kept_frac=0.4,
         heat_weight=1.0,
         depth_weight=0.5,
         pseudo_label_weight=1.0,

@@ -1,4 +1,4 @@
-"""What geometric reconstruction is configured by (Lin, Gu, Yang and Yao, NeurIPS 2023)."""
+"""Config of geometric reconstruction (Lin, Gu, Yang and Yao, NeurIPS 2023)."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,24 +18,24 @@ from posebridge.training.style import AdaINStyle, FourierStyle
 
 @dataclass(frozen=True)
 class GeometricReconstructionConfig(MethodConfig):
-    """Defaults are the paper's; where it is silent, the reason stands beside the value."""
+    """Defaults are the paper's. Comments give the reason for values that the paper leaves open."""
 
-    # Start from the source-trained network. In the paper pretraining (Eq. 10) starts from the encoder's first weights.
+    # Start from the source-trained network. In the paper, pretraining (Eq. 10) starts from initial weights.
     from_source_model: bool = False
     pretraining: PretrainingConfig | None = field(default_factory=PretrainingConfig)
     style: AdaINStyle | FourierStyle | None = field(default_factory=AdaINStyle)
-    reconstruction: ReconstructionConfig | None = field(default_factory=ReconstructionConfig)  # None: pseudo-labels
+    reconstruction: ReconstructionConfig | None = field(default_factory=ReconstructionConfig)  # None: without
     labels: LabelIntegration = field(default_factory=LabelIntegration)
-    schedule: Schedule = field(  # epochs 20 to 80, of 500 steps; a tenth of the rate from epochs 60 and 75 on
+    schedule: Schedule = field(  # epochs 20 to 80, of 500 steps; the rate falls to a tenth at epochs 60 and 75
         default_factory=lambda: Schedule(steps=30_000, learning_rate=1e-4, drops=(40 / 60, 55 / 60))
     )
-    batch_size: int = 32  # target frames; half as many pairs
+    batch_size: int = 32  # target frames, which are half as many pairs
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     occlusion: OcclusionConfig = field(default_factory=OcclusionConfig)
     # The teacher is UniFrame's, whose pseudo-labels are the paper's baseline (supplement B).
     average_decay: float = 0.999
-    kept_share: float = 0.5  # gamma_2D as UniFrame has it: the upper half of a batch's peaks
+    kept_frac: float = 0.5  # gamma_2D, as in UniFrame: the more confident half of a batch
     teacher_views: int = 1
     agreement_frac: float = 0.03
     source_to_target: float = 0.5
@@ -45,13 +45,13 @@ class GeometricReconstructionConfig(MethodConfig):
     pseudo_label_weight: float = 0.1  # lambda_p, Eq. 11
 
     def without_reconstruction(self) -> "GeometricReconstructionConfig":
-        """Pseudo-labels alone, for as many steps, the rate falling where it fell."""
+        """The config for pseudo-labels alone, with the same number of steps and the same learning rate at each step."""
         if self.reconstruction is None:
             return self
-        warm, rest = self.reconstruction.warm_start.steps, self.schedule
-        steps = warm + rest.steps
-        drops = tuple((warm + drop * rest.steps) / steps for drop in rest.drops)
-        return replace(self, reconstruction=None, schedule=replace(rest, steps=steps, drops=drops))
+        warm, schedule = self.reconstruction.warm_start.steps, self.schedule
+        steps = warm + schedule.steps
+        drops = tuple((warm + drop * schedule.steps) / steps for drop in schedule.drops)
+        return replace(self, reconstruction=None, schedule=replace(schedule, steps=steps, drops=drops))
 
     @property
     def starts_untrained(self) -> bool:

@@ -1,4 +1,4 @@
-"""Sections of geometric reconstruction: reconstructed frames, and trusted joints before and after."""
+"""Sections of the report: reconstructed frames, and the accuracy of joints that were pseudo-labels early on."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -23,12 +23,12 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import (
 from posebridge.methods.geometric_reconstruction.trusted_joints_section import trusted_joints
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.training.context import Context
-from posebridge.training.pseudo_label_metrics import positions, share, within
+from posebridge.training.pseudo_label_metrics import correct_joints, fraction, predict_joints
 from posebridge.training.stage import Stage
 
 StageT = TypeVar("StageT", bound=Stage)
 
-_PAIRS = 6
+_PAIRS = 6  # shown
 _ALL = "All"
 
 
@@ -60,10 +60,11 @@ def _reconstructed_pairs(
     stages: Sequence[Stage], context: Context, labels: LabelledBatch | None
 ) -> tuple[ReconstructedPair, ...]:
     """A few driving frames, reconstructed by the joints of the final network; empty without the stages."""
-    reconstructing, tuning = _last(stages, ReconstructorTraining), _last(stages, FineTuning)
-    if reconstructing is None or tuning is None:
+    reconstructor_stage, tuning = _last(stages, ReconstructorTraining), _last(stages, FineTuning)
+    if reconstructor_stage is None or tuning is None:
         return ()
-    reconstructor, before, after = reconstructing.reconstructor.eval(), reconstructing.network, tuning.result()
+    reconstructor = reconstructor_stage.reconstructor.eval()
+    before, after = reconstructor_stage.network, tuning.result()
     reconstruction = tuning.config.reconstruction
     assert reconstruction is not None
     pairs = context.target_frames.pairs(_PAIRS, reconstruction.pairs).batch(0)
@@ -71,7 +72,7 @@ def _reconstructed_pairs(
     reconstructor.to(pairs.rgb.device)
     with torch.no_grad():
         reconstructed = reconstruct_pairs(reconstructor, pairs, _soft(after, pairs, reconstruction.joint_temperature))
-    uv_before, uv_after = (positions(network, pairs) for network in (before, after))
+    uv_before, uv_after = (predict_joints(network, pairs) for network in (before, after))
     return _as_arrays(reconstructed, pairs.to("cpu"), uv_before, uv_after, labels)
 
 
@@ -80,23 +81,19 @@ def _trusted_joints(stages: Sequence[Stage], context: Context, labels: LabelledB
 
     Empty without the stages.
     """
-    reconstructing, warm, tuning = (
-        _last(stages, ReconstructorTraining),
-        _last(stages[::-1], FineTuning),
-        _last(stages, FineTuning),
-    )
-    if reconstructing is None or warm is None or tuning is None:
+    warm, tuning = _last(stages[::-1], FineTuning), _last(stages, FineTuning)
+    if _last(stages, ReconstructorTraining) is None or warm is None or tuning is None:
         return ()
     device = next(warm.teacher.parameters()).device
     frames = labels.unlabelled()
     assert labels.valid is not None
-    known = warm.pseudo_labels(frames.to(device)).kept.cpu() & labels.valid
-    correct = [within(positions(stage.result(), frames), labels) for stage in (warm, tuning)]
+    trusted = warm.pseudo_labels(frames.to(device)).kept.cpu() & labels.valid
+    correct = [correct_joints(predict_joints(stage.result(), frames), labels) for stage in (warm, tuning)]
     groups = {name: list(joints) for name, joints in context.skeleton.group_indices().items()}
-    groups[_ALL] = list(range(known.shape[1]))
-    counts = {name: int(known[:, joints].sum()) for name, joints in groups.items()}
+    groups[_ALL] = list(range(trusted.shape[1]))
+    counts = {name: int(trusted[:, joints].sum()) for name, joints in groups.items()}
     before, after = (
-        {name: share(right[:, joints], known[:, joints]) for name, joints in groups.items()} for right in correct
+        {name: fraction(mask[:, joints], trusted[:, joints]) for name, joints in groups.items()} for mask in correct
     )
     return (trusted_joints(counts, before, after),)
 
@@ -113,39 +110,39 @@ def _as_arrays(
     labels: LabelledBatch | None,
 ) -> tuple[ReconstructedPair, ...]:
     if reconstructed.masks is None or reconstructed.field is None or reconstructed.inpainting is None:
-        return ()  # guided by heat maps: there is no displacement field to show
+        return ()  # heat maps as the guide give no displacement field
     base, driving = split_pairs(pairs)
     count, size = len(base), base.rgb.shape[-1]
     height, width = reconstructed.field.shape[1:3]
-    moved = (reconstructed.field - identity_field(height, width, reconstructed.field)) * (size / width)
-    true = {} if labels is None else _true_joints(labels)
+    displacement_px = (reconstructed.field - identity_field(height, width, reconstructed.field)) * (size / width)
+    truth = {} if labels is None else _labelled_joints(labels)
     return tuple(
         ReconstructedPair(
             base_key=base.key[i],
             driving_key=driving.key[i],
-            base=_picture(base.rgb[i]),
-            driving=_picture(driving.rgb[i]),
-            reconstruction=_picture(reconstructed.image[i]),
+            base=_image(base.rgb[i]),
+            driving=_image(driving.rgb[i]),
+            reconstruction=_image(reconstructed.image[i]),
             regions=_bytes(reconstructed.masks[i]),
-            displacement_px=moved[i].float().cpu().numpy(),
+            displacement_px=displacement_px[i].float().cpu().numpy(),
             inpainting=_bytes(reconstructed.inpainting[i, 0]),
             uv_base=uv_after[i].numpy(),
             uv_before=uv_before[count + i].numpy(),
             uv_after=uv_after[count + i].numpy(),
-            uv_truth=true.get(driving.key[i]),
+            uv_truth=truth.get(driving.key[i]),
         )
         for i in range(count)
     )
 
 
-def _true_joints(labels: LabelledBatch) -> dict[str, np.ndarray]:
+def _labelled_joints(labels: LabelledBatch) -> dict[str, np.ndarray]:
     assert labels.uv_px is not None
     assert labels.valid is not None
     uv_px = torch.where(labels.valid[..., None], labels.uv_px, torch.nan)
     return dict(zip(labels.key, uv_px.numpy(), strict=True))
 
 
-def _picture(image: Float[Tensor, "3 H W"]) -> np.ndarray:
+def _image(image: Float[Tensor, "3 H W"]) -> np.ndarray:
     return _bytes(image.permute(1, 2, 0))
 
 

@@ -29,23 +29,23 @@ from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import PseudoLabels, update_average
 from posebridge.training.source_training import augmented
 from posebridge.training.stage import PoseStage, Terms
-from posebridge.training.style import Stylist, restyle_some
+from posebridge.training.style import Restyler, restyle_randomly
 from posebridge.training.supervision import supervised_terms
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of fine-tuning, by shares of the whole."""
+    """A part of fine-tuning: its schedule, and where it starts and ends as fractions of the whole."""
 
     schedule: Schedule
-    since: float = 0.0
-    until: float = 1.0
+    start_frac: float = 0.0
+    end_frac: float = 1.0
 
 
 class FineTuning(PoseStage):
-    """Sec. 3.3: adapt on unlabelled frame pairs, keep the source in view.
+    """Sec. 3.3: adapts to unlabelled frame pairs while training on the source.
 
-    Without a reconstructor it is by pseudo-labels alone, of any frames.
+    Without a reconstructor, it trains on pseudo-labels alone and takes single frames.
     """
 
     name = "fine-tuning"
@@ -56,7 +56,7 @@ class FineTuning(PoseStage):
         phase: Phase,
         context: Context,
         network: PoseResNet,
-        stylist: Stylist | None,
+        restyler: Restyler | None,
         reconstructor: FrameReconstructor | None = None,
     ):
         reconstruction = config.reconstruction if reconstructor is not None else None
@@ -69,7 +69,7 @@ class FineTuning(PoseStage):
             phase.schedule,
             {"source": context.source.batches(config.batch_size), "target": frames},
             _term_weights(config, reconstruction),
-            **context.stage_options(6 if phase.since == 0 else 7),
+            **context.stage_options(6 if phase.start_frac == 0 else 7),
         )
         self.config = config
         self.phase = phase
@@ -77,12 +77,12 @@ class FineTuning(PoseStage):
         self.skeleton = context.skeleton
         self.student = copy.deepcopy(network).train().requires_grad_(True)
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
-        self.labeller = PseudoLabeller(config, context.skeleton.mirror, stylist)
+        self.labeller = PseudoLabeller(config, context.skeleton.mirror, restyler)
         self.integrated = IntegratedLabels.of(config.labels, network.maps, context)
         self.reconstructor = copy.deepcopy(reconstructor)
-        torch.manual_seed(context.seed)  # of features that are not trained: those that the reconstructor has learnt by
+        torch.manual_seed(context.seed)  # frozen features must equal those of the reconstructor's training
         self.temperature = 1.0 if reconstruction is None else reconstruction.joint_temperature
-        self.compare = None if reconstruction is None else PerceptualLoss(reconstruction.features, network)
+        self.perceptual_loss = None if reconstruction is None else PerceptualLoss(reconstruction.features, network)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """Eq. 11."""
@@ -90,10 +90,10 @@ class FineTuning(PoseStage):
         assert isinstance(frames, UnlabelledBatch)
         terms = self._supervised(source, frames, generator)
 
-        taught = self.labeller.label(partial(self.poses_of, self.teacher), frames, source.rgb, generator)
-        targets = self.integrated.pseudo_targets(taught, frames.camera, frames.rgb.shape[-1], self._progress)
-        view, T_view = self._view(frames, generator)
-        output = self.maps_of(self.student, self._shown(view, taught, T_view, generator))
+        pseudo = self.labeller.label(partial(self.predict_poses, self.teacher), frames, source.rgb, generator)
+        targets = self.integrated.pseudo_targets(pseudo, frames.camera, frames.rgb.shape[-1], self._progress)
+        view, T_view = self._draw_view(frames, generator)
+        output = self.predict_maps(self.student, self._student_input(view, pseudo, T_view, generator))
         terms |= self.integrated.terms(output, targets, T_view, view.rgb.shape[-1])  # Eq. 3
         if self.reconstructor is not None:
             terms["reconstruction"] = self._reconstruction(output[0], view)
@@ -101,45 +101,52 @@ class FineTuning(PoseStage):
 
     def _supervised(self, source: Observation, frames: UnlabelledBatch, generator: Generator) -> Terms:
         """Eq. 1 on the source, partly in the target's style."""
-        image = restyle_some(self.labeller.stylist, source.rgb, frames.rgb, self.config.source_to_target, generator)
+        image = restyle_randomly(
+            self.labeller.restyler, source.rgb, frames.rgb, self.config.source_to_target, generator
+        )
         view = augmented(replace(source, image=image), self.config, generator, self.skeleton.mirror)
-        return supervised_terms(self.maps, self.maps_of(self.student, view.rgb), view, self.skeleton)
+        return supervised_terms(self.maps, self.predict_maps(self.student, view.rgb), view, self.skeleton)
 
-    def _view(self, frames: UnlabelledBatch, generator: Generator) -> tuple[UnlabelledBatch, Tensor]:
-        """The student's views; both frames of a pair through the same one, so that the background stays in place."""
+    def _draw_view(self, frames: UnlabelledBatch, generator: Generator) -> tuple[UnlabelledBatch, Tensor]:
+        """Random views and their pixel maps. Both frames of a pair share one, so that the background stays in place."""
         if self.reconstructor is None:
             T_view = self.labeller.draw_views(frames, generator)
             return warp_batch(frames, T_view), T_view
         T_view = draw_same_views(frames, self.config.geometry, generator)
         return warp_batch(frames, T_view), T_view
 
-    def _shown(self, view: UnlabelledBatch, taught: PseudoLabels, T_view: Tensor, generator: Generator) -> Tensor:
-        """What the student is shown of its views: re-coloured, and partly covered."""
-        seen = taught.seen_through(T_view, self.skeleton.mirror)
+    def _student_input(
+        self, view: UnlabelledBatch, pseudo: PseudoLabels, T_view: Tensor, generator: Generator
+    ) -> Tensor:
+        """The student's views with photometric augmentation and occlusions."""
+        labels = pseudo.in_view(T_view, self.skeleton.mirror)
         image = apply_appearance(view.rgb, self.config.appearance, generator)
-        image, _ = adaptive_occlusion(image, seen.uv_px, seen.confidence, self.config.occlusion, generator)
+        image, _ = adaptive_occlusion(image, labels.uv_px, labels.confidence, self.config.occlusion, generator)
         return image
 
     def _reconstruction(self, heat: Tensor, view: UnlabelledBatch) -> Float[Tensor, ""]:
-        """Eq. 9: the driving frame redrawn through the student's joints."""
+        """Eq. 9: the loss of driving frames that are reconstructed from the student's joints."""
         assert self.reconstructor is not None
-        assert self.compare is not None
+        assert self.perceptual_loss is not None
         uv_px = soft_joints(heat, self.maps, view.rgb.shape[-1], self.temperature)
         with self.trainer.precision_plugin.forward_context():
-            return reconstruction_loss(self.reconstructor, self.compare, view, uv_px)
+            return reconstruction_loss(self.reconstructor, self.perceptual_loss, view, uv_px)
 
     @property
     def _progress(self) -> float:
-        """Share of fine-tuning that is done."""
-        return self.phase.since + (self.phase.until - self.phase.since) * self.global_step / self.schedule.steps
+        """Fraction of fine-tuning that is done."""
+        return (
+            self.phase.start_frac
+            + (self.phase.end_frac - self.phase.start_frac) * self.global_step / self.schedule.steps
+        )
 
     def optimizer_step(self, *args, **kwargs) -> None:
-        """Called by the trainer: the student's step, and the teacher follows before anyone looks at either."""
+        """Called by the trainer: update the student, then the teacher as its moving average."""
         super().optimizer_step(*args, **kwargs)
         update_average(self.teacher, self.student, self.config.average_decay)
 
-    def trained(self):
-        """Student, warping estimator and generator; the lengths of bones where they are learnt."""
+    def trained_parameters(self):
+        """Those of student, warping estimator and generator, and bone lengths where they are learnt."""
         yield from self.student.parameters()
         yield from self.integrated.parameters()
         if self.reconstructor is not None:
@@ -150,10 +157,10 @@ class FineTuning(PoseStage):
         return self.teacher
 
     def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:
-        """What would be taught of un-augmented frames."""
-        seen = self.labeller.label_unaugmented(self.teacher, frames)
-        targets = self.integrated.pseudo_targets(seen, frames.camera, frames.rgb.shape[-1], self._progress)
-        return targets.taught()
+        """The pseudo-labels of un-augmented frames."""
+        predicted = self.labeller.label_unaugmented(self.teacher, frames)
+        targets = self.integrated.pseudo_targets(predicted, frames.camera, frames.rgb.shape[-1], self._progress)
+        return targets.merged()
 
 
 def _term_weights(

@@ -1,7 +1,7 @@
-"""Redrawing a driving frame from a base frame through the pose (Lin et al., NeurIPS 2023, Sec. 3.3.2).
+"""Reconstruction of a driving frame from a base frame and both poses (Lin et al., NeurIPS 2023, Sec. 3.3.2).
 
-Joints in, picture out, and all of it differentiable in the joints: bone maps (Eq. 6), their affine maps (Eq. 7), the
-displacement field (Eq. 8), the generator (Eq. 4).
+The image is differentiable in the joints, through bone maps (Eq. 6), their affine maps (Eq. 7), the displacement field
+(Eq. 8) and the generator (Eq. 4).
 """
 
 from collections.abc import Sequence
@@ -27,21 +27,21 @@ from posebridge.skeletons.skeleton import Skeleton
 class FrameReconstructorConfig:
     """Defaults are the paper's, for images of 256 px."""
 
-    guide: Literal["bones", "heatmaps"] = "bones"  # heatmaps: without the warp, the ablation L_heatmap of Table 3(a)
-    grid_stride: int = 4  # image pixels a pixel of bone maps, masks and displacement field: H / 4
+    guide: Literal["bones", "heatmaps"] = "bones"  # heatmaps: no warp; L_heatmap in Table 3(a)
+    grid_stride: int = 4  # image pixels per pixel of bone maps, masks and displacement field
     bone_sigma: float = 1.5  # sigma of Eq. 6, in pixels of that grid; not given, chosen on studio renders
-    heat_sigma: float = 2.0  # of the heat maps that guide instead of bones, in pixels of that grid
+    heat_sigma: float = 2.0  # of heat maps as the guide, in pixels of that grid
     warping: WarpingConfig = field(default_factory=WarpingConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
 
 
 @dataclass(frozen=True)
 class ReconstructedFrames:
-    """B driving frames, redrawn. What a guide by heat maps doesn't have is None."""
+    """B reconstructed driving frames. Without bones as the guide, only the image is set."""
 
     image: Float[Tensor, "B 3 H W"]
-    masks: Float[Tensor, "B R h w"] | None = None  # background, then the bones
-    field: Float[Tensor, "B h w 2"] | None = None  # places in the base image, in pixels of the field's grid
+    masks: Float[Tensor, "B R h w"] | None = None  # of the background, then of each bone
+    field: Float[Tensor, "B h w 2"] | None = None  # from each grid pixel to its position in the base frame, grid pixels
     inpainting: Float[Tensor, "B 1 h w"] | None = None
 
 
@@ -65,8 +65,14 @@ class FrameReconstructor(nn.Module):
         uv_driving_px: Float[Tensor, "B K 2"],
         T_base_driving: Float[Tensor, "B 3 3"],
     ) -> ReconstructedFrames:
-        """The driving frame as the joints tell it; ``T_base_driving`` is where the background of the driving frame
-        lies in the base frame, both in pixels of the images, as ``still_background`` gives it.
+        """Reconstruct the driving frames.
+
+        Args:
+            base: base frames, RGB in [0, 1].
+            uv_base_px: joints in the base frames, in pixels of the images.
+            uv_driving_px: joints in the driving frames.
+            T_base_driving: pixels of the background in the driving frame to pixels in the base frame; see
+                ``still_camera_transform``.
         """
         size = base.shape[-2:]
         height, width = (side // self.config.grid_stride for side in size)
@@ -75,33 +81,35 @@ class FrameReconstructor(nn.Module):
             heat = [encode_gaussian(uv, height, width, self.config.heat_sigma)[0] for uv in joints]
             return ReconstructedFrames(self.generator(base, *heat).to(base.dtype))
         small = F.interpolate(base, (height, width), mode="area")
-        with torch.autocast(base.device.type, enabled=False):  # places need full precision, networks need not
+        with torch.autocast(base.device.type, enabled=False):  # coordinates need full precision
             bones = [draw_bones(uv, self.bones, height, width, self.config.bone_sigma) for uv in joints]
         warping = self.estimator(small, *(drawn.maps for drawn in bones))
         with torch.autocast(base.device.type, enabled=False):
             T_grid = resize_map(width / size[1], height / size[0]).to(T_base_driving)
-            places = self._places(warping, bones, T_grid @ T_base_driving @ inverse_map(T_grid))
-        image = self.generator(base, places, warping.inpainting).to(base.dtype)
-        return ReconstructedFrames(image, warping.masks, places, warping.inpainting)
+            displacement = self._displacement_field(warping, bones, T_grid @ T_base_driving @ inverse_map(T_grid))
+        image = self.generator(base, displacement, warping.inpainting).to(base.dtype)
+        return ReconstructedFrames(image, warping.masks, displacement, warping.inpainting)
 
-    def _places(
+    def _displacement_field(
         self, warping: Warping, bones: Sequence[BoneMaps], T_base_driving: Float[Tensor, "B 3 3"]
     ) -> Float[Tensor, "B h w 2"]:
         """Eq. 8, in pixels of the grid."""
         height, width = warping.masks.shape[-2:]
         A, t = bone_transforms(*bones)  # Eq. 7
-        T = T_base_driving.to(A)  # the precision of places, whatever the networks' was
+        T = T_base_driving.to(A)  # networks may use lower precision
         A_background, t_background = T[:, None, :2, :2], T[:, None, :2, 2]
         if warping.background is not None:
-            A_background, t_background = _moved_by(warping.background.to(A), A_background, t_background, height, width)
+            A_background, t_background = _compose_background(
+                warping.background.to(A), A_background, t_background, height, width
+            )
         coarse = affine_fields(torch.cat([A_background, A], 1), torch.cat([t_background, t], 1), height, width)
         return blend_fields(warping.masks.to(A), coarse)
 
 
-def _moved_by(
+def _compose_background(
     delta: Float[Tensor, "B 2 3"], A: Float[Tensor, "B 1 2 2"], t: Float[Tensor, "B 1 2"], height: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """A predicted motion of the background after the known one; ``delta`` takes the grid's sides as -1 to 1."""
+    """The known map of the background, then the predicted one: ``delta`` in coordinates of -1 to 1 over the grid."""
     half = delta.new_tensor([width / 2, height / 2])
     centre = half - 0.5
     linear = torch.eye(2).to(delta) + delta[:, None, :, :2] * half[:, None] / half
@@ -109,10 +117,10 @@ def _moved_by(
     return linear @ A, (linear @ t[..., None])[..., 0] + shift
 
 
-def still_background(base: Observation, driving: Observation) -> Float[Tensor, "B 3 3"]:
-    """Where each pixel of the driving crops lies in the base crops if the camera stands still.
+def still_camera_transform(base: Observation, driving: Observation) -> Float[Tensor, "B 3 3"]:
+    """Pixel maps from driving crops to base crops for a static background and camera.
 
-    Crops that follow the subject move before a background at rest, and their maps from the file tell how.
+    Crops follow the subject, so they differ between the frames; their maps from the file give the transform.
     """
     if base.T_crop_file is None or driving.T_crop_file is None:
         return torch.eye(3, device=base.rgb.device).repeat(len(base), 1, 1)

@@ -33,22 +33,22 @@ class GeometricReconstruction(Method[GeometricReconstructionConfig]):
         if reconstruction is not None:
             reconstruction_streams(context, reconstruction)  # refuses frames without pairs before anything is trained
         network = network_as(self._first_network(context), PoseResNet)
-        stylist = yield from train_style(config.style, context)
+        restyler = yield from train_style(config.style, context)
         if config.pretraining is not None:
-            pretraining = Pretraining(config, config.pretraining, context, copy.deepcopy(network), stylist)
+            pretraining = Pretraining(config, config.pretraining, context, copy.deepcopy(network), restyler)
             yield pretraining, None
             network = pretraining.result()
         if reconstruction is None:
-            yield FineTuning(config, Phase(config.schedule), context, network, stylist), context.selection
+            yield FineTuning(config, Phase(config.schedule), context, network, restyler), context.selection
             return
-        phase = Phase(reconstruction.warm_start, until=reconstruction.warm_share(config.schedule))
-        warm = FineTuning(config, phase, context, network, stylist)
+        phase = Phase(reconstruction.warm_start, end_frac=reconstruction.warm_start_frac(config.schedule))
+        warm = FineTuning(config, phase, context, network, restyler)
         warm.name = "warm-start"
         yield warm, context.selection
         reconstructor = ReconstructorTraining(config.geometry, reconstruction, context, warm.result())
         yield reconstructor, None
-        phase = Phase(config.schedule, since=phase.until)
-        yield FineTuning(config, phase, context, warm.result(), stylist, reconstructor.result()), context.selection
+        phase = Phase(config.schedule, start_frac=phase.end_frac)
+        yield FineTuning(config, phase, context, warm.result(), restyler, reconstructor.result()), context.selection
 
     def _first_network(self, context: Context) -> nn.Module:
         if self.config.from_source_model:

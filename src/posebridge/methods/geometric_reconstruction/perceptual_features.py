@@ -1,4 +1,4 @@
-"""Whose features a perceptual loss compares: a trained VGG-19's, or those of the pose network's own encoder."""
+"""Features of the perceptual loss: those of a trained VGG-19, or of the pose network's own encoder."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -16,7 +16,7 @@ VGG19_RELU5 = VggConfig(widths=(64, 128, 256, 512, 512), depths=(2, 2, 4, 4, 1))
 
 @dataclass(frozen=True)
 class VggFeatures:
-    """Lin et al., NeurIPS 2023, Eq. 9; the layers and scales of articulated animation (Siarohin et al. 2021)."""
+    """Features of Eq. 9 (Lin et al., NeurIPS 2023), with the layers and scales of Siarohin et al., CVPR 2021."""
 
     network: VggConfig = VGG19_RELU5
     scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)
@@ -35,14 +35,14 @@ class VggFeatures:
 
 @dataclass(frozen=True)
 class EncoderFeatures:
-    """Features of the source-trained pose encoder, frozen: where VGG's weights can't be had."""
+    """Features of the frozen, source-trained pose encoder, for use without VGG's weights."""
 
     levels: int = 3  # from the shallowest on
     scales: tuple[float, ...] = (1.0, 0.5)
     relative: bool = True
 
     def feature_networks(self) -> tuple[VggConfig, ...]:
-        """None: the pose network is there."""
+        """None: the pose network provides the features."""
         return ()
 
     def with_feature_weights(self, weights: str) -> "EncoderFeatures":
@@ -54,7 +54,7 @@ class PerceptualLoss(nn.Module):
     """Eq. 9 under frozen features."""
 
     def __init__(self, config: VggFeatures | EncoderFeatures, network: PoseResNet):
-        """``network`` gives its encoder, as it is now, where the config asks for that."""
+        """``EncoderFeatures`` takes a copy of the encoder of ``network`` with its current weights."""
         super().__init__()
         self.config = config
         self.encoder = (
@@ -65,9 +65,9 @@ class PerceptualLoss(nn.Module):
         self.encoder.eval().requires_grad_(False)
 
     def forward(self, image: Float[Tensor, "B 3 H W"], target: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B"]:
-        """One value a sample; images are RGB in [0, 1]."""
+        """One value per sample; images are RGB in [0, 1]."""
         return perceptual_l1(self.encoder, image, target, self.config.scales, self.config.relative)
 
     def train(self, mode: bool = True) -> Self:
-        """Stays in evaluation mode, whatever is asked: its batch statistics are those of the source."""
+        """Ignored: the features keep the batch statistics of the source, so they stay in evaluation mode."""
         return super().train(False)

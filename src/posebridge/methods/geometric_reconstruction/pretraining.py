@@ -1,4 +1,4 @@
-"""Pretraining with features that a change of style leaves alone (Lin et al., NeurIPS 2023, Sec. 3.2, Eq. 1, 2, 10)."""
+"""Pretraining with style-invariant features (Lin et al., NeurIPS 2023, Sec. 3.2, Eq. 1, 2 and 10)."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.source_training import Augmentation, augmented
 from posebridge.training.stage import MapPair, PoseStage, Terms
-from posebridge.training.style import Stylist, restyle_some
+from posebridge.training.style import Restyler, restyle_randomly
 from posebridge.training.supervision import supervised_terms
 
 
@@ -30,17 +30,17 @@ class PretrainingConfig:
 
 
 class Pretraining(PoseStage):
-    """Sec. 3.2: labels of the source, and features that a change of style leaves alone."""
+    """Sec. 3.2: supervised training on the source, and contrastive alignment of features across styles."""
 
     name = "pretraining"
 
     def __init__(
         self,
-        views: Augmentation,
+        augmentation: Augmentation,
         config: PretrainingConfig,
         context: Context,
         network: PoseResNet,
-        stylist: Stylist | None,
+        restyler: Restyler | None,
     ):
         size = config.batch_size
         super().__init__(
@@ -53,25 +53,25 @@ class Pretraining(PoseStage):
             },
             **context.stage_options(4),
         )
-        self.views = views
+        self.augmentation = augmentation
         self.temperature = config.temperature
         self.maps = network.maps
         self.skeleton = context.skeleton
         self.network = network.train().requires_grad_(True)
-        self.stylist = stylist
+        self.restyler = restyler
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
-        """Eq. 10 on source images and the same images in the style of the target."""
+        """Eq. 10 on source images and on the same images in the target's style."""
         source, target = batches["source"], batches["target"]
-        view = augmented(source, self.views, generator, self.skeleton.mirror)
-        styled = restyle_some(self.stylist, view.rgb, target.rgb, 1.0, generator)
-        features, maps = self._seen(torch.cat([view.rgb, styled]))
+        view = augmented(source, self.augmentation, generator, self.skeleton.mirror)
+        styled = restyle_randomly(self.restyler, view.rgb, target.rgb, 1.0, generator)
+        features, maps = self._predict(torch.cat([view.rgb, styled]))
         z, z_plus = features.chunk(2)
-        terms = supervised_terms(self.maps, maps, _twice(view), self.skeleton)  # Eq. 1, of both looks
+        terms = supervised_terms(self.maps, maps, _twice(view), self.skeleton)  # Eq. 1, for both styles
         return {**terms, "alignment": nt_xent(z, z_plus, self.temperature).mean()}  # Eq. 2
 
-    def _seen(self, images: Tensor) -> tuple[Float[Tensor, "B C"], MapPair]:
-        """The encoder's deepest features, averaged over the image, and the maps that are made of them."""
+    def _predict(self, images: Tensor) -> tuple[Float[Tensor, "B C"], MapPair]:
+        """The encoder's deepest features, averaged over the image, and the pose maps."""
         with self.trainer.precision_plugin.forward_context():
             features = self.network.features(images)
             heat, depth = self.network.decode(features)
@@ -83,5 +83,5 @@ class Pretraining(PoseStage):
 
 
 def _twice(batch: LabelledBatch) -> LabelledBatch:
-    """The samples, then the same again."""
+    """The batch, repeated once."""
     return batch.take(torch.arange(len(batch)).repeat(2))

@@ -19,7 +19,7 @@ from posebridge.methods.geometric_reconstruction.frame_reconstructor import (
     FrameReconstructor,
     FrameReconstructorConfig,
     ReconstructedFrames,
-    still_background,
+    still_camera_transform,
 )
 from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures, PerceptualLoss, VggFeatures
 from posebridge.networks.pose_resnet import PoseResNet
@@ -34,30 +34,30 @@ from posebridge.training.stage import Stage, Terms
 class ReconstructionConfig:
     """Sec. 3.3.2 and supplement A."""
 
-    pairs: PairConfig = field(default_factory=PairConfig)  # of the target's frames
-    source_pairs: PairConfig = field(default_factory=PairConfig)  # of the source's, where they train the generator
+    pairs: PairConfig = field(default_factory=PairConfig)  # of target frames
+    source_pairs: PairConfig = field(default_factory=PairConfig)  # of source frames, with ``source_videos``
     reconstructor: FrameReconstructorConfig = field(default_factory=FrameReconstructorConfig)
     features: VggFeatures | EncoderFeatures = field(default_factory=VggFeatures)
-    # Of the softmax of Eq. 5, where heat maps are distributions already; 1 is the paper's. The mean of a map with wide
-    # tails lies nearer to the middle than its peak, and the redrawing's error then sharpens maps, and moves them less.
+    # Of the softmax in Eq. 5; 1 is the paper's, for heat maps that are distributions already. The mean of a map with
+    # wide tails is closer to the centre than its peak, so the loss sharpens maps more than it moves them.
     joint_temperature: float = 1.0
-    # The generator is trained on predicted joints before it may correct them; for how long is not given.
+    # The generator is trained on predicted joints before its loss corrects them. The paper doesn't give the steps.
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=20_000, learning_rate=2e-4, decay="none"))
     batch_pairs: int = 16
-    # Half of these from videos of the source, with their true joints: not in the paper. From joints that are predicted,
-    # and often wrong, the reconstructor learns to be content with wrong ones.
+    # Take half of the pairs from source videos, with labelled joints; not in the paper. A reconstructor that is trained
+    # on wrong predicted joints alone reconstructs frames from wrong joints too.
     source_videos: bool = False
-    # Fine-tuning by labels and pseudo-labels alone, before the loss joins; its share of the 80 epochs is not given.
+    # Fine-tuning without the reconstruction loss; the paper doesn't give its length.
     warm_start: Schedule = field(default_factory=lambda: Schedule(steps=10_000, learning_rate=1e-4, decay="none"))
     weight: float = 0.1  # lambda_r, Eq. 11
 
-    def warm_share(self, rest: Schedule) -> float:
-        """The share of fine-tuning that is over when the loss joins, the ``rest`` of it to come."""
-        return self.warm_start.steps / (self.warm_start.steps + rest.steps)
+    def warm_start_frac(self, schedule: Schedule) -> float:
+        """Fraction of fine-tuning that precedes the loss, which ``schedule`` then trains with."""
+        return self.warm_start.steps / (self.warm_start.steps + schedule.steps)
 
 
 class ReconstructorTraining(Stage):
-    """Sec. 3.3.2: the warping estimator and the generator learn to redraw from joints as the network predicts them."""
+    """Sec. 3.3.2: trains the warping estimator and the generator on joints that the frozen pose network predicts."""
 
     name = "reconstructor"
 
@@ -80,26 +80,29 @@ class ReconstructorTraining(Stage):
         self.temperature = config.joint_temperature
         self.maps = network.maps
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        torch.manual_seed(context.seed)  # of initial weights, the same whichever stages were trained or loaded before
-        self.compare = PerceptualLoss(config.features, network)
+        torch.manual_seed(context.seed)  # initial weights must not depend on the stages before
+        self.perceptual_loss = PerceptualLoss(config.features, network)
         self.reconstructor = FrameReconstructor(config.reconstructor, context.skeleton)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
-        """Eq. 9 with joints that don't move: predicted ones, and true ones where the source has videos."""
+        """Eq. 9 with fixed joints: predicted ones, and labelled ones with ``source_videos``."""
         assert isinstance(batches["pairs"], UnlabelledBatch)
         view = same_view(batches["pairs"], self.geometry, generator)
         with torch.no_grad():
             uv_px = soft_joints(self.network(view.rgb)[0].float(), self.maps, view.rgb.shape[-1], self.temperature)
-        seen: dict[str, tuple[Observation, Tensor]] = {"reconstruction": (view, uv_px)}
+        pairs: dict[str, tuple[Observation, Tensor]] = {"reconstruction": (view, uv_px)}
         if "source_pairs" in batches:
-            known = same_view(batches["source_pairs"], self.geometry, generator, self.mirror)
-            assert isinstance(known, LabelledBatch)
-            assert known.uv_px is not None
-            seen["source_reconstruction"] = (known, known.uv_px)
+            labelled = same_view(batches["source_pairs"], self.geometry, generator, self.mirror)
+            assert isinstance(labelled, LabelledBatch)
+            assert labelled.uv_px is not None
+            pairs["source_reconstruction"] = (labelled, labelled.uv_px)
         with self.trainer.precision_plugin.forward_context():
-            return {name: reconstruction_loss(self.reconstructor, self.compare, *pairs) for name, pairs in seen.items()}
+            return {
+                name: reconstruction_loss(self.reconstructor, self.perceptual_loss, *view_and_joints)
+                for name, view_and_joints in pairs.items()
+            }
 
-    def trained(self):
+    def trained_parameters(self):
         """Warping estimator and generator."""
         return self.reconstructor.parameters()
 
@@ -111,26 +114,26 @@ class ReconstructorTraining(Stage):
 def soft_joints(
     heat: Float[Tensor, "B K h w"], maps: PoseMaps, image_px: int, temperature: float = 1.0
 ) -> Float[Tensor, "B K 2"]:
-    """Eq. 5: the mean place under each heat map, in pixels of the image; differentiable."""
-    places = expectation(maps.probability(heat / temperature))
-    return image_from_map(places, (image_px, image_px), heat.shape[-2:])
+    """Eq. 5: the expectation of each heat map, in pixels of the image; differentiable."""
+    uv_map = expectation(maps.probability(heat / temperature))
+    return image_from_map(uv_map, (image_px, image_px), heat.shape[-2:])
 
 
 def reconstruct_pairs(
     reconstructor: FrameReconstructor, view: Observation, uv_px: Float[Tensor, "B K 2"]
 ) -> ReconstructedFrames:
-    """Driving frames redrawn from base frames; ``uv_px`` are the joints of the batch, bases first."""
+    """Driving frames, reconstructed from base frames. ``view`` and ``uv_px`` hold all base frames first."""
     base, driving = split_pairs(view)
     uv_base, uv_driving = uv_px.chunk(2)
-    return reconstructor(base.rgb, uv_base, uv_driving, still_background(base, driving))
+    return reconstructor(base.rgb, uv_base, uv_driving, still_camera_transform(base, driving))
 
 
 def reconstruction_loss(
-    reconstructor: FrameReconstructor, compare: PerceptualLoss, view: Observation, uv_px: Float[Tensor, "B K 2"]
+    reconstructor: FrameReconstructor, perceptual_loss: PerceptualLoss, view: Observation, uv_px: Float[Tensor, "B K 2"]
 ) -> Float[Tensor, ""]:
-    """Eq. 9: how far the redrawn driving frames are from the true ones."""
+    """Eq. 9: the perceptual loss of reconstructed against recorded driving frames."""
     _, driving = split_pairs(view)
-    return compare(reconstruct_pairs(reconstructor, view, uv_px).image, driving.rgb).float().mean()
+    return perceptual_loss(reconstruct_pairs(reconstructor, view, uv_px).image, driving.rgb).float().mean()
 
 
 def draw_same_views(pairs: Observation, geometry: GeometryConfig, generator: Generator) -> Float[Tensor, "B 3 3"]:
@@ -141,7 +144,7 @@ def draw_same_views(pairs: Observation, geometry: GeometryConfig, generator: Gen
 def same_view(
     pairs: BatchT, geometry: GeometryConfig, generator: Generator, mirror: Sequence[int] | None = None
 ) -> BatchT:
-    """Pairs seen through one view each; labels change sides by ``mirror`` where a view does."""
+    """Each pair, warped by one random view. ``mirror`` has the index of each joint's mirror joint, for labels."""
     return warp_batch(pairs, draw_same_views(pairs, geometry, generator), mirror)
 
 

@@ -1,4 +1,4 @@
-"""The stage in which a student learns from a slow teacher (UniFrame, Kim et al., ECCV 2022)."""
+"""The adaptation stage: a student trains on a slow teacher's pseudo-labels (UniFrame, Kim et al., ECCV 2022)."""
 
 import copy
 from dataclasses import replace
@@ -19,16 +19,16 @@ from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import PseudoLabels, update_average
 from posebridge.training.source_training import augmented
 from posebridge.training.stage import PoseStage, Terms
-from posebridge.training.style import Stylist, restyle_some
+from posebridge.training.style import Restyler, restyle_randomly
 from posebridge.training.supervision import depth_term, heat_term, supervised_terms
 
 
 class Adaptation(PoseStage):
-    """The student learns from labelled source images and from what the teacher sees in target images."""
+    """Trains a student on labelled source images and on the teacher's pseudo-labels of target images."""
 
     name = "mean-teacher"
 
-    def __init__(self, config: MeanTeacherConfig, context: Context, network: HeatmapNetwork, stylist: Stylist | None):
+    def __init__(self, config: MeanTeacherConfig, context: Context, network: HeatmapNetwork, restyler: Restyler | None):
         streams: dict[str, Stream[Observation]] = {
             "source": context.source.batches(config.batch_size),
             "target": context.target_frames.batches(config.batch_size),
@@ -48,45 +48,47 @@ class Adaptation(PoseStage):
         self.skeleton = context.skeleton
         self.student = copy.deepcopy(network).train().requires_grad_(True)
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
-        self.labeller = PseudoLabeller(config, context.skeleton.mirror, stylist)
+        self.labeller = PseudoLabeller(config, context.skeleton.mirror, restyler)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
-        """Supervision on the source, consistency with the teacher on the target."""
+        """Supervised terms on the source, consistency with the teacher on the target."""
         source, target = batches["source"], batches["target"]
         assert isinstance(target, UnlabelledBatch)
-        styled = restyle_some(self.labeller.stylist, source.rgb, target.rgb, self.config.source_to_target, generator)
+        styled = restyle_randomly(
+            self.labeller.restyler, source.rgb, target.rgb, self.config.source_to_target, generator
+        )
         labelled = augmented(replace(source, image=styled), self.config, generator, self.skeleton.mirror)
-        terms = supervised_terms(self.maps, self.maps_of(self.student, labelled.rgb), labelled, self.skeleton)
+        terms = supervised_terms(self.maps, self.predict_maps(self.student, labelled.rgb), labelled, self.skeleton)
 
-        pseudo = self.labeller.label(partial(self.poses_of, self.teacher), target, source.rgb, generator)
+        pseudo = self.labeller.label(partial(self.predict_poses, self.teacher), target, source.rgb, generator)
         T_student = self.labeller.draw_views(target, generator)
-        taught = pseudo.seen_through(T_student, self.skeleton.mirror)
+        labels = pseudo.in_view(T_student, self.skeleton.mirror)
         image = apply_appearance(warp_batch(target, T_student).rgb, self.config.appearance, generator)
-        image, _ = adaptive_occlusion(image, taught.uv_px, taught.confidence, self.config.occlusion, generator)
-        heat, depth = self.maps_of(self.student, image)
-        kept = taught.kept.float()
-        terms["consistency"] = heat_term(self.maps, heat, taught.uv_px, image.shape[-1], kept)
-        terms["depth_consistency"] = depth_term(self.maps, (heat, depth), taught.relative_depth, kept)
+        image, _ = adaptive_occlusion(image, labels.uv_px, labels.confidence, self.config.occlusion, generator)
+        heat, depth = self.predict_maps(self.student, image)
+        kept = labels.kept.float()
+        terms["consistency"] = heat_term(self.maps, heat, labels.uv_px, image.shape[-1], kept)
+        terms["depth_consistency"] = depth_term(self.maps, (heat, depth), labels.relative_depth, kept)
         if self.config.temporal is not None:
-            terms["temporal"] = temporal_term(self.maps, self._heat_of, batches["neighbours"], self.config, generator)
+            terms["temporal"] = temporal_term(self.maps, self._heatmaps, batches["neighbours"], self.config, generator)
         return terms
 
-    def _heat_of(self, images: Tensor) -> Tensor:
-        return self.maps_of(self.student, images)[0]
+    def _heatmaps(self, images: Tensor) -> Tensor:
+        return self.predict_maps(self.student, images)[0]
 
     def optimizer_step(self, *args, **kwargs) -> None:
-        """Called by the trainer: the student's step, and the teacher follows before anyone looks at either."""
+        """Called by the trainer: update the student, then the teacher as its moving average."""
         super().optimizer_step(*args, **kwargs)
         update_average(self.teacher, self.student, self.config.average_decay)
 
-    def trained(self):
-        """The student's parameters."""
+    def trained_parameters(self):
+        """Those of the student."""
         return self.student.parameters()
 
     def result(self) -> HeatmapNetwork:
-        """The teacher: slower, and with batch statistics of the target alone."""
+        """The teacher: an average over steps, with batch statistics of the target alone."""
         return self.teacher
 
     def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:
-        """What would be taught of un-augmented frames."""
+        """The pseudo-labels of un-augmented frames."""
         return self.labeller.label_unaugmented(self.teacher, frames)

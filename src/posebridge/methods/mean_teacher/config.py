@@ -1,4 +1,4 @@
-"""What the mean teacher is configured by (UniFrame, Kim et al., ECCV 2022)."""
+"""Config of the mean teacher (UniFrame, Kim et al., ECCV 2022)."""
 
 from dataclasses import dataclass, field, replace
 
@@ -25,17 +25,17 @@ class MeanTeacherConfig(MethodConfig):
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
     occlusion: OcclusionConfig = field(default_factory=OcclusionConfig)
     average_decay: float = 0.999  # of the teacher, over parameters
-    kept_share: float = 0.5  # of all joints of a batch, the most confident
-    teacher_views: int = 1  # of the teacher; with two, confidence is also how well they agree
-    agreement_frac: float = 0.03  # of the image side: a difference of looks that leaves exp(-1/2) of the confidence
+    kept_frac: float = 0.5  # fraction of a batch's joints that are pseudo-labels: the most confident ones
+    teacher_views: int = 1  # views of each frame; with two or more, their agreement scales the confidence
+    agreement_frac: float = 0.03  # deviation of views, in image sides, at which confidence falls to exp(-1/2)
     source_to_target: float = 0.5  # probability that source images take the target's style
     target_to_source: float = 0.5  # probability that the teacher's images take the source's style
     heat_weight: float = 0.5
     depth_weight: float = 0.05
     consistency_weight: float = 1.0
     depth_consistency_weight: float = 0.1
-    # What the frames of a video add without redrawing: the same heat maps for two frames that follow each other (Lin et
-    # al., NeurIPS 2023, Table 5a). None asks for no videos.
+    # Consistency of heat maps between neighbouring frames of a video (Lin et al., NeurIPS 2023, Table 5a). None: no
+    # videos are needed.
     temporal: TemporalConsistency | None = None
 
     def feature_networks(self) -> tuple[VggConfig, ...]:

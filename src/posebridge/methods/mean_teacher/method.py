@@ -1,6 +1,6 @@
 """UniFrame (Kim et al., ECCV 2022): pseudo-labels of a slow teacher, and style transfer both ways.
 
-Joints pass from the teacher's view to the student's by composed maps, and the target heat map is drawn there. No map is
+Composed pixel maps take joints from the teacher's view to the student's, where target heat maps are encoded. No map is
 warped back, so consistency across augmentations is exact.
 """
 
@@ -13,10 +13,10 @@ from posebridge.training.style import train_style
 
 
 class MeanTeacher(Method[MeanTeacherConfig]):
-    """A style stage where one is needed, and adaptation."""
+    """Style training where configured, and adaptation of the source model."""
 
     def stages(self, context: Context) -> Stages:
         """The stages in order; each is made when the one before is done."""
         network = network_as(context.trained_network, HeatmapNetwork)
-        stylist = yield from train_style(self.config.style, context)
-        yield Adaptation(self.config, context, network, stylist), context.selection
+        restyler = yield from train_style(self.config.style, context)
+        yield Adaptation(self.config, context, network, restyler), context.selection

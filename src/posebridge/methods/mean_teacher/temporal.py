@@ -1,6 +1,6 @@
-"""Temporal consistency: heat maps of two frames that follow each other are alike (Lin et al., NeurIPS 2023, Table 5a).
+"""Temporal consistency of heat maps in neighbouring frames (Lin et al., NeurIPS 2023, Table 5a).
 
-What a video offers without any geometry, to compare geometric reconstruction with.
+A baseline for geometric reconstruction that uses videos without geometry.
 """
 
 from collections.abc import Callable
@@ -21,32 +21,32 @@ from posebridge.training.source_training import Augmentation
 
 @dataclass(frozen=True)
 class TemporalConsistency:
-    """Pairs of neighbouring frames, and what their difference weighs."""
+    """Pairs of neighbouring frames and the weight of the term."""
 
     weight: float = 1.0
     batch_pairs: int = 16
     pairs: PairConfig = field(default_factory=lambda: PairConfig(stride=(1, 1)))
 
     def stream(self, context: Context) -> Stream[UnlabelledBatch]:
-        """Pairs of the target. Raises ``InputError`` where it has none."""
+        """Pairs of target frames. Raises ``InputError`` for a target without pairs."""
         return context.target_frames.pairs(self.batch_pairs, self.pairs)
 
 
 def temporal_term(
     maps: PoseMaps,
-    heat_of: Callable[[Tensor], Float[Tensor, "B J h w"]],
+    predict_heatmaps: Callable[[Tensor], Float[Tensor, "B J h w"]],
     pairs: Observation,
     config: Augmentation,
     generator: Generator,
 ) -> Float[Tensor, ""]:
-    """||h^i - h^{i+1}||_2 of each joint, averaged; both frames of a pair through one view, in colours of their own.
+    """The mean over joints of ||h^i - h^{i+1}||_2.
 
-    Heat maps that are distributions are compared as such.
+    Both frames of a pair get the same geometric view and different colours. Logits are compared as probabilities.
     """
     size = pairs.rgb.shape[-1]
     T_view = draw_views(config.geometry, len(pairs) // 2, size, generator, pairs.rgb.device).repeat(2, 1, 1)
     images = apply_appearance(warp_batch(pairs, T_view).rgb, config.appearance, generator)
-    heat = heat_of(images)
-    shown = maps.probability(heat) if maps.heatmap_type == "softmax" else heat
-    first, second = shown.flatten(2).chunk(2)
+    heat = predict_heatmaps(images)
+    compared = maps.probability(heat) if maps.heatmap_type == "softmax" else heat
+    first, second = compared.flatten(2).chunk(2)
     return ((first - second).square().sum(-1) + 1e-12).sqrt().mean()

@@ -1,4 +1,4 @@
-"""What multi-view fusion is configured by (Ren et al., *Mining Multi-View Information*, CVPR 2022)."""
+"""Config of multi-view fusion (Ren et al., *Mining Multi-View Information*, CVPR 2022)."""
 
 from dataclasses import dataclass, field, replace
 
@@ -16,53 +16,49 @@ from posebridge.training.optimisers import Schedule
 _MAX_VIEWS = 3  # of a moment; with one camera, copies of its image
 _MAX_DRAWS = 150  # of one moment in fine-tuning
 PSEUDO_VIEWS = DepthViewConfig(
-    GeometryConfig(rotation_deg=180.0, shear_deg=0.0, translation=0.08, scale=(0.8, 1.2)), shift=0.08
+    GeometryConfig(rotation_deg=180.0, shear_deg=0.0, translation=0.08, scale=(0.8, 1.2)), depth_shift=0.08
 )
 
 
 @dataclass(frozen=True)
 class FineTuningConfig:
-    """Stage 3. The paper gives neither steps nor weights; a weight of 0 leaves a term out (Table 2)."""
+    """Stage 3. The paper gives neither steps nor weights. A weight of 0 leaves a term out (Table 2)."""
 
     schedule: Schedule = field(
         default_factory=lambda: Schedule(steps=20_000, learning_rate=3e-4, decay="cosine", warmup=0.02, clip_norm=5.0)
     )
-    sets: int = 10  # of the target in a batch, and as many of the source
-    views: int = 3  # of a set; of a target of single views, pseudo views of each
-    single_view: bool = False  # pseudo multi-view: differently augmented samples of one picture are the views
+    sets: int = 10  # per batch, of the target and of the source each
+    views: int = 3  # per set
+    pseudo_views: bool = False  # the views of a set are differently augmented copies of one image
     augmentation: DepthViewConfig = field(default_factory=DepthViewConfig)
-    pseudo_augmentation: DepthViewConfig = PSEUDO_VIEWS  # of single views' copies; the paper: stronger
+    pseudo_augmentation: DepthViewConfig = PSEUDO_VIEWS  # for pseudo views; stronger, as in the paper
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
-    fitting_weight: float = 10.0  # w_sm: the views' own hands in their own views
-    cross_weight: float = 10.0  # w_cm: in the other views
+    fitting_weight: float = 10.0  # w_sm: each view's hand against the depth of the same view
+    cross_weight: float = 10.0  # w_cm: against the depth of another view
     distillation_weight: float = 1.0  # w_ms
     prior_weight: float = 1.0  # w_prior
     source_weight: float = 1.0
-    teacher: HandFittingConfig | None = None  # fused hands are fitted to their views before they teach
+    teacher_fitting: HandFittingConfig | None = None  # fits fused hands to the depth before they are pseudo-labels
 
 
 @dataclass(frozen=True)
 class MultiViewFusionConfig(MethodConfig):
     """Stages of Sec. 3.4.
 
-    ``fine_tuning`` is for calibrated views, ``one_camera`` for single ones, whose augmented copies stand in for views.
-    Copies don't resolve whether a hand faces the camera, so there no hand is fitted before it becomes a pseudo-label.
+    ``fine_tuning`` is for calibrated views. ``one_camera`` is for single views, whose augmented copies replace further
+    views. Copies don't resolve whether a hand faces the camera, so no hand is fitted there before it is a pseudo-label.
     """
 
-    translate: bool = False  # render the source in the target's style first
+    translate: bool = False  # translate source images to the target domain first
     translation: TranslationConfig = field(default_factory=TranslationConfig)
-    single: DepthTrainingConfig = field(default_factory=DepthTrainingConfig)
+    single_view: DepthTrainingConfig = field(default_factory=DepthTrainingConfig)
     fusion: DepthTrainingConfig = field(
         default_factory=lambda: DepthTrainingConfig(
             Schedule(steps=10_000, learning_rate=1e-3, decay="cosine", warmup=0.02, clip_norm=5.0)
         )
     )
     fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
-    one_camera: FineTuningConfig = field(default_factory=lambda: FineTuningConfig(single_view=True))
-
-    def for_one_camera(self) -> "MultiViewFusionConfig":
-        """The config for single views."""
-        return replace(self, fine_tuning=self.one_camera)
+    one_camera: FineTuningConfig = field(default_factory=lambda: FineTuningConfig(pseudo_views=True))
 
     def for_target(self, frames: Observation) -> "MultiViewFusionConfig":
         """The config for as many views as the target's moments have, three at most.
@@ -71,18 +67,18 @@ class MultiViewFusionConfig(MethodConfig):
         """
         cameras = [1] * len(frames) if frames.T_world_cam is None else [len(views) for views in moments_of(frames)]
         views = min(_MAX_VIEWS, max(cameras))
-        usual = self.one_camera if views == 1 else self.fine_tuning
+        chosen = self.one_camera if views == 1 else self.fine_tuning
         moments = sum(count >= views for count in cameras)
-        steps = min(usual.schedule.steps, -(-_MAX_DRAWS * moments // usual.sets))
-        schedule = replace(usual.schedule, steps=steps)
-        return replace(self, fine_tuning=replace(usual, schedule=schedule, views=_MAX_VIEWS if views == 1 else views))
+        steps = min(chosen.schedule.steps, -(-_MAX_DRAWS * moments // chosen.sets))
+        schedule = replace(chosen.schedule, steps=steps)
+        return replace(self, fine_tuning=replace(chosen, schedule=schedule, views=_MAX_VIEWS if views == 1 else views))
 
     def source_recipe(self) -> tuple[object, ...]:
-        """All that translation and the two supervised stages depend on."""
-        return (self.translate, self.translation if self.translate else None, self.single, self.fusion)
+        """The settings of translation and of the two supervised stages."""
+        return (self.translate, self.translation if self.translate else None, self.single_view, self.fusion)
 
     def notes(self) -> tuple[str, ...]:
-        """Where the views come from."""
-        if self.fine_tuning.single_view:
-            return ("one camera saw each moment: rotated, scaled and shifted copies of its image stand in for views",)
-        return (f"calibrated cameras saw each moment: fine-tuning compares {self.fine_tuning.views} views of it",)
+        """The origin of the views."""
+        if self.fine_tuning.pseudo_views:
+            return ("one camera recorded each moment: rotated, scaled and shifted copies of its image replace views",)
+        return (f"calibrated cameras recorded each moment: fine-tuning compares {self.fine_tuning.views} views of it",)

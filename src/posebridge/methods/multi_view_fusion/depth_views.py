@@ -13,28 +13,28 @@ from posebridge.draw import uniform
 
 @dataclass(frozen=True)
 class DepthViewConfig:
-    """How far a view may depart from its crop; the paper gives no numbers. A cube can't be sheared."""
+    """Ranges of random views; the paper gives no numbers. There is no shear, which a cube can't have."""
 
     geometry: GeometryConfig = field(
         default_factory=lambda: GeometryConfig(rotation_deg=45.0, shear_deg=0.0, translation=0.04, scale=(0.9, 1.1))
     )
-    shift: float = 0.04  # of the cube along the optical axis, either way, as a share of its side
-    erased_share: float = 0.5  # of the pictures, those that lose a rectangle
+    depth_shift: float = 0.04  # of the cube along the optical axis, at most, as a fraction of its side
+    erased_frac: float = 0.5  # fraction of the views in which a rectangle is erased
 
 
 @dataclass(frozen=True)
-class DrawnViews:
-    """Augmented views: as they are, and as the network is shown them."""
+class AugmentedViews:
+    """Random views of a batch of depth crops, before and after parts are erased."""
 
-    whole: CubeViews
-    shown: CubeViews
+    complete: CubeViews
+    erased: CubeViews  # the network's input
 
     @classmethod
-    def of(cls, batch: Observation, cube_m: float, config: DepthViewConfig, generator: Generator) -> "DrawnViews":
-        """Turned, scaled and shifted, and with holes cut into what is shown."""
+    def draw(cls, batch: Observation, cube_m: float, config: DepthViewConfig, generator: Generator) -> "AugmentedViews":
+        """One random view of each sample: rotated, scaled, shifted, and partly erased."""
         views = CubeViews.of(batch, cube_m)
         device = views.depth_m.device
         T = draw_views(config.geometry, len(views), views.depth_m.shape[-1], generator, device)
-        shift = 2 * uniform(generator, -config.shift, config.shift, len(views)).to(device)
-        whole = views.warped(T, shift)
-        return cls(whole, whole.with_depth(erased(whole.depth_m, generator, config.erased_share)))
+        shift = 2 * uniform(generator, -config.depth_shift, config.depth_shift, len(views)).to(device)  # half cubes
+        complete = views.warped(T, shift)
+        return cls(complete, complete.with_depth(erased(complete.depth_m, generator, config.erased_frac)))

@@ -34,7 +34,7 @@ class MultiViewFusion(Method[MultiViewFusionConfig]):
             return
         context = self._with_translated_source(context)
         network = network_as(context.new_network(), DepthHandModel)
-        single = SingleViewTraining(self.config.single, context, network)
+        single = SingleViewTraining(self.config.single_view, context, network)
         yield single, None
         yield FusionTraining(self.config.fusion, context, single.result()), None
 

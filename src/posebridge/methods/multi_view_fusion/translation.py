@@ -1,4 +1,4 @@
-"""Rendered depth in the look of a target: CycleGAN on unpaired pictures (Zhu et al., ICCV 2017; Ren et al., 3.4)."""
+"""Translation of rendered depth to the target domain by CycleGAN (Zhu et al., ICCV 2017; Ren et al., Sec. 3.4)."""
 
 from dataclasses import dataclass, field, replace
 
@@ -11,33 +11,33 @@ from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.draw import generator_for
-from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig, DrawnViews
+from posebridge.methods.multi_view_fusion.depth_views import AugmentedViews, DepthViewConfig
 from posebridge.networks.translation import Discriminator, Translator, TranslatorConfig
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Stage, Terms
 
-_PART = 64
+_INFERENCE_BATCH = 64
 
 
 @dataclass(frozen=True)
 class TranslationConfig:
-    """Numbers are CycleGAN's."""
+    """Defaults are CycleGAN's."""
 
     schedule: Schedule = field(
         default_factory=lambda: Schedule(steps=20_000, learning_rate=2e-4, decay="cosine", momentum=0.5)
     )
     networks: TranslatorConfig = field(default_factory=TranslatorConfig)
-    pictures: int = 4  # of either look in a batch
+    batch_size: int = 4  # images of each domain
     cycle_weight: float = 10.0
     identity_weight: float = 5.0
     augmentation: DepthViewConfig = field(default_factory=DepthViewConfig)
-    share: float = 0.5  # of the source's pictures, those that are translated
-    background: float = 0.95  # of the half cube: what a translated picture has behind it is no surface
+    translated_frac: float = 0.5  # fraction of the source's images that are translated for the stages that follow
+    background_threshold: float = 0.95  # in half cubes: a translated pixel that is deeper becomes background
 
 
 class Translation(Stage):
-    """Both directions and their judges, which learn at once: what a judge says is fixed to the translator."""
+    """Trains translators both ways, and a discriminator for each domain, in one step."""
 
     name = "translation"
 
@@ -46,46 +46,52 @@ class Translation(Stage):
         if context.cube_m is None:
             raise ValueError("a stage on depth needs a context with the side of the crops' cube")
         streams = {
-            "source": context.source.view_sets(config.pictures, 1),
-            "target": context.target_frames.view_sets(config.pictures, 1),
+            "source": context.source.view_sets(config.batch_size, 1),
+            "target": context.target_frames.view_sets(config.batch_size, 1),
         }
-        weights = {"fooling": 1.0, "cycle": config.cycle_weight, "identity": config.identity_weight, "judging": 1.0}
+        weights = {
+            "adversarial": 1.0,
+            "cycle": config.cycle_weight,
+            "identity": config.identity_weight,
+            "discriminator": 1.0,
+        }
         super().__init__(config.schedule, streams, weights, **context.stage_options(0))
         self.config, self.cube_m = config, context.cube_m
         torch.manual_seed(context.seed)
         self.to_target, self.to_source = Translator(config.networks), Translator(config.networks)
-        self.of_target, self.of_source = Discriminator(config.networks), Discriminator(config.networks)
+        self.discriminator_target = Discriminator(config.networks)
+        self.discriminator_source = Discriminator(config.networks)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
-        """Both ways together."""
-        source, target = (self._pictures(batches[name], generator) for name in ("source", "target"))
-        there = self._one_way(source, target, self.to_target, self.to_source, self.of_target)
-        back = self._one_way(target, source, self.to_source, self.to_target, self.of_source)
-        return {name: there[name] + back[name] for name in there}
+        """The terms of both directions, summed."""
+        source, target = (self._images(batches[name], generator) for name in ("source", "target"))
+        forward = self._direction(source, target, self.to_target, self.to_source, self.discriminator_target)
+        backward = self._direction(target, source, self.to_source, self.to_target, self.discriminator_source)
+        return {name: forward[name] + backward[name] for name in forward}
 
-    def _one_way(
-        self, picture: Tensor, wanted: Tensor, translate: Translator, back: Translator, judge: Discriminator
+    def _direction(
+        self, images: Tensor, real: Tensor, translate: Translator, back: Translator, discriminator: Discriminator
     ) -> Terms:
-        """Least squares for the judge and for whoever fools it, L1 for what comes back and for what should stay.
+        """One direction: least squares for discriminator and translator, L1 for cycle and identity.
 
-        ``wanted`` holds pictures of the look that ``picture`` is translated to.
+        ``real`` are images of the domain that ``images`` are translated to.
         """
         with self.trainer.precision_plugin.forward_context():
-            made = translate(picture)
-            fooled, returned, kept = _told_by(judge, made), back(made), translate(wanted)
-            true, false = judge(wanted), judge(made.detach())
+            fake = translate(images)
+            fooled, cycled, kept = _frozen(discriminator, fake), back(fake), translate(real)
+            on_real, on_fake = discriminator(real), discriminator(fake.detach())
         return {
-            "fooling": (fooled.float() - 1).square().mean(),
-            "cycle": (returned.float() - picture).abs().mean(),
-            "identity": (kept.float() - wanted).abs().mean(),
-            "judging": (true.float() - 1).square().mean() + false.float().square().mean(),
+            "adversarial": (fooled.float() - 1).square().mean(),
+            "cycle": (cycled.float() - images).abs().mean(),
+            "identity": (kept.float() - real).abs().mean(),
+            "discriminator": (on_real.float() - 1).square().mean() + on_fake.float().square().mean(),
         }
 
-    def _pictures(self, batch: Observation, generator: Generator) -> Float[Tensor, "B 1 H W"]:
-        return DrawnViews.of(batch, self.cube_m, self.config.augmentation, generator).whole.picture()
+    def _images(self, batch: Observation, generator: Generator) -> Float[Tensor, "B 1 H W"]:
+        return AugmentedViews.draw(batch, self.cube_m, self.config.augmentation, generator).complete.picture()
 
     def result(self) -> Translator:
-        """From the source's look to the target's."""
+        """The translator from source to target."""
         return self.to_target
 
 
@@ -93,22 +99,23 @@ class Translation(Stage):
 def translated(
     dataset: InMemoryDataset[LabelledBatch], translator: Translator, config: TranslationConfig, cube_m: float, seed: int
 ) -> InMemoryDataset[LabelledBatch]:
-    """A source of which a ``share`` of the pictures has the target's look. Labels stay."""
+    """The dataset with a random ``translated_frac`` of its images translated; labels stay."""
     device, training = next(translator.parameters()).device, translator.training
     translator.eval()
-    chosen = torch.rand(len(dataset), generator=generator_for(seed, 2)) < config.share
-    whole = dataset.without_images()
-    assert whole.depth_m is not None
-    depth_m = whole.depth_m.clone()
-    for place in chosen.nonzero()[:, 0].split(_PART):
-        views = CubeViews.of(whole.take(place).to(device), cube_m)
-        picture = translator(views.picture())[:, 0]
-        z_m = views.centre_m[:, 2, None, None] + picture.clamp_min(-1) * views.half_m[:, None, None]
-        depth_m[place] = torch.where(picture < config.background, z_m, 0).to(depth_m)
+    chosen = torch.rand(len(dataset), generator=generator_for(seed, 2)) < config.translated_frac
+    samples = dataset.without_images()
+    assert samples.depth_m is not None
+    depth_m = samples.depth_m.clone()
+    for index in chosen.nonzero()[:, 0].split(_INFERENCE_BATCH):
+        views = CubeViews.of(samples.take(index).to(device), cube_m)
+        image = translator(views.picture())[:, 0]  # depth in half cubes from the cube's centre
+        z_m = views.centre_m[:, 2, None, None] + image.clamp_min(-1) * views.half_m[:, None, None]
+        depth_m[index] = torch.where(image < config.background_threshold, z_m, 0).to(depth_m)
     translator.train(training)
     return dataset.map(lambda batch: replace(batch, depth_m=depth_m))
 
 
-def _told_by(judge: Discriminator, picture: Tensor) -> Tensor:
-    """What the judge says, learning nothing from it."""
-    return functional_call(judge, {name: value.detach() for name, value in judge.named_parameters()}, (picture,))
+def _frozen(discriminator: Discriminator, images: Tensor) -> Tensor:
+    """The discriminator's output, without gradients to its parameters."""
+    parameters = {name: value.detach() for name, value in discriminator.named_parameters()}
+    return functional_call(discriminator, parameters, (images,))

@@ -64,7 +64,9 @@ def reconstructor_stage(config: GeometricReconstructionConfig = CONFIG) -> Recon
 
 def fine_tuning_stage(config: GeometricReconstructionConfig = CONFIG, phase: Phase | None = None) -> FineTuning:
     reconstructor = None if config.reconstruction is None else reconstructor_stage(config).reconstructor
-    return FineTuning(config, phase or Phase(config.schedule, start_frac=0.5), context(), network(), None, reconstructor)
+    return FineTuning(
+        config, phase or Phase(config.schedule, start_frac=0.5), context(), network(), None, reconstructor
+    )
 
 
 def batches(stage: Stage, number: int = 0) -> dict:

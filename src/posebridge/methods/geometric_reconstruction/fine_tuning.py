@@ -78,7 +78,7 @@ class FineTuning(PoseStage):
         self.student = copy.deepcopy(network).train().requires_grad_(True)
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
         self.labeller = PseudoLabeller(config, context.skeleton.mirror, restyler)
-        self.integrated = IntegratedLabels.of(config.labels, network.maps, context)
+        self.integrated = IntegratedLabels.from_context(config.labels, network.maps, context)
         self.reconstructor = copy.deepcopy(reconstructor)
         torch.manual_seed(context.seed)  # frozen features must equal those of the reconstructor's training
         self.temperature = 1.0 if reconstruction is None else reconstruction.joint_temperature

@@ -93,7 +93,7 @@ class IntegratedLabels(nn.Module):
         self.log_lengths = nn.Parameter(lengths.log(), requires_grad=config.lengths == "learnt")
 
     @classmethod
-    def of(cls, config: LabelIntegration, maps: PoseMaps, context: Context) -> "IntegratedLabels":
+    def from_context(cls, config: LabelIntegration, maps: PoseMaps, context: Context) -> "IntegratedLabels":
         """Integrated labels with the limits of the context's source."""
         skeleton = context.skeleton
         limits = JointLimits.from_poses(source_poses(context), kinematics_of(skeleton), skeleton.reference)

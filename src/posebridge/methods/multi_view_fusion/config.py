@@ -60,6 +60,10 @@ class MultiViewFusionConfig(MethodConfig):
     fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
     one_camera: FineTuningConfig = field(default_factory=lambda: FineTuningConfig(pseudo_views=True))
 
+    def for_one_camera(self) -> "MultiViewFusionConfig":
+        """The config for single views."""
+        return replace(self, fine_tuning=self.one_camera)
+
     def for_target(self, frames: Observation) -> "MultiViewFusionConfig":
         """The config for as many views as the target's moments have, three at most.
 

@@ -16,7 +16,7 @@ from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.depth_preset import fine_tuning, fine_tuning_steps, one_camera, stacked, translated
 from posebridge.experiments.depth_studies import compare_fusions, run_depth_study, study_sets
-from posebridge.experiments.hand_errors import RULES, HandErrors, measure
+from posebridge.experiments.hand_errors import FUSION_RULES, HandErrors, measure
 from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.synthshift import synthshift_data, synthshift_experiment
 from posebridge.networks.view_fusion import ViewFusionConfig
@@ -46,7 +46,7 @@ def shared(sets, tmp_path_factory) -> Path:
 
 def numbers(errors: HandErrors) -> np.ndarray:
     *plain, rules = astuple(errors)
-    assert rules.keys() == RULES.keys()
+    assert rules.keys() == FUSION_RULES.keys()
     return np.array([*plain, *rules.values()])
 
 

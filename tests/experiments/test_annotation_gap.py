@@ -1,4 +1,4 @@
-"""A planted annotation gap: the places of joints, and the residual gap of predictions."""
+"""A simulated annotation gap: the places of joints, and the residual gap of predictions."""
 
 import math
 
@@ -37,7 +37,7 @@ def test_joints_move_towards_their_neighbours(rendered):
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.2, 0.5])
-def test_residual_gap_is_the_planted_one(rendered, factor):
+def test_residual_gap_is_the_simulated_one(rendered, factor):
     batch, skeleton = rendered
     kept = with_gap(batch, skeleton, factor).uv_px
     assert residual_gap(kept, batch, skeleton) == pytest.approx(factor, abs=0.02)  # but for perspective

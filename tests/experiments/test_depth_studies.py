@@ -18,7 +18,7 @@ from posebridge.experiments.depth_preset import fine_tuning, fine_tuning_steps, 
 from posebridge.experiments.depth_studies import compare_fusions, run_depth_study, study_sets
 from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.synthshift import synthshift_data, synthshift_experiment
-from posebridge.methods.multi_view_fusion.hand_errors import RULES, HandErrors, measure
+from posebridge.methods.multi_view_fusion.hand_errors import FUSION_RULES, HandErrors, measure
 from posebridge.networks.view_fusion import ViewFusionConfig
 from training.dots import ONE_CPU
 from training.hands import CUBE_M, new_model
@@ -46,7 +46,7 @@ def shared(sets, tmp_path_factory) -> Path:
 
 def numbers(errors: HandErrors) -> np.ndarray:
     *plain, rules = astuple(errors)
-    assert rules.keys() == RULES.keys()
+    assert rules.keys() == FUSION_RULES.keys()
     return np.array([*plain, *rules.values()])
 
 

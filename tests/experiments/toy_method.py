@@ -44,10 +44,10 @@ class Consistency(PoseStage):
 
     def terms(self, batches, generator: torch.Generator) -> Terms:
         view = augmented(batches["source"], self.config, generator, self.skeleton.mirror)
-        terms = supervised_terms(self.network.maps, self.maps_of(self.network, view.rgb), view, self.skeleton)
+        terms = supervised_terms(self.network.maps, self.predict_maps(self.network, view.rgb), view, self.skeleton)
         clean = batches["target"].rgb
         noisy = clean + self.config.noise * torch.randn(clean.shape, generator=generator)
-        change = self.maps_of(self.network, noisy)[0] - self.maps_of(self.network, clean)[0].detach()
+        change = self.predict_maps(self.network, noisy)[0] - self.predict_maps(self.network, clean)[0].detach()
         return {**terms, "consistency": change.square().mean()}
 
     def result(self) -> HeatmapNetwork:

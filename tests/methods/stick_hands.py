@@ -39,7 +39,7 @@ FOCAL = 5.0 * SIDE * 0.4  # five hand widths away, hands fill most of the pictur
 STEPS = 3
 SCHEDULE = Schedule(steps=STEPS, learning_rate=1e-3, decay="none")
 MILD = GeometryConfig(rotation_deg=20.0, shear_deg=5.0, translation=0.03, scale=(0.9, 1.1))
-REDRAWING = FrameReconstructorConfig(
+RECONSTRUCTOR = FrameReconstructorConfig(
     grid_stride=2,
     bone_sigma=0.8,
     warping=WarpingConfig(hourglass=HourglassConfig(blocks=2, channels=4, most_channels=8), mask_prior=2.0),
@@ -47,7 +47,7 @@ REDRAWING = FrameReconstructorConfig(
 )
 RECONSTRUCTION = ReconstructionConfig(
     pairs=PairConfig((1, 4)),
-    reconstructor=REDRAWING,
+    reconstructor=RECONSTRUCTOR,
     features=EncoderFeatures(levels=2),
     schedule=SCHEDULE,
     batch_pairs=2,
@@ -164,7 +164,7 @@ def train(
 
 def with_reconstructor(**changes) -> GeometricReconstructionConfig:
     """The method with another reconstructor."""
-    return replace(CONFIG, reconstruction=replace(RECONSTRUCTION, reconstructor=replace(REDRAWING, **changes)))
+    return replace(CONFIG, reconstruction=replace(RECONSTRUCTION, reconstructor=replace(RECONSTRUCTOR, **changes)))
 
 
 def state(module: nn.Module) -> dict[str, Tensor]:

@@ -97,7 +97,7 @@ def test_a_file_of_an_earlier_version_says_the_same_where_what_it_lacks_has_its_
         "outer: !!python/object/apply:os.system [true]",
     ],
 )
-def test_what_is_no_config_is_told_in_one_line(text, tmp_path):
+def test_invalid_files_give_one_line(text, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(InputError) as error:

@@ -27,7 +27,7 @@ def target() -> tuple[UnlabelledBatch, Tensor]:
 
 
 @pytest.mark.parametrize("views", [1, 3])
-def test_what_is_seen_through_views_is_told_in_the_crop(views):
+def test_labels_of_views_are_in_pixels_of_the_crop(views):
     """However the views turn, scale and shear: the dots are where they were drawn."""
     frames, uv_px = target()
     teacher = Sighted()
@@ -40,7 +40,7 @@ def test_what_is_seen_through_views_is_told_in_the_crop(views):
     assert not seen.uv_px.requires_grad
 
 
-def test_looks_are_drawn_from_the_generator():
+def test_views_are_drawn_from_the_generator():
     frames, _ = target()
     shown = []
     for number in (0, 0, 1):
@@ -57,7 +57,7 @@ def labels(uv_px: Tensor, confidence: Tensor, depth: Tensor | None = None) -> Ps
     return PseudoLabels(uv_px, torch.zeros_like(confidence) if depth is None else depth, confidence, confidence > 0)
 
 
-def test_merged_looks_are_means_trusted_as_far_as_they_agree():
+def test_merged_views_are_means_weighted_by_agreement():
     """By hand: looks d apart are d / 2 from their mean; confidence is the geometric mean times the agreement."""
     uv = torch.tensor([[[10.0, 12.0], [5.0, 6.0]]])
     apart = torch.tensor([[[0.0, 0.0], [1.2, 1.6]]])  # 2 px
@@ -73,7 +73,7 @@ def test_merged_looks_are_means_trusted_as_far_as_they_agree():
 
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
-def test_the_teacher_sees_the_sources_style(probability):
+def test_the_teacher_gets_the_style_of_the_source(probability):
     frames, _ = target()
     teacher = Sighted()
 
@@ -88,7 +88,7 @@ def test_the_teacher_sees_the_sources_style(probability):
     torch.testing.assert_close(teacher.shown[0], expected)
 
 
-def test_what_is_shown_is_of_the_frames_as_they_are():
+def test_unaugmented_labels_come_from_the_frames():
     batch = dots(70, seed=6)  # more than are looked at together
     teacher = Sighted()
     shown = labeller(kept_frac=0.25).label_unaugmented(teacher, batch.unlabelled())

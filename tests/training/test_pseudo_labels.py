@@ -31,7 +31,7 @@ def test_labels_are_positions_in_pixels_of_the_image():
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 6), st.integers(1, 8), st.floats(0.01, 1), st.integers(0, 10**6))
-def test_one_threshold_over_the_whole_batch(batch, joints, share, seed):
+def test_one_threshold_over_the_batch(batch, joints, share, seed):
     confidence = torch.rand(batch, joints, generator=torch.Generator().manual_seed(seed))
     kept = most_confident(confidence, share)
     assert kept.sum() == max(1, round(share * batch * joints))
@@ -39,7 +39,7 @@ def test_one_threshold_over_the_whole_batch(batch, joints, share, seed):
         assert confidence[kept].min() > confidence[~kept].max()
 
 
-def test_joints_of_which_a_teacher_is_never_sure_are_never_kept():
+def test_unconfident_joints_are_not_kept():
     confidence = torch.tensor([[0.9, 0.2, 0.1], [0.8, 0.15, 0.3]])
     assert most_confident(confidence, 1 / 3).tolist() == [[True, False, False], [True, False, False]]
     assert most_confident(torch.full((2, 3), 0.4), 0.5).all()  # equals are kept together
@@ -70,7 +70,7 @@ def test_networks_of_another_shape_are_a_programming_error():
         update_average(nn.Linear(2, 2, bias=False), nn.Linear(2, 2), 0.5)
 
 
-def test_adaptation_can_show_what_it_teaches():
+def test_adaptation_returns_its_pseudo_labels():
     stage = adaptation_stage(context(), Finder(), kept_frac=0.25).eval()
     assert isinstance(stage, HasPseudoLabels)
     batch = dots(40, seed=6)

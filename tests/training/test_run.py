@@ -102,7 +102,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(make, tmp_path):
     assert files == finished(tmp_path / "roomy", make(context()))[1]
 
 
-def test_a_broken_checkpoint_is_told(tmp_path):
+def test_a_broken_checkpoint_is_refused(tmp_path):
     stage = source_stage(context())
     disturb(stage, {3: crash})
     run = Run(tmp_path, ONE_CPU, checkpoint_seconds=0)

@@ -51,7 +51,7 @@ def test_fourier_takes_the_colours_in_random_shares():
     assert shift.std(-1).max() < 1e-5  # the lowest frequency is the mean
 
 
-def test_only_the_decoder_learns_and_resumes_exactly(tmp_path):
+def test_only_the_decoder_trains_and_resumes_exactly(tmp_path):
     stage = style_stage()
     encoder = {name: value.clone() for name, value in stage.transfer.encoder.state_dict().items()}
     decoder = {name: value.clone() for name, value in stage.transfer.decoder.state_dict().items()}

@@ -70,7 +70,7 @@ def test_their_place_in_the_mean_goes_too():
     assert terms["heat"].item() == pytest.approx(alone.item(), rel=1e-6)
 
 
-def test_nothing_labelled_is_zero():
+def test_without_labels_terms_are_zero():
     none = torch.zeros(4, 3, dtype=torch.bool)
     heat, depth, terms = gradients(replace(BATCH, valid=none))
     assert terms["heat"] == terms["depth"] == 0

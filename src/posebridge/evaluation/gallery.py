@@ -1,4 +1,4 @@
-"""Example frames for the report, with predicted and true joints, in pixels of the crops."""
+"""Example frames for the report, with predicted and labelled joints, in pixels of the crops."""
 
 from typing import Literal
 
@@ -16,7 +16,7 @@ from posebridge.representations.depth_image import depth_image
 def gallery(
     batch: Observation, prediction: KeypointSet, truth: KeypointSet | None, cube_m: float | None = None
 ) -> tuple[GalleryFrame, ...]:
-    """Frames to look at: best, median and worst where there is truth, else evenly chosen ones. In crop pixels.
+    """Example frames: best, median and worst where there are labels, else evenly chosen ones. In crop pixels.
 
     ``cube_m`` is the side of a depth crop's cube.
     """
@@ -27,14 +27,14 @@ def gallery(
     )
     if not chosen:
         chosen = [(key, "sample") for key in batch.key[:: max(1, len(batch) // 12)][:12]]
-    true = {} if truth is None else _true_joints(prediction, truth)
+    labelled = {} if truth is None else _labelled_joints(prediction, truth)
     pictures = batch.rgb if cube_m is None else _closeness(batch, cube_m)
     frames = []
     for key, kind in chosen:
         i = position[key]
         image = (pictures[i].clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
         T = None if batch.T_crop_file is None else batch.T_crop_file[i].double().numpy()
-        uv_truth = _into_crop(true[key], T) if key in true else None
+        uv_truth = _into_crop(labelled[key], T) if key in labelled else None
         frames.append(GalleryFrame(key, kind, image, _into_crop(_row(prediction, key), T), uv_truth, errors.get(key)))
     return tuple(frames)
 
@@ -45,8 +45,8 @@ def _closeness(batch: Observation, cube_m: float) -> Tensor:
     return depth_image(batch.depth_m, batch.centre_m, cube_m)
 
 
-def _true_joints(prediction: KeypointSet, truth: KeypointSet) -> dict[str, np.ndarray]:
-    """True joints by key, where they are known, in the order of the predicted ones; NaN where one is missing."""
+def _labelled_joints(prediction: KeypointSet, truth: KeypointSet) -> dict[str, np.ndarray]:
+    """Labelled joints by key, in the order of the predicted ones; NaN for missing joints."""
     assert prediction.joint_names is not None
     matched = match_keypoints(truth, prediction)  # in the order of the second
     known = matched.prediction

@@ -1,4 +1,4 @@
-"""A user's labels of the target: for measuring, and for nothing else."""
+"""A user's labels of the target, for measuring only."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace

@@ -1,4 +1,4 @@
-"""The main job: from rendered hands or people to a user's own images or video, without a label of theirs."""
+"""Adaptation from rendered hands or people to a user's own unlabelled images or video."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ _SOURCE_STATISTICS = 2048
 
 @dataclass(frozen=True)
 class _Start:
-    """A run before it renders and trains: everything that can be refused has been refused."""
+    """Checked inputs of a run, before anything is rendered or trained."""
 
     method: MethodEntry
     track: TrackSpec
@@ -69,7 +69,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
 
 
 def _start(config: AdaptConfig, folder: Path) -> _Start:
-    """Read what the user gives. Raises ``InputError`` for all of it that can't be used."""
+    """Read and check all inputs. Raises ``InputError`` for those that can't be used."""
     method, track, pairs = find_method(config.method), colour_track(config.subject), PairConfig(config.stride)
     method.check_sensor(track.sensor, "the target of adapt")
     preset = find_preset(f"adapt/{config.subject}", config.preset, method.name).keeping(method.name)
@@ -84,9 +84,10 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     needed = pairs if method.target == "pairs" else None
     target = load_target(config.target, preset.size_px, track.skeleton, needed)
     frames = target.dataset.all()
-    own = preset.config_of(method.name).with_pairs(pairs)
-    own = own.with_moving_camera() if target.camera_moves else own
-    preset = preset.with_config(method.name, own.for_target(target.dataset.without_images()))
+    method_config = preset.config_of(method.name).with_pairs(pairs)
+    if target.camera_moves:
+        method_config = method_config.with_moving_camera()
+    preset = preset.with_config(method.name, method_config.for_target(target.dataset.without_images()))
     labelled = None if truth is None else labels_for(frames, truth, track.skeleton)
     return _Start(method, track, preset, model, target, frames, truth, labelled)
 

@@ -1,4 +1,4 @@
-"""From rendered hands to a user's own depth frames, without a label of theirs."""
+"""Adaptation from rendered hands to a user's own unlabelled depth frames."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,16 +77,16 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
 
 @dataclass(frozen=True)
 class DepthTargetData(ExperimentData):
-    """A user's depth frames. They are cut again around the hands that the source model predicts."""
+    """A user's depth frames. They are cropped again around the hands that the source model predicts."""
 
     files: DepthTargetConfig | None = None
     crop: CubeCropConfig | None = None
     dataset: InMemoryDataset[UnlabelledBatch] | None = None
 
     def refined(self, predictor: Predictor) -> "DepthTargetData":
-        """The same frames, each cut around the hand that explains more of its depth.
+        """The same frames, each cropped around the hand that explains more of its depth.
 
-        Centres that the user gives stay, and so do those of views that would otherwise show another hand.
+        Centres from the user are kept, as are those of views whose new crop would show another hand.
         """
         assert self.files is not None
         assert self.crop is not None
@@ -98,9 +98,9 @@ class DepthTargetData(ExperimentData):
         frames = open_depth(self.files, "none")
         crops = (tracker.detect(frame).crop.to("cpu") for frame in frames if frame.key in place_of)
         disagreeing: dict[str, str] = {}
-        found = {view.key[0]: view for view in agreeing_views(crops, self.crop.cube_m, disagreeing)}
+        recropped = {view.key[0]: view for view in agreeing_views(crops, self.crop.cube_m, disagreeing)}
         dataset = InMemoryDataset(
-            found[key] if key in found else self.dataset[place] for key, place in place_of.items()
+            recropped[key] if key in recropped else self.dataset[place] for key, place in place_of.items()
         )
         assert isinstance(self.target, InMemoryFrames)
         assert isinstance(self.evaluation, InMemoryEvaluation)
@@ -130,7 +130,7 @@ def _load_source(config: AdaptDepthConfig, path: Path, preset: Preset) -> Loaded
 
 
 def _crops(config: DepthTargetConfig, preset: Preset) -> DepthCrops:
-    """The frames, cut around the nearest blob or the given centres."""
+    """The frames, cropped around the nearest blob or the given centres."""
     return DepthCrops(open_depth(config), _crop_config(config, preset))
 
 

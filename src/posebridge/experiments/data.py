@@ -31,7 +31,7 @@ class ExperimentData:
 
     source: Frames[LabelledBatch]
     target: Frames[UnlabelledBatch]
-    source_joints_m: Float[Tensor, "N J 3"]  # true poses, from which bone lengths are taken
+    source_joints_m: Float[Tensor, "N J 3"]  # labelled poses, for statistics of bone lengths
     evaluation: EvaluationSet
     selection: SelectionData | None = None  # None: the last checkpoint is kept
     labelled_target: Frames[LabelledBatch] | None = None  # for the upper bound
@@ -42,7 +42,7 @@ class ExperimentData:
     remarks: tuple[str, ...] = ()
 
     def refined(self, predictor: Predictor) -> Self:
-        """The data after a look at the target with the source model; unchanged unless a builder overrides this."""
+        """The data with target crops improved by the source model; unchanged unless a builder overrides this."""
         return self
 
     def pair_labels(self, config: MethodConfig) -> LabelledBatch | None:

@@ -81,7 +81,7 @@ def make_record(
 
 
 def checkpoint_choice(report: StageReport) -> CheckpointChoice | None:
-    """How a stage's checkpoint was chosen, and beside it what the target's labels would have chosen."""
+    """The choice of a stage's checkpoint, and the one that labels of the target would have made."""
     if not report.candidates or report.chosen_step is None:
         return None
     candidates = tuple(Candidate(int(c["step"]), c["score"]) for c in report.candidates)

@@ -23,7 +23,7 @@ from posebridge.report.page import write_report
 
 @dataclass(frozen=True)
 class RunOutputs:
-    """Writes into the folder of a run. Each file is whole or not there at all."""
+    """Writes into the folder of a run. Each file is written atomically."""
 
     layout: RunLayout
 

@@ -42,7 +42,7 @@ class SynthShiftOutcome(Outcome):
 
     track: TrackSpec
     source_on_source: float  # the source model's score on its own domain
-    residual_gap: Mapping[Role, float]  # of a gap of annotation, planted or not
+    residual_gap: Mapping[Role, float]  # of annotations, simulated or real; see annotation_gap.py
 
     def row(self) -> dict[str, float | str | int | None]:
         """The row of the benchmark's table; the track's metric on test images of the target."""

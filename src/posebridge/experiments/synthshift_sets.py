@@ -72,7 +72,7 @@ def render_sets(config: SynthShiftConfig, preset: Preset, method: MethodEntry) -
 
 
 def _with_gap(sets: SynthShiftSets, track: TrackSpec, factor: float) -> SynthShiftSets:
-    """The sets with a planted gap: all source labels follow another convention."""
+    """The sets with a simulated gap: all source labels follow another convention."""
 
     def moved(batch: LabelledBatch) -> LabelledBatch:
         return with_gap(batch, track.skeleton, factor)

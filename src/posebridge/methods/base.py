@@ -21,10 +21,10 @@ Stages = Iterator[tuple[Stage, SelectionPlan | None]]
 
 @dataclass(frozen=True)
 class MethodConfig:
-    """Base of the configs of all methods: what a run may ask of any of them. The defaults suit most methods."""
+    """Base of all methods' configs. Runs call these functions; the defaults suit most methods."""
 
     def feature_networks(self) -> tuple[VggConfig, ...]:
-        """Pretrained networks whose features the method needs beside its own network."""
+        """Pretrained networks whose features the method needs, such as VGG."""
         return ()
 
     def with_feature_weights(self, weights: str) -> Self:
@@ -53,7 +53,7 @@ class MethodConfig:
         return ()
 
     def source_recipe(self) -> tuple[object, ...]:
-        """All that the method's own source stages depend on, for runs that share them; empty for the preset's own."""
+        """The settings of the method's own source stages, for runs that share them; empty for the preset's stages."""
         return ()
 
     @property
@@ -78,8 +78,8 @@ class Evidence:
     context: Context
     frames: UnlabelledBatch  # of the target, those that were predicted
     predictions: Mapping[Role, FramePredictions]  # of these frames, by each model
-    frame_labels: LabelledBatch | None = None  # labelled frames of the target, in which pseudo-labels are measured
-    pair_labels: LabelledBatch | None = None  # labelled frames of the target, found by key and drawn over pairs
+    frame_labels: LabelledBatch | None = None  # labelled frames of the target, for metrics of pseudo-labels
+    pair_labels: LabelledBatch | None = None  # labelled frames of the target, drawn over pairs of the same key
 
 
 class Method(ABC, Generic[ConfigT]):

@@ -39,27 +39,29 @@ class MethodEntry:
     target: TargetForm = "images"
     source_labels: tuple[SourceLabel, ...] = ("joints",)
     unconstrained_images: bool = False  # whether it also trains on images of anything
-    role: Role = "adapted"  # of the trained model; the bounds have roles of their own
+    role: Role = "adapted"  # of the trained model
 
     def config_class(self) -> "type[MethodConfig]":
         """The class of the method's config."""
         return _load(self.config)
 
     def build(self, config: "MethodConfig") -> "Method":
-        """The method with a config."""
+        """The method with a config. Raises ``TypeError`` for a config of another method."""
+        if not isinstance(config, self.config_class()):
+            raise TypeError(f"method {self.name} takes a {self.config_class().__name__}, not {type(config).__name__}")
         return _load(self.method)(config)
 
     @property
     def needs(self) -> str:
-        """What the method takes of a target, in words."""
+        """The form of target that the method needs, for help texts."""
         return _NEEDS[self.target]
 
-    def check_sensor(self, sensor: Sensor, what: str) -> None:
-        """Raise ``InputError`` where the method can't be trained on ``what``, which comes from ``sensor``."""
+    def check_sensor(self, sensor: Sensor, subject: str) -> None:
+        """Raise ``InputError`` where the method can't be trained on ``subject``, which ``sensor`` recorded."""
         if sensor not in self.sensors:
             others = ", ".join(entry.name for entry in METHODS.values() if sensor in entry.sensors)
             raise InputError(
-                f"method {self.name} takes {' or '.join(self.sensors)}, and {what} is {sensor}: choose {others}"
+                f"method {self.name} takes {' or '.join(self.sensors)}, and {subject} is {sensor}: choose {others}"
             )
 
 

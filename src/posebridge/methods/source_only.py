@@ -1,4 +1,4 @@
-"""The lower bound: labels of the source, and nothing from the target."""
+"""The lower bound: training on labels of the source alone."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from posebridge.training.context import Context
 
 @dataclass(frozen=True)
 class SourceOnlyConfig(MethodConfig):
-    """Nothing: the preset's source training is all there is."""
+    """No settings: the preset holds the source training."""
 
 
 class SourceOnly(Method[SourceOnlyConfig]):

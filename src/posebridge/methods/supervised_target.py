@@ -1,4 +1,4 @@
-"""The upper bound, for measuring only: the source network trained on with labels of the target."""
+"""The upper bound, for measuring only: the source network, fine-tuned on labels of the target."""
 
 import copy
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ class SupervisedTargetConfig(MethodConfig):
 
 
 class SupervisedTarget(Method[SupervisedTargetConfig]):
-    """Measures what labels of the target are worth. Its context has the labelled target in the place of the source.
+    """Training on labels of the target. Its context has the labelled target in the place of the source.
 
     The runner makes that context for this method alone; no other method can reach those labels.
     """

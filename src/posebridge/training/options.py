@@ -39,5 +39,5 @@ class Hardware:
         native = torch.cuda.is_available() or any(
             torch.cpu.get_capabilities().get(unit, False) for unit in ("avx512_bf16", "amx_bf16")
         )
-        wanted = self.precision == "bf16" or (self.precision == "auto" and native)
-        return "bf16-mixed" if wanted else "32-true"
+        bf16 = self.precision == "bf16" or (self.precision == "auto" and native)
+        return "bf16-mixed" if bf16 else "32-true"

@@ -51,7 +51,7 @@ class SelectionPlan:
 
 @dataclass(frozen=True)
 class StageReport:
-    """What a finished stage tells."""
+    """Result of a finished stage, as ``stage.json`` holds it."""
 
     name: str
     seconds: float
@@ -97,7 +97,7 @@ class Run:
     def train(self, number: int, stage: Stage, selection: SelectionPlan | None = None) -> StageReport:
         """Train a stage, or load it if it is finished. Afterwards the stage's result holds the weights that it keeps.
 
-        Raises ``InputError`` where the folder or the disk refuses, and ``KeyboardInterrupt`` after ctrl-c.
+        Raises ``InputError`` for a folder that can't be written or a full disk, and ``KeyboardInterrupt`` after ctrl-c.
         """
         files = self.layout.stage(number, stage.name)
         if files.report.exists():
@@ -121,7 +121,7 @@ class Run:
         if selection is not None:
             chooser = Selection(selection.evaluations, selection.score, selection.measure)
         clock, stop = _Clock(), StopRequest()
-        # The checkpoint comes last, so that it holds what the others have noted at the same step.
+        # The checkpoint comes last, so that it holds the other callbacks' state of the same step.
         callbacks = [clock, table, *([chooser] if chooser else []), Progress(label)]
         callbacks.append(Checkpoint(files.checkpoint, self.checkpoint_seconds, stop))
         trainer = _trainer(self.hardware, stage, callbacks)
@@ -131,7 +131,7 @@ class Run:
                 trainer.fit(stage, ckpt_path=last, weights_only=True)
         except StoppedError:
             raise KeyboardInterrupt from None
-        except SystemExit as ended:  # Lightning's answer to a KeyboardInterrupt; SIGTERM has a code of its own
+        except SystemExit as ended:  # Lightning raises it after a KeyboardInterrupt; SIGTERM has another code
             if ended.code != 1:
                 raise
             raise KeyboardInterrupt from None
@@ -163,7 +163,7 @@ class _Clock(L.Callback):
 
 
 def _whole_checkpoint(path: Path) -> Path | None:
-    """The checkpoint to go on from, if there is one."""
+    """The checkpoint to resume from, or None."""
     if not path.exists():
         return None
     if not zipfile.is_zipfile(path):
@@ -225,11 +225,11 @@ def check_version(folder: Path) -> None:
 
 def environment() -> dict[str, str]:
     """Versions and machine, for the record."""
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    found |= {package: version(package) for package in _PACKAGES}
-    found["cpu_threads"] = str(torch.get_num_threads())
-    found["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
-    return found
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    versions |= {package: version(package) for package in _PACKAGES}
+    versions["cpu_threads"] = str(torch.get_num_threads())
+    versions["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return versions
 
 
 def check_space(folder: Path, needed_mb: int) -> None:
@@ -246,5 +246,5 @@ def check_space(folder: Path, needed_mb: int) -> None:
 
 
 def command_line() -> str:
-    """The command as it was typed."""
+    """The command line of this process."""
     return " ".join(["posebridge", *sys.argv[1:]])

@@ -102,4 +102,4 @@ class PoseStage(Stage):
 
     @abstractmethod
     def result(self) -> PoseNetwork:
-        """The current pose network, the one to be scored and kept."""
+        """The current pose network, which is scored and saved."""

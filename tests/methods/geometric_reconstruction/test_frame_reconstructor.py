@@ -109,7 +109,7 @@ def moved_figure(uv: Tensor, motion: str) -> Tensor:
 @pytest.mark.parametrize(
     "motion", ["shift", "shift by parts of a pixel", "arm", "turn 20", "turn -90", "turn 135", "turn 180"]
 )
-def test_a_moved_figure_is_redrawn_where_it_would_be_drawn(motion):
+def test_a_moved_figure_is_reconstructed_in_place(motion):
     """The colour of every limb, at every pixel well within it, and the ground where the figure was not."""
     uv, ground = figure()
     uv_driving = moved_figure(uv, motion)
@@ -195,7 +195,7 @@ def test_crops_that_follow_find_the_background_where_it_is(following, stride):
     assert (base.rgb - driving.rgb).abs().amax(1)[0][known].mean() > 0.02
 
 
-def test_crops_of_which_nothing_is_known_stay_in_place():
+def test_crops_without_transforms_stay_in_place():
     image = torch.rand(2, 3, 8, 8)
     nothing = UnlabelledBatch(image, ("a", "b"))
     known = UnlabelledBatch(image, ("a", "b"), T_crop_file=crop_map(5, 7, 2.0).repeat(2, 1, 1))
@@ -250,7 +250,7 @@ def test_gradients_reach_the_joints_of_both_frames(guide):
         assert (gradient.abs().sum(-1) > 0).all()
 
 
-def test_the_gradient_of_the_whole_reconstructor_by_central_differences():
+def test_gradient_by_central_differences():
     """Joints of both frames to a loss on the picture, through untrained networks, in float64."""
     made = reconstructor(replace(TINY, generator=GeneratorConfig(4, 8, residual_blocks=1))).double()
     nn.init.normal_(made.estimator.masks.weight, std=0.05)
@@ -272,7 +272,7 @@ def test_the_gradient_of_the_whole_reconstructor_by_central_differences():
     assert (gradient.flatten() - found).norm() <= 1e-4 * gradient.norm()
 
 
-def test_heat_maps_redraw_without_a_field():
+def test_heat_maps_as_guide_need_no_field():
     data = pairs(2, SIDE, 3)
     made = reconstructor(guide="heatmaps")
     drawn = made(data.base, data.uv_base, data.uv_driving, TO_BASE.repeat(2, 1, 1))
@@ -320,7 +320,7 @@ def reconstruction_loss(made: FrameReconstructor, data: Pairs, uv_base: Tensor, 
     return perceptual_l1(lambda x: [x], image, data.driving, (1.0, 0.5, 0.25))
 
 
-def test_it_learns_to_redraw_and_then_its_loss_tells_where_joints_are():
+def test_trained_reconstructor_has_a_loss_that_localises_joints():
     """Trained for seconds on true joints. Then joints are moved, by 2 px of 64 in the mean square, and the steepest
     descent points to where they were: over seeds and sizes the mean cosine was 0.42 to 0.58, at tips 0.2 to 0.7.
     """

@@ -19,7 +19,7 @@ from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.kinematics import kinematics_of
 from posebridge.training.pseudo_labels import PseudoLabels
 from training.dots import context
-from training.seen_poses import (
+from training.teacher_poses import (
     MAPS,
     SIDE,
     TIP,
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.mark.parametrize("skeleton", [HAND21, H36M17], ids=lambda skeleton: skeleton.name)
 @pytest.mark.parametrize("distorted", [False, True], ids=["pinhole", "lens"])
-def test_a_valid_pose_is_kept_whole(skeleton, distorted):
+def test_a_valid_pose_is_kept(skeleton, distorted):
     labels = integrated(skeleton, torch.float64)
     joints = with_lengths(true_poses(skeleton), skeleton, labels.limits.lengths)
     cameras = camera(len(joints), distorted=distorted)
@@ -51,7 +51,7 @@ def test_a_valid_pose_is_kept_whole(skeleton, distorted):
     assert apart.max() < 0.5
 
 
-def test_left_hands_in_mirrored_crops_are_as_valid_as_right_ones():
+def test_mirrored_left_hands_are_valid():
     """A left hand is the mirror image of a right one; its crop is mirrored, and shows a right hand."""
     labels = integrated(dtype=torch.float64)
     right = with_lengths(true_poses(HAND21), HAND21, labels.limits.lengths)
@@ -151,7 +151,7 @@ def of_a_subject(labels: IntegratedLabels) -> tuple[Tensor, PseudoLabels, Camera
     return own, seen_of(joints, camera(len(joints)), HAND21), camera(len(joints))
 
 
-def test_lengths_are_estimated_from_what_is_seen():
+def test_lengths_are_estimated_from_predictions():
     labels = integrated(dtype=torch.float64, lengths="estimated")
     own, seen, cameras = of_a_subject(labels)
     before = labels.rectify(seen, cameras, SIDE).kept
@@ -178,7 +178,7 @@ def test_lengths_that_are_known_are_taken():
         integrated(lengths=(1.0,) * 19 + (0.0,))
 
 
-def test_lengths_that_are_learnt_move_towards_what_a_student_sees():
+def test_trained_lengths_move_towards_predictions():
     """A student that is right: what pulls at it pulls as much at the lengths."""
     labels = integrated(dtype=torch.float64, lengths="learnt", max_correction_frac=1.0)
     own, seen, cameras = of_a_subject(labels)
@@ -211,7 +211,7 @@ class Poses:
         return LabelledBatch(None, ("a", "b", "c", "d"), joints_m=self.joints, valid=valid)
 
 
-def test_anatomy_is_learnt_from_whole_poses_of_the_source(monkeypatch):
+def test_anatomy_limits_come_from_complete_source_poses(monkeypatch):
     joints = source_poses(HAND21.name)[:4]
     made = context(skeleton=HAND21, source=Poses(joints))
     found = integrated_labels.source_poses(made)

@@ -76,7 +76,7 @@ def test_stages_in_order(order):
     assert [stage.name for stage, _ in stages] == names
 
 
-def test_a_whole_run(tmp_path):
+def test_full_run(tmp_path):
     config, names = ORDERS["the paper's"]
     stages = train(tmp_path, config, selection=plan())
     assert [stage.name for stage in stages] == names

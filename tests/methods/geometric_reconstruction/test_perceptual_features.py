@@ -44,7 +44,7 @@ def test_a_value_a_sample_zero_for_equal_images(features):
 
 
 @pytest.mark.parametrize("features", [VGG, ENCODER], ids=["vgg", "encoder"])
-def test_nothing_of_it_trains_or_changes(features):
+def test_features_are_frozen(features):
     network = small_network()
     perceptual_loss = PerceptualLoss(features, network)
     parent = nn.ModuleList([perceptual_loss]).train()  # as a stage is set to training

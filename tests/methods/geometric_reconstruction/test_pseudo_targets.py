@@ -21,7 +21,7 @@ from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.pseudo_labels import PseudoLabels
-from training.seen_poses import (
+from training.teacher_poses import (
     MAP,
     SIDE,
     bent_backwards,
@@ -97,7 +97,7 @@ def taught_terms(combination: str, progress: float = 0.0) -> tuple[dict[str, Ten
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
 @pytest.mark.parametrize("progress", [0.0, 0.9])
-def test_each_term_teaches_its_own_joints(combination, progress):
+def test_each_term_covers_its_mask(combination, progress):
     terms, heat, depth, targets = taught_terms(combination, progress)
     masks = {"pseudo_heat": targets.heat_mask, "pseudo_pose": targets.pose_mask, "pseudo_depth": targets.pose_mask}
     if combination == "2d":
@@ -172,7 +172,7 @@ def test_gradients_reach_heat_and_depth_maps_of_the_student():
 
 
 @pytest.mark.parametrize("skeleton", [HAND21, H36M17], ids=lambda skeleton: skeleton.name)
-def test_a_student_that_answers_rightly_in_a_mirrored_view_has_nothing_to_learn(skeleton):
+def test_a_correct_student_in_a_mirrored_view_has_no_loss(skeleton):
     """In the mirror a left wrist is a right one; a hand has no such pairs."""
     labels = integrated(skeleton, combination="separate")
     joints = with_lengths(true_poses(skeleton, 6), skeleton, labels.limits.lengths.double())
@@ -218,7 +218,7 @@ def test_targets_have_no_gradient():
     assert not targets.rectified.relative_depth.requires_grad
 
 
-def test_what_is_taught_is_one_place_a_joint():
+def test_merged_labels_have_one_position_per_joint():
     """Where it was seen, but where anatomy has put what only anatomy trusts."""
     _, targets = pseudo_targets_of(combination="separate")
     taught = targets.merged()

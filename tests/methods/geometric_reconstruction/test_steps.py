@@ -125,7 +125,7 @@ def test_an_image_whose_style_is_its_own_is_aligned_best():
     assert found["styled"] > found["plain"]
 
 
-def test_pretraining_sees_every_image_in_both_looks():
+def test_pretraining_uses_every_image_in_both_styles():
     stage, seen = with_trainer(pretraining_stage(geometry=NONE)), []
     stage.network.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0] * 0.25 + 0.45))
     given = batches(stage)
@@ -164,7 +164,7 @@ def test_initial_weights_are_the_same_whatever_was_drawn_before():
     assert changed(other.reconstructor, state(one.reconstructor))
 
 
-def test_a_reconstructor_learns_from_videos_of_the_source_by_their_true_joints():
+def test_source_videos_are_reconstructed_from_labels():
     """Half of the pairs; and in a view that mirrors, labels trade sides as joints of a prediction do."""
     config = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, source_videos=True, batch_pairs=4))
     stage, asked = with_trainer(reconstructor_stage(config)), []
@@ -183,7 +183,7 @@ def test_a_reconstructor_learns_from_videos_of_the_source_by_their_true_joints()
     assert len(base) == 2
 
 
-def test_pairs_are_seen_through_one_view():
+def test_pairs_share_one_view():
     """So the background of both stays in one place: the ground of a pair without hands is the same in both views."""
     ground = filmed().take(torch.tensor([0, FRAMES, 0, FRAMES])).unlabelled()
     views = draw_same_views(ground, GeometryConfig(), generator_for(0, 0))
@@ -295,8 +295,8 @@ def test_the_union_counts_from_the_start_of_the_warm_start(since, until, tmp_pat
     assert RECONSTRUCTION.warm_start_frac(CONFIG.schedule) == pytest.approx(1 / 3)
 
 
-def test_both_frames_of_a_pair_are_shown_through_one_view():
-    """The student's frames, and those that are redrawn."""
+def test_student_and_reconstruction_share_the_view_of_a_pair():
+    """The student's frames, and those that are reconstructed."""
     stage, seen = with_trainer(fine_tuning_stage()), []
     given = batches(stage)
     still = replace(given["target"], image=given["target"].rgb[[0, 1, 0, 1]])
@@ -311,7 +311,7 @@ def test_both_frames_of_a_pair_are_shown_through_one_view():
     assert not torch.equal(seen[1][:2], seen[1][2:])
 
 
-def test_fine_tuning_shows_what_it_teaches():
+def test_fine_tuning_returns_its_pseudo_labels():
     stage = fine_tuning_stage(ALONE).eval()
     assert isinstance(stage, HasPseudoLabels)
     stage.trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
@@ -321,7 +321,7 @@ def test_fine_tuning_shows_what_it_teaches():
     assert shown.by_confidence.float().mean() == pytest.approx(0.5, abs=0.01)
 
 
-def test_looking_at_what_is_taught_changes_nothing():
+def test_reading_pseudo_labels_changes_nothing():
     """Nor the estimate of bone lengths, which moves while the stage trains."""
     config = replace(ALONE, labels=LabelIntegration(lengths="estimated"))
     stage = with_trainer(fine_tuning_stage(config))
@@ -333,7 +333,7 @@ def test_looking_at_what_is_taught_changes_nothing():
 
 
 def test_no_layer_runs_twice_on_the_same_images():
-    """The student sees source and target, the teacher the target; of a redrawn pair all is computed once."""
+    """The student sees source and target, the teacher the target; of a reconstructed pair all is computed once."""
     stage = with_trainer(fine_tuning_stage())
     expected = {
         stage.student: 2,

@@ -77,7 +77,7 @@ def pseudo_targets(number: int = 0, **changes) -> tuple[Adaptation, dict[str, Te
 
 
 @pytest.mark.parametrize("views", [1, 2])
-def test_the_student_is_asked_for_the_dots_where_it_sees_them(views):
+def test_targets_are_in_the_view_of_the_student(views):
     for number in range(4):
         stage, terms = pseudo_targets(number, teacher_views=views)
         terms["consistency"].backward()
@@ -92,13 +92,13 @@ def test_the_student_is_asked_for_the_dots_where_it_sees_them(views):
             assert (centroids(seen) - centroids(image)).norm(dim=-1).mean() > 1
 
 
-def test_depth_is_taught_as_the_teacher_sees_it():
+def test_depth_targets_are_those_of_the_teacher():
     _, terms = pseudo_targets(teacher_views=2)
     # Smooth L1 (knee 0.1) of the pupil's 0 against the teacher's 0, 0.1, 0.2.
     assert terms["depth_consistency"].item() == pytest.approx((0 + 0.05 + 0.15) / 3, rel=1e-3)
 
 
-def test_a_right_student_has_nothing_to_learn():
+def test_a_correct_student_has_minimal_loss():
     stage = with_trainer(adaptation_stage(context(), Finder(), kept_frac=1.0, **PLAINLY))
     wrong = with_trainer(adaptation_stage(context(), Finder(), kept_frac=1.0, **PLAINLY))
     wrong.student = Pupil()
@@ -110,7 +110,7 @@ def test_a_right_student_has_nothing_to_learn():
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
-def test_one_threshold_keeps_a_share_of_the_whole_batch(share):
+def test_one_threshold_keeps_a_fraction_of_the_batch(share):
     stage = with_trainer(adaptation_stage(context(), kept_frac=share, teacher_views=1, **PLAINLY))
     pseudo = stage.labeller.label(
         stage.teacher.predict, batches()["target"], batches()["source"].rgb, generator_for(0, 0)
@@ -120,7 +120,7 @@ def test_one_threshold_keeps_a_share_of_the_whole_batch(share):
         assert pseudo.confidence[pseudo.kept].min() > pseudo.confidence[~pseudo.kept].max()
 
 
-def test_joints_that_are_not_kept_teach_nothing():
+def test_joints_that_are_not_kept_have_no_gradient():
     stage = with_trainer(adaptation_stage(context(), kept_frac=0.25, teacher_views=1, **PLAINLY))
     stage.student = Pupil()
     stage.terms(batches(), generator_for(0, 0))["consistency"].backward()
@@ -128,7 +128,7 @@ def test_joints_that_are_not_kept_teach_nothing():
     assert taught.sum() <= 6  # those kept, less those off the student's view
 
 
-def test_looks_that_disagree_are_not_trusted():
+def test_views_that_disagree_lower_the_confidence():
     stage = adaptation_stage(context(), agreement_frac=0.03)
     look = stage.pseudo_labels(dots(2, seed=4).unlabelled())
     shift = torch.tensor([[0.0, 2.0, 20.0], [0.0, 0.0, 0.0]])[..., None] * torch.tensor([0.6, 0.8])
@@ -138,7 +138,7 @@ def test_looks_that_disagree_are_not_trusted():
     assert torch.allclose(merged.uv_px, look.uv_px + shift / 2, atol=1e-5)
 
 
-def test_the_teacher_gets_no_gradient_and_follows_by_the_formula(tmp_path):
+def test_the_teacher_is_the_moving_average_without_gradient(tmp_path):
     stage = adaptation_stage(context(), average_decay=0.7)
     student, teacher = (copy.deepcopy(dict(m.named_parameters())) for m in (stage.student, stage.teacher))
     expected = {name: value.detach().clone() for name, value in teacher.items()}
@@ -177,7 +177,7 @@ def test_the_teachers_statistics_come_from_its_own_images():
     assert torch.allclose(bn.running_mean, expected, atol=1e-5)
 
 
-def test_without_style_images_are_what_they_were():
+def test_without_style_images_are_unchanged():
     for style in (None, FourierStyle()):
         options = {**PLAINLY, "style": style, "source_to_target": 0.0, "target_to_source": 0.0}
         stage = with_trainer(adaptation_stage(context(), Sighted(), **options))
@@ -189,7 +189,7 @@ def test_without_style_images_are_what_they_were():
     assert a != b
 
 
-def test_style_reaches_a_share_of_the_images():
+def test_style_reaches_a_fraction_of_the_images():
     stage = adaptation_stage(context(), style=FourierStyle())
     source, target = dots(200, seed=1).rgb, dots(8, seed=2, ground=0.5).rgb
     before = source.clone()
@@ -200,7 +200,7 @@ def test_style_reaches_a_share_of_the_images():
     assert torch.equal(source, before)
 
 
-def test_the_result_is_the_teacher_and_the_network_given_stays():
+def test_the_result_is_the_teacher():
     network = small_network()
     stage = adaptation_stage(context(), network)
     assert stage.result() is stage.teacher

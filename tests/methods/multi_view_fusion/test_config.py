@@ -26,8 +26,8 @@ def test_few_moments_shorten_fine_tuning(batch, calibrated, sets, steps):
     settled = CONFIG.for_target(frames)
     tuning = settled.fine_tuning
     assert tuning.schedule.steps == steps
-    assert (tuning.views, tuning.single_view) == (3, not calibrated)
-    assert (tuning.teacher is not None) == calibrated
+    assert (tuning.views, tuning.pseudo_views) == (3, not calibrated)
+    assert (tuning.teacher_fitting is not None) == calibrated
     assert settled.single == CONFIG.single
 
 

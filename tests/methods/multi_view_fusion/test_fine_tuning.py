@@ -57,13 +57,13 @@ def moved(stage: FineTuning, *names: str) -> dict[str, bool]:
     return {name: any(p.grad is not None and p.grad.any() for p in part.parameters()) for name, part in parts.items()}
 
 
-def test_what_is_taught_does_not_move_its_teacher(context):
+def test_distillation_has_no_gradient_to_the_teacher(context):
     stage = tuning(context)
     found = moved(stage, "distillation_joints", "distillation_maps", "distillation_model_joints", "distillation_mesh")
     assert found == {"pixels": True, "whole": True, "fusion": False, "fused_hand": False}
 
 
-def test_a_teacher_astray_is_not_followed_far(context):
+def test_pseudo_labels_are_clamped(context):
     """All views together have the joints ten metres away; what is taught of it ends a little beyond the cube."""
     stage = tuning(context)
     calm = terms_of(stage)["distillation_joints"].item()
@@ -73,7 +73,7 @@ def test_a_teacher_astray_is_not_followed_far(context):
     assert calm < astray < 2.5
 
 
-def test_a_fitted_teacher_teaches_the_fused_hand_as_well(context):
+def test_a_fitted_teacher_also_trains_the_fused_hand(context):
     plain, stage = tuning(context), tuning(context, teacher_fitting=HandFittingConfig(steps=4))
     before, after = terms_of(plain), terms_of(stage)
     assert {*after} - {*before} == {
@@ -184,7 +184,7 @@ def test_it_explains_the_target_better(context, tmp_path):
     assert after["cross"] < before["cross"]
 
 
-def test_a_view_that_saw_nothing_is_no_evidence(context):
+def test_an_empty_view_has_no_loss(context):
     stage = tuning(context)
     batches = {name: stream.batch(0) for name, stream in stage.streams.items()}
     target = batches["target"]

@@ -47,7 +47,7 @@ def context():
 
 
 def seen_as(truth: HandMesh, views: CubeViews) -> ViewPrediction:
-    """A view's word that is the truth."""
+    """A prediction that equals the labels."""
     points, surface = views.points(2)
     maps = encode_offsets(points, surface, truth.joints, max_distance=1.0)
     weights = normalised_weights(torch.zeros_like(maps.heat), surface)
@@ -58,22 +58,22 @@ def seen_as(truth: HandMesh, views: CubeViews) -> ViewPrediction:
 
 
 @pytest.fixture(scope="module")
-def told(context) -> tuple[ViewPrediction, HandMesh]:
+def perfect(context) -> tuple[ViewPrediction, HandMesh]:
     batch = context.source.view_sets(1, 3).batch(0)
     views = CubeViews.of(batch, CUBE_M)
     truth = labelled_hand(batch, views)
     return seen_as(truth, views), truth
 
 
-def test_what_is_told_rightly_costs_nothing(told):
-    seen, truth = told
+def test_correct_predictions_have_no_loss(perfect):
+    seen, truth = perfect
     for terms in (pixel_terms(seen, truth.joints, BETA), model_terms(truth, truth, BETA)):
         assert all(cost == 0 for cost in terms.values())
 
 
-def test_what_is_told_wrongly_costs_what_the_smooth_l1_says(told):
+def test_errors_cost_their_smooth_l1(perfect):
     """Eq. 7 to 9 beyond beta: the difference less half of it; of joints and vertices the mean over three axes."""
-    seen, truth = told
+    seen, truth = perfect
     by = torch.tensor([0.1, 0.0, 0.0])
     moved = HandMesh(truth.vertices + by, truth.joints + by)
     third = torch.tensor((0.1 - BETA / 2) / 3)
@@ -87,15 +87,15 @@ def test_what_is_told_wrongly_costs_what_the_smooth_l1_says(told):
     assert pixel_terms(replace(seen, maps=nowhere), truth.joints, BETA)["maps"] == 0
 
 
-def test_the_prior_counts_squared_deviations(told, context):
-    seen, truth = told
+def test_the_prior_counts_squared_deviations(perfect, context):
+    seen, truth = perfect
     twice = replace(seen.hand, shape=torch.full_like(seen.hand.shape, 2.0))
     assert prior_terms(CollisionSpheres.from_hand(context.hand), truth, twice)["shape"] == 4.0
 
 
-def test_terms_by_finite_differences(told, context):
+def test_terms_by_finite_differences(perfect, context):
     """Of everything that a term compares, on both sides of beta."""
-    seen, truth = told
+    seen, truth = perfect
     generator = generator_for(4, 1)
 
     def near(right: Tensor) -> Tensor:
@@ -107,8 +107,8 @@ def test_terms_by_finite_differences(told, context):
     one = replace(one, points=one.points.double())
 
     def of_pixels(joints: Tensor, heat: Tensor, direction: Tensor) -> tuple[Tensor, ...]:
-        told = replace(one, joints=joints, maps=replace(one.maps, heat=heat, direction=direction))
-        return tuple(pixel_terms(told, wanted, BETA).values())
+        prediction = replace(one, joints=joints, maps=replace(one.maps, heat=heat, direction=direction))
+        return tuple(pixel_terms(prediction, wanted, BETA).values())
 
     def of_model(joints: Tensor, vertices: Tensor) -> tuple[Tensor, ...]:
         goal = HandMesh(truth.vertices[:1, :50].double(), wanted)
@@ -137,7 +137,7 @@ def test_labels_are_met_where_the_pixels_say_them(context):
     torch.testing.assert_close(decode_offsets(points, maps, weights, 4.0), truth.joints, atol=1e-4, rtol=0)
 
 
-def test_what_is_erased_is_shown_to_the_network_alone(context):
+def test_only_the_input_is_erased(context):
     batch = context.source.view_sets(2, 3).batch(0)
     drawn = AugmentedViews.draw(batch, CUBE_M, replace(STILL, erased_frac=1.0), generator_for(3, 1))
     assert torch.equal(drawn.complete.depth_m, batch.depth_m)
@@ -154,7 +154,7 @@ def test_what_pixels_see_is_exact_in_every_precision(context):
     assert torch.equal(stage.predict_views(views)[-1].points, points)
 
 
-def test_single_views_learn(context, tmp_path):
+def test_single_view_training_lowers_the_loss(context, tmp_path):
     stage = SingleViewTraining(QUICK, context, context.new_network())
     before = with_trainer(stage).terms({"source": stage.streams["source"].batch(0)}, generator_for(1, 1))
     fusion = [p.detach().clone() for p in stage.model.fusion.parameters()]
@@ -176,7 +176,7 @@ def test_every_stack_is_trained(context):
         assert max(g.abs().amax() for g in gradients(head)) > 0
 
 
-def test_fusion_learns_and_single_views_stand_still(context, tmp_path):
+def test_fusion_trains_on_a_frozen_single_view_network(context, tmp_path):
     config = replace(QUICK, schedule=replace(QUICK.schedule, steps=40, learning_rate=3e-3))
     stage = FusionTraining(config, context, context.new_network())
     state = {name: value.clone() for name, value in stage.model.single.state_dict().items()}

@@ -43,20 +43,20 @@ def test_a_new_translator_leaves_pictures_as_they_are():
     assert Discriminator(NETWORKS)(picture()).shape[1] == 1
 
 
-def test_each_side_learns_from_its_own_terms(tmp_path):
+def test_each_network_has_its_own_terms(tmp_path):
     stage = trained(depth_context(), tmp_path, 1)  # gives it a trainer
     batches = {name: stream.batch(0) for name, stream in stage.streams.items()}
     terms = stage.terms(batches, torch.Generator().manual_seed(0))
     translators = [*stage.to_target.parameters(), *stage.to_source.parameters()]
-    judges = [*stage.discriminator_target.parameters(), *stage.discriminator_source.parameters()]
+    discriminators = [*stage.discriminator_target.parameters(), *stage.discriminator_source.parameters()]
 
     def moved(name, parameters):
         found = torch.autograd.grad(terms[name], parameters, retain_graph=True, allow_unused=True)
         return sum(float(g.abs().sum()) for g in found if g is not None)
 
     assert moved("adversarial", translators) > 0
-    assert moved("adversarial", judges) == 0
-    assert moved("discriminator", judges) > 0
+    assert moved("adversarial", discriminators) == 0
+    assert moved("discriminator", discriminators) > 0
     assert moved("discriminator", translators) == 0
     # Nothing is translated yet: what comes back is what was sent, and what should stay has stayed.
     fresh = Translation(config(1), depth_context())
@@ -66,7 +66,7 @@ def test_each_side_learns_from_its_own_terms(tmp_path):
     assert start["identity"] == 0
 
 
-def test_the_look_of_the_target_is_taken_over(tmp_path):
+def test_translation_takes_the_style_of_the_target(tmp_path):
     """A target whose sensor misses bands of the picture: so do translated pictures, and they miss little else."""
     context = depth_context(sets=8)
     source = context.source.dataset

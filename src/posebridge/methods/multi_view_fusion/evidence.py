@@ -19,8 +19,8 @@ _PICTURES = 6  # frames that the report shows
 
 def fusion_section(frames: UnlabelledBatch, predictions: Mapping[Role, FramePredictions]) -> Section:
     """The section of hands in ``frames``, predicted by the models ``source_only`` and ``adapted``."""
-    hands: dict[Role, DepthHands] = {role: _hands(found) for role, found in predictions.items()}
-    fits: dict[Role, DepthFit] = {role: depth_fit(found) for role, found in hands.items()}
+    hands: dict[Role, DepthHands] = {role: _hands(predicted) for role, predicted in predictions.items()}
+    fits: dict[Role, DepthFit] = {role: depth_fit(predicted) for role, predicted in hands.items()}
     predictor = predictions["adapted"].predictor
     assert isinstance(predictor, DepthHandPredictor)
     return explained_depth(fits, len(frames), _picture_rows(predictor, frames, hands["source_only"], hands["adapted"]))
@@ -28,19 +28,19 @@ def fusion_section(frames: UnlabelledBatch, predictions: Mapping[Role, FramePred
 
 def _hands(predictions: FramePredictions) -> DepthHands:
     if predictions.hands is None:
-        raise ValueError("multi-view fusion shows hands, and these predictions have none")
+        raise ValueError("the section of explained depth needs hand meshes, and these predictions have none")
     return predictions.hands
 
 
 def depth_fit(hands: DepthHands) -> DepthFit:
-    """How well hands explain the depth that they were predicted from. Errors are NaN where no mesh meets the depth."""
+    """How well hands explain the depth that they were predicted from. Errors are NaN without any overlap."""
     depth_error_mm = 1000 * hands.depth_error_m[hands.depth_error_m.isfinite()]
-    nothing = depth_error_mm.numel() == 0
+    no_overlap = depth_error_mm.numel() == 0
     pixel_mesh_gap_mm = 1000 * (hands.pixel_joints_m - hands.joints_m).norm(dim=-1).mean(1).median()
     return DepthFit(
         explained_frac=hands.explained_frac.mean().item(),
-        depth_error_mm=math.nan if nothing else depth_error_mm.median().item(),
-        depth_error_p90_mm=math.nan if nothing else depth_error_mm.quantile(0.9).item(),
+        depth_error_mm=math.nan if no_overlap else depth_error_mm.median().item(),
+        depth_error_p90_mm=math.nan if no_overlap else depth_error_mm.quantile(0.9).item(),
         pixel_mesh_gap_mm=pixel_mesh_gap_mm.item(),
     )
 

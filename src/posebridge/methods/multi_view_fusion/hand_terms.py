@@ -68,7 +68,7 @@ def pixel_terms(prediction: ViewPrediction, joints: Float[Tensor, "B J 3"], beta
         (prediction.maps.heat[:, :, None], target.heat[:, :, None]),
         (prediction.maps.direction, target.direction),
     )
-    losses = [_smooth_l1(_at(maps, on_hand), _at(wanted, on_hand), beta) for maps, wanted in compared]
+    losses = [_smooth_l1(_at(maps, on_hand), _at(targets, on_hand), beta) for maps, targets in compared]
     return {"joints": _smooth_l1(prediction.joints, joints, beta), "maps": torch.stack(losses).sum()}
 
 

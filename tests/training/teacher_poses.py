@@ -1,4 +1,4 @@
-"""Rendered poses as a perfect teacher sees them, whole or bent."""
+"""Rendered poses as the predictions of a perfect teacher, valid or bent."""
 
 import math
 
@@ -62,7 +62,7 @@ def camera(count: int, mirrored: bool = False, distorted: bool = False) -> Camer
 
 
 def seen_of(joints: Tensor, cameras: Camera, skeleton: Skeleton) -> PseudoLabels:
-    """What a perfect teacher sees."""
+    """Predictions of a perfect teacher."""
     depth = relative_depth(joints, skeleton)
     return PseudoLabels(cameras.project(joints), depth, torch.ones_like(depth), torch.ones_like(depth).bool())
 

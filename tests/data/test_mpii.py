@@ -126,7 +126,7 @@ def test_broken_people_are_listed(folder):
 def test_other_files_are_refused(folder):
     for content, message in (
         ({}, "expected a list of people"),
-        ([], "it annotates nobody"),
+        ([], "it annotates no person"),
         ([3], "it names no image"),
     ):
         with pytest.raises(InputError, match=rf"train\.json.*{message}"):

@@ -96,7 +96,7 @@ def test_a_short_joint_file_is_listed(root):
     path.write_text("\n".join([*lines[:2], lines[2][:100]]))
     msra = MSRA(root)
     assert [msra.labels(i).valid.any() for i in range(3)] == [True, False, False]
-    assert msra.skipped[str(path)] == "says 3 frames and has 2"
+    assert msra.skipped[str(path)] == "its first line counts 3 frames, and it has 2"
     assert "not 63 numbers" in msra.skipped[f"{path} line 2"]
 
 

@@ -1,4 +1,4 @@
-"""A labelled set, rendered once and kept: chunks by many workers, shards that are the same whoever made them."""
+"""A labelled set, rendered once and kept. Any number of workers makes the same shards."""
 
 import importlib.metadata
 import platform

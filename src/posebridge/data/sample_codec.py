@@ -37,7 +37,7 @@ _BOOLEANS, _WHOLE, _TEXTS = ("valid", "visible"), ("frame", "view"), ("sequence"
 _FLOATS = ("T_crop_file", "T_world_cam", "centre_m", "uv_px", "joints_m", "angles_rad", "phenotypes")
 _DEPTH_LEVELS = 65535
 _PNG_EFFORT = 4  # half the time of the usual 6, for one per cent of the size
-# Of members that are whole, as their checksum says, but were not written by this module.
+# For members with a correct checksum that this module did not write.
 _FOREIGN = (OSError, SyntaxError, ValueError, KeyError, TypeError, AttributeError, AssertionError)
 
 

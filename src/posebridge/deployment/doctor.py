@@ -123,7 +123,7 @@ def _gpu() -> Finding:
 
 
 def _hand_model() -> Finding:
-    """Whether Anny's cache holds its hand. File names don't tell models apart, so headers are read."""
+    """Whether Anny's cache holds its hand. File names are the same for all models, so headers are read."""
     folder = Path(os.environ.get("ANNY_CACHE_DIR", Path.home() / ".cache" / "anny"))
     if any(_is_hand(path) for path in folder.glob("v*/build_compact_model_data_*.safetensors")):
         return Finding("hand model", "ok", f"built, in {folder}")

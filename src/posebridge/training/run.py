@@ -1,7 +1,7 @@
 """A run: a folder in which stages are trained one after the other, and which can be stopped and resumed anywhere.
 
 ``stages/1-.../`` holds ``last.ckpt`` while the stage trains; then ``result.safetensors``, ``metrics.csv`` and
-``stage.json``, which says that the stage is done. Stages that are done are loaded, not trained again.
+``stage.json``, which marks the stage as finished. Finished stages are loaded, not trained again.
 """
 
 import json
@@ -200,7 +200,7 @@ def _trainer(hardware: Hardware, stage: Stage, callbacks: list[L.Callback]) -> L
 
 
 def _write_or_compare(path: Path, kind: str, config: Any, what: str) -> None:
-    """Write the file, or see that it says the same already."""
+    """Write the file, or compare it with the config. Raises ``InputError`` where they differ."""
     if not path.exists():
         write_atomically(path, as_yaml(kind, config).encode())
     elif not configs_equal(path.read_text(), kind, config):

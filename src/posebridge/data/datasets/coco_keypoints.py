@@ -42,7 +42,7 @@ class _Subject:
 
 
 class _BrokenRecordError(Exception):
-    """One annotation is wrong; its message says how."""
+    """One annotation is wrong; the message has the reason."""
 
 
 class CocoKeypoints(IndexedFrames):
@@ -50,7 +50,7 @@ class CocoKeypoints(IndexedFrames):
     image shows several.
 
     Annotations without a labelled joint and crowds are left out; broken ones are listed in ``skipped``. COCO's
-    v = 1 means labelled but hidden; a file that never says 2 means visible by 1.
+    v = 1 means labelled but hidden; in a file without any 2, a 1 means visible.
     """
 
     def __init__(

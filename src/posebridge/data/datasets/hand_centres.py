@@ -72,7 +72,7 @@ class HandCentres:
 
 
 def _read_centres(path: Path, rows: int, axes: tuple[int, int, int]) -> np.ndarray:
-    """(rows, 3) metres in the camera frame, NaN where the file says invalid."""
+    """(rows, 3) metres in the camera frame, NaN where the file has none."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:

@@ -60,7 +60,7 @@ class MPII(IndexedFrames):
         self._folder = folder
         self._people = [person for person in people if exists[person.image]]
         if not self._people:
-            reason = next(iter(self.skipped.values()), "it annotates nobody")
+            reason = next(iter(self.skipped.values()), "it annotates no person")
             raise InputError(f"{self.path}: no annotated person has an image in {folder}: {reason}")
         self._keys = _keys(self._people)
 

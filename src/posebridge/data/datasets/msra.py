@@ -127,7 +127,7 @@ def read_joint_file(path: Path, skipped: dict[str, str]) -> np.ndarray:
     if not first.strip().isdecimal():
         raise InputError(f"{path}: its first line is not the number of frames; give the release's own file")
     if int(first) != len(texts):
-        skipped[str(path)] = f"says {first.strip()} frames and has {len(texts)}"
+        skipped[str(path)] = f"its first line counts {first.strip()} frames, and it has {len(texts)}"
     joints_mm = joint_rows(path, texts, len(HAND21), skipped)
     return plausible_hands(path, joints_mm * _MM * np.array([1, -1, -1], np.float32), skipped)
 

@@ -62,7 +62,7 @@ class ThreeDPW(PersonSequences):
                 if left_out := int((~usable).sum()):
                     skipped[f"{file} person {person}"] = f"{left_out} of {len(usable)} frames have no valid camera pose"
                     if detected_only:
-                        skipped[f"{file} person {person}"] += ", or nobody was detected"
+                        skipped[f"{file} person {person}"] += ", or no person was detected"
                 sequences.append(sequence.rows(np.flatnonzero(usable & (sequence.numbers % every == 0))))
         super().__init__(sequences, ORDERS["smpl"], skeleton, skipped)
 
@@ -98,7 +98,7 @@ def _read_person(
     usable = (np.asarray(content["campose_valid"][person]) > 0) & is_rigid(T_cam_world)
     if detected_only:
         if "poses2d" not in content:
-            raise InputError(f"{file}: it lacks 'poses2d', by which detected people would be told")
+            raise InputError(f"{file}: it lacks 'poses2d', which marks the detected people")
         usable &= np.asarray(content["poses2d"][person]).any(axis=(1, 2))
     R, t = T_cam_world[:, :3, :3], T_cam_world[:, :3, 3]
     T_world_cam = np.tile(np.eye(4), (len(R), 1, 1))

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from deployment.rigged import SPEC, DotFinder
+from evaluation.test_gallery import T_CROP_FILE
 from experiments.dot_frames import dot_frames
-from experiments.test_gallery import T_CROP_FILE
 from experiments.transfer_sets import COLOUR, SIDE, opened
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet

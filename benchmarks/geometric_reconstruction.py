@@ -43,7 +43,7 @@ from posebridge.training.source_training import augmented
 from posebridge.training.style import FourierStyle
 from posebridge.training.supervision import supervised_terms
 
-_SIZES = DataSizes(source=32, target=24, test=1)  # one video of the target
+_SIZES = DataSizes(source=256, target=24, test=1)  # one video of the target
 _METHOD = "geometric-reconstruction"
 Terms = dict[str, Tensor]
 

@@ -90,7 +90,7 @@ def test_frames_that_are_adapted_to(split, views, count, tmp_path):
     record = run_train(config_of("nyu", root, options, target_split=split), tmp_path / "run", ONE_CPU).record
     where = {"test": "the test split", "both": "both splits"}[split]
     assert record.notes[1].startswith(f"Unlabelled: {count} images of {where}. Scored: 3")
-    text = "one camera saw each moment" if views == 1 else "fine-tuning compares 3 views of it"
+    text = "one camera recorded each moment" if views == 1 else "fine-tuning compares 3 views of it"
     assert text in record.notes[0]
 
 

@@ -158,7 +158,7 @@ def test_stopped_run_ends_as_a_whole_one(runs, datasets, tmp_path):
 def test_hands_from_renders(datasets, tmp_path):
     """A target needs no labelled dataset beside it."""
     presets = [replace(p, data=replace(p.data, source=24)) for p in table.PRESETS if p.name == "small"]
-    config = replace(config_of(datasets, "rhd-to-mvhand"), source=None, domain="studio")
+    config = replace(config_of(datasets, "rhd-to-mvhand"), source=None, domain="studio", recipe=None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(table, "PRESETS", presets)
         record = run_train(config, tmp_path / "run", ONE_CPU).record
@@ -217,7 +217,11 @@ def test_weights_are_missed_before_anything_is_read(datasets, tmp_path, monkeypa
         ("rhd-to-h3d", {"preset": "huge"}, "no preset 'huge': choose small, full"),
         ("rhd-to-h3d", {"translate": True}, "leave --translate out: h3d is colour"),
         ("rhd-to-h3d", {"stacks": 2}, "leave --stacks out: h3d is colour"),
-        ("rhd-to-h3d", {"target_split": "both"}, "leave --target-split out: h3d is colour"),
+        (
+            "rhd-to-h3d",
+            {"target_split": "both"},
+            "h3d is adapted to in one of its splits: give --target-split",
+        ),
         ("rhd-to-h3d", {"source": None, "domain": "moon"}, "no domain 'moon': choose one of studio"),
         ("rhd-to-mvhand", {"hand": "left"}, "states which hand it shows: leave --hand out"),
         ("rhd-to-h3d", {"source": "surreal"}, "surreal and h3d show a hand and a body"),
@@ -231,7 +235,7 @@ def test_weights_are_missed_before_anything_is_read(datasets, tmp_path, monkeypa
 )
 def test_refusals(datasets, tmp_path, monkeypatch, name, changes, message):
     _untouched(monkeypatch)
-    config = config_of(datasets, name)
+    config = replace(config_of(datasets, name), recipe=None)
     options = DatasetOptions(**changes.pop("source_options", {}))
     if changes.get("source"):
         changes["source"] = DatasetRef(changes["source"], config.source.path, options)

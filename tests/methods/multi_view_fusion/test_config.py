@@ -28,7 +28,7 @@ def test_few_moments_shorten_fine_tuning(batch, calibrated, sets, steps):
     assert tuning.schedule.steps == steps
     assert (tuning.views, tuning.pseudo_views) == (3, not calibrated)
     assert (tuning.teacher_fitting is not None) == calibrated
-    assert settled.single == CONFIG.single
+    assert settled.single_view == CONFIG.single_view
 
 
 def test_moments_of_fewer_cameras_do_not_count(batch):

@@ -119,3 +119,12 @@ def test_ctrl_c_is_a_line_and_status_130(files, capsys, monkeypatch):
     monkeypatch.setattr(ScoreCommand, "run", interrupted)
     assert main(["score", *map(str, files)]) == 130
     assert capsys.readouterr().err == "stopped: what was finished is on disk\n"
+
+
+@pytest.mark.parametrize(("flags", "message"), [(("--workers", "-1"), "-1 workers"), (("--devices", "0"), "0 devices")])
+def test_impossible_hardware_is_one_line(flags, message, tmp_path, capsys):
+    assert main(["demo", "--out", str(tmp_path / "run"), *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()

@@ -9,13 +9,13 @@ import torch
 
 from data.small_rendered_set import CONFIG, contents
 from posebridge.bodies.anny_loading import PHENOTYPES
+from posebridge.data import rendered_set as module
 from posebridge.data.render_config import RenderConfig
 from posebridge.data.rendered_set import render_set
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.shards import load_index
 from posebridge.distribute import Workers
 from posebridge.errors import InputError
-from posebridge.experiments import render as module
 from posebridge.synthesis.domains import find_domain
 from posebridge.synthesis.stream import Samples, VideoSamples
 

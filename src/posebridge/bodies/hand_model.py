@@ -90,14 +90,6 @@ def with_forearm(rig: Rig, axes: Tensor) -> tuple[Rig, Tensor]:
     start = torch.cat([rim, V + torch.arange(_FOREARM_RINGS * n)]).view(_FOREARM_RINGS + 1, n)
     a, b = start[:-1], start[1:]
     faces = torch.stack([torch.stack([a, b, b.roll(-1, 1)], -1), torch.stack([a, b.roll(-1, 1), a.roll(-1, 1)], -1)])
-    weights = torch.zeros(V + _FOREARM_RINGS * n, len(rig.bones) + 1)
-    weights[:V, :-1] = rig.weights
-    weights[V:, -1] = 1.0
-    # Skinning weights blend over about two centimetres at the wrist.
-    t = ((0.012 - rig.vertices_m[:, 1]) / 0.03).clamp(0, 1)
-    fraction = (t * t * (3 - 2 * t))[:, None]
-    weights[:V, :-1] *= 1 - fraction
-    weights[:V, -1] = fraction[:, 0]
     wrist = rig.bones.index("wrist")
     grown = replace(
         rig,
@@ -108,13 +100,27 @@ def with_forearm(rig: Rig, axes: Tensor) -> tuple[Rig, Tensor]:
         vertex_basis_m=extended(rig.vertex_basis_m, rig.head_basis_m),
         heads_m=torch.cat([rig.heads_m, rig.heads_m[wrist : wrist + 1]]),
         head_basis_m=torch.cat([rig.head_basis_m, rig.head_basis_m[:, wrist : wrist + 1]], dim=1),
-        weights=weights,
+        weights=_forearm_weights(rig, _FOREARM_RINGS * n),
         pose_basis_m=None if rig.pose_basis_m is None else _padded(rig.pose_basis_m, 9, _FOREARM_RINGS * n),
         # Keypoint indices count bone heads first; there is one more now.
         keypoint_index=rig.keypoint_index + (rig.keypoint_index >= len(rig.bones)).long(),
     )
     forearm_axes = torch.eye(3)[None]
     return grown, torch.cat([axes, forearm_axes])
+
+
+def _forearm_weights(rig: Rig, added: int) -> Tensor:
+    """Skinning weights with the forearm as the last bone, which moves the last ``added`` vertices."""
+    V = len(rig.vertices_m)
+    weights = torch.zeros(V + added, len(rig.bones) + 1)
+    weights[:V, :-1] = rig.weights
+    weights[V:, -1] = 1.0
+    # Skinning weights blend over about two centimetres at the wrist.
+    t = ((0.012 - rig.vertices_m[:, 1]) / 0.03).clamp(0, 1)
+    fraction = (t * t * (3 - 2 * t))[:, None]
+    weights[:V, :-1] *= 1 - fraction
+    weights[:V, -1] = fraction[:, 0]
+    return weights
 
 
 def _rim(faces: Tensor, vertex_count: int) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import cos, pi
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from posebridge.bodies.parametric_hand import HandParameters, ParametricHand, hand_meshes_in_views
@@ -43,9 +43,8 @@ def fit_hands(
 ) -> HandParameters:
     """B hands, each fitted to all of its V views.
 
-    ``start`` and the result are in spaces of unit ``half_m``, half the side of the cube in metres. ``T_view_hand`` maps
-    them to the spaces of the views; it is hand-major, as ``evidence`` is. A hand that fitting doesn't improve, or that
-    no view shows, is returned unchanged.
+    ``start`` and the result are in units of ``half_m``, half the cube's side in metres. ``T_view_hand`` maps them to the
+    views; it is hand-major, as ``evidence``. A hand without improvement, or without a view, is returned unchanged.
     """
     count, views = len(half_m), len(T_view_hand) // len(half_m)
     start = HandParameters(*(value.detach() for value in vars(start).values()))
@@ -59,10 +58,7 @@ def fit_hands(
         return (per_view.unflatten(0, (count, views)) * weights).sum(1) / weights.sum(1).clamp_min(1)
 
     with torch.enable_grad():
-        identity = start.centre.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).expand(count, 6)
-        pose, shape, six, centre = (
-            value.clone().requires_grad_() for value in (start.pose, start.shape, identity, start.centre)
-        )
+        pose, shape, six, centre = _variables(start)
         misfits: list[Tensor] = []
         adam = torch.optim.Adam([pose, shape, six, centre], lr=config.learning_rate)
         for step in range(config.steps):
@@ -76,10 +72,20 @@ def fit_hands(
             adam.step()
     with torch.no_grad():
         fitted = HandParameters(pose.detach(), shape.detach(), start.R @ rotation_from_6d(six), centre.detach())
-        better = mean_misfit(fitted) < misfits[0]
-        return HandParameters(
-            *(
-                torch.where(better.view(-1, *[1] * (old.ndim - 1)), new, old)
-                for old, new in zip(vars(start).values(), vars(fitted).values(), strict=True)
-            )
+        return _where(mean_misfit(fitted) < misfits[0], fitted, start)
+
+
+def _variables(start: HandParameters) -> tuple[Tensor, ...]:
+    """Pose, shape, rotation from the start as six numbers, and centre, for an optimiser."""
+    identity = start.centre.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).expand(len(start.centre), 6)
+    return tuple(value.clone().requires_grad_() for value in (start.pose, start.shape, identity, start.centre))
+
+
+def _where(chosen: Bool[Tensor, "B"], hands: HandParameters, others: HandParameters) -> HandParameters:
+    """``hands`` where ``chosen``, elsewhere ``others``."""
+    return HandParameters(
+        *(
+            torch.where(chosen.view(-1, *[1] * (new.ndim - 1)), new, old)
+            for new, old in zip(vars(hands).values(), vars(others).values(), strict=True)
         )
+    )

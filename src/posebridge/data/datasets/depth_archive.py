@@ -60,15 +60,20 @@ class DepthArchive(IndexedFrames):
         width = len(str(count - 1))
         self._keys = [str(key) for key in arrays.get("key", [f"{path.stem}-{i:0{width}d}" for i in range(count)])]
         _check_keys(self._keys, path)
+        self._rows = self._rows_by_moment()
+
+    def _rows_by_moment(self) -> list[int]:
+        """Rows of the arrays, those of a moment together. Raises ``InputError`` for a view that is there twice."""
+        arrays, path = self._arrays, self.path
         rows_of: dict[tuple[str, int], list[int]] = defaultdict(list)
-        for row in range(count):
+        for row in range(len(self._depth)):
             rows_of[self._moment(row)].append(row)
-        self._rows = [row for rows in rows_of.values() for row in rows]
         for (sequence, frame), rows in rows_of.items():
             if len({int(arrays["view"][row]) if "view" in arrays else 0 for row in rows}) < len(rows):
                 raise InputError(f"{path}: {sequence}, frame {frame}, is there twice; number its views apart in view")
         if "T_world_cam" in arrays:
             _check_poses(arrays["T_world_cam"].astype(np.float64), rows_of.values(), path)
+        return [row for rows in rows_of.values() for row in rows]
 
     def __len__(self) -> int:
         return len(self._depth)

@@ -43,7 +43,7 @@ def fit_hands(
 ) -> HandParameters:
     """B hands, each fitted to all of its V views.
 
-    ``start`` and the result are in units of ``half_m``, half the cube's side in metres. ``T_view_hand`` maps them to the
+    ``start`` and the result are in units of ``half_m``, half the cube's side in metres. ``T_view_hand`` maps them to
     views; it is hand-major, as ``evidence``. A hand without improvement, or without a view, is returned unchanged.
     """
     count, views = len(half_m), len(T_view_hand) // len(half_m)

@@ -52,7 +52,7 @@ def test_help_imports_nothing_heavy():
     ("command", "names"),
     [
         ("adapt", [name for name, entry in METHODS.items() if entry.role != "supervised_target"][:-1]),
-        ("adapt-depth", ["mean-teacher", "multi-view-fusion"]),
+        ("adapt-depth", ["multi-view-fusion"]),
         ("train", [*METHODS, *DATASETS, *TRANSFERS]),
     ],
 )

@@ -1,6 +1,6 @@
-"""Tiny runs of every method and recipe with fixed seeds, and checksums of the weights that they leave.
+"""Tiny runs of every method and preset with fixed seeds, and checksums of the weights that they leave.
 
-``PYTHONPATH=src:tests python tests/recipes/pinned_runs.py`` writes the reference anew.
+``PYTHONPATH=src:tests python tests/experiments/pinned_runs.py`` writes the reference anew.
 """
 
 import json

@@ -73,7 +73,7 @@ def test_a_download_that_fails_names_both_ways_out(monkeypatch):
         raise FileNotFoundError("no such host")
 
     monkeypatch.setattr(vgg, "load_state_dict_from_hf", offline)
-    with pytest.raises(InputError, match=r"--vgg-weights FILE.*--vgg-weights none"):
+    with pytest.raises(InputError, match=r"--feature-weights FILE.*--feature-weights none"):
         VggEncoder(VggConfig())
 
 

@@ -117,7 +117,7 @@ def _gpu() -> Finding:
     import torch
 
     if not torch.cuda.is_available():
-        return Finding("gpu", "missing", "none that torch can use", "runs go to the CPU: choose the small recipes")
+        return Finding("gpu", "missing", "none that torch can use", "runs go to the CPU: use --preset small")
     properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return Finding("gpu", "ok", ", ".join(f"{p.name}, {p.total_memory / _GB:.0f} GB" for p in properties))
 

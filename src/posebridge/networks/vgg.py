@@ -17,7 +17,7 @@ from posebridge.errors import InputError
 from posebridge.networks.weights import read_weights
 
 _HUB_ID = "timm/vgg19.tv_in1k"
-_ADVICE = "give a local weights file (--vgg-weights FILE) or use none (--vgg-weights none)"
+_ADVICE = "give a local weights file (--feature-weights FILE) or use none (--feature-weights none)"
 
 
 @dataclass(frozen=True)

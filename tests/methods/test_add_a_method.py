@@ -49,7 +49,7 @@ def edited_presets() -> tuple[Preset, ...]:
 
 @pytest.mark.usefixtures("_package")
 def test_example(tmp_path, monkeypatch):
-    (entry,) = eval(f"({ENTRY})", vars(registry))
+    entry = eval(ENTRY, vars(registry))
     monkeypatch.setitem(registry.METHODS, NAME, entry)
     preset = next(preset for preset in edited_presets() if preset.family == "adapt/hand")
     config = preset.config_of(NAME)

@@ -13,7 +13,7 @@ from posebridge.deployment.model_kinds import POSE, kind_of_spec
 from posebridge.errors import InputError
 from posebridge.evaluation.target_labels import labels_for
 from posebridge.experiments.configs import AdaptConfig
-from posebridge.experiments.data import ExperimentData, SelectionData
+from posebridge.experiments.data import ExperimentData, SelectionData, statistics_joints_m
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation
 from posebridge.experiments.preset import Preset
 from posebridge.experiments.presets.table import find_preset
@@ -27,8 +27,6 @@ from posebridge.synthesis.domains import find_domain
 from posebridge.training.frames import InMemoryFrames
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, check_space
-
-_SOURCE_STATISTICS = 2048
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ class _Start:
 
 def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     """Train, adapt, predict; leave model, predictions and record. Raises ``InputError`` for bad input at once."""
+    Run.check(folder, "adapt", config, hardware)
     start = _start(config, folder)
     run = Run.create(folder, "adapt", config, hardware, start.preset)
     outputs = RunOutputs.of(folder)
@@ -97,6 +96,8 @@ def _load_source(config: AdaptConfig, path: Path, track: TrackSpec) -> LoadedMod
     if model.spec.skeleton != track.skeleton.name:
         wanted = f"this run needs {track.skeleton.name}: give a model of the --subject"
         raise InputError(f"{path} predicts {model.spec.skeleton}, and {wanted}")
+    if model.spec.cube_m is not None:
+        raise InputError(f"{path} takes depth, and this run trains on colour: give a model of colour images")
     if config.encoder_weights is not None:
         raise InputError(f"{path} brings its own encoder: leave --encoder-weights out")
     return model
@@ -112,12 +113,10 @@ def _check_weights(preset: Preset, track: TrackSpec, model: LoadedModel | None) 
 
 def _data(config: AdaptConfig, start: _Start) -> ExperimentData:
     source, videos = _render(config, start)
-    joints_m = source.without_images()[:_SOURCE_STATISTICS].joints_m
-    assert joints_m is not None
     return ExperimentData(
         source=InMemoryFrames(source, config.seed, videos),
         target=start.target.frames(config.seed + 1),
-        source_joints_m=joints_m,
+        source_joints_m=statistics_joints_m(source),
         evaluation=InMemoryEvaluation(start.frames, start.truth, start.track.protocol),
         selection=SelectionData(start.frames, start.labelled),
         frame_labels=start.labelled,

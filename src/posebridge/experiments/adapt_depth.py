@@ -22,7 +22,7 @@ from posebridge.errors import InputError
 from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR
 from posebridge.evaluation.target_labels import joint_order
 from posebridge.experiments.configs import AdaptDepthConfig
-from posebridge.experiments.data import ExperimentData
+from posebridge.experiments.data import ExperimentData, statistics_joints_m
 from posebridge.experiments.depth_preset import depth_preset
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation
 from posebridge.experiments.preset import Preset
@@ -37,11 +37,10 @@ from posebridge.training.frames import InMemoryFrames
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, check_space
 
-_SOURCE_STATISTICS = 2048
-
 
 def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) -> Record:
     """Train, adapt, predict; leave model, joints, meshes and record. Raises ``InputError`` for bad input at once."""
+    Run.check(folder, "adapt-depth", config, hardware)
     method = find_method(config.method)
     method.check_sensor("depth", "the target of adapt-depth")
     find_domain("hand-depth", config.domain)
@@ -149,13 +148,11 @@ def _data(
     has_model: bool,
 ) -> DepthTargetData:
     source = render_depth_source(preset, method, config.domain, config.seed, config.mano, has_model)
-    joints_m = source.dataset.without_images()[:_SOURCE_STATISTICS].joints_m
-    assert joints_m is not None
     assert isinstance(preset.network, DepthHandConfig)
     return DepthTargetData(
         source=source,
         target=InMemoryFrames(target, config.seed + 1),
-        source_joints_m=joints_m,
+        source_joints_m=statistics_joints_m(source.dataset),
         evaluation=InMemoryEvaluation(target.all(), truth, DEPTH_JOINT_ERROR, preset.cube_m),
         hand=load_parametric_hand(config.mano, preset.network.shape_size),
         unusable=skipped,

@@ -87,7 +87,7 @@ class AdaptDepthConfig:
 
     method: Annotated[
         Positional[str],
-        arg(metavar="METHOD", help="multi-view-fusion, the only method with a preset for depth frames"),
+        arg(metavar="METHOD", help=describe_methods("depth", ("adapted",), "views")),
     ] = "multi-view-fusion"
 
     source: Path | None = None

@@ -10,11 +10,22 @@ from torch import Tensor
 from posebridge.bodies.parametric_hand import ParametricHand
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import PublishedRow
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.predictor import Predictor
 from posebridge.experiments.evaluation_sets import EvaluationSet
 from posebridge.methods.base import MethodConfig
 from posebridge.training.frames import Frames
+
+_STATISTICS_SAMPLES = 2048
+
+
+def statistics_joints_m(source: InMemoryDataset[LabelledBatch]) -> Float[Tensor, "N J 3"]:
+    """Joints in metres of the first samples of a source, from which bone lengths are taken."""
+    joints_m = source.without_images()[:_STATISTICS_SAMPLES].joints_m
+    if joints_m is None:
+        raise ValueError("these samples have no joints in metres, so they can't be a source")
+    return joints_m
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR
 from posebridge.evaluation.published import published_rows
 from posebridge.experiments.adapt_depth import render_depth_source
 from posebridge.experiments.configs import TrainConfig
-from posebridge.experiments.data import ExperimentData
+from posebridge.experiments.data import ExperimentData, statistics_joints_m
 from posebridge.experiments.dataset_frames import shown_hand, with_defaults
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
 from posebridge.experiments.preset import Preset
@@ -31,7 +31,6 @@ from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.training.frames import InMemoryFrames
 
 _READ_AT_ONCE = 64
-_SOURCE_STATISTICS = 2048
 _SPLIT_TEXTS = {"train": "the training split", "test": "the test split", "both": "both splits"}
 _SPLITS: Mapping[str, tuple[Split, ...]] = {"train": ("train",), "test": ("test",), "both": ("train", "test")}
 
@@ -102,15 +101,13 @@ def depth_dataset_data(
     """The data of a run on a depth dataset. The source is rendered here."""
     dataset = dataset_named(config.target.name)
     source = render_depth_source(preset, method, config.domain, config.seed, config.mano)
-    joints_m = source.dataset.without_images()[:_SOURCE_STATISTICS].joints_m
-    assert joints_m is not None
     assert isinstance(preset.network, DepthHandConfig)
     scored = dataset.scored_joints
     around_labels = config.target.options.centres == "labels"
     return DepthDatasetData(
         source=source,
         target=InMemoryFrames(target.dataset, config.seed + 1),
-        source_joints_m=joints_m,
+        source_joints_m=statistics_joints_m(source.dataset),
         evaluation=InMemoryEvaluation(
             observed=target.test.unlabelled(),
             truth=truth_of(target.test, dataset.joints),

@@ -90,7 +90,9 @@ def checkpoint_choice(report: StageReport) -> CheckpointChoice | None:
         best = max(report.candidates, key=lambda c: c["oracle"])
         oracle = Candidate(int(best["step"]), best["oracle"])
         at_choice = next(c["oracle"] for c in report.candidates if c["step"] == report.chosen_step)
-    return CheckpointChoice(CRITERION, report.chosen_step, candidates, True, oracle, at_choice)
+    return CheckpointChoice(
+        CRITERION, report.chosen_step, candidates=candidates, oracle=oracle, oracle_at_choice=at_choice
+    )
 
 
 def learning_curves(stages: Iterable[StageLayout]) -> Mapping[str, Mapping[str, tuple[tuple[int, float], ...]]]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from posebridge.contracts.batch import LabelledBatch
-from posebridge.contracts.source_labels import SourceLabels
+from posebridge.contracts.source_labels import SourceLabels, describe_missing
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.render_config import RenderConfig
 from posebridge.data.rendered_set import open_samples, render_set
 from posebridge.data.shard_reader import ShardedSet
-from posebridge.data.source_labels import rendered_source, select_labels
+from posebridge.data.source_labels import missing_label, rendered_source, select_labels
+from posebridge.errors import InputError
 from posebridge.experiments.preset import Preset
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.synthesis.depth_scene import with_meshes
@@ -67,8 +68,11 @@ class RenderLoader:
 
     def _as_input(self, chunk: LabelledBatch) -> LabelledBatch:
         if isinstance(self.preset.network, DepthHandConfig):  # takes depth in metres, not images of it
-            return replace(select_labels(with_meshes(chunk, self.mano), self.labels), visible=None)
-        return rendered_source(chunk, self.labels, self.preset.maps.cube_m)
+            chunk = with_meshes(chunk, self.mano)
+            if missing := missing_label(chunk, self.labels):
+                raise InputError(f"{self.track} renders have {describe_missing(missing)}: choose another method")
+            return replace(select_labels(chunk, self.labels), visible=None)
+        return rendered_source(chunk, self.labels, self.preset.maps.cube_m, self.mano)
 
 
 def _from_disk(config: RenderConfig, sets: Path) -> Iterator[LabelledBatch]:

@@ -14,7 +14,7 @@ from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
 from posebridge.experiments.annotation_gap import gap_joints, residual_gap
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.data import ExperimentData, SelectionData
+from posebridge.experiments.data import ExperimentData, SelectionData, statistics_joints_m
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
 from posebridge.experiments.preset import Change, Preset, unchanged
 from posebridge.experiments.presets.table import find_preset
@@ -32,7 +32,6 @@ from posebridge.training.options import Hardware
 from posebridge.training.run import Run
 
 UPPER_BOUND = "supervised-target"
-_SOURCE_STATISTICS = 2048  # source samples from which bone lengths are taken
 _MEASURED = 512  # target frames on which trusted joints are measured
 
 
@@ -163,8 +162,6 @@ def synthshift_data(config: SynthShiftConfig, preset: Preset, sets: SynthShiftSe
     """The rendered sets as the data of a run."""
     track, labelled = TRACKS[config.track], sets.adapted_to(config.target_split)
     target = labelled.map(lambda batch: batch.unlabelled())
-    joints_m = sets.source.without_images()[:_SOURCE_STATISTICS].joints_m
-    assert joints_m is not None
     test = sets.test_target.all()
     hand = selection = frame_labels = None
     if isinstance(preset.network, DepthHandConfig):
@@ -175,7 +172,7 @@ def synthshift_data(config: SynthShiftConfig, preset: Preset, sets: SynthShiftSe
     return _SynthShiftData(
         source=InMemoryFrames(sets.source, config.seed, sets.source_videos),
         target=InMemoryFrames(target, config.seed + 1, target),
-        source_joints_m=joints_m,
+        source_joints_m=statistics_joints_m(sets.source),
         evaluation=InMemoryEvaluation(
             test.unlabelled(), truth_of(test, track.skeleton.joints), track.protocol, preset.cube_m
         ),

@@ -39,7 +39,10 @@ def run_train(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
     config = resolve(config)
     target = dataset_named(config.target.name)
     method_of(config).check_sensor(target.sensor, f"dataset {target.name}")
-    if config.source is None:
+    Run.check(folder, "train", config, hardware)
+    if config.source is not None:
+        _refuse_unused(config, ("domain",), "the source is a dataset, so nothing is rendered")
+    else:
         track = "hand-depth" if target.sensor == "depth" else colour_track(subject_shown(config)).name
         find_domain(track, config.domain)
     if target.sensor == "depth":

@@ -38,7 +38,6 @@ class MethodEntry:
     sensors: tuple[Sensor, ...] = ("colour", "depth")
     target: TargetForm = "images"
     source_labels: tuple[SourceLabel, ...] = ("joints",)
-    unconstrained_images: bool = False  # whether it also trains on images of anything
     role: Role = "adapted"  # of the trained model
 
     def config_class(self) -> "type[MethodConfig]":
@@ -131,9 +130,15 @@ _ENTRIES = (
 METHODS: dict[str, MethodEntry] = {entry.name: entry for entry in _ENTRIES}
 
 
-def describe_methods(sensor: Sensor | None = None, roles: tuple[Role, ...] = ROLES) -> str:
-    """The methods for a sensor (None: any) with their summaries, for help texts."""
-    entries = [entry for entry in METHODS.values() if sensor in (None, *entry.sensors) and entry.role in roles]
+def describe_methods(
+    sensor: Sensor | None = None, roles: tuple[Role, ...] = ROLES, target: TargetForm | None = None
+) -> str:
+    """The methods for a sensor and a form of target (None: any) with their summaries, for help texts."""
+    entries = [
+        entry
+        for entry in METHODS.values()
+        if sensor in (None, *entry.sensors) and entry.role in roles and target in (None, entry.target)
+    ]
     return "; ".join(f"{entry.name} ({entry.summary})" for entry in entries)
 
 

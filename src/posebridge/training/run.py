@@ -75,15 +75,23 @@ class Run:
         Raises ``InputError`` for a folder that can't be written, for one that holds a run of another version, config or
         recipe, for a negative seed, and for hardware that isn't there.
         """
-        check_seed(getattr(config, "seed", 0))
-        _check_present(hardware)
+        cls.check(folder, kind, config, hardware)
         layout = RunLayout(folder)
-        check_version(folder)
         _write_or_compare(layout.config, kind, config, "config")
         if recipe is not None:
             _write_or_compare(layout.recipe, "recipe", recipe, "version of its recipe")
         write_atomically(layout.environment, json.dumps(environment(), indent=1).encode())
         return cls(folder, hardware)
+
+    @staticmethod
+    def check(folder: Path, kind: str, config: Any, hardware: Hardware) -> None:
+        """Refuse what ``create`` refuses, but for another recipe, before inputs are read. Writes nothing."""
+        check_seed(getattr(config, "seed", 0))
+        _check_present(hardware)
+        check_version(folder)
+        path = RunLayout(folder).config
+        if path.exists():
+            _compare(path, kind, config, "config")
 
     @staticmethod
     def unreadable(folder: Path) -> SkippedList:
@@ -201,10 +209,15 @@ def _trainer(hardware: Hardware, stage: Stage, callbacks: list[L.Callback]) -> L
 
 def _write_or_compare(path: Path, kind: str, config: Any, what: str) -> None:
     """Write the file, or compare it with the config. Raises ``InputError`` where they differ."""
-    if not path.exists():
+    if path.exists():
+        _compare(path, kind, config, what)
+    else:
         write_atomically(path, as_yaml(kind, config).encode())
-    elif not configs_equal(path.read_text(), kind, config):
-        raise InputError(f"{path.parent} holds a run of another {what}: choose another --out, or resume that run")
+
+
+def _compare(path: Path, kind: str, config: Any, what: str) -> None:
+    if not configs_equal(path.read_text(), kind, config):
+        raise InputError(f"{path.parent} holds a run of another {what}: choose another --out")
 
 
 def check_version(folder: Path) -> None:

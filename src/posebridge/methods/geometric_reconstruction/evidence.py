@@ -22,6 +22,7 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import (
 )
 from posebridge.methods.geometric_reconstruction.trusted_joints_section import trusted_joints
 from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.training.callbacks import evaluating
 from posebridge.training.context import Context
 from posebridge.training.pseudo_label_metrics import correct_joints, fraction, predict_joints
 from posebridge.training.stage import Stage
@@ -87,8 +88,9 @@ def _trusted_joints(stages: Sequence[Stage], context: Context, labels: LabelledB
     device = next(warm.teacher.parameters()).device
     frames = labels.unlabelled()
     assert labels.valid is not None
-    trusted = warm.pseudo_labels(frames.to(device)).kept.cpu() & labels.valid
-    correct = [correct_joints(predict_joints(stage.result(), frames), labels) for stage in (warm, tuning)]
+    with evaluating(warm), evaluating(tuning):
+        trusted = warm.pseudo_labels(frames.to(device)).kept.cpu() & labels.valid
+        correct = [correct_joints(predict_joints(stage.result(), frames), labels) for stage in (warm, tuning)]
     groups = {name: list(joints) for name, joints in context.skeleton.group_indices().items()}
     groups[_ALL] = list(range(trusted.shape[1]))
     counts = {name: int(trusted[:, joints].sum()) for name, joints in groups.items()}

@@ -135,10 +135,8 @@ class FineTuning(PoseStage):
     @property
     def _progress(self) -> float:
         """Fraction of fine-tuning that is done."""
-        return (
-            self.phase.start_frac
-            + (self.phase.end_frac - self.phase.start_frac) * self.global_step / self.schedule.steps
-        )
+        step = self.schedule.steps if self._trainer is None else self.global_step  # a finished stage has no trainer
+        return self.phase.start_frac + (self.phase.end_frac - self.phase.start_frac) * step / self.schedule.steps
 
     def optimizer_step(self, *args, **kwargs) -> None:
         """Called by the trainer: update the student, then the teacher as its moving average."""

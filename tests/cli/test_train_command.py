@@ -137,6 +137,10 @@ def refused(capsys) -> str:
         (("--target", "stb=.", "--stacks", "2"), "leave --stacks out: stb is colour"),
         (("--target", "stb=.", "--target-split", "both"), "give --target-split train or test"),
         (("--target", "stb=.", "--source", "mpii=."), "mpii and stb show a hand and a body"),
+        (
+            ("--target", "stb=.", "--source", "rhd=.", "--domain", "studio"),
+            "leave --domain out: the source is a dataset",
+        ),
         (("--target", "stb=.", "--preset", "tiny"), "no preset 'tiny': choose small, full"),
     ],
 )

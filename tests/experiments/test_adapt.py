@@ -210,6 +210,9 @@ def test_models_that_do_not_fit(target, tmp_path):
     assert "predicts coco17" in _refused(_config(target.images, source=tmp_path / "body"), tmp_path / "run")
     message = _refused(_config(target.images, source=tmp_path / "absent"), tmp_path / "run")
     assert "no such file or folder" in message
+    small_model(tmp_path / "depth", replace(SPEC, maps=replace(SPEC.maps, cube_m=0.25)))
+    message = _refused(_config(target.images, source=tmp_path / "depth"), tmp_path / "run")
+    assert "takes depth, and this run trains on colour" in message
 
 
 def test_targets_that_hold_nothing(tmp_path):
@@ -262,3 +265,5 @@ def test_folders_that_can_not_be_used(adapted, target, tmp_path):
     assert "cannot write to" in _refused(_config(target.images), tmp_path / "file")
     with pytest.raises(InputError, match="holds a run of another config"):
         run_adapt(_config(target.images), adapted[0], ONE_CPU)
+    with pytest.raises(InputError, match="holds a run of another config"):  # before the target is read
+        run_adapt(_config(tmp_path / "absent"), adapted[0], ONE_CPU)

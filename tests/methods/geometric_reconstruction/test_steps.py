@@ -321,6 +321,21 @@ def test_fine_tuning_returns_its_pseudo_labels():
     assert shown.by_confidence.float().mean() == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.parametrize(("prepare", "progress"), [(with_trainer, 0.5), (lambda stage: stage, 1.0)])
+def test_a_loaded_stage_labels_as_at_its_end(prepare, progress, monkeypatch):
+    """A resumed run loads finished stages, which then have no trainer; a stage that starts has done no step."""
+    stage = prepare(fine_tuning_stage(ALONE).eval())
+    pseudo_targets, seen = stage.integrated.pseudo_targets, []
+
+    def recorded(*args):
+        seen.append(args[-1])
+        return pseudo_targets(*args)
+
+    monkeypatch.setattr(stage.integrated, "pseudo_targets", recorded)
+    stage.pseudo_labels(filmed().unlabelled())
+    assert seen == [progress]
+
+
 def test_reading_pseudo_labels_changes_nothing():
     """Nor the estimate of bone lengths, which moves while the stage trains."""
     config = replace(ALONE, labels=LabelIntegration(lengths="estimated"))

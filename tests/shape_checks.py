@@ -14,13 +14,16 @@ from jaxtyping import AbstractArray, install_import_hook
 PACKAGES = (
     "bodies",
     "cameras",
+    "evaluation",
     "fitting",
     "geometry",
     "losses",
+    "methods",
     "metrics",
     "networks",
     "rendering",
     "representations",
+    "training",
 )  # where public functions of tensors live
 
 
@@ -34,12 +37,12 @@ def _modules() -> list[str]:
     spec = find_spec("posebridge")
     assert spec is not None
     assert spec.submodule_search_locations is not None
-    found = []
+    root, found = Path(spec.submodule_search_locations[0]), []
     for package in PACKAGES:
-        for path in sorted(Path(spec.submodule_search_locations[0], package).rglob("*.py")):
+        for path in sorted((root / package).rglob("*.py")):
             source = path.read_text(encoding="utf-8")
             if "from jaxtyping import" in source and "import warp" not in source:
-                found.append(f"posebridge.{package}.{path.stem}")
+                found.append(".".join(("posebridge", *path.relative_to(root).with_suffix("").parts)))
     return found
 
 

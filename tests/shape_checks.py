@@ -14,6 +14,8 @@ from jaxtyping import AbstractArray, install_import_hook
 PACKAGES = (
     "bodies",
     "cameras",
+    "data",
+    "deployment",
     "evaluation",
     "fitting",
     "geometry",

@@ -36,7 +36,9 @@ class MiddleFinder:
         joints_m = points_m.mean(0).expand(1, 21, 3)
         one = torch.ones(1)
         explained = self.explained.pop(0) if len(self.explained) > 1 else self.explained[0]
-        return DepthHands(joints_m, one[:, None], joints_m, joints_m, self.apart_m * one, explained * one)
+        return DepthHands(
+            joints_m, torch.ones(joints_m.shape[:2]), joints_m, joints_m, self.apart_m * one, explained * one
+        )
 
 
 def frame_of(places, sequence="a", more=None) -> RawFrame:

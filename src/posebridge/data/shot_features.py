@@ -141,5 +141,5 @@ def _soft(grey: UInt8[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
     return cv2.GaussianBlur(grey, (0, 0), 1.0).astype(np.float32)
 
 
-def _halved(grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h/2 w/2"]:
+def _halved(grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "half_h half_w"]:
     return cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)

@@ -122,9 +122,9 @@ def test_depth_from_several_views(tmp_path):
 
 def test_workers_of_other_versions_are_refused(monkeypatch, tmp_path):
     expected = {**module.versions(), "torch": "1.0"}
-    with pytest.raises(InputError, match=r"has torch 2.*, where rendering began it is 1\.0: install") as told:
+    with pytest.raises(InputError, match=r"has torch 2.*, where rendering began it is 1\.0: install") as refusal:
         module.render_piece(CONFIG, expected, module.Piece(0, 1))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_workers_of_other_versions_are_refused(monkeypatch, tmp_path):
 )
 def test_refusals(rendered, options, message):
     before = contents(rendered)
-    with pytest.raises(InputError, match=message) as told:
+    with pytest.raises(InputError, match=message) as refusal:
         render_set(replace(CONFIG, **options), rendered)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refusal.value)
     assert contents(rendered) == before

@@ -142,7 +142,7 @@ def test_target_is_cut_around_predicted_hands(batch, tmp_path):
 
 
 def test_views_that_disagree_keep_their_centres(batch, tmp_path, monkeypatch):
-    class Astray(HandTracker):
+    class OtherHandTracker(HandTracker):
         """Takes another thing for the hand, in the middle view of every moment."""
 
         def detect(self, frame):
@@ -150,14 +150,14 @@ def test_views_that_disagree_keep_their_centres(batch, tmp_path, monkeypatch):
             aside = 0.3 * (frame.view == 1) * torch.tensor([1.0, 0.0, 0.0])
             return replace(found, crop=replace(found.crop, centre_m=found.crop.centre_m + aside))
 
-    monkeypatch.setattr(adapt_depth, "HandTracker", Astray)
+    monkeypatch.setattr(adapt_depth, "HandTracker", OtherHandTracker)
     first = target_data(DepthTargetConfig(write_archive(tmp_path / "clip.npz", batch)))
     again = first.refined(predictor())
     before, after = first.dataset.without_images(), again.dataset.without_images()
     assert after.key == before.key
-    astray = before.view == 1
-    torch.testing.assert_close(after.centre_m[astray], before.centre_m[astray])
-    assert not torch.equal(after.centre_m[~astray], before.centre_m[~astray])
+    other_hand = before.view == 1
+    torch.testing.assert_close(after.centre_m[other_hand], before.centre_m[other_hand])
+    assert not torch.equal(after.centre_m[~other_hand], before.centre_m[~other_hand])
 
 
 def test_renders_in_the_style_of_the_target(batch, tmp_path):

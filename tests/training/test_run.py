@@ -136,6 +136,6 @@ def test_stages_stand_side_by_side(tmp_path):
     run.train(1, source)
     report = run.train(2, adaptation_stage(context(), source.result()))
     assert sorted(p.name for p in (tmp_path / "stages").iterdir()) == ["1-source", "2-mean-teacher"]
-    told = json.loads((tmp_path / "stages" / "2-mean-teacher" / "stage.json").read_text())
-    assert told["steps"] == report.steps == 12
-    assert told["seconds"] == report.seconds > 0
+    written = json.loads((tmp_path / "stages" / "2-mean-teacher" / "stage.json").read_text())
+    assert written["steps"] == report.steps == 12
+    assert written["seconds"] == report.seconds > 0

@@ -88,7 +88,7 @@ def test_bone_lengths_against_numpy():
 
 
 class Scores:
-    """Scores told beforehand, and the weights that were there when they were asked for."""
+    """Scores given beforehand, and the weights that were there when they were asked for."""
 
     def __init__(self, *scores: float):
         self.scores = list(scores)
@@ -136,9 +136,9 @@ def test_what_is_measured_never_takes_part(tmp_path):
         torch.rand(7)  # nor does what it draws
         return {"oracle": {0: 0.1, 3: 0.2, 6: 0.3, 9: 0.4, 12: 0.5}[stage.global_step]}
 
-    told = (0.2, 0.9, 0.3, 0.2, 0.1)
-    alone, files = finished(tmp_path / "a", adaptation_stage(context()), SelectionPlan(Scores(*told), None, 4))
-    watched, same = finished(tmp_path / "b", adaptation_stage(context()), SelectionPlan(Scores(*told), measure, 4))
+    scores = (0.2, 0.9, 0.3, 0.2, 0.1)
+    alone, files = finished(tmp_path / "a", adaptation_stage(context()), SelectionPlan(Scores(*scores), None, 4))
+    watched, same = finished(tmp_path / "b", adaptation_stage(context()), SelectionPlan(Scores(*scores), measure, 4))
     assert watched.chosen_step == alone.chosen_step == 3
     assert files == same
     assert [candidate["oracle"] for candidate in watched.candidates] == [0.1, 0.2, 0.3, 0.4, 0.5]

@@ -35,7 +35,7 @@ TINY = FrameReconstructorConfig(
 TO_BASE = torch.eye(3)[None]
 
 
-class Told(nn.Module):
+class FixedEstimator(nn.Module):
     """An estimator that knows: each pixel moves with the bone that is drawn there, and nothing has to be painted."""
 
     def __init__(self, sure: float = math.exp(-2.5), background: Tensor | None = None):
@@ -49,11 +49,13 @@ class Told(nn.Module):
         return Warping(masks, torch.ones_like(base[:, :1]), self.background)
 
 
-def reconstructor(config: FrameReconstructorConfig = TINY, told: Told | None = None, **changes) -> FrameReconstructor:
+def reconstructor(
+    config: FrameReconstructorConfig = TINY, estimator: FixedEstimator | None = None, **changes
+) -> FrameReconstructor:
     torch.manual_seed(0)
     made = FrameReconstructor(replace(config, **changes), FIGURE).eval()
-    if told is not None:
-        made.estimator = told
+    if estimator is not None:
+        made.estimator = estimator
     return made
 
 
@@ -79,7 +81,7 @@ def near_joints(uv_px: Tensor, radius_px: float) -> Tensor:
 def test_an_identical_pair_is_the_identity(side, stride):
     uv, ground = figure(side=side)
     base = draw(uv, FIGURE, ground)
-    drawn = reconstructor(told=Told(), grid_stride=stride)(base, uv, uv, TO_BASE)
+    drawn = reconstructor(estimator=FixedEstimator(), grid_stride=stride)(base, uv, uv, TO_BASE)
     size = side // stride
     assert drawn.field is not None
     torch.testing.assert_close(drawn.field[0], identity_field(size, size, uv), atol=2e-5, rtol=0)
@@ -114,7 +116,9 @@ def test_a_moved_figure_is_reconstructed_in_place(motion):
     uv, ground = figure()
     uv_driving = moved_figure(uv, motion)
     base, driving = (draw(pose, FIGURE, ground) for pose in (uv, uv_driving))
-    drawn = reconstructor(told=Told(math.exp(-3 / 4)), grid_stride=1, bone_sigma=2.0)(base, uv, uv_driving, TO_BASE)
+    drawn = reconstructor(estimator=FixedEstimator(math.exp(-3 / 4)), grid_stride=1, bone_sigma=2.0)(
+        base, uv, uv_driving, TO_BASE
+    )
     error = (drawn.image - driving).abs().amax(1)[0]
     limbs = inside(uv_driving) & ~near_joints(uv_driving, 5.0)
     away = ~(inside(uv, 5.0) | inside(uv_driving, 5.0))
@@ -133,7 +137,9 @@ def test_a_field_on_a_coarser_grid_is_the_same_field(motion):
     base = draw(uv, FIGURE, ground)
     fields = []
     for stride, sigma in ((1, 3.0), (4, 1.5)):  # one width in pixels of the image
-        drawn = reconstructor(told=Told(), grid_stride=stride, bone_sigma=sigma)(base, uv, uv_driving, TO_BASE)
+        drawn = reconstructor(estimator=FixedEstimator(), grid_stride=stride, bone_sigma=sigma)(
+            base, uv, uv_driving, TO_BASE
+        )
         assert drawn.field is not None
         fields.append((drawn.field + 0.5) * stride - 0.5)
     fine = F.avg_pool2d(fields[0].movedim(-1, 1), 4).movedim(1, -1)
@@ -180,7 +186,7 @@ def test_crops_that_follow_find_the_background_where_it_is(following, stride):
     expected = following[0].double() @ torch.linalg.inv(following[1].double())
     torch.testing.assert_close(T.double(), expected, atol=1e-4, rtol=0)
     uv, _ = figure()
-    drawn = reconstructor(told=Told(sure=2.0), grid_stride=stride)(base.rgb, uv, uv, T)
+    drawn = reconstructor(estimator=FixedEstimator(sure=2.0), grid_stride=stride)(base.rgb, uv, uv, T)
     pixels = identity_field(SIDE, SIDE, T).view(1, -1, 2)
     shown = apply_affine(T, pixels).view(SIDE, SIDE, 2)
     # Half a pixel of the grid at the border is continued, not known.
@@ -220,7 +226,7 @@ def test_a_predicted_background_moves_by_shares_of_the_image(stride):
     T_known[0, :2, 2] = torch.tensor([4.0, -8.0])
     base = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     uv, _ = figure()
-    drawn = reconstructor(told=Told(2.0, delta), grid_stride=stride)(base, uv, uv, T_known)
+    drawn = reconstructor(estimator=FixedEstimator(2.0, delta), grid_stride=stride)(base, uv, uv, T_known)
     assert drawn.field is not None
     centre = (SIDE - 1) / 2
     u, v = (identity_field(SIDE // stride, SIDE // stride, base) + 0.5).mul(stride).sub(0.5).unbind(-1)
@@ -299,9 +305,9 @@ def test_mixed_precision_keeps_places():
     # What is left is the masks' rounding; a place in bfloat16 would be wrong by up to 1/16 of a pixel anywhere.
     assert (found.field - expected.field).abs().median() < 0.01
     with torch.autocast("cpu", torch.bfloat16):
-        told = reconstructor(told=Told())(data.base, data.uv_base, data.uv_driving, T)
-    plain = reconstructor(told=Told())(data.base, data.uv_base, data.uv_driving, T)
-    assert torch.equal(told.field, plain.field)
+        given = reconstructor(estimator=FixedEstimator())(data.base, data.uv_base, data.uv_driving, T)
+    plain = reconstructor(estimator=FixedEstimator())(data.base, data.uv_base, data.uv_driving, T)
+    assert torch.equal(given.field, plain.field)
 
 
 @pytest.mark.parametrize("guide", ["bones", "heatmaps"])

@@ -162,7 +162,7 @@ def test_lengths_are_estimated_from_predictions():
     settled = labels.log_lengths.clone()
     labels.eval().rectify(replace(seen, uv_px=2 * seen.uv_px), cameras, SIDE)
     assert torch.equal(labels.log_lengths, settled)
-    labels.train().rectify(replace(seen, uv_px=math.nan * seen.uv_px), cameras, SIDE)  # of which nothing can be told
+    labels.train().rectify(replace(seen, uv_px=math.nan * seen.uv_px), cameras, SIDE)  # which determines nothing
     assert torch.equal(labels.log_lengths, settled)
 
 

@@ -126,13 +126,13 @@ def test_terms_by_hand():
     labels, targets = pseudo_targets_of(combination="separate")
     middle = torch.full_like(targets.predicted.uv_px, SIDE / 2 - 0.5)
     shift = torch.tensor([8.0, 0.0])  # 2 px of the map
-    told = replace(
+    labelled = replace(
         targets,
         rectified=replace(targets.rectified, uv_px=middle),
         predicted=replace(targets.predicted, uv_px=middle + shift),
     )
     heat, depth = maps_at(middle + shift, targets.rectified.relative_depth + 0.25)
-    terms = labels.terms((heat, depth), told, STILL, SIDE)
+    terms = labels.terms((heat, depth), labelled, STILL, SIDE)
     assert terms["pseudo_pose"].item() == pytest.approx(2 - 0.5, rel=1e-3)
     assert terms["pseudo_depth"].item() == pytest.approx(0.25 - 0.05, rel=1e-3)
     entropy = math.log(2 * math.pi * math.e)  # of a Gaussian of 1 px
@@ -141,7 +141,7 @@ def test_terms_by_hand():
 
 def test_places_are_read_at_the_temperature():
     """Two peaks of 3 : 1 lie at 9 : 1 when read at a half."""
-    told = {}
+    penalties = {}
     for temperature in (1.0, 0.5):
         labels, targets = pseudo_targets_of(combination="3d", joint_temperature=temperature)
         share = torch.full((*targets.predicted.uv_px.shape[:2], MAP, MAP), 1e-20)
@@ -149,9 +149,9 @@ def test_places_are_read_at_the_temperature():
         at_right = image_from_map(torch.tensor([12.0, float(MAP // 2)]), (SIDE, SIDE), (MAP, MAP))
         rectified = replace(targets.rectified, uv_px=at_right.expand_as(targets.rectified.uv_px))
         terms = labels.terms((share.log(), share), replace(targets, rectified=rectified), STILL, SIDE)
-        told[temperature] = terms["pseudo_pose"].item()
-    assert told[1.0] == pytest.approx(0.25 * 8 - 0.5, rel=1e-4)
-    assert told[0.5] == pytest.approx(0.5 * (0.1 * 8) ** 2, rel=1e-4)
+        penalties[temperature] = terms["pseudo_pose"].item()
+    assert penalties[1.0] == pytest.approx(0.25 * 8 - 0.5, rel=1e-4)
+    assert penalties[0.5] == pytest.approx(0.5 * (0.1 * 8) ** 2, rel=1e-4)
 
 
 def test_the_weights_are_the_papers():

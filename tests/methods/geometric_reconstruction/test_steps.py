@@ -285,13 +285,13 @@ def test_the_teacher_follows_by_the_formula(tmp_path):
 
 @pytest.mark.parametrize(("since", "until"), [(0.0, 0.25), (0.25, 1.0)])
 def test_the_union_counts_from_the_start_of_the_warm_start(since, until, tmp_path):
-    """Warm start and the rest are parts of one fine-tuning; lessons are told its progress."""
+    """Warm start and the rest are parts of one fine-tuning; labels depend on its progress."""
     stage = fine_tuning_stage(ALONE, Phase(SCHEDULE, since, until))
-    told, targets = [], stage.integrated.pseudo_targets
-    stage.integrated.pseudo_targets = lambda *args: told.append(args[-1]) or targets(*args)
+    passed, targets = [], stage.integrated.pseudo_targets
+    stage.integrated.pseudo_targets = lambda *args: passed.append(args[-1]) or targets(*args)
     finished(tmp_path, stage)
     expected = [since + (until - since) * step / STEPS for step in range(STEPS)]
-    assert told == pytest.approx(expected)
+    assert passed == pytest.approx(expected)
     assert RECONSTRUCTION.warm_start_frac(CONFIG.schedule) == pytest.approx(1 / 3)
 
 

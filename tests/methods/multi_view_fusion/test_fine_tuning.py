@@ -69,8 +69,8 @@ def test_pseudo_labels_are_clamped(context):
     calm = terms_of(stage)["distillation_joints"].item()
     with torch.no_grad():
         stage.model.fusion.offset_head.bias.fill_(80.0)
-    astray = terms_of(stage)["distillation_joints"].item()
-    assert calm < astray < 2.5
+    far_off = terms_of(stage)["distillation_joints"].item()
+    assert calm < far_off < 2.5
 
 
 def test_a_fitted_teacher_also_trains_the_fused_hand(context):

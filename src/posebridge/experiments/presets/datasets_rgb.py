@@ -5,11 +5,7 @@ An epoch is 500 steps, as in UniFrame's public code, whose protocol the paper fo
 
 from posebridge.data.augment import BODY, HAND, GeometryConfig
 from posebridge.experiments.preset import DataSizes, Preset
-from posebridge.experiments.presets.synthshift_rgb import (
-    small_geometric_reconstruction,
-    small_mean_teacher,
-    small_source_training,
-)
+from posebridge.experiments.presets.synthshift_rgb import SMALL_HANDS, SMALL_PEOPLE, small_preset
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.source_only import SourceOnlyConfig
@@ -22,29 +18,7 @@ from posebridge.training.optimisers import Schedule
 from posebridge.training.source_training import SourceTrainingConfig
 
 _EPOCH = 500  # steps
-_HANDS = GeometryConfig(rotation_deg=25.0, shear_deg=5.0, translation=0.04, scale=(0.85, 1.2))
-_PEOPLE = GeometryConfig(rotation_deg=15.0, shear_deg=5.0, translation=0.04, scale=(0.85, 1.2), flip_probability=0.5)
-
-
-def _small(family: str, joints: int, views: GeometryConfig, weight: float) -> Preset:
-    """For two CPU cores: the values of SynthShift."""
-    reconstruction = small_geometric_reconstruction(views, weight, source_videos=False)
-    return Preset(
-        family=family,
-        name="small",
-        size_px=64,
-        network=PoseResNetConfig(encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True, joints=joints),
-        maps=PoseMaps("softmax", sigma=1.5),
-        data=DataSizes(source=8_000, source_clips=2_000, test=1_000),
-        source=small_source_training(views, 1_500, learning_rate=2e-3),
-        methods={
-            "source-only": SourceOnlyConfig(),
-            "mean-teacher": small_mean_teacher(views),
-            "integrated-pseudo-labels": reconstruction.without_reconstruction(),
-            "geometric-reconstruction": reconstruction,
-            "supervised-target": SupervisedTargetConfig(small_source_training(views, 450, learning_rate=1e-3)),
-        },
-    )
+_SMALL_DATA = DataSizes(source=8_000, source_clips=2_000, test=1_000)
 
 
 def _full(family: str, joints: int, views: GeometryConfig) -> Preset:
@@ -72,8 +46,8 @@ def _full(family: str, joints: int, views: GeometryConfig) -> Preset:
 
 
 PRESETS = (
-    _small("datasets/hand-rgb", len(HAND21), _HANDS, weight=3.0),
+    small_preset("datasets/hand-rgb", len(HAND21), SMALL_HANDS, weight=3.0, data=_SMALL_DATA, source_videos=False),
     _full("datasets/hand-rgb", len(HAND21), HAND),
-    _small("datasets/body-rgb", len(MPII16), _PEOPLE, weight=5.0),
+    small_preset("datasets/body-rgb", len(MPII16), SMALL_PEOPLE, weight=5.0, data=_SMALL_DATA, source_videos=False),
     _full("datasets/body-rgb", len(MPII16), BODY),
 )

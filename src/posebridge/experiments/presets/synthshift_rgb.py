@@ -21,9 +21,11 @@ from posebridge.training.optimisers import Schedule
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import FourierStyle
 
-_HANDS = GeometryConfig(rotation_deg=25.0, shear_deg=5.0, translation=0.04, scale=(0.85, 1.2))
+SMALL_HANDS = GeometryConfig(rotation_deg=25.0, shear_deg=5.0, translation=0.04, scale=(0.85, 1.2))
 # People stand upright more often than hands do, and have a left and a right.
-_PEOPLE = GeometryConfig(rotation_deg=15.0, shear_deg=5.0, translation=0.04, scale=(0.85, 1.2), flip_probability=0.5)
+SMALL_PEOPLE = GeometryConfig(
+    rotation_deg=15.0, shear_deg=5.0, translation=0.04, scale=(0.85, 1.2), flip_probability=0.5
+)
 _PEOPLE_FULL = GeometryConfig(rotation_deg=60.0, flip_probability=0.5)  # UniFrame, bodies
 
 
@@ -33,15 +35,13 @@ def _schedule(steps: int, learning_rate: float, warmup: float = 0.03) -> Schedul
     )
 
 
-def small_source_training(
-    views: GeometryConfig, steps: int = 1_500, learning_rate: float = 2e-3
-) -> SourceTrainingConfig:
+def _source_training(views: GeometryConfig, steps: int, learning_rate: float) -> SourceTrainingConfig:
     """Supervised training at 64 px."""
     schedule = _schedule(steps, learning_rate, warmup=0.05)
     return SourceTrainingConfig(schedule=schedule, batch_size=64, geometry=views, depth_weight=0.5)
 
 
-def small_mean_teacher(views: GeometryConfig) -> MeanTeacherConfig:
+def _mean_teacher(views: GeometryConfig) -> MeanTeacherConfig:
     """The mean teacher at 64 px."""
     return MeanTeacherConfig(
         style=FourierStyle(),
@@ -55,8 +55,8 @@ def small_mean_teacher(views: GeometryConfig) -> MeanTeacherConfig:
     )
 
 
-def small_geometric_reconstruction(
-    views: GeometryConfig, weight: float, source_videos: bool = True
+def _geometric_reconstruction(
+    views: GeometryConfig, weight: float, source_videos: bool
 ) -> GeometricReconstructionConfig:
     """Geometric reconstruction at 64 px; ``weight`` is lambda_r.
 
@@ -93,23 +93,25 @@ def small_geometric_reconstruction(
     )
 
 
-def _small(family: str, joints: int, views: GeometryConfig, weight: float) -> Preset:
-    """For two CPU cores."""
-    reconstruction = small_geometric_reconstruction(views, weight)
+def small_preset(
+    family: str, joints: int, views: GeometryConfig, weight: float, data: DataSizes, source_videos: bool = True
+) -> Preset:
+    """For two CPU cores, at 64 px; ``weight`` is lambda_r."""
+    reconstruction = _geometric_reconstruction(views, weight, source_videos)
     return Preset(
         family=family,
         name="small",
         size_px=64,
         network=PoseResNetConfig(encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True, joints=joints),
         maps=PoseMaps("softmax", sigma=1.5),
-        data=DataSizes(source=8_000, target=3_000, test=1_000),
-        source=small_source_training(views, 1_500, learning_rate=2e-3),
+        data=data,
+        source=_source_training(views, 1_500, learning_rate=2e-3),
         methods={
             "source-only": SourceOnlyConfig(),
-            "mean-teacher": small_mean_teacher(views),
+            "mean-teacher": _mean_teacher(views),
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
-            "supervised-target": SupervisedTargetConfig(small_source_training(views, 450, learning_rate=1e-3)),
+            "supervised-target": SupervisedTargetConfig(_source_training(views, 450, learning_rate=1e-3)),
         },
     )
 
@@ -137,9 +139,10 @@ def _full(family: str, joints: int, views: GeometryConfig) -> Preset:
     )
 
 
+_SMALL_DATA = DataSizes(source=8_000, target=3_000, test=1_000)
 PRESETS = (
-    _small("synthshift/hand-rgb", len(HAND21), _HANDS, weight=3.0),
+    small_preset("synthshift/hand-rgb", len(HAND21), SMALL_HANDS, weight=3.0, data=_SMALL_DATA),
     _full("synthshift/hand-rgb", len(HAND21), GeometryConfig()),
-    _small("synthshift/body-rgb", len(H36M17), _PEOPLE, weight=5.0),
+    small_preset("synthshift/body-rgb", len(H36M17), SMALL_PEOPLE, weight=5.0, data=_SMALL_DATA),
     _full("synthshift/body-rgb", len(H36M17), _PEOPLE_FULL),
 )

@@ -22,6 +22,19 @@ def select_labels(batch: LabelledBatch, labels: SourceLabels) -> LabelledBatch:
     return replace(batch, **dict.fromkeys(dropped))
 
 
+def select_rendered(chunk: LabelledBatch, labels: SourceLabels, mano: Path | None = None) -> LabelledBatch:
+    """Rendered samples with the given labels and no others. Meshes of hands are made here: renders don't carry them.
+
+    ``mano`` is the file of the hand that was rendered; None for Anny's. Raises ``InputError`` for a label that these
+    renders lack.
+    """
+    if "vertices" in labels and chunk.vertices_m is None and chunk.hand_mask is not None:
+        chunk = with_meshes(chunk, mano)
+    if missing := missing_label(chunk, labels):
+        raise InputError(f"{chunk.key[0]}: these renders have {describe_missing(missing)}: choose another source")
+    return select_labels(chunk, labels)
+
+
 def rendered_source(
     chunk: LabelledBatch, labels: SourceLabels, cube_m: float | None = None, mano: Path | None = None
 ) -> LabelledBatch:
@@ -29,19 +42,16 @@ def rendered_source(
 
     Args:
         chunk: samples of a renderer, or of a rendered set on disk.
-        labels: what is kept. Meshes of hands are made here, since renders don't carry them.
+        labels: what is kept.
         cube_m: side of the cube that depth crops show, of which pictures are made. None for colour.
         mano: the file of the hand that was rendered; None for Anny's.
 
     Raises ``InputError`` for a label that these renders lack.
     """
-    if "vertices" in labels and chunk.vertices_m is None and chunk.hand_mask is not None:
-        chunk = with_meshes(chunk, mano)
-    if missing := missing_label(chunk, labels):
-        raise InputError(f"{chunk.key[0]}: these renders have {describe_missing(missing)}: choose another source")
+    kept = select_rendered(chunk, labels, mano)
     image = chunk.image
     if image is None:
         if cube_m is None or chunk.depth_m is None or chunk.centre_m is None:
             raise ValueError("these samples are depth crops: give the side of their cube, cube_m")
         image = depth_image(chunk.depth_m, chunk.centre_m, cube_m)
-    return replace(select_labels(chunk, labels), image=image, depth_m=None)
+    return replace(kept, image=image, depth_m=None)

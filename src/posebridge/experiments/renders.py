@@ -8,16 +8,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from posebridge.contracts.batch import LabelledBatch
-from posebridge.contracts.source_labels import SourceLabels, describe_missing
+from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.render_config import RenderConfig
 from posebridge.data.rendered_set import open_samples, render_set
 from posebridge.data.shard_reader import ShardedSet
-from posebridge.data.source_labels import missing_label, rendered_source, select_labels
-from posebridge.errors import InputError
+from posebridge.data.source_labels import rendered_source, select_rendered
 from posebridge.experiments.preset import Preset
 from posebridge.networks.depth_hand import DepthHandConfig
-from posebridge.synthesis.depth_scene import with_meshes
 from posebridge.synthesis.domains import Track
 from posebridge.synthesis.stream import CHUNK
 
@@ -68,10 +66,7 @@ class RenderLoader:
 
     def _as_input(self, chunk: LabelledBatch) -> LabelledBatch:
         if isinstance(self.preset.network, DepthHandConfig):  # takes depth in metres, not images of it
-            chunk = with_meshes(chunk, self.mano)
-            if missing := missing_label(chunk, self.labels):
-                raise InputError(f"{self.track} renders have {describe_missing(missing)}: choose another method")
-            return replace(select_labels(chunk, self.labels), visible=None)
+            return replace(select_rendered(chunk, self.labels, self.mano), visible=None)
         return rendered_source(chunk, self.labels, self.preset.maps.cube_m, self.mano)
 
 

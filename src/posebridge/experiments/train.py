@@ -6,7 +6,6 @@ from pathlib import Path
 from posebridge.bodies.parametric_hand import check_mano_file
 from posebridge.data.datasets.registry import dataset_named
 from posebridge.deployment.model_kinds import kind_of_spec
-from posebridge.draw import check_seed
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TrainConfig
 from posebridge.experiments.dataset_frames import SKELETONS
@@ -35,7 +34,6 @@ def run_train(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
     Raises ``InputError`` before anything is rendered or trained where a dataset, its pairs of frames or weights are
     missing, and for values that the target has no use for.
     """
-    check_seed(config.seed)
     config = resolve(config)
     target = dataset_named(config.target.name)
     method_of(config).check_sensor(target.sensor, f"dataset {target.name}")

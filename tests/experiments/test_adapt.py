@@ -11,13 +11,13 @@ from PIL import Image
 
 from data.on_disk import truncate, write_image, write_video
 from deployment.rigged import SMALL, SPEC, small_model
+from experiments.refusals import refused
 from experiments.small_runs import FRAMES, HEIGHT, ONE_CPU, SIDE, WIDTH
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record_file import load_record
 from posebridge.data.target import TargetConfig
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
-from posebridge.experiments import adapt
 from posebridge.experiments.adapt import run_adapt
 from posebridge.experiments.configs import AdaptConfig
 from posebridge.skeletons.hand import HAND21
@@ -193,38 +193,27 @@ def test_given_model_with_source_only_stays(adapted, target, tmp_path):
     assert record.curves == {}
 
 
-def _refused(config: AdaptConfig, folder) -> str:
-    """The one line; nothing was rendered, and no config stands in the way of a good one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adapt, "RenderLoader", lambda **_: pytest.fail("a set was rendered"))
-        with pytest.raises(InputError) as error:
-            run_adapt(config, folder, ONE_CPU)
-    assert not (folder / "config.yaml").exists()
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 def test_models_that_do_not_fit(target, tmp_path):
     body = replace(SPEC, skeleton="coco17", network=replace(SMALL, joints=17))
     small_model(tmp_path / "body", body)
-    assert "predicts coco17" in _refused(_config(target.images, source=tmp_path / "body"), tmp_path / "run")
-    message = _refused(_config(target.images, source=tmp_path / "absent"), tmp_path / "run")
+    assert "predicts coco17" in refused(run_adapt, _config(target.images, source=tmp_path / "body"), tmp_path / "run")
+    message = refused(run_adapt, _config(target.images, source=tmp_path / "absent"), tmp_path / "run")
     assert "no such file or folder" in message
     small_model(tmp_path / "depth", replace(SPEC, maps=replace(SPEC.maps, cube_m=0.25)))
-    message = _refused(_config(target.images, source=tmp_path / "depth"), tmp_path / "run")
+    message = refused(run_adapt, _config(target.images, source=tmp_path / "depth"), tmp_path / "run")
     assert "takes depth, and this run trains on colour" in message
 
 
 def test_targets_that_hold_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "holds no image and no video" in _refused(_config(tmp_path / "empty"), tmp_path / "run")
-    assert "no such file or folder" in _refused(_config(tmp_path / "absent"), tmp_path / "run")
+    assert "holds no image and no video" in refused(run_adapt, _config(tmp_path / "empty"), tmp_path / "run")
+    assert "no such file or folder" in refused(run_adapt, _config(tmp_path / "absent"), tmp_path / "run")
     write_video(tmp_path / "clip.mp4")
     truncate(tmp_path / "clip.mp4", 0.3)
-    assert "clip.mp4" in _refused(_config(tmp_path / "clip.mp4"), tmp_path / "run")
+    assert "clip.mp4" in refused(run_adapt, _config(tmp_path / "clip.mp4"), tmp_path / "run")
     write_image(tmp_path / "broken" / "0.jpg")
     truncate(tmp_path / "broken" / "0.jpg", 0.1)
-    assert "broken" in _refused(_config(tmp_path / "broken"), tmp_path / "run")
+    assert "broken" in refused(run_adapt, _config(tmp_path / "broken"), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +228,7 @@ def test_targets_that_hold_nothing(tmp_path):
     ],
 )
 def test_values_that_there_are_not(target, tmp_path, changes, message):
-    assert message in _refused(replace(_config(target.images), **changes), tmp_path / "run")
+    assert message in refused(run_adapt, replace(_config(target.images), **changes), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -257,12 +246,12 @@ def test_values_that_there_are_not(target, tmp_path, changes, message):
 )
 def test_truth_that_does_not_fit(target, tmp_path, truth, message):
     KeypointSet(**truth).save(tmp_path / "truth.npz")
-    assert message in _refused(_config(target.images, truth=tmp_path / "truth.npz"), tmp_path / "run")
+    assert message in refused(run_adapt, _config(target.images, truth=tmp_path / "truth.npz"), tmp_path / "run")
 
 
 def test_folders_that_can_not_be_used(adapted, target, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "cannot write to" in _refused(_config(target.images), tmp_path / "file")
+    assert "cannot write to" in refused(run_adapt, _config(target.images), tmp_path / "file")
     with pytest.raises(InputError, match="holds a run of another config"):
         run_adapt(_config(target.images), adapted[0], ONE_CPU)
     with pytest.raises(InputError, match="holds a run of another config"):  # before the target is read

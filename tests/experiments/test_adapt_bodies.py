@@ -8,12 +8,12 @@ import yaml
 
 from data.on_disk import write_image, write_pictures
 from deployment.rigged import SMALL, SPEC, small_model
+from experiments.refusals import refused
 from experiments.small_runs import ONE_CPU, shrink
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.predict_files import PredictConfig, predict_files
-from posebridge.errors import InputError
 from posebridge.experiments.adapt import run_adapt
 from posebridge.experiments.configs import AdaptConfig
 from posebridge.experiments.presets.table import find_preset
@@ -115,32 +115,26 @@ def test_people_and_hands_differ_in_joints_and_views():
             assert of_people.geometry.rotation_deg < of_hands.geometry.rotation_deg
 
 
-def _refused(config: AdaptConfig, folder) -> str:
-    with pytest.raises(InputError) as error:
-        run_adapt(config, folder, ONE_CPU)
-    assert not (folder / "config.yaml").exists()
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 def test_handedness_is_refused(walk, tmp_path):
     config = _config(walk, "mean-teacher")
     left = replace(config, target=replace(config.target, hand="left"))
-    assert "leave --hand out" in _refused(left, tmp_path / "run")
+    assert "leave --hand out" in refused(run_adapt, left, tmp_path / "run")
     (tmp_path / "boxes.csv").write_text("key,x0,y0,x1,y1,hand\nwalk_000000,66,10,113,57,left\n")
     with_hands = replace(config, target=replace(config.target, boxes=tmp_path / "boxes.csv"))
-    assert "leave --hand out, and hand from the boxes" in _refused(with_hands, tmp_path / "run")
+    assert "leave --hand out, and hand from the boxes" in refused(run_adapt, with_hands, tmp_path / "run")
 
 
 def test_models_and_truth_of_another_subject_are_refused(walk, tmp_path):
     small_model(tmp_path / "hand")
-    line = _refused(_config(walk, "mean-teacher", source=tmp_path / "hand"), tmp_path / "run")
+    line = refused(run_adapt, _config(walk, "mean-teacher", source=tmp_path / "hand"), tmp_path / "run")
     assert line.endswith("predicts hand21, and this run needs h36m17: give a model of the --subject")
     small_model(tmp_path / "coco", replace(SPEC, skeleton="coco17", network=replace(SMALL, joints=17)))
-    assert "predicts coco17" in _refused(_config(walk, "mean-teacher", source=tmp_path / "coco"), tmp_path / "run")
+    assert "predicts coco17" in refused(
+        run_adapt, _config(walk, "mean-teacher", source=tmp_path / "coco"), tmp_path / "run"
+    )
     KeypointSet(np.array(["walk_000000"]), uv_px=np.zeros((1, 21, 2))).save(tmp_path / "truth.npz")
-    line = _refused(_config(walk, "mean-teacher", truth=tmp_path / "truth.npz"), tmp_path / "run")
+    line = refused(run_adapt, _config(walk, "mean-teacher", truth=tmp_path / "truth.npz"), tmp_path / "run")
     assert line == "the truth has 21 joints without names, h36m17 has 17"
     write_image(tmp_path / "0.png")
     hand = AdaptConfig("source-only", TargetConfig(tmp_path / "0.png"), source=tmp_path / "coco", domain="studio")
-    assert "this run needs hand21" in _refused(hand, tmp_path / "run")
+    assert "this run needs hand21" in refused(run_adapt, hand, tmp_path / "run")

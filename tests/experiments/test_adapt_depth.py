@@ -11,6 +11,7 @@ import torch
 from bodies.mano_file import write_mano
 from data.rendered_depth import UNIT_M, hands, truth_of, write_archive, write_rig
 from deployment.depth_hands import predictor
+from experiments.refusals import refused
 from experiments.small_runs import preset_of
 from posebridge.bodies.mano import mano_hand
 from posebridge.contracts.keypoint_set import KeypointSet
@@ -199,17 +200,6 @@ def test_two_stacks_are_trained_and_fine_tuned_again(batch, tmp_path):
         run_adapt_depth(replace(further, stacks=2), tmp_path / "no", ONE_CPU)
 
 
-def _refused(config: AdaptDepthConfig, folder: Path) -> str:
-    """The one line; nothing was rendered or written."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adapt_depth, "RenderLoader", lambda **_: pytest.fail("a set was rendered"))
-        with pytest.raises(InputError) as error:
-            run_adapt_depth(config, folder, ONE_CPU)
-    assert not (folder / "config.yaml").exists()
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -226,7 +216,7 @@ def _refused(config: AdaptDepthConfig, folder: Path) -> str:
 )
 def test_values_that_there_are_not(batch, tmp_path, changes, message):
     config = AdaptDepthConfig(DepthTargetConfig(one_camera(tmp_path, batch)))
-    assert message in _refused(replace(config, **changes), tmp_path / "run")
+    assert message in refused(run_adapt_depth, replace(config, **changes), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -239,14 +229,8 @@ def test_values_that_there_are_not(batch, tmp_path, changes, message):
 )
 def test_targets_that_do_not_fit(batch, tmp_path, changes, message):
     file = one_camera(tmp_path, batch)
-    assert message in _refused_target(lambda: DepthTargetConfig(file, **changes), tmp_path / "run")
-
-
-def _refused_target(config, folder: Path) -> str:
-    with pytest.raises(InputError) as error:
-        run_adapt_depth(AdaptDepthConfig(config()), folder, ONE_CPU)
-    assert not (folder / "config.yaml").exists()
-    return str(error.value)
+    config = AdaptDepthConfig(DepthTargetConfig(file, **changes))
+    assert message in refused(run_adapt_depth, config, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -263,7 +247,7 @@ def test_truth_that_does_not_fit(batch, tmp_path, changes, message):
     truth = replace(truth_of(batch, [f"clip-{i}" for i in range(9)]), **changes)
     truth.save(tmp_path / "truth.npz")
     config = AdaptDepthConfig(DepthTargetConfig(file), domain="studio", truth=tmp_path / "truth.npz")
-    assert message in _refused(config, tmp_path / "run")
+    assert message in refused(run_adapt_depth, config, tmp_path / "run")
 
 
 def test_hand_of_mano(batch, tmp_path):
@@ -283,5 +267,5 @@ def test_hand_of_mano(batch, tmp_path):
     assert found["vertices_mm"].shape == (9, vertices, 3)
     # A model of another hand is no start.
     other = replace(config, source=out, mano=None)
-    message = _refused(other, tmp_path / "other")
+    message = refused(run_adapt_depth, other, tmp_path / "other")
     assert "predicts hands of mano, and this run's are those of anny" in message

@@ -9,12 +9,11 @@ import yaml
 
 from data.filmed import film
 from data.on_disk import write_image, write_pictures
+from experiments.refusals import refused
 from experiments.small_runs import ONE_CPU
 from posebridge.contracts.record_file import load_record
 from posebridge.data.pairs import PairConfig
 from posebridge.data.target import TargetConfig
-from posebridge.errors import InputError
-from posebridge.experiments import adapt
 from posebridge.experiments.adapt import run_adapt
 from posebridge.experiments.configs import AdaptConfig
 from posebridge.experiments.presets.table import find_preset
@@ -82,17 +81,6 @@ def test_pseudo_labels_alone_need_no_pairs(adapted, target, tmp_path):
     assert _recipe(tmp_path / "run")["reconstruction"] is None
 
 
-def _refused(config: AdaptConfig, folder) -> str:
-    """The one line; and nothing was rendered or begun."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adapt, "RenderLoader", lambda **_: pytest.fail("a set was rendered"))
-        with pytest.raises(InputError) as error:
-            run_adapt(config, folder, ONE_CPU)
-    assert not (folder / "config.yaml").exists()
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 @pytest.mark.parametrize(
     ("pictures", "options", "found"),
     [
@@ -105,7 +93,7 @@ def _refused(config: AdaptConfig, folder) -> str:
 )
 def test_videos_without_pairs_are_refused_with_a_way_out(tmp_path, pictures, options, found):
     write_pictures(tmp_path / "clip.mp4", pictures)
-    line = _refused(_config(tmp_path / "clip.mp4", **options), tmp_path / "run")
+    line = refused(run_adapt, _config(tmp_path / "clip.mp4", **options), tmp_path / "run")
     assert line == (
         f"{tmp_path / 'clip.mp4'}: no two frames of one sequence are 5 to 15 frames apart: {found}; give videos, a "
         "folder of images for each sequence or another --stride, or adapt by integrated-pseudo-labels, which needs "
@@ -115,19 +103,19 @@ def test_videos_without_pairs_are_refused_with_a_way_out(tmp_path, pictures, opt
 
 def test_photos_are_refused_with_a_way_out(tmp_path):
     write_image(tmp_path / "one.png")
-    assert "there is one frame" in _refused(_config(tmp_path / "one.png"), tmp_path / "run")
+    assert "there is one frame" in refused(run_adapt, _config(tmp_path / "one.png"), tmp_path / "run")
     for seed in range(20):
         path = tmp_path / "photos" / f"{seed:02d}.png"
         path.parent.mkdir(exist_ok=True)
         cv2.imwrite(str(path), film(seed, 1)[0])
-    line = _refused(_config(tmp_path / "photos"), tmp_path / "run")
+    line = refused(run_adapt, _config(tmp_path / "photos"), tmp_path / "run")
     assert "the 20 photos don't follow one another" in line
     assert "integrated-pseudo-labels" in line
 
 
 def test_stride_that_is_no_range(tmp_path):
     write_pictures(tmp_path / "clip.mp4", film(0, 20))
-    assert "is not a range" in _refused(_config(tmp_path / "clip.mp4", stride=(8, 3)), tmp_path / "run")
+    assert "is not a range" in refused(run_adapt, _config(tmp_path / "clip.mp4", stride=(8, 3)), tmp_path / "run")
 
 
 @pytest.mark.parametrize("subject", ["hand", "body"])
@@ -153,7 +141,7 @@ def test_missing_feature_weights(method, tmp_path):
     config = AdaptConfig(
         method, TargetConfig(tmp_path / "clip.mp4"), preset="full", feature_weights=str(tmp_path / "vgg.pth")
     )
-    assert str(tmp_path / "vgg.pth") in _refused(config, tmp_path / "run")
+    assert str(tmp_path / "vgg.pth") in refused(run_adapt, config, tmp_path / "run")
     full = find_preset("adapt/hand", "full", method)
     assert full.methods[method].feature_networks()
     assert full.with_weights(None, "none").methods[method].feature_networks() == ()
@@ -164,9 +152,9 @@ def test_missing_or_unused_encoder_weights(adapted, tmp_path):
     write_pictures(tmp_path / "clip.mp4", film(0, 20))
     config = _config(tmp_path / "clip.mp4")
     lost = replace(config, encoder_weights=str(tmp_path / "encoder.pth"))
-    assert str(tmp_path / "encoder.pth") in _refused(lost, tmp_path / "run")
+    assert str(tmp_path / "encoder.pth") in refused(run_adapt, lost, tmp_path / "run")
     both = replace(lost, source=adapted[0])
-    assert "brings its own encoder" in _refused(both, tmp_path / "run")
+    assert "brings its own encoder" in refused(run_adapt, both, tmp_path / "run")
 
 
 def test_cuts_do_not_matter_without_pairs(adapted, tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from posebridge.contracts.run_layout import RunLayout
 from posebridge.errors import InputError
@@ -18,7 +18,10 @@ from posebridge.experiments.summaries import demo_summary, outputs_summary, synt
 from posebridge.training.config_file import load_config
 from posebridge.training.options import Hardware
 
-ConfigT = TypeVar("ConfigT")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,8 @@ def _version_of(layout: RunLayout) -> str | None:
 
 def with_absolute_paths(config: ConfigT) -> ConfigT:
     """The config with absolute paths, those of nested configs included."""
-    values = {field.name: _absolute(getattr(config, field.name)) for field in fields(config)}  # type: ignore[arg-type]
-    return replace(config, **values)  # type: ignore[type-var]
+    values = {field.name: _absolute(getattr(config, field.name)) for field in fields(config)}
+    return replace(config, **values)
 
 
 def _absolute(value: Any) -> Any:

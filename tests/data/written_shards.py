@@ -1,0 +1,26 @@
+"""A set of shards for tests of writing and reading, and what is asserted of it."""
+
+from pathlib import Path
+
+import pytest
+
+from data.labelled import CHUNK, SHARD
+from posebridge.errors import InputError
+
+COUNT = 2 * SHARD + CHUNK + 1  # two whole shards, and one of a whole and a cut piece
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def refused(action, message: str) -> None:
+    with pytest.raises(InputError, match=message) as raised:
+        action()
+    assert "\n" not in str(raised.value)

@@ -18,8 +18,6 @@ from over_seeds import OverSeeds, seeds_table
 from posebridge.data.pairs import PairConfig
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.preset import Change, Preset, unchanged
-from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.synthshift import run_synthshift
 from posebridge.experiments.tracks import TRACKS
 from posebridge.methods.base import MethodConfig
@@ -27,6 +25,8 @@ from posebridge.methods.geometric_reconstruction.config import GeometricReconstr
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.mean_teacher.temporal import TemporalConsistency
+from posebridge.presets.preset import Change, Preset, unchanged
+from posebridge.presets.table import find_preset
 from posebridge.synthesis.domains import Track
 
 Study = Literal["components", "combinations", "strides", "temporal", "lengths", "masks"]
@@ -45,7 +45,7 @@ class Ablation(OverSeeds):
     """What is varied."""
 
     annotation_gap: float = 0.0
-    """Interpolation factor by which some joints of the source are moved. See experiments/annotation_gap.py."""
+    """Interpolation factor by which some joints of the source are moved. See data/annotation_gap.py."""
 
     out: Path = Path("runs/ablations")
     """Folder of the runs. Stages that are finished there are not trained again."""
@@ -191,7 +191,7 @@ def run(config: Ablation) -> list[dict[str, Any]]:
 
 def _folder_name(config: Ablation, name: str, variant: Variant) -> str:
     """The folder of a row. Rows that change nothing are the same in all studies, and are trained once."""
-    preset = find_preset(TRACKS[config.track].preset_family, config.preset, variant.method)
+    preset = find_preset(TRACKS[config.track].preset_family(videos=True), config.preset, variant.method)
     if variant.change(preset) == preset:
         return variant.method
     return f"{config.study}-{'-'.join(WORD.findall(name))}"

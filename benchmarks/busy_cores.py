@@ -91,12 +91,13 @@ def _rendering() -> Callable[[], object]:
 
 
 def _pose_network() -> "PoseResNet":
-    from posebridge.experiments.presets.table import find_preset
-    from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
+    from posebridge.deployment.model_kinds import POSE
+    from posebridge.deployment.model_spec import PoseSpec
+    from posebridge.presets.table import find_preset
 
-    config = find_preset("synthshift/hand-rgb", "small", "mean-teacher").network
-    assert isinstance(config, PoseResNetConfig)
-    return PoseResNet(config)
+    spec = find_preset("synthshift/hand-rgb", "small", "mean-teacher").model
+    assert isinstance(spec, PoseSpec)
+    return POSE.build(spec)
 
 
 def _training() -> Callable[[], object]:

@@ -19,9 +19,10 @@ from posebridge.bodies.parametric_hand import AnnyHand, HandMesh, HandParameters
 from posebridge.cameras.multiview import transform_to_views
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.cube_views import CubeViews
+from posebridge.deployment.model_kinds import DEPTH_HAND
+from posebridge.deployment.model_spec import DepthHandSpec
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
-from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.renders import RenderLoader
 from posebridge.experiments.synthshift_sets import TEST_SEED
 from posebridge.fitting.depth_misfit import DepthEvidence, misfit
@@ -29,10 +30,9 @@ from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
 from posebridge.geometry.alignment import fit_similarity
 from posebridge.methods.multi_view_fusion.hand_terms import labelled_hand
 from posebridge.methods.registry import find_method
-from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.weights import load_weights
-from posebridge.skeletons.hand import HAND21
+from posebridge.presets.table import find_preset
 
 _LARGE_ROTATION_DEG = 45.0
 _COLUMNS = (
@@ -85,18 +85,17 @@ def table(options: Options) -> str:
     torch.set_num_threads(options.threads)
     method = find_method("multi-view-fusion")
     preset = find_preset("synthshift/hand-depth", options.preset, method.name)
-    assert isinstance(preset.network, DepthHandConfig)
-    assert preset.cube_m is not None
+    assert isinstance(preset.model, DepthHandSpec)
     views_per_set = preset.data.views
-    hand = AnnyHand(preset.network.shape_size)
-    model = DepthHandModel(preset.network, preset.fusion, HAND21).eval()
+    hand = AnnyHand(preset.model.network.shape_size)
+    model = DEPTH_HAND.build(preset.model).eval()
     load_weights(model, options.model / "result.safetensors")
-    loader = RenderLoader(track="hand-depth", preset=preset, labels=frozenset(method.source_labels))
+    loader = RenderLoader(track="hand-depth", model=preset.model, labels=frozenset(method.source_labels))
     config = HandFittingConfig(options.steps)
     lines = ["| mm | " + " | ".join(_COLUMNS) + " |", "|---" * (1 + len(_COLUMNS)) + "|"]
     for number, domain in enumerate(("studio", *options.targets)):
         batch = loader.load(domain, options.sets * views_per_set, TEST_SEED + min(number, 1)).all()
-        views = CubeViews.of(batch, preset.cube_m)
+        views = CubeViews.of(batch, preset.model.cube_m)
         evidence = DepthEvidence.from_views(views, config.evidence, generator_for(0, 1))
         single, fused = _hands(model, batch, views, views_per_set)
         for name, hands in (("one view", single), (f"{views_per_set} views", fused)):

@@ -13,14 +13,22 @@ from typing import Any, Literal, TypeVar
 
 import tyro
 
+from depth_studies import (
+    compare_fusions,
+    fine_tuning,
+    fine_tuning_steps,
+    one_camera,
+    run_depth_study,
+    stacked,
+    study_sets,
+    translated,
+)
 from over_seeds import OverSeeds, seeds_table
 from posebridge.errors import InputError
-from posebridge.experiments.configs import Split, SynthShiftConfig
-from posebridge.experiments.depth_preset import fine_tuning, fine_tuning_steps, one_camera, stacked, translated
-from posebridge.experiments.depth_studies import compare_fusions, run_depth_study, study_sets
-from posebridge.experiments.preset import Change, unchanged
+from posebridge.experiments.configs import SynthShiftConfig, TargetSplit
 from posebridge.methods.multi_view_fusion.hand_errors import HandErrors
 from posebridge.networks.view_fusion import ViewFusionConfig
+from posebridge.presets.preset import Change, unchanged
 
 Study = Literal["losses", "fusion", "views", "frames", "stacks", "translation"]
 RowT = TypeVar("RowT")
@@ -61,7 +69,7 @@ class Variant:
     """
 
     change: Change = unchanged
-    frames: Split = "train"
+    frames: TargetSplit = "train"
 
 
 FUSIONS: Mapping[str, ViewFusionConfig] = {

@@ -20,14 +20,13 @@ from posebridge.data.cube_views import CubeViews
 from posebridge.data.depth_centre import depth_centre
 from posebridge.data.frames import RawFrame
 from posebridge.deployment.depth_predictor import DepthHandPredictor, depth_fit
+from posebridge.deployment.model_kinds import DEPTH_HAND
 from posebridge.deployment.model_spec import DepthHandSpec
 from posebridge.draw import generator_for
-from posebridge.experiments.preset import Preset
-from posebridge.experiments.presets.table import find_preset
 from posebridge.fitting.hand_fitting import HandFittingConfig
-from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
-from posebridge.skeletons.hand import HAND21
+from posebridge.presets.preset import Preset
+from posebridge.presets.table import find_preset
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands
 
 
@@ -50,9 +49,9 @@ def table(options: Options) -> str:
     torch.set_num_threads(options.threads)
     small, full = (find_preset("synthshift/hand-depth", name, "multi-view-fusion") for name in ("small", "full"))
     cases = {
-        f"small, {small.size_px} px": _new_model(small, stacks=1),
-        f"full, {full.size_px} px": _new_model(full, stacks=1),
-        f"full, {full.size_px} px, two stacks": _new_model(full, stacks=2),
+        f"small, {small.model.size_px} px": _new_model(small, stacks=1),
+        f"full, {full.model.size_px} px": _new_model(full, stacks=1),
+        f"full, {full.model.size_px} px, two stacks": _new_model(full, stacks=2),
     }
     frame = _frame()
     columns: dict[str, dict[str, float]] = {}
@@ -66,9 +65,9 @@ def table(options: Options) -> str:
 
 def _new_model(preset: Preset, stacks: int) -> tuple[DepthHandSpec, DepthHandModel]:
     """Description and new network of a preset."""
-    assert isinstance(preset.network, DepthHandConfig)
-    network = replace(preset.network, stacks=stacks)
-    return DepthHandSpec(network, size_px=preset.size_px), DepthHandModel(network, preset.fusion, HAND21).eval()
+    spec = preset.model.with_stacks(stacks)
+    assert isinstance(spec, DepthHandSpec)
+    return spec, DEPTH_HAND.build(spec).eval()
 
 
 @torch.no_grad()

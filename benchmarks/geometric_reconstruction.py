@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.pairs import split_pairs
+from posebridge.deployment.model_spec import PoseSpec
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.preset import DataSizes, Preset
 from posebridge.experiments.runner import experiment_context
 from posebridge.experiments.synthshift import synthshift_data, synthshift_experiment
 from posebridge.experiments.synthshift_sets import render_sets
@@ -36,6 +36,7 @@ from posebridge.methods.geometric_reconstruction.perceptual_features import VGG1
 from posebridge.methods.geometric_reconstruction.reconstructor_training import reconstruct_pairs, soft_joints
 from posebridge.networks.pose_network import network_as
 from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.presets.preset import DataSizes, Preset
 from posebridge.synthesis.domains import Track
 from posebridge.training.options import Hardware
 from posebridge.training.pseudo_labels import PseudoLabels, update_average
@@ -78,7 +79,8 @@ class Step:
 
     def __init__(self, options: Options):
         def smaller(preset: Preset) -> Preset:
-            return replace(preset, size_px=options.image_px, data=_SIZES)
+            assert isinstance(preset.model, PoseSpec)
+            return replace(preset, model=replace(preset.model, size_px=options.image_px), data=_SIZES)
 
         config = SynthShiftConfig(track=options.track, method=_METHOD, preset="full", target_frames="videos")
         experiment = synthshift_experiment(config, options.hardware, smaller)

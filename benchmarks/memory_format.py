@@ -14,13 +14,15 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from posebridge.experiments.presets.table import find_preset
+from posebridge.deployment.model_kinds import POSE
+from posebridge.deployment.model_spec import PoseSpec
 from posebridge.geometry.displacement import identity_field
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
-from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
+from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.reconstruction import Generator
 from posebridge.networks.translation import Discriminator, Translator, TranslatorConfig
+from posebridge.presets.table import find_preset
 from posebridge.training.options import Hardware
 
 
@@ -61,8 +63,8 @@ class _Reconstruction(nn.Module):
 
 
 def _pose_network() -> PoseResNet:
-    assert isinstance(_COLOUR.network, PoseResNetConfig)
-    return PoseResNet(_COLOUR.network)
+    assert isinstance(_COLOUR.model, PoseSpec)
+    return POSE.build(_COLOUR.model)
 
 
 def _translation() -> TranslatorConfig:

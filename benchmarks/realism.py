@@ -24,11 +24,10 @@ from posebridge.evaluation.evaluate import evaluate
 from posebridge.evaluation.protocols import PCK_005
 from posebridge.experiments.data import ExperimentData
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation
-from posebridge.experiments.preset import Preset
-from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.runner import Experiment, run_experiment
 from posebridge.methods.registry import find_method
-from posebridge.skeletons.hand import HAND21
+from posebridge.presets.preset import Preset
+from posebridge.presets.table import find_preset
 from posebridge.synthesis.hand_domains import STREET, STUDIO, HandDomain
 from posebridge.synthesis.stream import Samples
 from posebridge.training.frames import InMemoryFrames
@@ -97,7 +96,7 @@ class Benchmark:
 def run(config: Benchmark) -> list[dict[str, Any]]:
     """All rows."""
     preset = _preset(config)
-    real = InMemoryDataset(open_target(TargetConfig(config.images, hand=config.hand), preset.size_px)).all()
+    real = InMemoryDataset(open_target(TargetConfig(config.images, hand=config.hand), preset.model.size_px)).all()
     truth = KeypointSet.load(config.labels)
     rows = []
     for seed in range(config.first_seed, config.first_seed + config.seeds):
@@ -118,7 +117,7 @@ def predictions_of_model(
 ) -> KeypointSet:
     """The real images' keypoints, by a source-only model that is trained on renders of the domain."""
     preset, method = _preset(config), find_method(_METHOD)
-    chunks = Samples(domain, preset.size_px, seed).chunks(config.samples)
+    chunks = Samples(domain, preset.model.size_px, seed).chunks(config.samples)
     labels = frozenset(method.source_labels)
     renders: InMemoryDataset[LabelledBatch] = InMemoryDataset(rendered_source(chunk, labels) for chunk in chunks)
     joints_m = renders.without_images().joints_m
@@ -133,7 +132,6 @@ def predictions_of_model(
         title=f"Realism, {name}",
         method=method,
         preset=preset,
-        skeleton=HAND21,
         seed=seed,
         hardware=config.hardware,
         config=config,

@@ -3,7 +3,7 @@
     python benchmarks/reconstruction_sensitivity.py RUN
 
 RUN is a run of SynthShift with geometric reconstruction. The target's frames are reconstructed from their true joints.
-Those joints that ``experiments.annotation_gap`` can move are moved towards their neighbours by an interpolation factor.
+Those joints that ``data.annotation_gap`` can move are moved towards their neighbours by an interpolation factor.
 The target's labels are used by this table alone.
 """
 
@@ -14,13 +14,12 @@ from typing import Annotated
 import torch
 import tyro
 
+from posebridge.data.annotation_gap import gap_joints
 from posebridge.data.pairs import PairStream
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import POSE
 from posebridge.errors import InputError
-from posebridge.experiments.annotation_gap import gap_joints
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.renders import RenderLoader
 from posebridge.experiments.tracks import TRACKS
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
@@ -33,6 +32,7 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import (
 from posebridge.networks.pose_network import network_as
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.weights import load_weights
+from posebridge.presets.table import find_preset
 from posebridge.training.config_file import load_config
 
 FACTORS = (-0.4, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35, 0.5, 0.7)
@@ -54,7 +54,7 @@ def table(options: Options) -> str:
     """The error above that of the best factor, as Markdown. Raises ``InputError`` for a run without reconstructor."""
     _, config = load_config(options.run / "config.yaml", {"synthshift": SynthShiftConfig})
     track = TRACKS[config.track]
-    preset = find_preset(track.preset_family, config.preset, config.method)
+    preset = find_preset(track.preset_family(config.target_frames == "videos"), config.preset, config.method)
     reconstruction = _reconstruction(options.run, preset.config_of(config.method))
     network = network_as(load_model(options.run, POSE).network, PoseResNet)
     stages = options.run / "stages"
@@ -65,7 +65,7 @@ def table(options: Options) -> str:
     assert track.video_frames is not None
     assert preset.data.target is not None
     count = preset.data.target - preset.data.target % track.video_frames
-    loader = RenderLoader(track=config.track, preset=preset, labels=frozenset({"joints"}), sets=config.sets)
+    loader = RenderLoader(track=config.track, model=preset.model, labels=frozenset({"joints"}), sets=config.sets)
     videos = loader.load(config.target_domain, count, 2 * config.seed + 1, track.video_frames)
     frames = PairStream(videos, options.pairs, 0, reconstruction.pairs).batch(0)
     assert frames.uv_px is not None

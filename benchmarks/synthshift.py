@@ -35,7 +35,7 @@ class Benchmark(OverSeeds):
     """The target: single images (stills), or frames of videos (videos), which methods that take pairs need."""
 
     annotation_gap: float = 0.0
-    """Interpolation factor by which some joints of the source are moved. See experiments/annotation_gap.py."""
+    """Interpolation factor by which some joints of the source are moved. See data/annotation_gap.py."""
 
     out: Path = Path("runs/synthshift")
     """Folder of the runs. Stages that are finished there are not trained again."""

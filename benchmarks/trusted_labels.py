@@ -17,14 +17,15 @@ from torch import Tensor
 
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import POSE
+from posebridge.deployment.model_spec import PoseSpec
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.runner import experiment_context
 from posebridge.experiments.synthshift import synthshift_data, synthshift_experiment
 from posebridge.experiments.synthshift_sets import render_sets
 from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.presets.table import find_preset
 from posebridge.training.config_file import load_config
 from posebridge.training.options import Hardware
 from posebridge.training.pseudo_labeller import PseudoLabeller
@@ -71,7 +72,7 @@ def table(options: Options) -> str:
     with torch.no_grad():
         predicted = labeller.label_unaugmented(network, frames.unlabelled())
     labelled = frames.valid
-    right = (predicted.uv_px - frames.uv_px).norm(dim=-1) < RIGHT_FRAC * preset.size_px
+    right = (predicted.uv_px - frames.uv_px).norm(dim=-1) < RIGHT_FRAC * preset.model.size_px
 
     def cells(mask: Bool[Tensor, "N J"]) -> str:
         return f"{mask[labelled].float().mean():.2f} | {right[mask & labelled].float().mean():.2f}"
@@ -85,12 +86,14 @@ def table(options: Options) -> str:
     for frac in KEPT_FRACS:
         kept = most_confident(predicted.confidence, frac)
         lines.append(f"| heat maps: the highest {frac:.0%} of peaks | {cells(kept)} | | | | |")
+    assert isinstance(preset.model, PoseSpec)
+    maps = preset.model.maps
     context = experiment_context(experiment, synthshift_data(config, preset, sets))
-    limits = IntegratedLabels.from_context(LabelIntegration(), preset.maps, context).limits
+    limits = IntegratedLabels.from_context(LabelIntegration(), maps, context).limits
     for frac in MOVE_FRACS:
         labels = LabelIntegration(max_correction_frac=frac)
-        integrated = IntegratedLabels(labels, preset.maps, skeleton, limits).eval()
-        kept = integrated.rectify(predicted, frames.camera, preset.size_px).kept
+        integrated = IntegratedLabels(labels, maps, skeleton, limits).eval()
+        kept = integrated.rectify(predicted, frames.camera, preset.model.size_px).kept
         alone, both = kept & ~predicted.kept, kept & predicted.kept
         name = f"anatomy: moved by less than {frac:.1%}"
         lines.append(f"| {name} | {cells(kept)} | {cells(alone)} | {cells(both)} |")

@@ -132,10 +132,9 @@ def refused(capsys) -> str:
         (("--target", "stb=.", "--method", "mean"), "there is no method 'mean': choose source-only, mean-teacher, "),
         (("--target", "stb=.", "--method", "multi-view-fusion"), "takes depth, and dataset stb is colour"),
         (("--target", "nyu=.", "--method", "geometric-reconstruction"), "takes colour"),
-        (("--target", "nyu=.", "--source", "rhd=."), "leave --source out: nyu is depth"),
+        (("--target", "nyu=.", "--source", "rhd=."), "rhd is colour, and nyu is depth: choose two of a kind"),
         (("--target", "bighand2.2m=."), "bighand2.2m doesn't state which hand it shows: give --hand"),
         (("--target", "stb=.", "--stacks", "2"), "leave --stacks out: stb is colour"),
-        (("--target", "stb=.", "--target-split", "both"), "give --target-split train or test"),
         (("--target", "stb=.", "--source", "mpii=."), "mpii and stb show a hand and a body"),
         (
             ("--target", "stb=.", "--source", "rhd=.", "--domain", "studio"),

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from posebridge.data.frames import FrameLabels, RawFrame
-from posebridge.data.subset import NamedJoints, Subset
+from posebridge.data.frames import FrameIndex, FrameLabels, RawFrame
+from posebridge.data.subset import Joined, NamedJoints, Subset
 from posebridge.skeletons.body import H36M17, MPII16, SMPL24
 
 
@@ -34,6 +34,25 @@ def test_subset():
     assert [chosen[i].key for i in range(3)] == ["4", "1", "1"]
     assert chosen.labels(0).uv_px[0, 1] == 4
     assert chosen.labels(2).uv_px[0, 1] == 1
+
+
+def test_joined_readers():
+    class Videos(People):
+        def frame_index(self) -> FrameIndex:
+            return FrameIndex.of([("walk", i, 0) for i in range(len(self))])
+
+    both = Joined(Videos(SMPL24), Subset(Videos(SMPL24), [4, 1]))
+    assert len(both) == 7
+    assert [both[i].key for i in range(7)] == ["0", "1", "2", "3", "4", "4", "1"]
+    assert [both.labels(i).uv_px[0, 1] for i in (4, 5, 6)] == [4, 4, 1]
+    index = both.frame_index()
+    assert index.frame.tolist() == [0, 1, 2, 3, 4, 4, 1]
+    assert len({*index.sequence[:5]}) == len({*index.sequence[5:]}) == 1
+    assert index.sequence[0] != index.sequence[5]  # the same name in another reader is another video
+    assert both.skipped == {"a": "torn"}
+    for outside in (-1, 7):
+        with pytest.raises(IndexError):
+            both[outside]
 
 
 def test_joints_stand_for_others():

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from posebridge.experiments.preset import DataSizes, Preset
+from posebridge.deployment.model_spec import DepthHandSpec
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
 from posebridge.networks.translation import TranslatorConfig
-from training.hands import TINY
+from posebridge.presets.preset import DataSizes, Preset
+from training.hands import CUBE_M, TINY
 
 
 def quick(preset: Preset) -> Preset:
@@ -30,4 +31,5 @@ def quick(preset: Preset) -> Preset:
     sizes = DataSizes(source=12, source_with_model=12, target=12, test=9, views=3)
     if preset.family.startswith("datasets/"):
         sizes = replace(sizes, target=preset.data.target, test=preset.data.test)
-    return replace(preset, size_px=32, network=TINY, data=sizes, methods={"multi-view-fusion": config})
+    model = DepthHandSpec(network=TINY, size_px=32, cube_m=CUBE_M)
+    return replace(preset, model=model, data=sizes, methods={"multi-view-fusion": config})

@@ -11,8 +11,7 @@ from data.on_disk import truncate
 from experiments.small_depth import quick
 from experiments.transfer_sets import tiny
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.experiments.preset import DataSizes, Preset
-from posebridge.experiments.presets import table
+from posebridge.deployment.model_spec import PoseSpec
 from posebridge.methods.base import MethodConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
@@ -22,6 +21,8 @@ from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
+from posebridge.presets import table
+from posebridge.presets.preset import DataSizes, Preset
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import STREET
 from posebridge.synthesis.stream import Samples
@@ -72,7 +73,7 @@ def shrunk(preset: Preset) -> Preset:
         return tiny(preset)
     if "multi-view-fusion" in preset.methods:
         return quick(preset)
-    assert isinstance(preset.network, PoseResNetConfig)
+    assert isinstance(preset.model, PoseSpec)
     assert preset.source is not None
     adapt = preset.family.startswith("adapt/")
     data = (
@@ -80,14 +81,16 @@ def shrunk(preset: Preset) -> Preset:
         if adapt
         else DataSizes(source=66, target=48, test=24)
     )
+    methods = {name: _method(config) for name, config in preset.methods.items()}
+    if preset.family.endswith("-videos"):
+        methods["mean-teacher"] = _brief(methods["mean-teacher"], methods["integrated-pseudo-labels"].schedule.steps)
     return replace(
         preset,
-        size_px=SIDE,
-        network=replace(_NETWORK, joints=preset.network.joints),
+        model=replace(preset.model, size_px=SIDE, network=replace(_NETWORK, joints=preset.model.network.joints)),
         data=data,
         source=_brief(preset.source, 12),
         selection=replace(preset.selection, evaluations=3),
-        methods={name: _method(config) for name, config in preset.methods.items()},
+        methods=methods,
     )
 
 

@@ -16,7 +16,7 @@ from posebridge.deployment.model_file import load_model
 from posebridge.deployment.predict_files import PredictConfig, predict_files
 from posebridge.experiments.adapt import run_adapt
 from posebridge.experiments.configs import AdaptConfig
-from posebridge.experiments.presets.table import find_preset
+from posebridge.presets.table import find_preset
 from posebridge.skeletons.body import H36M17
 from posebridge.synthesis.body_domains import STUDIO_BODY
 from posebridge.synthesis.stream import VideoSamples
@@ -104,7 +104,7 @@ def test_given_body_model(walked, walk, tmp_path):
 def test_people_and_hands_differ_in_joints_and_views():
     for name in ("small", "full"):
         hand, body = (find_preset(f"adapt/{subject}", name, "mean-teacher") for subject in ("hand", "body"))
-        assert (hand.network.joints, body.network.joints) == (21, 17)
+        assert (hand.model.network.joints, body.model.network.joints) == (21, 17)
         assert [*hand.methods] == [*body.methods]
         for of_hands, of_people in (
             (hand.source, body.source),
@@ -127,7 +127,7 @@ def test_handedness_is_refused(walk, tmp_path):
 def test_models_and_truth_of_another_subject_are_refused(walk, tmp_path):
     small_model(tmp_path / "hand")
     line = refused(run_adapt, _config(walk, "mean-teacher", source=tmp_path / "hand"), tmp_path / "run")
-    assert line.endswith("predicts hand21, and this run needs h36m17: give a model of the --subject")
+    assert line.endswith("predicts hand21, and this run needs h36m17: give a model of the same subject")
     small_model(tmp_path / "coco", replace(SPEC, skeleton="coco17", network=replace(SMALL, joints=17)))
     assert "predicts coco17" in refused(
         run_adapt, _config(walk, "mean-teacher", source=tmp_path / "coco"), tmp_path / "run"

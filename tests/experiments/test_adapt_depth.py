@@ -46,13 +46,13 @@ def batch():
 def target_data(config: DepthTargetConfig) -> DepthTargetData:
     """The frames cut around the nearest blob; nothing is rendered."""
     preset = preset_of("adapt/hand-depth", "multi-view-fusion")
-    crop = CubeCropConfig(preset.size_px, preset.cube_m, config.hand)
+    crop = CubeCropConfig(preset.model.size_px, preset.model.cube_m, config.hand)
     dataset = InMemoryDataset(DepthCrops(open_depth(config), crop))
     return DepthTargetData(
         source=InMemoryFrames(dataset, 0),
         target=InMemoryFrames(dataset, 1),
         source_joints_m=torch.zeros(1, 21, 3),
-        evaluation=InMemoryEvaluation(dataset.all(), None, DEPTH_JOINT_ERROR, preset.cube_m),
+        evaluation=InMemoryEvaluation(dataset.all(), None, DEPTH_JOINT_ERROR, preset.model.cube_m),
         files=config,
         crop=crop,
         dataset=dataset,

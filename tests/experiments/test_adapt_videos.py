@@ -16,7 +16,7 @@ from posebridge.data.pairs import PairConfig
 from posebridge.data.target import TargetConfig
 from posebridge.experiments.adapt import run_adapt
 from posebridge.experiments.configs import AdaptConfig
-from posebridge.experiments.presets.table import find_preset
+from posebridge.presets.table import find_preset
 
 pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
 

@@ -16,13 +16,15 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import BENCHMARKS
 from posebridge.evaluation.published import published_rows
-from posebridge.experiments.datasets import PROTOCOLS, dataset_data, scored_in_image
-from posebridge.experiments.preset import Preset
-from posebridge.experiments.presets.table import find_preset
-from posebridge.experiments.train import colour_preset
+from posebridge.experiments.datasets import dataset_data, dataset_protocol, scored_in_image
+from posebridge.experiments.train import train_preset
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures, VggFeatures
 from posebridge.methods.registry import find_method
+from posebridge.presets.preset import Preset
+from posebridge.presets.table import find_preset
+from posebridge.skeletons.body import MPII16
+from posebridge.skeletons.hand import HAND21
 from posebridge.training.style import AdaINStyle, FourierStyle
 
 
@@ -53,7 +55,7 @@ def test_transfers_that_nobody_published_have_no_rows():
 
 def test_epe_is_measured_as_in_the_benchmark():
     """The report lets a row of EPE stand beside a number by the alignment alone; its root and bone are here."""
-    options, protocol = BENCHMARKS["EPE"].options, PROTOCOLS["hand"]
+    options, protocol = BENCHMARKS["EPE"].options, dataset_protocol(HAND21)
     assert (protocol.alignment, protocol.root, protocol.reference_bone) == (
         options.align,
         options.root_joint,
@@ -95,9 +97,9 @@ def test_joints_of_people_are_those_of_the_public_benchmark(datasets):
     )
     outdoors = opened(datasets, "surreal-to-3dpw").labelled_target.crops.frames.labels(0)
     assert outdoors.valid.all()
-    assert len(scored_in_image("body")) == 13
-    assert PROTOCOLS["body"].groups["Head"] == ("head_top",)
-    assert scored_in_image("hand") is None
+    assert len(scored_in_image(MPII16)) == 13
+    assert dataset_protocol(MPII16).groups["Head"] == ("head_top",)
+    assert scored_in_image(HAND21) is None
 
 
 def _refuse(index: int):
@@ -130,9 +132,9 @@ def test_scored_frames_are_not_trained_on(datasets, name):
 
 def test_target_is_read_before_a_source_is_rendered(datasets, monkeypatch):
     config = replace(config_of(datasets, "rhd-to-h3d", "geometric-reconstruction"), source=None, hand=None)
-    method_config = colour_preset(config).methods[config.method].with_pairs(PairConfig((50, 60)))
-    preset = tiny(colour_preset(config)).with_config(config.method, method_config)
-    monkeypatch.setattr("posebridge.experiments.datasets.RenderLoader", lambda **_: pytest.fail("rendered"))
+    method_config = train_preset(config).methods[config.method].with_pairs(PairConfig((50, 60)))
+    preset = tiny(train_preset(config)).with_config(config.method, method_config)
+    monkeypatch.setattr("posebridge.experiments.renders.RenderLoader", lambda **_: pytest.fail("rendered"))
     with pytest.raises(InputError, match="no two frames of one sequence are 50 to 60 frames apart"):
         dataset_data(config, find_method(config.method), preset, SkippedList(datasets["rhd-to-h3d"].source / "l"), 0)
 
@@ -145,12 +147,16 @@ def test_values_of_the_paper(datasets, name):
         for size in ("small", "full")
         for method in ("integrated-pseudo-labels", "geometric-reconstruction")
     }
-    full = colour_preset(configs["full", "geometric-reconstruction"])
+    full = train_preset(configs["full", "geometric-reconstruction"])
     body = name.startswith("surreal")
-    assert (full.size_px, full.network.encoder, full.network.joints) == (256, "resnet101", 16 if body else 21)
+    assert (full.model.size_px, full.model.network.encoder, full.model.network.joints) == (
+        256,
+        "resnet101",
+        16 if body else 21,
+    )
     assert (full.source.schedule.steps, full.source.batch_size) == (40 * 500, 64)
     tuned = full.methods["geometric-reconstruction"]
-    alone = colour_preset(configs["full", "integrated-pseudo-labels"]).methods["integrated-pseudo-labels"]
+    alone = train_preset(configs["full", "integrated-pseudo-labels"]).methods["integrated-pseudo-labels"]
     assert (alone.schedule.steps, alone.batch_size, alone.reconstruction) == (80 * 500, 32, None)
     assert tuned.reconstruction.warm_start.steps + tuned.schedule.steps == 80 * 500
     rates = [alone.schedule.learning_rate * alone.schedule.rate_factor(500 * epoch) for epoch in (0, 59, 60, 74, 75)]
@@ -160,7 +166,7 @@ def test_values_of_the_paper(datasets, name):
     assert tuned.geometry.rotation_deg == full.source.geometry.rotation_deg == (60 if body else 180)
     background = "affine" if name in ("rhd-to-h3d", "surreal-to-3dpw") else "static"
     assert tuned.reconstruction.reconstructor.warping.background == background
-    small = colour_preset(configs["small", "geometric-reconstruction"]).methods["geometric-reconstruction"]
+    small = train_preset(configs["small", "geometric-reconstruction"]).methods["geometric-reconstruction"]
     assert small.reconstruction.reconstructor.warping.background == background
     default = GeometricReconstructionConfig()
     assert replace(tuned, geometry=default.geometry, reconstruction=default.reconstruction) == default
@@ -195,11 +201,11 @@ def test_feature_networks_and_their_weights():
     assert len(used["integrated-pseudo-labels"]) == len(used["mean-teacher"]) == 1
     assert used["source-only"] == ()
     local = full.with_weights("none", "/vgg.pth")
-    assert local.network.pretrained == "none"
+    assert local.model.network.pretrained == "none"
     vggs = local.methods["geometric-reconstruction"].feature_networks()
     assert [vgg.pretrained for vgg in vggs] == ["/vgg.pth", "/vgg.pth"]
     without = full.with_weights(None, "none")
-    assert without.network.pretrained == "timm"
+    assert without.model.network.pretrained == "timm"
     assert isinstance(without.methods["mean-teacher"].style, FourierStyle)
     assert isinstance(without.methods["geometric-reconstruction"].reconstruction.features, EncoderFeatures)
     assert without.methods["geometric-reconstruction"].feature_networks() == ()

@@ -18,9 +18,9 @@ from posebridge.data.datasets.options import DatasetOptions
 from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.skipped_list import SkippedList
 from posebridge.errors import InputError
-from posebridge.experiments import train
+from posebridge.experiments import renders
 from posebridge.experiments.configs import DatasetRef, TrainConfig
-from posebridge.experiments.depth_datasets import read_depth_target
+from posebridge.experiments.depth_datasets import DepthCubes
 from posebridge.experiments.evaluation_sets import scored_joints
 from posebridge.experiments.train import run_train
 from posebridge.skeletons.hand import HAND21
@@ -89,7 +89,7 @@ def test_frames_that_are_adapted_to(split, views, count, tmp_path):
     options = DatasetOptions(views=None if views == 1 else (1, 2, 3))
     record = run_train(config_of("nyu", root, options, target_split=split), tmp_path / "run", ONE_CPU).record
     where = {"test": "the test split", "both": "both splits"}[split]
-    assert record.notes[1].startswith(f"Unlabelled: {count} images of {where}. Scored: 3")
+    assert f"Unlabelled: {count} images of {where} of NYU. Scored: 3" in record.notes[1]
     text = "one camera recorded each moment" if views == 1 else "fine-tuning compares 3 views of it"
     assert text in record.notes[0]
 
@@ -102,7 +102,7 @@ def test_cubes_around_labelled_joints(views, tmp_path):
     assert "hands are cut around their labelled joints, in training and in the test" in record.notes
     frames = NYU(root, centres="labels")
     preset = preset_of("datasets/hand-depth", "multi-view-fusion")
-    cut = read_depth_target(config, preset, SkippedList(tmp_path / "s"), 0).test
+    cut = DepthCubes(config.target, preset.model, None, SkippedList(tmp_path / "s"), 0).test(None)
     np.testing.assert_allclose(cut.centre_m, [frames[i].centre_m for i in range(len(frames))], atol=1e-6)
 
 
@@ -147,6 +147,72 @@ def test_no_label_of_the_target_is_read(tmp_path):
     assert record.scores["adapted"].n_frames == 3
 
 
+def labelled(target: str, root: Path, method: str, source: str = "msra", **changes) -> TrainConfig:
+    """A run from a depth dataset to another; MSRA's second subject is the test."""
+    options = DatasetOptions(test_subject=1)
+    return TrainConfig(
+        target=DatasetRef(target, root / target, options if target == "msra" else DatasetOptions()),
+        source=DatasetRef(source, root / source, options if source == "msra" else DatasetOptions()),
+        method=method,
+        **changes,
+    )
+
+
+def test_from_labelled_depth(tmp_path):
+    """MSRA's joints are the network's: its labels train a network of depth images, which then adapts to ICVL."""
+    for name in ("msra", "icvl"):
+        write(name, tmp_path / name)
+    outcome = run_train(labelled("icvl", tmp_path, "mean-teacher"), tmp_path / "run", ONE_CPU)
+    record = outcome.record
+    assert record.title == "MSRA to ICVL, small"
+    labelled_by, unlabelled = "Labelled: 6 images of MSRA.", "Unlabelled: 4 images of the training split of ICVL."
+    assert record.notes[-1].startswith(f"{labelled_by} {unlabelled} Scored: 3")
+    assert list(record.scores) == ["source_only", "adapted"]
+    assert record.metric == "mean_error_mm"
+    assert record.provenance.checkpoint is not None
+    found = scored_joints(outcome.predictions["adapted"].keypoints, dataset_named("icvl").scored_joints)
+    true = truth("icvl", tmp_path / "icvl")
+    errors = [np.linalg.norm(xyz - true[key], axis=-1).mean() for key, xyz in zip(found.key, found.xyz_mm, strict=True)]
+    assert record.scores["adapted"].mean_error_mm == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+def test_source_labels_are_those_of_the_reader(tmp_path):
+    root = write("msra", tmp_path / "set")
+    preset = preset_of("datasets/hand-depth", "mean-teacher")
+    ref = DatasetRef("msra", root, DatasetOptions(test_subject=1))
+    cubes = DepthCubes(ref, preset.model, None, SkippedList(tmp_path / "s"), 0)
+    batch = cubes.labelled(None, frozenset({"joints"})).all()
+    reader = MSRA(root, "train", 1)
+    assert batch.key == tuple(reader[i].key for i in range(len(reader)))
+    np.testing.assert_allclose(batch.joints_m, [reader.labels(i).joints_m for i in range(len(reader))], atol=1e-6)
+    np.testing.assert_allclose(batch.camera.project(batch.joints_m), batch.uv_px, atol=1e-3)
+    assert batch.depth_m is None
+    assert batch.image.shape[1:] == (3, 32, 32)
+
+
+def test_supervised_on_depth(tmp_path):
+    write("msra", tmp_path / "msra")
+    config = labelled("msra", tmp_path, "supervised-target")
+    record = run_train(config, tmp_path / "run", ONE_CPU).record
+    assert list(record.scores) == ["source_only", "supervised_target"]
+
+
+@pytest.mark.parametrize(
+    ("method", "source", "target", "message"),
+    [
+        ("mean-teacher", "nyu", "icvl", "nyu labels the joints of nyu14, and the network predicts those of hand21"),
+        ("supervised-target", "msra", "icvl", "icvl labels the joints of icvl16, and the network predicts"),
+        ("multi-view-fusion", "msra", "icvl", "msra has no label vertices: it has joints"),
+    ],
+)
+def test_labels_that_depth_sets_lack(tmp_path, method, source, target, message):
+    for name in (source, target):
+        write(name, tmp_path / name)
+    with pytest.raises(InputError, match=message):
+        run_train(labelled(target, tmp_path, method, source), tmp_path / "run", ONE_CPU)
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "options", "changes", "message"),
     [
@@ -158,7 +224,6 @@ def test_no_label_of_the_target_is_read(tmp_path):
             {"source": DatasetRef("rhd", Path())},
             "renders-to-nyu trains on renders: leave --source out",
         ),
-        ("nyu", {}, {"method": "mean-teacher"}, "has no method mean-teacher: choose multi-view-fusion"),
         ("nyu", {}, {"method": "geometric-reconstruction"}, "takes colour, and dataset nyu is depth: choose"),
         ("nyu", {"views": (1, 2, 3), "centres": "."}, {}, "centres of a file are those of view 1"),
         ("nyu", {}, {"hand": "left"}, "the release of nyu states which hand it shows: leave --hand out"),
@@ -169,7 +234,7 @@ def test_no_label_of_the_target_is_read(tmp_path):
     ],
 )
 def test_refusals(tmp_path, monkeypatch, name, options, changes, message):
-    monkeypatch.setattr(train, "depth_dataset_data", lambda *_: pytest.fail("a set was rendered"))
+    monkeypatch.setattr(renders, "RenderLoader", lambda *_, **__: pytest.fail("a set was rendered"))
     root = write(name, tmp_path / "set")
     config = replace(config_of(name, root, DatasetOptions(**options)), **changes)
     with pytest.raises(InputError, match=message) as error:

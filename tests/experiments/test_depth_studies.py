@@ -7,6 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from depth_studies import (
+    compare_fusions,
+    fine_tuning,
+    fine_tuning_steps,
+    one_camera,
+    run_depth_study,
+    stacked,
+    study_sets,
+    translated,
+)
 from experiments.small_runs import shrink
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.contracts.batch import LabelledBatch
@@ -14,12 +24,10 @@ from posebridge.data.cube_views import CubeViews
 from posebridge.data.multiview_stream import moments_of
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.depth_preset import fine_tuning, fine_tuning_steps, one_camera, stacked, translated
-from posebridge.experiments.depth_studies import compare_fusions, run_depth_study, study_sets
-from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.synthshift import synthshift_data, synthshift_experiment
 from posebridge.methods.multi_view_fusion.hand_errors import FUSION_RULES, HandErrors, measure
 from posebridge.networks.view_fusion import ViewFusionConfig
+from posebridge.presets.table import find_preset
 from training.dots import ONE_CPU
 from training.hands import CUBE_M, new_model
 
@@ -163,7 +171,7 @@ def test_changes_of_the_preset():
     changed = fine_tuning_steps(7)(one_camera(preset)).methods["multi-view-fusion"]
     assert changed.fine_tuning == replace(config.one_camera, schedule=replace(config.one_camera.schedule, steps=7))
     assert changed.fine_tuning.pseudo_views
-    assert stacked(2)(preset).network == replace(preset.network, stacks=2)
+    assert stacked(2)(preset).model.network == replace(preset.model.network, stacks=2)
     assert translated(preset).methods["multi-view-fusion"] == replace(config, translate=True)
     colour = find_preset("synthshift/hand-rgb", "small", "mean-teacher")
     with pytest.raises(InputError, match="has no stacks: leave --stacks out"):

@@ -10,17 +10,18 @@ import yaml
 
 from experiments.small_runs import ONE_CPU, preset_of, shrink, shrunk
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.data.annotation_gap import residual_gap
 from posebridge.data.pairs import PairConfig, pairs_of
 from posebridge.errors import InputError
 from posebridge.experiments import synthshift
-from posebridge.experiments.annotation_gap import residual_gap
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.preset import Preset
 from posebridge.experiments.runner import experiment_context
 from posebridge.experiments.synthshift import run_synthshift, synthshift_data, synthshift_experiment
 from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
 from posebridge.experiments.tracks import TRACKS
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.presets.preset import Preset
+from posebridge.presets.table import find_preset
 from report.find_sections import titles, value_of
 
 ROLES = ("source_only", "adapted", "supervised_target")
@@ -217,7 +218,17 @@ def test_geometric_reconstruction(videos, track, tmp_path):
     assert outcome.groups("adapted").keys() >= {f"PCK {name}" for name in groups}
 
 
-def test_mean_teacher_on_videos_takes_as_many_steps(videos, tmp_path):
+@pytest.mark.parametrize("name", ["small", "full"])
+@pytest.mark.parametrize("track", ["hand-rgb", "body-rgb"])
+def test_methods_on_videos_take_as_many_steps(track, name):
+    methods = find_preset(TRACKS[track].preset_family(videos=True), name, "mean-teacher").methods
+    alone, teacher = methods["integrated-pseudo-labels"], methods["mean-teacher"]
+    assert (teacher.schedule, teacher.batch_size) == (alone.schedule, alone.batch_size)
+    stills = find_preset(TRACKS[track].preset_family(videos=False), name, "mean-teacher").methods
+    assert {key: config for key, config in stills.items() if config != methods[key]}.keys() <= {"mean-teacher"}
+
+
+def test_mean_teacher_on_videos(videos, tmp_path):
     config = SynthShiftConfig(target_frames="videos")
     outcome = run_synthshift(config, tmp_path, ONE_CPU, sets=videos["hand-rgb"])
     recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())["recipe"]["methods"]

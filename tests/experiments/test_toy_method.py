@@ -15,11 +15,11 @@ from posebridge.contracts.record_file import load_record
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.presets import table
-from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.synthshift import run_synthshift
 from posebridge.experiments.train import run_train
 from posebridge.methods.registry import METHODS, find_method
+from posebridge.presets import table
+from posebridge.presets.table import find_preset
 from report.find_sections import section_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -18,9 +18,10 @@ from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
 from posebridge.experiments import train
 from posebridge.experiments.configs import DatasetRef
-from posebridge.experiments.presets import table
 from posebridge.experiments.train import run_train
 from posebridge.methods.geometric_reconstruction import integrated_labels
+from posebridge.presets import table
+from posebridge.skeletons.body import H36M17
 from report.find_sections import section_of, titles
 
 pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
@@ -168,11 +169,30 @@ def test_hands_from_renders(datasets, tmp_path):
     assert list(record.scores) == ["source_only"]
 
 
+def test_people_from_renders(datasets, tmp_path):
+    """Renders label Human3.6M's joints, so the run predicts these."""
+    presets = [replace(p, data=replace(p.data, source=24)) for p in table.PRESETS if p.name == "small"]
+    config = replace(config_of(datasets, "surreal-to-3dpw"), source=None, domain="studio", recipe=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "PRESETS", presets)
+        record = run_train(config, tmp_path / "run", ONE_CPU).record
+    assert record.joint_names == H36M17.joints
+    assert record.published == ()
+    assert record.scores["source_only"].mean_error_mm > 0
+
+
+def test_both_splits_are_adapted_to(datasets, tmp_path):
+    config = replace(config_of(datasets, "rhd-to-h3d", "geometric-reconstruction"), target_split="both")
+    record = run_train(config, tmp_path / "run", ONE_CPU).record
+    counts = [len(opened(datasets, "rhd-to-h3d", target_split=split).target.crops) for split in ("train", "test")]
+    assert f"Unlabelled: {sum(counts)} frames of H3D." in record.notes[0]
+
+
 def _untouched(monkeypatch) -> None:
     """Fail where a set is rendered or a stage is trained."""
     for name in ("run_experiment", "depth_dataset_data"):
         monkeypatch.setattr(train, name, lambda *_, **__: pytest.fail("a run began"))
-    monkeypatch.setattr("posebridge.experiments.datasets.RenderLoader", lambda **_: pytest.fail("a set was rendered"))
+    monkeypatch.setattr("posebridge.experiments.renders.RenderLoader", lambda **_: pytest.fail("a set was rendered"))
 
 
 def _with_pairs(stride: tuple[int, int]):
@@ -217,11 +237,7 @@ def test_weights_are_missed_before_anything_is_read(datasets, tmp_path, monkeypa
         ("rhd-to-h3d", {"preset": "huge"}, "no preset 'huge': choose small, full"),
         ("rhd-to-h3d", {"translate": True}, "leave --translate out: h3d is colour"),
         ("rhd-to-h3d", {"stacks": 2}, "leave --stacks out: h3d is colour"),
-        (
-            "rhd-to-h3d",
-            {"target_split": "both"},
-            "h3d is adapted to in one of its splits: give --target-split",
-        ),
+        ("rhd-to-h3d", {"joints": "mpii16"}, "leave --joints out: h3d shows hands, whose joints are hand21"),
         ("rhd-to-h3d", {"source": None, "domain": "moon"}, "no domain 'moon': choose one of studio"),
         ("rhd-to-mvhand", {"hand": "left"}, "states which hand it shows: leave --hand out"),
         ("rhd-to-h3d", {"source": "surreal"}, "surreal and h3d show a hand and a body"),
@@ -229,7 +245,7 @@ def test_weights_are_missed_before_anything_is_read(datasets, tmp_path, monkeypa
         ("rhd-to-h3d", {"source": "rhd", "source_options": {"every": 2}}, "rhd has no option 'every': it takes depth"),
         ("rhd-to-h3d", {"target": "atlas"}, "no dataset 'atlas'"),
         ("rhd-to-h3d", {"target": "rhd", "method": "geometric-reconstruction"}, "and rhd has no videos"),
-        ("surreal-to-3dpw", {"source": None}, "renders have the joints of h36m17: give --source"),
+        ("surreal-to-3dpw", {"source": None, "joints": "mpii16"}, "have the joints of h36m17: leave --joints out"),
         ("surreal-to-3dpw", {"target_path": "nowhere"}, "nowhere is no folder: give the one of 3dpw"),
     ],
 )

@@ -5,8 +5,8 @@ import torch
 
 from deployment.rigged import DotFinder
 from experiments.dot_frames import dot_frames
-from posebridge.experiments.preset import SelectionConfig
 from posebridge.experiments.training import StageTrainer, label_free_selection
+from posebridge.presets.preset import SelectionConfig
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.run import Run
 

@@ -22,10 +22,10 @@ from experiments.small_depth import quick
 from posebridge.data.datasets.human36m import SUBJECTS
 from posebridge.data.datasets.mvhand import MVHand
 from posebridge.data.skipped_list import SkippedList
+from posebridge.deployment.model_spec import PoseSpec
 from posebridge.experiments.configs import DatasetRef, TrainConfig
 from posebridge.experiments.datasets import DatasetData, dataset_data
-from posebridge.experiments.preset import DataSizes, Preset
-from posebridge.experiments.train import colour_preset
+from posebridge.experiments.train import train_preset
 from posebridge.experiments.transfers import TRANSFERS
 from posebridge.methods.base import MethodConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
@@ -36,12 +36,14 @@ from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.reconstruction import GeneratorConfig
+from posebridge.presets.preset import DataSizes, Preset
 from posebridge.skeletons.hand import HAND21
 
 COLOUR = ("rhd-to-h3d", "rhd-to-mvhand", "surreal-to-human36m", "surreal-to-3dpw")
 FRAMES = 12  # of a video
 SIDE = 32
 STEPS = 2
+_NETWORK = PoseResNetConfig("test_resnet", encoder_stride=16, decoder_channels=8)
 
 
 class Folders(NamedTuple):
@@ -68,12 +70,11 @@ def tiny(preset: Preset) -> Preset:
     """A preset of datasets with a few steps of a network for images of 32 px."""
     if "multi-view-fusion" in preset.methods:
         return quick(preset)
-    assert isinstance(preset.network, PoseResNetConfig)
+    assert isinstance(preset.model, PoseSpec)
     assert preset.source is not None
     return replace(
         preset,
-        size_px=SIDE,
-        network=PoseResNetConfig("test_resnet", encoder_stride=16, decoder_channels=8, joints=preset.network.joints),
+        model=replace(preset.model, size_px=SIDE, network=replace(_NETWORK, joints=preset.model.network.joints)),
         source=_brief(preset.source),
         selection=replace(preset.selection, evaluations=2),
         data=DataSizes(source=66, source_clips=3, test=14),
@@ -230,4 +231,4 @@ def opened(sets: dict[str, Folders], name: str, **changes) -> DatasetData:
     """The data of a named transfer at the smallest size."""
     config = config_of(sets, name, **changes)
     skipped = SkippedList(sets[name].target.parent / f"unreadable-{name}.jsonl")
-    return dataset_data(config, find_method(config.method), tiny(colour_preset(config)), skipped, workers=0)
+    return dataset_data(config, find_method(config.method), tiny(train_preset(config)), skipped, workers=0)[1]

@@ -12,13 +12,13 @@ from experiments.small_runs import ONE_CPU, shrunk, write_target
 from posebridge.data.target import TargetConfig
 from posebridge.experiments.adapt import run_adapt
 from posebridge.experiments.configs import AdaptConfig
-from posebridge.experiments.preset import Preset
-from posebridge.experiments.presets import adapt_rgb, table
 from posebridge.methods import registry
+from posebridge.presets import adapt_rgb, table
+from posebridge.presets.preset import Preset
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/how-to/add-a-method.md").read_text()
-PRESETS = ROOT / "src/posebridge/experiments/presets"
+PRESETS = ROOT / "src/posebridge/presets"
 NAME = "view-consistency"
 PACKAGE = "posebridge.methods.view_consistency"
 METHOD, ENTRY, IMPORT, CONFIG = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)

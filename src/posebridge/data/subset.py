@@ -1,4 +1,4 @@
-"""Views of a reader: some of its frames, or its joints in the order of another skeleton."""
+"""Views of readers: some of the frames, several readers as one, or joints in the order of another skeleton."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +36,47 @@ class Subset:
     def labels(self, index: int) -> FrameLabels:
         """The frame's labels."""
         return self.frames.labels(int(self.positions[index]))
+
+
+class Joined:
+    """The frames of several readers, one after the other. Their sequences stay apart."""
+
+    def __init__(self, *readers: LabelledFrames):
+        self.readers = readers
+        self._ends = np.cumsum([len(reader) for reader in readers])
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """What the readers leave out, with the reason."""
+        return {file: reason for reader in self.readers for file, reason in reader.skipped.items()}
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> RawFrame:
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
+        reader, own = self._place(index)
+        return self.readers[reader][own]
+
+    def frame_index(self) -> FrameIndex:
+        """The readers' indices, sequences named by their reader. Raises ``InputError`` for frames without sequences."""
+        parts = [reader.frame_index() for reader in self.readers]
+        return FrameIndex(
+            tuple(f"{number}:{name}" for number, part in enumerate(parts) for name in part.sequence),
+            np.concatenate([part.frame for part in parts]),
+            np.concatenate([part.view for part in parts]),
+        )
+
+    def labels(self, index: int) -> FrameLabels:
+        """The frame's labels."""
+        reader, own = self._place(index)
+        return self.readers[reader].labels(own)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        reader = int(np.searchsorted(self._ends, index, side="right"))
+        return reader, index - int(self._ends[reader]) + len(self.readers[reader])
 
 
 class NamedJoints:

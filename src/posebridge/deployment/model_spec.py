@@ -1,8 +1,10 @@
 """What ``model.json`` records of a model: all that is needed to build its network again and to read its output."""
 
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, Protocol, Self
 
+from posebridge.bodies.parametric_hand import ParametricHand, load_parametric_hand
 from posebridge.errors import InputError
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
@@ -16,8 +18,13 @@ HandName = Literal["anny", "mano"]
 SKELETONS = {HAND21.name: HAND21, **BODIES}
 
 
+def hand_name(mano: Path | None) -> HandName:
+    """The hand model of a run: MANO's where its file is given."""
+    return "anny" if mano is None else "mano"
+
+
 class ModelSpec(Protocol):
-    """What the specs of all kinds of model have in common."""
+    """What the specs of all kinds of model have in common. A preset holds the spec of the networks that it trains."""
 
     @property
     def skeleton(self) -> str:
@@ -39,6 +46,44 @@ class ModelSpec(Protocol):
         """Name of the method that trained the model."""
         ...
 
+    @property
+    def takes_depth_m(self) -> bool:
+        """Whether training takes depth crops in metres, instead of images made of colour or depth."""
+        ...
+
+    @property
+    def hand(self) -> HandName | None:
+        """The hand model whose parameters the model predicts; None for one that predicts joints alone."""
+        ...
+
+    def trained(self, method: str, reference_length_m: float | None, hand: HandName) -> Self:
+        """The spec of a network that a method trains.
+
+        Args:
+            method: its name.
+            reference_length_m: mean length of the reference bone in the source, where it is known.
+            hand: the hand model whose renders the network is trained on.
+        """
+        ...
+
+    def hand_model(self, mano: Path | None) -> ParametricHand | None:
+        """The hand model that the network predicts the parameters of, MANO's from its file; None without parameters."""
+        ...
+
+    def with_encoder_weights(self, weights: str) -> Self:
+        """The spec with other initial weights of the encoder: "timm", a file, or "none".
+
+        Raises ``InputError`` for a network whose encoder takes none.
+        """
+        ...
+
+    def with_stacks(self, stacks: int) -> Self:
+        """The spec with so many stacked networks, each of which refines the prediction of the one before.
+
+        Raises ``InputError`` for a network that can't be stacked.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class PoseSpec:
@@ -49,12 +94,36 @@ class PoseSpec:
     skeleton: str = HAND21.name
     size_px: int = 256  # side of the square crop that the network takes
     reference_length_m: float | None = None  # mean length of the reference bone in the source, for poses in metres
-    method: str = "source_only"
+    method: str = ""
 
     @property
     def cube_m(self) -> float | None:
         """Side of the metric cube that a depth crop shows; None for a model of colour images."""
         return self.maps.cube_m
+
+    @property
+    def takes_depth_m(self) -> bool:
+        """False: depth crops are given as images, too."""
+        return False
+
+    @property
+    def hand(self) -> None:
+        """None: the network predicts joints alone."""
+
+    def trained(self, method: str, reference_length_m: float | None, hand: HandName) -> Self:
+        """The spec of a network that a method trains. A reference length that the spec has already is kept."""
+        return replace(self, method=method, reference_length_m=self.reference_length_m or reference_length_m)
+
+    def hand_model(self, mano: Path | None) -> None:
+        """None: the network predicts joints alone."""
+
+    def with_encoder_weights(self, weights: str) -> Self:
+        """The spec with other initial weights of the encoder: "timm", a file, or "none"."""
+        return replace(self, network=replace(self.network, pretrained=weights))
+
+    def with_stacks(self, stacks: int) -> Self:
+        """Raise ``InputError``: the network has no stacks."""
+        raise InputError("a PoseResNet has no stacks: leave --stacks out")
 
 
 @dataclass(frozen=True)
@@ -66,8 +135,29 @@ class DepthHandSpec:
     skeleton: str = HAND21.name
     size_px: int = 128  # side of the square crop that the network takes
     cube_m: float = 0.25
-    method: str = "multi-view-fusion"
+    method: str = ""
     hand: HandName = "anny"  # whose parameters it predicts; MANO's file belongs to the user and is not stored
+
+    @property
+    def takes_depth_m(self) -> bool:
+        """True: hand models are fitted to depth in metres."""
+        return True
+
+    def trained(self, method: str, reference_length_m: float | None, hand: HandName) -> Self:
+        """The spec of a network that a method trains. Depth in metres needs no reference length."""
+        return replace(self, method=method, hand=hand)
+
+    def hand_model(self, mano: Path | None) -> ParametricHand:
+        """Anny's hand, or MANO's from its file."""
+        return load_parametric_hand(mano, self.network.shape_size)
+
+    def with_encoder_weights(self, weights: str) -> Self:
+        """Raise ``InputError``: the encoder of depth takes no weights."""
+        raise InputError("this network has no encoder that starts from given weights: leave --encoder-weights out")
+
+    def with_stacks(self, stacks: int) -> Self:
+        """The spec with so many single-view networks."""
+        return replace(self, network=replace(self.network, stacks=stacks))
 
 
 def skeleton_of(spec: ModelSpec) -> Skeleton:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from posebridge.contracts.record import Metric
 from posebridge.errors import InputError
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
@@ -16,6 +17,7 @@ class EvaluationProtocol:
     """How the scores of a table are computed. Fractions are of the image's side."""
 
     name: str
+    metric: Metric  # by which models are compared, and the gap that adaptation closes
     groups: Mapping[str, tuple[str, ...]]  # column of the table -> joint names
     threshold: float = 0.05  # a joint is correct if its error is strictly below this
     skip_border: float | None = None  # joints closer to the border, or outside, are ignored
@@ -29,11 +31,12 @@ class EvaluationProtocol:
 
 # The 2D protocol of the adaptation tables (RegDA, UniFrame): half of a tenth of the heat map's side, which is 0.05 of
 # the image's; joints within one pixel of the border of the 64 px heat map are left out, absent joints ignored.
-PCK_005 = EvaluationProtocol(name="PCK@0.05", groups=HAND21.groups, skip_border=1 / 64)
+PCK_005 = EvaluationProtocol(name="PCK@0.05", metric="pck_005", groups=HAND21.groups, skip_border=1 / 64)
 
 # The same for bodies, with the joint groups of Lin et al. (NeurIPS 2023), Table 2; in space, MPJPE.
 PCK_005_BODY = EvaluationProtocol(
     name="PCK@0.05",
+    metric="pck_005",
     groups=H36M17.groups,
     skip_border=1 / 64,
     alignment="root",
@@ -42,7 +45,9 @@ PCK_005_BODY = EvaluationProtocol(
 )
 
 # Depth sensors measure scale and position, so joints in space are compared without alignment.
-DEPTH_JOINT_ERROR = EvaluationProtocol(name="mean joint error", groups=HAND21.groups, alignment="none")
+DEPTH_JOINT_ERROR = EvaluationProtocol(
+    name="mean joint error", metric="mean_error_mm", groups=HAND21.groups, alignment="none"
+)
 
 
 @dataclass(frozen=True)

@@ -1,30 +1,28 @@
 """Adaptation from rendered hands or people to a user's own unlabelled images or video."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record
-from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig
-from posebridge.deployment.model_file import LoadedModel, load_model
-from posebridge.deployment.model_kinds import POSE, kind_of_spec
+from posebridge.deployment.model_file import LoadedModel
 from posebridge.errors import InputError
 from posebridge.evaluation.target_labels import labels_for
 from posebridge.experiments.configs import AdaptConfig
 from posebridge.experiments.data import ExperimentData, SelectionData, statistics_joints_m
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation
-from posebridge.experiments.preset import Preset
-from posebridge.experiments.presets.table import find_preset
-from posebridge.experiments.renders import RenderLoader, rendering_progress
+from posebridge.experiments.renders import render_source
 from posebridge.experiments.run_outputs import RunOutputs
 from posebridge.experiments.runner import Experiment, run_experiment
+from posebridge.experiments.source_model import load_source_model
 from posebridge.experiments.target import LoadedTarget, load_target
-from posebridge.experiments.tracks import TrackSpec, colour_track
+from posebridge.experiments.tracks import TrackSpec, track_of
 from posebridge.methods.registry import MethodEntry, find_method
+from posebridge.presets.preset import Preset
+from posebridge.presets.table import find_preset
 from posebridge.synthesis.domains import find_domain
-from posebridge.training.frames import InMemoryFrames
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, check_space
 
@@ -58,7 +56,6 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
         title=f"{config.target.path.name}, from {config.domain} renders",
         method=start.method,
         preset=start.preset,
-        skeleton=start.track.skeleton,
         seed=config.seed,
         hardware=hardware,
         config=config,
@@ -69,19 +66,22 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
 
 def _start(config: AdaptConfig, folder: Path) -> _Start:
     """Read and check all inputs. Raises ``InputError`` for those that can't be used."""
-    method, track, pairs = find_method(config.method), colour_track(config.subject), PairConfig(config.stride)
+    method, track, pairs = find_method(config.method), track_of(config.subject), PairConfig(config.stride)
     method.check_sensor(track.sensor, "the target of adapt")
     preset = find_preset(f"adapt/{config.subject}", config.preset, method.name).keeping(method.name)
     check_space(folder, preset.space_mb)
     find_domain(track.name, config.domain)
+    model = None
+    if config.source is not None:
+        model = load_source_model(config.source, preset.model)
+        if config.encoder_weights is not None:
+            raise InputError(f"{config.source} brings its own encoder: leave --encoder-weights out")
     preset = preset.with_weights(config.encoder_weights, config.feature_weights)
-    model = None if config.source is None else _load_source(config, config.source, track)
-    if model is not None:
-        preset = preset.with_spec(model.spec)
-    _check_weights(preset, track, model)
+    preset = preset if model is None else replace(preset, model=model.spec)
+    preset.check_weights(model_given=model is not None)
     truth = None if config.truth is None else KeypointSet.load(config.truth)
     needed = pairs if method.target == "pairs" else None
-    target = load_target(config.target, preset.size_px, track.skeleton, needed)
+    target = load_target(config.target, preset.model.size_px, track.skeleton, needed)
     frames = target.dataset.all()
     method_config = preset.config_of(method.name).with_pairs(pairs)
     if target.camera_moves:
@@ -91,58 +91,16 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     return _Start(method, track, preset, model, target, frames, truth, labelled)
 
 
-def _load_source(config: AdaptConfig, path: Path, track: TrackSpec) -> LoadedModel:
-    model = load_model(path, POSE)
-    if model.spec.skeleton != track.skeleton.name:
-        wanted = f"this run needs {track.skeleton.name}: give a model of the --subject"
-        raise InputError(f"{path} predicts {model.spec.skeleton}, and {wanted}")
-    if model.spec.cube_m is not None:
-        raise InputError(f"{path} takes depth, and this run trains on colour: give a model of colour images")
-    if config.encoder_weights is not None:
-        raise InputError(f"{path} brings its own encoder: leave --encoder-weights out")
-    return model
-
-
-def _check_weights(preset: Preset, track: TrackSpec, model: LoadedModel | None) -> None:
-    """Load all weights once before anything is rendered. Raises ``InputError`` where they can't be had."""
-    if model is None:
-        spec = preset.spec(track.skeleton, "source-only", None, "anny")
-        kind_of_spec(spec).build(spec)
-    preset.check_weights()
-
-
 def _data(config: AdaptConfig, start: _Start) -> ExperimentData:
-    source, videos = _render(config, start)
+    given = start.source_model is not None
+    source = render_source(start.preset, start.method, start.track, config.domain, config.seed, model_given=given)
     return ExperimentData(
-        source=InMemoryFrames(source, config.seed, videos),
+        source=source,
         target=start.target.frames(config.seed + 1),
-        source_joints_m=statistics_joints_m(source),
+        source_joints_m=statistics_joints_m(source.dataset),
         evaluation=InMemoryEvaluation(start.frames, start.truth, start.track.protocol),
         selection=SelectionData(start.frames, start.labelled),
         frame_labels=start.labelled,
         unusable=start.target.skipped,
         remarks=start.target.notes(),
     )
-
-
-def _render(
-    config: AdaptConfig, start: _Start
-) -> tuple[InMemoryDataset[LabelledBatch], InMemoryDataset[LabelledBatch] | None]:
-    """The source's images, and videos where the method trains on them."""
-    sizes, track = start.preset.data, start.track
-    count = sizes.source if start.source_model is None else sizes.source_with_model
-    on_videos = start.preset.config_of(start.method.name).source_videos
-    video_frames = sizes.source_video_frames if on_videos else 0
-    assert count is not None
-    assert video_frames is not None
-    with rendering_progress(count + video_frames) as on_progress:
-        loader = RenderLoader(
-            track=track.name,
-            preset=start.preset,
-            labels=frozenset(start.method.source_labels),
-            on_progress=on_progress,
-        )
-        stills = loader.load(config.domain, count, config.seed)
-        if video_frames == 0:
-            return stills, None
-        return stills, loader.load(config.domain, video_frames, config.seed, track.video_frames)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from posebridge.bodies.parametric_hand import check_mano_file, load_parametric_hand
+from posebridge.bodies.parametric_hand import check_mano_file
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record
@@ -14,23 +14,20 @@ from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.target_config import DepthTargetConfig
 from posebridge.deployment.depth_predictor import DepthHandPredictor
 from posebridge.deployment.hand_tracking import HandTracker
-from posebridge.deployment.model_file import LoadedModel, load_model
-from posebridge.deployment.model_kinds import DEPTH_HAND
-from posebridge.deployment.model_spec import HandName
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError
-from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR
 from posebridge.evaluation.target_labels import joint_order
 from posebridge.experiments.configs import AdaptDepthConfig
 from posebridge.experiments.data import ExperimentData, statistics_joints_m
-from posebridge.experiments.depth_preset import depth_preset
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation
-from posebridge.experiments.preset import Preset
-from posebridge.experiments.renders import RenderLoader, rendering_progress
+from posebridge.experiments.renders import render_source
 from posebridge.experiments.run_outputs import RunOutputs
 from posebridge.experiments.runner import Experiment, run_experiment
-from posebridge.methods.registry import MethodEntry, find_method
-from posebridge.networks.depth_hand import DepthHandConfig
+from posebridge.experiments.source_model import load_source_model
+from posebridge.experiments.tracks import TRACKS
+from posebridge.methods.registry import find_method
+from posebridge.presets.preset import Preset
+from posebridge.presets.table import find_preset
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.domains import find_domain
 from posebridge.training.frames import InMemoryFrames
@@ -45,13 +42,17 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     method.check_sensor("depth", "the target of adapt-depth")
     find_domain("hand-depth", config.domain)
     check_mano_file(config.mano)
-    preset = depth_preset("adapt/hand-depth", config.preset, method, translate=config.translate, stacks=config.stacks)
+    preset = find_preset("adapt/hand-depth", config.preset, method.name).keeping(method.name)
+    preset = preset.with_depth_options(method.name, translate=config.translate, stacks=config.stacks)
     check_space(folder, preset.space_mb)
     model = None
     if config.source is not None:
-        model = _load_source(config, config.source, preset)
-        preset = preset.with_spec(model.spec)
-    crops = _crops(config.target, preset)
+        if config.stacks != 1:
+            raise InputError(f"leave --stacks out: {config.source} is trained already, with stacks of its own")
+        model = load_source_model(config.source, preset.model, config.mano)
+        preset = replace(preset, model=model.spec)
+    crop = _crop_config(config.target, preset)
+    crops = DepthCrops(open_depth(config.target), crop)
     target = InMemoryDataset(crops)
     frames = target.without_images()
     truth = None if config.truth is None else load_truth(config.truth, frames)
@@ -62,15 +63,25 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
         title=f"{config.target.path.name}, from {config.domain} renders",
         method=method,
         preset=preset,
-        skeleton=HAND21,
         seed=config.seed,
         hardware=hardware,
         config=config,
-        metric="mean_error_mm",
         source_model=model,
         mano=config.mano,
     )
-    data = _data(config, method, preset, target, truth, crops.skipped, model is not None)
+    track, given = TRACKS["hand-depth"], model is not None
+    source = render_source(preset, method, track, config.domain, config.seed, mano=config.mano, model_given=given)
+    data = DepthTargetData(
+        source=source,
+        target=InMemoryFrames(target, config.seed + 1),
+        source_joints_m=statistics_joints_m(source.dataset),
+        evaluation=InMemoryEvaluation(target.all(), truth, track.protocol, crop.cube_m),
+        hand=preset.model.hand_model(config.mano),
+        unusable=crops.skipped,
+        files=config.target,
+        crop=crop,
+        dataset=target,
+    )
     return run_experiment(experiment, data, run).record
 
 
@@ -111,72 +122,9 @@ class DepthTargetData(ExperimentData):
         )
 
 
-def _load_source(config: AdaptDepthConfig, path: Path, preset: Preset) -> LoadedModel:
-    if config.stacks != 1:
-        raise InputError(f"leave --stacks out: {path} is trained already, with stacks of its own")
-    model = load_model(path, DEPTH_HAND)
-    spec = model.spec
-    if spec.skeleton != HAND21.name:
-        raise InputError(f"{path} predicts {spec.skeleton}, and this run needs {HAND21.name}")
-    hand: HandName = "anny" if config.mano is None else "mano"
-    if spec.hand != hand:
-        raise InputError(f"{path} predicts hands of {spec.hand}, and this run's are those of {hand}")
-    if spec.cube_m != preset.cube_m:
-        assert preset.cube_m is not None
-        cubes = f"cubes of {1000 * spec.cube_m:g} mm, and renders come in {1000 * preset.cube_m:g}"
-        raise InputError(f"{path} reads {cubes}: give a model that was trained on them")
-    return model
-
-
-def _crops(config: DepthTargetConfig, preset: Preset) -> DepthCrops:
-    """The frames, cropped around the nearest blob or the given centres."""
-    return DepthCrops(open_depth(config), _crop_config(config, preset))
-
-
 def _crop_config(config: DepthTargetConfig, preset: Preset) -> CubeCropConfig:
-    assert preset.cube_m is not None
-    return CubeCropConfig(preset.size_px, preset.cube_m, config.hand)
-
-
-def _data(
-    config: AdaptDepthConfig,
-    method: MethodEntry,
-    preset: Preset,
-    target: InMemoryDataset[UnlabelledBatch],
-    truth: KeypointSet | None,
-    skipped: dict[str, str],
-    has_model: bool,
-) -> DepthTargetData:
-    source = render_depth_source(preset, method, config.domain, config.seed, config.mano, has_model)
-    assert isinstance(preset.network, DepthHandConfig)
-    return DepthTargetData(
-        source=source,
-        target=InMemoryFrames(target, config.seed + 1),
-        source_joints_m=statistics_joints_m(source.dataset),
-        evaluation=InMemoryEvaluation(target.all(), truth, DEPTH_JOINT_ERROR, preset.cube_m),
-        hand=load_parametric_hand(config.mano, preset.network.shape_size),
-        unusable=skipped,
-        files=config.target,
-        crop=_crop_config(config.target, preset),
-        dataset=target,
-    )
-
-
-def render_depth_source(
-    preset: Preset, method: MethodEntry, domain: str, seed: int, mano: Path | None, has_model: bool = False
-) -> InMemoryFrames:
-    """Rendered sets of depth views; fewer of them where a trained model is given."""
-    count = preset.data.source_with_model if has_model else preset.data.source
-    assert count is not None
-    with rendering_progress(count) as on_progress:
-        loader = RenderLoader(
-            track="hand-depth",
-            preset=preset,
-            labels=frozenset(method.source_labels),
-            mano=mano,
-            on_progress=on_progress,
-        )
-        return InMemoryFrames(loader.load(domain, count, seed), seed)
+    assert preset.model.cube_m is not None
+    return CubeCropConfig(preset.model.size_px, preset.model.cube_m, config.hand)
 
 
 def load_truth(path: Path, frames: Observation) -> KeypointSet:

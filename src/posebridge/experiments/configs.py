@@ -14,10 +14,10 @@ from posebridge.contracts.track import Track
 from posebridge.data.datasets.dataset_ref import REFERENCE, DatasetRef, describe_datasets
 from posebridge.data.target_config import DepthTargetConfig, TargetConfig
 from posebridge.experiments.transfers import TRANSFERS
-from posebridge.methods.registry import describe_methods
+from posebridge.methods.registry import DEFAULT_METHOD, describe_methods
 
 TargetFrames = Literal["stills", "videos"]  # single images, or frames of videos
-Split = Literal["train", "test", "both"]
+TargetSplit = Literal["train", "test", "both"]
 Weights = Literal["timm", "none"] | Path
 
 
@@ -31,7 +31,7 @@ class SynthShiftConfig:
     seed: int = 0
     target_frames: TargetFrames = "stills"  # videos: for methods that take pairs, and for others beside them
     target_domain: str = "street"  # varied: for development, since nothing may be tuned on street
-    target_split: Split = "train"  # the target's frames to adapt to, without labels; the test split is scored
+    target_split: TargetSplit = "train"  # the target's frames to adapt to, without labels; the test split is scored
     annotation_gap: float = 0.0  # interpolation factor of joints that are moved in the source; see annotation_gap.py
     shared: Path | None = None  # folder of source model and upper bound, for several runs; None: in the run's
     sets: Path | None = None  # folder of rendered sets; None: they are rendered anew, in memory
@@ -88,7 +88,7 @@ class AdaptDepthConfig:
     method: Annotated[
         Positional[str],
         arg(metavar="METHOD", help=describe_methods("depth", ("adapted",), "views")),
-    ] = "multi-view-fusion"
+    ] = DEFAULT_METHOD["depth"]
 
     source: Path | None = None
     """A trained depth model (the folder of a run or of a model) to start from. Without it: one is trained on
@@ -128,7 +128,7 @@ class TrainConfig:
 
     method: Annotated[
         str | None,
-        arg(help=f"{describe_methods()}. Without it: geometric-reconstruction; of depth multi-view-fusion."),
+        arg(help=f"{describe_methods()}. Without it: {DEFAULT_METHOD['colour']}; of depth {DEFAULT_METHOD['depth']}."),
     ] = None
 
     preset: str = "small"
@@ -149,8 +149,12 @@ class TrainConfig:
     hand: Literal["left", "right"] | None = None
     """Which hand the target shows, where its release doesn't state it."""
 
-    target_split: Split = "train"
-    """The target's frames to adapt to, without their labels. The test split is scored. both: of depth alone."""
+    joints: Literal["mpii16", "h36m17"] | None = None
+    """Joints of bodies: MPII's, as in the published tables, or Human3.6M's, which renders and MPI-INF-3DHP label.
+    Without it: mpii16, and h36m17 from renders."""
+
+    target_split: TargetSplit = "train"
+    """The target's frames to adapt to, without their labels. The test split is scored."""
 
     encoder_weights: Weights | None = None
     """Initial weights of the pose network's encoder: timm (downloads ImageNet weights), a file, or none. Without it:

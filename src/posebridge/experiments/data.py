@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from posebridge.bodies.parametric_hand import ParametricHand
-from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import PublishedRow
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.frame_predictions import FramePredictions
@@ -26,6 +27,11 @@ def statistics_joints_m(source: InMemoryDataset[LabelledBatch]) -> Float[Tensor,
     if joints_m is None:
         raise ValueError("these samples have no joints in metres, so they can't be a source")
     return joints_m
+
+
+def evenly(dataset: InMemoryDataset[BatchT], count: int) -> BatchT:
+    """``count`` evenly chosen samples of a dataset; all where there are no more."""
+    return dataset.take(torch.arange(0, len(dataset), max(1, len(dataset) // count))[:count])
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,10 @@ class ExperimentData:
     def skipped(self) -> Mapping[str, str]:
         """Input files that could not be used, with reasons."""
         return self.unusable
+
+    def used(self) -> int:
+        """Number of input files that were used."""
+        return len(self.evaluation.frames)
 
     def notes(self, predictions: FramePredictions) -> tuple[str, ...]:
         """Sentences about the data for the record; ``predictions`` are those of the final model."""

@@ -28,6 +28,8 @@ _BATCH = 64
 class EvaluationSet(ABC):
     """Frames of the target that the trained models predict."""
 
+    protocol: EvaluationProtocol
+
     @abstractmethod
     def predict(self, predictors: Mapping[Role, Predictor]) -> dict[Role, FramePredictions]:
         """The predictions of every model."""

@@ -14,10 +14,13 @@ from posebridge.data.render_config import RenderConfig
 from posebridge.data.rendered_set import open_samples, render_set
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.source_labels import rendered_source, select_rendered
-from posebridge.experiments.preset import Preset
-from posebridge.networks.depth_hand import DepthHandConfig
+from posebridge.deployment.model_spec import ModelSpec
+from posebridge.experiments.tracks import TrackSpec
+from posebridge.methods.registry import MethodEntry
+from posebridge.presets.preset import Preset
 from posebridge.synthesis.domains import Track
 from posebridge.synthesis.stream import CHUNK
+from posebridge.training.frames import InMemoryFrames
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class RenderLoader:
 
     Args:
         track: what is rendered.
-        preset: image size, and whether the network takes images or depth in metres.
+        model: the network, which gives the size of the images, and whether they are depth in metres.
         labels: the labels that the method asks for; others are dropped.
         sets: folder where rendered sets are kept and read from; None: they are rendered anew.
         mano: MANO's file, whose hand is rendered; None: Anny's.
@@ -34,7 +37,7 @@ class RenderLoader:
     """
 
     track: Track
-    preset: Preset
+    model: ModelSpec
     labels: SourceLabels
     sets: Path | None = None
     mano: Path | None = None
@@ -51,7 +54,7 @@ class RenderLoader:
             domain=domain,
             count=count,
             track=self.track,
-            size_px=self.preset.size_px,
+            size_px=self.model.size_px,
             seed=seed,
             frames=video_frames,
             mano=self.mano,
@@ -65,9 +68,36 @@ class RenderLoader:
             yield chunk
 
     def _as_input(self, chunk: LabelledBatch) -> LabelledBatch:
-        if isinstance(self.preset.network, DepthHandConfig):  # takes depth in metres, not images of it
+        if self.model.takes_depth_m:
             return replace(select_rendered(chunk, self.labels, self.mano), visible=None)
-        return rendered_source(chunk, self.labels, self.preset.maps.cube_m, self.mano)
+        return rendered_source(chunk, self.labels, self.model.cube_m, self.mano)
+
+
+def render_source(
+    preset: Preset,
+    method: MethodEntry,
+    track: TrackSpec,
+    domain: str,
+    seed: int,
+    *,
+    mano: Path | None = None,
+    model_given: bool = False,
+) -> InMemoryFrames[LabelledBatch]:
+    """The rendered source of a run: images or sets of views, and videos where the method trains on them.
+
+    With ``model_given``, a trained source model, fewer of them. Raises ``InputError`` for an unknown domain.
+    """
+    sizes = preset.data
+    count = sizes.source_with_model if model_given else sizes.source
+    video_frames = sizes.source_video_frames if preset.config_of(method.name).source_videos else 0
+    if count is None or video_frames is None:
+        raise ValueError(f"preset {preset.name} of {preset.family} has no size of rendered sources")
+    with rendering_progress(count + video_frames) as on_progress:
+        labels = frozenset(method.source_labels)
+        loader = RenderLoader(track.name, preset.model, labels, mano=mano, on_progress=on_progress)
+        stills = loader.load(domain, count, seed)
+        videos = loader.load(domain, video_frames, seed, track.video_frames) if video_frames else None
+    return InMemoryFrames(stills, seed, videos)
 
 
 def _from_disk(config: RenderConfig, sets: Path) -> Iterator[LabelledBatch]:

@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from posebridge.contracts.record import ROLES, Metric, Record, Role, Score
+from posebridge.contracts.record import ROLES, Record, Role, Score
 from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshSet
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.deployment.model_kinds import kind_of_spec
-from posebridge.deployment.model_spec import ModelSpec
+from posebridge.deployment.model_spec import ModelSpec, hand_name, skeleton_of
 from posebridge.deployment.predictor import Predictor
 from posebridge.experiments.data import ExperimentData
-from posebridge.experiments.preset import Preset
 from posebridge.experiments.records import RunMetadata, make_record
 from posebridge.experiments.run_outputs import RunOutputs
 from posebridge.experiments.training import StageTrainer, Trained, label_free_selection, prediction_device
 from posebridge.methods.base import Evidence, Method
-from posebridge.methods.registry import METHODS, MethodEntry
+from posebridge.methods.registry import MethodEntry, upper_bound
+from posebridge.presets.preset import Preset
 from posebridge.representations.pose25d import reference_length
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.context import Context
@@ -38,14 +38,17 @@ class Experiment:
     title: str
     method: MethodEntry
     preset: Preset
-    skeleton: Skeleton
     seed: int
     hardware: Hardware
     config: Any  # of the run, for its record
-    metric: Metric = "pck_005"
     upper_bound: bool = False  # also train on the target's labels, for measuring
     source_model: LoadedModel | None = None  # given; its training is left out
     mano: Path | None = None  # MANO's file, whose hand is rendered and predicted; None: Anny's
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton whose joints are predicted."""
+        return skeleton_of(self.preset.model)
 
 
 @dataclass(frozen=True)
@@ -97,15 +100,14 @@ def experiment_context(experiment: Experiment, data: ExperimentData) -> Context:
         seed=experiment.seed,
         workers=experiment.hardware.workers,
         hand=data.hand,
-        cube_m=experiment.preset.cube_m,
+        cube_m=experiment.preset.model.cube_m,
     )
 
 
 def experiment_spec(experiment: Experiment, data: ExperimentData) -> ModelSpec:
     """The description of a run's networks."""
     length_m = reference_length(data.source_joints_m, experiment.skeleton).mean().item()
-    hand = "anny" if experiment.mano is None else "mano"
-    return experiment.preset.spec(experiment.skeleton, experiment.method.name, length_m, hand)
+    return experiment.preset.model.trained(experiment.method.name, length_m, hand_name(experiment.mano))
 
 
 class _Runner:
@@ -153,8 +155,8 @@ class _Runner:
         labelled = self.data.labelled_target
         if labelled is None:
             raise ValueError("the upper bound needs labels of the target")
-        name = "supervised-target"
-        method = METHODS[name].build(self.experiment.preset.config_of(name))
+        entry = upper_bound()
+        method = entry.build(self.experiment.preset.config_of(entry.name))
         return self.trainer.train(method.stages(replace(context, source=labelled)), run=self.shared)
 
     @property
@@ -202,7 +204,7 @@ class _Runner:
             recipe=experiment.preset,
             seed=experiment.seed,
             started=self.started,
-            metric=experiment.metric,
+            metric=data.evaluation.protocol.metric,
             skipped=data.skipped(),
             notes=(*self.config.notes(), *data.notes(predictions[final])),
             published=data.published,

@@ -7,31 +7,25 @@ from typing import Any
 
 import torch
 
-from posebridge.bodies.parametric_hand import load_parametric_hand
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import Role
-from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.annotation_gap import gap_joints, residual_gap
 from posebridge.errors import InputError
-from posebridge.experiments.annotation_gap import gap_joints, residual_gap
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.data import ExperimentData, SelectionData, statistics_joints_m
+from posebridge.experiments.data import ExperimentData, SelectionData, evenly, statistics_joints_m
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
-from posebridge.experiments.preset import Change, Preset, unchanged
-from posebridge.experiments.presets.table import find_preset
 from posebridge.experiments.runner import Experiment, Outcome, run_experiment
 from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
 from posebridge.experiments.tracks import TRACKS, TrackSpec
 from posebridge.experiments.training import SELECTION_FRAMES
-from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
-from posebridge.methods.mean_teacher.config import MeanTeacherConfig
-from posebridge.methods.registry import MethodEntry, find_method
-from posebridge.networks.depth_hand import DepthHandConfig
+from posebridge.methods.registry import MethodEntry, find_method, upper_bound
+from posebridge.presets.preset import Change, Preset, unchanged
+from posebridge.presets.table import find_preset
 from posebridge.synthesis.domains import find_domain
 from posebridge.training.frames import InMemoryFrames
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run
 
-UPPER_BOUND = "supervised-target"
 _MEASURED = 512  # target frames on which trusted joints are measured
 
 
@@ -45,12 +39,12 @@ class SynthShiftOutcome(Outcome):
 
     def row(self) -> dict[str, float | str | int | None]:
         """The row of the benchmark's table; the track's metric on test images of the target."""
-        measured = {role: score.number(self.track.metric) for role, score in self.scores.items()}
+        measured = {role: score.number(self.track.protocol.metric) for role, score in self.scores.items()}
         return {
             "track": self.track.name,
             "method": self.record.method,
             "seed": self.record.provenance.seed,
-            "metric": self.track.metric,
+            "metric": self.track.protocol.metric,
             **measured,
             "gap_closed": self.record.gap_closed,
             "minutes": self.training_minutes,
@@ -90,21 +84,18 @@ def run_synthshift(
 def synthshift_experiment(config: SynthShiftConfig, hardware: Hardware, change: Change = unchanged) -> Experiment:
     """What is run. Raises ``InputError`` for a method that the track or its frames don't fit."""
     find_domain(config.track, config.target_domain)
-    track, method = TRACKS[config.track], find_method(config.method)
+    track, method, videos = TRACKS[config.track], find_method(config.method), config.target_frames == "videos"
     _check(config, track, method)
-    preset = change(find_preset(track.preset_family, config.preset, method.name))
-    preset = _at_equal_steps(preset) if config.target_frames == "videos" else preset
-    preset = preset.keeping(method.name, UPPER_BOUND)
+    preset = change(find_preset(track.preset_family(videos), config.preset, method.name))
+    preset = preset.keeping(method.name, upper_bound().name)
     return Experiment(
         title=f"SynthShift {track.name}, {preset.name}",
         method=method,
         preset=preset,
-        skeleton=track.skeleton,
         seed=config.seed,
         hardware=hardware,
         config=config,
-        metric=track.metric,
-        upper_bound=UPPER_BOUND in preset.methods,
+        upper_bound=upper_bound().name in preset.methods,
     )
 
 
@@ -119,15 +110,6 @@ def _check(config: SynthShiftConfig, track: TrackSpec, method: MethodEntry) -> N
         raise InputError(f"method {method.name} takes {method.needs}: give --target-frames videos")
     if config.annotation_gap:
         gap_joints(track.skeleton)
-
-
-def _at_equal_steps(preset: Preset) -> Preset:
-    """With a mean teacher of the same steps and batches as the methods on videos beside it."""
-    teacher = preset.methods.get("mean-teacher")
-    labels = preset.methods.get("integrated-pseudo-labels")
-    if not isinstance(teacher, MeanTeacherConfig) or not isinstance(labels, GeometricReconstructionConfig):
-        return preset
-    return preset.with_config("mean-teacher", replace(teacher, schedule=labels.schedule, batch_size=labels.batch_size))
 
 
 def shared_run(config: SynthShiftConfig, experiment: Experiment) -> Run | None:
@@ -145,7 +127,7 @@ def shared_run(config: SynthShiftConfig, experiment: Experiment) -> Run | None:
     if preset.config_of(method).source_recipe():
         folder = folder / method
     else:
-        same = replace(same, method="mean-teacher")
+        same = replace(same, method="source-only")
     if not experiment.upper_bound:
         same = replace(same, target_domain=SynthShiftConfig.target_domain)
     return Run.create(folder, "shared", same, experiment.hardware, recipe)
@@ -153,9 +135,8 @@ def shared_run(config: SynthShiftConfig, experiment: Experiment) -> Run | None:
 
 def _shared_recipe(preset: Preset, method: str) -> tuple[Any, ...]:
     """All that source model and upper bound depend on."""
-    inputs = (preset.size_px, preset.data, preset.network, preset.maps, preset.fusion)
-    training = (preset.source, preset.methods.get(UPPER_BOUND), *preset.config_of(method).source_recipe())
-    return (*inputs, *training)
+    training = (preset.source, preset.methods.get(upper_bound().name), *preset.config_of(method).source_recipe())
+    return (preset.model, preset.data, *training)
 
 
 def synthshift_data(config: SynthShiftConfig, preset: Preset, sets: SynthShiftSets) -> ExperimentData:
@@ -163,24 +144,22 @@ def synthshift_data(config: SynthShiftConfig, preset: Preset, sets: SynthShiftSe
     track, labelled = TRACKS[config.track], sets.adapted_to(config.target_split)
     target = labelled.map(lambda batch: batch.unlabelled())
     test = sets.test_target.all()
-    hand = selection = frame_labels = None
-    if isinstance(preset.network, DepthHandConfig):
-        hand = load_parametric_hand(None, preset.network.shape_size)
-    else:
-        compared = _evenly(labelled, SELECTION_FRAMES)
-        selection, frame_labels = SelectionData(compared.unlabelled(), compared), _evenly(labelled, _MEASURED)
+    selection = frame_labels = None
+    if not preset.model.takes_depth_m:
+        compared = evenly(labelled, SELECTION_FRAMES)
+        selection, frame_labels = SelectionData(compared.unlabelled(), compared), evenly(labelled, _MEASURED)
     return _SynthShiftData(
         source=InMemoryFrames(sets.source, config.seed, sets.source_videos),
         target=InMemoryFrames(target, config.seed + 1, target),
         source_joints_m=statistics_joints_m(sets.source),
         evaluation=InMemoryEvaluation(
-            test.unlabelled(), truth_of(test, track.skeleton.joints), track.protocol, preset.cube_m
+            test.unlabelled(), truth_of(test, track.skeleton.joints), track.protocol, preset.model.cube_m
         ),
         selection=selection,
         labelled_target=InMemoryFrames(sets.upper_bound, config.seed),
         frame_labels=frame_labels,
         target_labels=labelled.without_images(),
-        hand=hand,
+        hand=preset.model.hand_model(None),
         remarks=(
             f"Source: labelled {track.source} renders. Target: unlabelled {config.target_domain} renders. "
             "Scored on test renders of the target.",
@@ -195,10 +174,6 @@ class _SynthShiftData(ExperimentData):
     def pair_labels(self, config: object) -> LabelledBatch | None:
         """The labels of all target frames."""
         return self.target_labels
-
-
-def _evenly(dataset: InMemoryDataset[LabelledBatch], count: int) -> LabelledBatch:
-    return dataset.take(torch.arange(0, len(dataset), max(1, len(dataset) // count))[:count])
 
 
 def _outcome(outcome: Outcome, track: TrackSpec, sets: SynthShiftSets) -> SynthShiftOutcome:
@@ -221,6 +196,6 @@ def _outcome(outcome: Outcome, track: TrackSpec, sets: SynthShiftSets) -> SynthS
         predictions=outcome.predictions,
         training_minutes=outcome.training_minutes,
         track=track,
-        source_on_source=score.number(track.metric),
+        source_on_source=score.number(track.protocol.metric),
         residual_gap=gaps,
     )

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, replace
 
 from posebridge.contracts.batch import LabelledBatch
+from posebridge.data.annotation_gap import with_gap
 from posebridge.data.in_memory import InMemoryDataset
-from posebridge.experiments.annotation_gap import with_gap
-from posebridge.experiments.configs import Split, SynthShiftConfig
-from posebridge.experiments.preset import Preset
+from posebridge.experiments.configs import SynthShiftConfig, TargetSplit
 from posebridge.experiments.renders import RenderLoader, rendering_progress
 from posebridge.experiments.tracks import TRACKS, TrackSpec
 from posebridge.methods.registry import MethodEntry
+from posebridge.presets.preset import Preset
 
 TEST_SEED = 1_000_003  # of the first scored set; training sets have lower seeds
 
@@ -25,7 +25,7 @@ class SynthShiftSets:
     test_source: InMemoryDataset[LabelledBatch]
     test_target: InMemoryDataset[LabelledBatch]
 
-    def adapted_to(self, split: Split) -> InMemoryDataset[LabelledBatch]:
+    def adapted_to(self, split: TargetSplit) -> InMemoryDataset[LabelledBatch]:
         """The target's frames to adapt to, with the labels by which they are measured."""
         if split == "train":
             return self.target
@@ -47,7 +47,7 @@ def render_sets(config: SynthShiftConfig, preset: Preset, method: MethodEntry) -
     with rendering_progress(images) as on_progress:
         loader = RenderLoader(
             track=config.track,
-            preset=preset,
+            model=preset.model,
             labels=frozenset(method.source_labels),
             sets=config.sets,
             on_progress=on_progress,

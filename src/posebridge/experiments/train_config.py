@@ -1,21 +1,30 @@
-"""What a ``TrainConfig`` leaves open: the datasets and the method of its recipe, the subject. Imports no torch."""
+"""What a ``TrainConfig`` leaves open: the recipe's datasets, the method, the subject, the joints. Imports no torch."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from posebridge.data.datasets.dataset import Subject
 from posebridge.data.datasets.dataset_ref import DatasetRef
+from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.registry import DATASETS, dataset_named
 from posebridge.errors import InputError
-from posebridge.experiments.configs import TrainConfig
+from posebridge.experiments.configs import TargetSplit, TrainConfig
 from posebridge.experiments.transfers import find_transfer
-from posebridge.methods.registry import MethodEntry, Sensor, find_method
+from posebridge.methods.registry import DEFAULT_METHOD, MethodEntry, find_method
 
-_METHOD_OF: Mapping[Sensor, str] = {"colour": "geometric-reconstruction", "depth": "multi-view-fusion"}
+PUBLISHED_JOINTS = ("hand21", "mpii16")  # skeletons of the published tables
+SPLITS_OF: Mapping[TargetSplit, tuple[Split, ...]] = {
+    "train": ("train",),
+    "test": ("test",),
+    "both": ("train", "test"),
+}
+_RENDERED_JOINTS = {"hand": "hand21", "body": "h36m17"}
+_OF_DEPTH = ("mano", "translate", "stacks")
+_OF_COLOUR = ("encoder_weights", "feature_weights", "joints")
 
 
 def resolve(config: TrainConfig) -> TrainConfig:
-    """The config with the datasets and the method that its recipe names, and with the default method.
+    """The config with the datasets that its recipe names, and with the default method.
 
     Raises ``InputError`` for an unknown recipe, for other datasets than its own, and for a dataset without name.
     """
@@ -28,7 +37,7 @@ def resolve(config: TrainConfig) -> TrainConfig:
         raise InputError(f"{config.recipe} needs --source, the folder of {dataset_named(transfer.source).title}")
     if source is not None:
         source = _named(source, "--source", config.recipe, transfer and transfer.source)
-    method = config.method or (transfer.method if transfer else _METHOD_OF[dataset_named(target.name).sensor])
+    method = config.method or DEFAULT_METHOD[dataset_named(target.name).sensor]
     return replace(config, target=target, source=source, method=method)
 
 
@@ -57,3 +66,56 @@ def subject_shown(config: TrainConfig) -> Subject:
     target = dataset_named(config.target.name).subject
     source = None if config.source is None else dataset_named(config.source.name).subject
     return target or source or "hand"
+
+
+def joints_of(config: TrainConfig) -> str:
+    """The skeleton of a resolved config: the published tables', unless the source is rendered or another is given."""
+    subject = subject_shown(config)
+    if config.joints is not None:
+        return config.joints
+    return _RENDERED_JOINTS[subject] if config.source is None or subject == "hand" else "mpii16"
+
+
+def source_title(config: TrainConfig) -> str:
+    """The name of the source of a resolved config, in titles and tables."""
+    return f"{config.domain} renders" if config.source is None else dataset_named(config.source.name).title
+
+
+def check_fit(config: TrainConfig) -> None:
+    """Raise ``InputError`` where method, source, target and flags of a resolved config don't go together."""
+    method, target = method_of(config), dataset_named(config.target.name)
+    method.check_sensor(target.sensor, f"dataset {target.name}")
+    if config.source is not None:
+        _refuse_unused(config, ("domain",), "the source is a dataset, so nothing is rendered")
+        _check_source(config, config.source)
+    elif subject_shown(config) == "body" and joints_of(config) != _RENDERED_JOINTS["body"]:
+        raise InputError(f"renders of bodies have the joints of {_RENDERED_JOINTS['body']}: leave --joints out")
+    if subject_shown(config) == "hand":
+        _refuse_unused(config, ("joints",), f"{target.name} shows hands, whose joints are hand21")
+    if target.sensor == "depth":
+        _refuse_unused(config, _OF_COLOUR, f"{target.name} is depth")
+    else:
+        _refuse_unused(config, _OF_DEPTH, f"{target.name} is colour")
+    if method.target == "pairs" and not target.sequences:
+        raise InputError(f"method {method.name} takes {method.needs}, and {target.name} has no videos")
+    if method.role == "supervised_target" and config.target_split != "train":
+        raise InputError(f"method {method.name} trains on labels of the training split: leave --target-split out")
+    target.check_labelled(config.target.options)  # the test split is scored
+
+
+def _check_source(config: TrainConfig, ref: DatasetRef) -> None:
+    source, target = dataset_named(ref.name), dataset_named(config.target.name)
+    source.check_labelled(ref.options)
+    if source.sensor != target.sensor:
+        raise InputError(
+            f"{source.name} is {source.sensor}, and {target.name} is {target.sensor}: choose two of a kind"
+        )
+    if source.subject not in (subject_shown(config), None):
+        raise InputError(f"{source.name} and {target.name} show a hand and a body: choose two of a kind")
+
+
+def _refuse_unused(config: TrainConfig, names: tuple[str, ...], reason: str) -> None:
+    """Raise ``InputError`` where one of these fields has another value than its default."""
+    for field in fields(config):
+        if field.name in names and getattr(config, field.name) != field.default:
+            raise InputError(f"leave --{field.name.replace('_', '-')} out: {reason}")

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.run_layout import StageLayout
-from posebridge.experiments.preset import SelectionConfig
 from posebridge.networks.pose_network import PoseNetwork
+from posebridge.presets.preset import SelectionConfig
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.options import Hardware
 from posebridge.training.pseudo_label_metrics import PseudoLabelMetrics

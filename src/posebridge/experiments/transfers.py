@@ -8,11 +8,10 @@ from posebridge.errors import InputError
 
 @dataclass(frozen=True)
 class Transfer:
-    """A published transfer: its datasets, by name, and its default method."""
+    """A published transfer: its datasets, by name."""
 
     source: str | None  # None: renders
     target: str
-    method: str = "geometric-reconstruction"
 
 
 # Lin et al., NeurIPS 2023, Tables 1 and 2; Ren et al., CVPR 2022, Table 4.
@@ -21,9 +20,9 @@ TRANSFERS: Mapping[str, Transfer] = {
     "rhd-to-mvhand": Transfer("rhd", "mvhand"),
     "surreal-to-human36m": Transfer("surreal", "human3.6m"),
     "surreal-to-3dpw": Transfer("surreal", "3dpw"),
-    "renders-to-nyu": Transfer(None, "nyu", "multi-view-fusion"),
-    "renders-to-icvl": Transfer(None, "icvl", "multi-view-fusion"),
-    "renders-to-msra": Transfer(None, "msra", "multi-view-fusion"),
+    "renders-to-nyu": Transfer(None, "nyu"),
+    "renders-to-icvl": Transfer(None, "icvl"),
+    "renders-to-msra": Transfer(None, "msra"),
 }
 
 

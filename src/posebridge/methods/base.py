@@ -10,6 +10,7 @@ from posebridge.contracts.record import Role
 from posebridge.contracts.section import Section
 from posebridge.data.pairs import PairConfig
 from posebridge.deployment.frame_predictions import FramePredictions
+from posebridge.errors import InputError
 from posebridge.networks.vgg import VggConfig
 from posebridge.training.context import Context
 from posebridge.training.run import SelectionPlan
@@ -39,6 +40,13 @@ class MethodConfig:
     def target_pairs(self) -> PairConfig | None:
         """The pairs of target frames that the method draws; None for methods that take no pairs."""
         return None
+
+    def with_translation(self) -> Self:
+        """The config with a translation of source images to the target's style.
+
+        Raises ``InputError`` for methods without one.
+        """
+        raise InputError("the method has no translation of source images: leave --translate out")
 
     def with_moving_camera(self) -> Self:
         """The config for videos whose camera moves."""

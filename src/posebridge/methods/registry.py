@@ -39,6 +39,7 @@ class MethodEntry:
     target: TargetForm = "images"
     source_labels: tuple[SourceLabel, ...] = ("joints",)
     role: Role = "adapted"  # of the trained model
+    default_for: tuple[Sensor, ...] = ()  # chosen where a command names no method
 
     def config_class(self) -> "type[MethodConfig]":
         """The class of the method's config."""
@@ -105,6 +106,7 @@ _ENTRIES = (
         method="posebridge.methods.geometric_reconstruction.method:GeometricReconstruction",
         sensors=("colour",),
         target="pairs",
+        default_for=("colour",),
     ),
     MethodEntry(
         name="multi-view-fusion",
@@ -116,6 +118,7 @@ _ENTRIES = (
         sensors=("depth",),
         target="views",
         source_labels=("joints", "vertices"),
+        default_for=("depth",),
     ),
     MethodEntry(
         name="supervised-target",
@@ -128,6 +131,7 @@ _ENTRIES = (
     ),
 )
 METHODS: dict[str, MethodEntry] = {entry.name: entry for entry in _ENTRIES}
+DEFAULT_METHOD: Mapping[Sensor, str] = {sensor: entry.name for entry in _ENTRIES for sensor in entry.default_for}
 
 
 def describe_methods(
@@ -140,6 +144,11 @@ def describe_methods(
         if sensor in (None, *entry.sensors) and entry.role in roles and target in (None, entry.target)
     ]
     return "; ".join(f"{entry.name} ({entry.summary})" for entry in entries)
+
+
+def upper_bound() -> MethodEntry:
+    """The method that trains on labels of the target."""
+    return next(entry for entry in METHODS.values() if entry.role == "supervised_target")
 
 
 def find_method(name: str) -> MethodEntry:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from data.rendered_depth import hands
-from posebridge.experiments.presets.table import find_preset
 from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
+from posebridge.presets.table import find_preset
 
 CONFIG = find_preset("adapt/hand-depth", "small", "multi-view-fusion").methods["multi-view-fusion"]
 assert isinstance(CONFIG, MultiViewFusionConfig)

@@ -53,6 +53,7 @@ class Dataset:
     reader: str  # "module:callable", called with (folder, split, **options)
     options: tuple[str, ...] = ()  # names of ``DatasetOptions`` that the reader takes
     takes_skeleton: bool = False  # the reader takes ``skeleton`` and converts its joints to it by place
+    moving_camera: bool = False  # the background moves in the crops
     labels_need: str | None = None  # an option without which no joint is labelled
 
     @property

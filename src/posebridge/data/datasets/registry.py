@@ -68,6 +68,7 @@ _COLOUR_HANDS = (
         sequences=True,
         contents="annotation.json and part1/ to part5/",
         reader="hand3d_studio:Hand3DStudio",
+        moving_camera=True,  # crops follow the hand
         options=("hand", "objects"),
     ),
     Dataset(
@@ -271,6 +272,7 @@ _BODIES = (
         sequences=True,
         contents="imageFiles/ and sequenceFiles/",
         reader="threedpw:ThreeDPW",
+        moving_camera=True,  # a phone's
         options=("every", "detected_only"),
         takes_skeleton=True,
     ),

@@ -60,6 +60,10 @@ class MultiViewFusionConfig(MethodConfig):
     fine_tuning: FineTuningConfig = field(default_factory=FineTuningConfig)
     one_camera: FineTuningConfig = field(default_factory=lambda: FineTuningConfig(pseudo_views=True))
 
+    def with_translation(self) -> "MultiViewFusionConfig":
+        """The config with a CycleGAN that translates source images to the target's style before anything else."""
+        return replace(self, translate=True)
+
     def for_one_camera(self) -> "MultiViewFusionConfig":
         """The config for single views."""
         return replace(self, fine_tuning=self.one_camera)

@@ -4,16 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from posebridge.deployment.model_spec import DepthHandSpec, HandName, ModelSpec, PoseSpec
+from posebridge.deployment.model_kinds import kind_of_spec
+from posebridge.deployment.model_spec import ModelSpec
 from posebridge.errors import InputError
 from posebridge.methods.base import MethodConfig
-from posebridge.networks.depth_hand import DepthHandConfig
-from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.vgg import VggEncoder
-from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.rendering.photometry import WEAK, AppearanceConfig
-from posebridge.representations.pose_maps import PoseMaps
-from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.source_training import SourceTrainingConfig
 
 
@@ -40,18 +36,14 @@ class SelectionConfig:
 
 @dataclass(frozen=True)
 class Preset:
-    """Image size, network, data and training of a run, for each of the methods."""
+    """Network, data and training of a run, for each of the methods."""
 
     family: str  # what it is for, such as "synthshift/hand-rgb"
     name: str  # its name within the family: small for two CPU cores, full for a GPU
-    size_px: int  # side of the square crops
-    network: PoseResNetConfig | DepthHandConfig
+    model: ModelSpec  # the networks that it trains: image size, architecture, skeleton
     methods: Mapping[str, MethodConfig]  # by name of the method
     source: SourceTrainingConfig | None = None  # None: the method trains its own source model
     data: DataSizes = field(default_factory=DataSizes)
-    maps: PoseMaps = field(default_factory=PoseMaps)  # of networks with heat maps
-    fusion: ViewFusionConfig = field(default_factory=ViewFusionConfig)  # of networks that fuse views
-    cube_m: float | None = None  # side of the cube of depth crops
     selection: SelectionConfig = field(default_factory=SelectionConfig)
     space_mb: int = 300  # that a run leaves on disk, checkpoints included
 
@@ -69,6 +61,14 @@ class Preset:
         """The preset with another config of a method."""
         return replace(self, methods={**self.methods, method: config})
 
+    def with_depth_options(self, method: str, *, translate: bool, stacks: int) -> "Preset":
+        """The preset with a method that translates source images first, and with stacked networks, where given.
+
+        Raises ``InputError`` for a method without translation, and for networks that can't be stacked.
+        """
+        preset = self if stacks == 1 else replace(self, model=self.model.with_stacks(stacks))
+        return preset.with_config(method, preset.config_of(method).with_translation()) if translate else preset
+
     def with_weights(self, encoder: str | Path | None, features: str | Path | None) -> "Preset":
         """The preset with weights from elsewhere: "timm", a file, or "none". None keeps what the preset has.
 
@@ -76,50 +76,22 @@ class Preset:
         """
         preset = self
         if encoder is not None:
-            if not isinstance(self.network, PoseResNetConfig):
-                raise InputError("this network has no encoder that starts from given weights")
-            preset = replace(preset, network=replace(self.network, pretrained=str(encoder)))
+            preset = replace(preset, model=self.model.with_encoder_weights(str(encoder)))
         if features is not None:
             methods = {name: config.with_feature_weights(str(features)) for name, config in self.methods.items()}
             preset = replace(preset, methods=methods)
         return preset
 
-    def check_weights(self) -> None:
-        """Load the weights of all feature networks once. Raises ``InputError`` where they can't be had."""
+    def check_weights(self, model_given: bool = False) -> None:
+        """Load initial weights once, those of feature networks included. Raises ``InputError`` where they can't be had.
+
+        With a given model, the initial weights of the preset's own network are not needed.
+        """
+        if not model_given:
+            kind_of_spec(self.model).build(self.model)
         for config in self.methods.values():
             for encoder in config.feature_networks():
                 VggEncoder(encoder)
-
-    def spec(self, skeleton: Skeleton, method: str, reference_length_m: float | None, hand: HandName) -> ModelSpec:
-        """The description of a network that is trained by this preset."""
-        if isinstance(self.network, PoseResNetConfig):
-            return PoseSpec(
-                network=self.network,
-                maps=self.maps,
-                skeleton=skeleton.name,
-                size_px=self.size_px,
-                reference_length_m=reference_length_m,
-                method=method,
-            )
-        if self.cube_m is None:
-            raise ValueError(f"preset {self.name} of {self.family} has no cube_m")
-        return DepthHandSpec(
-            network=self.network,
-            fusion=self.fusion,
-            skeleton=skeleton.name,
-            size_px=self.size_px,
-            cube_m=self.cube_m,
-            method=method,
-            hand=hand,
-        )
-
-    def with_spec(self, spec: ModelSpec) -> "Preset":
-        """The preset with size, network and maps of a model that is given."""
-        if isinstance(spec, PoseSpec):
-            return replace(self, size_px=spec.size_px, network=spec.network, maps=spec.maps)
-        if isinstance(spec, DepthHandSpec):
-            return replace(self, size_px=spec.size_px, network=spec.network, fusion=spec.fusion)
-        raise TypeError(f"no preset has a network of {type(spec).__name__}")
 
 
 Change = Callable[[Preset], Preset]

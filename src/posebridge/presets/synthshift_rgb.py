@@ -1,7 +1,9 @@
 """SynthShift hand-rgb and body-rgb: labelled studio renders to unlabelled street renders."""
 
+from dataclasses import replace
+
 from posebridge.data.augment import GeometryConfig
-from posebridge.experiments.preset import DataSizes, Preset
+from posebridge.deployment.model_spec import PoseSpec
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
@@ -14,9 +16,11 @@ from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
+from posebridge.presets.preset import DataSizes, Preset
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.optimisers import Schedule
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import FourierStyle
@@ -94,16 +98,21 @@ def _geometric_reconstruction(
 
 
 def small_preset(
-    family: str, joints: int, views: GeometryConfig, weight: float, data: DataSizes, source_videos: bool = True
+    family: str, skeleton: Skeleton, views: GeometryConfig, weight: float, data: DataSizes, source_videos: bool = True
 ) -> Preset:
     """For two CPU cores, at 64 px; ``weight`` is lambda_r."""
     reconstruction = _geometric_reconstruction(views, weight, source_videos)
     return Preset(
         family=family,
         name="small",
-        size_px=64,
-        network=PoseResNetConfig(encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True, joints=joints),
-        maps=PoseMaps("softmax", sigma=1.5),
+        model=PoseSpec(
+            network=PoseResNetConfig(
+                encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True, joints=len(skeleton)
+            ),
+            maps=PoseMaps("softmax", sigma=1.5),
+            skeleton=skeleton.name,
+            size_px=64,
+        ),
         data=data,
         source=_source_training(views, 1_500, learning_rate=2e-3),
         methods={
@@ -116,15 +125,18 @@ def small_preset(
     )
 
 
-def _full(family: str, joints: int, views: GeometryConfig) -> Preset:
+def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
     """For a GPU: the papers' values."""
     reconstruction = GeometricReconstructionConfig(geometry=views)
     return Preset(
         family=family,
         name="full",
-        size_px=256,
-        network=PoseResNetConfig(encoder="resnet101", joints=joints),
-        maps=PoseMaps("peak", sigma=2.0),
+        model=PoseSpec(
+            network=PoseResNetConfig(encoder="resnet101", joints=len(skeleton)),
+            maps=PoseMaps("peak", sigma=2.0),
+            skeleton=skeleton.name,
+            size_px=256,
+        ),
         data=DataSizes(source=40_000, target=15_000, test=3_200),
         source=SourceTrainingConfig(geometry=views),
         methods={
@@ -139,10 +151,20 @@ def _full(family: str, joints: int, views: GeometryConfig) -> Preset:
     )
 
 
+def _on_videos(preset: Preset) -> Preset:
+    """The preset for frames of videos: a mean teacher of the same steps and batches as the methods that take pairs."""
+    labels, teacher = preset.methods["integrated-pseudo-labels"], preset.methods["mean-teacher"]
+    assert isinstance(labels, GeometricReconstructionConfig)
+    assert isinstance(teacher, MeanTeacherConfig)
+    teacher = replace(teacher, schedule=labels.schedule, batch_size=labels.batch_size)
+    return replace(preset.with_config("mean-teacher", teacher), family=f"{preset.family}-videos")
+
+
 _SMALL_DATA = DataSizes(source=8_000, target=3_000, test=1_000)
-PRESETS = (
-    small_preset("synthshift/hand-rgb", len(HAND21), SMALL_HANDS, weight=3.0, data=_SMALL_DATA),
-    _full("synthshift/hand-rgb", len(HAND21), GeometryConfig()),
-    small_preset("synthshift/body-rgb", len(H36M17), SMALL_PEOPLE, weight=5.0, data=_SMALL_DATA),
-    _full("synthshift/body-rgb", len(H36M17), _PEOPLE_FULL),
+_STILLS = (
+    small_preset("synthshift/hand-rgb", HAND21, SMALL_HANDS, weight=3.0, data=_SMALL_DATA),
+    _full("synthshift/hand-rgb", HAND21, GeometryConfig()),
+    small_preset("synthshift/body-rgb", H36M17, SMALL_PEOPLE, weight=5.0, data=_SMALL_DATA),
+    _full("synthshift/body-rgb", H36M17, _PEOPLE_FULL),
 )
+PRESETS = (*_STILLS, *(_on_videos(preset) for preset in _STILLS))

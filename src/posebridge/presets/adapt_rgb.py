@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
-from posebridge.experiments.preset import DataSizes, Preset
+from posebridge.deployment.model_spec import PoseSpec
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
@@ -15,10 +15,12 @@ from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
+from posebridge.presets.preset import DataSizes, Preset
 from posebridge.rendering.photometry import STRONG
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.optimisers import Schedule
 from posebridge.training.source_training import SourceTrainingConfig
 from posebridge.training.style import FourierStyle
@@ -70,16 +72,21 @@ def _geometric_reconstruction(views: GeometryConfig) -> GeometricReconstructionC
     )
 
 
-def _small(family: str, joints: int, views: GeometryConfig, target_rotation_deg: float) -> Preset:
+def _small(family: str, skeleton: Skeleton, views: GeometryConfig, target_rotation_deg: float) -> Preset:
     """For two CPU cores. Frames of the target are rotated by less than those of the source."""
     target_views = replace(views, rotation_deg=target_rotation_deg)
     reconstruction = _geometric_reconstruction(target_views)
     return Preset(
         family=family,
         name="small",
-        size_px=96,
-        network=PoseResNetConfig(encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True, joints=joints),
-        maps=PoseMaps("softmax", sigma=1.5),
+        model=PoseSpec(
+            network=PoseResNetConfig(
+                encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True, joints=len(skeleton)
+            ),
+            maps=PoseMaps("softmax", sigma=1.5),
+            skeleton=skeleton.name,
+            size_px=96,
+        ),
         data=DataSizes(source=30_000, source_with_model=6_000, source_video_frames=3_000),
         source=SourceTrainingConfig(
             schedule=_schedule(4_000, learning_rate=2e-3),
@@ -108,14 +115,17 @@ def _small(family: str, joints: int, views: GeometryConfig, target_rotation_deg:
     )
 
 
-def _full(family: str, joints: int, views: GeometryConfig) -> Preset:
+def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
     """For a GPU: the papers' values."""
     return Preset(
         family=family,
         name="full",
-        size_px=256,
-        network=PoseResNetConfig(encoder="resnet101", joints=joints),
-        maps=PoseMaps("peak", sigma=2.0),
+        model=PoseSpec(
+            network=PoseResNetConfig(encoder="resnet101", joints=len(skeleton)),
+            maps=PoseMaps("peak", sigma=2.0),
+            skeleton=skeleton.name,
+            size_px=256,
+        ),
         data=DataSizes(source=60_000, source_with_model=60_000, source_video_frames=15_000),
         source=SourceTrainingConfig(geometry=views, appearance=_APPEARANCE),
         methods={
@@ -128,8 +138,8 @@ def _full(family: str, joints: int, views: GeometryConfig) -> Preset:
 
 
 PRESETS = (
-    _small("adapt/hand", len(HAND21), _HANDS, target_rotation_deg=30.0),
-    _full("adapt/hand", len(HAND21), _HANDS),
-    _small("adapt/body", len(H36M17), _PEOPLE, target_rotation_deg=15.0),
-    _full("adapt/body", len(H36M17), _PEOPLE),
+    _small("adapt/hand", HAND21, _HANDS, target_rotation_deg=30.0),
+    _full("adapt/hand", HAND21, _HANDS),
+    _small("adapt/body", H36M17, _PEOPLE, target_rotation_deg=15.0),
+    _full("adapt/body", H36M17, _PEOPLE),
 )

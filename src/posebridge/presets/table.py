@@ -1,19 +1,19 @@
 """The table of presets. A run finds its preset by family, name and method."""
 
 from posebridge.errors import InputError
-from posebridge.experiments.preset import Preset
-from posebridge.experiments.presets import (
+from posebridge.methods.registry import find_method
+from posebridge.presets import (
     adapt_rgb,
     datasets_rgb,
+    hand_depth,
     multi_view_fusion,
-    synthshift_hand_depth,
     synthshift_rgb,
 )
-from posebridge.methods.registry import find_method
+from posebridge.presets.preset import Preset
 
 PRESETS: list[Preset] = [
     *synthshift_rgb.PRESETS,
-    *synthshift_hand_depth.PRESETS,
+    *hand_depth.PRESETS,
     *adapt_rgb.PRESETS,
     *datasets_rgb.PRESETS,
     *multi_view_fusion.PRESETS,

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from posebridge.data.annotation_gap import gap_joints, residual_gap, with_gap
 from posebridge.errors import InputError
-from posebridge.experiments.annotation_gap import gap_joints, residual_gap, with_gap
 from posebridge.skeletons.body import COCO17, H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.domains import find_domain

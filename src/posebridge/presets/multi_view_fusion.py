@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from posebridge.experiments.preset import DataSizes, Preset
+from posebridge.deployment.model_spec import DepthHandSpec
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.methods.multi_view_fusion.config import FineTuningConfig, MultiViewFusionConfig
 from posebridge.methods.multi_view_fusion.hand_terms import DepthWeights
@@ -11,6 +11,7 @@ from posebridge.methods.multi_view_fusion.supervised_stages import DepthTraining
 from posebridge.methods.multi_view_fusion.translation import TranslationConfig
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.translation import TranslatorConfig
+from posebridge.presets.preset import DataSizes, Preset
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO
 from posebridge.training.optimisers import Schedule
 
@@ -25,9 +26,9 @@ def _schedule(steps: int) -> Schedule:
 _SMALL = Preset(
     family="",
     name="small",
-    size_px=64,
-    network=DepthHandConfig(decoder_channels=64, parameter_head_width=256),
-    cube_m=DEPTH_STUDIO.cube_m,
+    model=DepthHandSpec(
+        network=DepthHandConfig(decoder_channels=64, parameter_head_width=256), size_px=64, cube_m=DEPTH_STUDIO.cube_m
+    ),
     data=DataSizes(source=9_600, source_with_model=3_840, target=3_840, test=1_152, views=3),
     space_mb=500,
     methods={
@@ -48,9 +49,7 @@ _SMALL = Preset(
 _FULL = Preset(
     family="",
     name="full",
-    size_px=128,
-    network=DepthHandConfig(parameter_head_width=512),
-    cube_m=DEPTH_STUDIO.cube_m,
+    model=DepthHandSpec(network=DepthHandConfig(parameter_head_width=512), size_px=128, cube_m=DEPTH_STUDIO.cube_m),
     data=DataSizes(source=60_000, source_with_model=18_000, target=18_000, test=9_600, views=3),
     space_mb=500,
     methods={"multi-view-fusion": MultiViewFusionConfig(fine_tuning=FineTuningConfig(teacher_fitting=_FITTED))},

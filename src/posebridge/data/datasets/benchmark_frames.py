@@ -1,4 +1,4 @@
-"""Frames of public datasets: readers with the benchmarks' options, the hand that is shown, and parts of a set."""
+"""Frames of datasets as benchmarks use them: the options of readers, the hand that is shown, and parts of a set."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +13,6 @@ from posebridge.contracts.batch import LabelledBatch, concatenate
 from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.crops import LabelledCrops
 from posebridge.data.dataset_stream import ordered_batches
-from posebridge.data.datasets.dataset import Subject
 from posebridge.data.datasets.dataset_ref import DatasetRef
 from posebridge.data.datasets.options import DatasetOptions, Split
 from posebridge.data.datasets.registry import dataset_named
@@ -21,12 +20,8 @@ from posebridge.data.frames import LabelledFrames, Side, UnreadableFrameError
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Subset
 from posebridge.errors import InputError
-from posebridge.experiments.preset import Preset
-from posebridge.skeletons.body import MPII16
-from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
 
-SKELETONS: Mapping[str, Skeleton] = {"hand": HAND21, "body": MPII16}  # of the published tables
 SOURCE_STATISTICS = 2048  # source frames from which bone lengths are taken
 # As in the public benchmarks.
 _DEFAULT_HAND: Mapping[str, Side] = {"h3d": "left", "msra": "right"}
@@ -38,21 +33,25 @@ _TEST_SEED = 42  # of the draw of test frames, where not all of them are scored
 def open_dataset(
     ref: DatasetRef,
     split: Split,
-    preset: Preset,
-    subject: Subject,
+    skeleton: Skeleton,
+    clips: int | None = None,
     labels: SourceLabels = frozenset({"joints"}),
 ) -> LabelledFrames:
-    """The frames of a split with the labels asked for. Raises ``InputError`` for a wrong folder, split or option."""
+    """The frames of a split with the given labels, joints in the order of ``skeleton``.
+
+    ``clips`` is the greatest number of clips, for datasets that are read by clips.
+    Raises ``InputError`` for a wrong folder, split or option.
+    """
     dataset = dataset_named(ref.name)
-    options = dataset.loading(labels, with_defaults(ref, preset))
-    return dataset.open(ref.path, split, options, SKELETONS[subject].name)
+    options = dataset.loading(labels, with_defaults(ref, clips))
+    return dataset.open(ref.path, split, options, skeleton.name)
 
 
-def with_defaults(ref: DatasetRef, preset: Preset) -> DatasetOptions:
+def with_defaults(ref: DatasetRef, clips: int | None = None) -> DatasetOptions:
     """The options of a dataset, with the benchmarks' thinning and test subject where none are given."""
     defaults: dict[str, object] = {}
     if ref.name == "surreal":
-        defaults = {"every": _THINNED_SURREAL, "clips": preset.data.source_clips}
+        defaults = {"every": _THINNED_SURREAL, "clips": clips}
     if ref.name == "human3.6m" and (ref.path / "S11" / "Videos").is_dir():  # extracted frames are thinned already
         defaults = {"every": _THINNED}
     if ref.name == "msra":
@@ -61,16 +60,16 @@ def with_defaults(ref: DatasetRef, preset: Preset) -> DatasetOptions:
 
 
 def shown_hand(
-    ref: DatasetRef, given: Side | None, subject: Subject = "hand"
+    ref: DatasetRef, given: Side | None, bodies: bool = False
 ) -> Literal["left", "right", "annotated"] | None:
-    """Which hand a dataset shows; None for bodies.
+    """Which hand a dataset shows; None for ``bodies``.
 
     Raises ``InputError`` for ``given`` where the release states the hand or shows bodies, and where nothing states it.
     """
     dataset = dataset_named(ref.name)
-    if subject == "body" and given is None:
+    if bodies and given is None:
         return None
-    if dataset.hand == "unspecified" and subject == "hand":
+    if dataset.hand == "unspecified" and not bodies:
         hand = given or ref.options.hand or _DEFAULT_HAND.get(ref.name)
         if hand is None:
             raise InputError(f"{ref.name} doesn't state which hand it shows: give --hand, or hand=left or hand=right")
@@ -95,16 +94,23 @@ def load_subset(crops: LabelledCrops, count: int, skipped: SkippedList, workers:
     return concatenate([batch for _, batch in ordered_batches(chosen, 16, skipped, workers)])
 
 
-def source_joints(frames: LabelledFrames) -> Float[Tensor, "N J 3"]:
-    """Joints in metres of evenly chosen frames with all joints. Raises ``InputError`` where there are none."""
-    found = []
+def source_joints(frames: LabelledFrames, skeleton: Skeleton) -> Float[Tensor, "N J 3"]:
+    """Joints in metres of evenly chosen frames with all joints of the skeleton.
+
+    Raises ``InputError`` where there are no two such frames; joints that no frame has are named.
+    """
+    found, ever_valid = [], np.zeros(len(skeleton), dtype=bool)
     for index in np.linspace(0, len(frames) - 1, min(SOURCE_STATISTICS, len(frames))).astype(int):
         try:
             labels = frames.labels(int(index))
         except UnreadableFrameError:  # noted when it is drawn
             continue
+        ever_valid |= labels.valid
         if labels.joints_m is not None and labels.valid.all():
             found.append(torch.from_numpy(labels.joints_m).float())
+    if missing := [name for name, valid in zip(skeleton.joints, ever_valid, strict=True) if not valid]:
+        others = "; of bodies, --joints chooses others" if skeleton.mirror_of else ""
+        raise InputError(f"the source labels no {', '.join(missing)} of {skeleton.name}: choose another source{others}")
     if len(found) < 2:
         raise InputError("the source has no two frames with all joints in metres, from which bone lengths are taken")
     return torch.stack(found)

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from posebridge.bodies.parametric_hand import load_parametric_hand
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.in_memory import InMemoryDataset
+from posebridge.deployment.model_spec import DepthHandSpec
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.depth_preset import fusion_config
-from posebridge.experiments.preset import Change, unchanged
 from posebridge.experiments.runner import Experiment, experiment_context
 from posebridge.experiments.synthshift import (
     run_synthshift,
@@ -18,14 +17,58 @@ from posebridge.experiments.synthshift import (
     synthshift_experiment,
 )
 from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
+from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
 from posebridge.methods.multi_view_fusion.hand_errors import HandErrors, measure
 from posebridge.methods.multi_view_fusion.supervised_stages import FusionTraining, SingleViewTraining
-from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.pose_network import network_as
 from posebridge.networks.view_fusion import ViewFusionConfig
+from posebridge.presets.preset import Change, Preset, unchanged
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run
+
+_METHOD = "multi-view-fusion"
+
+
+def translated(preset: Preset) -> Preset:
+    """The preset with source renders that are translated to the target's style first."""
+    return preset.with_depth_options(_METHOD, translate=True, stacks=1)
+
+
+def stacked(stacks: int) -> Change:
+    """Presets with so many single-view networks, each of which refines the one before."""
+    return lambda preset: preset.with_depth_options(_METHOD, translate=False, stacks=stacks)
+
+
+def fine_tuning(**changes: Any) -> Change:
+    """Presets with another fine-tuning; ``changes`` are fields of ``FineTuningConfig``."""
+
+    def change(preset: Preset) -> Preset:
+        method = fusion_config(preset)
+        return preset.with_config(_METHOD, replace(method, fine_tuning=replace(method.fine_tuning, **changes)))
+
+    return change
+
+
+def fine_tuning_steps(steps: int) -> Change:
+    """Presets whose fine-tuning takes so many steps."""
+
+    def change(preset: Preset) -> Preset:
+        return fine_tuning(schedule=replace(fusion_config(preset).fine_tuning.schedule, steps=steps))(preset)
+
+    return change
+
+
+def one_camera(preset: Preset) -> Preset:
+    """The preset with augmented copies of single views in the place of calibrated views."""
+    return preset.with_config(_METHOD, fusion_config(preset).for_one_camera())
+
+
+def fusion_config(preset: Preset) -> MultiViewFusionConfig:
+    """The preset's config of multi-view fusion."""
+    config = preset.config_of(_METHOD)
+    assert isinstance(config, MultiViewFusionConfig)
+    return config
 
 
 def study_sets(config: SynthShiftConfig) -> SynthShiftSets:
@@ -77,7 +120,9 @@ def compare_fusions(
     shared.train(1, single)
     measured: dict[str, HandErrors] = {}
     for name, fusion in fusions.items():
-        preset = replace(experiment.preset, fusion=fusion)
+        preset = experiment.preset
+        assert isinstance(preset.model, DepthHandSpec)
+        preset = replace(preset, model=replace(preset.model, fusion=fusion))
         same = preset == experiment.preset
         run = shared if same else Run.create(folder / name, "depth-study", config, hardware, preset)
         other = experiment_context(replace(experiment, preset=preset), data)
@@ -91,8 +136,8 @@ def compare_fusions(
 
 
 def _errors(model: DepthHandModel, experiment: Experiment, dataset: InMemoryDataset[LabelledBatch]) -> HandErrors:
-    preset = experiment.preset
-    assert isinstance(preset.network, DepthHandConfig)
-    assert preset.cube_m is not None
-    hand = load_parametric_hand(None, preset.network.shape_size)
-    return measure(model, hand, dataset, preset.cube_m, preset.data.views)
+    spec = experiment.preset.model
+    hand = spec.hand_model(None)
+    assert hand is not None
+    assert spec.cube_m is not None
+    return measure(model, hand, dataset, spec.cube_m, experiment.preset.data.views)

@@ -4,16 +4,18 @@ An epoch is 500 steps, as in UniFrame's public code, whose protocol the paper fo
 """
 
 from posebridge.data.augment import BODY, HAND, GeometryConfig
-from posebridge.experiments.preset import DataSizes, Preset
-from posebridge.experiments.presets.synthshift_rgb import SMALL_HANDS, SMALL_PEOPLE, small_preset
+from posebridge.deployment.model_spec import PoseSpec
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.presets.preset import DataSizes, Preset
+from posebridge.presets.synthshift_rgb import SMALL_HANDS, SMALL_PEOPLE, small_preset
 from posebridge.representations.pose_maps import PoseMaps
-from posebridge.skeletons.body import MPII16
+from posebridge.skeletons.body import H36M17, MPII16
 from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.optimisers import Schedule
 from posebridge.training.source_training import SourceTrainingConfig
 
@@ -21,7 +23,7 @@ _EPOCH = 500  # steps
 _SMALL_DATA = DataSizes(source=8_000, source_clips=2_000, test=1_000)
 
 
-def _full(family: str, joints: int, views: GeometryConfig) -> Preset:
+def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
     """Sec. 4.2: ResNet-101, 256 px, Adam 1e-4 that falls at epochs 60 and 75, 40 + 80 epochs, batches of 64 and 32."""
     schedule = Schedule(steps=40 * _EPOCH, learning_rate=1e-4, decay="none")
     supervised = SourceTrainingConfig(schedule=schedule, batch_size=64, geometry=views)
@@ -29,9 +31,12 @@ def _full(family: str, joints: int, views: GeometryConfig) -> Preset:
     return Preset(
         family=family,
         name="full",
-        size_px=256,
-        network=PoseResNetConfig(encoder="resnet101", pretrained="timm", joints=joints),
-        maps=PoseMaps("peak", sigma=2.0),
+        model=PoseSpec(
+            network=PoseResNetConfig(encoder="resnet101", pretrained="timm", joints=len(skeleton)),
+            maps=PoseMaps("peak", sigma=2.0),
+            skeleton=skeleton.name,
+            size_px=256,
+        ),
         data=DataSizes(source=40_000),
         space_mb=5_000,
         source=supervised,
@@ -46,8 +51,10 @@ def _full(family: str, joints: int, views: GeometryConfig) -> Preset:
 
 
 PRESETS = (
-    small_preset("datasets/hand-rgb", len(HAND21), SMALL_HANDS, weight=3.0, data=_SMALL_DATA, source_videos=False),
-    _full("datasets/hand-rgb", len(HAND21), HAND),
-    small_preset("datasets/body-rgb", len(MPII16), SMALL_PEOPLE, weight=5.0, data=_SMALL_DATA, source_videos=False),
-    _full("datasets/body-rgb", len(MPII16), BODY),
+    small_preset("datasets/hand-rgb", HAND21, SMALL_HANDS, weight=3.0, data=_SMALL_DATA, source_videos=False),
+    _full("datasets/hand-rgb", HAND21, HAND),
+    small_preset("datasets/body-rgb", MPII16, SMALL_PEOPLE, weight=5.0, data=_SMALL_DATA, source_videos=False),
+    _full("datasets/body-rgb", MPII16, BODY),
+    small_preset("datasets/body-rgb-h36m17", H36M17, SMALL_PEOPLE, weight=5.0, data=_SMALL_DATA, source_videos=False),
+    _full("datasets/body-rgb-h36m17", H36M17, BODY),
 )

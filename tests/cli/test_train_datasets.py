@@ -14,7 +14,7 @@ from posebridge.data.datasets.registry import DATASETS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BY_NAME = {small.name: small for small in SMALL_SETS}
-SOURCES = ("rhd", "ganerated", "interhand2.6m", "labels-npz", "surreal", "3dpw")
+SOURCES = ("rhd", "ganerated", "interhand2.6m", "labels-npz", "surreal", "3dpw", "rendered")
 # Sets that are written for training alone: the file or folder that becomes their test split.
 TEST_FILES = {
     "youtube-3d-hands": ("youtube_train.json", "youtube_test.json"),

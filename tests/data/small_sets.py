@@ -34,6 +34,8 @@ from data import (
 from data.depth_releases import write_nyu
 from data.on_disk import write_image
 from posebridge.data.datasets.options import DatasetOptions, Split
+from posebridge.data.render_config import RenderConfig
+from posebridge.data.rendered_set import render_set
 
 
 class SmallSet(NamedTuple):
@@ -82,6 +84,14 @@ def _labels_npz(root: Path) -> None:
     test_labels_npz.write_labels(root / "train", ["0", "2"], xyz_mm=np.full((2, 21, 3), 500.0))
 
 
+def _rendered(root: Path) -> None:
+    render_set(RenderConfig("studio", count=6, size_px=32, frames=3), root)
+
+
+def _rendered_depth(root: Path) -> None:
+    render_set(RenderConfig("studio", count=6, size_px=32, track="hand-depth"), root)
+
+
 SMALL_SETS = (
     SmallSet("rhd", test_rhd.small_set, 4),
     SmallSet("freihand", test_freihand.small_set, 6),
@@ -106,4 +116,6 @@ SMALL_SETS = (
     SmallSet("coco", test_coco.small_set, 2, "test"),
     SmallSet("coco-keypoints", _coco_keypoints, 3, "test", skeleton="hand21"),
     SmallSet("labels-npz", _labels_npz, 2, options=DatasetOptions(hand="left"), skeleton="hand21"),
+    SmallSet("rendered", _rendered, 6, skeleton="hand21"),
+    SmallSet("rendered-depth", _rendered_depth, 6),
 )

@@ -1,0 +1,159 @@
+"""Sets that ``posebridge render`` writes, as a dataset: webdataset shards with ``index.json``.
+
+A folder that holds a set is both splits; one of ``train/`` and ``test/`` has a set in each.
+"""
+
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from posebridge.contracts.batch import LabelledBatch, Sensor
+from posebridge.data.datasets.options import Split
+from posebridge.data.frames import (
+    FrameIndex,
+    FrameLabels,
+    IndexedFrames,
+    LabelledFrames,
+    RawFrame,
+    UnreadableFrameError,
+)
+from posebridge.data.sample_codec import LABELS, decode_sample
+from posebridge.data.shards import INDEX, SetIndex, Shard, load_index
+from posebridge.data.subset import NamedJoints
+from posebridge.errors import InputError
+from posebridge.skeletons.body import H36M17
+from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.skeleton import Skeleton
+
+
+@dataclass(frozen=True)
+class _Member:
+    """The place of one sample in its shard: offset and length in bytes of each of its files, by suffix."""
+
+    shard: Path
+    key: str
+    places: Mapping[str, tuple[int, int]]
+
+    def read(self, *suffixes: str) -> dict[str, bytes]:
+        """The files of these suffixes; all of them without. Raises ``UnreadableFrameError`` where the shard is gone."""
+        found = {}
+        try:
+            with self.shard.open("rb") as file:
+                for suffix, (offset, size) in self.places.items():
+                    if not suffixes or suffix in suffixes:
+                        file.seek(offset)
+                        found[suffix] = file.read(size)
+        except OSError as error:
+            raise UnreadableFrameError(self.shard, error.strerror or "can't be read") from None
+        return found
+
+
+class RenderedFrames(IndexedFrames):
+    """The samples of the finished shards, in order. Hands are right ones; keys are the samples' own."""
+
+    def __init__(self, folder: str | Path, sensor: Sensor = "colour"):
+        """Raises ``InputError`` where the folder holds no set, no finished shard, or a set of another sensor."""
+        self.folder = Path(folder)
+        self.index: SetIndex = load_index(self.folder)
+        self.skipped: dict[str, str] = {}
+        if not self.index.shards:
+            raise InputError(f"{self.folder} holds no finished shard yet: let posebridge render go on with it")
+        track = str(self.index.made_of.get("track"))
+        self.skeleton = H36M17 if track.startswith("body") else HAND21
+        if (sensor == "depth") != track.endswith("depth"):
+            name = "rendered-depth" if track.endswith("depth") else "rendered"
+            raise InputError(f"{self.folder} is a set of track {track}: give it as {name}={self.folder}")
+        self._members = [member for shard in self.index.shards for member in self._listed(shard)]
+        self._last: tuple[int, LabelledBatch] | None = None  # frame and labels of a sample are asked for in turn
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __getitem__(self, index: int) -> RawFrame:
+        """Returns the frame. Raises ``UnreadableFrameError`` where its sample is damaged."""
+        sample = self._sample(index)
+        assert sample.camera is not None
+        return RawFrame(
+            image=None if sample.image is None else _image(sample.image),
+            key=sample.key[0],
+            sequence="" if sample.sequence is None else sample.sequence[0],
+            frame=0 if sample.frame is None else int(sample.frame),
+            view=0 if sample.view is None else int(sample.view),
+            K=sample.camera.K[0].double().numpy(),
+            hand=None if self.skeleton.mirror_of else "right",
+            depth_m=_array(sample.depth_label_m if sample.depth_m is None else sample.depth_m),
+            T_world_cam=_array(sample.T_world_cam),
+            centre_m=_array(sample.centre_m),
+        )
+
+    def labels(self, index: int) -> FrameLabels:
+        """Labels of all joints, in the order of the set's skeleton."""
+        sample = self._sample(index)
+        assert sample.uv_px is not None
+        assert sample.valid is not None
+        valid = sample.valid[0].numpy()
+        return FrameLabels(
+            uv_px=sample.uv_px[0].double().numpy(),
+            valid=valid,
+            visible=valid.copy() if sample.visible is None else sample.visible[0].numpy(),
+            joints_m=_array(sample.joints_m),
+            mask=_array(sample.mask),
+            hand_mask=_array(sample.hand_mask),
+        )
+
+    def frame_index(self) -> FrameIndex:
+        """Sequence, number and view of every sample. Raises ``InputError`` for a set of single images."""
+        rows = [json.loads(member.read(LABELS)[LABELS]) for member in self._members]
+        if "sequence" not in rows[0]:
+            raise InputError(f"{self.folder}: its frames are single images; render videos with --frames")
+        return FrameIndex.of((row["sequence"], row["frame"], row.get("view", 0)) for row in rows)
+
+    def _listed(self, shard: Shard) -> list[_Member]:
+        """The samples of a shard, from the headers of its files."""
+        places: dict[str, dict[str, tuple[int, int]]] = {}
+        path = self.folder / shard.name
+        try:
+            with tarfile.open(path) as file:
+                for member in file:
+                    key, _, suffix = member.name.partition(".")
+                    places.setdefault(key, {})[suffix] = (member.offset_data, member.size)
+        except (OSError, tarfile.TarError) as error:
+            self.skipped[str(path)] = " ".join(str(error).split()) or type(error).__name__
+        return [_Member(path, key, own) for key, own in places.items()]
+
+    def _sample(self, index: int) -> LabelledBatch:
+        if self._last is None or self._last[0] != index:
+            member = self._members[index]
+            self._last = index, decode_sample(member.read(), self.index.coding, f"{member.shard}:{member.key}")[1]
+        return self._last[1]
+
+
+def _image(image: Tensor) -> np.ndarray:
+    return (image[0] * 255).round().byte().permute(1, 2, 0).numpy()
+
+
+def _array(value: Tensor | None) -> np.ndarray | None:
+    return None if value is None else value[0].numpy()
+
+
+def open_rendered(root: str | Path, split: Split, skeleton: Skeleton) -> LabelledFrames:
+    """A colour set. Raises ``InputError`` as ``RenderedFrames`` does, and for a skeleton of the other subject."""
+    return _opened(root, split, "colour", skeleton)
+
+
+def open_rendered_depth(root: str | Path, split: Split) -> LabelledFrames:
+    """A set of depth. Raises ``InputError`` as ``RenderedFrames`` does."""
+    return _opened(root, split, "depth", HAND21)
+
+
+def _opened(root: str | Path, split: Split, sensor: Sensor, skeleton: Skeleton) -> LabelledFrames:
+    folder = Path(root)
+    frames = RenderedFrames(folder if (folder / INDEX).is_file() else folder / split, sensor)
+    if bool(frames.skeleton.mirror_of) != bool(skeleton.mirror_of):
+        raise InputError(f"{folder} has the joints of {frames.skeleton.name}, and {skeleton.name} is asked for")
+    return frames if frames.skeleton.name == skeleton.name else NamedJoints(frames, frames.skeleton, skeleton)

@@ -1,0 +1,106 @@
+"""Rendered sets read frame by frame, compared with the renderer and with the reader of whole shards."""
+
+import numpy as np
+import pytest
+import torch
+
+from data.on_disk import truncate
+from posebridge.data.crops import CropConfig, LabelledCrops
+from posebridge.data.datasets.options import DatasetOptions
+from posebridge.data.datasets.registry import DATASETS
+from posebridge.data.frames import UnreadableFrameError
+from posebridge.data.render_config import RenderConfig
+from posebridge.data.rendered_set import open_samples, render_set
+from posebridge.data.shard_reader import ShardedSet
+from posebridge.errors import InputError
+
+STILLS = RenderConfig("studio", count=70, size_px=32, shard_length=32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rendered") / "set"
+    render_set(STILLS, folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("track", "name", "skeleton", "count"),
+    [
+        ("hand-rgb", "rendered", "hand21", 4),
+        ("body-rgb", "rendered", "h36m17", 4),
+        ("hand-depth", "rendered-depth", None, 6),
+    ],
+)
+def test_frames_are_the_rendered_ones(tmp_path, track, name, skeleton, count):
+    config = RenderConfig("studio", count=count, size_px=32, track=track)
+    render_set(config, tmp_path)
+    rendered = open_samples(config).samples(0, count)
+    frames = DATASETS[name].open(tmp_path, "train", skeleton=skeleton)
+    assert [frames[i].key for i in range(len(frames))] == list(rendered.key)
+    for i in (0, count - 1):
+        frame, labels, sample = frames[i], frames.labels(i), rendered[i : i + 1]
+        np.testing.assert_allclose(labels.uv_px, sample.uv_px[0], atol=1e-5)
+        np.testing.assert_allclose(labels.joints_m, sample.joints_m[0], atol=1e-6)
+        np.testing.assert_array_equal(labels.visible, sample.visible[0] if sample.visible is not None else labels.valid)
+        np.testing.assert_array_equal(labels.mask, sample.mask[0])
+        np.testing.assert_allclose(frame.K, sample.camera.K[0], rtol=1e-6)
+        depth_m = sample.depth_m if frame.image is None else sample.depth_label_m
+        np.testing.assert_allclose(frame.depth_m, depth_m.reshape(frame.depth_m.shape), atol=2e-4)
+        if frame.image is not None:
+            pixels = torch.from_numpy(frame.image).permute(2, 0, 1) / 255
+            torch.testing.assert_close(pixels, sample.image[0], atol=0.5 / 255 + 1e-6, rtol=0)
+
+
+def test_crops_of_whole_images_are_the_images(folder):
+    """The crop of a square render of the same size moves no pixel."""
+    frames = DATASETS["rendered"].open(folder, "train", skeleton="hand21")
+    whole = ShardedSet(folder).samples(60, 10)  # over the border of two shards
+    crops = LabelledCrops(frames, CropConfig(32, hand="annotated"))
+    for i in range(10):
+        crop = crops[60 + i]
+        torch.testing.assert_close(crop.image, whole.image[i : i + 1], atol=1e-6, rtol=0)
+        torch.testing.assert_close(crop.uv_px, whole.uv_px[i : i + 1], atol=1e-4, rtol=0)
+        torch.testing.assert_close(crop.depth_label_m.squeeze(1), whole.depth_label_m[i : i + 1].squeeze(1))
+
+
+def test_splits(folder, tmp_path):
+    one = [len(DATASETS["rendered"].open(folder, split, skeleton="hand21")) for split in ("train", "test")]
+    assert one == [70, 70]  # a set is both splits
+    render_set(RenderConfig("studio", count=3, size_px=16), tmp_path / "train")
+    render_set(RenderConfig("street", count=2, size_px=16), tmp_path / "test")
+    two = [DATASETS["rendered"].open(tmp_path, split, skeleton="hand21") for split in ("train", "test")]
+    assert [len(frames) for frames in two] == [3, 2]
+    assert two[1][0].key.startswith("street")
+
+
+def test_damage(tmp_path):
+    render_set(STILLS, tmp_path)
+    second = tmp_path / "shard-000001.tar"
+    content = bytearray(second.read_bytes())
+    content[600] ^= 1
+    second.write_bytes(content)
+    truncate(tmp_path / "shard-000002.tar", 0.5)
+    frames = DATASETS["rendered"].open(tmp_path, "train", skeleton="hand21")
+    assert frames[0].key == "studio-0-00000000"
+    with pytest.raises(UnreadableFrameError, match=r"shard-000001\.tar:studio-0-00000032: damaged"):
+        frames[32]
+    assert frames[33].key == "studio-0-00000033"
+    read = [frame.key for frame in frames]
+    assert 60 < len(read) < 70
+    assert any("shard-000002" in file for file in frames.skipped)
+
+
+def test_refusals(folder, tmp_path):
+    for name, skeleton, message in (
+        ("rendered-depth", None, "is a set of track hand-rgb: give it as rendered="),
+        ("rendered", "mpii16", "has the joints of hand21, and mpii16 is asked for"),
+    ):
+        with pytest.raises(InputError, match=message):
+            DATASETS[name].open(folder, "train", skeleton=skeleton)
+    with pytest.raises(InputError, match=r"train holds no index\.json: give a folder that posebridge render has"):
+        DATASETS["rendered"].open(tmp_path, "train", skeleton="hand21")
+    with pytest.raises(InputError, match="its frames are single images; render videos with --frames"):
+        DATASETS["rendered"].open(folder, "train", skeleton="hand21").frame_index()
+    with pytest.raises(InputError, match="has no option 'every'"):
+        DATASETS["rendered"].open(folder, "train", DatasetOptions(every=2), "hand21")

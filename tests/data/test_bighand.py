@@ -59,6 +59,16 @@ def test_test_labels_come_from_a_given_file(root):
         BigHand(root, annotations=root / "absent.txt")
 
 
+def test_pictures_outside_the_list(root):
+    """They come last, without labels."""
+    path = root / "training" / "Training_Annotation.txt"
+    path.write_text(path.read_text().splitlines()[1])
+    hands = BigHand(root)
+    assert [frame.key for frame in hands] == [f"images/image_D{i:08d}" for i in (2, 1, 3)]
+    assert [frame.frame for frame in hands] == [0, 1, 2]
+    assert [bool(hands.labels(i).valid.any()) for i in range(3)] == [True, False, False]
+
+
 def test_a_capital_folder_and_an_annotation_beside_it(root):
     (root / "training").rename(root / "Training")
     (root / "Training" / "Training_Annotation.txt").rename(root / "Training_Annotation.txt")

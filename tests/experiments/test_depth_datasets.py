@@ -20,9 +20,11 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.errors import InputError
 from posebridge.experiments import renders
 from posebridge.experiments.configs import DatasetRef, TrainConfig
-from posebridge.experiments.depth_datasets import DepthCubes
+from posebridge.experiments.depth_datasets import DepthCubes, depth_dataset_data
 from posebridge.experiments.evaluation_sets import scored_joints
 from posebridge.experiments.train import run_train
+from posebridge.experiments.train_config import resolve
+from posebridge.methods.registry import find_method
 from posebridge.skeletons.hand import HAND21
 from training.dots import ONE_CPU
 
@@ -188,6 +190,21 @@ def test_source_labels_are_those_of_the_reader(tmp_path):
     np.testing.assert_allclose(batch.camera.project(batch.joints_m), batch.uv_px, atol=1e-3)
     assert batch.depth_m is None
     assert batch.image.shape[1:] == (3, 32, 32)
+
+
+def test_frames_without_labels_change_no_statistics(tmp_path):
+    write("msra", tmp_path / "msra")
+    write("icvl", tmp_path / "icvl")
+    joint_file = tmp_path / "msra" / "P0" / "1" / "joint.txt"
+    lines = joint_file.read_text().splitlines()
+    joint_file.write_text("\n".join([lines[0], "x y z", *lines[2:]]))
+    config = resolve(labelled("icvl", tmp_path, "source-only"))
+    skipped = SkippedList(tmp_path / "s")
+    preset = preset_of("datasets/hand-depth", "source-only")
+    _, data = depth_dataset_data(config, find_method("source-only"), preset, skipped, 0)
+    assert len(data.source.dataset) == 6
+    assert len(data.source_joints_m) == 5
+    assert data.source_joints_m.norm(dim=-1).min() > 0.1
 
 
 def test_supervised_on_depth(tmp_path):

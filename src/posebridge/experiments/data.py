@@ -14,6 +14,7 @@ from posebridge.contracts.record import PublishedRow
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.predictor import Predictor
+from posebridge.errors import InputError
 from posebridge.experiments.evaluation_sets import EvaluationSet
 from posebridge.methods.base import MethodConfig
 from posebridge.training.frames import Frames
@@ -22,11 +23,14 @@ _STATISTICS_SAMPLES = 2048
 
 
 def statistics_joints_m(source: InMemoryDataset[LabelledBatch]) -> Float[Tensor, "N J 3"]:
-    """Joints in metres of the first samples of a source, from which bone lengths are taken."""
-    joints_m = source.without_images()[:_STATISTICS_SAMPLES].joints_m
-    if joints_m is None:
-        raise ValueError("these samples have no joints in metres, so they can't be a source")
-    return joints_m
+    """Joints in metres of the first samples of a source with all joints, from which bone lengths are taken.
+
+    Raises ``InputError`` for a source without such samples.
+    """
+    samples = source.without_images()[:_STATISTICS_SAMPLES]
+    if samples.joints_m is None or samples.valid is None or not samples.valid.all(1).any():
+        raise InputError("no sample of the source has all joints in metres: choose another source")
+    return samples.joints_m[samples.valid.all(1)]
 
 
 def evenly(dataset: InMemoryDataset[BatchT], count: int) -> BatchT:

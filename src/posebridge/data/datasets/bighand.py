@@ -17,7 +17,7 @@ from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
 from posebridge.data.datasets.hand_joints import hand_labels, plausible_hands
 from posebridge.data.datasets.listed_frames import ListedFrames
 from posebridge.data.datasets.options import Split
-from posebridge.data.frames import FrameLabels
+from posebridge.data.frames import FrameLabels, Side
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS
@@ -33,7 +33,6 @@ class BigHand(DepthHands):
     """One frame a picture; key its path below the split's folder without suffix, sequence its folder, frame its row."""
 
     K = BIGHAND_K
-    hand = None
 
     def __init__(
         self,
@@ -41,8 +40,10 @@ class BigHand(DepthHands):
         split: Split = "train",
         annotations: str | Path | None = None,
         centres: CentreSource = "blob",
+        hand: Side | None = None,
     ):
-        """``split``: "train" is the folder ``training``, "test" the challenge's test frames, ``frame``.
+        """``split``: "train" is the folder ``training``, "test" the challenge's test frames, ``frame``. ``hand``: the
+        one that all pictures show, which the release doesn't state.
 
         ``annotations``: the text file, where it is not ``Training_Annotation.txt`` (``Test_Annotation.txt`` for
         "test") in the split's folder or in the root. ``centres``: see ``HandCentres``; a file has a line for each line
@@ -55,6 +56,7 @@ class BigHand(DepthHands):
         usual = (place / _ANNOTATIONS[split] for place in (folder, Path(root)))
         found = [Path(annotations)] if annotations is not None else [path for path in usual if path.is_file()][:1]
         self.skipped: dict[str, str] = {}
+        self.hand = hand
         self._frames = ListedFrames(folder, found, self.skipped)
         self.centres = HandCentres(centres, BIGHAND_K, self._frames.count, self.labels)
 

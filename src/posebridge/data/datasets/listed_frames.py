@@ -42,8 +42,9 @@ class ListedFrames:
                 skipped[str(folder / name)] = "the file is missing"
         others = sorted(set(files) - set(listed), key=natural_key)
         self.listed = {name: row for row, name in enumerate(listed)}
+        row_of = self.listed | {name: row for row, name in enumerate(others, start=len(listed))}
         self.names = [name for name in self.listed if name in files] + others
-        self.rows = [self.listed.get(name, len(listed) + i) for i, name in enumerate(self.names)]
+        self.rows = [row_of[name] for name in self.names]
         self.count = len(listed) + len(others)
 
     def keep(self, kept: list[bool]) -> None:

@@ -17,7 +17,7 @@ from posebridge.data.datasets.depth_hands import DepthHands, DepthRecord
 from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
 from posebridge.data.datasets.hand_joints import hand_labels, joint_rows, plausible_hands, read_lines
 from posebridge.data.datasets.options import Split
-from posebridge.data.frames import FrameLabels, UnreadableFrameError
+from posebridge.data.frames import FrameLabels, Side, UnreadableFrameError
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS
@@ -45,7 +45,6 @@ class MSRA(DepthHands):
     """
 
     K = MSRA_K
-    hand = None
 
     def __init__(
         self,
@@ -53,8 +52,10 @@ class MSRA(DepthHands):
         split: Split | Literal["all"] = "all",
         test_subject: int | None = None,
         centres: CentreSource = "blob",
+        hand: Side | None = None,
     ):
-        """``test_subject``: the subject, 0 to 8, that is the split "test" and that "train" lacks.
+        """``test_subject``: the subject, 0 to 8, that is the split "test" and that "train" lacks. ``hand``: the one
+        that all pictures show, which the release doesn't state.
 
         ``centres``: see ``HandCentres``; a file has a line for each frame, by subject, gesture and number. Joints are
         read by the first call of ``labels``. Raises ``InputError`` where no subject's folder holds a frame.
@@ -64,6 +65,7 @@ class MSRA(DepthHands):
                 f"{root}: split {split!r} with test_subject={test_subject}; train and test need a subject, 0 to 8"
             )
         self.root = Path(root)
+        self.hand = hand
         self.skipped: dict[str, str] = {}
         subjects = [s for s in SUBJECTS if split == "all" or (s == test_subject) == (split == "test")]
         self._frames, rows = self._list_frames(subjects)

@@ -207,7 +207,7 @@ _DEPTH_HANDS = (
         sequences=True,
         contents="P0/ to P8/",
         reader="msra:MSRA",
-        options=("test_subject", "centres"),
+        options=("test_subject", "centres", "hand"),
     ),
     Dataset(
         name="bighand2.2m",
@@ -222,7 +222,7 @@ _DEPTH_HANDS = (
         sequences=True,
         contents="training/ and frame/",
         reader="bighand:BigHand",
-        options=("annotations", "centres"),
+        options=("annotations", "centres", "hand"),
     ),
 )
 

@@ -237,6 +237,8 @@ def test_mean_teacher_on_videos(videos, tmp_path):
     assert recipe["mean-teacher"]["schedule"]["steps"] == alone.schedule.steps
     assert recipe["mean-teacher"]["batch_size"] == alone.batch_size
     assert outcome.record.provenance.checkpoint.candidates[-1].step == alone.schedule.steps
+    # In the order in which they were trained, which is not that of the scores.
+    assert [*outcome.record.curves] == ["1-source", "2-supervised-target", "3-mean-teacher"]
 
 
 def test_planted_gap_is_in_all_source_labels(tmp_path, monkeypatch, videos):

@@ -96,9 +96,9 @@ def checkpoint_choice(report: StageReport) -> CheckpointChoice | None:
 
 
 def learning_curves(stages: Iterable[StageLayout]) -> Mapping[str, Mapping[str, tuple[tuple[int, float], ...]]]:
-    """The tables of metrics of finished stages."""
+    """The tables of metrics of finished stages, by their numbers."""
     curves = {}
-    for files in stages:
+    for files in sorted(stages, key=lambda files: int(files.folder.name.partition("-")[0])):
         with files.metrics.open() as file:
             rows = list(csv.DictReader(file))
         names = [name for name in rows[0] if name != "step"]

@@ -12,6 +12,9 @@ from experiments.small_depth import quick
 from experiments.transfer_sets import tiny
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.deployment.model_spec import PoseSpec
+from posebridge.experiments.configs import SynthShiftConfig
+from posebridge.experiments.synthshift import synthshift_experiment
+from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
 from posebridge.methods.base import MethodConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
@@ -136,3 +139,9 @@ def write_target(folder: Path) -> TargetOnDisk:
     uv_px = np.append(shuffled.uv_px, np.zeros((1, 20, 2)), axis=0)
     replace(shuffled, key=extra, uv_px=uv_px).save(folder / "truth.npz")
     return TargetOnDisk(images, folder / "truth.npz", labels)
+
+
+def rendered_sets(config: SynthShiftConfig) -> SynthShiftSets:
+    """The rendered sets of a cell, at the size of the presets as they stand."""
+    experiment = synthshift_experiment(config, ONE_CPU)
+    return render_sets(config, experiment.preset, experiment.method)

@@ -1,28 +1,21 @@
-"""One cell of SynthShift, of each track: the rendered sets, what methods receive, and the row of the table."""
+"""One cell of SynthShift on single images, of each track: sets, what methods receive, the row of the table."""
 
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
-from experiments.small_runs import ONE_CPU, preset_of, shrink, shrunk
+from experiments.small_runs import ONE_CPU, preset_of, rendered_sets, shrink, shrunk
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
-from posebridge.data.annotation_gap import residual_gap
-from posebridge.data.pairs import PairConfig, pairs_of
 from posebridge.errors import InputError
 from posebridge.experiments import synthshift
 from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.runner import experiment_context
 from posebridge.experiments.synthshift import run_synthshift, synthshift_data, synthshift_experiment
-from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
 from posebridge.experiments.tracks import TRACKS
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.presets.preset import Preset
-from posebridge.presets.table import find_preset
-from report.find_sections import titles, value_of
 
 ROLES = ("source_only", "adapted", "supervised_target")
 PRESETS = {track: shrunk(preset_of(f"synthshift/{track}")) for track in TRACKS}
@@ -30,25 +23,12 @@ PRESETS = {track: shrunk(preset_of(f"synthshift/{track}")) for track in TRACKS}
 pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
 
 
-def rendered(config: SynthShiftConfig) -> SynthShiftSets:
-    experiment = synthshift_experiment(config, ONE_CPU)
-    return render_sets(config, experiment.preset, experiment.method)
-
-
 @pytest.fixture(scope="module")
 def sets():
     """The rendered sets of seed 0, by track."""
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
-        return {track: rendered(SynthShiftConfig(track)) for track in TRACKS}
-
-
-@pytest.fixture(scope="module")
-def videos():
-    """The rendered sets of seed 0 of the colour tracks, with videos."""
-    with pytest.MonkeyPatch.context() as patch:
-        shrink(patch)
-        return {track: rendered(SynthShiftConfig(track, target_frames="videos")) for track in ("hand-rgb", "body-rgb")}
+        return {track: rendered_sets(SynthShiftConfig(track)) for track in TRACKS}
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +50,7 @@ def runs(sets, tmp_path_factory):
 def test_sets(sets, track, monkeypatch):
     counted = []
     monkeypatch.setattr("posebridge.experiments.renders.tqdm.update", lambda bar, count: counted.append(count))
-    data, again = sets[track], rendered(SynthShiftConfig(track))
+    data, again = sets[track], rendered_sets(SynthShiftConfig(track))
     assert sum(counted) == 66 + 48 + 24 + 24
     target = synthshift_data(SynthShiftConfig(track), PRESETS[track], data).target.dataset
     assert len(data.source) == 66
@@ -93,10 +73,10 @@ def test_sets(sets, track, monkeypatch):
 def test_sets_from_disk(sets, track, tmp_path):
     """Written as shards and read back, and read again without rendering."""
     config = SynthShiftConfig(track, sets=tmp_path)
-    first = rendered(config)
+    first = rendered_sets(config)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")}
     assert len(written) == 4
-    again = rendered(config)
+    again = rendered_sets(config)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tar")} == written
     for data in (first, again):
         ours, theirs = data.target.all(), sets[track].target.all()
@@ -104,24 +84,6 @@ def test_sets_from_disk(sets, track, tmp_path):
         assert torch.equal(ours.uv_px, theirs.uv_px)
         # Depth is stored in steps of 0.1 mm, a step of the picture is 1 mm.
         assert (ours.rgb - theirs.rgb).abs().max() <= (1.01 / 255 if track == "hand-depth" else 0)
-
-
-@pytest.mark.parametrize("track", ["hand-rgb", "body-rgb"])
-def test_videos_give_pairs(sets, videos, track):
-    data = videos[track]
-    frames = synthshift_data(SynthShiftConfig(track), PRESETS[track], data).target.videos.all()
-    assert type(frames) is UnlabelledBatch
-    assert Counter(frames.sequence) == dict.fromkeys(("street-1-000000", "street-1-000001"), 24)
-    assert len(pairs_of(frames, PairConfig())) == 48
-    assert frames.key == data.target.all().key
-    assert sets[track].target.all().sequence is None
-    assert set(data.source_videos.all().key).isdisjoint(data.source.all().key)
-    assert data.upper_bound.all().key == sets[track].target.all().key
-
-
-def test_depth_has_no_videos():
-    with pytest.raises(InputError, match=r"^track hand-depth has no videos"):
-        synthshift_experiment(SynthShiftConfig("hand-depth", target_frames="videos"), ONE_CPU)
 
 
 def test_depth_targets_are_sets_of_three_views(sets):
@@ -133,7 +95,7 @@ def test_depth_targets_are_sets_of_three_views(sets):
 
 
 def test_seeds_share_the_test_set_alone(sets):
-    data, other = sets["hand-rgb"], rendered(SynthShiftConfig(seed=1))
+    data, other = sets["hand-rgb"], rendered_sets(SynthShiftConfig(seed=1))
     assert torch.equal(other.test_target.all().rgb, data.test_target.all().rgb)
     assert not set(other.target.all().key) & set(data.target.all().key)
     assert not set(other.source.all().key) & set(data.source.all().key)
@@ -194,70 +156,6 @@ def test_gallery_is_of_the_test_set(runs, sets):
     for frame in runs["hand-rgb"][1].record.gallery:
         row = test.key.index(frame.key)
         np.testing.assert_allclose(frame.uv_truth, test.uv_px[row].numpy(), atol=1e-4)
-
-
-@pytest.mark.parametrize("track", ["hand-rgb", "body-rgb"])
-def test_geometric_reconstruction(videos, track, tmp_path):
-    """On videos, with source model and upper bound that are shared, and with sections for the report."""
-    shared = tmp_path / "shared"
-    alone = SynthShiftConfig(track, "integrated-pseudo-labels", target_frames="videos", shared=shared)
-    whole = replace(alone, method="geometric-reconstruction")
-    lone = run_synthshift(alone, tmp_path / "alone", ONE_CPU, sets=videos[track])
-    written = (shared / "stages/1-source/result.safetensors").stat().st_mtime_ns
-    outcome = run_synthshift(whole, tmp_path / "whole", ONE_CPU, sets=videos[track])
-    assert (shared / "stages/1-source/result.safetensors").stat().st_mtime_ns == written  # trained once
-    for role in ("source_only", "supervised_target"):
-        assert outcome.record.scores[role] == lone.record.scores[role]
-    stages = sorted(folder.name for folder in (tmp_path / "whole/stages").iterdir())
-    assert stages == ["3-warm-start", "4-reconstructor", "5-fine-tuning"]
-    assert titles(outcome.record) == ["Reconstructed frames", "Trusted joints", "Pseudo-labels"]
-    assert len(outcome.record.sections[0].picture_rows) == 6
-    assert value_of(outcome.record.sections[1], "joints", "All") > 0
-    assert titles(lone.record) == ["Pseudo-labels"]
-    groups = TRACKS[track].skeleton.groups
-    assert outcome.groups("adapted").keys() >= {f"PCK {name}" for name in groups}
-
-
-@pytest.mark.parametrize("name", ["small", "full"])
-@pytest.mark.parametrize("track", ["hand-rgb", "body-rgb"])
-def test_methods_on_videos_take_as_many_steps(track, name):
-    methods = find_preset(TRACKS[track].preset_family(videos=True), name, "mean-teacher").methods
-    alone, teacher = methods["integrated-pseudo-labels"], methods["mean-teacher"]
-    assert (teacher.schedule, teacher.batch_size) == (alone.schedule, alone.batch_size)
-    stills = find_preset(TRACKS[track].preset_family(videos=False), name, "mean-teacher").methods
-    assert {key: config for key, config in stills.items() if config != methods[key]}.keys() <= {"mean-teacher"}
-
-
-def test_mean_teacher_on_videos(videos, tmp_path):
-    config = SynthShiftConfig(target_frames="videos")
-    outcome = run_synthshift(config, tmp_path, ONE_CPU, sets=videos["hand-rgb"])
-    recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())["recipe"]["methods"]
-    assert [*recipe] == ["mean-teacher", "supervised-target"]
-    alone = PRESETS["hand-rgb"].methods["integrated-pseudo-labels"]
-    assert recipe["mean-teacher"]["schedule"]["steps"] == alone.schedule.steps
-    assert recipe["mean-teacher"]["batch_size"] == alone.batch_size
-    assert outcome.record.provenance.checkpoint.candidates[-1].step == alone.schedule.steps
-    # In the order in which they were trained, which is not that of the scores.
-    assert [*outcome.record.curves] == ["1-source", "2-supervised-target", "3-mean-teacher"]
-
-
-def test_planted_gap_is_in_all_source_labels(tmp_path, monkeypatch, videos):
-    used = []
-
-    def spy(*given):
-        used.append(given[2])
-        return synthshift_data(*given)
-
-    monkeypatch.setattr(synthshift, "synthshift_data", spy)
-    config = SynthShiftConfig("body-rgb", "geometric-reconstruction", target_frames="videos", annotation_gap=0.35)
-    outcome = run_synthshift(config, tmp_path, ONE_CPU)
-    assert outcome.residual_gap.keys() == set(ROLES)
-    skeleton, plain = TRACKS["body-rgb"].skeleton, videos["body-rgb"]
-    for name in ("source", "source_videos"):
-        labelled = getattr(used[0], name).all()
-        assert residual_gap(labelled.uv_px, getattr(plain, name).all(), skeleton) == pytest.approx(0.35, abs=0.02)
-    for name in ("target", "upper_bound", "test_target"):
-        assert torch.equal(getattr(used[0], name).all().uv_px, getattr(plain, name).all().uv_px)
 
 
 def _other_learning_rate(preset: Preset) -> Preset:

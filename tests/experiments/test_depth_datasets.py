@@ -20,7 +20,8 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.errors import InputError
 from posebridge.experiments import renders
 from posebridge.experiments.configs import DatasetRef, TrainConfig
-from posebridge.experiments.depth_datasets import DepthCubes, depth_dataset_data
+from posebridge.experiments.depth_cubes import DepthCubes
+from posebridge.experiments.depth_datasets import depth_dataset_data
 from posebridge.experiments.evaluation_sets import scored_joints
 from posebridge.experiments.train import run_train
 from posebridge.experiments.train_config import resolve

@@ -51,8 +51,7 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
             raise InputError(f"leave --stacks out: {config.source} is trained already, with stacks of its own")
         model = load_source_model(config.source, preset.model, config.mano)
         preset = replace(preset, model=model.spec)
-    crop = _crop_config(config.target, preset)
-    crops = DepthCrops(open_depth(config.target), crop)
+    crops = DepthCrops(open_depth(config.target), _crop_config(config.target, preset))
     target = InMemoryDataset(crops)
     frames = target.without_images()
     truth = None if config.truth is None else load_truth(config.truth, frames)
@@ -69,20 +68,31 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
         source_model=model,
         mano=config.mano,
     )
-    track, given = TRACKS["hand-depth"], model is not None
-    source = render_source(preset, method, track, config.domain, config.seed, mano=config.mano, model_given=given)
-    data = DepthTargetData(
+    return run_experiment(experiment, _data(config, experiment, crops, target, truth), run).record
+
+
+def _data(
+    config: AdaptDepthConfig,
+    experiment: Experiment,
+    crops: DepthCrops,
+    target: InMemoryDataset[UnlabelledBatch],
+    truth: KeypointSet | None,
+) -> "DepthTargetData":
+    preset, track, given = experiment.preset, TRACKS["hand-depth"], experiment.source_model is not None
+    source = render_source(
+        preset, experiment.method, track, config.domain, config.seed, mano=config.mano, model_given=given
+    )
+    return DepthTargetData(
         source=source,
         target=InMemoryFrames(target, config.seed + 1),
         source_joints_m=statistics_joints_m(source.dataset),
-        evaluation=InMemoryEvaluation(target.all(), truth, track.protocol, crop.cube_m),
+        evaluation=InMemoryEvaluation(target.all(), truth, track.protocol, preset.model.cube_m),
         hand=preset.model.hand_model(config.mano),
         unusable=crops.skipped,
         files=config.target,
-        crop=crop,
+        crop=_crop_config(config.target, preset),
         dataset=target,
     )
-    return run_experiment(experiment, data, run).record
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from posebridge.contracts.batch import LabelledBatch
+from posebridge.contracts.record import PublishedRow
 from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.dataset_stream import dataset_pairs
 from posebridge.data.datasets.benchmark_frames import (
@@ -112,12 +113,7 @@ def dataset_data(
         selection=SelectionData(measured.unlabelled(), measured),
         labelled_target=DatasetFrames(labelled, seed, skipped, find_pairs),
         frame_labels=measured,
-        published=tuple(
-            row
-            for metric in _PUBLISHED_METRICS
-            for row in published_rows(target.title, metric, source.title)
-            if skeleton.name in PUBLISHED_JOINTS
-        ),
+        published=_published(target.title, source.title) if skeleton.name in PUBLISHED_JOINTS else (),
         unusable={**train.skipped, **test.skipped, **source.unusable},
         remarks=(
             f"Labelled: {source.count} frames of {source.title}. Unlabelled: {len(train)} frames of {target.title}.",
@@ -126,6 +122,11 @@ def dataset_data(
         skipped_list=skipped,
     )
     return preset, data
+
+
+def _published(target: str, source: str) -> tuple[PublishedRow, ...]:
+    """The published numbers of the transfer."""
+    return tuple(row for metric in _PUBLISHED_METRICS for row in published_rows(target, metric, source))
 
 
 def _evaluation(crops: LabelledCrops, skeleton: Skeleton, skipped: SkippedList, workers: int) -> DatasetEvaluation:

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
-from posebridge.deployment.model_spec import PoseSpec
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
@@ -12,12 +11,11 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import R
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.networks.hourglass import HourglassConfig
-from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
+from posebridge.presets.pose_specs import full_pose, small_pose
 from posebridge.presets.preset import DataSizes, Preset
 from posebridge.rendering.photometry import STRONG
-from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
@@ -79,14 +77,7 @@ def _small(family: str, skeleton: Skeleton, views: GeometryConfig, target_rotati
     return Preset(
         family=family,
         name="small",
-        model=PoseSpec(
-            network=PoseResNetConfig(
-                encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True, joints=len(skeleton)
-            ),
-            maps=PoseMaps("softmax", sigma=1.5),
-            skeleton=skeleton.name,
-            size_px=96,
-        ),
+        model=small_pose(skeleton, 96),
         data=DataSizes(source=30_000, source_with_model=6_000, source_video_frames=3_000),
         source=SourceTrainingConfig(
             schedule=_schedule(4_000, learning_rate=2e-3),
@@ -120,12 +111,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
     return Preset(
         family=family,
         name="full",
-        model=PoseSpec(
-            network=PoseResNetConfig(encoder="resnet101", joints=len(skeleton)),
-            maps=PoseMaps("peak", sigma=2.0),
-            skeleton=skeleton.name,
-            size_px=256,
-        ),
+        model=full_pose(skeleton),
         data=DataSizes(source=60_000, source_with_model=60_000, source_video_frames=15_000),
         source=SourceTrainingConfig(geometry=views, appearance=_APPEARANCE),
         methods={

@@ -4,15 +4,13 @@ An epoch is 500 steps, as in UniFrame's public code, whose protocol the paper fo
 """
 
 from posebridge.data.augment import BODY, HAND, GeometryConfig
-from posebridge.deployment.model_spec import PoseSpec
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
-from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.presets.pose_specs import full_pose
 from posebridge.presets.preset import DataSizes, Preset
 from posebridge.presets.synthshift_rgb import SMALL_HANDS, SMALL_PEOPLE, small_preset
-from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.body import H36M17, MPII16
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
@@ -31,12 +29,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
     return Preset(
         family=family,
         name="full",
-        model=PoseSpec(
-            network=PoseResNetConfig(encoder="resnet101", pretrained="timm", joints=len(skeleton)),
-            maps=PoseMaps("peak", sigma=2.0),
-            skeleton=skeleton.name,
-            size_px=256,
-        ),
+        model=full_pose(skeleton, pretrained="timm"),
         data=DataSizes(source=40_000),
         space_mb=5_000,
         source=supervised,

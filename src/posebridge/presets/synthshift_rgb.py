@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
-from posebridge.deployment.model_spec import PoseSpec
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
@@ -13,11 +12,10 @@ from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
-from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
+from posebridge.presets.pose_specs import full_pose, small_pose
 from posebridge.presets.preset import DataSizes, Preset
-from posebridge.representations.pose_maps import PoseMaps
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
@@ -105,14 +103,7 @@ def small_preset(
     return Preset(
         family=family,
         name="small",
-        model=PoseSpec(
-            network=PoseResNetConfig(
-                encoder="resnet18", encoder_stride=16, decoder_channels=64, skips=True, joints=len(skeleton)
-            ),
-            maps=PoseMaps("softmax", sigma=1.5),
-            skeleton=skeleton.name,
-            size_px=64,
-        ),
+        model=small_pose(skeleton, 64),
         data=data,
         source=_source_training(views, 1_500, learning_rate=2e-3),
         methods={
@@ -131,12 +122,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
     return Preset(
         family=family,
         name="full",
-        model=PoseSpec(
-            network=PoseResNetConfig(encoder="resnet101", joints=len(skeleton)),
-            maps=PoseMaps("peak", sigma=2.0),
-            skeleton=skeleton.name,
-            size_px=256,
-        ),
+        model=full_pose(skeleton),
         data=DataSizes(source=40_000, target=15_000, test=3_200),
         source=SourceTrainingConfig(geometry=views),
         methods={

@@ -1,0 +1,111 @@
+"""The hands of a depth dataset as cubes in memory, as the network takes them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from posebridge.contracts.batch import BatchT, LabelledBatch, concatenate
+from posebridge.contracts.source_labels import SourceLabels
+from posebridge.data.agreeing_views import agreeing_views
+from posebridge.data.crops import CubeCropConfig, LabelledCrops, UnlabelledCrops
+from posebridge.data.dataset_stream import Crops, ordered_batches
+from posebridge.data.datasets.benchmark_frames import shown_hand, with_defaults
+from posebridge.data.datasets.dataset import Dataset
+from posebridge.data.datasets.dataset_ref import DatasetRef
+from posebridge.data.datasets.options import DatasetOptions, Split
+from posebridge.data.datasets.registry import dataset_named
+from posebridge.data.filled_cubes import FilledCubes
+from posebridge.data.frames import LabelledFrames, Side
+from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.skipped_list import SkippedList
+from posebridge.data.subset import Subset
+from posebridge.deployment.model_spec import ModelSpec
+from posebridge.errors import InputError
+from posebridge.representations.depth_image import depth_image
+
+_READ_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class DepthCubes:
+    """Reads the hands of one dataset as cubes; frames without a hand are noted."""
+
+    ref: DatasetRef
+    model: ModelSpec
+    hand: Side | None
+    skipped: SkippedList
+    workers: int
+
+    @property
+    def dataset(self) -> Dataset:
+        """Its entry in the table."""
+        return dataset_named(self.ref.name)
+
+    @property
+    def cube_m(self) -> float:
+        """Side of the cubes."""
+        assert self.model.cube_m is not None
+        return self.model.cube_m
+
+    @property
+    def options(self) -> DatasetOptions:
+        """The given options, with the benchmark's where none are given."""
+        return with_defaults(self.ref)
+
+    def unlabelled(self, splits: tuple[Split, ...], moments: int | None) -> InMemoryDataset:
+        """So many moments of each split, all their views; views that disagree with the others are left out."""
+        views, crop = len(self.options.views or (1,)), self._crop
+        parts = [_evenly(self._open(split, self.options), views, moments) for split in splits]
+        cubes = (batch for frames in parts for batch in self._read(UnlabelledCrops(frames, crop)))
+        disagreeing: dict[str, str] = {}
+        single = (batch[i : i + 1] for batch in cubes for i in range(len(batch)))
+        found = InMemoryDataset(agreeing_views(single, self.cube_m, disagreeing))
+        for key, reason in disagreeing.items():
+            self.skipped.note(key, reason)
+        return found
+
+    def test(self, count: int | None) -> LabelledBatch:
+        """So many frames of the test split, labelled with the dataset's own joints."""
+        frames = self._open("test", replace(self.options, views=None))
+        return concatenate([*self._read(LabelledCrops(_evenly(frames, 1, count), self._crop))])
+
+    def labelled(self, count: int | None, labels: SourceLabels) -> InMemoryDataset[LabelledBatch]:
+        """So many frames of the training split with the network's joints.
+
+        Raises ``InputError`` for a dataset whose joints are others, and for one without the labels.
+        """
+        if self.dataset.skeleton != self.model.skeleton:
+            raise InputError(
+                f"{self.ref.name} labels the joints of {self.dataset.skeleton}, and the network predicts those of "
+                f"{self.model.skeleton}: train on another dataset, or on renders"
+            )
+        options = self.dataset.loading(labels, replace(self.options, views=None))
+        frames = self._open("train", options)
+        return InMemoryDataset(self._read(LabelledCrops(_evenly(frames, 1, count), self._crop)))
+
+    @property
+    def _crop(self) -> CubeCropConfig:
+        return CubeCropConfig(self.model.size_px, self.cube_m, shown_hand(self.ref, self.hand))
+
+    def _open(self, split: Split, options: DatasetOptions) -> LabelledFrames:
+        return self.dataset.open(self.ref.path, split, options)
+
+    def _read(self, crops: Crops[BatchT]) -> Iterator[BatchT]:
+        cubes = FilledCubes(crops, self.cube_m)
+        for _, batch in ordered_batches(cubes, _READ_AT_ONCE, self.skipped, workers=self.workers):
+            yield self._as_input(batch)
+
+    def _as_input(self, batch: BatchT) -> BatchT:
+        if self.model.takes_depth_m:
+            return batch
+        assert batch.depth_m is not None
+        assert batch.centre_m is not None
+        return replace(batch, image=depth_image(batch.depth_m, batch.centre_m, self.cube_m), depth_m=None)
+
+
+def _evenly(frames: LabelledFrames, views: int, count: int | None) -> Subset:
+    """The frames, thinned evenly to ``count`` moments of so many views; None: all."""
+    moments = len(frames) // views
+    kept = np.linspace(0, moments - 1, moments if count is None else min(count, moments)).round().astype(int)
+    return Subset(frames, (views * kept[:, None] + np.arange(views)).ravel())

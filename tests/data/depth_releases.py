@@ -9,7 +9,7 @@ from scipy.io import savemat
 from data.depth_on_disk import depth_picture_m, hand_places
 from posebridge.data.datasets.icvl import ICVL_K
 from posebridge.data.datasets.msra import MSRA_K
-from posebridge.data.datasets.nyu import EVALUATED, NYU_K
+from posebridge.data.datasets.nyu import NYU_K, ROWS_OF_NYU14
 from posebridge.skeletons.depth_hands import ICVL16, NYU14
 
 FX, FY, CX, CY = 588.03, -587.07, 320.0, 240.0  # as the release has them
@@ -27,7 +27,7 @@ def write_nyu(root: Path, frames: int = 3, scale: float = 1.0, split: str = "tes
     for view in range(3):
         for frame in range(frames):
             places = hand_places((0.03 * view, 0.02 * frame, 0.6))
-            for number, joint in zip(EVALUATED, NYU14.joints, strict=True):
+            for number, joint in zip(ROWS_OF_NYU14, NYU14.joints, strict=True):
                 xyz[view, frame, number] = places[joint] * [1000, -1000, 1000]
             mm = np.rint(depth_picture_m(places, NYU_K, 640, 480) * 1000).astype(int)
             mm[mm == 0] = 2001

@@ -10,7 +10,7 @@ from data.depth_releases import CX, CY, FX, FY, write_nyu
 from data.on_disk import truncate
 from posebridge.cameras.cube import foreground
 from posebridge.data.crops import CropConfig, CubeCropConfig, LabelledCrops, UnlabelledCrops
-from posebridge.data.datasets.nyu import EVALUATED, NYU
+from posebridge.data.datasets.nyu import NYU, ROWS_OF_NYU14
 from posebridge.errors import InputError
 from posebridge.skeletons.depth_hands import NYU14
 
@@ -32,7 +32,7 @@ def test_joints_lie_on_the_blob_in_a_frame_with_y_down(root):
         assert (frame.key, frame.frame, frame.view, frame.image) == (f"depth_{view}_0000002", 2, view, None)
         assert frame.depth_m.dtype == np.float32
         np.testing.assert_allclose(
-            labels.joints_m, xyz[view - 1, 1][list(EVALUATED)] / [1000, -1000, 1000], rtol=1e-6, atol=1e-7
+            labels.joints_m, xyz[view - 1, 1][list(ROWS_OF_NYU14)] / [1000, -1000, 1000], rtol=1e-6, atol=1e-7
         )
         assert_joints_on_the_blob(labels.uv_px, labels.joints_m, frame.depth_m)
         projected = labels.joints_m @ frame.K.T
@@ -44,7 +44,7 @@ def test_joints_lie_on_the_blob_in_a_frame_with_y_down(root):
 def test_the_fourteen_by_their_names_in_the_release():
     named = {NYU14.index("F1_KNU3_A"): "pinky_4", NYU14.index("F4_KNU2_B"): "index_2", NYU14.index("PALM_3"): "palm"}
     assert {NYU14.joints[i]: name for i, name in named.items()} == {name: name for name in named.values()}
-    assert list(named) == [EVALUATED.index(0), EVALUATED.index(21), EVALUATED.index(32)]
+    assert list(named) == [ROWS_OF_NYU14.index(0), ROWS_OF_NYU14.index(21), ROWS_OF_NYU14.index(32)]
 
 
 def test_cube_crops(root):
@@ -166,9 +166,9 @@ def test_a_real_frame(tmp_path):
     uvd = np.load(SAMPLE / "gt_frame1_uvd.npz")["uvd"].astype(float)
     u, v, d = uvd.T
     xyz = np.zeros((3, 1, 36, 3))
-    xyz[0, 0, list(EVALUATED)] = np.stack([(u - CX) * d / FX, (v - CY) * d / FY, d], axis=-1)
+    xyz[0, 0, list(ROWS_OF_NYU14)] = np.stack([(u - CX) * d / FX, (v - CY) * d / FY, d], axis=-1)
     all_uvd = np.zeros_like(xyz)
-    all_uvd[0, 0, list(EVALUATED)] = uvd
+    all_uvd[0, 0, list(ROWS_OF_NYU14)] = uvd
     savemat(tmp_path / "test" / "joint_data.mat", {"joint_uvd": all_uvd, "joint_xyz": xyz})
     frame, labels = NYU(tmp_path)[0], NYU(tmp_path).labels(0)
     assert_joints_on_the_blob(labels.uv_px, labels.joints_m, frame.depth_m)

@@ -24,7 +24,9 @@ class CropConfig:
     """How frames are cut."""
 
     size_px: int = 256
-    padding: float = 1.0  # the square's side over the box's larger side; a whole image is never padded
+    # The square's side over the box's larger side: ``TargetConfig.padding`` of files. Boxes of datasets contain their
+    # margin already, ``JOINT_BOX_PADDING``. A whole image is never padded.
+    padding: float = 1.0
     # Left hands are mirrored, so that networks see right hands only. None: nothing is mirrored (bodies).
     hand: Literal["left", "right", "annotated"] | None = None
 

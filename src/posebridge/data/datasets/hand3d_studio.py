@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json
+from posebridge.data.datasets.annotations import JOINT_BOX_PADDING, PresentFiles, joint_box, numbers, read_json
 from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit, adaptation_split, checked_camera
-from posebridge.data.datasets.hand_frames import JOINT_BOX_PADDING, HandFrames, HandRecord
+from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.image_folder import numbers_within
 from posebridge.data.datasets.options import Objects
 from posebridge.data.frames import Side

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import joint_box, project
+from posebridge.data.datasets.annotations import JOINT_BOX_PADDING, joint_box, project
 from posebridge.data.frames import (
     FrameIndex,
     FrameLabels,
@@ -18,8 +18,6 @@ from posebridge.data.frames import (
 )
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import convert
-
-JOINT_BOX_PADDING = 1.5  # of the extent of the joints: how the public benchmarks of adaptation cut hands
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """NYU hand pose (Tompson, Stein, LeCun and Perlin, ACM TOG 2014) in its release's layout.
 
 ``{train,test}/depth_{view}_{frame:07d}.png``, views 1 to 3, frames from 1; depth in millimetres is B + 256 G.
-``joint_data.mat`` has ``joint_uvd`` and ``joint_xyz`` (3 views, N, 36, 3) in pixels and millimetres. Of the 36, the
-literature evaluates 14. The release's y axis points up, so its fy is negative. Here y points down and fy is positive,
+``joint_data.mat`` has ``joint_uvd`` and ``joint_xyz`` (3 views, N, 36, 3) in pixels and millimetres. Of the 36, 14
+are read; ``joint_rules.SCORED_JOINTS`` has those that are scored. The release's y axis points up, so its fy is negative. Here y points down and fy is positive,
 which gives the same pixels. The release has no calibration between its views.
 
 The pictures are mirrored by the sensor's driver, so that left hands look right (seen in one test frame, taken for all).
@@ -29,7 +29,7 @@ from posebridge.errors import InputError
 from posebridge.skeletons.depth_hands import NYU14
 
 NYU_K = np.array([[588.03, 0.0, 320.0], [0.0, 587.07, 240.0], [0.0, 0.0, 1.0]])
-EVALUATED = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)  # of the 36, in the order of ``NYU14``
+ROWS_OF_NYU14 = (0, 3, 6, 9, 12, 15, 18, 21, 24, 25, 27, 30, 31, 32)  # of the 36, in the order of ``NYU14``
 
 _ANNOTATED = 36
 _AXES = (1, -1, 1)  # the release's y points up
@@ -101,7 +101,7 @@ class NYU(DepthHands):
         """uv (N, 14, 2) pixels and joints (N, 14, 3) metres in the camera frame, of this view."""
         path = self.folder / "joint_data.mat"
         uvd, xyz = _read_joint_data(path)
-        uvd, xyz = (array[self.view - 1][:, EVALUATED].astype(np.float32) for array in (uvd, xyz))
+        uvd, xyz = (array[self.view - 1][:, ROWS_OF_NYU14].astype(np.float32) for array in (uvd, xyz))
         return uvd[..., :2], plausible_hands(path, xyz * np.float32(_MM) * np.array(_AXES, np.float32), self.skipped)
 
 

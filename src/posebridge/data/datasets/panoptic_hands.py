@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json
+from posebridge.data.datasets.annotations import JOINT_BOX_PADDING, PresentFiles, joint_box, numbers, read_json
 from posebridge.data.datasets.hand_annotations import JOINTS
-from posebridge.data.datasets.hand_frames import JOINT_BOX_PADDING, HandFrames, HandRecord
+from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.options import PanopticPart, Split
 from posebridge.data.frames import IndexedFrames, Side
 from posebridge.errors import InputError

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import joint_box, project
+from posebridge.data.datasets.annotations import JOINT_BOX_PADDING, joint_box, project
 from posebridge.data.datasets.video_access import VideoAccess
 from posebridge.data.frames import FrameIndex, FrameLabels, IndexedFrames, RawFrame, UnreadableFrameError, read_image
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import convert
 from posebridge.skeletons.skeleton import Skeleton
 
-JOINT_BOX_PADDING = 1.5  # of the extent of the joints: how the public benchmarks of adaptation cut these datasets
 _NEAREST_M = 0.1
 
 

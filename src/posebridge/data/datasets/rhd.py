@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import joint_box
+from posebridge.data.datasets.annotations import JOINT_BOX_PADDING, joint_box
 from posebridge.data.datasets.hand_annotations import check_hand_scale, checked_camera
-from posebridge.data.datasets.hand_frames import JOINT_BOX_PADDING
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import SIDES, FrameLabels, IndexedFrames, RawFrame, Side, read_image
 from posebridge.errors import InputError

@@ -13,8 +13,15 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from posebridge.data.boxes import box_problem
-from posebridge.data.datasets.annotations import PresentFiles, joint_box, numbers, read_json, read_npy
-from posebridge.data.datasets.hand_frames import JOINT_BOX_PADDING, HandFrames, HandRecord
+from posebridge.data.datasets.annotations import (
+    JOINT_BOX_PADDING,
+    PresentFiles,
+    joint_box,
+    numbers,
+    read_json,
+    read_npy,
+)
+from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import Side
 from posebridge.errors import InputError

@@ -133,7 +133,7 @@ def refused(capsys) -> str:
         (("--target", "stb=.", "--method", "multi-view-fusion"), "takes depth, and dataset stb is colour"),
         (("--target", "nyu=.", "--method", "geometric-reconstruction"), "takes colour"),
         (("--target", "nyu=.", "--source", "rhd=."), "rhd is colour, and nyu is depth: choose two of a kind"),
-        (("--target", "bighand2.2m=."), "bighand2.2m doesn't state which hand it shows: give --hand"),
+        (("--target", "bighand2.2m=."), "bighand2.2m doesn't state which hand it shows: give hand=left"),
         (("--target", "stb=.", "--stacks", "2"), "leave --stacks out: stb is colour"),
         (("--target", "stb=.", "--source", "mpii=."), "mpii and stb show a hand and a body"),
         (

@@ -65,8 +65,12 @@ def test_crops_of_whole_images_are_the_images(folder):
 
 
 def test_splits(folder, tmp_path):
-    one = [len(DATASETS["rendered"].open(folder, split, skeleton="hand21")) for split in ("train", "test")]
-    assert one == [70, 70]  # a set is both splits
+    whole = DatasetOptions(whole_set=True)
+    one = [len(DATASETS["rendered"].open(folder, split, whole, "hand21")) for split in ("train", "test")]
+    assert one == [70, 70]
+    assert len(DATASETS["rendered"].open(folder, "train", skeleton="hand21")) == 70
+    with pytest.raises(InputError, match="is a single set: give a folder of train/ and test/, or whole_set=true"):
+        DATASETS["rendered"].open(folder, "test", skeleton="hand21")
     render_set(RenderConfig("studio", count=3, size_px=16), tmp_path / "train")
     render_set(RenderConfig("street", count=2, size_px=16), tmp_path / "test")
     two = [DATASETS["rendered"].open(tmp_path, split, skeleton="hand21") for split in ("train", "test")]
@@ -89,6 +93,31 @@ def test_damage(tmp_path):
     read = [frame.key for frame in frames]
     assert 60 < len(read) < 70
     assert any("shard-000002" in file for file in frames.skipped)
+
+
+@pytest.mark.parametrize("size", [512 * 3, 512 * 3 + 100])
+def test_shard_cut_at_a_header(tmp_path, size):
+    render_set(RenderConfig("studio", count=32, size_px=16), tmp_path)
+    shard = tmp_path / "shard-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:size])
+    frames = DATASETS["rendered"].open(tmp_path, "train", skeleton="hand21")
+    (reason,) = frames.skipped.values()
+    assert f"{32 - len(frames)} of its 32 samples can't be found" in reason
+    shard.unlink()
+    with pytest.raises(InputError, match=r"no sample can be read \(No such file or directory; 32 of its 32"):
+        DATASETS["rendered"].open(tmp_path, "train", skeleton="hand21")
+
+
+def test_damaged_labels_of_a_video(tmp_path):
+    render_set(RenderConfig("studio", count=6, size_px=16, frames=3), tmp_path)
+    shard = tmp_path / "shard-000000.tar"
+    shard.write_bytes(shard.read_bytes().replace(b'"frame": 1', b'"frame": x', 1))
+    frames = DATASETS["rendered"].open(tmp_path, "train", skeleton="hand21")
+    index = frames.frame_index()
+    assert index.frame.tolist() == [0, 0, 2, 0, 1, 2]
+    assert index.sequence[1] not in (index.sequence[0], index.sequence[3])
+    with pytest.raises(UnreadableFrameError, match="damaged"):
+        frames[1]
 
 
 def test_refusals(folder, tmp_path):

@@ -184,6 +184,15 @@ def test_given_model_on_a_video(adapted, tmp_path):
     np.testing.assert_allclose(u, found.uv_px[..., 0], atol=0.05)  # with intrinsics, joints are in the camera's frame
 
 
+def test_given_model_keeps_its_reference_length(target, tmp_path):
+    """Its depths are in units of that length, so poses in millimetres don't depend on the new renders."""
+    given = replace(SPEC, size_px=SIDE, reference_length_m=0.2)
+    small_model(tmp_path / "model", given)
+    run_adapt(_config(target.images, source=tmp_path / "model"), tmp_path / "run", ONE_CPU)
+    spec = load_model(tmp_path / "run").spec
+    assert (spec.reference_length_m, spec.maps, spec.network) == (0.2, given.maps, given.network)
+
+
 def test_given_model_with_source_only_stays(adapted, target, tmp_path):
     config = _config(target.images, source=adapted[0], truth=target.truth)
     record = run_adapt(config, tmp_path / "run", ONE_CPU)

@@ -127,7 +127,7 @@ def test_handedness_is_refused(walk, tmp_path):
 def test_models_and_truth_of_another_subject_are_refused(walk, tmp_path):
     small_model(tmp_path / "hand")
     line = refused(run_adapt, _config(walk, "mean-teacher", source=tmp_path / "hand"), tmp_path / "run")
-    assert line.endswith("predicts hand21, and this run needs h36m17: give a model of the same subject")
+    assert line.endswith("predicts hand21, and this run needs h36m17: give a model of these joints")
     small_model(tmp_path / "coco", replace(SPEC, skeleton="coco17", network=replace(SMALL, joints=17)))
     assert "predicts coco17" in refused(
         run_adapt, _config(walk, "mean-teacher", source=tmp_path / "coco"), tmp_path / "run"

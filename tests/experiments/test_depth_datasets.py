@@ -21,11 +21,8 @@ from posebridge.errors import InputError
 from posebridge.experiments import renders
 from posebridge.experiments.configs import DatasetRef, TrainConfig
 from posebridge.experiments.depth_cubes import DepthCubes
-from posebridge.experiments.depth_datasets import depth_dataset_data
 from posebridge.experiments.evaluation_sets import scored_joints
 from posebridge.experiments.train import run_train
-from posebridge.experiments.train_config import resolve
-from posebridge.methods.registry import find_method
 from posebridge.skeletons.hand import HAND21
 from training.dots import ONE_CPU
 
@@ -148,87 +145,6 @@ def test_no_label_of_the_target_is_read(tmp_path):
     (root / "train" / "joint_data.mat").unlink()
     record = run_train(config_of("nyu", root), tmp_path / "run", ONE_CPU).record
     assert record.scores["adapted"].n_frames == 3
-
-
-def labelled(target: str, root: Path, method: str, source: str = "msra", **changes) -> TrainConfig:
-    """A run from a depth dataset to another; MSRA's second subject is the test."""
-    options = DatasetOptions(test_subject=1)
-    return TrainConfig(
-        target=DatasetRef(target, root / target, options if target == "msra" else DatasetOptions()),
-        source=DatasetRef(source, root / source, options if source == "msra" else DatasetOptions()),
-        method=method,
-        **changes,
-    )
-
-
-def test_from_labelled_depth(tmp_path):
-    """MSRA's joints are the network's: its labels train a network of depth images, which then adapts to ICVL."""
-    for name in ("msra", "icvl"):
-        write(name, tmp_path / name)
-    outcome = run_train(labelled("icvl", tmp_path, "mean-teacher"), tmp_path / "run", ONE_CPU)
-    record = outcome.record
-    assert record.title == "MSRA to ICVL, small"
-    labelled_by, unlabelled = "Labelled: 6 images of MSRA.", "Unlabelled: 4 images of the training split of ICVL."
-    assert record.notes[-1].startswith(f"{labelled_by} {unlabelled} Scored: 3")
-    assert list(record.scores) == ["source_only", "adapted"]
-    assert record.metric == "mean_error_mm"
-    assert record.provenance.checkpoint is not None
-    found = scored_joints(outcome.predictions["adapted"].keypoints, dataset_named("icvl").scored_joints)
-    true = truth("icvl", tmp_path / "icvl")
-    errors = [np.linalg.norm(xyz - true[key], axis=-1).mean() for key, xyz in zip(found.key, found.xyz_mm, strict=True)]
-    assert record.scores["adapted"].mean_error_mm == pytest.approx(np.mean(errors), rel=1e-4)
-
-
-def test_source_labels_are_those_of_the_reader(tmp_path):
-    root = write("msra", tmp_path / "set")
-    preset = preset_of("datasets/hand-depth", "mean-teacher")
-    ref = DatasetRef("msra", root, DatasetOptions(test_subject=1))
-    cubes = DepthCubes(ref, preset.model, None, SkippedList(tmp_path / "s"), 0)
-    batch = cubes.labelled(None, frozenset({"joints"})).all()
-    reader = MSRA(root, "train", 1)
-    assert batch.key == tuple(reader[i].key for i in range(len(reader)))
-    np.testing.assert_allclose(batch.joints_m, [reader.labels(i).joints_m for i in range(len(reader))], atol=1e-6)
-    np.testing.assert_allclose(batch.camera.project(batch.joints_m), batch.uv_px, atol=1e-3)
-    assert batch.depth_m is None
-    assert batch.image.shape[1:] == (3, 32, 32)
-
-
-def test_frames_without_labels_change_no_statistics(tmp_path):
-    write("msra", tmp_path / "msra")
-    write("icvl", tmp_path / "icvl")
-    joint_file = tmp_path / "msra" / "P0" / "1" / "joint.txt"
-    lines = joint_file.read_text().splitlines()
-    joint_file.write_text("\n".join([lines[0], "x y z", *lines[2:]]))
-    config = resolve(labelled("icvl", tmp_path, "source-only"))
-    skipped = SkippedList(tmp_path / "s")
-    preset = preset_of("datasets/hand-depth", "source-only")
-    _, data = depth_dataset_data(config, find_method("source-only"), preset, skipped, 0)
-    assert len(data.source.dataset) == 6
-    assert len(data.source_joints_m) == 5
-    assert data.source_joints_m.norm(dim=-1).min() > 0.1
-
-
-def test_supervised_on_depth(tmp_path):
-    write("msra", tmp_path / "msra")
-    config = labelled("msra", tmp_path, "supervised-target")
-    record = run_train(config, tmp_path / "run", ONE_CPU).record
-    assert list(record.scores) == ["source_only", "supervised_target"]
-
-
-@pytest.mark.parametrize(
-    ("method", "source", "target", "message"),
-    [
-        ("mean-teacher", "nyu", "icvl", "nyu labels the joints of nyu14, and the network predicts those of hand21"),
-        ("supervised-target", "msra", "icvl", "icvl labels the joints of icvl16, and the network predicts"),
-        ("multi-view-fusion", "msra", "icvl", "msra has no label vertices: it has joints"),
-    ],
-)
-def test_labels_that_depth_sets_lack(tmp_path, method, source, target, message):
-    for name in (source, target):
-        write(name, tmp_path / name)
-    with pytest.raises(InputError, match=message):
-        run_train(labelled(target, tmp_path, method, source), tmp_path / "run", ONE_CPU)
-    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 @pytest.mark.parametrize(

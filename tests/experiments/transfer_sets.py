@@ -231,4 +231,4 @@ def opened(sets: dict[str, Folders], name: str, **changes) -> DatasetData:
     """The data of a named transfer at the smallest size."""
     config = config_of(sets, name, **changes)
     skipped = SkippedList(sets[name].target.parent / f"unreadable-{name}.jsonl")
-    return dataset_data(config, find_method(config.method), tiny(train_preset(config)), skipped, workers=0)[1]
+    return dataset_data(config, find_method(config.method), tiny(train_preset(config)), skipped, workers=0)

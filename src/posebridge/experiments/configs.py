@@ -150,8 +150,8 @@ class TrainConfig:
     """Which hand the target shows, where its release doesn't state it."""
 
     joints: Literal["mpii16", "h36m17"] | None = None
-    """Joints of bodies: MPII's, as in the published tables, or Human3.6M's, which renders and MPI-INF-3DHP label.
-    Without it: mpii16, and h36m17 from renders."""
+    """Joints of people: MPII's, as in the published tables, or Human3.6M's. Without it: those that the source labels,
+    h36m17 for renders and MPI-INF-3DHP, else mpii16."""
 
     target_split: TargetSplit = "train"
     """The target's frames to adapt to, without their labels. The test split is scored."""

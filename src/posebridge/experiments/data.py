@@ -11,31 +11,27 @@ from torch import Tensor
 from posebridge.bodies.parametric_hand import ParametricHand
 from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import PublishedRow
+from posebridge.data.datasets.benchmark_frames import SOURCE_STATISTICS
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.predictor import Predictor
-from posebridge.errors import InputError
 from posebridge.experiments.evaluation_sets import EvaluationSet
 from posebridge.methods.base import MethodConfig
+from posebridge.presets.preset import Preset
 from posebridge.training.frames import Frames
 
-_STATISTICS_SAMPLES = 2048
 
-
-def statistics_joints_m(source: InMemoryDataset[LabelledBatch]) -> Float[Tensor, "N J 3"]:
-    """Joints in metres of the first samples of a source with all joints, from which bone lengths are taken.
-
-    Raises ``InputError`` for a source without such samples.
-    """
-    samples = source.without_images()[:_STATISTICS_SAMPLES]
-    if samples.joints_m is None or samples.valid is None or not samples.valid.all(1).any():
-        raise InputError("no sample of the source has all joints in metres: choose another source")
-    return samples.joints_m[samples.valid.all(1)]
+def statistics_joints_m(renders: InMemoryDataset[LabelledBatch]) -> Float[Tensor, "N J 3"]:
+    """Joints in metres of the first renders, from which bone lengths are taken; renders are drawn independently."""
+    joints_m = renders.without_images()[:SOURCE_STATISTICS].joints_m
+    if joints_m is None:
+        raise ValueError("these samples have no joints in metres, so they can't be a source")
+    return joints_m
 
 
 def evenly(dataset: InMemoryDataset[BatchT], count: int) -> BatchT:
-    """``count`` evenly chosen samples of a dataset; all where there are no more."""
-    return dataset.take(torch.arange(0, len(dataset), max(1, len(dataset) // count))[:count])
+    """``count`` evenly chosen samples of a dataset, the first and the last among them; all where there are no more."""
+    return dataset.take(torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().long())
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,10 @@ class ExperimentData:
     published: tuple[PublishedRow, ...] = ()
     unusable: Mapping[str, str] = field(default_factory=dict)  # input files that were left out, with reasons
     remarks: tuple[str, ...] = ()
+
+    def fitted(self, preset: Preset, method: str) -> Preset:
+        """The preset for this target; unchanged unless a builder overrides this."""
+        return preset
 
     def refined(self, predictor: Predictor) -> Self:
         """The data with target crops improved by the source model; unchanged unless a builder overrides this."""

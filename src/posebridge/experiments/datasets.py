@@ -63,7 +63,7 @@ def scored_in_image(skeleton: Skeleton) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class DatasetData(ExperimentData):
-    """Public datasets."""
+    """Colour datasets."""
 
     shown: DatasetFrames[LabelledBatch] | None = None  # the frames that are adapted to, in the same order, with labels
     skipped_list: SkippedList | None = None
@@ -86,8 +86,8 @@ class DatasetData(ExperimentData):
 
 def dataset_data(
     config: TrainConfig, method: MethodEntry, preset: Preset, skipped: SkippedList, workers: int
-) -> tuple[Preset, DatasetData]:
-    """The preset and the data of a run on colour datasets; the target is read before a source is rendered.
+) -> DatasetData:
+    """The data of a run on colour datasets; the target is read before a source is rendered.
 
     Raises ``InputError`` for a wrong folder, a label or pair that is missing, and where no frame can be read.
     """
@@ -105,7 +105,7 @@ def dataset_data(
     measured = load_subset(labelled, SELECTION_FRAMES, skipped, workers)
     source = _load_source(config, method, preset, skipped)
     scored = drawn(test, preset.data.test or _TEST_FRAMES.get(config.target.name))
-    data = DatasetData(
+    return DatasetData(
         source=source.frames,
         target=DatasetFrames(UnlabelledCrops(train, crop), seed + 1, skipped, find_pairs),
         source_joints_m=source.joints_m,
@@ -121,7 +121,6 @@ def dataset_data(
         shown=DatasetFrames(labelled, seed + 1, skipped, find_pairs),
         skipped_list=skipped,
     )
-    return preset, data
 
 
 def _published(target: str, source: str) -> tuple[PublishedRow, ...]:

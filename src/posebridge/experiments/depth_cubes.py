@@ -1,16 +1,18 @@
 """The hands of a depth dataset as cubes in memory, as the network takes them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from jaxtyping import Float
+from torch import Tensor
 
 from posebridge.contracts.batch import BatchT, LabelledBatch, concatenate
 from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.agreeing_views import agreeing_views
 from posebridge.data.crops import CubeCropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.dataset_stream import Crops, ordered_batches
-from posebridge.data.datasets.benchmark_frames import shown_hand, with_defaults
+from posebridge.data.datasets.benchmark_frames import shown_hand, source_joints, with_defaults
 from posebridge.data.datasets.dataset import Dataset
 from posebridge.data.datasets.dataset_ref import DatasetRef
 from posebridge.data.datasets.options import DatasetOptions, Split
@@ -20,11 +22,19 @@ from posebridge.data.frames import LabelledFrames, Side
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Subset
-from posebridge.deployment.model_spec import ModelSpec
+from posebridge.deployment.model_spec import ModelSpec, skeleton_of
 from posebridge.errors import InputError
 from posebridge.representations.depth_image import depth_image
 
 _READ_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class LabelledCubes:
+    """A labelled source in memory, and true poses of evenly chosen frames, for statistics."""
+
+    dataset: InMemoryDataset[LabelledBatch]
+    joints_m: Float[Tensor, "N J 3"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,7 @@ class DepthCubes:
     hand: Side | None
     skipped: SkippedList
     workers: int
+    left_out: dict[str, str] = field(default_factory=dict)  # by the readers, with reasons
 
     @property
     def dataset(self) -> Dataset:
@@ -53,10 +64,23 @@ class DepthCubes:
         """The given options, with the benchmark's where none are given."""
         return with_defaults(self.ref)
 
+    def check_labels(self, labels: SourceLabels) -> None:
+        """Open the training split. Reads no frame.
+
+        Raises ``InputError`` for a dataset whose joints aren't the network's, for one without the labels, and as its
+        reader does.
+        """
+        if self.dataset.skeleton != self.model.skeleton:
+            raise InputError(
+                f"{self.ref.name} labels the joints of {self.dataset.skeleton}, and the network predicts those of "
+                f"{self.model.skeleton}: train on another dataset, or on renders"
+            )
+        _ = self._crop, self._open("train", self._single_views(labels))
+
     def unlabelled(self, splits: tuple[Split, ...], moments: int | None) -> InMemoryDataset:
         """So many moments of each split, all their views; views that disagree with the others are left out."""
-        views, crop = len(self.options.views or (1,)), self._crop
-        parts = [_evenly(self._open(split, self.options), views, moments) for split in splits]
+        crop = self._crop
+        parts = [_moments(self._open(split, self.options), moments) for split in splits]
         cubes = (batch for frames in parts for batch in self._read(UnlabelledCrops(frames, crop)))
         disagreeing: dict[str, str] = {}
         single = (batch[i : i + 1] for batch in cubes for i in range(len(batch)))
@@ -68,28 +92,26 @@ class DepthCubes:
     def test(self, count: int | None) -> LabelledBatch:
         """So many frames of the test split, labelled with the dataset's own joints."""
         frames = self._open("test", replace(self.options, views=None))
-        return concatenate([*self._read(LabelledCrops(_evenly(frames, 1, count), self._crop))])
+        return concatenate([*self._read(LabelledCrops(_evenly(frames, count), self._crop))])
 
-    def labelled(self, count: int | None, labels: SourceLabels) -> InMemoryDataset[LabelledBatch]:
-        """So many frames of the training split with the network's joints.
+    def labelled(self, count: int | None, labels: SourceLabels) -> "LabelledCubes":
+        """So many frames of the training split, as a source. Raises ``InputError`` as ``check_labels``."""
+        self.check_labels(labels)
+        frames = _evenly(self._open("train", self._single_views(labels)), count)
+        dataset = InMemoryDataset(self._read(LabelledCrops(frames, self._crop)))
+        return LabelledCubes(dataset, source_joints(frames, skeleton_of(self.model)))
 
-        Raises ``InputError`` for a dataset whose joints are others, and for one without the labels.
-        """
-        if self.dataset.skeleton != self.model.skeleton:
-            raise InputError(
-                f"{self.ref.name} labels the joints of {self.dataset.skeleton}, and the network predicts those of "
-                f"{self.model.skeleton}: train on another dataset, or on renders"
-            )
-        options = self.dataset.loading(labels, replace(self.options, views=None))
-        frames = self._open("train", options)
-        return InMemoryDataset(self._read(LabelledCrops(_evenly(frames, 1, count), self._crop)))
+    def _single_views(self, labels: SourceLabels) -> DatasetOptions:
+        return self.dataset.loading(labels, replace(self.options, views=None))
 
     @property
     def _crop(self) -> CubeCropConfig:
         return CubeCropConfig(self.model.size_px, self.cube_m, shown_hand(self.ref, self.hand))
 
     def _open(self, split: Split, options: DatasetOptions) -> LabelledFrames:
-        return self.dataset.open(self.ref.path, split, options)
+        frames = self.dataset.open(self.ref.path, split, options)
+        self.left_out.update(frames.skipped)
+        return frames
 
     def _read(self, crops: Crops[BatchT]) -> Iterator[BatchT]:
         cubes = FilledCubes(crops, self.cube_m)
@@ -104,8 +126,17 @@ class DepthCubes:
         return replace(batch, image=depth_image(batch.depth_m, batch.centre_m, self.cube_m), depth_m=None)
 
 
-def _evenly(frames: LabelledFrames, views: int, count: int | None) -> Subset:
-    """The frames, thinned evenly to ``count`` moments of so many views; None: all."""
-    moments = len(frames) // views
-    kept = np.linspace(0, moments - 1, moments if count is None else min(count, moments)).round().astype(int)
-    return Subset(frames, (views * kept[:, None] + np.arange(views)).ravel())
+def _evenly(frames: LabelledFrames, count: int | None) -> Subset:
+    """``count`` evenly chosen frames; None: all."""
+    kept = len(frames) if count is None else min(count, len(frames))
+    return Subset(frames, np.linspace(0, len(frames) - 1, kept).round().astype(int))
+
+
+def _moments(frames: LabelledFrames, count: int | None) -> Subset:
+    """All frames of ``count`` evenly chosen moments; None: of all."""
+    index = frames.frame_index()
+    moment_of = list(zip(index.sequence, index.frame.tolist(), strict=True))
+    moments = list(dict.fromkeys(moment_of))
+    kept = len(moments) if count is None else min(count, len(moments))
+    chosen = {moments[i] for i in np.linspace(0, len(moments) - 1, kept).round().astype(int)}
+    return Subset(frames, [position for position, moment in enumerate(moment_of) if moment in chosen])

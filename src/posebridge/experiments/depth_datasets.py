@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import PublishedRow
 from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.datasets.dataset import Dataset
@@ -11,7 +10,7 @@ from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.evaluation.published import published_rows
 from posebridge.experiments.configs import TrainConfig
 from posebridge.experiments.data import ExperimentData, SelectionData, evenly, statistics_joints_m
-from posebridge.experiments.depth_cubes import DepthCubes
+from posebridge.experiments.depth_cubes import DepthCubes, LabelledCubes
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
 from posebridge.experiments.renders import render_source
 from posebridge.experiments.tracks import TRACKS
@@ -32,6 +31,12 @@ class DepthDatasetData(ExperimentData):
 
     images: int = 0  # that were read
 
+    def fitted(self, preset: Preset, method: str) -> Preset:
+        """The preset for as many views and moments as the target has."""
+        assert isinstance(self.target, InMemoryFrames)
+        frames = self.target.dataset.without_images()
+        return preset.with_config(method, preset.config_of(method).for_target(frames))
+
     def used(self) -> int:
         """Number of images that were read."""
         return self.images
@@ -48,22 +53,25 @@ class DepthDatasetData(ExperimentData):
 
 def depth_dataset_data(
     config: TrainConfig, method: MethodEntry, preset: Preset, skipped: SkippedList, workers: int
-) -> tuple[Preset, DepthDatasetData]:
-    """The preset for the target, and the data of a run on a depth dataset. The source is read or rendered last.
+) -> DepthDatasetData:
+    """The data of a run on a depth dataset. The source is read or rendered last.
 
     Frames that are broken or show no hand are noted in ``skipped``. Raises ``InputError`` for a wrong folder, split or
     option, for labels that a method or a source lacks, and where no frame can be read.
     """
     cubes = DepthCubes(config.target, preset.model, config.hand, skipped, workers)
+    read_source = None if config.source is None else DepthCubes(config.source, preset.model, None, skipped, workers)
+    if read_source is not None:
+        read_source.check_labels(frozenset(method.source_labels))
+    supervised = method.role == "supervised_target"
+    labelled = cubes.labelled(preset.data.target, _JOINTS) if supervised else None
     target, test = cubes.unlabelled(SPLITS_OF[config.target_split], preset.data.target), cubes.test(preset.data.test)
-    labelled = cubes.labelled(preset.data.target, _JOINTS) if method.role == "supervised_target" else None
-    preset = preset.with_config(method.name, preset.config_of(method.name).for_target(target.without_images()))
-    source = _source(config, method, preset, skipped, workers)
-    scored, unusable = cubes.dataset.scored_joints, skipped.read()
-    data = DepthDatasetData(
-        source=source,
+    source = _rendered(config, method, preset) if read_source is None else _read(read_source, method, preset)
+    scored = cubes.dataset.scored_joints
+    return DepthDatasetData(
+        source=InMemoryFrames(source.dataset, config.seed),
         target=InMemoryFrames(target, config.seed + 1),
-        source_joints_m=statistics_joints_m(source.dataset),
+        source_joints_m=source.joints_m,
         evaluation=InMemoryEvaluation(
             observed=test.unlabelled(),
             truth=truth_of(test, cubes.dataset.joints),
@@ -72,29 +80,27 @@ def depth_dataset_data(
             joints=scored,
         ),
         selection=None if preset.model.takes_depth_m else SelectionData(evenly(target, SELECTION_FRAMES)),
-        labelled_target=None if labelled is None else InMemoryFrames(labelled, config.seed),
+        labelled_target=None if labelled is None else InMemoryFrames(labelled.dataset, config.seed),
         hand=preset.model.hand_model(config.mano),
         published=_published(config, cubes.dataset),
-        unusable=unusable,
+        unusable=cubes.left_out | ({} if read_source is None else read_source.left_out) | skipped.read(),
         remarks=(
             f"Labelled: {len(source.dataset)} images of {source_title(config)}. "
             f"Unlabelled: {len(target)} images of {_SPLIT_TEXTS[config.target_split]} of {cubes.dataset.title}. "
             f"Scored: {len(test)}, by {len(scored or cubes.dataset.joints)} joints, not aligned.",
             *(_AROUND_LABELS if config.target.options.centres == "labels" else ()),
         ),
-        images=len(target) + len(test) + (0 if config.source is None else len(source.dataset)),
+        images=len(target) + len(test) + (0 if read_source is None else len(source.dataset)),
     )
-    return preset, data
 
 
-def _source(
-    config: TrainConfig, method: MethodEntry, preset: Preset, skipped: SkippedList, workers: int
-) -> InMemoryFrames[LabelledBatch]:
-    """The labelled source: a dataset, or renders."""
-    if config.source is None:
-        return render_source(preset, method, TRACKS["hand-depth"], config.domain, config.seed, mano=config.mano)
-    cubes = DepthCubes(config.source, preset.model, None, skipped, workers)
-    return InMemoryFrames(cubes.labelled(preset.data.source, frozenset(method.source_labels)), config.seed)
+def _rendered(config: TrainConfig, method: MethodEntry, preset: Preset) -> LabelledCubes:
+    frames = render_source(preset, method, TRACKS["hand-depth"], config.domain, config.seed, mano=config.mano)
+    return LabelledCubes(frames.dataset, statistics_joints_m(frames.dataset))
+
+
+def _read(cubes: DepthCubes, method: MethodEntry, preset: Preset) -> LabelledCubes:
+    return cubes.labelled(preset.data.source, frozenset(method.source_labels))
 
 
 def _published(config: TrainConfig, target: Dataset) -> tuple[PublishedRow, ...]:

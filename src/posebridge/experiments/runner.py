@@ -172,7 +172,8 @@ class _Runner:
     def predictor(self, network: nn.Module) -> Predictor:
         """A network of this run with all that is needed to read it."""
         device = prediction_device(self.experiment.hardware)
-        return kind_of_spec(self.spec).predictor(self.spec, network.to(device), self.experiment.mano)
+        mano = None if self.spec.hand is None else self.experiment.mano  # MANO's renders also train other networks
+        return kind_of_spec(self.spec).predictor(self.spec, network.to(device), mano)
 
     def _save_meshes(self, predictions: FramePredictions) -> None:
         predictor = predictions.predictor

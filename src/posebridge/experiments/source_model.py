@@ -18,12 +18,10 @@ def load_source_model(path: Path, wanted: ModelSpec, mano: Path | None = None) -
     spec, hand = model.spec, hand_name(mano)
     if spec.skeleton != wanted.skeleton:
         raise InputError(
-            f"{path} predicts {spec.skeleton}, and this run needs {wanted.skeleton}: give a model of the same subject"
+            f"{path} predicts {spec.skeleton}, and this run needs {wanted.skeleton}: give a model of these joints"
         )
     if wanted.cube_m is None and spec.cube_m is not None:
         raise InputError(f"{path} takes depth, and this run trains on colour: give a model of colour images")
-    if wanted.cube_m is not None and spec.cube_m is None:
-        raise InputError(f"{path} takes colour, and this run trains on depth: give a model of depth")
     if spec.hand not in (None, hand):
         raise InputError(f"{path} predicts hands of {spec.hand}, and this run's are those of {hand}")
     if wanted.cube_m is not None and spec.cube_m is not None and spec.cube_m != wanted.cube_m:

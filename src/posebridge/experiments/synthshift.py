@@ -10,9 +10,10 @@ import torch
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import Role
 from posebridge.data.annotation_gap import gap_joints, residual_gap
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.data import ExperimentData, SelectionData, evenly, statistics_joints_m
+from posebridge.experiments.data import ExperimentData, SelectionData, statistics_joints_m
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
 from posebridge.experiments.runner import Experiment, Outcome, run_experiment
 from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
@@ -146,8 +147,8 @@ def synthshift_data(config: SynthShiftConfig, preset: Preset, sets: SynthShiftSe
     test = sets.test_target.all()
     selection = frame_labels = None
     if not preset.model.takes_depth_m:
-        compared = evenly(labelled, SELECTION_FRAMES)
-        selection, frame_labels = SelectionData(compared.unlabelled(), compared), evenly(labelled, _MEASURED)
+        compared = _spread(labelled, SELECTION_FRAMES)
+        selection, frame_labels = SelectionData(compared.unlabelled(), compared), _spread(labelled, _MEASURED)
     return _SynthShiftData(
         source=InMemoryFrames(sets.source, config.seed, sets.source_videos),
         target=InMemoryFrames(target, config.seed + 1, target),
@@ -174,6 +175,11 @@ class _SynthShiftData(ExperimentData):
     def pair_labels(self, config: object) -> LabelledBatch | None:
         """The labels of all target frames."""
         return self.target_labels
+
+
+def _spread(renders: InMemoryDataset[LabelledBatch], count: int) -> LabelledBatch:
+    """``count`` renders at equal distances from the first on."""
+    return renders.take(torch.arange(0, len(renders), max(1, len(renders) // count))[:count])
 
 
 def _outcome(outcome: Outcome, track: TrackSpec, sets: SynthShiftSets) -> SynthShiftOutcome:

@@ -43,7 +43,8 @@ def run_train(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
     check_space(folder, preset.space_mb)
     preset.check_weights()
     build = depth_dataset_data if target.sensor == "depth" else dataset_data
-    preset, data = build(config, method, preset, Run.unreadable(folder), hardware.workers)
+    data = build(config, method, preset, Run.unreadable(folder), hardware.workers)
+    preset = data.fitted(preset, method.name)
     run = Run.create(folder, "train", config, hardware, preset)
     experiment = Experiment(
         title=f"{source_title(config)} to {target.title}, {preset.name}",

@@ -18,7 +18,7 @@ SPLITS_OF: Mapping[TargetSplit, tuple[Split, ...]] = {
     "test": ("test",),
     "both": ("train", "test"),
 }
-_RENDERED_JOINTS = {"hand": "hand21", "body": "h36m17"}
+_RENDERED_BODY = "h36m17"
 _OF_DEPTH = ("mano", "translate", "stacks")
 _OF_COLOUR = ("encoder_weights", "feature_weights", "joints")
 
@@ -62,18 +62,22 @@ def method_of(config: TrainConfig) -> MethodEntry:
 
 
 def subject_shown(config: TrainConfig) -> Subject:
-    """What the datasets of a resolved config show. A user's own set shows what the other one does, else hands."""
+    """What the datasets of a resolved config show.
+
+    A user's own set shows what the other one does. Of two, ``joints`` decides: those of a body, else hands.
+    """
     target = dataset_named(config.target.name).subject
     source = None if config.source is None else dataset_named(config.source.name).subject
-    return target or source or "hand"
+    return target or source or ("hand" if config.joints is None else "body")
 
 
 def joints_of(config: TrainConfig) -> str:
-    """The skeleton of a resolved config: the published tables', unless the source is rendered or another is given."""
-    subject = subject_shown(config)
+    """The skeleton of a resolved config: the given one, else the one that the source labels."""
     if config.joints is not None:
         return config.joints
-    return _RENDERED_JOINTS[subject] if config.source is None or subject == "hand" else "mpii16"
+    if subject_shown(config) == "hand":
+        return "hand21"
+    return _RENDERED_BODY if config.source is None else dataset_named(config.source.name).body_joints
 
 
 def source_title(config: TrainConfig) -> str:
@@ -86,10 +90,10 @@ def check_fit(config: TrainConfig) -> None:
     method, target = method_of(config), dataset_named(config.target.name)
     method.check_sensor(target.sensor, f"dataset {target.name}")
     if config.source is not None:
-        _refuse_unused(config, ("domain",), "the source is a dataset, so nothing is rendered")
+        _refuse_unused(config, ("domain", "mano"), "the source is a dataset, so nothing is rendered")
         _check_source(config, config.source)
-    elif subject_shown(config) == "body" and joints_of(config) != _RENDERED_JOINTS["body"]:
-        raise InputError(f"renders of bodies have the joints of {_RENDERED_JOINTS['body']}: leave --joints out")
+    elif subject_shown(config) == "body" and joints_of(config) != _RENDERED_BODY:
+        raise InputError(f"renders of bodies have the joints of {_RENDERED_BODY}: leave --joints out")
     if subject_shown(config) == "hand":
         _refuse_unused(config, ("joints",), f"{target.name} shows hands, whose joints are hand21")
     if target.sensor == "depth":
@@ -100,7 +104,16 @@ def check_fit(config: TrainConfig) -> None:
         raise InputError(f"method {method.name} takes {method.needs}, and {target.name} has no videos")
     if method.role == "supervised_target" and config.target_split != "train":
         raise InputError(f"method {method.name} trains on labels of the training split: leave --target-split out")
+    if config.target.options.whole_set:
+        _check_whole_set(config, method)
     target.check_labelled(config.target.options)  # the test split is scored
+
+
+def _check_whole_set(config: TrainConfig, method: MethodEntry) -> None:
+    if config.target_split == "both":
+        raise InputError("whole_set makes both splits the same frames: leave --target-split out")
+    if method.role == "supervised_target":
+        raise InputError(f"method {method.name} would train on the scored frames: leave whole_set out")
 
 
 def _check_source(config: TrainConfig, ref: DatasetRef) -> None:

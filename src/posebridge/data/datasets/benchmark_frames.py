@@ -70,9 +70,11 @@ def shown_hand(
     if bodies and given is None:
         return None
     if dataset.hand == "unspecified" and not bodies:
+        if given is not None and ref.options.hand not in (None, given):
+            raise InputError(f"{ref.name}: --hand {given} contradicts hand={ref.options.hand}: give one of them")
         hand = given or ref.options.hand or _DEFAULT_HAND.get(ref.name)
         if hand is None:
-            raise InputError(f"{ref.name} doesn't state which hand it shows: give --hand, or hand=left or hand=right")
+            raise InputError(f"{ref.name} doesn't state which hand it shows: give hand=left or hand=right after it")
         return hand
     if given is not None:
         raise InputError(f"the release of {ref.name} states which hand it shows: leave --hand out")
@@ -108,6 +110,8 @@ def source_joints(frames: LabelledFrames, skeleton: Skeleton) -> Float[Tensor, "
         ever_valid |= labels.valid
         if labels.joints_m is not None and labels.valid.all():
             found.append(torch.from_numpy(labels.joints_m).float())
+    if not ever_valid.any() and not found:
+        raise InputError("no frame of the source can be read, or none has labels: choose another source")
     if missing := [name for name, valid in zip(skeleton.joints, ever_valid, strict=True) if not valid]:
         others = "; of bodies, --joints chooses others" if skeleton.mirror_of else ""
         raise InputError(f"the source labels no {', '.join(missing)} of {skeleton.name}: choose another source{others}")

@@ -53,6 +53,7 @@ class Dataset:
     reader: str  # "module:callable", called with (folder, split, **options)
     options: tuple[str, ...] = ()  # names of ``DatasetOptions`` that the reader takes
     takes_skeleton: bool = False  # the reader takes ``skeleton`` and converts its joints to it by place
+    body_joints: str = "mpii16"  # of bodies as a source: the skeleton that a network learns from it
     moving_camera: bool = False  # the background moves in the crops
     labels_need: str | None = None  # an option without which no joint is labelled
 
@@ -76,7 +77,7 @@ class Dataset:
         if missing := sorted(labels - {*self.labels}):
             raise InputError(f"{self.name} has no label {missing[0]}: it has {', '.join(self.labels)}")
         loaded = {option: False for option in _OPTION_OF.values() if option in self.options}
-        loaded |= {_OPTION_OF[label]: True for label in labels if label in _OPTION_OF}
+        loaded |= {_OPTION_OF[label]: True for label in labels if _OPTION_OF.get(label) in self.options}
         return replace(options or DatasetOptions(), **loaded)
 
     def check_labelled(self, options: DatasetOptions | None = None) -> None:

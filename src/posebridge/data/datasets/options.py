@@ -39,7 +39,8 @@ class DatasetOptions:
     protocol: Human36MProtocol | None = None  # human3.6m: which subjects train and test
     test_subject: int | None = None  # msra: the subject, 0 to 8, that is the split "test"
     benchmark_split: bool | None = None  # freihand: the split of RegDA and its successors instead of the release's
-    whole_set: bool | None = None  # lsp, coco-keypoints, labels-npz: both splits are all frames
+    # lsp, coco-keypoints, labels-npz, rendered, rendered-depth: both splits are all frames
+    whole_set: bool | None = None
     rotated: bool | None = None  # icvl: with the training pictures that the release has rotated
     detected_only: bool | None = None  # 3dpw: leave out people that the release's detector missed
     centres: CentreChoice | Path | None = (

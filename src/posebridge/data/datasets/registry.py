@@ -289,6 +289,7 @@ _BODIES = (
         sequences=True,
         contents="S1/ to S8/ and mpi_inf_3dhp_test_set/",
         reader="mpi_inf_3dhp:MpiInf3dhp",
+        body_joints="h36m17",
         options=("every", "views"),
         takes_skeleton=True,
     ),
@@ -385,8 +386,10 @@ _OWN_SETS = (
         joints_3d=True,
         hand="annotated",
         sequences=True,
-        contents="a set of posebridge render, or train/ and test/ with a set each",
+        contents="a set of posebridge render, the split train; or train/ and test/ with a set each",
         reader="rendered:open_rendered",
+        options=("whole_set",),
+        body_joints="h36m17",
         takes_skeleton=True,
     ),
     Dataset(
@@ -400,8 +403,9 @@ _OWN_SETS = (
         joints_3d=True,
         hand="right",
         sequences=True,
-        contents="a set of posebridge render --track hand-depth, or train/ and test/ with a set each",
+        contents="a set of posebridge render --track hand-depth, the split train; or train/ and test/ with a set each",
         reader="rendered:open_rendered_depth",
+        options=("whole_set",),
     ),
 )
 

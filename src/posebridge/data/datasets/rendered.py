@@ -1,6 +1,7 @@
 """Sets that ``posebridge render`` writes, as a dataset: webdataset shards with ``index.json``.
 
-A folder that holds a set is both splits; one of ``train/`` and ``test/`` has a set in each.
+A folder that holds a set is the split "train", or both splits with ``whole_set``. One of ``train/`` and ``test/`` has
+a set in each.
 """
 
 import json
@@ -39,6 +40,14 @@ class _Member:
     key: str
     places: Mapping[str, tuple[int, int]]
 
+    def place(self) -> tuple[str, int, int] | None:
+        """Sequence, frame and view; None for a single image, and where the labels are damaged."""
+        try:
+            labels = json.loads(self.read(LABELS)[LABELS])
+            return str(labels["sequence"]), int(labels["frame"]), int(labels.get("view", 0))
+        except (UnreadableFrameError, ValueError, KeyError, TypeError):
+            return None
+
     def read(self, *suffixes: str) -> dict[str, bytes]:
         """The files of these suffixes; all of them without. Raises ``UnreadableFrameError`` where the shard is gone."""
         found = {}
@@ -63,12 +72,18 @@ class RenderedFrames(IndexedFrames):
         self.skipped: dict[str, str] = {}
         if not self.index.shards:
             raise InputError(f"{self.folder} holds no finished shard yet: let posebridge render go on with it")
-        track = str(self.index.made_of.get("track"))
-        self.skeleton = H36M17 if track.startswith("body") else HAND21
+        track, names = str(self.index.made_of.get("track")), self.index.made_of.get("joint_names")
+        known = [skeleton for skeleton in (HAND21, H36M17) if list(skeleton.joints) == names]
+        if not known:
+            raise InputError(f"{self.folder / INDEX} names joints that this version does not render: render it again")
+        self.skeleton = known[0]
         if (sensor == "depth") != track.endswith("depth"):
             name = "rendered-depth" if track.endswith("depth") else "rendered"
             raise InputError(f"{self.folder} is a set of track {track}: give it as {name}={self.folder}")
         self._members = [member for shard in self.index.shards for member in self._listed(shard)]
+        if not self._members:
+            reason = next(iter(self.skipped.values()))
+            raise InputError(f"{self.folder}: no sample can be read ({reason}); posebridge render makes it whole again")
         self._last: tuple[int, LabelledBatch] | None = None  # frame and labels of a sample are asked for in turn
 
     def __len__(self) -> int:
@@ -108,10 +123,12 @@ class RenderedFrames(IndexedFrames):
 
     def frame_index(self) -> FrameIndex:
         """Sequence, number and view of every sample. Raises ``InputError`` for a set of single images."""
-        rows = [json.loads(member.read(LABELS)[LABELS]) for member in self._members]
-        if "sequence" not in rows[0]:
+        rows = [member.place() for member in self._members]
+        if all(row is None for row in rows):
             raise InputError(f"{self.folder}: its frames are single images; render videos with --frames")
-        return FrameIndex.of((row["sequence"], row["frame"], row.get("view", 0)) for row in rows)
+        # A damaged sample is found when it is drawn. Here it is a sequence of its own.
+        alone = (f"{member.shard.name}:{member.key}" for member in self._members)
+        return FrameIndex.of(row or (own, 0, 0) for row, own in zip(rows, alone, strict=True))
 
     def _listed(self, shard: Shard) -> list[_Member]:
         """The samples of a shard, from the headers of its files."""
@@ -123,7 +140,11 @@ class RenderedFrames(IndexedFrames):
                     key, _, suffix = member.name.partition(".")
                     places.setdefault(key, {})[suffix] = (member.offset_data, member.size)
         except (OSError, tarfile.TarError) as error:
-            self.skipped[str(path)] = " ".join(str(error).split()) or type(error).__name__
+            self.skipped[str(path)] = getattr(error, "strerror", None) or "the file is damaged"
+        if len(places) < shard.samples:
+            reason = self.skipped.get(str(path), "the file is damaged")
+            missing = shard.samples - len(places)
+            self.skipped[str(path)] = f"{reason}; {missing} of its {shard.samples} samples can't be found"
         return [_Member(path, key, own) for key, own in places.items()]
 
     def _sample(self, index: int) -> LabelledBatch:
@@ -141,19 +162,33 @@ def _array(value: Tensor | None) -> np.ndarray | None:
     return None if value is None else value[0].numpy()
 
 
-def open_rendered(root: str | Path, split: Split, skeleton: Skeleton) -> LabelledFrames:
-    """A colour set. Raises ``InputError`` as ``RenderedFrames`` does, and for a skeleton of the other subject."""
-    return _opened(root, split, "colour", skeleton)
+def open_rendered(root: str | Path, split: Split, skeleton: Skeleton, whole_set: bool = False) -> LabelledFrames:
+    """A colour set. ``whole_set``: a single set is either split.
+
+    Raises ``InputError`` as ``RenderedFrames`` does, for a skeleton of the other subject, and for the test split of a
+    single set.
+    """
+    return _opened(_folder(Path(root), split, whole_set), "colour", skeleton)
 
 
-def open_rendered_depth(root: str | Path, split: Split) -> LabelledFrames:
-    """A set of depth. Raises ``InputError`` as ``RenderedFrames`` does."""
-    return _opened(root, split, "depth", HAND21)
+def open_rendered_depth(root: str | Path, split: Split, whole_set: bool = False) -> LabelledFrames:
+    """A set of depth, otherwise as ``open_rendered``."""
+    return _opened(_folder(Path(root), split, whole_set), "depth", HAND21)
 
 
-def _opened(root: str | Path, split: Split, sensor: Sensor, skeleton: Skeleton) -> LabelledFrames:
-    folder = Path(root)
-    frames = RenderedFrames(folder if (folder / INDEX).is_file() else folder / split, sensor)
+def _folder(root: Path, split: Split, whole_set: bool) -> Path:
+    if not (root / INDEX).is_file():
+        return root / split
+    if split == "test" and not whole_set:
+        raise InputError(
+            f"{root} is a single set: give a folder of train/ and test/, or whole_set=true to score on the frames that "
+            "are adapted to"
+        )
+    return root
+
+
+def _opened(folder: Path, sensor: Sensor, skeleton: Skeleton) -> LabelledFrames:
+    frames = RenderedFrames(folder, sensor)
     if bool(frames.skeleton.mirror_of) != bool(skeleton.mirror_of):
         raise InputError(f"{folder} has the joints of {frames.skeleton.name}, and {skeleton.name} is asked for")
     return frames if frames.skeleton.name == skeleton.name else NamedJoints(frames, frames.skeleton, skeleton)

@@ -9,7 +9,9 @@ from posebridge.contracts.record import GalleryFrame, Record
 from posebridge.contracts.record_file import load_record, save_record
 from posebridge.contracts.section import Section
 from posebridge.errors import InputError
-from report.synthetic_record import depth_record, reconstructed_record, score, synthetic_record, toy_section
+from report.reconstructed_record import reconstructed_record
+from report.synthetic_record import score, synthetic_record
+from report.synthetic_sections import depth_record, toy_section
 
 
 def assert_same(ours, theirs, place: str = "record") -> None:

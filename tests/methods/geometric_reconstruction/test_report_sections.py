@@ -24,7 +24,7 @@ from posebridge.report.page import render_report
 from posebridge.report.sections import RowView, section_view
 from posebridge.report.skeleton_overlay import SkeletonStyle
 from posebridge.skeletons.hand import HAND21
-from report.synthetic_record import reconstructed_pair, reconstructed_record
+from report.reconstructed_record import reconstructed_pair, reconstructed_record
 
 TITLES = ["Base frame", "Driving frame", "Reconstruction", "Difference", "Regions", "Displacement", "Inpainting"]
 HAND = SkeletonStyle(HAND21.joints, HAND21.bones)

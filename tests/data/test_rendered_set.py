@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from bodies.mano_file import write_mano
 from data.small_rendered_set import CONFIG, contents
 from posebridge.bodies.anny_loading import PHENOTYPES
 from posebridge.data import rendered_set as module
 from posebridge.data.render_config import RenderConfig
-from posebridge.data.rendered_set import render_set
+from posebridge.data.rendered_set import open_samples, render_set
 from posebridge.data.shard_reader import ShardedSet
 from posebridge.data.shards import load_index
 from posebridge.distribute import Workers
@@ -150,3 +151,8 @@ def test_refusals(rendered, options, message):
         render_set(replace(CONFIG, **options), rendered)
     assert "\n" not in str(refusal.value)
     assert contents(rendered) == before
+
+
+def test_colour_has_no_mano(tmp_path):
+    with pytest.raises(InputError, match="leave MANO out, or take hand-depth"):
+        open_samples(RenderConfig("studio", 3, mano=write_mano(tmp_path / "mano.npz")))

@@ -125,7 +125,7 @@ def test_broken_files_are_listed(images, estimator, tmp_path):
     assert list(found.skipped) == [str(tmp_path / "a.jpg")]
 
 
-def test_lengths_are_not_invented(tmp_path):
+def test_models_without_reference_length_predict_no_metres(tmp_path):
     small_model(tmp_path, replace(SPEC, reference_length_m=None))
     assert posebridge.load(tmp_path, "cpu").predict(IMAGES).xyz_mm is None
 
@@ -227,14 +227,14 @@ def test_bad_depth_is_one_line(depth_model, arguments, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_hand_model_that_is_not_asked_for(model, depth_model, tmp_path):
+def test_superfluous_mano_is_refused(model, depth_model, tmp_path):
     for folder in (model, depth_model):
         with pytest.raises(posebridge.InputError, match="leave"):
             posebridge.load(folder, "cpu", mano=tmp_path / "MANO_RIGHT.pkl")
 
 
 @pytest.mark.usefixtures("small_sizes")
-def test_adapt_is_the_command(adapted, target, tmp_path, monkeypatch):
+def test_adapt_matches_the_command(adapted, target, tmp_path, monkeypatch):
     """Relative paths become absolute, so that the run can be resumed from elsewhere."""
     monkeypatch.chdir(target.images.parent)
     path, truth = target.images.name, target.truth.name
@@ -266,6 +266,6 @@ def test_render(tmp_path):
     assert (rendered.index.samples, rendered.rendered) == (2, 2)
 
 
-def test_every_name_is_there():
+def test_every_public_name_exists():
     for name in posebridge.__all__:
         assert getattr(posebridge, name).__name__ == name

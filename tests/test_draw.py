@@ -48,7 +48,7 @@ def test_empty_ranges_are_constants():
     assert not normal(_generator(), 0.0, 9).any()
 
 
-def test_every_stream_and_every_item_has_its_own_numbers():
+def test_every_stream_and_item_has_its_own_numbers():
     first = {(s, i): torch.rand(4, generator=generator_for(s, i)) for s in range(40) for i in range(40)}
     assert len({tuple(values.tolist()) for values in first.values()}) == 1600
     flat = torch.stack(list(first.values())).flatten()

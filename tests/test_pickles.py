@@ -60,7 +60,7 @@ class Attack:
         np.array([Attack(os.system, "touch OWNED")], dtype=object),
     ],
 )
-def test_anything_else_is_refused_and_not_run(tmp_path, monkeypatch, attack, protocol):
+def test_other_objects_are_refused_and_not_executed(tmp_path, monkeypatch, attack, protocol):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.pickle").write_bytes(pickle.dumps({"a": attack}, protocol=protocol))
     with pytest.raises(InputError, match=r"a\.pickle: the pickle refers to .*, which is refused"):
@@ -68,7 +68,7 @@ def test_anything_else_is_refused_and_not_run(tmp_path, monkeypatch, attack, pro
     assert not (tmp_path / "OWNED").exists()
 
 
-def test_dotted_names_do_not_get_around_the_list(tmp_path):
+def test_dotted_names_are_refused(tmp_path):
     # Protocol 4 resolves dotted names: numpy's "ndarray.x" must not pass for numpy.ndarray.
     (tmp_path / "a.pickle").write_bytes(b"\x80\x04\x8c\x05numpy\x8c\x0blinalg.norm\x93.")
     with pytest.raises(InputError, match="refused"):

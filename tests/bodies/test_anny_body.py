@@ -58,7 +58,7 @@ def test_axes_of_the_frame() -> None:
 
 
 @pytest.mark.parametrize("degrees", [0.0, 25.0])
-def test_keypoints_lie_where_anny_regresses_cocos(degrees: float) -> None:
+def test_keypoints_are_near_annys_coco_regressors(degrees: float) -> None:
     """Annotators click the middle of what they see, our limbs turn about a joint's centre: a few centimetres differ.
 
     Most at hips, shoulders and, of short people, knees, whose bones Anny starts some centimetres above the patella.
@@ -87,7 +87,7 @@ def test_joints_of_every_skeleton_mirror_each_other(skeleton: Skeleton) -> None:
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=lambda s: s.name)
-def test_joints_of_the_same_place_coincide(skeleton: Skeleton) -> None:
+def test_joints_of_the_same_name_coincide_across_skeletons(skeleton: Skeleton) -> None:
     ours = dict(zip(skeleton.canonical_names, _rest_keypoints(anny_body(skeleton)).values(), strict=True))
     for place, other in zip(SMPL24.canonical_names, _rest_keypoints(anny_body(SMPL24)).values(), strict=True):
         if place in ours:
@@ -109,7 +109,7 @@ def test_limb_lengths_are_plausible() -> None:
         assert length / height == pytest.approx(share, abs=0.035), (upper, lower)
 
 
-def test_the_trunk_is_in_order_from_the_pelvis_to_the_crown() -> None:
+def test_trunk_joints_rise_from_pelvis_to_head() -> None:
     for skeleton, order in (
         (H36M17, ("pelvis", "spine", "thorax", "neck_base", "head")),
         (SMPL24, ("pelvis", "spine1", "spine2", "spine3", "neck", "head")),
@@ -130,7 +130,7 @@ def test_the_mesh_is_closed_and_faces_outwards() -> None:
     assert 50 < litres < 100
 
 
-def test_a_joint_without_a_place_is_refused() -> None:
+def test_joints_that_are_not_on_the_body_are_refused() -> None:
     tail = Skeleton("cat", ("pelvis", "tail"), {"tail": "pelvis"}, ("pelvis", "tail"))
     with pytest.raises(InputError, match="'tail', which isn't defined on the body"):
         anny_body(tail)

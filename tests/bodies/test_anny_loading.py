@@ -17,7 +17,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_only_builds_are_announced_and_only_once(
+def test_builds_are_announced_once_and_cached_models_are_not(
     empty_cache: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from anny.models import model_data

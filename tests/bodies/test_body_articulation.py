@@ -152,7 +152,7 @@ def test_angles_of_spine_and_neck_are_distributed_over_bones() -> None:
     assert sorted(turns) == turns  # each bone turns on
 
 
-def test_the_pelvis_tilts_and_lists_the_whole_body() -> None:
+def test_pelvis_angles_rotate_the_whole_body() -> None:
     standing, bent, listing = _posed(), _posed(pelvis_tilt=30), _posed(pelvis_list=30)
     for posed, turn in ((bent, Rotation.from_euler("x", 30, True)), (listing, Rotation.from_euler("z", -30, True))):
         np.testing.assert_allclose(posed.heads_m[0], turn.apply(standing.heads_m[0].numpy()), atol=1e-5)
@@ -215,7 +215,7 @@ def test_a_mirrored_pose_is_the_mirror_image() -> None:
     assert sorted(column for column, _ in MIRROR) == list(range(len(BODY_ANGLE_NAMES)))
 
 
-def test_limits_hold_for_any_angles_and_between_any_two() -> None:
+def test_clamped_angles_and_their_interpolations_are_within_limits() -> None:
     low, high = np.array(list(BODY_ANGLE_LIMITS_DEG.values())).T
     a, b = _random(500, seed=1).values * 3, _random(500, seed=2).values * 3
     a, b = BodyAngles(a).clamped().values, BodyAngles(b).clamped().values

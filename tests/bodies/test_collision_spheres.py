@@ -60,7 +60,7 @@ def test_overlap_grows_with_depth_of_penetration(spheres, model):
     assert cost[-1] > 0.01
 
 
-def test_size_and_place_do_not_matter(spheres, model):
+def test_overlap_is_invariant_to_scale_and_translation(spheres, model):
     angles = torch.zeros(1, 22)
     angles[:, HAND_ANGLE_NAMES.index("index_spread")] = -0.3
     found = joints(model, angles)

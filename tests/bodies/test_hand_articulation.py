@@ -97,7 +97,7 @@ def test_angles_are_measured_back_from_the_joints(side: str) -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_thumb_angles_move_it_across_and_out_of_the_palm(side: str) -> None:
+def test_thumb_angles_move_the_thumb_across_and_out_of_the_palm(side: str) -> None:
     towards_thumb = 1.0 if side == "right" else -1.0
     rest = _tip(_joints(side, _angles()), "thumb")
     for joint in (0, 2, 3):
@@ -111,7 +111,7 @@ def test_thumb_angles_move_it_across_and_out_of_the_palm(side: str) -> None:
 
 
 @pytest.mark.parametrize("side", SIDES)
-def test_the_wrist_swings_the_forearm_and_leaves_the_hand(side: str) -> None:
+def test_wrist_angles_rotate_the_forearm_and_not_the_hand(side: str) -> None:
     towards_thumb = 1.0 if side == "right" else -1.0
     model = anny_hand(side)
     coefficients = torch.zeros(1, len(model.rig.vertex_basis_m))

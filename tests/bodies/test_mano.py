@@ -84,7 +84,7 @@ def test_keypoints_are_the_joints_and_manos_finger_tips(model):
     assert (keypoints - wanted).norm(dim=-1).max() < 0.003  # Anny's y runs to the web beside the middle knuckle
 
 
-def test_fingers_bend_as_annys_do(model):
+def test_flexed_fingers_match_anny(model):
     """Of joints that lie as Anny's: the same angles give nearly the same hand."""
     generator = torch.Generator().manual_seed(0)
     angles = HandAngles(
@@ -104,7 +104,7 @@ def test_fingers_bend_as_annys_do(model):
     assert off[:, knuckles].max() < 0.012
 
 
-def test_shapes_have_the_bones_of_annys_subjects(model):
+def test_shapes_have_bone_lengths_of_annys_subjects(model):
     generator = torch.Generator().manual_seed(0)
     phenotypes = torch.rand(16, 6, generator=generator)
     phenotypes[:, 1] = 0.4 + 0.6 * phenotypes[:, 1]
@@ -135,7 +135,7 @@ def test_parametric_hand_of_mano(model):
         RiggedHand(model, shapes=11)
 
 
-def test_a_mirrored_rig_is_posed_as_a_mirrored_hand(model):
+def test_the_mirrored_rig_gives_the_mirrored_hand(model):
     flip = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))
     rotations = roma.rotvec_to_rotmat(
         torch.randn(1, len(model.rig.bones), 3, generator=torch.Generator().manual_seed(3))

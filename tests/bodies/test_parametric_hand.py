@@ -50,7 +50,7 @@ def test_shapes_are_in_standard_deviations(model):
     torch.testing.assert_close(shape.std(0), torch.ones(6), atol=0.15, rtol=0)
 
 
-def test_more_of_the_first_shape_is_a_larger_hand(model):
+def test_the_first_shape_component_scales_the_hand(model):
     hands = model.in_hand_frame(torch.zeros(2, 22), torch.eye(6)[:1] * torch.tensor([[-1.0], [1.0]]))
     length = (hands.joints[:, 12] - hands.joints[:, 0]).norm(dim=-1)
     assert length[1] > 1.1 * length[0]
@@ -70,7 +70,7 @@ def test_more_shape_components_explain_nothing_more(model):
     assert many.vertex_basis_m[6:].norm(dim=-1).mean() < 1e-4
 
 
-def test_hands_lie_where_their_parameters_put_them(model):
+def test_hands_have_the_given_rotation_centre_and_unit(model):
     generator = torch.Generator().manual_seed(4)
     R = torch.linalg.qr(torch.randn(3, 3, 3, generator=generator)).Q
     R = R * torch.linalg.det(R)[:, None, None]

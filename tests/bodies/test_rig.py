@@ -102,7 +102,7 @@ def test_posing_commutes_with_mirroring(arm: Rig) -> None:
     assert arm.mirrored().faces.tolist() == [[2, 1, 0], [3, 2, 0]]
 
 
-def test_levels_hold_every_bone_once_below_its_parent(arm: Rig) -> None:
+def test_levels_contain_every_bone_once_below_its_parent(arm: Rig) -> None:
     bones = [bones.tolist() for bones, _ in arm.levels]
     assert bones == [[0], [1, 2], [3]]
     above = bones[0]

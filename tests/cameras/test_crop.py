@@ -41,7 +41,7 @@ def smooth_images(batch: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("size_px", [32, 64, 192])
 @pytest.mark.parametrize("mirror", [False, True])
-def test_dots_stay_under_their_joints(size_px, mirror):
+def test_joints_stay_on_their_dots(size_px, mirror):
     # A dot's image must survive whole inside the crop for its centroid to be its centre.
     box = torch.tensor([[30.0, 20.0, 130.0, 125.0]], dtype=torch.float64)
     T = resize_map(0.9).double() @ crop_map(box, size_px, padding=1.1, mirror=mirror)
@@ -53,7 +53,7 @@ def test_dots_stay_under_their_joints(size_px, mirror):
         assert np.abs(centroid(by_tensor[0, 0].numpy()) - uv).max() < 0.1
 
 
-def test_crop_map_sends_the_box_to_the_crops_edges():
+def test_crop_map_maps_the_box_to_the_crops_edges():
     box = torch.tensor([[10.0, 20.0, 50.0, 40.0]])  # 40 x 20: the square is [10, 50] x [10, 50]
     corners = torch.tensor([[[10.0, 10.0], [50.0, 50.0]]])
     assert torch.allclose(apply_affine(crop_map(box, 80), corners), torch.tensor([[[-0.5, -0.5], [79.5, 79.5]]]))
@@ -91,7 +91,7 @@ def test_rotation_agrees_with_opencv():
     np.testing.assert_allclose(ours[0, :2].numpy(), theirs, atol=1e-5)
 
 
-def test_inverse_map_undoes():
+def test_inverse_map_is_the_matrix_inverse():
     T = rotation_map(torch.rand(5) * 6, torch.rand(5, 2) * 99) @ crop_map(
         torch.tensor([[3.0, 4.0, 90.0, 70.0]]).repeat(5, 1), 64, mirror=torch.tensor([True, False] * 2 + [True])
     )
@@ -120,7 +120,7 @@ def test_shrinking_agrees_with_warp_array(side):
     assert ours.std() < 1.3 * 0.289 / (side / 24)  # a plain bilinear sample of noise would keep 0.19 of 0.289
 
 
-def test_nearest_keeps_labels():
+def test_nearest_sampling_keeps_labels():
     labels = (torch.rand(1, 1, HEIGHT, WIDTH) * 5).floor()
     T = crop_map(torch.tensor([[0.0, 0.0, 140.0, 140.0]]), 33)
     warped = warp_images(labels, T, 33, 33, interpolation="nearest")
@@ -129,7 +129,7 @@ def test_nearest_keeps_labels():
     assert (by_array == warped[0, 0].numpy()).mean() > 0.97  # ties between pixels may fall either way
 
 
-def test_camera_follows_the_map():
+def test_warped_camera_projects_to_mapped_pixels():
     camera = Camera.from_focal(300.0, 310.0, 99.5, 74.5, batch=2)
     points = torch.tensor([[[0.05, -0.03, 0.5], [-0.1, 0.02, 0.7]]]).repeat(2, 1, 1)
     T = flip_map(64) @ rotation_map(torch.tensor([0.3, 2.0]), torch.tensor([[30.0, 20.0]] * 2)) @ resize_map(0.4, 0.5)

@@ -46,7 +46,7 @@ def test_size_does_not_depend_on_distance():
     torch.testing.assert_close(lengths, torch.full((2,), 96 * 0.1 / CUBE_M, dtype=torch.float64))
 
 
-def test_a_turned_camera_still_sees_the_whole_cross_section():
+def test_a_rotated_camera_keeps_the_whole_cross_section():
     turn = math.pi / 5
     R = torch.tensor(
         [[math.cos(turn), -math.sin(turn), 0], [math.sin(turn), math.cos(turn), 0], [0, 0, 1]], dtype=torch.float64
@@ -69,7 +69,7 @@ def test_a_turned_camera_still_sees_the_whole_cross_section():
         ([0, 0, 0.5], 0.2, 0, "above zero"),
     ],
 )
-def test_impossible_cubes(centre, cube, size, message):
+def test_invalid_cubes_are_refused(centre, cube, size, message):
     with pytest.raises(ValueError, match=message):
         cube_crop_map(torch.tensor([centre]), intrinsics(500.0, 500.0)[:1].float(), cube, size)
 

@@ -54,7 +54,7 @@ def _opencv_pixels(rig: CameraRig, points: torch.Tensor, view: int) -> np.ndarra
 
 
 @pytest.mark.parametrize("lenses", [False, True])
-def test_every_view_sees_what_opencv_projects(lenses):
+def test_every_view_matches_opencv_projection(lenses):
     rig, points = _rig(lenses=lenses), _points(20)
     uv = rig.project(points)
     assert uv.shape == (3, 20, 2)
@@ -64,7 +64,7 @@ def test_every_view_sees_what_opencv_projects(lenses):
         torch.testing.assert_close(seen, uv[view])
 
 
-def test_points_go_to_the_views_and_back():
+def test_points_survive_the_way_to_the_views_and_back():
     rig, points = _rig(batch=4), _points(4, 7)
     seen = rig.to_views(points)
     assert seen.shape == (4, 3, 7, 3)
@@ -75,7 +75,7 @@ def test_points_go_to_the_views_and_back():
     torch.testing.assert_close(rig.to_world(seen), points[:, None].expand(4, 3, 7, 3))
 
 
-def test_batches_of_rigs_are_their_rigs_one_by_one():
+def test_batched_rigs_match_single_rigs():
     rigs, points = _rig(lenses=True, batch=4), _points(4, 6)
     uv = rigs.project(points)
     for b in range(4):
@@ -108,7 +108,7 @@ def test_cameras_of_different_counts_are_refused():
 
 @given(eye=st.tuples(*[st.floats(-2, 2)] * 3), target=st.tuples(*[st.floats(-2, 2)] * 3))
 @settings(max_examples=50, deadline=None)
-def test_target_lies_at_the_principal_point(eye, target):
+def test_look_at_puts_the_target_at_the_principal_point(eye, target):
     eye, target = torch.tensor(eye, dtype=torch.float64), torch.tensor(target, dtype=torch.float64)
     up = torch.tensor([0.1, -1.0, 0.3], dtype=torch.float64)
     if torch.linalg.cross(target - eye, up).norm() < 1e-2:

@@ -60,7 +60,7 @@ def test_undistortion_undoes_what_opencv_distorts(name):
     np.testing.assert_allclose(distort(rays, lens(name))[0].numpy(), seen[:, 0], atol=1e-7)
 
 
-def test_each_camera_of_a_batch_has_its_own_lens():
+def test_each_camera_of_a_batch_has_its_own_distortion():
     xyz = torch.from_numpy(np.stack([points(3), points(4)]))
     both = Camera(torch.cat([intrinsics(), intrinsics(fx=300)]), torch.cat([lens("barrel"), lens("none")]))
     uv = both.project(xyz)
@@ -77,7 +77,7 @@ def test_each_camera_of_a_batch_has_its_own_lens():
     name=st.sampled_from(sorted(LENSES)),
 )
 @settings(max_examples=50, deadline=None)
-def test_a_warped_camera_sees_warped_pixels(angle, scale, shift, mirrored, name):
+def test_a_warped_camera_projects_to_warped_pixels(angle, scale, shift, mirrored, name):
     xyz = torch.from_numpy(points(5))[None]
     camera = Camera(intrinsics(), lens(name))
     c, s = scale * math.cos(angle), scale * math.sin(angle)
@@ -135,7 +135,7 @@ def test_impossible_focal_lengths_are_refused(focal):
 
 @pytest.mark.parametrize("name", LENSES)
 @pytest.mark.parametrize("mirrored", [True, False])
-def test_unmirrored_camera_sees_the_mirrored_world(name, mirrored):
+def test_unmirrored_camera_projects_the_mirrored_scene(name, mirrored):
     """Pixels by OpenCV, of points whose x is negated where the image is a mirror image."""
     xyz = torch.from_numpy(points(8))[None]
     angle, side = 0.7, -1.0 if mirrored else 1.0

@@ -55,7 +55,7 @@ def test_video_with_intrinsics(model, tmp_path):
     assert (tmp_path / "out" / "overlays" / "clip.mp4").is_file()
 
 
-def test_nothing_readable_as_a_user_meets_it(model, images, tmp_path):
+def test_unreadable_images_are_one_line(model, images, tmp_path):
     for file in images.iterdir():
         truncate(file, 0.05)
     command = [

@@ -44,14 +44,14 @@ def test_output(rendered, capsys):
         ("import webdataset", "torch.Size([3, 32, 32]) 21"),
     ],
 )
-def test_the_examples_of_the_page(rendered, library, printed, capsys):
+def test_examples_of_the_page_run(rendered, library, printed, capsys):
     examples = re.findall(r"```python\n(.*?)```", DOCS.read_text(), flags=re.DOTALL)
     (example,) = (example for example in examples if example.startswith(library))
     exec(example.replace("sets/studio", str(rendered)), {})
     assert capsys.readouterr().out.splitlines()[0] == printed
 
 
-def test_ctrl_c_leaves_every_finished_piece(tmp_path, capsys):
+def test_ctrl_c_keeps_every_finished_piece(tmp_path, capsys):
     command = [sys.executable, "-m", "posebridge.cli.main", "render", "studio", "--count", "100000", "--size-px", "32"]
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "set")],

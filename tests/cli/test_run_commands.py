@@ -268,7 +268,7 @@ def test_unknown_names(target, tmp_path, flags, words, capsys):
     assert error.count("\n") == 1
 
 
-def test_flags_of_depth_are_those_of_depth_commands(target, tmp_path, capsys):
+def test_depth_flags_belong_to_depth_commands(target, tmp_path, capsys):
     for flag in ("--depth-unit-mm", "--mano", "--translate", "--stacks", "--reach-m"):
         with pytest.raises(SystemExit) as ended:
             _adapt(target.images, tmp_path / "run", flag, "1")

@@ -55,7 +55,7 @@ def test_scores_and_resume(sets, tmp_path, capsys, monkeypatch):
     np.testing.assert_array_equal(KeypointSet.load(out / "predictions.npz").uv_px, before)
 
 
-def test_workers_change_nothing(sets, tmp_path):
+def test_predictions_do_not_depend_on_workers(sets, tmp_path):
     predictions = []
     for workers in (0, 2):
         out, flags = tmp_path / str(workers), ("--method", "source-only", "--workers", workers)

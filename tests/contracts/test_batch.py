@@ -20,7 +20,7 @@ def present(batch) -> set[str]:
 
 
 @pytest.mark.parametrize("track", DOMAINS)
-def test_unlabelled_batches_hold_sensor_data_only(track):
+def test_unlabelled_batches_contain_sensor_data_only(track):
     batch = render(find_domain(track, "street"), 2, 48, generator_for(1, 1))
     assert batch.sensor == batch.unlabelled().sensor == SENSOR_OF[track]
     assert present(batch.unlabelled()) <= OF_SENSOR[SENSOR_OF[track]]

@@ -15,7 +15,7 @@ def test_writes_and_replaces(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_disk_that_is_full_leaves_the_old_file(tmp_path):
+def test_a_full_disk_keeps_the_old_file(tmp_path):
     path = tmp_path / "file.bin"
     write_atomically(path, b"old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -30,13 +30,13 @@ def test_a_disk_that_is_full_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_folder_that_cannot_be_made(tmp_path):
+def test_a_folder_that_cannot_be_created(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(InputError, match="cannot write"):
         write_atomically(tmp_path / "taken" / "file.bin", b"")
 
 
-def test_an_interrupt_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_an_interrupt_leaves_no_partial_file(tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 

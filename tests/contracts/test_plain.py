@@ -43,7 +43,7 @@ def test_numbers_that_are_not_finite_are_read_from_texts():
     assert type(inner[2].share) is float
 
 
-def test_readers_make_what_plain_values_cannot_express():
+def test_readers_convert_values_of_their_types():
     found = from_plain(Inner, {"image": "place"}, {np.ndarray: lambda name: np.array([len(name)])})
     assert found.image.tolist() == [5]
 
@@ -66,11 +66,11 @@ def test_readers_make_what_plain_values_cannot_express():
         ({"name": "n", "one_of": 2.5}, "one_of is 2.5, expected str"),
     ],
 )
-def test_values_that_do_not_fit(values, message):
+def test_values_of_other_types_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         from_plain(Outer, values)
 
 
-def test_a_field_without_default_must_be_there():
+def test_fields_without_default_are_required():
     with pytest.raises(TypeError, match="name"):
         from_plain(Outer, {})

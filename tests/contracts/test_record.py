@@ -173,7 +173,7 @@ def test_defects_raise_one_line(tmp_path, defect):
 @pytest.mark.parametrize(
     ("numbers", "gap"), [((30.0, 25.0, 20.0), 0.5), ((30.0, 35.0, 20.0), -0.5), ((20.0, 25.0, 30.0), None)]
 )
-def test_a_gap_in_millimetres_closes_downwards(numbers, gap):
+def test_gap_closed_for_errors_in_millimetres(numbers, gap):
     scores = {
         role: dataclasses.replace(score, mean_error_mm=mm)
         for (role, score), mm in zip(synthetic_record().scores.items(), numbers, strict=True)

@@ -46,7 +46,7 @@ UV = np.zeros((21, 2))
         (lambda: PictureRow("frames", ()), "picture row 'frames' has no pictures"),
     ],
 )
-def test_odd_parts_are_refused(make, message):
+def test_invalid_parts_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
 

@@ -51,7 +51,7 @@ def _batch(count: int = 16, joints: int = 5) -> LabelledBatch:
     )
 
 
-def test_joints_follow_drawn_dots_to_a_hundredth_of_a_pixel(views):
+def test_joints_match_drawn_dots_to_a_hundredth_of_a_pixel(views):
     batch = _batch()
     moved = augment.warp_batch(batch, views)
     whole = ((moved.uv_px[:, :3] > 20) & (moved.uv_px[:, :3] < SIZE - 21)).all(-1)
@@ -86,7 +86,7 @@ def test_images_agree_with_opencv_and_kornia(views):
     assert np.abs(ours[0].permute(1, 2, 0).numpy() - by_opencv).max() < 0.02  # OpenCV rounds to 1/32 px
 
 
-def test_the_mask_moves_as_opencv_moves_it(views):
+def test_masks_agree_with_opencv(views):
     batch = _batch()
     moved = augment.warp_batch(batch, views)
     for i in range(4):
@@ -94,7 +94,7 @@ def test_the_mask_moves_as_opencv_moves_it(views):
         assert (moved.mask[i].numpy() != expected).mean() < 0.005
 
 
-def test_labels_of_pixels_agree_with_opencv(views):
+def test_pixel_labels_agree_with_opencv(views):
     """Nearest pixels, by the convention that a pixel's centre is its number: all but ties and OpenCV's rounding."""
     generator = torch.Generator().manual_seed(5)
     blocks = torch.rand(16, SIZE // 8, SIZE // 8, generator=generator).repeat_interleave(8, 1).repeat_interleave(8, 2)
@@ -127,7 +127,7 @@ def test_pixel_labels_follow_known_maps():
     assert torch.equal(warped.mask[1], batch.mask[1].flip(-1))
 
 
-def test_depth_is_never_blended():
+def test_depth_is_never_interpolated():
     depth_m = torch.where(torch.rand(4, SIZE, SIZE, generator=torch.Generator().manual_seed(2)) > 0.5, 0.4, 0.9)
     views = augment.draw_views(augment.HAND, 4, SIZE, torch.Generator().manual_seed(2))
     moved = augment.warp_batch(UnlabelledBatch(image=None, key=("",) * 4, depth_m=depth_m), views)
@@ -165,7 +165,7 @@ def test_joints_outside_the_view_are_valid_but_not_visible():
     ]
 
 
-def test_a_mirrored_body_trades_left_and_right():
+def test_mirrored_bodies_swap_left_and_right():
     skeleton = Skeleton(
         name="three",
         joints=("root", "left", "right"),
@@ -182,7 +182,7 @@ def test_a_mirrored_body_trades_left_and_right():
     assert torch.allclose(moved.camera.project(moved.joints_m), moved.uv_px, atol=1e-3)
 
 
-def test_views_fill_their_ranges_and_nothing_more():
+def test_sampled_transforms_fill_their_ranges():
     config = augment.GeometryConfig(
         rotation_deg=40, shear_deg=20, translation=0.1, scale=(0.5, 2.0), flip_probability=0.3
     )
@@ -202,7 +202,7 @@ def test_views_fill_their_ranges_and_nothing_more():
         assert high + 1e-4 >= values.max() > high - 0.02 * span
 
 
-def test_the_generator_decides():
+def test_views_depend_on_the_generator():
     first, again = (augment.draw_views(augment.HAND, 3, 64, torch.Generator().manual_seed(7)) for _ in range(2))
     assert torch.equal(first, again)
 

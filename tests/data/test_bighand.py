@@ -69,13 +69,13 @@ def test_pictures_outside_the_list(root):
     assert [bool(hands.labels(i).valid.any()) for i in range(3)] == [True, False, False]
 
 
-def test_a_capital_folder_and_an_annotation_beside_it(root):
+def test_capitalised_folder_with_the_annotation_file_beside_it(root):
     (root / "training").rename(root / "Training")
     (root / "Training" / "Training_Annotation.txt").rename(root / "Training_Annotation.txt")
     assert BigHand(root).labels(1).valid.all()
 
 
-def test_lines_that_are_broken_or_without_a_picture(root):
+def test_broken_lines_and_missing_images_are_listed(root):
     path = root / "training" / "Training_Annotation.txt"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0], "image_D00000009.png\t1\t2", lines[1].replace("\t", "\tx", 1), lines[2]]))
@@ -103,6 +103,6 @@ def test_an_annotation_that_is_not_text(root):
         BigHand(root)
 
 
-def test_no_release_there(tmp_path):
+def test_absent_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="training: no such folder"):
         BigHand(tmp_path)

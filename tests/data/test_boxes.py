@@ -12,7 +12,7 @@ def write(tmp_path, name: str, text: str):
     return tmp_path / name
 
 
-def test_json_and_csv_say_the_same(tmp_path):
+def test_json_and_csv_give_the_same_boxes(tmp_path):
     by_json = Boxes(write(tmp_path, "b.json", json.dumps({"a": [1, 2, 30, 40], "s/b": [-5.5, 0, 9, 9]})))
     by_csv = Boxes(write(tmp_path, "b.csv", "key,x0,y0,x1,y1,hand\na,1,2,30,40,left\ns/b,-5.5,0,9,9,\n"))
     for key in ("a", "s/b"):
@@ -44,14 +44,14 @@ def test_box_problem(box, problem):
 
 
 @pytest.mark.parametrize("numbers", ["[1,2,3]", '"abc"', "[1,2,3,null]", "[NaN,0,1,1]", "[5,0,5,9]", "[[1,2],[3,4]]"])
-def test_bad_boxes_name_file_key_and_box(tmp_path, numbers):
+def test_errors_of_bad_boxes_name_file_key_and_box(tmp_path, numbers):
     path = write(tmp_path, "b.json", f'{{"good": [0,0,1,1], "bad": {numbers}}}')
     with pytest.raises(InputError, match=r"b\.json: the box .* of bad") as caught:
         Boxes(path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_box_outside_its_image_names_file_key_and_box(tmp_path):
+def test_errors_of_boxes_outside_the_image_name_file_key_and_box(tmp_path):
     boxes = Boxes(write(tmp_path, "b.json", '{"a": [200, 0, 220, 20]}'))
     with pytest.raises(
         InputError, match=r"b\.json: the box \[200\.0, 0\.0, 220\.0, 20\.0\] of a lies outside.*100x100"

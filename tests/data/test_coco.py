@@ -63,7 +63,7 @@ def test_people(root):
     assert CocoPeople(root, "test", MPII16).labels(0).valid.sum() == 12
 
 
-def test_nothing_there(root):
+def test_absent_annotations_are_refused(root):
     with pytest.raises(InputError, match=r"annotations/person_keypoints_train2017\.json: No such file"):
         CocoPeople(root)
 

@@ -76,7 +76,7 @@ def test_hidden_and_missing_joints(folder):
     assert np.flatnonzero(labels.visible).tolist() == [4]
 
 
-def test_names_decide_the_order(folder):
+def test_keypoints_are_ordered_by_name(folder):
     what = content()
     what["categories"][0]["keypoints"] = list(reversed(HAND21.joints))
     np.testing.assert_array_equal(open_set(folder, what).labels(0).uv_px, np.array(keypoints(0))[::-1, :2])

@@ -36,7 +36,7 @@ def centroids(image: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("hand", [None, "left", "right", "annotated"])
 @pytest.mark.parametrize("box", [None, np.array([20.0, 10.0, 140.0, 115.0])])
 @pytest.mark.parametrize("size_px", [48, 64, 200])
-def test_labels_and_camera_stay_on_the_picture(hand, box, size_px):
+def test_labels_and_camera_match_the_crop(hand, box, size_px):
     batch = crop_labelled(dotted_frame(box_xyxy=box), LABELS, CropConfig(size_px, padding=1.1, hand=hand))
     measured = centroids(batch.image[0])
     assert (measured - batch.uv_px[0]).abs().max() < 0.1
@@ -47,7 +47,7 @@ def test_labels_and_camera_stay_on_the_picture(hand, box, size_px):
     np.testing.assert_allclose(batch.joints_m[0].numpy(), JOINTS_M, rtol=1e-6)
 
 
-def test_whole_image_is_letterboxed_and_never_padded():
+def test_whole_image_is_letterboxed_without_box_padding():
     batch = crop_frame(RawFrame(np.full((60, 120, 3), 255, np.uint8), "k"), CropConfig(40, padding=2.0))
     assert batch.image.shape == (1, 3, 40, 40)
     rows = batch.image[0, 0].mean(dim=1)
@@ -85,7 +85,7 @@ class Unaskable(Labelled):
         raise AssertionError("labels of an unlabelled target were read")
 
 
-def test_no_label_enters_an_unlabelled_batch():
+def test_unlabelled_crops_have_no_labels():
     crops = UnlabelledCrops(Unaskable(), CropConfig(32))
     batch = concatenate([crops[0], crops[1]])
     assert type(batch) is UnlabelledBatch

@@ -26,7 +26,7 @@ def depth_frame(**changes) -> RawFrame:
     return RawFrame(None, **{"key": "k", "K": K, "depth_m": depth_m, "centre_m": JOINTS_M.mean(axis=0)} | changes)
 
 
-def test_labels_move_with_the_crop_and_metres_stay():
+def test_pixels_follow_the_crop_and_metres_stay():
     batch = crop_cube_labelled(depth_frame(sequence="s", frame=3, view=2), LABELS, CONFIG)
     assert isinstance(batch, LabelledBatch)
     assert batch.image is None
@@ -41,7 +41,7 @@ def test_labels_move_with_the_crop_and_metres_stay():
     assert batch.visible.all()
 
 
-def test_depth_stays_in_metres_and_is_never_a_mean():
+def test_depth_stays_in_metres_and_is_never_interpolated():
     frame = depth_frame()
     batch = crop_cube(frame, CONFIG)
     assert isinstance(batch, UnlabelledBatch)
@@ -54,7 +54,7 @@ def test_depth_stays_in_metres_and_is_never_a_mean():
     assert hand.sum().item() == pytest.approx((frame.depth_m < 1).sum() * scale, rel=0.03)
 
 
-def test_outside_the_file_there_is_no_depth():
+def test_depth_outside_the_image_is_missing():
     batch = crop_cube(depth_frame(centre_m=np.array([-0.41, 0, 0.6])), CONFIG)
     assert (batch.depth_m[0, :, :20] == 0).all()
     assert (batch.depth_m[0, :, -20:] > 0).all()
@@ -88,7 +88,7 @@ def test_left_hands_are_mirrored():
         ({"centre_m": np.array([0, np.nan, 0.4])}, "not finite"),
     ],
 )
-def test_frames_that_have_no_cube(changes, message):
+def test_frames_without_a_cube_are_refused(changes, message):
     frame = replace(depth_frame(), **changes)
     with pytest.raises(InputError, match=f"k: .*{message}"):
         crop_cube(frame, CONFIG)

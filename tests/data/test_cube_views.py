@@ -35,7 +35,7 @@ def joints(batch: LabelledBatch) -> Tensor:
     return batch.joints_m
 
 
-def test_the_space_is_that_of_the_picture(hands):
+def test_cube_space_matches_the_picture(hands):
     for views in (CubeViews.of(hands, CUBE_M), turned(hands)):
         found = views.in_cubes(joints(hands))
         # A point in the plane of the centre: x and y are shares of the half picture, z is zero.
@@ -70,7 +70,7 @@ def test_views_of_a_set_agree_in_the_world(hands):
         torch.testing.assert_close(elsewhere, expected[:, None].expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
 
 
-def test_pixels_see_the_same_points_however_the_picture_lies(hands):
+def test_points_do_not_depend_on_the_rotation_of_the_picture(hands):
     def in_camera(views: CubeViews) -> list[Tensor]:
         seen, surface = views.points()
         points_m = views.in_cameras(seen.flatten(2).transpose(1, 2))
@@ -97,7 +97,7 @@ def test_images_are_depth_normalised_by_the_cube(hands):
     assert torch.equal(CubeViews.of(hands, CUBE_M).picture()[:, 0], expected)
 
 
-def test_a_larger_picture_is_a_smaller_cube(hands):
+def test_enlarging_the_picture_shrinks_the_cube(hands):
     T = torch.diag(torch.tensor([1.25, 1.25, 1.0])).repeat(9, 1, 1)
     T[:, :2, 2] = (1 - 1.25) * (SIDE - 1) / 2
     views = CubeViews.of(hands, CUBE_M)
@@ -128,6 +128,6 @@ def test_a_cube_is_not_sheared(hands):
         CubeViews.of(hands, CUBE_M).warped(T)
 
 
-def test_crops_without_a_camera_are_no_views(hands):
+def test_crops_without_intrinsics_are_refused(hands):
     with pytest.raises(ValueError, match="intrinsics"):
         CubeViews.of(replace(hands, camera=None), CUBE_M)

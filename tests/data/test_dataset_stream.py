@@ -73,7 +73,7 @@ def skipped(tmp_path) -> SkippedList:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 12), st.integers(1, 20), st.integers(0, 2**31), st.lists(st.integers(0, 40), max_size=6))
-def test_the_order_is_that_of_a_set_in_memory(tmp_path_factory, count, size, seed, asked):
+def test_order_matches_an_in_memory_set(tmp_path_factory, count, size, seed, asked):
     frames = Unlabelled(count)
     skipped = SkippedList(tmp_path_factory.getbasetemp() / "none")
     stream = DatasetStream(UnlabelledCrops(frames, CROP), size, seed, skipped)
@@ -85,7 +85,7 @@ def test_the_order_is_that_of_a_set_in_memory(tmp_path_factory, count, size, see
         torch.testing.assert_close(batch.rgb, expected.rgb)
 
 
-def test_joints_alone_by_default(skipped):
+def test_only_joints_are_loaded_by_default(skipped):
     batch = DatasetStream(LabelledCrops(Numbers(9), CROP), 9, 0, skipped).batch(0)
     assert type(batch) is LabelledBatch
     assert batch.uv_px[:, 0, 0].tolist() == [n % SIDE for n in numbers(batch)]
@@ -153,14 +153,14 @@ def dataset_like_pairs(frames: Numbers, config: PairConfig | None = None) -> Fra
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_change_neither_the_steps_nor_the_list(workers, tmp_path):
+def test_batches_and_skipped_list_do_not_depend_on_workers(workers, tmp_path):
     alone, shared = SkippedList(tmp_path / "alone"), SkippedList(tmp_path / "shared")
     assert step_keys(shared, workers) == step_keys(alone, 0)
     assert shared.read() == alone.read() == dict.fromkeys(("3.jpg", "4.jpg", "17.jpg"), "torn")
     assert step_keys(shared, workers, first=6)[:9] == step_keys(alone, 0)[6:]  # and a run goes on anywhere
 
 
-def test_pairs_equal_those_in_memory(skipped):
+def test_pairs_match_an_in_memory_set(skipped):
     frames = Unlabelled(40)
     stream = DatasetPairStream(UnlabelledCrops(frames, CROP), dataset_like_pairs(frames), 6, 7, skipped)
     from_memory = PairStream(dataset(frames), 6, 7)
@@ -197,7 +197,7 @@ def test_every_readable_frame_once_in_order(workers, skipped):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_of_a_worker_is_one_line(workers, skipped):
+def test_errors_of_workers_are_one_line(workers, skipped):
     crops = UnlabelledCrops(Numbers(4), CropConfig(SIDE, hand="annotated"))
     with pytest.raises(InputError) as raised:
         list(ordered_batches(crops, 2, skipped, workers))
@@ -255,7 +255,7 @@ def test_pairs_are_found_without_opening_an_image(frames):
     assert len(drawn) > 40
 
 
-def test_pairs_of_joints_by_other_names():
+def test_pairs_do_not_depend_on_joint_names():
     frames = people()
     named = NamedJoints(frames, SMPL24, MPII16, {"head_top": "head", "upper_neck": "neck", "thorax": "spine3"})
     ours, theirs = (dataset_pairs(reader, PairConfig()).draw(2, 9, 1) for reader in (named, frames))
@@ -279,7 +279,7 @@ def test_sets_without_pairs():
         dataset_pairs(Photos(), PairConfig())
 
 
-def test_pairs_agree_with_those_of_frames_that_were_read():
+def test_pairs_match_those_of_loaded_frames():
     frames = Numbers(40)
     by_reading = pairs_of(dataset(frames).without_images(), PairConfig())
     assert by_reading.draw(1, 20, 0)[0].tolist() == dataset_like_pairs(frames).draw(1, 20, 0)[0].tolist()

@@ -62,7 +62,7 @@ def test_negative_focal_length(scene):
     np.testing.assert_allclose(depth_centre(scene, flipped), [0.1, 0.05, 0.6], atol=3e-3)
 
 
-def test_nothing_there(scene):
+def test_depth_without_a_hand_is_refused(scene):
     with pytest.raises(InputError, match="no depth at all"):
         depth_centre(np.zeros_like(scene), K)
     with pytest.raises(InputError, match=r"depth runs from 600 to 2.5e\+03 m: check its unit"):

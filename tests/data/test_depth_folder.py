@@ -33,7 +33,7 @@ def test_frames_in_metres_around_the_hand(folder):
     assert UnlabelledCrops(DepthFolder(folder, K, UNIT_M), CubeCropConfig(64))[0].depth_m.shape == (1, 64, 64)
 
 
-def test_a_wrong_unit_is_named(folder):
+def test_wrong_units_are_refused(folder):
     with pytest.raises(InputError, match=r"none of 3 images .*depth runs from 4\.\d+ to .*check its unit"):
         list(DepthFolder(folder, K))
 

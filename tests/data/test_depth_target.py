@@ -111,7 +111,7 @@ def test_translations_in_millimetres(batch, tmp_path):
         open_depth(DepthTargetConfig(file))
 
 
-def test_cameras_that_stand_round_a_hand(batch, tmp_path):
+def test_folders_of_cameras_around_a_hand(batch, tmp_path):
     folder = write_rig(tmp_path / "rig", batch)
     found, skipped = crops_of(DepthTargetConfig(folder, unit_mm=1000 * UNIT_M))
     assert skipped == {}
@@ -225,7 +225,7 @@ def test_invalid_targets_are_refused(tmp_path, config, message):
         open_depth(config(tmp_path))
 
 
-def test_frames_without_centres_are_whole(batch, tmp_path):
+def test_frames_without_centres_are_the_whole_image(batch, tmp_path):
     file = write_archive(tmp_path / "clip.npz", batch)
     frame = open_depth(DepthTargetConfig(file), centres="none")[0]
     assert frame.centre_m is None

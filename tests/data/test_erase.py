@@ -6,7 +6,7 @@ from posebridge.data.erase import erased
 from posebridge.draw import generator_for
 
 
-def test_rectangles_of_the_right_size_in_the_right_share():
+def test_rectangles_have_the_given_size_and_frequency():
     depth_m = torch.ones(400, 64, 64)
     holed = erased(depth_m, generator_for(0, 1), share=0.4, side=(0.25, 0.5))
     gone = holed == 0
@@ -20,6 +20,6 @@ def test_rectangles_of_the_right_size_in_the_right_share():
     assert torch.equal(erased(depth_m, generator_for(0, 1), share=0.4, side=(0.25, 0.5)), holed)
 
 
-def test_none_where_none_are_wanted():
+def test_probability_zero_erases_nothing():
     depth_m = torch.rand(5, 8, 8)
     assert torch.equal(erased(depth_m, generator_for(0, 1), share=0.0), depth_m)

@@ -39,7 +39,7 @@ def root(tmp_path):
     return small_set(tmp_path)
 
 
-def test_the_cut_is_folded_into_the_camera(root):
+def test_intrinsics_include_the_crop(root):
     reader = GANerated(root)
     frames = list(reader)
     assert [frame.key for frame in frames] == [
@@ -72,7 +72,7 @@ def test_broken_annotations_are_skipped(root, end, text, reason):
     assert reason in reader.skipped[str(root / "data" / "noObject" / "0001" / "0002_color_composed.png")]
 
 
-def test_another_unit_shows_at_once(tmp_path):
+def test_wrong_units_are_refused(tmp_path):
     write_sample(tmp_path / "data" / "noObject" / "0001", 1, 0, scale=0.001)
     with pytest.raises(InputError, match=r"0001_joint_pos_global\.txt: the hand of 0001 is .* expected millimetres"):
         GANerated(tmp_path)

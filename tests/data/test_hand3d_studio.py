@@ -46,7 +46,7 @@ def root(tmp_path):
     return small_set(tmp_path)
 
 
-def test_hands_alone_and_their_protocol(root):
+def test_splits_of_hands_without_objects(root):
     alone = [sample(i)["name"] for i in range(COUNT) if i % 5 > 0]
     train, test, everything = (Hand3DStudio(root, part) for part in ("train", "test", "all"))
     random.seed(42)
@@ -59,7 +59,7 @@ def test_hands_alone_and_their_protocol(root):
     assert len(Hand3DStudio(root, "all", "all")) == COUNT
 
 
-def test_joints_have_the_length_of_the_papers(root):
+def test_joints_are_scaled_to_the_papers_phalanx_length(root):
     reader = Hand3DStudio(root, "all", "all", hand="right")
     for i in range(COUNT):
         check_hand(reader, i, with_phalanx(hand_mm(i), 40), K)

@@ -14,7 +14,7 @@ def hands(*sizes: float) -> np.ndarray:
     return np.stack([size * unit + [0.1, 0.2, 3.0] for size in sizes])
 
 
-def test_lengths_leave_out_what_is_not_labelled():
+def test_hand_lengths_ignore_unlabelled_joints():
     joints = hands(0.2, 0.3, 0.4)
     joints[1, -1] = np.nan
     joints[2] = np.nan
@@ -33,7 +33,7 @@ def test_other_units_are_refused_and_wrong_hands_are_listed():
     assert check_hand_scale(hands(0.2)[:0], [], "x", "metres") == {}
 
 
-def test_two_tips_may_touch():
+def test_touching_finger_tips_are_accepted():
     joints = hands(0.2)
     joints[:, 2:] = np.nan
     assert check_hand_scale(joints, ["a"], "x", "metres") == {}

@@ -121,7 +121,7 @@ def test_extracted_frames(extracted):
 
 
 @pytest.mark.parametrize("layout", ["release", "extracted"])
-def test_pixels_are_those_of_opencv_with_the_lens(layout, request):
+def test_pixels_match_opencv_with_distortion(layout, request):
     reader = Human36M(request.getfixturevalue(layout), "test")
     for index in range(len(reader)):
         frame, labels = reader[index], reader.labels(index)
@@ -135,7 +135,7 @@ def test_pixels_are_those_of_opencv_with_the_lens(layout, request):
         np.testing.assert_allclose(by_camera, expected, atol=1e-3)
 
 
-def test_the_lens_matters_at_the_border(tmp_path):
+def test_distortion_moves_pixels_at_the_border(tmp_path):
     write_metadata(tmp_path)
     for subject in (9, 11):
         write_release(tmp_path, subject, shift_m=1.6)
@@ -171,14 +171,14 @@ def test_cameras_of_the_metadata(release):
         np.testing.assert_array_equal(frame.T_world_cam, cameras[11, CAMERAS[view]].T_world_cam)
 
 
-def test_a_crop_keeps_the_lens(release):
+def test_crops_keep_the_distortion(release):
     reader = Human36M(release, "test")
     crop = LabelledCrops(reader, CropConfig(64))[5]
     np.testing.assert_allclose(crop.camera.project(crop.joints_m), crop.uv_px, atol=2e-3)
     assert crop.visible.all()
 
 
-def test_what_is_missing_or_broken_is_listed(tmp_path):
+def test_missing_and_broken_files_are_listed(tmp_path):
     write_metadata(tmp_path)
     write_release(tmp_path, 9)
     write_release(tmp_path, 11)
@@ -211,7 +211,7 @@ def test_broken_extracted_frames_are_listed(tmp_path):
 
 
 @pytest.mark.parametrize("library", ["cdflib", "h5py"])
-def test_a_library_that_is_not_installed_is_named(library, release, extracted, monkeypatch):
+def test_missing_libraries_are_named(library, release, extracted, monkeypatch):
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(InputError, match=f"pip install {library}"):
         Human36M(release if library == "cdflib" else extracted)

@@ -60,7 +60,7 @@ def test_unlabelled_frames_need_no_list(root):
         next(iter(ICVL(root, centres="labels")))  # the blob doesn't take their place in silence
 
 
-def test_training_pictures_that_were_turned_are_left_out(tmp_path):
+def test_rotated_training_images_are_left_out(tmp_path):
     names = ["201403121135/image_0000.png", "22-5/201403121135/image_0000.png", "-45/201403121135/image_0001.png"]
     depth = tmp_path / "Training" / "Depth"
     lines = [write_icvl_frame(depth, name, seed) for seed, name in enumerate(names)]
@@ -96,7 +96,7 @@ def test_broken_frames_and_lines_are_listed(root):
     assert "47 entries" in icvl.skipped[f"{listed} line 1"]
 
 
-def test_depth_in_metres_is_no_hand(root):
+def test_wrong_units_are_refused(root):
     for sequence in (1, 2):
         listed = root / "Testing" / f"test_seq_{sequence}.txt"
         lines = []
@@ -109,7 +109,7 @@ def test_depth_in_metres_is_no_hand(root):
         ICVL(root).labels(0)
 
 
-def test_no_release_there(tmp_path):
+def test_absent_or_empty_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"Testing/Depth: no such folder"):
         ICVL(tmp_path)
     (tmp_path / "Testing" / "Depth").mkdir(parents=True)

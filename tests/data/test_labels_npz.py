@@ -22,7 +22,7 @@ def write_labels(folder: Path, keys: list[str], **changes) -> Path:
     return folder / "labels.npz"
 
 
-def test_images_and_labels_meet_by_key(tmp_path):
+def test_images_and_labels_are_matched_by_key(tmp_path):
     for i in (0, 1, 2):
         write_image(tmp_path / "images" / f"{i}.png")
     uv = np.random.default_rng(1).uniform(0, 30, (3, 21, 2))
@@ -47,13 +47,13 @@ def test_images_and_labels_meet_by_key(tmp_path):
         (["0"], {"joint_names": np.array(["nose"] + [f"x{i}" for i in range(20)])}, "no joint of skeleton hand21"),
     ],
 )
-def test_labels_that_do_not_fit(tmp_path, keys, changes, message):
+def test_labels_that_do_not_fit_are_refused(tmp_path, keys, changes, message):
     write_image(tmp_path / "images" / "0.png")
     with pytest.raises(InputError, match=message):
         LabelsNpz(tmp_path / "images", write_labels(tmp_path, keys, **changes), HAND21)
 
 
-def test_real_labels_project_onto_themselves():
+def test_joints_of_real_labels_project_to_their_pixels():
     if not SNAP.is_dir():
         pytest.skip("../shared/data is absent")
     truth = LabelsNpz(SNAP / "images", SNAP / "labels.npz", HAND21, hand="left")

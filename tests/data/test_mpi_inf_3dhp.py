@@ -162,7 +162,7 @@ def test_the_test_set(tmp_path):
     np.testing.assert_allclose(crop.camera.project(crop.joints_m)[0, valid], crop.uv_px[0, valid], atol=2e-3)
 
 
-def test_what_is_missing_or_broken_is_listed(tmp_path):
+def test_missing_and_broken_files_are_listed(tmp_path):
     write_training(tmp_path)
     write_training(tmp_path, "S2/Seq1")
     write_training(tmp_path, "S3/Seq1")
@@ -207,7 +207,7 @@ def test_wrong_cameras(tmp_path):
         list(MpiInf3dhp(tmp_path / "b", "test"))
 
 
-def test_nothing_there(tmp_path):
+def test_absent_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"S1/Seq1/annot\.mat and so on: no such file"):
         MpiInf3dhp(tmp_path)
     with pytest.raises(InputError, match=r"mpi_inf_3dhp_test_set/TS1/annot_data\.mat and so on"):

@@ -81,7 +81,7 @@ def test_broken_files_are_listed(root):
     np.testing.assert_array_equal(msra.labels(1).valid, True)  # 000002 keeps the third line
 
 
-def test_negative_depth_is_no_depth(root):
+def test_negative_depth_is_missing(root):
     file = root / "P2" / "Y" / "000000_depth.bin"
     content = bytearray(file.read_bytes())
     content[24:28] = np.array([-300], "<f4").tobytes()
@@ -120,7 +120,7 @@ def test_a_hand_of_the_wrong_unit(tmp_path):
         MSRA(tmp_path).labels(0)
 
 
-def test_no_release_there(tmp_path):
+def test_absent_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="give the release's root"):
         MSRA(tmp_path)
 

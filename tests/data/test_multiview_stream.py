@@ -24,7 +24,7 @@ def frames(sets: int = 7, views: int = 3, shuffled: bool = True) -> UnlabelledBa
     return batch.take(order) if shuffled else batch
 
 
-def test_sets_come_whole_and_by_view():
+def test_batches_contain_whole_sets_ordered_by_view():
     stream = MultiViewStream(InMemoryDataset([frames()]), 4, seed=3, views=3)
     batch = stream.batch(5)
     moments = batch.depth_m[:, 0, 0].view(4, 3)
@@ -32,7 +32,7 @@ def test_sets_come_whole_and_by_view():
     assert batch.view.tolist() == [0, 1, 2] * 4
 
 
-def test_every_set_once_before_any_again():
+def test_sets_are_drawn_without_replacement():
     stream = MultiViewStream(InMemoryDataset([frames()]), 1, seed=3, views=3)
     drawn = [int(stream.batch(n).frame[0]) for n in range(21)]
     assert sorted(drawn[:7]) == sorted(drawn[7:14]) == sorted(drawn[14:]) == list(range(7))
@@ -47,14 +47,14 @@ def test_some_views_of_larger_sets():
     assert pairs == {(0, 1), (0, 2), (1, 2)}
 
 
-def test_samples_without_a_moment_are_single_views():
+def test_samples_without_a_frame_number_are_single_views():
     single = UnlabelledBatch(image=None, key=("a", "b"), depth_m=torch.zeros(2, 2, 2))
     assert [own.tolist() for own in moments_of(single)] == [[0], [1]]
     with pytest.raises(InputError, match="seen by 3 cameras"):
         MultiViewStream(InMemoryDataset([single]), 1, seed=0, views=3)
 
 
-def test_two_pictures_of_one_view_are_refused():
+def test_two_images_of_one_view_are_refused():
     batch = frames()
     with pytest.raises(InputError, match="one view has several"):
         moments_of(UnlabelledBatch(None, batch.key, sequence=batch.sequence, frame=batch.frame))

@@ -48,7 +48,7 @@ def root(tmp_path):
     return small_set(tmp_path)
 
 
-def test_every_view_sees_the_hand_from_its_own_place(root):
+def test_views_have_their_own_camera_poses(root):
     mvhand = MVHand(root)
     frames = list(mvhand)
     assert [frame.key for frame in frames[:5]] == [
@@ -65,7 +65,7 @@ def test_every_view_sees_the_hand_from_its_own_place(root):
         np.testing.assert_allclose(in_world[0], world["wrist"] / 1000, atol=1e-9)
 
 
-def test_two_people_for_training_two_for_testing(root):
+def test_train_and_test_split_have_two_people_each(root):
     assert {frame.sequence for frame in MVHand(root)} == set(PEOPLE[:2])
     assert {frame.sequence for frame in MVHand(root, "test")} == set(PEOPLE[2:])
     some = MVHand(root, "all", views=(1, 3))
@@ -84,7 +84,7 @@ def test_depth(root):
     assert MVHand(root)[1].depth_m is None
 
 
-def test_gaps_are_listed(root):
+def test_missing_images_are_listed(root):
     missing = root / PEOPLE[1] / "rgb" / "00001_2.jpg"
     missing.unlink()
     mvhand = MVHand(root)

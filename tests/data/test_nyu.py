@@ -41,7 +41,7 @@ def test_joints_lie_on_the_blob_in_a_frame_with_y_down(root):
         assert (tips[:, 1] < labels.joints_m[NYU14.index("palm"), 1]).all()  # fingers point up, and y points down
 
 
-def test_the_fourteen_by_their_names_in_the_release():
+def test_evaluated_joints_have_the_names_of_the_release():
     named = {NYU14.index("F1_KNU3_A"): "pinky_4", NYU14.index("F4_KNU2_B"): "index_2", NYU14.index("PALM_3"): "palm"}
     assert {NYU14.joints[i]: name for i, name in named.items()} == {name: name for name in named.values()}
     assert list(named) == [ROWS_OF_NYU14.index(0), ROWS_OF_NYU14.index(21), ROWS_OF_NYU14.index(32)]
@@ -149,12 +149,12 @@ def test_bad_annotations(root, damage, message):
         NYU(root).labels(0)
 
 
-def test_no_release_there(tmp_path):
+def test_absent_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no depth_2_0000001\.png"):
         NYU(tmp_path, view=2)
 
 
-def test_a_colour_crop_of_depth_still_works(root):
+def test_square_crops_keep_depth(root):
     assert UnlabelledCrops(NYU(root), CropConfig(32))[0].depth_m.shape == (1, 32, 32)
 
 

@@ -18,7 +18,7 @@ def root(tmp_path):
     return tmp_path
 
 
-def test_cameras_follow_from_where_they_have_the_joints(root):
+def test_camera_poses_are_fitted_to_the_joints(root):
     """The hand is 3 cm further right in each view's own frame, so each camera stands 3 cm further left."""
     views = NYUViews(root, "test")
     for v in range(3):
@@ -27,7 +27,7 @@ def test_cameras_follow_from_where_they_have_the_joints(root):
         np.testing.assert_allclose(T[:3, 3], [-0.03 * v, 0, 0], atol=1e-6)
 
 
-def test_a_turned_camera(root):
+def test_a_rotated_camera_pose_is_fitted(root):
     """The second view's joints, turned about the optical axis and moved, still agree in the world."""
     path = root / "test" / "joint_data.mat"
     content = loadmat(path)
@@ -42,7 +42,7 @@ def test_a_turned_camera(root):
         np.testing.assert_allclose(transform(T, torch.from_numpy(there)[None].double())[0], here, atol=1e-5)
 
 
-def test_moments_stand_together(root):
+def test_views_of_a_moment_are_adjacent(root):
     (root / "test" / "depth_2_0000003.png").unlink()
     views = NYUViews(root, "test")
     assert [views[i].key for i in range(4)] == [
@@ -54,7 +54,7 @@ def test_moments_stand_together(root):
     assert [own.tolist() for own in moments_of(batch)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
 
 
-def test_joints_that_disagree(root):
+def test_inconsistent_joints_are_refused(root):
     path = root / "test" / "joint_data.mat"
     content = loadmat(path)
     xyz = content["joint_xyz"].astype(float)

@@ -18,7 +18,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 
 
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (64, 64), (96, 160)])
-def test_one_box_from_elsewhere_covers_a_confident_joint(height, width):
+def test_one_box_of_the_same_image_covers_a_confident_joint(height, width):
     count, joints = 60, 5
     images = _unique_pixels(count, height, width)
     uv_px = torch.rand(count, joints, 2, generator=_generator(1)) * torch.tensor([width - 1.0, height - 1.0])
@@ -47,7 +47,7 @@ def test_one_box_from_elsewhere_covers_a_confident_joint(height, width):
         assert (hit[i] & (confidence[i] >= 0.9)).any()
 
 
-def test_half_of_the_images_and_all_confident_joints_are_hit():
+def test_half_of_the_images_and_all_confident_joints_are_occluded():
     images = torch.rand(2000, 1, 32, 32, generator=_generator(3))
     uv_px = torch.tensor([[4.0, 4.0], [16.0, 16.0], [28.0, 28.0], [4.0, 28.0]]).repeat(2000, 1, 1)
     confidence = torch.tensor([0.95, 0.91, 0.5, 0.99]).repeat(2000, 1)
@@ -65,7 +65,7 @@ def test_joints_off_the_image_or_unknown_are_never_chosen():
     assert not hit.any()
 
 
-def test_the_generator_decides():
+def test_occlusions_depend_on_the_generator():
     images, uv_px, confidence = torch.rand(4, 3, 64, 64), torch.rand(4, 21, 2) * 64, torch.ones(4, 21)
     runs = [adaptive_occlusion(images, uv_px, confidence, ALWAYS, _generator(seed))[0] for seed in (1, 1, 2)]
     assert torch.equal(runs[0], runs[1])

@@ -26,7 +26,7 @@ def _pairs(sequence, frame, stride=(5, 15), view=None):
     st.integers(0, 8),
     st.integers(0, 10),
 )
-def test_every_pair_that_fits_is_there_and_no_other(frames, smallest, more):
+def test_pairs_match_their_definition(frames, smallest, more):
     """Against the definition, tried on all pairs."""
     sequence, frame, view = zip(*frames, strict=True)
     stride = (smallest, smallest + more)
@@ -47,7 +47,7 @@ def test_every_pair_that_fits_is_there_and_no_other(frames, smallest, more):
     assert set(pairs.driving.tolist()) == {i for i, bases in expected.items() if bases}
 
 
-def test_batches_follow_from_their_number():
+def test_batches_are_a_function_of_their_number():
     pairs = _pairs(["a"] * 30 + ["b"] * 30, [*range(30), *range(30)])
     batches = [pairs.draw(n, 10, seed=4) for n in range(12)]
     for n in (7, 2):

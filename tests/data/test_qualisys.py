@@ -70,7 +70,7 @@ def test_cameras(folder):
         np.testing.assert_allclose(seen[:3], [0.3, -0.5, 2], atol=1e-9)
 
 
-def test_views_of_a_moment_come_together(folder):
+def test_views_of_a_moment_are_adjacent(folder):
     videos = CalibratedVideos(folder, folder / "Calib.qca.txt", every=2)
     frames = list(videos)
     assert [(frame.frame, frame.view) for frame in frames] == [(0, 0), (0, 1), (2, 0), (2, 1), (4, 0), (4, 1)]
@@ -94,7 +94,7 @@ def test_scaled_videos(folder):
         np.testing.assert_allclose((frame.K @ ray)[:2], expected, atol=1e-9)
 
 
-def test_missing_and_strange_videos(folder):
+def test_missing_and_unknown_videos(folder):
     write_video(folder / "cam02.mp4", 3, WIDTH, HEIGHT)
     videos = CalibratedVideos(folder, folder / "Calib.qca.txt")
     assert len(videos) == 6

@@ -127,7 +127,7 @@ def test_titles_are_those_of_the_published_tables():
     assert published <= {entry.title for entry in DATASETS.values()}
 
 
-def test_labels_that_a_method_asks_for(tmp_path):
+def test_labels_requested_by_a_method(tmp_path):
     entry = DATASETS["freihand"]
     small = next(small for small in SMALL_SETS if small.name == entry.name)
     options = entry.loading(frozenset({"joints", "vertices"}))
@@ -152,7 +152,7 @@ def test_the_page_lists_every_dataset():
         assert cells[5] == ", ".join(f"`{option}`" for option in entry.options)
 
 
-def test_joints_of_youtube_need_a_regressor(tmp_path):
+def test_youtube_joints_need_a_regressor(tmp_path):
     entry = DATASETS["youtube-3d-hands"]
     with pytest.raises(InputError, match="no joint is labelled without the option regressor"):
         entry.check_labelled()

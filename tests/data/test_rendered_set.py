@@ -63,7 +63,7 @@ def test_same_bytes_from_several_processes(rendered, tmp_path):
     assert str(done).startswith("72 samples in 2 shards (")
 
 
-def test_killed_run_goes_on(rendered, tmp_path):
+def test_killed_runs_are_resumed(rendered, tmp_path):
     """Killed within its third write: that of the second piece, after the index and the first piece."""
     script = Path(__file__).with_name("killed_render.py")
     killed = subprocess.run(
@@ -75,7 +75,7 @@ def test_killed_run_goes_on(rendered, tmp_path):
     assert contents(tmp_path / "set") == contents(rendered)
 
 
-def test_more_samples_and_damage(rendered, tmp_path, capsys):
+def test_larger_counts_and_damaged_shards(rendered, tmp_path, capsys):
     render_set(replace(CONFIG, count=40), tmp_path / "set")
     shard = tmp_path / "set" / "shard-000000.tar"
     assert load_index(tmp_path / "set").samples == 40
@@ -89,7 +89,7 @@ def test_more_samples_and_damage(rendered, tmp_path, capsys):
     assert contents(tmp_path / "set") == contents(rendered)
 
 
-def test_nothing_to_do(rendered, tmp_path):
+def test_finished_sets_are_left_alone(rendered, tmp_path):
     for name, data in contents(rendered).items():
         (tmp_path / name).write_bytes(data)
     done = render_set(CONFIG, tmp_path)
@@ -153,6 +153,6 @@ def test_refusals(rendered, options, message):
     assert contents(rendered) == before
 
 
-def test_colour_has_no_mano(tmp_path):
+def test_mano_is_refused_for_colour(tmp_path):
     with pytest.raises(InputError, match="leave MANO out, or take hand-depth"):
         open_samples(RenderConfig("studio", 3, mano=write_mano(tmp_path / "mano.npz")))

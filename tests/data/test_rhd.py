@@ -61,7 +61,7 @@ def root(tmp_path):
     return small_set(tmp_path)
 
 
-def test_the_rule_for_hands(root):
+def test_hands_with_enough_visible_joints_are_used(root):
     rhd = RHD(root)
     # 0: both; 1: only the right one has 17 visible joints; 2: they overlap; 3: the right one isn't visible at all.
     assert [frame.key for frame in rhd] == ["00000_left", "00000_right", "00001_right", "00003_left"]
@@ -85,14 +85,14 @@ def test_joints_project_onto_their_pixels(root):
     np.testing.assert_allclose(frame.box_xyxy[2:] + frame.box_xyxy[:2], high + low, rtol=1e-6)
 
 
-def test_visibility_follows_its_joint(root):
+def test_visibility_is_reordered_with_the_joints(root):
     labels = RHD(root).labels(2)
     # The release's joints 17 to 20 are hidden: the pinky, tip (17) to base (20).
     assert [HAND21.joints[j] for j in np.flatnonzero(~labels.visible)] == ["pinky_1", "pinky_2", "pinky_3", "pinky_4"]
     assert labels.valid.all()
 
 
-def test_left_hands_become_right_ones(root):
+def test_left_hands_are_mirrored(root):
     batch = InMemoryDataset(LabelledCrops(RHD(root), CropConfig(96, hand="annotated"))[i] for i in range(4)).part(
         slice(0, 4)
     )

@@ -34,7 +34,7 @@ def same(a, b) -> bool:
 
 @pytest.mark.parametrize("batch", [rgb_batch(), depth_batch(), video_batch()], ids=["rgb", "depth", "video"])
 @pytest.mark.parametrize("image", ["png", "jpg"])
-def test_every_field_comes_back(batch, image):
+def test_every_field_survives_encoding(batch, image):
     back = there_and_back(batch, ImageCoding(image))
     for f in fields(LabelledBatch):
         before, after = getattr(batch, f.name), getattr(back, f.name)
@@ -56,7 +56,7 @@ def test_png_is_the_image_rounded_to_8_bit():
     assert torch.equal(back.rgb, torch.round(batch.rgb * 255) / 255)
 
 
-def test_jpeg_is_what_another_decoder_makes_of_it():
+def test_jpeg_matches_another_decoder():
     batch, coding = rgb_batch(1), ImageCoding("jpg", quality=80)
     smooth = replace(
         batch, image=torch.linspace(0, 1, 12) * torch.tensor([0.9, 0.5, 0.2])[None, :, None, None].expand(1, 3, 12, 12)
@@ -98,7 +98,7 @@ def test_depth_that_does_not_fit_is_refused(depth_m):
     assert "\n" not in str(raised.value)
 
 
-def test_floats_of_every_size_come_back_exactly():
+def test_floats_of_every_size_survive_encoding_exactly():
     bits = np.random.default_rng(0).integers(0, 2**32, 30_000, dtype=np.uint32).view(np.float32)
     values = torch.from_numpy(bits[np.isfinite(bits)][:20_000].copy()).reshape(1, -1, 2)
     batch = LabelledBatch(image=None, key=("a",), uv_px=values)

@@ -72,7 +72,7 @@ def _with_a_flash(pictures: list[np.ndarray]) -> list[np.ndarray]:
     ],
     ids=["fast", "pan", "flicker", "flash", "fade", "one frame", "two frames"],
 )
-def test_motion_is_no_cut(pictures):
+def test_motion_is_not_a_cut(pictures):
     found = watched(pictures)
     assert found.cuts == ()
     assert set(found.names) == {"clip"}
@@ -106,7 +106,7 @@ def test_motion_inside_the_boxes_is_ignored(pan_px):
     assert found.motion["clip"] == pytest.approx(10 * pan_px / 96, abs=0.02)
 
 
-def test_each_shot_has_a_motion_of_its_own():
+def test_motion_is_estimated_per_shot():
     found = watched(film(1, 30) + film(2, 30, pan_px=1.0) + film(3, 4))
     assert set(found.motion) == {"clip#1", "clip#2"}  # the third is too short for a pair
     assert set(found.moving) == {"clip#2"}
@@ -116,7 +116,7 @@ def test_each_shot_has_a_motion_of_its_own():
     assert motion.endswith("% of the crop's side within a pair of frames of clip#2")
 
 
-def test_photos_of_different_places_are_no_sequence():
+def test_photos_of_different_places_are_not_a_sequence():
     photos = [film(seed, 1)[0] for seed in range(20)]
     found = watched(photos, photos=True)
     assert found.photos == 20
@@ -133,7 +133,7 @@ def test_frames_of_a_film_are_a_sequence():
     assert watched(shuffled, photos=False).photos == 0  # a video's frames are in order, whatever they show
 
 
-def test_no_pair_lies_across_a_cut():
+def test_pairs_do_not_cross_cuts():
     pictures = film(0, 20) + film(1, 20)
     numbers = [*range(0, 60, 3), *range(60, 120, 3)]  # every third frame
     found = watched(pictures, numbers=numbers)
@@ -165,7 +165,7 @@ def test_no_pair_lies_across_a_cut():
         (film(0, 4) + film(1, 3), None, "the longest of 2 sequences has 4 frames after 1 cut"),
     ],
 )
-def test_why_there_is_no_pair(pictures, numbers, reason):
+def test_errors_explain_why_there_are_no_pairs(pictures, numbers, reason):
     line = watched(pictures, numbers=numbers).without_pairs((5, 15))
     assert line == f"no two frames of one sequence are 5 to 15 frames apart: {reason}"
 

@@ -45,7 +45,7 @@ def test_ranges_of_samples_are_read(whole):
     refused(lambda: source.samples(3, COUNT), f"samples 0 to {COUNT - 1}")
 
 
-def test_what_is_finished_of_a_set_can_be_read(tmp_path):
+def test_finished_shards_of_a_partial_set_are_read(tmp_path):
     with ShardWriter(tmp_path, set_index(COUNT)) as writer:
         for piece in writer.missing()[2:4]:
             writer.add(piece, encode_piece(rgb_batch(seed=piece.chunk), piece.chunk * CHUNK, ImageCoding()))
@@ -56,7 +56,7 @@ def test_what_is_finished_of_a_set_can_be_read(tmp_path):
     assert_same(concatenate(list(source)), expected(SHARD, SHARD))
 
 
-def test_streamed(whole):
+def test_samples_are_streamed(whole):
     assert_same(concatenate(list(ShardedSet(whole))), expected(0, COUNT))
 
 
@@ -68,7 +68,7 @@ class Streamed(IterableDataset):
         return iter(self.source)
 
 
-def test_workers_of_a_loader_share_the_shards(whole):
+def test_loader_workers_partition_the_shards(whole):
     loader = DataLoader(Streamed(ShardedSet(whole)), batch_size=None, num_workers=2)
     keys = [key for batch in loader for key in batch.key]
     assert sorted(keys) == sorted(expected(0, COUNT).key)
@@ -84,7 +84,7 @@ def test_plain_webdataset_reads_the_shards(whole):
     assert i == COUNT - 1
 
 
-def test_shards_of_webdatasets_own_writer_hold_the_same(whole, tmp_path):
+def test_shards_of_webdatasets_writer_decode_to_the_same(whole, tmp_path):
     """What this package writes and what webdataset would write of the same members decode to the same."""
     with wds.TarWriter(str(tmp_path / "theirs.tar"), encoder=False) as sink:
         for sample in wds.WebDataset([str(whole / "shard-000000.tar")], shardshuffle=False):
@@ -107,7 +107,7 @@ def test_a_broken_sample_is_skipped_counted_and_listed(copied):
 
 
 @pytest.mark.parametrize("how", ["cut in data", "broken header", "missing", "not a tar file"])
-def test_what_a_shard_has_lost_is_listed(copied, how):
+def test_missing_samples_of_a_shard_are_listed(copied, how):
     path = copied / "shard-000001.tar"
     data = path.read_bytes()
     at = at_pixels_of(path, 3)

@@ -44,7 +44,7 @@ def test_shards_are_ordinary_tar_files_without_time_or_user(whole):
     assert len(names) == 6 * COUNT
 
 
-def test_order_of_the_pieces_makes_no_difference(whole, tmp_path):
+def test_the_set_does_not_depend_on_the_order_of_pieces(whole, tmp_path):
     with ShardWriter(tmp_path, set_index(COUNT)) as writer:
         for piece in reversed(writer.missing()):
             batch = rgb_batch(seed=piece.chunk)[: piece.samples]
@@ -107,7 +107,7 @@ def test_killed_writes_are_repeated(whole, tmp_path, write):
     assert contents(tmp_path) == contents(whole)
 
 
-def test_a_piece_that_was_damaged_is_made_again(whole, tmp_path):
+def test_damaged_pieces_are_written_again(whole, tmp_path):
     with contextlib.suppress(StopError):
         write_set(tmp_path, COUNT, on_progress=stop_at(1))
     (piece,) = (tmp_path / "pieces").iterdir()
@@ -119,7 +119,7 @@ def test_a_piece_that_was_damaged_is_made_again(whole, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["flipped", "truncated", "missing"])
-def test_a_damaged_shard_is_made_again(whole, copied, how):
+def test_damaged_shards_are_written_again(whole, copied, how):
     path = copied / "shard-000001.tar"
     if how == "flipped":
         flip(path, 5000)
@@ -134,7 +134,7 @@ def test_a_damaged_shard_is_made_again(whole, copied, how):
     assert contents(copied) == contents(whole)
 
 
-def test_a_set_grows(whole, tmp_path):
+def test_a_larger_count_extends_the_set(whole, tmp_path):
     write_set(tmp_path, SHARD + 1)
     first = (tmp_path / "shard-000000.tar").stat()
     made: list[int] = []
@@ -147,7 +147,7 @@ def test_a_set_grows(whole, tmp_path):
     assert (tmp_path / "shard-000000.tar").stat().st_mtime_ns == first.st_mtime_ns
 
 
-def test_a_set_does_not_shrink(whole, copied):
+def test_a_smaller_count_is_refused(whole, copied):
     made: list[int] = []
     assert write_set(copied, 3, on_progress=made.append).index.count == COUNT
     assert made == []

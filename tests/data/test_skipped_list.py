@@ -6,7 +6,7 @@ from posebridge.data.skipped_list import SkippedList
 from posebridge.errors import InputError
 
 
-def test_a_list_outlives_its_process(tmp_path):
+def test_a_list_survives_its_process(tmp_path):
     path = tmp_path / "run" / "list"
     assert SkippedList(path).read() == {}
     first = SkippedList(path)

@@ -27,13 +27,13 @@ def test_every_label_field_belongs_to_a_label():
 
 
 @pytest.mark.parametrize("label", FIELDS_OF)
-def test_one_label_alone(label):
+def test_each_label_selects_its_fields(label):
     kept = select_labels(rgb_batch(), frozenset({label}))
     assert present(kept) & LABEL_FIELDS == set(FIELDS_OF[label])
     assert select_labels(kept, JOINTS).key == kept.key
 
 
-def test_renders_keep_joints_alone_unless_asked():
+def test_renders_keep_only_joints_by_default():
     batch = render(find_domain("hand-rgb", "studio"), 2, 32, generator_for(1, 1))
     plain = rendered_source(batch, JOINTS)
     assert present(plain) & LABEL_FIELDS == set(FIELDS_OF["joints"])
@@ -49,7 +49,7 @@ def test_renders_keep_joints_alone_unless_asked():
     assert nearby[torch.arange(2)[:, None], row, column][inside].float().mean() > 0.99
 
 
-def test_depth_crops_become_pictures_of_their_cube():
+def test_depth_crops_become_images_of_their_cube():
     batch = render(find_domain("hand-depth", "studio"), 1, 32, generator_for(1, 1))
     found = rendered_source(batch, frozenset({"joints", "mask", "hand_mask", "vertices"}), cube_m=0.25)
     assert found.rgb.shape == (3, 3, 32, 32)

@@ -48,7 +48,7 @@ def test_permutations_and_seeds_differ():
     assert keys(stream, [0]) != keys(ShuffledStream(dataset(50), 50, 1), [0])
 
 
-def test_images_belong_to_their_keys():
+def test_images_match_their_keys():
     batch = ShuffledStream(dataset(20), 7, 0).batch(3)
     assert (255 * batch.rgb[:, 0, 0, 0]).round().int().tolist() == [int(key) for key in batch.key]
 
@@ -65,13 +65,13 @@ def test_workers_do_not_change_the_sequence(workers):
     assert sequence(3, workers) == sequence(3, 0)
 
 
-def test_steps_go_on_from_any_number():
+def test_streams_resume_at_any_step():
     whole = sequence(0, 0, count=12)
     assert [number for number, *_ in whole] == list(range(12))
     assert sequence(5, 0, count=7) == whole[5:]
 
 
-def test_ranks_share_the_batches_between_them():
+def test_ranks_partition_the_batches():
     whole = sequence(0, 0, count=12)
     for rank in range(3):
         assert sequence(1, 0, count=3, rank=rank, ranks=3) == whole[3 + rank :: 3]
@@ -85,7 +85,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_an_error_of_a_worker_is_one_line(workers):
+def test_errors_of_workers_are_one_line(workers):
     with pytest.raises(InputError) as caught:
         next(iter(step_loader(StepBatches({"source": Broken()}, 7), workers)))
     assert str(caught.value) == "batch 7 is lost: plug the disk in again"

@@ -55,7 +55,7 @@ def test_joined_readers():
             both[outside]
 
 
-def test_joints_stand_for_others():
+def test_joints_are_replaced_by_named_others():
     joint_of = {"head_top": "head", "upper_neck": "neck", "thorax": "spine3", "left_shoulder": "left_collar"}
     named = NamedJoints(People(SMPL24), SMPL24, MPII16, joint_of)
     assert len(named) == 5

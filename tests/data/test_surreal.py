@@ -74,7 +74,7 @@ def test_joints_project_onto_the_releases_pixels(root):
     assert labels.joints_m[SMPL24.index("left_wrist"), 0] > labels.joints_m[SMPL24.index("right_wrist"), 0]
 
 
-def test_the_mirrored_world(root):
+def test_labels_are_of_the_mirrored_scene(root):
     surreal = SURREAL(root)
     info = loadmat(root / "cmu/train/run0/01_01/01_01_c0001_info.mat")
     T = surreal[2].T_world_cam
@@ -131,7 +131,7 @@ def _damaged(surreal) -> list[str]:
     return [reason.split(":")[0] for file, reason in surreal.skipped.items() if file.endswith("c0002_info.mat")]
 
 
-def test_people_out_of_sight_are_left_out(root):
+def test_people_outside_the_image_are_left_out(root):
     seen = person(ORDERS["surreal"], FRAMES)
     seen[0, :, 0] += 5
     seen[4:, :, 2] -= 9
@@ -165,7 +165,7 @@ def test_wrong_units_and_cameras(tmp_path, changes, message):
         SURREAL(tmp_path)
 
 
-def test_nothing_there(tmp_path):
+def test_absent_folder_and_other_joints_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"cmu/train: no run0/<sequence>/<sequence>_c0001_info\.mat"):
         SURREAL(tmp_path)
     write_clip(tmp_path / "cmu/train/run0", "01_01_c0001", joints3D=np.zeros((3, 7, FRAMES)))

@@ -110,7 +110,7 @@ def test_missing_images_and_broken_sequences_are_listed(tmp_path):
     assert "not a pickle" in reasons["d.pkl"]
 
 
-def test_a_camera_pose_that_is_no_motion_is_left_out(tmp_path):
+def test_camera_poses_that_are_not_rigid_are_left_out(tmp_path):
     changed = poses()
     changed[1, :3, :3] *= 1.3
     changed[2, 0, 0] = np.nan
@@ -144,7 +144,7 @@ def test_scaled_images_are_refused(tmp_path):
         list(ThreeDPW(tmp_path))
 
 
-def test_nothing_there(tmp_path):
+def test_absent_annotations_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"sequenceFiles/test: no <sequence>\.pkl is there"):
         ThreeDPW(tmp_path, "test")
     write(tmp_path, images=1)

@@ -40,7 +40,7 @@ def test_decoding_is_lazy(tmp_path):
     frames.close()
 
 
-def test_a_video_that_breaks_keeps_its_good_frames(tmp_path):
+def test_frames_before_damage_are_kept(tmp_path):
     write_video(tmp_path / "clip.mp4", frames=12, movflags="faststart")
     truncate(tmp_path / "clip.mp4", 0.8)
     video = Video(tmp_path / "clip.mp4")

@@ -69,7 +69,7 @@ class _Grey(torch.utils.data.Dataset):
         return float(self.access.read(self.path, (index * 7) % 60).mean())
 
 
-def test_forked_workers_do_not_disturb_one_another(tmp_path):
+def test_forked_workers_read_independently(tmp_path):
     write_numbered(tmp_path / "a.mp4")
     loader = torch.utils.data.DataLoader(_Grey(tmp_path / "a.mp4"), batch_size=None, num_workers=2, timeout=60)
     expected = [10 + 4 * ((i * 7) % 60) for i in range(40)]

@@ -59,7 +59,7 @@ def test_true_meshes_fit_their_depth(batch):
     assert explained.max() == 0
 
 
-def test_hands_are_in_metres_of_their_cameras(batch, ours):
+def test_hands_are_in_camera_coordinates_in_metres(batch, ours):
     hands = ours(batch, fused=False)
     # Predictions lie in the cube whatever the weights.
     for points in (hands.joints_m, hands.pixel_joints_m):
@@ -142,7 +142,7 @@ def test_faces_point_outwards_for_both_hands(batch, ours):
     assert ply(right.vertices_mm[0], right.faces) != ply(right.vertices_mm[0], left.faces)
 
 
-def test_panels_show_the_hand_where_it_is(batch, ours):
+def test_panels_show_the_hand_at_its_position(batch, ours):
     true = true_hands(batch)
     drawn = hand_panels(batch, true, 0, ours.hand.faces(torch.device("cpu")), HAND21, CUBE_M)
     assert drawn.shape == (320, 960, 3)
@@ -158,7 +158,7 @@ def test_panels_show_the_hand_where_it_is(batch, ours):
     assert hand[measured].mean() > 0.9
 
 
-def test_a_saved_model_is_the_same(batch, tmp_path):
+def test_saved_models_predict_the_same(batch, tmp_path):
     saved = save_small(tmp_path)
     loaded = load_model(tmp_path)
     assert loaded.spec == SPEC

@@ -73,6 +73,6 @@ def test_a_torch_that_cannot_be_loaded(monkeypatch):
     assert "libtorch.so" in findings()["torch"].detail
 
 
-def test_little_space(monkeypatch):
+def test_little_disk_space(monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1e9})())
     assert findings()["disk"].state == "missing"

@@ -58,7 +58,7 @@ def track() -> HandTracker:
     return HandTracker(MiddleFinder(), CubeCropConfig(48, CUBE_M))
 
 
-def test_a_hand_is_followed_past_a_nearer_one(track):
+def test_tracking_keeps_the_hand_beside_a_nearer_one(track):
     far, near = hand_places((-0.08, 0.0, 0.7)), hand_places((0.2, 0.0, 0.5))
     first = track(frame_of(far))
     assert first.newly_detected
@@ -103,7 +103,7 @@ def test_given_centres_are_kept(track):
         assert found.newly_detected
 
 
-def test_a_lost_hand_is_looked_for(track):
+def test_lost_hands_are_searched_again(track):
     track(frame_of(hand_places((-0.1, 0.0, 0.7))))
     jumped = track(frame_of(hand_places((0.25, 0.05, 0.5))))
     assert jumped.newly_detected
@@ -111,14 +111,14 @@ def test_a_lost_hand_is_looked_for(track):
     assert track(frame_of(hand_places((0.25, 0.05, 0.5)))).newly_detected
 
 
-def test_empty_frames_lose_the_hand(track):
+def test_empty_frames_end_a_track(track):
     track(frame_of(hand_places()))
     with pytest.raises(UnreadableFrameError, match="no depth at all"):
         track(RawFrame(None, "key", "a", K=K, depth_m=np.zeros((240, 320), np.float32)))
     assert track(frame_of(hand_places())).newly_detected
 
 
-def test_each_camera_has_a_hand_of_its_own(track):
+def test_hands_are_tracked_per_camera(track):
     left, right = hand_places((-0.15, 0.0, 0.6)), hand_places((0.15, 0.0, 0.6))
     views = [frame_of(left), RawFrame(None, "key", "a", view=1, K=K, depth_m=frame_of(right).depth_m)]
     for _ in range(2):

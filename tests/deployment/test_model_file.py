@@ -63,7 +63,7 @@ def change(folder, *path_and_value):
         (("network", None), "doesn't describe a model"),
     ],
 )
-def test_descriptions_that_do_not_fit(tmp_path, entry, message):
+def test_descriptions_that_do_not_fit_are_refused(tmp_path, entry, message):
     small_model(tmp_path)
     change(tmp_path, *entry)
     one_line(tmp_path, message)
@@ -104,7 +104,7 @@ class Trap:
         return os.mkdir, (str(self.path),)
 
 
-def test_loading_runs_nothing(tmp_path):
+def test_loading_executes_no_code(tmp_path):
     small_model(tmp_path)
     trap = pickle.dumps(Trap(tmp_path / "sprung"))
     (tmp_path / "encoder.pth").write_bytes(trap)

@@ -30,7 +30,7 @@ def test_joints_have_their_fingers_colour_at_their_pixel():
         assert tuple(drawn[v, u]) == colour_of(name)
 
 
-def test_doubtful_joints_are_hollow():
+def test_joints_of_low_confidence_are_hollow():
     uv = spread_hand(400)
     drawn = draw_pose(np.full((400, 400, 3), 90, np.uint8), uv, np.full(21, 0.2), HAND21)
     u, v = uv[8].round().astype(int)
@@ -58,7 +58,7 @@ def frames(n: int, sequence: str, height: int = 321, width: int = 333):
     return [RawFrame(np.full((height, width, 3), 60, np.uint8), f"{sequence}_{i:06d}", sequence, i) for i in range(n)]
 
 
-def test_overlays_keep_sub_folders(tmp_path):
+def test_overlays_keep_subfolders(tmp_path):
     with ImageOverlays(tmp_path, HAND21, 1) as overlays:
         for frame in (
             RawFrame(np.zeros((50, 60, 3), np.uint8), "left/a"),

@@ -87,7 +87,7 @@ def test_views_of_a_moment_share_a_batch(batch, model, tmp_path, size):
     assert not (tmp_path / "out" / "meshes.npz").exists()
 
 
-def test_as_typed(batch, model, tmp_path, capsys):
+def test_predict_depth_command(batch, model, tmp_path, capsys):
     file = write_archive(tmp_path / "clip.npz", batch)
     out = tmp_path / "out"
     assert main(["predict-depth", str(model), str(file), "--out", str(out), "--meshes", "ply", "--follow"]) == 0
@@ -96,7 +96,7 @@ def test_as_typed(batch, model, tmp_path, capsys):
     assert len(list((out / "overlays").glob("*.jpg"))) == 6
 
 
-def test_hands_are_fitted_as_typed(batch, model, tmp_path):
+def test_fit_steps_by_the_command(batch, model, tmp_path):
     file = write_archive(tmp_path / "clip.npz", batch)
     found = []
     for name, flags in (("predicted", []), ("fitted", ["--fit-steps", "3"])):

@@ -69,7 +69,7 @@ def test_folder_of_images(tmp_path):
     assert {p.name for p in (tmp_path / "out" / "overlays").iterdir()} == {f"view.{i}.jpg" for i in range(5)}
 
 
-def test_boxes_choose_and_crop(tmp_path):
+def test_boxes_select_and_crop_frames(tmp_path):
     write_dots(tmp_path / "in", 3)
     (tmp_path / "boxes.csv").write_text("key,x0,y0,x1,y1,hand\nview.2,35,10,100,72,left\nview.0,30,12,95,78,right\n")
     done = predict_files(config(tmp_path / "in", tmp_path / "out", boxes=tmp_path / "boxes.csv", padding=1.3))
@@ -154,7 +154,7 @@ def test_predictions_inside_the_input_folder_are_replaced(tmp_path):
     assert done.frames == 2
 
 
-def test_lengths_are_not_invented(tmp_path, monkeypatch):
+def test_models_without_reference_length_predict_no_metres(tmp_path, monkeypatch):
     spec = replace(SPEC, reference_length_m=None)
     monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
     write_dots(tmp_path / "in", 1)

@@ -19,7 +19,7 @@ K = np.array([[150.0, 0.0, 60.0], [0.0, 155.0, 44.0], [0.0, 0.0, 1.0]])
 
 @pytest.mark.parametrize("hand", [None, "right", "left"])
 @pytest.mark.parametrize(("box", "padding"), [(None, 1.0), (BOX, 1.0), (BOX, 1.4)])
-def test_pixels_come_back_through_crop_padding_and_mirror(hand, box, padding):
+def test_pixels_are_mapped_back_through_crop_padding_and_mirror(hand, box, padding):
     batch = crop_frame(RawFrame(IMAGE, "a", box_xyxy=box), CropConfig(64, padding, hand))
     found = PosePredictor(SPEC, DotFinder()).predict_batch(batch)
     np.testing.assert_allclose(found.uv_px[0], truth_of(DOTS), atol=0.5)
@@ -41,7 +41,7 @@ def test_joints_project_onto_their_pixels_by_the_intrinsics(hand):
     assert (joints[0, 0] - joints[0, 9]).norm() == pytest.approx(100, rel=1e-3)
 
 
-def test_batches_make_no_difference():
+def test_predictions_do_not_depend_on_batches():
     config = CropConfig(64, hand="left")
     batches = [crop_frame(RawFrame(draw_dots(120, 90, DOTS - i), str(i)), config) for i in range(3)]
     progress = []

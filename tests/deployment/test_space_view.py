@@ -53,7 +53,7 @@ def read(path: Path) -> dict[str, dict[int, np.ndarray]]:
     return found
 
 
-def test_recording_holds_hands_points_and_cameras(batch, tmp_path):
+def test_recording_contains_hands_points_and_cameras(batch, tmp_path):
     found = record(tmp_path / RECORDING, batch[:3], batch[3:])
     for i in range(len(batch)):
         camera, moment = f"/camera_{int(batch.view[i])}", i // 3
@@ -86,7 +86,7 @@ def test_one_camera_is_the_worlds_origin(batch, tmp_path):
     assert [*found["/camera_0/hand/joints/positions"]] == [0]
 
 
-def test_as_typed(batch, tmp_path):
+def test_view_3d_flag(batch, tmp_path):
     save_small(tmp_path / "model")
     file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=None)
     typed = ["predict-depth", str(tmp_path / "model"), str(file), "--out", str(tmp_path / "out"), "--overlays", "0"]

@@ -62,7 +62,7 @@ def test_uvd_alone_needs_intrinsics():
 @pytest.mark.parametrize(
     ("how", "offset", "scale"), [("root", 90.0, 1.0), ("root-scale", -400.0, 0.01), ("similarity", 7.0, 30.0)]
 )
-def test_alignment_removes_what_it_names_and_nothing_more(how, offset, scale):
+def test_alignment_removes_its_transform_and_no_other(how, offset, scale):
     truth = hands()
     moved = replace(truth, xyz_mm=truth.xyz_mm * scale + offset)
     assert aligned_errors(moved, truth, how).errors.max() < 1e-6

@@ -57,7 +57,7 @@ def test_gallery_ranks_by_the_truth_whatever_its_order():
         assert np.isnan(apart[~known]).all()
 
 
-def test_gallery_where_the_truth_lacks_frames_or_has_nothing_finite():
+def test_gallery_with_missing_or_non_finite_truth():
     shared = gallery(_batch(), _keypoints(), _keypoints(keys=("b",)))
     assert [frame.key for frame in shared] == ["b"]
     nothing = KeypointSet(np.array(["b"]), NAMES, uv_px=np.full((1, 21, 2), np.nan))

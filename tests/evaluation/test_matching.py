@@ -50,6 +50,6 @@ def test_without_names_joints_go_by_position():
         ({"joint_names": None, "uv_px": np.zeros((12, 16, 2)), "xyz_mm": None}, "16 joints and truth 21"),
     ],
 )
-def test_nothing_in_common(change, message):
+def test_sets_without_common_frames_or_joints_are_refused(change, message):
     with pytest.raises(InputError, match=message):
         match_keypoints(replace(hands(), **change), hands())

@@ -85,7 +85,7 @@ def test_bodies_in_space(tmp_path):
     [(PCK_005, hands(noise=9.0), hands()), (PCK_005_BODY, bodies(50.0), bodies(0.0))],
     ids=["hands", "bodies"],
 )
-def test_reports_and_scores_have_one_pck(tmp_path, protocol, prediction, truth):
+def test_reports_and_scores_agree_on_pck(tmp_path, protocol, prediction, truth):
     truth.uv_px[0, :4] = [[2.0, 100.0], [100.0, 253.0], [3.4, 100.0], [3.6, 100.0]]  # the first three don't count
     score = evaluate(prediction, truth, 256.0, protocol)
     assert measured("PCK@0.05", prediction, truth, tmp_path) == pytest.approx(score.pck_005)

@@ -20,7 +20,7 @@ def body_parts(row: Row, found: PublishedTable, target: str) -> dict[str, float 
     return {c.joints: value for c, value in pairs if (c.target, c.metric) == (target, "PCK@0.05")}
 
 
-def test_every_paper_is_there():
+def test_every_paper_has_a_table():
     assert set(papers()) == {GEOMETRIC, MASKED, VIEWS, DISSERTATION}
     assert len({(t.paper.key, t.name) for t in published_tables()}) == len(published_tables())
     assert {t.paper.citation for t in published_tables()} == {
@@ -60,7 +60,7 @@ def test_proposed_methods_have_rows_and_gaps_have_caveats(paper):
                     assert found.caveats_for(row, [column]), (entry["name"], method, column.label)
 
 
-def test_all_is_a_mean_of_its_parts():
+def test_all_column_is_the_mean_of_its_parts():
     """Hands: 20 joints of the four columns and the wrist. Bodies: a mean of kinds, or the cell is marked."""
     for found in published_tables():
         for row in found.rows:
@@ -222,7 +222,7 @@ def test_the_page_lists_every_table():
     assert len(re.findall(r"^\| (?:Table|Sec\.|Figure) [^|]", page, re.MULTILINE)) == len(published_tables())
 
 
-def test_tables_are_free_of_torch():
+def test_tables_do_not_import_torch():
     code = (
         "import sys; from posebridge.evaluation.published import published_tables; published_tables(); "
         "sys.exit('torch' in sys.modules)"

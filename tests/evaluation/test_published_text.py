@@ -44,7 +44,7 @@ def as_printed(paper: str) -> list[tuple[str, str, str, list[str]]]:
 
 @needs_papers
 @every_paper
-def test_every_row_stands_in_the_text(paper):
+def test_every_row_is_in_the_text(paper):
     """Its numbers, with their decimals, one after the other, behind the label of the reference."""
     text, missing = text_of(paper), []
     for name, method, citation, numbers in as_printed(paper):
@@ -64,7 +64,7 @@ def test_every_row_stands_in_the_text(paper):
 
 @needs_papers
 @every_paper
-def test_every_number_of_a_row_in_the_text_is_here(paper):
+def test_every_number_of_the_text_is_in_the_tables(paper):
     """The other way round, for lines that look like rows: cells between tabs or bars, two decimals or more."""
     ours = {number for _, _, _, numbers in as_printed(paper) for number in numbers}
     left_out = set()

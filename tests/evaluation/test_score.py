@@ -40,7 +40,7 @@ def test_published_errors_on_icvl(method, published_mm):
     assert scores.pa_mean_joint_error_mm < scores.mean_joint_error_mm
 
 
-def test_json_has_the_promised_keys(tmp_path):
+def test_json_has_the_documented_keys(tmp_path):
     numbers = scored(tmp_path, hands(noise=5.0), hands(), image_size=256.0, auc_mm=(20.0, 50.0)).to_json()
     assert {
         "mean_joint_error_mm",

@@ -39,13 +39,13 @@ def mesh(batch: LabelledBatch) -> Tensor:
     return CubeViews.of(batch, CUBE_M).in_cubes(batch.vertices_m)
 
 
-def test_the_true_mesh_explains_everything(hands, faces):
+def test_the_true_mesh_has_no_misfit(hands, faces):
     seen = evidence(hands)
     assert model_to_data(mesh(hands), faces, seen, CONFIG).max() < 1e-5
     assert data_to_model(mesh(hands), faces, seen, CONFIG).max() < 1e-5
 
 
-def test_a_mesh_that_is_too_near_differs_by_how_much(hands, faces):
+def test_misfit_of_a_nearer_mesh_is_its_depth_error(hands, faces):
     """Moved along the rays the picture stays, so every pixel differs by the same share of its depth."""
     seen = evidence(hands)
     views = seen.views
@@ -69,7 +69,7 @@ def test_distances_to_a_plane(faces):
 
 
 @pytest.mark.parametrize("shift", [(0.1, 0.0, 0.0), (0.0, -0.1, 0.0), (0.0, 0.0, 0.1)])
-def test_both_pull_a_shifted_mesh_back(hands, faces, shift):
+def test_both_gradients_point_along_the_shift(hands, faces, shift):
     for loss in (model_to_data, data_to_model):
         moved = (mesh(hands) + torch.tensor(shift)).requires_grad_()
         (gradient,) = torch.autograd.grad(loss(moved, faces, evidence(hands), CONFIG).sum(), moved)
@@ -115,7 +115,7 @@ def test_data_to_model_of_hands_by_finite_differences(hands, faces):
         torch.testing.assert_close((gradient * step).sum(), (far - near) / 2, rtol=0.02, atol=1e-5)
 
 
-def test_pixels_beside_the_surface_cost_their_distance_to_it(hands, faces):
+def test_misfit_beside_the_surface_is_the_distance_to_it(hands, faces):
     """A triangle that covers the picture, and a patch in its left half: by how far each pixel lies beside the patch."""
     centre_m = hands.centre_m[:, 2, None, None].expand(-1, SIDE, SIDE)
     patch = torch.where(torch.arange(SIDE) < SIDE // 2, centre_m, 3.0)  # beyond it, the wall of the room
@@ -129,7 +129,7 @@ def test_pixels_beside_the_surface_cost_their_distance_to_it(hands, faces):
     torch.testing.assert_close(model_to_data(triangle, one, seen, far), beside, rtol=1e-3, atol=1e-4)
 
 
-def test_points_beside_what_was_seen_by_finite_differences():
+def test_gradients_beside_the_surface_by_finite_differences():
     generator = generator_for(5, 1)
     material, drawn = (torch.rand(2, *shape, 3, generator=generator).double() for shape in ((5, 5), (7,)))
     outside = torch.rand(2, 5, 5, generator=generator) < 0.4
@@ -138,7 +138,7 @@ def test_points_beside_what_was_seen_by_finite_differences():
     )
 
 
-def test_holes_in_the_hand_say_nothing(hands, faces):
+def test_holes_in_the_hand_are_ignored(hands, faces):
     holed = hands.depth_m.clone()
     holed[:, ::3] = 0  # a sensor that misses every third row
     seen = evidence(replace(hands, depth_m=holed))
@@ -154,7 +154,7 @@ def test_depth_in_front_of_the_cube_occludes_the_hand(hands, faces):
     assert model_to_data(mesh(hands), faces, seen, CONFIG).max() < 1e-5
 
 
-def test_pixels_outside_the_crop_are_no_evidence(hands, faces):
+def test_pixels_outside_the_crop_are_ignored(hands, faces):
     """A forearm that runs on past the crop's edge is rightly there, whatever the picture was filled with."""
     smaller = torch.diag(torch.tensor([0.75, 0.75, 1.0])).repeat(len(hands), 1, 1)
     smaller[:, :2, 2] = 0.125 * (SIDE - 1)
@@ -170,7 +170,7 @@ def test_pixels_outside_the_crop_are_no_evidence(hands, faces):
     assert (filled > 2 * apart(views)).any()
 
 
-def test_what_else_is_in_the_cube_pulls_at_nothing(hands, faces):
+def test_other_objects_in_the_cube_have_no_gradient(hands, faces):
     """A thing before the hand, farther away from the mesh than the largest difference that counts."""
     views = CubeViews.of(hands, CUBE_M)
     cluttered = hands.depth_m.clone()
@@ -195,7 +195,7 @@ def test_meshes_outside_the_image_have_the_largest_misfit(hands, faces):
         assert gradient is None or gradient.isfinite().all()
 
 
-def test_views_that_see_nothing_have_no_say(hands, faces):
+def test_views_without_depth_have_no_misfit(hands, faces):
     seen = evidence(replace(hands, depth_m=torch.zeros_like(hands.depth_m)))
     moved = mesh(hands).requires_grad_()
     cost = model_to_data(moved, faces, seen, CONFIG) + data_to_model(moved, faces, seen, CONFIG)
@@ -204,7 +204,7 @@ def test_views_that_see_nothing_have_no_say(hands, faces):
     assert gradient.isfinite().all()
 
 
-def test_a_mesh_explains_the_other_views_of_its_set(hands, faces):
+def test_true_meshes_fit_the_other_views_of_their_set(hands, faces):
     """Cross-view: the mesh of one view, taken to another."""
     views = CubeViews.of(hands, CUBE_M)
     other = torch.tensor([1, 2, 0, 4, 5, 3])

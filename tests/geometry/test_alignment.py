@@ -16,7 +16,7 @@ def poses(seed: int, batch: int = 5, n: int = 21) -> tuple[torch.Tensor, torch.T
     return source, source + torch.randn(batch, n, 3, generator=generator, dtype=torch.float64) * 20
 
 
-def test_similarity_leaves_the_disparity_that_scipy_finds():
+def test_similarity_residual_matches_scipy():
     source, target = poses(0)
     aligned = align_similarity(source, target)
     for ours, a, b in zip(aligned.numpy(), target.numpy(), source.numpy(), strict=True):
@@ -70,7 +70,7 @@ def test_never_reflects():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("case", ["none valid", "one valid", "two valid", "on a line", "in one place"])
-def test_degenerate_sets_are_only_moved(case, dtype):
+def test_degenerate_sets_are_only_translated(case, dtype):
     source, target = (points.to(dtype) for points in poses(5))
     valid = torch.ones(5, 21, dtype=torch.bool)
     if case.endswith("valid"):

@@ -252,7 +252,7 @@ def test_gradients_match_finite_differences(name):
     assert_gradients_match(posed, pose.angles_rad, pose.lengths, pose.R_root_world, joints[:, 0], rtol=1e-4)
 
 
-def test_works_after_it_was_used_in_inference_mode():
+def test_gradients_work_after_inference_mode():
     tree = replace(CHAIN, straight=frozenset({5}))  # not seen before, so its walk is made here
     with torch.inference_mode():
         joint_angles(STRAIGHT[None], tree, NEUTRAL)

@@ -179,7 +179,7 @@ def test_single_precision_only():
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_search_in_moving_meshes_finds_what_a_new_one_does(device):
+def test_searches_in_moved_meshes_match_new_searches(device):
     """Where they moved a little, to another place, or through what isn't finite."""
     vertices, faces = (tensor.to(device) for tensor in soup(60, 5))
     points = scattered(vertices.cpu(), 100).to(device)
@@ -192,7 +192,7 @@ def test_a_search_in_moving_meshes_finds_what_a_new_one_does(device):
     assert torch.equal(vertices, kept)  # whose memory the search doesn't share
 
 
-def test_a_search_is_of_as_many_meshes_in_all_calls():
+def test_searches_need_the_same_number_of_meshes():
     search = closest_point_warp.MovingMeshSearch()
     search(torch.zeros(1, 1, 3), SQUARE, HALVES)
     with pytest.raises(ValueError, match=r"shape \(2, 4, 3\), the calls before had \(1, 4, 3\)"):

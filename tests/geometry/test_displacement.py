@@ -45,7 +45,7 @@ def test_coarse_fields_against_a_loop():
     assert torch.equal(still[0, 0], identity_field(3, 4, LIKE))
 
 
-def test_blending_weighs_places():
+def test_blending_is_a_weighted_mean_of_positions():
     coarse = affine_fields(A[None], t[None], 3, 4)
     share = pictures(3, 4, 1, 1)
     masks = torch.cat([share, 1 - share], dim=1)
@@ -162,7 +162,7 @@ def test_resizing_and_sampling_commute_on_a_plane():
     assert (found - expected)[..., 4:-4, 4:-4].abs().max() < 1e-6
 
 
-def test_places_are_as_precise_as_the_field_not_the_features():
+def test_sampling_has_the_precision_of_the_field():
     """Half precision resolves a grid of 64 px to a quarter of a pixel only."""
     picture = pictures(64, 64, 1).float()
     field = (identity_field(64, 64, torch.zeros(())) + 0.37)[None]
@@ -172,7 +172,7 @@ def test_places_are_as_precise_as_the_field_not_the_features():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_places_that_are_not_finite_give_nan(value):
+def test_positions_that_are_not_finite_give_nan(value):
     """So divergence shows in the loss and does not end in a segmentation fault."""
     picture, field = pictures(6, 8, 1).requires_grad_(), identity_field(6, 8, LIKE)[None].clone()
     field[0, 2, 3, 1] = value

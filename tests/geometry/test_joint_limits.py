@@ -103,7 +103,7 @@ def test_usual_lengths_are_means_over_the_reference_bone():
     assert limits.lengths[limits.kinematics.end_joints.index(HAND21.index("middle_1"))] == pytest.approx(1)
 
 
-def test_limits_move_to_another_precision():
+def test_limits_are_converted_to_another_precision():
     limits, pose = limits_of("hand21"), noisy(source_poses("hand21"))[0]
     doubled = limits.to(torch.float64)
     assert doubled.neutral.dtype == doubled.corners.dtype == doubled.log_length_mean.dtype == torch.float64
@@ -149,7 +149,7 @@ def test_corrected_poses_have_given_lengths_and_valid_angles(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_correction_beats_clamped_angles(name):
+def test_correction_is_closer_than_clamped_angles(name):
     limits, joints = limits_of(name), source_poses(name, "street")
     pose, wrong = noisy(joints)
     before = (pose - joints).norm(dim=-1)

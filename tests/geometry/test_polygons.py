@@ -48,13 +48,13 @@ def test_points_on_a_line_or_in_one_place_have_a_polygon(count):
         assert (Delaunay(corners).find_simplex(points) >= 0).all()
 
 
-def test_refuses_what_has_no_hull():
+def test_points_without_a_hull_are_refused():
     for points, margin, edges in ((cloud(0), 0.0, 12), (cloud(0), 0.1, 3), (cloud(0)[:0], 0.1, 12)):
         with pytest.raises(ValueError, match="points, margin"):
             convex_polygon(points, margin, edges)
 
 
-def test_inside_is_what_a_triangulation_finds():
+def test_inside_matches_a_triangulation():
     polygons = Polygons.from_points(SETS, 0.05)
     points = torch.from_numpy(np.random.default_rng(0).uniform(-2, 2, (2, 4, 2000)))
     expected = [
@@ -65,7 +65,7 @@ def test_inside_is_what_a_triangulation_finds():
     assert 0 < np.mean(expected) < 1
 
 
-def test_nearest_is_what_a_quadratic_program_finds():
+def test_nearest_points_match_a_quadratic_program():
     polygons = Polygons.from_points(SETS, 0.05)
     points = torch.from_numpy(np.random.default_rng(1).uniform(-3, 3, (2, 4, 12)))
     found = polygons.nearest(points).numpy()

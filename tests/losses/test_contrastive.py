@@ -50,7 +50,7 @@ def test_by_hand():
     assert expected < 0
 
 
-def test_only_directions_count():
+def test_loss_depends_on_directions_only():
     z, z_plus = features(4)
     lengths = torch.tensor([[0.1], [3.0], [20.0], [1.0]])
     torch.testing.assert_close(nt_xent(lengths * z, lengths.flip(0) * z_plus), nt_xent(z, z_plus))
@@ -62,7 +62,7 @@ def test_loss_is_lower_for_matching_pairs():
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_a_contrast_needs_two(count):
+def test_one_sample_is_refused(count):
     with pytest.raises(ValueError, match="at least two"):
         nt_xent(*features(count))
 

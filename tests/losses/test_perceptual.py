@@ -49,7 +49,7 @@ def test_images_are_compared_at_every_scale():
     assert sorted(sizes) == [2, 2, 4, 4, 8, 8, 16, 16]  # image and target, each once
 
 
-def test_smaller_scales_are_means_that_hide_what_is_fine():
+def test_smaller_scales_average_fine_detail():
     """A checkerboard is grey from afar; torch's own mean pooling agrees but for the border."""
     checkers = ((torch.arange(16)[:, None] + torch.arange(16)) % 2).float().expand(1, 3, 16, 16)
     grey = torch.full_like(checkers, 0.5)

@@ -8,7 +8,7 @@ METHOD = SourceOnly(SourceOnlyConfig())
 SOURCE = SourceTrainingConfig(schedule=SCHEDULE, batch_size=4)
 
 
-def test_one_stage_without_a_choice_by_the_target():
+def test_one_stage_without_checkpoint_selection():
     ((stage, selection),) = all_stages(METHOD, SOURCE, context())
     assert stage.name == "source"
     assert selection is None

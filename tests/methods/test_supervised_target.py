@@ -21,7 +21,7 @@ def on_labels(**changes) -> Context:
     return context(source=InMemoryFrames(TARGET, seed=6), **changes)
 
 
-def test_source_first_then_the_targets_labels():
+def test_trains_on_the_source_and_then_on_target_labels():
     ((source, _),) = METHOD.source_stages(TRAINING, context())
     ((supervised, _),) = METHOD.stages(on_labels(source_network=source.result()))
     stages = [source, supervised]
@@ -35,7 +35,7 @@ def test_a_source_network_is_needed():
         next(METHOD.stages(on_labels()))
 
 
-def test_the_given_network_is_trained_on_and_left_as_it_was(tmp_path):
+def test_fine_tunes_a_copy_of_the_given_network(tmp_path):
     network = small_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     ((stage, selection),) = METHOD.stages(on_labels(source_network=network))

@@ -36,7 +36,7 @@ def test_the_output_has_exactly_the_styles_statistics():
     assert correlation == pytest.approx(1)  # the layout is the content's
 
 
-def test_a_content_in_its_own_style_stays():
+def test_content_in_its_own_style_is_unchanged():
     content = torch.randn(2, 4, 7, 7)
     assert torch.allclose(adain(content, content), content, atol=1e-5)
     assert adain(torch.ones(1, 2, 4, 4), torch.randn(1, 2, 4, 4)).isfinite().all()
@@ -101,7 +101,7 @@ def test_losses_by_their_definitions(encoder):
     assert terms["style"][0].item() == pytest.approx(style_loss, rel=1e-4)
 
 
-def test_only_the_terms_asked_for_are_computed(encoder):
+def test_only_requested_terms_are_computed(encoder):
     calls = []
     model = StyleTransfer(encoder, replace(TINY, content_weight=0.0, style_weight=0.0))
     model.encoder.register_forward_hook(lambda *_: calls.append(1))

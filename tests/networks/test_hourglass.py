@@ -45,12 +45,12 @@ def test_no_level_is_wider_than_the_limit():
     assert [block[0].out_channels for block in hourglass().down] == [8, 12, 12]
 
 
-def test_the_input_passes_beside_unchanged():
+def test_output_includes_the_unchanged_input():
     images = torch.rand(2, 5, 16, 16)
     assert torch.equal(hourglass()(images)[:, -5:], images)
 
 
-def test_a_corner_sees_nearly_to_the_opposite_corner():
+def test_receptive_field_spans_nearly_the_image():
     network = hourglass().eval()
     for parameter in network.parameters():  # so that no ReLU stands in the way
         nn.init.constant_(parameter, 0.1)
@@ -62,7 +62,7 @@ def test_a_corner_sees_nearly_to_the_opposite_corner():
     assert not seen[15].any()  # three blocks reach 14 pixels far
 
 
-def test_every_weight_learns():
+def test_every_weight_has_a_gradient():
     network = hourglass()
     network(torch.rand(4, 5, 16, 16)).square().sum().backward()
     for name, parameter in network.named_parameters():

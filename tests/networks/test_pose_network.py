@@ -57,7 +57,7 @@ def test_heat_maps_are_decoded_by_the_maps(maps):
     assert network.cube_m == maps.cube_m
 
 
-def test_positions_keep_their_digits_in_half_precision():
+def test_positions_keep_precision_in_half_precision():
     network = PoseResNet(SMALL).eval()
     images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -68,7 +68,7 @@ def test_positions_keep_their_digits_in_half_precision():
     assert torch.equal(poses.uv_px, network.decode_maps(heat.float(), depth.float(), (64, 64)).uv_px)
 
 
-def test_decoding_options_are_no_weights():
+def test_decoding_options_are_not_in_the_state_dict():
     names = PoseResNet(SMALL).state_dict().keys()
     assert names == PoseResNet(SMALL, PoseMaps("peak", cube_m=0.3)).state_dict().keys()
     assert {name.split(".")[0] for name in names} == {"encoder", "deconvolutions", "head"}
@@ -80,7 +80,7 @@ def test_a_network_of_another_kind_is_refused():
         network_as(MetricFinder(), HeatmapNetwork)
 
 
-def test_parts_are_joined():
+def test_parts_of_a_batch_are_joined():
     batch = dots(6, seed=3)
     network = MetricFinder()
     whole, parts = network.predict(batch.rgb), join_poses([network.predict(part) for part in batch.rgb.split(4)])
@@ -116,7 +116,7 @@ class Metric21(PoseNetwork):
         return PoseOutput(uv_px, sure, joints_m=self.joints_m)
 
 
-def test_metres_come_out_with_the_axes_of_the_file():
+def test_metres_have_the_axes_of_the_file():
     """A crop may enlarge, turn and mirror what it shows."""
     joints_m = torch.rand(1, len(HAND21), 3, generator=torch.Generator().manual_seed(0))
     quarter = torch.tensor([[[0.0, -2.0, 64.0], [2.0, 0.0, 3.0], [0.0, 0.0, 1.0]]])  # x of the file is y of the crop
@@ -134,7 +134,7 @@ def test_metres_come_out_with_the_axes_of_the_file():
     assert PosePredictor(SPEC, Metric21(None)).predict_batch(UnlabelledBatch(images, ("a",))).xyz_mm is None
 
 
-def test_without_a_length_there_are_no_metres():
+def test_models_without_reference_length_predict_no_metres():
     spec = replace(SPEC, reference_length_m=None)
     images = torch.zeros(1, 3, 64, 64)
     images[:, :, 20:24, 30:34] = 1

@@ -23,7 +23,7 @@ def one_line(config: PoseResNetConfig) -> str:
 @pytest.mark.parametrize("skips", [False, True])
 @pytest.mark.parametrize("stride", [8, 16, 32])
 @pytest.mark.parametrize("encoder", ["test_resnet", "test_convnext"])
-def test_maps_come_out_at_an_eighth_of_the_encoders_stride(encoder, stride, skips):
+def test_maps_have_an_eighth_of_the_encoders_stride(encoder, stride, skips):
     network = PoseResNet(replace(SMALL, encoder=encoder, encoder_stride=stride, skips=skips)).eval()
     assert network.map_stride == stride / 8
     heat, depth = network(torch.rand(2, 3, 64, 96))
@@ -43,7 +43,7 @@ def test_a_shift_of_the_image_shifts_the_maps():
     assert torch.allclose(torch.roll(heat, (8, -8), (2, 3))[..., inner, inner], moved[..., inner, inner], atol=1e-6)
 
 
-def test_skips_bring_shallow_features_in():
+def test_skips_add_shallow_features():
     plain, skipping = (PoseResNet(replace(SMALL, skips=skips)) for skips in (False, True))
     assert plain.skip_levels == [-1, -1, -1]
     assert skipping.skip_levels == [2, 1, 0]  # strides 8, 4, 2
@@ -58,14 +58,14 @@ def test_skips_bring_shallow_features_in():
         assert not torch.equal(skipping.decode(changed)[0], before)
 
 
-def test_maps_start_flat():
+def test_untrained_maps_are_flat():
     torch.manual_seed(0)
     heat, depth = PoseResNet(SMALL).eval()(torch.rand(1, 3, 64, 64))
     assert heat.abs().max() < 0.5
     assert depth.abs().max() < 0.5
 
 
-def test_every_parameter_learns():
+def test_every_parameter_has_a_gradient():
     network = PoseResNet(replace(SMALL, skips=True))
     heat, depth = network(torch.rand(2, 3, 64, 64))
     (heat.square().sum() + depth.square().sum()).backward()

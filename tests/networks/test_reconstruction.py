@@ -87,7 +87,7 @@ def test_sizes_that_cannot_be_halved_twice_are_refused(size):
 
 
 @pytest.mark.parametrize("level", ["image", "field", "gate"])
-def test_gradients_reach(level):
+def test_gradients_reach_all_inputs(level):
     inputs = {"image": pictures(), "field": still() + 0.37, "gate": gate(0.5)}
     inputs[level].requires_grad_()
     generator().train()(*inputs.values()).square().sum().backward()
@@ -97,7 +97,7 @@ def test_gradients_reach(level):
     assert (gradient != 0).float().mean() > 0.5
 
 
-def test_every_weight_learns():
+def test_every_weight_has_a_gradient():
     for network, arguments in (
         (Generator(TINY), (pictures(), still() + 0.37, gate(0.5))),
         (HeatmapGenerator(TINY, 3), (pictures(), torch.rand(2, 3, 8, 6), torch.rand(2, 3, 8, 6))),
@@ -110,7 +110,7 @@ def test_every_weight_learns():
                 assert parameter.grad.abs().sum() > 0, name
 
 
-def test_papers_generator_is_johnsons():
+def test_generator_of_the_paper_is_johnsons():
     """Two halvings, six residual blocks, two doublings (supplement A)."""
     with torch.device("meta"):
         network = Generator(GeneratorConfig())
@@ -121,7 +121,7 @@ def test_papers_generator_is_johnsons():
     assert GeneratorConfig(halvings=4).width(4) == 512
 
 
-def test_heat_maps_of_both_poses_guide():
+def test_output_depends_on_heat_maps_of_both_poses():
     network = HeatmapGenerator(TINY, 3).eval()
     base = pictures().requires_grad_()
     heat = [torch.rand(2, 3, 8, 6, requires_grad=True) for _ in range(2)]
@@ -133,7 +133,7 @@ def test_heat_maps_of_both_poses_guide():
     assert (network(base, heat[1], heat[0]) - found).abs().max() > 1e-6  # the order of the poses matters
 
 
-def test_heat_maps_join_at_the_lowest_resolution():
+def test_heat_maps_are_concatenated_at_the_lowest_resolution():
     """8 x 6 maps of a 32 x 24 image, whose deepest features are 8 x 6 as well, are taken as they are."""
     network, taken = HeatmapGenerator(TINY, 2).eval(), []
     network.residual.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))

@@ -68,7 +68,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
             VggEncoder(replace(SMALL, pretrained=str(tmp_path / name)))
 
 
-def test_a_download_that_fails_names_both_ways_out(monkeypatch):
+def test_a_failed_download_names_both_alternatives(monkeypatch):
     def offline(_hub_id):
         raise FileNotFoundError("no such host")
 

@@ -33,7 +33,7 @@ def inputs(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 @pytest.mark.parametrize("learnt", [False, True])
 @pytest.mark.parametrize("prior", [0.0, 2.0])
-def test_every_pixel_belongs_to_some_region(learnt, prior):
+def test_masks_of_every_pixel_sum_to_one(learnt, prior):
     warping = estimator(learnt, mask_prior=prior)(*inputs())
     assert warping.masks.shape == (3, 3, 16, 16)
     assert warping.inpainting.shape == (3, 1, 16, 16)
@@ -43,7 +43,7 @@ def test_every_pixel_belongs_to_some_region(learnt, prior):
     assert warping.background is None
 
 
-def test_without_a_prior_no_region_comes_first():
+def test_without_a_prior_masks_are_uniform():
     warping = estimator()(*inputs())
     torch.testing.assert_close(warping.masks, torch.full((3, 3, 16, 16), 1 / 3))
 
@@ -65,7 +65,7 @@ def test_with_a_prior_regions_are_the_driving_frames_bones(power):
     )
 
 
-def test_masks_can_be_the_prior_alone():
+def test_masks_of_the_prior_alone():
     """Masks then do not depend on the images; the inpainting mask is learnt all the same."""
     made = estimator(learnt_masks=False, mask_prior=2.0)
     base, *bones = inputs()
@@ -96,7 +96,7 @@ def test_new_affine_background_is_the_identity():
     assert (moved[0] != moved[1]).any()
 
 
-def test_every_weight_learns():
+def test_every_weight_has_a_gradient():
     made = estimator(learnt=True, background="affine", mask_prior=1.0)
     warping = made(*inputs())
     (warping.masks[:, 0].square().sum() + warping.inpainting.square().sum() + warping.background.sum()).backward()

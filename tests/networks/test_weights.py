@@ -35,7 +35,7 @@ def test_the_same_weights_are_the_same_bytes(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_layouts_of_memory_do_not_matter(tmp_path):
+def test_memory_layouts_make_no_difference(tmp_path):
     one, other = net().to(memory_format=torch.channels_last), net()
     save_weights(one, tmp_path / "w")
     load_weights(other, tmp_path / "w")

@@ -44,7 +44,7 @@ def test_colour_changes_agree_with_torchvision(images):
         assert torch.allclose(ours, reference.adjust_contrast(images, factor), atol=1e-3)
 
 
-def test_a_turn_of_the_hue_keeps_luma_and_comes_round():
+def test_hue_rotation_keeps_luma_and_is_periodic():
     thirds = torch.full((1,), 1 / 3)
     matrix = photometry.hue_matrix(thirds)[0]
     luma = torch.tensor([0.299, 0.587, 0.114])
@@ -78,7 +78,7 @@ def test_motion_blur_smears_along_its_angle_only(angle_deg):
     assert (kernel * across**2).sum().item() < 0.2
 
 
-def test_no_blur_is_hardly_a_change(images):
+def test_zero_blur_hardly_changes_the_image(images):
     ours = photometry.blur(images, torch.zeros(4), torch.zeros(4), torch.zeros(4))
     assert (ours - images).abs().max() < 0.01
 
@@ -125,7 +125,7 @@ def test_zero_strength_changes_nothing(images):
 
 
 @pytest.mark.parametrize("config", [WEAK, STRONG])
-def test_images_stay_images_and_the_generator_decides(images, config):
+def test_results_are_images_and_depend_on_the_generator(images, config):
     images = images.repeat(8, 1, 1, 1)
     torch.manual_seed(0)
     before = images.clone()

@@ -3,7 +3,7 @@ import torch
 from posebridge.rendering.raster import Raster
 
 
-def test_covered_pixels_come_out_and_go_back():
+def test_covered_pixels_are_gathered_and_scattered():
     generator = torch.Generator().manual_seed(0)
     face_index = torch.randint(-1, 3, (3, 4, 5), generator=generator)
     depth = torch.rand(3, 4, 5, generator=generator)

@@ -55,7 +55,7 @@ def test_agrees_with_ray_casting(seed):
         np.testing.assert_allclose(raster.depth_m[i].numpy(), depth, atol=1e-9)
 
 
-def test_both_sides_are_seen():
+def test_both_sides_of_faces_are_rendered():
     vertices, faces = soup(1, 20, 3)
     K = pinhole(20.0, 20, 20)
     front, back = rasterise(vertices, faces, K, 20, 20), rasterise(vertices, faces.flip(1), K, 20, 20)
@@ -86,7 +86,7 @@ def test_shared_edges_leave_no_gap(dtype):
     assert raster.mask.all()
 
 
-def test_faces_behind_beside_or_without_a_place_are_skipped():
+def test_invisible_and_degenerate_faces_are_skipped():
     K = pinhole(10.0, 8, 8)
     triangle = torch.tensor([[-1.0, -1, 1], [1, -1, 1], [0, 1, 1]]).double()
     bad = torch.stack(
@@ -108,7 +108,7 @@ def test_faces_behind_beside_or_without_a_place_are_skipped():
     assert set(raster.face_index.unique().tolist()) == {-1, 6}
 
 
-def test_no_faces_leave_only_background():
+def test_no_faces_give_only_background():
     raster = rasterise(torch.zeros(2, 0, 3), torch.zeros(0, 3, dtype=torch.int64), pinhole(9.0, 3, 4, 2), 3, 4)
     assert raster.face_index.shape == (2, 3, 4)
     assert (raster.face_index == -1).all()

@@ -103,7 +103,7 @@ def test_values_do_not_depend_on_gradient_mode():
         assert torch.equal(getattr(fast, name), getattr(untracked, name))
 
 
-def test_any_memory_layout_and_integer_type_will_do():
+def test_memory_layouts_and_integer_types_make_no_difference():
     vertices, faces = bumpy_spheres(2)
     K = pinhole(100.0, 24, 24, 2).float()
     expected = rasterise(vertices, faces, K, 24, 24)
@@ -112,7 +112,7 @@ def test_any_memory_layout_and_integer_type_will_do():
     assert torch.equal(raster.face_index, expected.face_index)
 
 
-def test_nothing_to_draw_leaves_background():
+def test_no_faces_give_only_background():
     raster = rasterise(torch.zeros(2, 0, 3), torch.zeros(0, 3, dtype=torch.int64), pinhole(9.0, 3, 4, 2).float(), 3, 4)
     assert (raster.face_index == -1).all()
     assert raster.depth_m.abs().sum() == raster.barycentric.abs().sum() == 0

@@ -71,7 +71,7 @@ def test_lambert_sphere(sphere):
     assert (radiance[~raster.mask] == 0).all()
 
 
-def test_in_even_light_a_surface_shows_its_albedo(sphere):
+def test_uniform_light_shows_the_albedo(sphere):
     raster, where, normals = sphere
     radiance = shade(raster, where, normals, material(raster, 0.35), lights(ambient=1.0))
     torch.testing.assert_close(

@@ -23,7 +23,7 @@ from report.synthetic_sections import toy_section
     [synthetic_record(), synthetic_record(False), minimal(), reconstructed_record(), reconstructed_record(False)],
     ids=["full", "no truth", "bare", "reconstructed", "reconstructed, no truth"],
 )
-def test_page_is_well_formed_and_needs_nothing_else(record):
+def test_page_is_well_formed_and_self_contained(record):
     page = render_report(record)
     checker = Checker()
     checker.feed(page)
@@ -33,7 +33,7 @@ def test_page_is_well_formed_and_needs_nothing_else(record):
     assert page.count("<svg") == page.count('role="img" aria-label="')
 
 
-def test_sections_follow_what_the_record_has():
+def test_sections_depend_on_the_record():
     full, blind, bare = (render_report(r) for r in (synthetic_record(), synthetic_record(False), minimal()))
     for heading in ("Accuracy", "Error per joint", "Frames", "Pseudo-labels", "Learning curves", "Checkpoint choice"):
         assert f"<h2>{heading}" in full
@@ -79,7 +79,7 @@ def test_characters_that_reverse_text_are_escaped():
     assert "\\u2066hidden" in page
 
 
-def test_odd_records_still_render():
+def test_records_without_finite_values_render():
     nothing = dataclasses.replace(
         score(0.5, 3.0),
         pck_005=float("nan"),

@@ -25,7 +25,7 @@ def browse(page: Path, *arguments: str) -> bytes:
     return subprocess.run(command, capture_output=True, check=True, timeout=90).stdout
 
 
-def test_page_in_a_browser(tmp_path):
+def test_page_shows_its_numbers_in_a_browser(tmp_path):
     page = tmp_path / "report.html"
     write_report(synthetic_record(), page)
     dom = browse(page, "--dump-dom").decode()

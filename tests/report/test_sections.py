@@ -8,7 +8,7 @@ from report.synthetic_record import synthetic_record
 from report.synthetic_sections import depth_record, toy_section
 
 
-def test_sections_of_reconstruction_stand_on_its_pages_only():
+def test_only_reconstruction_has_its_sections():
     headings = ("<h2>Reconstructed frames", "<h2>Trusted joints", "correct at least once", "<b>Displacement.")
     full, blind = render_report(reconstructed_record()), render_report(reconstructed_record(False))
     for trace in headings:
@@ -38,7 +38,7 @@ def test_charts_of_pseudo_labels():
     assert re.findall(rf"<span>({names})<", blind) == ["selected by both criteria"]
 
 
-def test_hands_beside_their_depth():
+def test_section_of_explained_depth():
     page = render_report(depth_record())
     assert "<h2>Explained depth" in page
     assert "<h2>Explained depth" not in render_report(synthetic_record())

@@ -231,7 +231,7 @@ def test_gradients_of_the_whole_chain_by_central_differences(case, against):
     assert (gradient.flatten() - found).norm() <= 1e-4 * gradient.norm()
 
 
-def test_gradients_link_by_link():
+def test_gradients_of_each_part_of_the_chain():
     joints, base = (torch.tensor([CASES["apart"]], dtype=torch.float64) + shift for shift in (0, 0.83))
     joints.requires_grad_()
 
@@ -243,7 +243,7 @@ def test_gradients_link_by_link():
     assert gradcheck(transforms, (joints,), atol=1e-4)
 
 
-def test_both_ends_of_a_bone_of_no_length_count_alike():
+def test_ends_of_a_bone_of_no_length_have_equal_gradients():
     """By central differences over a step that leaves the point: each end moves half of the mean."""
     joints = torch.tensor([[[5.3, 6.1], [5.3, 6.1]]], dtype=torch.float64, requires_grad=True)
 

@@ -18,7 +18,7 @@ def test_near_is_bright_and_missing_is_black():
         torch.testing.assert_close(channel, expected, atol=1e-6, rtol=0)
 
 
-def test_joints_come_back_from_pixels_and_cube_depth():
+def test_joints_are_recovered_from_pixels_and_cube_depth():
     joints_m = CENTRE_M[:, None] + 0.1 * torch.randn(1, 21, 3, generator=torch.Generator().manual_seed(0))
     camera = Camera.from_focal(475.0, -470.0, 63.0, 61.0)
     depth = cube_depth(joints_m, CENTRE_M, CUBE_M)

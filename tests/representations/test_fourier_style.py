@@ -63,7 +63,7 @@ def test_results_are_images(transfer):
     assert 0 <= result.min() <= result.max() <= 1
 
 
-def test_colour_statistics_become_the_styles(images):
+def test_colour_statistics_are_those_of_the_style(images):
     content, style = images
     result = colour_style(content, style, torch.ones(3))
     grey = torch.ones(3).double() / 3

@@ -65,7 +65,7 @@ def test_gaussian_is_the_published_one(oracle):
     assert inside.all()
 
 
-def test_one_hot_is_where_kornia_puts_it(oracle):
+def test_one_hot_map_matches_kornia(oracle):
     logits = torch.full((1, 1, 2, 3), -1e4)
     logits[0, 0, 1, 2] = 0
     assert soft_argmax(logits)[0, 0].tolist() == oracle["kornia_pixel_one_hot_bottom_right_of_2x3"]
@@ -122,7 +122,7 @@ def test_sigma_must_be_positive():
 
 @pytest.mark.parametrize("normalise", ["peak", "sum"])
 @pytest.mark.parametrize("sigma", [1.0, 2.0, 3.0])
-def test_round_trip_is_exact_below_the_pixel(sigma, normalise):
+def test_round_trip_has_subpixel_accuracy(sigma, normalise):
     uv = random_positions(torch.Generator().manual_seed(1), margin=2)
     maps, _ = encode_gaussian(uv, 64, 48, sigma, normalise)
     decoded, peak = decode_argmax(maps)
@@ -137,7 +137,7 @@ def test_coarser_decodings_stay_within_their_bounds(refine, worst):
     assert (decoded - uv).abs().max() <= worst
 
 
-def test_refinement_beats_the_quarter_under_noise():
+def test_quadratic_refinement_is_best_under_noise():
     generator = torch.Generator().manual_seed(3)
     uv = random_positions(generator, margin=8)
     maps, _ = encode_gaussian(uv, 64, 48, 2.0)
@@ -151,7 +151,7 @@ def test_refinement_beats_the_quarter_under_noise():
 
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([1e-12, 1e-3, 1.0, 1e6]))
 @settings(max_examples=40, deadline=None)
-def test_decoding_any_map_stays_at_its_largest_pixel(seed, scale):
+def test_decoded_positions_are_within_half_a_pixel_of_the_maximum(seed, scale):
     maps = scale * torch.randn(2, 3, 7, 5, generator=torch.Generator().manual_seed(seed))
     decoded, peak = decode_argmax(maps)
     rows, columns = np.unravel_index(maps.flatten(2).numpy().argmax(-1), (7, 5))
@@ -196,7 +196,7 @@ def test_map_and_image_cover_the_same_area():
     torch.testing.assert_close(image_from_map(map_from_image(uv, image_size, map_size), image_size, map_size), uv)
 
 
-def test_map_from_image_moves_pixels_as_average_pooling_does():
+def test_map_from_image_matches_average_pooling():
     image = torch.zeros(1, 1, 32, 32)
     image[..., 8:12, 20:24] = 1  # exactly the pixel (5, 2) of the quarter-size map
     pooled = torch.nn.functional.avg_pool2d(image, 4)
@@ -204,7 +204,7 @@ def test_map_from_image_moves_pixels_as_average_pooling_does():
     torch.testing.assert_close(decode_argmax(pooled, "none")[0][0, 0], centre)
 
 
-def test_mixed_precision_keeps_positions_below_the_pixel():
+def test_mixed_precision_keeps_subpixel_positions():
     uv = random_positions(torch.Generator().manual_seed(8), margin=6)
     maps, _ = encode_gaussian(uv, 64, 48, 2.0, "sum")
     with torch.autocast("cpu", torch.bfloat16):

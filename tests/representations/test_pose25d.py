@@ -107,7 +107,7 @@ def test_lift_through_a_distorting_lens():
     torch.testing.assert_close(lifted, joints, rtol=1e-5, atol=1e-6)
 
 
-def test_both_roots_of_an_ambiguous_pose_explain_the_image():
+def test_both_roots_of_an_ambiguous_pose_project_to_the_image():
     # The documented exception: a reference bone along the viewing ray of an off-centre hand.
     joints = random_pose(2, HAND21, 0.03, 0.4, batch=1)
     n, m = HAND21.reference
@@ -223,7 +223,7 @@ def seen_hands(mirrored: bool, distorted: bool, seed: int = 8) -> tuple[torch.Te
 
 @pytest.mark.parametrize("mirrored", [True, False])
 @pytest.mark.parametrize("distorted", [True, False])
-def test_a_pose_in_space_goes_back_to_its_pixels(mirrored, distorted):
+def test_lifted_poses_project_to_their_pixels(mirrored, distorted):
     joints, cam = seen_hands(mirrored, distorted)
     uv = cam.project(joints)
     space = lift_pose(uv, relative_depth(joints, HAND21), cam, HAND21)
@@ -234,7 +234,7 @@ def test_a_pose_in_space_goes_back_to_its_pixels(mirrored, distorted):
 
 
 @pytest.mark.parametrize("distorted", [True, False])
-def test_a_left_hand_shown_as_a_right_one_is_a_right_one(distorted):
+def test_a_mirrored_left_hand_is_lifted_as_a_right_hand(distorted):
     """Against lifting the picture as it was taken: the same hand, mirrored at the camera's vertical plane."""
     joints, cam = seen_hands(False, distorted)
     uv, depth = cam.project(joints), relative_depth(joints, HAND21)
@@ -257,7 +257,7 @@ def side_of_thumb(joints: torch.Tensor) -> torch.Tensor:
     return torch.linalg.det(edges).sign()
 
 
-def test_weak_perspective_goes_back_to_its_pixels():
+def test_weak_perspective_poses_project_to_their_pixels():
     joints, cam = seen_hands(False, False)
     n, m = HAND21.reference
     across = (joints[:, n] - joints[:, m])[:, :2].norm(dim=-1) > 0.2

@@ -55,7 +55,7 @@ def test_depth_is_read_where_the_joint_is(reading):
 
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(READINGS), st.floats(0, 30), st.floats(0.5, 3), st.integers(0, 10**6))
-def test_confidence_is_a_share_whatever_the_maps(reading, spread, sigma, seed):
+def test_confidence_is_between_zero_and_one(reading, spread, sigma, seed):
     generator = torch.Generator().manual_seed(seed)
     heat = spread * torch.randn(2, 3, 12, 17, generator=generator)
     pose = PoseMaps(reading, sigma).decode(heat, torch.randn(2, 3, 12, 17, generator=generator))

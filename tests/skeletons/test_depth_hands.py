@@ -7,7 +7,7 @@ from posebridge.skeletons.orders import ORDERS, convert
 
 
 @pytest.mark.parametrize(("skeleton", "count", "root"), [(NYU14, 14, "palm"), (ICVL16, 16, "palm")])
-def test_one_tree_from_the_palm(skeleton, count, root):
+def test_skeletons_are_trees_rooted_at_the_palm(skeleton, count, root):
     assert (len(skeleton), skeleton.joints[skeleton.root]) == (count, root)
     assert len(skeleton.bones) == count - 1
     for joint in range(count):
@@ -18,7 +18,7 @@ def test_one_tree_from_the_palm(skeleton, count, root):
     assert all(skeleton.group_indices().values())
 
 
-def test_nyu_to_the_hand_by_places():
+def test_nyu_converts_to_hand21_by_position():
     values = np.arange(14.0)[None, :, None]
     moved, valid = convert(values, None, NYU14.canonical_names, HAND21)
     assert valid.sum() == 11
@@ -28,7 +28,7 @@ def test_nyu_to_the_hand_by_places():
 
 
 @pytest.mark.parametrize("order", ["msra", "bighand"])
-def test_orders_hold_each_joint_once(order):
+def test_orders_contain_each_joint_once(order):
     assert sorted(ORDERS[order]) == sorted(HAND21.joints)
 
 

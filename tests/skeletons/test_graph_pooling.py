@@ -25,7 +25,7 @@ def test_a_hand_has_the_levels_of_the_paper():
 
 
 @pytest.mark.parametrize("skeleton", [HAND21, *BODIES.values()], ids=lambda skeleton: skeleton.name)
-def test_levels_are_trees_and_clusters_hang_together(skeleton):
+def test_levels_are_trees_of_connected_clusters(skeleton):
     levels = pooling_levels(skeleton)
     for fine, coarse in pairwise(levels):
         assert set(fine.coarse_node) == set(range(len(coarse)))

@@ -27,7 +27,7 @@ def test_every_bone_of_every_source_pose_has_angles(name):
     assert found.angles_rad.norm(dim=-1).max() < 2.9  # far from where a bone would be turned right round
 
 
-def test_hands_close_by_flexion_and_thumbs_are_across():
+def test_fingers_flex_positively_in_the_axes_of_the_rig():
     found = degrees(HAND21, source_poses("hand21"))
     for finger in FINGERS[1:]:
         for part, least in ((2, -30), (3, -10), (4, -12)):

@@ -46,12 +46,12 @@ def numbered(count: int) -> np.ndarray:
     return np.stack([np.stack([joints, 100 * sample + joints], axis=-1) for sample in range(2)])
 
 
-def test_every_published_order_is_known(published):
+def test_every_published_order_has_an_entry(published):
     assert set(published) <= set(ORDERS)
 
 
 @pytest.mark.parametrize("dataset", sorted(set(TARGETS) - {"smpl"}))
-def test_published_order_lands_where_its_names_say(dataset, published):
+def test_published_orders_convert_to_joints_of_their_names(dataset, published):
     names, skeleton = published[dataset], TARGETS[dataset]
     places = [NATIVE.get(dataset, {}).get(name, name) for name in names]
     moved, valid = convert(numbered(len(names)), None, ORDERS[dataset], skeleton)
@@ -66,7 +66,7 @@ def test_published_order_lands_where_its_names_say(dataset, published):
 
 
 @pytest.mark.parametrize("dataset", [*HANDS, "coco", "h36m", "mpii"])
-def test_published_names_convert_as_our_order_does(dataset, published):
+def test_published_names_convert_like_their_order(dataset, published):
     values = numbered(len(published[dataset]))
     by_file, _ = convert(values, None, tuple(published[dataset]), TARGETS[dataset])
     by_table, _ = convert(values, None, ORDERS[dataset], TARGETS[dataset])
@@ -79,7 +79,7 @@ def test_rhd_lists_fingers_tip_first():
     assert moved[0, HAND21.index("index_1"), 0] == 8
 
 
-def test_smpl_to_human36m_by_place():
+def test_smpl_converts_to_human36m_by_position():
     moved, valid = convert(numbered(24), None, SMPL24.canonical_names, H36M17)
     got = {name: int(moved[0, i, 0]) for i, name in enumerate(H36M17.joints) if valid[0, i]}
     # SMPL's published numbers of the joints.

@@ -14,7 +14,7 @@ H36M_LEFT, H36M_RIGHT = (4, 5, 6, 11, 12, 13), (1, 2, 3, 14, 15, 16)
 
 
 @pytest.mark.parametrize("skeleton", ALL, ids=lambda s: s.name)
-def test_every_joint_hangs_from_the_root(skeleton):
+def test_every_joint_descends_from_the_root(skeleton):
     for joint in range(len(skeleton)):
         steps = 0
         while joint != skeleton.root:

@@ -61,7 +61,7 @@ def test_brightness():
     assert dark.mean() < 0.4 * bright.mean()
 
 
-def test_photographs_replace_the_paint(tmp_path):
+def test_photographs_replace_painted_backgrounds(tmp_path):
     _write(tmp_path / "a.png", (200, 0, 0))
     _write(tmp_path / "below" / "b.JPEG".lower(), (0, 0, 200), 40, 90)
     _write(tmp_path / "broken.png", (0, 255, 0))
@@ -79,7 +79,7 @@ def test_photographs_replace_the_paint(tmp_path):
     assert mean[:, 1].max() < 0.02
 
 
-def test_class_folders_of_all_kinds_of_jpeg(tmp_path, capsys):
+def test_class_folders_with_jpegs_of_all_kinds(tmp_path, capsys):
     """An ImageNet-like tree: grey, CMYK and large pictures serve, broken and tiny ones are counted."""
     for n, (mode, colour) in enumerate([("L", 90), ("CMYK", (0, 255, 255, 0)), ("RGB", (0, 120, 0))]):
         folder = tmp_path / f"n0{n}"
@@ -95,7 +95,7 @@ def test_class_folders_of_all_kinds_of_jpeg(tmp_path, capsys):
     assert "3 of 6 background images can't be used" in capsys.readouterr().err
 
 
-def test_of_many_photographs_an_even_choice_is_taken(tmp_path, monkeypatch):
+def test_an_evenly_spaced_subset_of_many_photographs_is_used(tmp_path, monkeypatch):
     for n in range(10):
         _write(tmp_path / f"{n}.png", (25 * n, 0, 0))
     monkeypatch.setattr(backgrounds, "_MAX_PHOTOGRAPHS", 4)

@@ -80,7 +80,7 @@ def test_heavier_bodies_are_thicker() -> None:
         assert heavy[PARTS.index(part)] > 1.05 * slim[PARTS.index(part)]
 
 
-def test_several_poses_of_one_body_are_those_of_copies_of_it() -> None:
+def test_poses_of_one_body_match_those_of_its_copies() -> None:
     coefficients = anny_body().shape_coefficients(phenotypes(2, seed=2))
     angles = BodyAngles.from_degrees([EVERYDAY_POSES[name] for name in ("stand", "sit", "wave", "bow")])
     together = posed_capsules(anny_body(), angles, coefficients)
@@ -89,7 +89,7 @@ def test_several_poses_of_one_body_are_those_of_copies_of_it() -> None:
     torch.testing.assert_close(together.radius_m, apart.radius_m)
 
 
-def test_standing_and_arms_out_touch_nothing() -> None:
+def test_standing_poses_have_no_penetration() -> None:
     assert not _deep(EVERYDAY_POSES["stand"])
     assert penetration_m(_capsules(EVERYDAY_POSES["arms_out"])).max() == 0
 

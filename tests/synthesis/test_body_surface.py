@@ -45,7 +45,7 @@ def _pieces(edges, chosen):
     return len(np.unique(piece[chosen.numpy()]))
 
 
-def test_maps_are_columns(surface, rig):
+def test_stacked_maps_are_columns(surface, rig):
     stacked = surface.stacked()
     assert stacked.shape == (len(rig.vertices_m), 14)
     assert torch.isfinite(stacked).all()
@@ -86,7 +86,7 @@ def test_height_runs_from_ankle_to_neck(surface, rig, side):
     assert (surface.height[level] + 1).abs().max() < 0.02
 
 
-def test_only_arms_are_arm_and_no_hem_meets_them(surface, rig):
+def test_arm_and_height_maps_separate_arms_from_the_trunk(surface, rig):
     trunk_and_legs = _owned(rig, *(b for b in rig.bones if b.startswith(("root", "spine", "pelvis", "upperleg"))))
     assert surface.arm[trunk_and_legs].max() < 0  # thighs are wider apart than the shoulders' cut
     arms = _owned(rig, *(b for b in rig.bones if b.startswith(("upperarm02", "lowerarm"))))
@@ -106,7 +106,7 @@ def test_both_sides_are_mirror_images(surface):
 
 
 @pytest.mark.parametrize(("name", "length_m", "most"), [("arm", 0.54, 1.7), ("height", 0.9, 1.7)])
-def test_borders_of_cloth_run_smoothly(surface, rig, edges, name, length_m, most):
+def test_borders_of_clothes_are_smooth(surface, rig, edges, name, length_m, most):
     # Between neighbours a coordinate changes by little more than the way: no leaps and no zigzag at seams.
     values = getattr(surface, name)
     way_m = (surface.rest_m[edges[:, 0]] - surface.rest_m[edges[:, 1]]).norm(dim=-1)
@@ -157,7 +157,7 @@ def test_the_face_has_its_parts_in_place(surface, rig, edges):
     assert surface.eye[eyes].max() > 0.99
 
 
-def test_hair_leaves_the_ears_free(surface, rig):
+def test_hair_does_not_cover_the_ears(surface, rig):
     ear = anny_body(H36M17).rig.vertices_m[:, 0].abs() > 0.082
     ear &= _owned(rig, "head")
     assert ear.sum() > 20

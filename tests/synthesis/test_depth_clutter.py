@@ -37,7 +37,7 @@ def _height(things: Ellipsoids, points_m: torch.Tensor) -> torch.Tensor:
     return (own / things.radii_m[:, None]).norm(dim=-1)
 
 
-def test_an_ellipsoid_is_seen_as_its_mesh_is():
+def test_depth_of_an_ellipsoid_matches_its_mesh():
     things = sample_occluders(
         ClutterDistribution(occluder_share=1.0, occluder_gap_m=(0.0, 0.0)), _hands(6), _rig(6), _generator()
     )
@@ -57,7 +57,7 @@ def test_an_ellipsoid_is_seen_as_its_mesh_is():
     assert error.median() < 1e-4
 
 
-def test_a_wall_may_be_as_large_as_a_house():
+def test_depth_of_a_wall_of_800_m_is_exact():
     """Its near side is a plane, in single precision too."""
     T = torch.eye(4)[None].clone()
     T[:, 2, 3] = 0.5
@@ -66,7 +66,7 @@ def test_a_wall_may_be_as_large_as_a_house():
     np.testing.assert_allclose(wall.depth_m(rig, SIZE, SIZE).numpy(), 0.6 + 0.2, atol=2e-5)
 
 
-def test_nothing_is_seen_behind_a_camera_or_from_inside():
+def test_ellipsoids_behind_or_around_a_camera_are_invisible():
     T = torch.eye(4).repeat(2, 1, 1)
     T[0, 2, 3] = -2.0
     T[1, 2, 3] = -0.8
@@ -74,7 +74,7 @@ def test_nothing_is_seen_behind_a_camera_or_from_inside():
     assert Ellipsoids(torch.arange(2), T, torch.full((2, 3), 0.3)).depth_m(rig, SIZE, SIZE).isinf().all()
 
 
-def test_the_nearest_is_seen():
+def test_the_nearest_surface_is_visible():
     T = torch.eye(4)[None]
     thing = Ellipsoids(torch.tensor([1]), T, torch.full((1, 3), 0.1))
     rig = _rig(3)
@@ -116,7 +116,7 @@ def test_occluders_stand_between_a_joint_and_a_camera():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4])
-def test_as_many_sets_as_asked_have_things(share):
+def test_the_given_share_of_sets_has_clutter(share):
     distribution = ClutterDistribution(background_share=share, occluder_share=share)
     hands, rig = _hands(1000), _rig(1000)
     for things in (

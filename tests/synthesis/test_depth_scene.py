@@ -132,7 +132,7 @@ def test_any_number_of_views(views):
     assert (batch.mask.flatten(1).sum(1) > 50).all()
 
 
-def test_one_generator_state_one_batch(street):
+def test_batches_depend_on_the_generator_state_only(street):
     torch.manual_seed(1)
     again, other = render(DEPTH_STREET), render(DEPTH_STREET, seed=1)
     for name in ("depth_m", "uv_px", "centre_m", "T_world_cam", "mask", "visible", "angles_rad", "phenotypes"):

@@ -57,7 +57,7 @@ def test_a_clean_sensor_changes_nothing():
 
 
 @pytest.mark.parametrize("threshold", [40.0, 60.0, 75.0])
-def test_surfaces_that_lean_away_are_lost(threshold):
+def test_depth_beyond_the_grazing_angle_is_missing(threshold):
     """Beyond the angle everything, before it nothing, through any pixel map; the angle is the ball's own."""
     K = skewed_cameras(SIZE, SIZE).float() * torch.tensor([3.0, 3.0, 1.0])[:, None]
     K[0, 1, 1] *= -1  # NYU's negative focal length
@@ -70,7 +70,7 @@ def test_surfaces_that_lean_away_are_lost(threshold):
     assert lost[on_ball & (angle_deg < threshold - 5)].mean() < 0.01
 
 
-def test_holes_at_grazing_angles_are_as_frequent_as_asked():
+def test_holes_at_grazing_angles_have_the_given_frequency():
     """A wall that is turned by 75 degrees, and one that is turned by 65."""
     rays = _rays(pinhole(1000.0, SIZE, SIZE))[0]
     walls = [0.7 / (1 - rays[..., 0] * math.tan(math.radians(angle))) for angle in (65, 75)]
@@ -130,7 +130,7 @@ def test_lateral_noise_is_in_sensor_pixels(focal):
         assert abs(inner.mean().item()) < 0.1
 
 
-def test_edges_lose_pixels_and_surfaces_do_not():
+def test_edges_lose_pixels_and_surfaces_keep_theirs():
     depth_m = _step(count=40)
     lost = (_sense(depth_m, edge_holes=0.3) == 0).float().mean(0)
     rim = torch.zeros(SIZE, SIZE, dtype=torch.bool)
@@ -148,7 +148,7 @@ def test_edges_lose_pixels_and_surfaces_do_not():
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_what_the_projector_does_not_light_is_lost(mirrored):
+def test_depth_in_the_shadow_of_the_projector_is_missing(mirrored):
     depth_m = _step()
     K = pinhole(300.0, SIZE, SIZE).float()
     K[:, 0, 0] *= -1 if mirrored else 1
@@ -178,7 +178,7 @@ def test_flying_pixels_lie_between_two_surfaces():
     assert set(silhouette.unique().tolist()) == {0.0, 0.5}  # nothing is mixed with nothing
 
 
-def test_dropout_comes_in_cells():
+def test_dropout_removes_cells():
     sensed = _sense(_flat(*[0.7] * 20), dropout=0.1, hole_cell=3)
     lost = sensed == 0
     assert lost.float().mean().item() == pytest.approx(0.1, abs=0.01)
@@ -211,7 +211,7 @@ def test_a_consumer_sensor_keeps_most_of_a_ball_where_it_is():
     assert np.isfinite(sensed).all()
 
 
-def test_one_generator_state_one_picture():
+def test_depth_depends_on_the_generator_state_only():
     depth_m, K = _step(count=3), pinhole(300.0, SIZE, SIZE, 3).float()
     torch.manual_seed(1)
     first = sense_depth(depth_m, K, CONSUMER, torch.Generator().manual_seed(3))

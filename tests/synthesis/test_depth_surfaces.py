@@ -26,7 +26,7 @@ def _surface(batch: LabelledBatch, i: int) -> np.ndarray:
     return to_world(batch, rays * batch.depth_m[i].double().numpy()[v, u][:, None], i)
 
 
-def test_all_views_see_the_labelled_surface(studio):
+def test_pixels_of_all_views_lie_on_the_labelled_mesh(studio):
     """The mesh is posed anew from the labels and put to the joints; every view's pixels lie on it."""
     model = anny_hand("right")
     angles = HandAngles.from_stacked(studio.angles_rad[::VIEWS])
@@ -54,7 +54,7 @@ def _rigid(points: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndar
     return R, targets.mean(0) - R @ points.mean(0)
 
 
-def test_no_view_sees_a_surface_before_what_another_view_sees(cluttered):
+def test_depth_agrees_between_views(cluttered):
     """Points of one view, seen from another, are on its surface or hidden behind it: clutter is one world, too."""
     rigs = CameraRig.from_sets(cluttered.camera, cluttered.T_world_cam, VIEWS)
     agreeing = 0
@@ -77,7 +77,7 @@ def test_no_view_sees_a_surface_before_what_another_view_sees(cluttered):
     assert agreeing > 5000
 
 
-def test_masks_are_what_is_seen_of_the_hand(cluttered):
+def test_masks_are_the_visible_part_of_the_hand(cluttered):
     bare = render(replace(CLUTTERED, clutter=ClutterDistribution()))
     torch.testing.assert_close(cluttered.joints_m, bare.joints_m)
     nearer = (cluttered.depth_m > 0) & ((cluttered.depth_m < bare.depth_m) | (bare.depth_m == 0))
@@ -89,7 +89,7 @@ def test_masks_are_what_is_seen_of_the_hand(cluttered):
     assert cluttered.visible.float().mean() < bare.visible.float().mean()
 
 
-def test_visible_joints_lie_just_under_the_surface_that_is_seen(cluttered):
+def test_visible_joints_are_just_below_the_visible_surface(cluttered):
     u, v = cluttered.uv_px.round().long().clamp(0, SIZE - 1).unbind(-1)
     surface = cluttered.depth_m[torch.arange(len(u))[:, None], v, u]
     under = cluttered.joints_m[..., 2] - surface
@@ -101,7 +101,7 @@ def test_visible_joints_lie_just_under_the_surface_that_is_seen(cluttered):
     assert 0.4 < cluttered.visible.float().mean() < 0.9
 
 
-def test_manos_hand_is_shown_where_its_mesh_is(tmp_path):
+def test_depth_of_mano_hands_matches_their_mesh(tmp_path):
     mano = write_mano(tmp_path / "mano.npz")
     batch = render(replace(DEPTH_STUDIO, mano=mano), sets=2)
     meshes = with_meshes(batch, mano)

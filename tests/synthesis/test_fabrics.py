@@ -79,13 +79,13 @@ def test_dots_are_islands_of_the_second_colour():
     assert 0.05 < shown.float().mean() < 0.25
 
 
-def test_palms_take_the_second_colour_by_degrees():
+def test_palms_are_blended_towards_the_second_colour():
     skin = replace(_patterned([0.0, 0.0, 0.0, 1.0], 0.5), sharpness=torch.ones(1, 1))
     palm = torch.tensor([0.0, 0.25, 1.0])
     torch.testing.assert_close(_colours(skin, torch.zeros(3), palm=palm), torch.lerp(BLACK, WHITE, palm[:, None]))
 
 
-def test_relief_has_the_strength_that_was_asked():
+def test_relief_has_the_given_strength():
     cloth = sample_cloth(PLAIN, (0.2, 0.8), 0.0, 300, _generator())
     rest_m = torch.rand(3, 3000, generator=_generator(1))
     for i in range(0, 300, 60):
@@ -97,7 +97,7 @@ def test_relief_has_the_strength_that_was_asked():
         assert relative.mean().item() == pytest.approx(1.0, abs=0.06)
 
 
-def test_patterns_come_in_their_shares():
+def test_pattern_frequencies_match_their_shares():
     shares = PatternShares(stripes_around=0.3, stripes_along=0.0, checks=0.1, dots=0.2, prints=0.15)
     cloth = sample_cloth(shares, (0.2, 0.8), 0.1, 4000, _generator())
     kinds, counts = np.unique(cloth.mix.numpy(), axis=0, return_counts=True)

@@ -65,7 +65,7 @@ def test_only_the_street_and_the_varied_look_are_cluttered():
     assert min(edges(STREET), edges(VARIED)) > 2 * edges(STUDIO)
 
 
-def test_the_street_wears_sleeves_that_leave_the_hand_bare():
+def test_sleeves_of_the_street_do_not_cover_the_hand():
     """The same hands with and without sleeves differ below the wrist only."""
     quiet = replace(
         STREET,

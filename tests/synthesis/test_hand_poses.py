@@ -28,7 +28,7 @@ def _degrees(angles: torch.Tensor) -> np.ndarray:
     return torch.rad2deg(angles).numpy()
 
 
-def test_sampled_hands_keep_the_limits() -> None:
+def test_sampled_hands_are_within_limits() -> None:
     hands = _sample()
     for values, limits in (
         (hands.fingers, FINGER_LIMITS_DEG),
@@ -44,7 +44,7 @@ def test_sampled_hands_keep_the_limits() -> None:
         assert (span.max(0) - span.min(0) > 0.6 * (high - low)).all()  # and use most of the room
 
 
-def test_limits_hold_for_any_angles() -> None:
+def test_clamped_angles_are_within_limits() -> None:
     far = HandAngles(torch.full((1, 4, 4), 9.0), torch.full((1, 4), -9.0), torch.full((1, 2), 9.0))
     clamped = clamp_to_limits(far)
     # 92 degrees of flexion leave a tenth (the least) of the 20 degrees of spread.
@@ -53,7 +53,7 @@ def test_limits_hold_for_any_angles() -> None:
     np.testing.assert_allclose(_degrees(clamped.wrist)[0], [high for _, high in WRIST_LIMITS_DEG], atol=1e-3)
 
 
-def test_gestures_look_like_their_names() -> None:
+def test_gestures_match_their_names() -> None:
     assert {"fist", "open", "point", "pinch", "ok", "thumbs_up", "victory", "three", "four"} <= set(GESTURES)
     hands = gesture_angles(GESTURES)
     pip = dict(zip(GESTURES, _degrees(hands.fingers[..., 2]), strict=True))
@@ -67,7 +67,7 @@ def test_gestures_look_like_their_names() -> None:
     assert ip["thumbs_up"] < 5 < 30 < ip["fist"]
 
 
-def test_gestures_themselves_keep_the_limits() -> None:
+def test_gestures_are_within_limits() -> None:
     hands = gesture_angles(GESTURES)
     clamped = clamp_to_limits(hands)
     torch.testing.assert_close(clamped.fingers[..., [0, 2, 3]], hands.fingers[..., [0, 2, 3]])
@@ -85,7 +85,7 @@ def test_joints_and_neighbouring_fingers_are_coupled() -> None:
     assert np.abs(degrees[..., 1])[flexed].max() < 0.31 * 20  # bent knuckles hardly spread
 
 
-def test_one_generator_state_one_sample() -> None:
+def test_samples_depend_on_the_generator_state_only() -> None:
     first, again, other = _sample(50, seed=3), _sample(50, seed=3), _sample(50, seed=4)
     for field in fields(HandAngles):
         assert torch.equal(getattr(first, field.name), getattr(again, field.name))
@@ -95,7 +95,7 @@ def test_one_generator_state_one_sample() -> None:
 
 
 @pytest.mark.parametrize("shares", [{"fist": 1.0}, {"fist": 3.0, "open": 1.0}])
-def test_gestures_come_in_their_weights(shares: dict[str, float]) -> None:
+def test_gesture_frequencies_match_their_weights(shares: dict[str, float]) -> None:
     hands = _sample(4000, gesture_weights=shares, random_share=0.0, blend=0.0, noise_deg=1.0)
     closed = (_degrees(hands.fingers[..., 2]) > 60).all(1)
     opened = (_degrees(hands.fingers[..., 2]) < 30).all(1)

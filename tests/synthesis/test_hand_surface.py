@@ -30,7 +30,7 @@ def test_maps_lie_between_zero_and_one(surface):
     torch.testing.assert_close(stacked[:, :3], surface.rest_m)
 
 
-def test_the_palm_is_on_the_palm_s_side(surface):
+def test_the_palm_map_is_on_the_palmar_side(surface):
     # Around the middle of the palm, halfway from the wrist to the middle knuckle; z points out of the palm.
     knuckle = anny_hand("right").rig.heads_m[anny_hand("right").rig.bones.index("finger3-1")]
     near = (surface.rest_m[:, :2] - 0.5 * knuckle[:2]).norm(dim=-1) < 0.02

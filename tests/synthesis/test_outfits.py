@@ -53,7 +53,7 @@ def vertices():
     return body_surface().stacked()
 
 
-def test_albedos_are_neither_black_nor_brighter_than_snow(vertices):
+def test_albedos_are_physical(vertices):
     outfits = _sample(100)
     points = vertices[torch.randperm(len(vertices), generator=_generator())[:3000]]
     sample = torch.arange(100).repeat(30)
@@ -96,7 +96,7 @@ def test_trousers_end_where_they_are_cut():
     assert (hems > 0.8).float().mean() > 0.5
 
 
-def test_only_swimwear_bares_the_hips(vertices):
+def test_only_swimwear_uncovers_the_hips(vertices):
     hips = vertices[(vertices[:, HEIGHT].abs() < 0.02) & (vertices[:, ARM] < 0)]
     assert len(hips) > 30
     dressed = _worn(_sample(200, bare_share=0.0, leg=(0.2, 1.0)), hips)
@@ -130,7 +130,7 @@ def test_coats_are_open_in_front_only():
     assert (before != "coat").mean() > 0.7
 
 
-def test_both_sides_are_dressed_alike(vertices):
+def test_clothes_are_symmetric(vertices):
     points = vertices[(vertices[:, 0] > 0.001)][::40]
     mirrored = points * torch.tensor([-1.0] + 13 * [1.0])
     outfits = _sample(60)
@@ -164,7 +164,7 @@ def test_shares_are_those_of_the_distribution():
     assert (_worn(_sample(bare_share=1.0), sole)[:, 0] == "skin").all()
 
 
-def test_eyes_and_lips_and_hair_show(vertices):
+def test_eyes_lips_and_hair_are_visible(vertices):
     worn = _worn(_sample(20, hat_share=0.0, bald_share=0.0, long_hair_share=0.0), vertices[vertices[:, 1] > 0.61])
     assert set(np.unique(worn)) >= {"skin", "lips", "brow", "hair", "sclera", "iris"}
     for row in worn:
@@ -193,7 +193,7 @@ def test_each_point_has_its_own_outfit(vertices):
         torch.testing.assert_close(together[i], outfits.albedo(points[i : i + 1], sample[i : i + 1])[0])
 
 
-def test_one_generator_state_one_outfit():
+def test_outfits_depend_on_the_generator_state_only():
     torch.manual_seed(1)
     first = _sample(6, seed=3)
     torch.manual_seed(2)

@@ -97,7 +97,7 @@ def test_depth_and_mask_are_one_surface(plain):
         assert seen.max() < vertices_m[b, :, 2].max() + 1e-4
 
 
-def test_visible_joints_lie_just_under_the_surface_that_is_seen(plain):
+def test_visible_joints_are_just_below_the_visible_surface(plain):
     surface, inside = _at_joints(plain.depth_label_m, plain.uv_px)
     under = plain.joints_m[..., 2].numpy() - surface
     visible = plain.visible.numpy()
@@ -126,7 +126,7 @@ def test_occluders_hide_what_they_cover(plain, covered):
     assert torch.equal(covered.depth_label_m, plain.depth_label_m)
 
 
-def test_the_hand_is_seen_before_its_background():
+def test_the_hand_is_rendered_before_its_background():
     """Two renders that differ in the background alone: the hand's inside is the same, around it nothing is."""
     paint = BackgroundDistribution(clutter_share=1.0)
     clean = replace(STUDIO.sensor, noise_probability=0.0)
@@ -152,7 +152,7 @@ def test_straight_palms():
     assert batch.visible.float().mean() > 0.9
 
 
-def test_frames_are_filled_as_asked():
+def test_hands_fill_the_given_fraction_of_the_frame():
     batch = _render(replace(UNCOVERED, viewpoints=replace(STREET.viewpoints, joint_extent_frac=(0.55, 0.6))))
     extent = (batch.uv_px.amax(1) - batch.uv_px.amin(1)).amax(-1) / SIZE
     assert 0.55 - 1e-4 < extent.min() < extent.max() < 0.6 + 1e-4
@@ -165,7 +165,7 @@ def test_shapes_differ_within_a_domain():
     assert 0.05 < palm.min() < palm.max() < 0.15
 
 
-def test_a_dark_room_is_dark_and_a_bright_one_is_not():
+def test_brightness_follows_the_lights():
     def brightness(ambient: float) -> float:
         lights = LightDistribution(key_light=(0.01, 0.01), ambient=(ambient, ambient))
         batch = _render(replace(STUDIO, lights=lights), count=6)

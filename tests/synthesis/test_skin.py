@@ -27,7 +27,7 @@ def _albedo(distribution: SkinDistribution, **columns: float) -> torch.Tensor:
     return sample_skins(distribution, 2000, _generator()).albedo(_points(2000, **columns), torch.arange(2000))
 
 
-def test_skin_is_neither_black_nor_brighter_than_snow():
+def test_skin_albedos_are_physical():
     for columns in ({}, {"PALM": 1.0}, {"NAIL": 1.0}, {"CREASE": 1.0}, {"ARM": 1.0}):
         albedo = _albedo(SkinDistribution(sleeve_share=0.5), **columns)
         assert torch.isfinite(albedo).all()
@@ -56,7 +56,7 @@ def test_dark_hands_have_lighter_palms():
     assert (_albedo(dark, PALM=1.0) > _albedo(dark)).all()
 
 
-def test_texture_has_the_strength_that_was_asked():
+def test_texture_has_the_given_strength():
     skins = sample_skins(SkinDistribution(texture=(0.1, 0.1)), 1, _generator())
     albedo = skins.albedo(_points(5000), torch.zeros(5000, dtype=torch.long))
     relative = albedo.std(0) / albedo.mean(0)
@@ -89,7 +89,7 @@ def test_each_point_has_its_own_sample_of_skin():
         torch.testing.assert_close(together[row], alone[0])
 
 
-def test_one_generator_state_one_skin():
+def test_skins_depend_on_the_generator_state_only():
     torch.manual_seed(1)
     first = sample_skins(SkinDistribution(), 5, _generator(3)).base
     torch.manual_seed(2)

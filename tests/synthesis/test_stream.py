@@ -29,7 +29,7 @@ def whole():
     return concatenate(list(SAMPLES.chunks(2 * CHUNK + 5)))
 
 
-def test_chunks_give_as_many_as_asked(whole):
+def test_chunks_contain_the_requested_samples(whole):
     assert len(whole) == 2 * CHUNK + 5
     assert len(set(whole.key)) == len(whole)
     assert whole.key[CHUNK] == f"street-4-{CHUNK:08d}"
@@ -38,11 +38,11 @@ def test_chunks_give_as_many_as_asked(whole):
 
 
 @pytest.mark.parametrize(("start", "count"), [(0, 1), (3, 7), (CHUNK - 2, 5), (CHUNK, CHUNK), (10, 2 * CHUNK - 5)])
-def test_samples_are_the_same_whatever_the_cut(whole, start, count):
+def test_samples_do_not_depend_on_chunks(whole, start, count):
     assert_same(SAMPLES.samples(start, count), whole[start : start + count])
 
 
-def test_global_state_takes_no_part(whole):
+def test_samples_do_not_depend_on_the_global_generator(whole):
     torch.manual_seed(17)
     torch.rand(5)
     assert_same(SAMPLES.chunk(1), whole[CHUNK : 2 * CHUNK])
@@ -56,7 +56,7 @@ class Rendered:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_workers_change_nothing(whole, workers):
+def test_samples_do_not_depend_on_workers(whole, workers):
     loader = step_loader(StepBatches({"source": Rendered()}, first_step=1), workers)
     batches = iter(loader)
     for step in (1, 2, 3):

@@ -41,7 +41,7 @@ def test_frames_do_not_depend_on_earlier_requests(video):
         assert torch.equal(getattr(late, name), getattr(video[CHUNK + 5 : CHUNK + 9], name)), name
 
 
-def test_everything_but_the_pose_stays(video):
+def test_only_the_pose_changes(video):
     assert (video.phenotypes == video.phenotypes[0]).all()
     assert (video.camera.K[0] == video.camera.K).all()
     bone = (video.joints_m[:, 9] - video.joints_m[:, 0]).norm(dim=-1)  # wrist to middle knuckle
@@ -49,7 +49,7 @@ def test_everything_but_the_pose_stays(video):
     assert (video.angles_rad.diff(dim=0).abs().amax(1) > 0).float().mean() > 0.9
 
 
-def test_the_background_stands_still():
+def test_the_background_does_not_move():
     quiet = VideoSamples(replace(STREET, sensor=OFF), 32, seed=5, frames=24).samples(0, 24)
     never = (quiet.depth_label_m == 0).all(0)
     assert never.float().mean() > 0.2
@@ -57,7 +57,7 @@ def test_the_background_stands_still():
     torch.testing.assert_close(behind, behind[:1].expand_as(behind), atol=1e-6, rtol=0)
 
 
-def test_noise_is_new_in_every_frame_and_colours_are_not():
+def test_noise_differs_between_frames_and_colours_do_not():
     sensor = replace(STREET.sensor, blur_probability=0.0, jpeg_probability=0.0, motion_probability=0.0, contrast=0.0)
     plain = replace(STUDIO, sensor=sensor)
     noisy = VideoSamples(plain, 32, seed=6, frames=16).samples(0, 16)
@@ -97,7 +97,7 @@ def test_the_subject_stays_in_the_picture(video):
     assert inside.float().mean() > 0.97
 
 
-def test_the_sensor_is_split_without_loss():
+def test_the_sensor_is_split_into_video_and_frame_effects():
     per_video, per_frame = split_sensor(STREET.sensor)
     assert (per_video.noise_probability, per_video.jpeg_probability, per_video.motion_probability) == (0, 0, 0)
     assert per_video.brightness == STREET.sensor.brightness
@@ -107,7 +107,7 @@ def test_the_sensor_is_split_without_loss():
     assert (per_frame.brightness, per_frame.blur_probability) == (0, 0)
 
 
-def test_short_sequences_and_bad_numbers():
+def test_short_and_invalid_lengths():
     pairs = VideoSamples(STUDIO, 32, seed=0, frames=2).samples(0, 6)
     assert [f"{s[-1]}{f}" for s, f in zip(pairs.sequence, pairs.frame.tolist(), strict=True)] == [
         "00", "01", "10", "11", "20", "21",

@@ -55,19 +55,19 @@ def test_a_back_is_seen_with_the_thumb_to_the_left():
 
 
 @pytest.mark.parametrize("anywhere", [0.0, 1.0])
-def test_rotations_are_rotations(anywhere):
+def test_rotations_are_orthonormal(anywhere):
     R = sample_rotations(ViewpointDistribution(uniform_rotation_share=anywhere), 500, _generator())
     torch.testing.assert_close(R @ R.transpose(1, 2), torch.eye(3).expand(500, 3, 3), atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.linalg.det(R), torch.ones(500))
 
 
-def test_anywhere_covers_all_directions():
+def test_uniform_rotations_cover_all_directions():
     R = sample_rotations(ViewpointDistribution(uniform_rotation_share=1.0), 20_000, _generator())
     assert R.mean(0).abs().max() < 0.02  # the mean of a uniform rotation is zero,
     torch.testing.assert_close(R.square().mean(0), torch.full((3, 3), 1 / 3), atol=0.02, rtol=0)
 
 
-def test_deviations_and_shares_are_as_asked():
+def test_deviations_and_shares_are_as_given():
     palm = ViewpointDistribution(front_share=1.0, **{**STRAIGHT, "roll_deg": 20.0})
     up = sample_rotations(palm, 5000, _generator())[:, :, 1]  # the fingers' direction in the camera
     roll = torch.rad2deg(torch.atan2(up[:, 0], -up[:, 1]))
@@ -83,7 +83,7 @@ def test_distances():
 
 
 @pytest.mark.parametrize("size_px", [32, 256])
-def test_joints_fill_the_frame_as_asked(size_px):
+def test_joints_fill_the_given_fraction_of_the_frame(size_px):
     distribution = ViewpointDistribution(joint_extent_frac=(0.5, 0.7), offset_frac=0.03)
     R = sample_rotations(distribution, 400, _generator(1))
     t = sample_translations(distribution, 400, _generator(2))

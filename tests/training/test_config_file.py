@@ -34,25 +34,25 @@ FULL = Outer("ä: - #", Inner(1e-7, (), (1, 3)), Path("some/where"), "b", True, 
 
 
 @pytest.mark.parametrize("config", [Outer("plain"), FULL, Inner()])
-def test_there_and_back(config, tmp_path):
+def test_configs_survive_saving_and_loading(config, tmp_path):
     kind = type(config).__name__.lower()
     (tmp_path / "config.yaml").write_text(as_yaml(kind, config))
     assert load_config(tmp_path / "config.yaml", KINDS) == (kind, config)
 
 
-def test_it_is_plain_yaml_in_the_order_of_the_fields():
+def test_files_are_plain_yaml_in_the_order_of_the_fields():
     content = yaml.safe_load(as_yaml("outer", FULL))
     assert list(content["outer"]) == ["name", "inner", "place", "kind", "flag", "count", "weights"]
     assert content["outer"]["place"] == "some/where"
     assert content["outer"]["inner"] == {"share": 1e-7, "sizes": [], "range": [1, 3]}
 
 
-def test_a_methods_config_comes_back(tmp_path):
+def test_method_configs_survive_saving_and_loading(tmp_path):
     config = SourceOnlyConfig()
     assert from_plain(SourceOnlyConfig, yaml.safe_load(yaml.safe_dump(to_plain(config)))) == config
 
 
-def test_a_file_of_an_earlier_version_says_the_same_where_what_it_lacks_has_its_default():
+def test_absent_fields_equal_their_defaults():
     config = Outer("plain", Inner(0.25))
     earlier = yaml.safe_load(as_yaml("outer", config))
     for name in ("flag", "weights", "place"):
@@ -106,7 +106,7 @@ def test_invalid_files_give_one_line(text, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_no_file_no_text(tmp_path):
+def test_unreadable_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         load_config(tmp_path / "config.yaml", KINDS)
     (tmp_path / "config.yaml").write_bytes(b"\xff\xfe\x00")

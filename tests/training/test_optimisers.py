@@ -30,16 +30,16 @@ def test_warmup_rises_in_a_line_and_meets_the_decay():
     assert both.rate_factor(50) == plain.rate_factor(50)
 
 
-def test_none_stays():
+def test_no_decay_keeps_the_rate():
     assert {Schedule(steps=7, decay="none").rate_factor(step) for step in range(8)} == {1.0}
 
 
-def test_no_steps_at_all_are_no_division_by_zero():
+def test_zero_steps_do_not_divide_by_zero():
     for decay in ("cosine", "steps", "none"):
         assert math.isfinite(Schedule(steps=0, decay=decay, warmup=0.1).rate_factor(0))
 
 
-def test_the_steps_are_adams_with_decoupled_decay():
+def test_steps_match_adamw():
     """Against the update of Loshchilov & Hutter (2019), Algorithm 2, written out."""
     schedule = Schedule(steps=10, learning_rate=0.1, decay="cosine", weight_decay=0.2)
     moved, frozen = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64)), nn.Parameter(torch.ones(1))

@@ -45,7 +45,7 @@ def test_unconfident_joints_are_not_kept():
     assert most_confident(torch.full((2, 3), 0.4), 0.5).all()  # equals are kept together
 
 
-def test_the_average_against_its_formula():
+def test_moving_average_matches_its_formula():
     fast, slow = nn.Linear(3, 2), nn.Linear(3, 2)
     expected = copy.deepcopy(slow.state_dict())
     for _ in range(5):
@@ -65,7 +65,7 @@ def test_statistics_of_batches_are_not_averaged():
     assert torch.equal(slow.weight, fast.weight)
 
 
-def test_networks_of_another_shape_are_a_programming_error():
+def test_networks_of_another_shape_are_refused():
     with pytest.raises(ValueError):
         update_average(nn.Linear(2, 2, bias=False), nn.Linear(2, 2), 0.5)
 
@@ -79,7 +79,7 @@ def test_adaptation_returns_its_pseudo_labels():
     assert shown.kept.float().mean() == pytest.approx(0.25, abs=0.02)
 
 
-def test_a_mirroring_view_trades_left_and_right():
+def test_mirrored_views_swap_left_and_right():
     """Against the definition: the left wrist of a mirrored person is where the right one was, at W - 1 - u."""
     seen = PseudoLabels(
         uv_px=torch.tensor([[[3.0, 5.0], [1.0, 2.0], [8.0, 9.0]]]),

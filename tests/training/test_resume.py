@@ -89,7 +89,7 @@ def assert_same(one, other):
 
 @pytest.mark.parametrize("precision", ["32", "bf16"])
 @pytest.mark.parametrize("method", STAGES)
-def test_crashes_leave_no_trace(method, precision, tmp_path, undisturbed):
+def test_resuming_after_crashes_is_bit_exact(method, precision, tmp_path, undisturbed):
     # The second crash comes after a candidate (step 6) that no checkpoint has heard of.
     assert stopped(tmp_path, method, {4: crash}, 0, RuntimeError, precision) == 4
     assert stopped(tmp_path, method, {7: crash}, math.inf, RuntimeError, precision) == 4
@@ -100,7 +100,7 @@ def test_crashes_leave_no_trace(method, precision, tmp_path, undisturbed):
     assert [c["step"] for c in outcome[0].candidates] == [0, 3, 6, 9, 12]
 
 
-def test_precisions_differ_at_all(undisturbed):
+def test_precisions_give_different_results(undisturbed):
     assert undisturbed["source", "32"][1] != undisturbed["source", "bf16"][1]
 
 
@@ -114,7 +114,7 @@ def test_a_crash_before_the_first_checkpoint(tmp_path, undisturbed):
 
 
 @pytest.mark.parametrize("method", STAGES)
-def test_ctrl_c_saves_the_step_under_way(method, tmp_path, undisturbed):
+def test_ctrl_c_saves_the_current_step(method, tmp_path, undisturbed):
     before = signal.getsignal(signal.SIGINT)
     assert stopped(tmp_path, method, {5: interrupt}, math.inf, KeyboardInterrupt) == 6
     assert signal.getsignal(signal.SIGINT) == before
@@ -146,7 +146,7 @@ def test_a_terminated_job_saves_its_last_step(tmp_path, undisturbed):
     assert_same(resumed(tmp_path, "adaptation", 7), undisturbed["adaptation", "32"])
 
 
-def test_kill_9(tmp_path):
+def test_resuming_after_sigkill_is_bit_exact(tmp_path):
     script = Path(__file__).with_name("killed_run.py")
     done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

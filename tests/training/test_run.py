@@ -27,7 +27,7 @@ def one_line(error: pytest.ExceptionInfo) -> str:
     return text
 
 
-def test_a_folder_of_the_same_config_is_taken_up_again(tmp_path):
+def test_a_folder_of_the_same_config_is_resumed(tmp_path):
     Run.create(tmp_path / "new" / "run", "tiny", Config(), ONE_CPU)
     run = Run.create(tmp_path / "new" / "run", "tiny", Config(), ONE_CPU)
     assert sorted(p.name for p in run.layout.folder.iterdir()) == ["config.yaml", "environment.json"]
@@ -35,7 +35,7 @@ def test_a_folder_of_the_same_config_is_taken_up_again(tmp_path):
     assert run.hardware == ONE_CPU
 
 
-def test_a_folder_of_another_config_is_refused_and_left_alone(tmp_path):
+def test_a_folder_of_another_config_is_refused_and_unchanged(tmp_path):
     Run.create(tmp_path, "tiny", Config(), ONE_CPU)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     for kind, config in (("tiny", Config(1)), ("other", Config())):
@@ -55,7 +55,7 @@ def test_a_folder_of_another_recipe_is_refused(tmp_path):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-def test_a_file_in_the_folders_place(tmp_path):
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "run").write_text("a file")
     for act in (
         lambda: Run.create(tmp_path / "run", "tiny", Config(), ONE_CPU),
@@ -68,7 +68,7 @@ def test_a_file_in_the_folders_place(tmp_path):
     assert (tmp_path / "run").read_text() == "a file"
 
 
-def test_too_little_space(tmp_path):
+def test_too_little_space_is_refused(tmp_path):
     check_space(tmp_path, 0)
     with pytest.raises(InputError) as error:
         check_space(tmp_path, 10**9)
@@ -76,7 +76,7 @@ def test_too_little_space(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_a_gpu_that_is_not_there(tmp_path):
+def test_a_missing_gpu_is_refused(tmp_path):
     with pytest.raises(InputError) as error:
         Run(tmp_path, Hardware(accelerator="gpu")).train(1, source_stage(context()))
     assert "auto" in one_line(error)
@@ -115,7 +115,7 @@ def test_a_broken_checkpoint_is_refused(tmp_path):
     assert str(last) in one_line(error)
 
 
-def test_the_table_of_metrics_is_the_terms_of_the_steps(tmp_path):
+def test_metrics_are_the_terms_of_the_steps(tmp_path):
     stage = adaptation_stage(context())
     report, (_, table) = finished(tmp_path, stage)
     header, *rows = table.splitlines()
@@ -130,7 +130,7 @@ def test_the_table_of_metrics_is_the_terms_of_the_steps(tmp_path):
         assert all(math.isfinite(value) for value in values.values())
 
 
-def test_stages_stand_side_by_side(tmp_path):
+def test_each_stage_has_its_own_folder(tmp_path):
     run = Run(tmp_path, ONE_CPU)
     source = source_stage(context())
     run.train(1, source)

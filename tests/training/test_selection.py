@@ -55,22 +55,22 @@ def score(network: nn.Module, statistics: BoneStatistics | None = None) -> float
     return agreement(network, FRAMES.unlabelled(), SKELETON, statistics or bones())
 
 
-def test_a_network_that_finds_the_dots_agrees_with_itself():
+def test_an_exact_network_has_full_agreement():
     assert score(Finder().eval()) > 0.98
 
 
-def test_a_collapsed_network_does_not_however_plausible_its_pose():
+def test_a_collapsed_network_scores_zero():
     for i in range(6):
         assert score(Constant(FRAMES.uv_px[i])) == 0
     assert score(Constant(torch.full((3, 2), SIDE / 2 - 0.5))) == 0
 
 
-def test_a_random_network_agrees_little_and_always_alike():
+def test_a_random_network_has_a_low_and_deterministic_score():
     network = small_network().eval()
     assert score(network) == score(network) < 0.5
 
 
-def test_implausible_bones_cost_score():
+def test_implausible_bones_lower_the_score():
     usual = bones()
     far = BoneStatistics(usual.mean + 9, usual.deviation)
     assert score(Finder().eval(), far) == 0
@@ -124,14 +124,14 @@ def test_the_best_candidate_is_kept_the_later_among_equals(scores, best, make, t
     assert any(not torch.equal(value, plan.seen[best - 1][name]) for name, value in plan.seen[best].items())
 
 
-def test_the_first_candidate_is_the_network_as_it_came(tmp_path):
+def test_the_first_candidate_is_the_initial_network(tmp_path):
     plan = Scores(1, 0, 0)
     finished(tmp_path, source_stage(context()), SelectionPlan(plan, evaluations=2))
     before = small_network().state_dict()
     assert all(torch.equal(value, before[name]) for name, value in plan.seen[0].items())
 
 
-def test_what_is_measured_never_takes_part(tmp_path):
+def test_measurements_do_not_affect_the_selection(tmp_path):
     def measure(stage) -> dict[str, float]:
         torch.rand(7)  # nor does what it draws
         return {"oracle": {0: 0.1, 3: 0.2, 6: 0.3, 9: 0.4, 12: 0.5}[stage.global_step]}
@@ -144,7 +144,7 @@ def test_what_is_measured_never_takes_part(tmp_path):
     assert [candidate["oracle"] for candidate in watched.candidates] == [0.1, 0.2, 0.3, 0.4, 0.5]
 
 
-def test_scoring_leaves_training_as_it_was(tmp_path):
+def test_scoring_does_not_change_training(tmp_path):
     _, (_, metrics) = finished(tmp_path / "a", adaptation_stage(context()))
     _, (_, scored) = finished(
         tmp_path / "b", adaptation_stage(context()), SelectionPlan(score_and_look, evaluations=12)

@@ -35,7 +35,7 @@ def test_terms_and_weights_must_match(weights, tmp_path):
         finished(tmp_path, stage)
 
 
-def test_the_loss_is_the_weighed_sum():
+def test_the_loss_is_the_weighted_sum():
     stage = with_trainer(adaptation_stage(context()))
     terms = terms_of(stage, 0)
     assert terms["loss"] == pytest.approx(sum(w * terms[name] for name, w in stage.term_weights.items()), rel=1e-5)
@@ -58,7 +58,7 @@ def test_losses_are_computed_in_full_precision(tmp_path):
     assert set(seen) == {False, torch.float32}
 
 
-def test_only_what_is_trained_moves(tmp_path):
+def test_only_trained_parameters_change(tmp_path):
     stage = adaptation_stage(context(), average_decay=1.0)
     teacher = [parameter.detach().clone() for parameter in stage.teacher.parameters()]
     student = [parameter.detach().clone() for parameter in stage.student.parameters()]

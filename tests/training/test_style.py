@@ -28,7 +28,7 @@ def drawn(seed: int) -> torch.Generator:
 
 
 @pytest.mark.parametrize("restyler", [FourierStyle().restyler(), style_stage().restyler()])
-def test_a_transfer_is_an_image_and_a_function_of_its_draws(restyler):
+def test_transfers_are_images_and_depend_on_the_generator(restyler):
     content = CONTENT.clone()
     restyled = restyler(content, LOOK, drawn(0))
     assert restyled.shape == CONTENT.shape
@@ -39,7 +39,7 @@ def test_a_transfer_is_an_image_and_a_function_of_its_draws(restyler):
     assert not restyled.requires_grad
 
 
-def test_fourier_takes_the_colours_in_random_shares():
+def test_fourier_style_blends_colours_by_random_fractions():
     restyled = FourierStyle().restyler()(CONTENT, LOOK, drawn(0))
     share = (restyled.mean((1, 2, 3)) - CONTENT.mean((1, 2, 3))) / (LOOK.mean((1, 2, 3)) - CONTENT.mean((1, 2, 3)))
     assert ((share > 0) & (share < 1.05)).all()
@@ -69,6 +69,6 @@ def test_only_the_decoder_trains_and_resumes_exactly(tmp_path):
     assert begun == [3, 4, 5]
 
 
-def test_without_a_target_there_is_no_style():
+def test_style_needs_a_target():
     with pytest.raises(ValueError, match="target"):
         StyleTraining(STYLE, context(target=None))

@@ -61,7 +61,7 @@ def test_joints_without_a_label_and_off_the_map_get_no_gradient(reading):
     assert all(value.isfinite() for value in terms.values())
 
 
-def test_their_place_in_the_mean_goes_too():
+def test_joints_without_a_label_do_not_count_in_the_mean():
     half = torch.zeros(4, 3, dtype=torch.bool)
     half[:2] = True
     heat = outputs()[0].detach()
@@ -104,14 +104,14 @@ def test_depth_needs_labels_of_the_root_and_the_reference_bone():
         assert terms["depth"].isfinite()
 
 
-def test_depth_does_not_move_heat_maps():
+def test_the_depth_term_has_no_gradient_for_heat_maps():
     heat, depth = outputs()
     depth_term(MAPS, (heat, depth), torch.zeros(4, 3), torch.ones(4, 3)).backward()
     assert heat.grad is None
     assert depth.grad is not None
 
 
-def test_unlabelled_samples_are_a_programming_error():
+def test_unlabelled_samples_are_refused():
     with pytest.raises(ValueError, match="uv_px"):
         supervised_terms(MAPS, outputs(), replace(BATCH, uv_px=None), SKELETON)
 

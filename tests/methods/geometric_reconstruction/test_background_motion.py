@@ -39,7 +39,7 @@ def crops(T_base: Tensor, T_driving: Tensor, scene: Tensor) -> tuple[UnlabelledB
     ids=["by whole pixels", "by parts of a pixel", "closer", "away", "turned", "mirrored"],
 )
 @pytest.mark.parametrize("stride", [1, 4])
-def test_crops_that_follow_find_the_background_where_it_is(following, stride):
+def test_background_follows_the_transforms_of_the_crops(following, stride):
     """All is background, and smooth, as both crops are samples of one picture already."""
     u, v = identity_field(120, 120, torch.zeros(())).unbind(-1)
     scene = 0.5 + 0.2 * torch.stack([torch.sin(0.2 * u), torch.cos(0.15 * v), torch.sin(0.1 * (u + v))])[None]
@@ -63,7 +63,7 @@ def test_crops_that_follow_find_the_background_where_it_is(following, stride):
     assert (base.rgb - driving.rgb).abs().amax(1)[0][known].mean() > 0.02
 
 
-def test_crops_without_transforms_stay_in_place():
+def test_crops_without_transforms_have_no_background_motion():
     image = torch.rand(2, 3, 8, 8)
     nothing = UnlabelledBatch(image, ("a", "b"))
     known = UnlabelledBatch(image, ("a", "b"), T_crop_file=crop_map(5, 7, 2.0).repeat(2, 1, 1))
@@ -71,7 +71,7 @@ def test_crops_without_transforms_stay_in_place():
         torch.testing.assert_close(still_camera_transform(base, driving), torch.eye(3).repeat(2, 1, 1))
 
 
-def test_far_crops_lose_no_precision():
+def test_distant_crops_keep_precision():
     """Crops of a large picture: maps of thousands of pixels cancel."""
     T_base, T_driving = (torch.eye(3)[None].clone() for _ in range(2))
     T_base[:, :2, 2], T_driving[:, :2, 2] = torch.tensor([-7000.3, -4000.1]), torch.tensor([-7001.4, -3999.7])
@@ -81,7 +81,7 @@ def test_far_crops_lose_no_precision():
 
 
 @pytest.mark.parametrize("stride", [1, 4])
-def test_a_predicted_background_moves_by_shares_of_the_image(stride):
+def test_predicted_background_motion_is_in_fractions_of_the_image(stride):
     """A shift by half of half the side, and a growth from the image's centre; after what is known of the crops."""
     delta = torch.tensor([[[0.1, 0.0, 0.25], [0.0, -0.2, 0.0]]])
     T_known = torch.eye(3)[None].clone()
@@ -96,7 +96,7 @@ def test_a_predicted_background_moves_by_shares_of_the_image(stride):
     torch.testing.assert_close((drawn.field[0] + 0.5) * stride - 0.5, expected, atol=1e-4, rtol=0)
 
 
-def test_a_predicted_background_begins_with_the_known_one():
+def test_untrained_background_motion_is_the_known_transform():
     config = replace(TINY, warping=replace(TINY.warping, background="affine"))
     plain, predicted = reconstructor(), reconstructor(config)
     uv, ground = figure()

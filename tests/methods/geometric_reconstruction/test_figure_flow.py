@@ -30,7 +30,7 @@ def near_joints(uv_px: Tensor, radius_px: float) -> Tensor:
 
 @pytest.mark.parametrize("side", [64, 52])
 @pytest.mark.parametrize("stride", [1, 4])
-def test_an_identical_pair_is_the_identity(side, stride):
+def test_identical_pairs_have_the_identity_field(side, stride):
     uv, ground = figure(side=side)
     base = draw(uv, FIGURE, ground)
     drawn = reconstructor(estimator=FixedEstimator(), grid_stride=stride)(base, uv, uv, TO_BASE)
@@ -40,7 +40,7 @@ def test_an_identical_pair_is_the_identity(side, stride):
     torch.testing.assert_close(drawn.image, base, atol=1e-4, rtol=0)
 
 
-def test_every_region_of_an_identical_pair_stays_whatever_the_masks():
+def test_identical_pairs_have_the_identity_field_for_any_masks():
     """Not yet trained masks, and all of them at once."""
     uv, ground = figure()
     drawn = reconstructor()(draw(uv, FIGURE, ground), uv, uv, TO_BASE)
@@ -83,7 +83,7 @@ def test_a_moved_figure_is_reconstructed_in_place(motion):
 
 
 @pytest.mark.parametrize("motion", ["shift", "turn 135"])
-def test_a_field_on_a_coarser_grid_is_the_same_field(motion):
+def test_coarser_grids_give_the_same_field(motion):
     uv, ground = figure()
     uv_driving = moved_figure(uv, motion)
     base = draw(uv, FIGURE, ground)

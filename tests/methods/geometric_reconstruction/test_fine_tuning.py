@@ -32,7 +32,7 @@ from training.dots import finished, with_trainer
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_no_label_of_the_target_can_enter():
+def test_labels_of_the_target_are_refused():
     labels = {f.name for f in fields(LabelledBatch)} - {f.name for f in fields(UnlabelledBatch)}
     assert {"uv_px", "joints_m", "valid"} <= labels
     stage = with_trainer(fine_tuning_stage())
@@ -67,7 +67,7 @@ def test_fine_tuning_terms_are_named_as_their_weights():
 
 @pytest.mark.parametrize("config", [CONFIG, with_reconstructor(guide="heatmaps"), CONFIG.with_moving_camera()],
                          ids=["bones", "heatmaps", "affine"])  # fmt: skip
-def test_reconstruction_moves_the_student_and_the_reconstructor_and_nobody_else(config):
+def test_reconstruction_has_gradients_for_student_and_reconstructor_only(config):
     stage = with_trainer(fine_tuning_stage(config))
     stage.terms(batches(stage), generator_for(0, 0))["reconstruction"].backward()
     for module in (stage.student.encoder, stage.student.head, stage.reconstructor):
@@ -79,7 +79,7 @@ def test_reconstruction_moves_the_student_and_the_reconstructor_and_nobody_else(
     assert stage.student.head.weight.grad[21:].abs().sum() == 0
 
 
-def test_who_trains_in_fine_tuning(tmp_path):
+def test_fine_tuning_trains_student_reconstructor_and_teacher(tmp_path):
     stage = fine_tuning_stage()
     before = {name: state(module) for name, module in stage.named_children()}
     finished(tmp_path, stage)
@@ -94,14 +94,14 @@ def test_who_trains_in_fine_tuning(tmp_path):
     assert not any(p.requires_grad for p in stage.teacher.parameters())
 
 
-def test_the_reconstructor_that_is_handed_over_stays(tmp_path):
+def test_the_given_reconstructor_is_not_changed(tmp_path):
     reconstructor = reconstructor_stage().reconstructor
     before = state(reconstructor)
     finished(tmp_path, FineTuning(CONFIG, Phase(SCHEDULE), context(), network(), None, reconstructor))
     assert not changed(reconstructor, before)
 
 
-def test_the_teacher_follows_by_the_formula(tmp_path):
+def test_the_teacher_is_a_moving_average_of_the_student(tmp_path):
     stage = fine_tuning_stage(replace(CONFIG, schedule=replace(SCHEDULE, steps=1)))
     before = {name: value.detach().clone() for name, value in stage.teacher.named_parameters()}
     finished(tmp_path, stage)
@@ -111,7 +111,7 @@ def test_the_teacher_follows_by_the_formula(tmp_path):
 
 
 @pytest.mark.parametrize(("since", "until"), [(0.0, 0.25), (0.25, 1.0)])
-def test_the_union_counts_from_the_start_of_the_warm_start(since, until, tmp_path):
+def test_progress_of_the_union_includes_the_warm_start(since, until, tmp_path):
     """Warm start and the rest are parts of one fine-tuning; labels depend on its progress."""
     stage = fine_tuning_stage(ALONE, Phase(SCHEDULE, since, until))
     passed, targets = [], stage.integrated.pseudo_targets
@@ -149,7 +149,7 @@ def test_fine_tuning_returns_its_pseudo_labels():
 
 
 @pytest.mark.parametrize(("prepare", "progress"), [(with_trainer, 0.5), (lambda stage: stage, 1.0)])
-def test_a_loaded_stage_labels_as_at_its_end(prepare, progress, monkeypatch):
+def test_loaded_stages_label_with_final_progress(prepare, progress, monkeypatch):
     """A resumed run loads finished stages, which then have no trainer; a stage that starts has done no step."""
     stage = prepare(fine_tuning_stage(ALONE).eval())
     pseudo_targets, seen = stage.integrated.pseudo_targets, []

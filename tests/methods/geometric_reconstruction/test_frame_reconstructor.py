@@ -57,7 +57,7 @@ def test_gradient_by_central_differences():
     assert (gradient.flatten() - found).norm() <= 1e-4 * gradient.norm()
 
 
-def test_heat_maps_as_guide_need_no_field():
+def test_heat_maps_as_guide_have_no_field():
     data = pairs(2, SIDE, 3)
     made = reconstructor(guide="heatmaps")
     drawn = made(data.base, data.uv_base, data.uv_driving, TO_BASE.repeat(2, 1, 1))
@@ -69,7 +69,7 @@ def test_heat_maps_as_guide_need_no_field():
     assert (other.image - drawn.image).abs().max() > 1e-6
 
 
-def test_mixed_precision_keeps_places():
+def test_mixed_precision_keeps_the_field_in_float32():
     data = pairs(2, SIDE, 3)
     made, T = reconstructor(), crop_map(3, -2, 1.1).repeat(2, 1, 1)
     nn.init.normal_(made.estimator.masks.weight, std=0.02)
@@ -90,7 +90,7 @@ def test_mixed_precision_keeps_places():
 
 
 @pytest.mark.parametrize("guide", ["bones", "heatmaps"])
-def test_mixed_precision_gives_pictures_that_can_be_compared(guide):
+def test_mixed_precision_returns_float32_images(guide):
     uv, base = figure()
     made = reconstructor(guide=guide)
     with torch.autocast("cpu", torch.bfloat16):

@@ -85,7 +85,7 @@ def test_without_a_camera_most_of_a_true_pose_is_kept():
     assert torch.equal(rectified.kept, moved < labels.config.max_correction_frac)
 
 
-def test_a_fingertip_bent_backwards_is_not_trusted_and_all_others_are():
+def test_only_a_fingertip_bent_backwards_is_rejected():
     labels = integrated(dtype=torch.float64)
     valid = with_lengths(true_poses(HAND21), HAND21, labels.limits.lengths)
     joints, cameras = bent_backwards(valid), camera(len(valid))
@@ -104,7 +104,7 @@ def test_a_fingertip_bent_backwards_is_not_trusted_and_all_others_are():
     assert nearer.double().mean() > 0.95
 
 
-def test_the_threshold_is_a_share_of_the_image():
+def test_the_threshold_is_a_fraction_of_the_image():
     """Correction moves a joint by so many pixels; it is kept below that threshold only, whatever the image's size."""
     joints = bent_backwards(true_poses(HAND21))
     seen, cameras = seen_of(joints, camera(len(joints)), HAND21), camera(len(joints))
@@ -127,7 +127,7 @@ def test_the_threshold_is_a_share_of_the_image():
     assert torch.equal(plain.kept, large.kept)
 
 
-def test_poses_that_cannot_be_lifted_are_not_trusted():
+def test_poses_that_cannot_be_lifted_are_rejected():
     joints = true_poses(HAND21)[:4]
     seen, cameras = seen_of(joints, camera(4), HAND21), camera(4)
     end_on = seen.uv_px.clone()
@@ -166,7 +166,7 @@ def test_lengths_are_estimated_from_predictions():
     assert torch.equal(labels.log_lengths, settled)
 
 
-def test_lengths_that_are_known_are_taken():
+def test_given_lengths_are_used():
     own, seen, cameras = of_a_subject(integrated(dtype=torch.float64))
     labels = integrated(dtype=torch.float64, lengths=tuple(own.tolist()))
     rectified = labels.rectify(seen, cameras, SIDE)
@@ -178,7 +178,7 @@ def test_lengths_that_are_known_are_taken():
         integrated(lengths=(1.0,) * 19 + (0.0,))
 
 
-def test_trained_lengths_move_towards_predictions():
+def test_lengths_are_trained_towards_predictions():
     """A student that is right: what pulls at it pulls as much at the lengths."""
     labels = integrated(dtype=torch.float64, lengths="learnt", max_correction_frac=1.0)
     own, seen, cameras = of_a_subject(labels)

@@ -90,7 +90,7 @@ def test_full_run(tmp_path):
     assert kept.keys() == network().state_dict().keys()
 
 
-def test_only_stages_that_adapt_are_chosen_from():
+def test_checkpoints_are_selected_in_adapting_stages_only():
     chosen = plan()
     made = context(selection=chosen)
     plans = {}
@@ -99,7 +99,7 @@ def test_only_stages_that_adapt_are_chosen_from():
     assert plans == {"pretraining": None, "warm-start": chosen, "reconstructor": None, "fine-tuning": chosen}
 
 
-def test_each_stage_starts_where_the_one_before_ended(tmp_path):
+def test_each_stage_starts_from_the_result_of_the_one_before(tmp_path):
     run = {}
     for number, (stage, _) in enumerate(GeometricReconstruction(CONFIG).stages(context()), 1):
         run[stage.name] = stage
@@ -124,7 +124,7 @@ def parameters(stage) -> list[float]:
     return [value.double().sum().item() for value in moved.parameters()]
 
 
-def test_a_given_source_network_is_taken():
+def test_a_given_source_network_is_used():
     given = network(seed=7)
     config = replace(CONFIG, from_source_model=True, pretraining=None)
     first, _ = next(iter(GeometricReconstruction(config).stages(context(source_network=given))))
@@ -158,7 +158,7 @@ def test_a_target_without_pairs_is_refused_before_anything_is_trained(missing):
     assert first.name == "pretraining"
 
 
-def test_pseudo_labels_alone_train_as_long_and_their_rate_falls_where_it_fell():
+def test_pseudo_labels_alone_keep_steps_and_learning_rates():
     """40 + 80 epochs of 500 steps; a tenth of the rate at epochs 60 and 75 of the 80."""
     full = GeometricReconstructionConfig()
     alone = full.without_reconstruction()
@@ -202,7 +202,7 @@ def undisturbed(tmp_path_factory) -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.mark.parametrize(("name", "step"), [("reconstructor", 0), ("reconstructor", 2), ("fine-tuning", 0)])
-def test_a_crash_leaves_no_trace(name, step, tmp_path, undisturbed):
+def test_resuming_after_a_crash_is_bit_exact(name, step, tmp_path, undisturbed):
     def doom(stage: Stage) -> None:
         if stage.name == name:
             disturb(stage, {step: crash})
@@ -223,7 +223,7 @@ def test_a_crash_leaves_no_trace(name, step, tmp_path, undisturbed):
     assert collected(tmp_path) == undisturbed
 
 
-def test_a_kill_leaves_no_trace(tmp_path, undisturbed):
+def test_resuming_after_a_kill_is_bit_exact(tmp_path, undisturbed):
     script = Path(__file__).parent / "killed_method.py"
     done = subprocess.run([sys.executable, script, tmp_path, "fine-tuning", "3"], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]

@@ -35,7 +35,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("features", [VGG, ENCODER], ids=["vgg", "encoder"])
-def test_a_value_a_sample_zero_for_equal_images(features):
+def test_one_value_per_sample_and_zero_for_equal_images(features):
     perceptual_loss = PerceptualLoss(features, small_network())
     assert perceptual_loss(pictures(0), pictures(0)).tolist() == [0, 0]
     found = perceptual_loss(pictures(0), pictures(1))
@@ -60,7 +60,7 @@ def test_features_are_frozen(features):
     assert image.grad.abs().sum() > 0
 
 
-def test_the_encoder_is_a_copy_as_it_was():
+def test_encoder_features_are_a_frozen_copy():
     """The student trains on; what its pictures are compared by stays, down to the statistics of batches."""
     student = small_network().train()
     perceptual_loss = PerceptualLoss(ENCODER, student)
@@ -90,7 +90,7 @@ def test_encoder_features_are_those_of_the_pose_network():
     assert (deeper > expected).all()
 
 
-def test_the_config_decides_scales_and_relation():
+def test_config_sets_scales_and_relative_differences():
     network = small_network()
     values = {
         (scales, relative): PerceptualLoss(replace(ENCODER, scales=scales, relative=relative), network)(
@@ -109,7 +109,7 @@ def test_the_papers_vgg_goes_to_relu5_1():
     assert VggFeatures().scales == (1.0, 0.5, 0.25, 0.125)
 
 
-def test_a_network_that_is_given_stays_as_it_is():
+def test_the_given_network_is_not_changed():
     network = small_network().train()
     before = copy.deepcopy(network.state_dict())
     PerceptualLoss(ENCODER, network)(pictures(0), pictures(1))

@@ -26,7 +26,7 @@ def test_pretraining_terms_are_named_as_their_weights():
     assert all(p.grad is not None for p in stage.network.parameters())
 
 
-def test_an_image_whose_style_is_its_own_is_aligned_best():
+def test_alignment_loss_is_lowest_without_style_transfer():
     """Without a change of style z and z+ are the same up to the batch; the pairs' cosine is one."""
     stage = with_trainer(pretraining_stage(appearance=CONFIG.appearance, geometry=NONE))
     stage.network.eval()

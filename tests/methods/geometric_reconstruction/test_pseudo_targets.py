@@ -73,7 +73,7 @@ def test_masks_of_table_b(combination, progress):
 
 
 @pytest.mark.parametrize("share", [0.25, 1.0])
-def test_the_union_begins_exactly_at_its_share(share):
+def test_the_union_starts_at_its_fraction(share):
     for progress, union in ((share - 1e-6, False), (share, True)):
         _, targets = pseudo_targets_of(progress, union_start_frac=share)
         assert torch.equal(targets.heat_mask, targets.pose_mask) == union
@@ -139,7 +139,7 @@ def test_terms_by_hand():
     assert terms["pseudo_heat"].item() == pytest.approx(entropy, abs=0.02)
 
 
-def test_places_are_read_at_the_temperature():
+def test_joints_are_decoded_at_the_temperature():
     """Two peaks of 3 : 1 lie at 9 : 1 when read at a half."""
     penalties = {}
     for temperature in (1.0, 0.5):
@@ -195,7 +195,7 @@ def test_a_correct_student_in_a_mirrored_view_has_no_loss(skeleton):
         assert wrong["pseudo_depth"] > 0.01
 
 
-def test_masks_trade_sides_in_a_mirrored_view():
+def test_mirrored_views_swap_sides_of_masks():
     labels = integrated(H36M17, combination="separate")
     seen, cameras = some_labels(6, H36M17)
     seen = replace(seen, uv_px=seen.uv_px.clamp(2, SIDE - 3))

@@ -54,7 +54,7 @@ def test_only_the_reconstructor_trains_in_its_stage(guide, tmp_path):
     assert stage.result() is stage.reconstructor
 
 
-def test_initial_weights_are_the_same_whatever_was_drawn_before():
+def test_initial_weights_depend_on_the_seed_only():
     """Features that are not trained as well: those of fine-tuning are those that the reconstructor has learnt by."""
     features = VggFeatures(VggConfig(widths=(4, 6), depths=(1, 1), pretrained="none"))
     config = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, features=features))

@@ -62,7 +62,7 @@ def wheel_at(key: np.ndarray, way: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shift", [(9.0, 0.0), (-9.0, 0.0), (0.0, 9.0), (0.0, -9.0), (5.0, -7.0)])
-def test_a_shift_has_the_colour_of_the_wheel_towards_where_it_came_from(shift):
+def test_colour_of_a_shift_is_that_of_its_backward_direction(shift):
     drawn = reconstructed_pair(0, shift=shift)
     max_px = max_flow_px([drawn.displacement_px])
     assert max_px == 9
@@ -72,7 +72,7 @@ def test_a_shift_has_the_colour_of_the_wheel_towards_where_it_came_from(shift):
     assert np.abs(picture.reshape(-1, 3) - expected).max() <= 14
 
 
-def test_right_is_red_and_opposite_ways_have_opposite_colours():
+def test_right_is_red_and_opposite_directions_have_opposite_colours():
     ways = np.array([[[1.0, 0.0], [-1.0, 0.0], [0.0, 0.0], [4.0, 0.0]]])
     right, left, still, far = flow_to_rgb(ways, 1.0)[0].astype(int)
     assert right[0] == 255
@@ -98,7 +98,7 @@ def test_a_rotation_has_the_colours_of_the_wheel():
     assert np.abs(picture[inside] - expected).max() <= 16
 
 
-def test_a_scale_for_all_pairs_that_a_stray_way_does_not_set():
+def test_colour_scale_is_shared_and_ignores_outliers():
     drawn = reconstructed_pair(0, shift=(3.0, 4.0))
     stray = drawn.displacement_px.copy()
     stray[0, :3] = [[1e6], [np.nan], [np.inf]]
@@ -133,7 +133,7 @@ def arrows(drawing: str) -> list[np.ndarray]:
     return [np.array(re.findall(r"[ML]([-\d.]+) ([-\d.]+)", path), float) for path in found]
 
 
-def test_arrows_lead_from_before_to_after_where_a_joint_moved():
+def test_arrows_lead_from_before_to_after_for_moved_joints():
     drawn = reconstructed_pair(0)
     before, after = drawn.uv_truth.copy(), drawn.uv_truth.copy()
     after[4] += 30.0, 0.0
@@ -161,7 +161,7 @@ def test_arrows_lead_from_before_to_after_where_a_joint_moved():
     assert 'class="cross"' not in without
 
 
-def test_pictures_stand_side_by_side_in_the_shape_of_the_frame():
+def test_pictures_have_the_aspect_ratio_of_the_frame():
     drawn = reconstructed_pair(3, side=64, shift=(2.0, 1.0))
     wide = dataclasses.replace(
         drawn,
@@ -216,7 +216,7 @@ def test_numbers_of_a_pair():
     assert not any("joint error" in label for label in numbers_of(dataclasses.replace(drawn, uv_truth=None)))
 
 
-def test_a_dozen_pairs_stay_light():
+def test_twelve_pairs_need_less_than_a_megabyte():
     rng = np.random.default_rng(0)
 
     def noisy(index: int) -> ReconstructedPair:  # fields of a network that has hardly learned
@@ -269,7 +269,7 @@ def test_trusted_joints_before_and_after():
         ({"uv_truth": np.zeros((21, 3))}, "truth pose"),
     ],
 )
-def test_pairs_of_odd_shapes_are_refused(change, message):
+def test_pairs_of_wrong_shapes_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         drawn_rows(dataclasses.replace(reconstructed_pair(0), **change))
 

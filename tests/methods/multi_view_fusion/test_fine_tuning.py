@@ -89,7 +89,7 @@ def test_a_fitted_teacher_also_trains_the_fused_hand(context):
     assert not found["whole"]
 
 
-def test_fitted_fused_hands_explain_their_views_better(context):
+def test_fitting_lowers_the_misfit_of_fused_hands(context):
     stage, config = tuning(context), HandFittingConfig(steps=6)
     batch = stage.streams["target"].batch(0)
     views = CubeViews.of(batch, stage.cube_m)
@@ -105,14 +105,14 @@ def test_fitted_fused_hands_explain_their_views_better(context):
     assert not fitted.vertices.requires_grad
 
 
-def test_fitting_moves_hand_models(context):
+def test_fitting_has_gradients_for_hand_heads(context):
     stage = tuning(context)
     for term in ("fitting", "cross"):
         assert moved(stage, term) == {"pixels": False, "whole": True, "fusion": False, "fused_hand": False}
     assert moved(stage, "fused_fitting")["fused_hand"]
 
 
-def test_fitting_moves_the_pixels_on_whose_joints_a_hand_lies():
+def test_fitting_has_gradients_for_joints_that_hands_are_aligned_to():
     stage = tuning(depth_context(network=replace(TINY, parameter_head_width=16)))
     for term in ("fitting", "cross"):
         assert moved(stage, term)["pixels"]
@@ -144,7 +144,7 @@ def test_another_view_of_the_same_set():
     assert torch.equal(_another_view(4, 1, generator_for(0, 1)), torch.arange(4))
 
 
-def test_pseudo_views_are_of_one_picture(context):
+def test_pseudo_views_show_one_picture(context):
     """Differently turned samples of one picture: what a hand explains in one of them it explains in all."""
     stage = tuning(context, pseudo_views=True, augmentation=CONFIG.fine_tuning.augmentation)
     assert len(stage.streams["target"].batch(0)) == 2
@@ -161,13 +161,13 @@ def as_used(stage: FineTuning) -> dict[str, torch.Tensor]:
     return terms
 
 
-def test_models_are_trained_whatever_they_were_used_for_before(context):
+def test_models_are_set_to_training_mode(context):
     """Normalisation goes by the batch in training, as it did in the stages before."""
     stage = FineTuning(CONFIG, context, context.new_network().eval())
     assert all(module.training for module in stage.model.modules())
 
 
-def test_it_explains_the_target_better(context, tmp_path):
+def test_fine_tuning_lowers_the_target_misfit(context, tmp_path):
     """All stages through a run; the misfit of the target's depth falls in the last."""
     fitting = replace(CONFIG.fine_tuning, fitting_weight=300.0, cross_weight=300.0, source_weight=0.3)
     method = MultiViewFusion(replace(CONFIG, fine_tuning=fitting))

@@ -71,7 +71,7 @@ def test_correct_predictions_have_no_loss(perfect):
         assert all(cost == 0 for cost in terms.values())
 
 
-def test_errors_cost_their_smooth_l1(perfect):
+def test_errors_have_their_smooth_l1_loss(perfect):
     """Eq. 7 to 9 beyond beta: the difference less half of it; of joints and vertices the mean over three axes."""
     seen, truth = perfect
     by = torch.tensor([0.1, 0.0, 0.0])
@@ -126,7 +126,7 @@ def gradients(module: torch.nn.Module) -> list[Tensor]:
     return [p.grad for p in module.parameters() if p.grad is not None]
 
 
-def test_labels_are_met_where_the_pixels_say_them(context):
+def test_offset_maps_of_true_joints_decode_to_the_labels(context):
     """Through every turn of a view: maps made of its true joints give the joints again."""
     batch = context.source.view_sets(2, 3).batch(0)
     drawn = AugmentedViews.draw(batch, CUBE_M, DepthViewConfig(), generator_for(3, 1))
@@ -145,7 +145,7 @@ def test_only_the_input_is_erased(context):
     assert missing.any()
 
 
-def test_what_pixels_see_is_exact_in_every_precision(context):
+def test_points_are_exact_in_mixed_precision(context):
     stage = with_trainer(SingleViewTraining(QUICK, context, context.new_network()), "bf16-mixed")
     views = AugmentedViews.draw(
         context.source.view_sets(2, 3).batch(0), CUBE_M, DepthViewConfig(), generator_for(3, 1)
@@ -192,13 +192,13 @@ def test_fusion_trains_on_a_frozen_single_view_network(context, tmp_path):
     assert all(torch.equal(state[name], value) for name, value in stage.model.single.state_dict().items())
 
 
-def test_meshes_are_needed(context):
+def test_sources_without_meshes_are_refused(context):
     batch = replace(context.source.view_sets(2, 3).batch(0), vertices_m=None)
     with pytest.raises(ValueError, match="joints and meshes"):
         labelled_hand(batch, CubeViews.of(batch, CUBE_M))
 
 
-def test_true_hands_lie_in_their_views(context):
+def test_true_joints_are_near_the_true_mesh(context):
     batch = context.source.view_sets(2, 3).batch(0)
     truth = labelled_hand(batch, CubeViews.of(batch, CUBE_M))
     assert isinstance(truth, HandMesh)

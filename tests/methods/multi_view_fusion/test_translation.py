@@ -38,7 +38,7 @@ def picture(shape=(2, 1, 32, 32)):
     return torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def test_a_new_translator_leaves_pictures_as_they_are():
+def test_a_new_translator_is_the_identity():
     assert torch.equal(Translator(NETWORKS)(picture()), picture())
     assert Discriminator(NETWORKS)(picture()).shape[1] == 1
 
@@ -66,7 +66,7 @@ def test_each_network_has_its_own_terms(tmp_path):
     assert start["identity"] == 0
 
 
-def test_translation_takes_the_style_of_the_target(tmp_path):
+def test_translated_depth_has_the_holes_of_the_target(tmp_path):
     """A target whose sensor misses bands of the picture: so do translated pictures, and they miss little else."""
     context = depth_context(sets=8)
     source = context.source.dataset
@@ -89,7 +89,7 @@ def test_translation_takes_the_style_of_the_target(tmp_path):
     assert beside < in_bands / 2.5
 
 
-def test_labels_and_the_other_share_stay():
+def test_labels_and_untranslated_images_are_unchanged():
     context = depth_context()
     translator = Translator(NETWORKS)
     with torch.no_grad():
@@ -142,6 +142,6 @@ def test_translation_is_trained_for_a_given_source_model_too():
         next(method.stages(depth_context()))
 
 
-def test_a_context_without_a_target():
+def test_a_context_without_a_target_is_refused():
     with pytest.raises(ValueError, match="trains on a target"):
         Translation(config(1), replace(depth_context(), target=None))

@@ -1,4 +1,4 @@
-"""Shared fixtures. Heavy imports stand inside, so that tests without them start at once."""
+"""Shared fixtures. Slow imports are inside, so that tests without them start at once."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def target(tmp_path_factory: pytest.TempPathFactory):
-    """A user's images on disk, with labels beside them."""
+    """A user's images on disk, and their labels."""
     from experiments.small_runs import write_target
 
     return write_target(tmp_path_factory.mktemp("user"))

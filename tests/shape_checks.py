@@ -1,6 +1,6 @@
-"""Checks the shapes and types of arrays that annotations promise, while tests run: jaxtyping's import hook.
+"""Checks annotated shapes and types of arrays while tests run, by jaxtyping's import hook.
 
-Other annotations are pyright's.
+Other annotations are checked by pyright.
 """
 
 from collections.abc import Callable
@@ -30,12 +30,12 @@ PACKAGES = (
 
 
 def install() -> None:
-    """Call it before anything of posebridge is imported."""
+    """Install the hook, before any module of posebridge is imported."""
     install_import_hook(_modules(), "shape_checks.arrays_only")
 
 
 def _modules() -> list[str]:
-    """Modules with annotated arrays, but for those with Warp kernels, which no decorator may wrap."""
+    """Modules with annotated arrays, except those with Warp kernels, which must not be decorated."""
     spec = find_spec("posebridge")
     assert spec is not None
     assert spec.submodule_search_locations is not None
@@ -49,7 +49,7 @@ def _modules() -> list[str]:
 
 
 def arrays_only(function: Callable) -> Callable:
-    """The function, checked where it is annotated with arrays. Cheap: nothing else is looked at."""
+    """The function with checks of its arguments and result that are arrays, and of no others."""
     hints = function.__annotations__
     arrays = {name: hint if _has_array(hint) else Any for name, hint in hints.items()}
     if all(hint is Any for hint in arrays.values()):
@@ -59,7 +59,7 @@ def arrays_only(function: Callable) -> Callable:
 
 
 def _has_array(hint: Any) -> bool:
-    """Arrays that a callable takes don't count: nobody calls it here."""
+    """Whether a hint contains an array type. Arguments of callables do not count, as nothing calls them here."""
     if isinstance(hint, type) and issubclass(hint, AbstractArray):
         return True
     return get_origin(hint) is not Callable and any(_has_array(part) for part in get_args(hint))

@@ -235,7 +235,7 @@ def test_superfluous_mano_is_refused(model, depth_model, tmp_path):
 
 @pytest.mark.usefixtures("small_sizes")
 def test_adapt_matches_the_command(adapted, target, tmp_path, monkeypatch):
-    """Relative paths become absolute, so that the run can be resumed from elsewhere."""
+    """Relative paths become absolute, so that the run can be resumed from another folder."""
     monkeypatch.chdir(target.images.parent)
     path, truth = target.images.name, target.truth.name
     config = posebridge.AdaptConfig(

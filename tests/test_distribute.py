@@ -42,8 +42,8 @@ def two_machines():
     before = signal.getsignal(signal.SIGTERM)
     cluster = Cluster(initialize_head=True, head_node_args={**store, "include_dashboard": False})
     cluster.add_node(**store)
-    signal.signal(signal.SIGTERM, before)  # a cluster in this process takes it, which is a matter of these tests alone
-    ray.cloudpickle.register_pickle_by_value(pieces)  # the cluster doesn't have this file
+    signal.signal(signal.SIGTERM, before)  # the cluster of these tests takes it in this process
+    ray.cloudpickle.register_pickle_by_value(pieces)  # the cluster does not have this file
     yield cluster.address
     cluster.shutdown()
     signal.signal(signal.SIGTERM, before)
@@ -51,7 +51,7 @@ def two_machines():
 
 @pytest.fixture(scope="module")
 def connected_cluster(two_machines):
-    """Address of the cluster, with this process connected to it, so that tests share workers that have torch loaded."""
+    """Address of the cluster, with this process connected, so that tests share workers with torch loaded."""
     import ray
 
     before = signal.getsignal(signal.SIGTERM)
@@ -77,7 +77,7 @@ def test_processes_take_pieces_as_they_become_free(ordered):
     taken: list[int] = []
     results = Workers(2).run(double, counted(taken), ordered)
     found = [next(results)]
-    assert len(taken) <= 4  # two for each, and no more until one is done
+    assert len(taken) <= 4  # two per process, and no more until one is done
     found += results
     assert (found if ordered else sorted(found)) == [(n, 2 * n) for n in PIECES]
 
@@ -113,7 +113,7 @@ def test_ray_keeps_the_handler_of_sigterm(two_machines):
 def test_absent_cluster_raises_one_line(address, monkeypatch):
     ray = pytest.importorskip("ray")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    if address == "auto":  # looks at all processes of the machine, where another test may have a cluster right now
+    if address == "auto":  # checks all processes of the machine, where another test may have a cluster
         refusal = mock.Mock(side_effect=ConnectionError("Could not find any running Ray instance."))
         monkeypatch.setattr(ray, "init", refusal)
     with pytest.raises(InputError, match=f"no Ray cluster at {address}") as raised:
@@ -135,7 +135,9 @@ def test_cluster_runs_pieces_in_order_on_all_nodes(two_machines):
     assert len(taken) <= 4
     assert found + list(results) == [(n, 2 * n) for n in PIECES]
     nodes: set[str] = set()
-    for _, node in Workers(ray=two_machines).run(pieces.ray_node, range(300)):  # a busy machine's worker may start late
+    for _, node in Workers(ray=two_machines).run(
+        pieces.ray_node, range(300)
+    ):  # a worker may start late on a busy machine
         nodes.add(node)
         if len(nodes) == 2:
             break
@@ -180,7 +182,7 @@ def test_predictions_do_not_depend_on_workers(where, request, tmp_path):
     here, there = (contents(tmp_path / name) for name in ("here", "there"))
     assert here.pop("predictions.npz")
     assert there.pop("predictions.npz")
-    assert here == there  # drawings and the list of what was skipped
+    assert here == there  # drawings and the list of skipped frames
     a, b = (KeypointSet.load(tmp_path / name / "predictions.npz") for name in ("here", "there"))
     for name in ("key", "uv_px", "xyz_mm", "confidence"):
         assert np.array_equal(getattr(a, name), getattr(b, name)), name

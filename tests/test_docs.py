@@ -1,4 +1,4 @@
-"""Pages agree with the code: files and names that they mention, the layers, the table of methods."""
+"""Docs agree with the code: mentioned files and names, the layers, the table of methods."""
 
 import re
 import tomllib
@@ -41,7 +41,7 @@ def test_packages():
 
 @pytest.mark.parametrize("row", rows(section(ARCHITECTURE, "Where to find")), ids=lambda row: row[0])
 def test_where_to_find(row):
-    """Every file exists, and each name after a file stands in it or in one named before."""
+    """Every file exists, and each name after a file is in it or in one mentioned before."""
     named = re.findall(r"`([\w/]+/(?:\w+\.py)?|[A-Za-z_.]+)`", row[1])
     assert named
     text = ""

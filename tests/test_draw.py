@@ -1,4 +1,4 @@
-"""Draws: distributed as documented, and from the given generator."""
+"""Random draws: their distributions, and their generator."""
 
 import math
 
@@ -52,6 +52,6 @@ def test_every_stream_and_item_has_its_own_numbers():
     first = {(s, i): torch.rand(4, generator=generator_for(s, i)) for s in range(40) for i in range(40)}
     assert len({tuple(values.tolist()) for values in first.values()}) == 1600
     flat = torch.stack(list(first.values())).flatten()
-    assert stats.kstest(flat.numpy(), "uniform").pvalue > 0.01  # neighbouring seeds don't start alike
+    assert stats.kstest(flat.numpy(), "uniform").pvalue > 0.01  # neighbouring seeds start differently
     torch.manual_seed(3)
     assert torch.equal(torch.rand(4, generator=generator_for(7, 9)), first[7, 9])

@@ -1,4 +1,4 @@
-"""The notebooks under ``examples/``, cell by cell, with presets that train in seconds."""
+"""Runs the notebooks under ``examples/`` with presets that train in seconds."""
 
 import ast
 import json

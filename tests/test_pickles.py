@@ -88,7 +88,7 @@ def test_damaged_files(tmp_path):
         for position in rng.integers(0, len(whole), 4):
             damaged[position] = rng.integers(0, 256)
         path.write_bytes(damaged)
-        with contextlib.suppress(InputError):  # what is not refused may still be content
+        with contextlib.suppress(InputError):  # damage may also change values only
             load_arrays(path)
     with pytest.raises(InputError, match="No such file"):
         load_arrays(tmp_path / "absent.pickle")

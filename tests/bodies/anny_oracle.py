@@ -15,16 +15,16 @@ def random_rotations(count: int, bones: int, degrees: float, seed: int) -> torch
 
 
 def phenotypes(count: int, seed: int) -> torch.Tensor:
-    """Subjects of every kind, from children to the old."""
+    """Random phenotypes of all ages."""
     return torch.tensor(np.random.default_rng(seed).uniform(size=(count, 6))).float()
 
 
 def anny_vertices(
     model: AnnyModel | AnnyHandModel, subjects: torch.Tensor, R_world_rest: torch.Tensor, bones: list[str]
 ):
-    """Vertices that Anny poses, in Anny's axes about the first of the named bones.
+    """Vertices posed by Anny, in Anny's axes about the first of the named bones.
 
-    ``R_world_rest`` are global rotations of the named bones in Anny's axes. Those above take part in the first one's.
+    ``R_world_rest`` are global rotations of the named bones in Anny's axes; that of the first includes its parents'.
     """
     anny = model.phenotype_model
     values = dict(zip(("gender", "age", "muscle", "weight", "height", "proportions"), subjects.T.double(), strict=True))

@@ -1,4 +1,4 @@
-"""Files in MANO's layout. Numbers are made up: the joints lie as a hand's do, the surface is a bag around them."""
+"""Files in MANO's layout with synthetic values: joints of a hand, and a closed surface around them."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ AROUND, RINGS = 24, 32
 
 
 def mano_arrays(seed: int = 0, shapes: int = 10) -> dict[str, np.ndarray]:
-    """What a MANO file has, double precision, in a frame that is turned and shifted against Anny's."""
+    """Arrays of a MANO file in float64, in a frame that is rotated and translated against Anny's."""
     rng = np.random.default_rng(seed)
     anny = anny_hand("right")
     rest = anny.rig.shaped(torch.zeros(1, len(anny.rig.vertex_basis_m)))
@@ -29,7 +29,7 @@ def mano_arrays(seed: int = 0, shapes: int = 10) -> dict[str, np.ndarray]:
     R, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     R, shift = R * np.linalg.det(R), 0.1 * rng.normal(size=3)
     regressor = np.linalg.lstsq(np.c_[vertices, np.ones(778)].T, np.c_[joints, np.ones(16)].T, rcond=None)[0].T
-    # The first shape is size, the others are anything.
+    # The first shape component is size, the others are random.
     shapedirs = 0.001 * rng.normal(size=(778, 3, shapes))
     shapedirs[:, :, 0] = 0.05 * vertices @ R.T
     return {

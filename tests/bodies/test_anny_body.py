@@ -59,15 +59,15 @@ def test_axes_of_the_frame() -> None:
 
 @pytest.mark.parametrize("degrees", [0.0, 25.0])
 def test_keypoints_are_near_annys_coco_regressors(degrees: float) -> None:
-    """Annotators click the middle of what they see, our limbs turn about a joint's centre: a few centimetres differ.
+    """Annotated points are in the middle of the visible part, ours at the centre of rotation: they differ by some cm.
 
-    Most at hips, shoulders and, of short people, knees, whose bones Anny starts some centimetres above the patella.
+    The difference is largest at hips, shoulders and knees of short people, whose bones start above the patella.
     """
     from anny.keypoints import KeypointsRegressor
 
     model = anny_body(COCO17)
     subjects = phenotypes(8, seed=2)
-    subjects[:, 1] = subjects[:, 1] * 0.5 + 0.5  # grown up
+    subjects[:, 1] = subjects[:, 1] * 0.5 + 0.5  # adults
     subjects[0] = torch.tensor([0.5, 2 / 3, 0.5, 0.5, 0.5, 0.5])
     _, keypoints, vertices = _posed(model, subjects, degrees, seed=3)
     regress = KeypointsRegressor.coco(model.phenotype_model, labels=list(COCO17.joints))
@@ -75,7 +75,7 @@ def test_keypoints_are_near_annys_coco_regressors(degrees: float) -> None:
     limit_mm = {"nose": 20, "eye": 10, "ear": 20, "wrist": 25, "elbow": 35, "ankle": 35}
     for joint, (mean_adult, *others) in zip(COCO17.joints, distance_mm.T.tolist(), strict=True):
         assert max(mean_adult, *others) < limit_mm.get(joint.split("_")[-1], 70), joint
-        assert mean_adult < 40 or degrees, joint  # posed, the skin near a joint is also bent
+        assert mean_adult < 40 or degrees, joint  # in a pose the skin near a joint bends, too
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS, ids=lambda s: s.name)
@@ -95,7 +95,7 @@ def test_joints_of_the_same_name_coincide_across_skeletons(skeleton: Skeleton) -
 
 
 def test_limb_lengths_are_plausible() -> None:
-    """Shares of the stature, Drillis & Contini 1966; Anny's upper arms are short (0.156)."""
+    """Fractions of the stature, Drillis & Contini 1966; Anny's upper arms are short (0.156)."""
     joints = _rest_keypoints(anny_body(COCO17))
     height = anny_body().rig.vertices_m[:, 1].max() - anny_body().rig.vertices_m[:, 1].min()
     shares = {

@@ -26,7 +26,7 @@ def _rest(model: AnnyHandModel, subjects: torch.Tensor) -> PosedRig:
 
 @lru_cache(maxsize=1)
 def _right() -> tuple[AnnyHandModel, int]:
-    """The right hand and the number of vertices that are Anny's (the forearm's come after them)."""
+    """The right hand, and its number of vertices from Anny (the forearm's come after them)."""
     model = anny_hand("right")
     return model, len(model.phenotype_model.template_vertices)
 
@@ -46,7 +46,7 @@ def test_rest_meshes_match_annys_for_all_phenotypes() -> None:
 
 
 def test_poses_match_annys_forward() -> None:
-    """All bones but those of knuckles and palm rotate: for these, moved pivots and weights make no difference."""
+    """All bones rotate except those of knuckles and palm, whose pivots and weights differ from Anny's."""
     model, count = _right()
     subjects = phenotypes(4, seed=1)
     bones = list(model.rig.bones)
@@ -62,7 +62,7 @@ def test_poses_match_annys_forward() -> None:
     expected = anny_vertices(model, subjects, R.T @ without_forearm @ R, [f"{b}.R" for b in bones[:-1]])
     expected = expected @ R.T.double()
     distance = (posed.vertices_m()[:, :count] - expected).norm(dim=-1)
-    hinged = model.rig.weights[:count, model.rig.bones.index("forearm")] > 0  # the skin that our forearm takes along
+    hinged = model.rig.weights[:count, model.rig.bones.index("forearm")] > 0  # skin that moves with our forearm
     assert distance[:, ~hinged].max() < 1e-5
     assert distance.max() < 5e-4
     assert hinged.float().mean() < 0.15
@@ -124,7 +124,7 @@ def test_finger_tips_lie_on_the_skin(side: str) -> None:
         distance, _ = skin.query(tip.numpy())
         assert distance < 0.0035
         near = vertices[(vertices - tip).norm(dim=-1) < 0.02]
-        assert ((near - tip) @ along).max() < 0.003  # hardly any skin beyond it
+        assert ((near - tip) @ along).max() < 0.003  # little skin beyond it
 
 
 def test_bone_lengths_are_those_of_adults() -> None:

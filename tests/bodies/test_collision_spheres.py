@@ -1,4 +1,4 @@
-"""Spheres in a hand: none overlap in open hands, and more do the farther a finger goes through another."""
+"""Collision spheres of a hand: no overlap in open hands, and more overlap with deeper penetration."""
 
 import pytest
 import torch
@@ -74,7 +74,7 @@ def test_gradients_match_finite_differences(spheres, model):
     length = (found[:, 9] - found[:, 0]).norm(dim=-1).detach()
 
     def cost(points: Tensor) -> Tensor:
-        # The hand's length is held fixed in the gradient; so it is here.
+        # The gradient treats the hand's length as a constant, and so does this function.
         first, second = spheres.checked_pairs.nonzero(as_tuple=True)
         centres, radius = spheres.weights.double() @ (points / length), spheres.radius.double()
         apart = (centres[:, first] - centres[:, second]).norm(dim=-1)

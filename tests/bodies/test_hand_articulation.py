@@ -1,4 +1,4 @@
-"""Joint angles: straight at zero, closing with flexion, spreading towards the thumb, on both sides."""
+"""Joint angles of both hands: straight at zero, closed by flexion, spread towards the thumb."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def _tip(joints: torch.Tensor, finger: str) -> torch.Tensor:
 
 @pytest.mark.parametrize("side", SIDES)
 def test_zero_angles_give_straight_and_parallel_fingers(side: str) -> None:
-    """Straight within a degree as seen from the side; from above, the mesh's fingers are a little crooked."""
+    """Straight within a degree seen from the side; seen from above, the fingers of the mesh are slightly bent."""
     joints = _joints(side, _angles())[0]
     ahead, sideways = torch.tensor([0.0, 1.0, 0.0]), torch.tensor([0.0, 1.0, 1.0])
     for finger in FOUR:
@@ -120,10 +120,10 @@ def test_wrist_angles_rotate_the_forearm_and_not_the_hand(side: str) -> None:
     flexed, deviated = _angles(), _angles()
     flexed.wrist[:, 0], deviated.wrist[:, 1] = 0.5, 0.3
     moved = pose_hand(model, flexed, coefficients)
-    # A hand that bends towards its palm has the forearm on the palm's side of the line behind it.
+    # A hand that is flexed towards its palm has the forearm on the palmar side of its axis.
     assert moved.vertices_m()[0, forearm].mean(0)[2] > straight[2] + 0.02
     torch.testing.assert_close(_joints(side, flexed), _joints(side, _angles()), atol=1e-4, rtol=0)
-    # A hand that bends towards its thumb has it on the thumb's side.
+    # A hand that is bent towards its thumb has the forearm on the thumb's side.
     sideways = pose_hand(model, deviated, coefficients).vertices_m()[0, forearm].mean(0)
     assert towards_thumb * (sideways[0] - straight[0]) > 0.01
 

@@ -1,4 +1,4 @@
-"""MANO's hand: against MANO's own formula in its own frame, and files that are read without running them."""
+"""MANO's hand against MANO's formula in its own frame, and files that are read without executing them."""
 
 import pickle
 import sys
@@ -51,12 +51,12 @@ def mano_forward(arrays: dict[str, np.ndarray], shape: np.ndarray, local: np.nda
 
 
 def test_rig_matches_mano(arrays, model):
-    """Up to the frame, and to the forearm, which moves the skin behind the wrist when it is bent."""
+    """Up to the frame, and to the skin behind the wrist, which moves with our forearm."""
     rng = np.random.default_rng(1)
     shape = rng.normal(size=10)
     local = roma.rotvec_to_rotmat(torch.from_numpy(0.5 * rng.normal(size=(16, 3)))).numpy()
     vertices, joints = mano_forward(arrays, shape, local)
-    # The frame, found from the two rests.
+    # The frame is fitted to the two rest poses.
     rest, rest_joints = mano_forward(arrays, np.zeros(10), np.tile(np.eye(3), (16, 1, 1)))
     rig = model.rig
     own = (rig.heads_m[:16] - rig.heads_m[0]).double().numpy()
@@ -85,7 +85,7 @@ def test_keypoints_are_the_joints_and_manos_finger_tips(model):
 
 
 def test_flexed_fingers_match_anny(model):
-    """Of joints that lie as Anny's: the same angles give nearly the same hand."""
+    """The file's joints are those of Anny, so the same angles give nearly the same hand."""
     generator = torch.Generator().manual_seed(0)
     angles = HandAngles(
         torch.rand(8, 4, 4, generator=generator), 0.4 * torch.rand(8, 4, generator=generator), torch.zeros(8, 2)
@@ -147,7 +147,7 @@ def test_the_mirrored_rig_gives_the_mirrored_hand(model):
 
 
 def wrapped(arrays: dict[str, np.ndarray], protocol: int, monkeypatch) -> bytes:
-    """A pickle as the release has it: arrays of chumpy's classes and a sparse matrix of scipy's."""
+    """A pickle in the release's layout: arrays of chumpy's classes and a sparse matrix of scipy's."""
     for name in ("chumpy", "chumpy.ch", "chumpy.reordering"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
 

@@ -1,4 +1,4 @@
-"""Hands by parameters, against the rig that the renders are made with."""
+"""Parametric hands against the rig of the renders."""
 
 import pytest
 import torch
@@ -18,7 +18,7 @@ def model() -> AnnyHand:
 
 
 def subjects(count: int, seed: int = 0) -> Tensor:
-    """Phenotypes of anyone from about ten years on."""
+    """Phenotypes from an age of about ten years."""
     phenotypes = torch.rand(count, len(PHENOTYPES), generator=torch.Generator().manual_seed(seed))
     age = PHENOTYPES.index("age")
     phenotypes[:, age] = 0.4 + 0.6 * phenotypes[:, age]
@@ -64,7 +64,7 @@ def test_poses_are_angles_from_a_relaxed_hand(model):
 
 
 def test_more_shape_components_explain_nothing_more(model):
-    """Six components explain what 56 coefficients can do. The first six do not depend on the number of components."""
+    """Six components span the shapes of 56 coefficients. The first six do not depend on the number of components."""
     few, many = model.model(torch.device("cpu")).rig, anny_hand("right").with_population_shapes(12)
     torch.testing.assert_close(few.vertex_basis_m, many.vertex_basis_m[:6])
     assert many.vertex_basis_m[6:].norm(dim=-1).mean() < 1e-4

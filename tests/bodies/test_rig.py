@@ -1,4 +1,4 @@
-"""The rig itself, on a small arm whose answers are known."""
+"""The rig, on a small arm whose poses are known."""
 
 import numpy as np
 import pytest

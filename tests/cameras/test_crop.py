@@ -22,7 +22,7 @@ DOTS = torch.tensor([[[60.3, 50.0], [100.0, 71.7], [90.5, 99.2], [70.0, 80.0]]],
 
 
 def dot_image(dots: torch.Tensor, sigma: float = 2.5) -> list[np.ndarray]:
-    """One float image a dot, so that each centroid can be measured alone."""
+    """One float image per dot, so that centroids are measured separately."""
     v, u = np.mgrid[:HEIGHT, :WIDTH]
     return [np.exp(-((u - x) ** 2 + (v - y) ** 2) / (2 * sigma**2)).astype(np.float32) for x, y in dots[0].tolist()]
 
@@ -42,7 +42,7 @@ def smooth_images(batch: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("size_px", [32, 64, 192])
 @pytest.mark.parametrize("mirror", [False, True])
 def test_joints_stay_on_their_dots(size_px, mirror):
-    # A dot's image must survive whole inside the crop for its centroid to be its centre.
+    # A dot must lie completely in the crop for its centroid to be its centre.
     box = torch.tensor([[30.0, 20.0, 130.0, 125.0]], dtype=torch.float64)
     T = resize_map(0.9).double() @ crop_map(box, size_px, padding=1.1, mirror=mirror)
     expected = apply_affine(T, DOTS)[0].numpy()
@@ -126,7 +126,7 @@ def test_nearest_sampling_keeps_labels():
     warped = warp_images(labels, T, 33, 33, interpolation="nearest")
     assert set(warped.unique().tolist()) <= {0.0, 1.0, 2.0, 3.0, 4.0}
     by_array = warp_array(labels[0, 0].numpy(), T[0].double().numpy(), 33, 33, interpolation="nearest")
-    assert (by_array == warped[0, 0].numpy()).mean() > 0.97  # ties between pixels may fall either way
+    assert (by_array == warped[0, 0].numpy()).mean() > 0.97  # ties between pixels are resolved differently
 
 
 def test_warped_camera_projects_to_mapped_pixels():

@@ -1,4 +1,4 @@
-"""Calibrated views: OpenCV and plain arithmetic see and find the same points."""
+"""Calibrated views against OpenCV and plain arithmetic."""
 
 import math
 from dataclasses import replace
@@ -81,7 +81,7 @@ def test_batched_rigs_match_single_rigs():
     for b in range(4):
         one = CameraRig(rigs.K[b], rigs.T_world_cam[b], rigs.distortion[b])
         torch.testing.assert_close(one.project(points[b]), uv[b])
-    assert one.project(points).shape == uv.shape  # one rig sees many sets of points, too
+    assert one.project(points).shape == uv.shape  # one rig also projects many sets of points
 
 
 def test_rigs_of_a_set_major_batch():

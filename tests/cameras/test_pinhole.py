@@ -87,7 +87,7 @@ def test_a_warped_camera_projects_to_warped_pixels(angle, scale, shift, mirrored
     uv = warped.project(xyz)
     expected = cv2.transform(camera.project(xyz).numpy().reshape(-1, 1, 2), T[0, :2].numpy())[:, 0]
     np.testing.assert_allclose(uv[0].numpy(), expected, atol=1e-8)
-    # The same rays, whatever was done to the image.
+    # The rays do not depend on the transform of the image.
     torch.testing.assert_close(warped.rays(uv), xyz / xyz[..., 2:], atol=1e-6, rtol=0)
 
 

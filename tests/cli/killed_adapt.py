@@ -1,4 +1,4 @@
-"""``posebridge adapt``, killed in the middle of adapting: ``python killed_adapt.py STEP FLAG...``."""
+"""``posebridge adapt``, killed during adaptation: ``python killed_adapt.py STEP FLAG...``."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ class OftenSaved(Run):
 def main(step: int, flags: list[str]) -> None:
     shrink(pytest.MonkeyPatch())
     adapt.Run = OftenSaved
-    backgrounds._BANK_SIZE = 16  # the studio shows no clutter, and painting takes seconds
+    backgrounds._BANK_SIZE = 16  # the studio has no clutter, and painted backgrounds take seconds
     terms, done = Adaptation.terms, []
 
     def terms_or_die(self, batches, generator):

@@ -1,4 +1,4 @@
-"""Every command on a page can be parsed: its name, its flags and their values."""
+"""Every command in the docs can be parsed: its name, its flags and their values."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ PLACEHOLDERS = {"FX": "500", "FY": "500", "CX": "320", "CY": "240"}
 
 
 def commands(page: Path) -> list[str]:
-    """The lines of a page's code blocks that call posebridge."""
+    """Lines of a page's code blocks that call posebridge."""
     blocks = re.findall(r"```(?:bash)?\n(.*?)```", page.read_text(), flags=re.DOTALL)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if line.strip().startswith("posebridge ")]

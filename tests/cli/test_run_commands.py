@@ -1,4 +1,4 @@
-"""``demo``, ``adapt`` and ``resume`` as they are typed."""
+"""The commands ``demo``, ``adapt`` and ``resume``."""
 
 import json
 import shutil
@@ -105,7 +105,7 @@ def test_resume_of_a_killed_run(adapted, target, tmp_path):
 
 @pytest.fixture
 def bad(target, tmp_path):
-    """Inputs of every kind that can't be used."""
+    """Unusable inputs of every kind."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     write_video(tmp_path / "clip.mp4")
@@ -174,7 +174,7 @@ def test_videos_without_pairs(tmp_path, pictures, flags, words, capsys):
 
 
 def test_images_that_are_sequences_by_name(adapted, tmp_path, capsys):
-    """Two films in one folder; every flag of pairs reaches the run, and a resumed run says the same again."""
+    """Two films in one folder; all flags of pairs reach the run, and a resumed run prints the same."""
     for name, seed in (("walk", 0), ("wave", 1)):
         for i, picture in enumerate(film(seed, 6)):
             (tmp_path / "in").mkdir(exist_ok=True)

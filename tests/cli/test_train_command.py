@@ -1,4 +1,4 @@
-"""``train`` and ``resume`` of it, as they are typed."""
+"""The command ``train``, and ``resume`` of its runs."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""``train`` with every dataset of the table, as a labelled source or as the target."""
+"""The command ``train`` with every dataset of the table, as the labelled source or the target."""
 
 import shutil
 
@@ -17,7 +17,7 @@ BY_NAME = {small.name: small for small in SMALL_SETS}
 SOURCES = [small.name for small in SMALL_SETS if small.split == "train" and DATASETS[small.name].joints_3d]
 # Of sources: the joints that they label, where these are others than the published tables'.
 JOINTS = {"mpi-inf-3dhp": ("--joints", "h36m17")}
-# Sets that are written for training alone: the file or folder that becomes their test split.
+# Sets that are written with a training split only: the file or folder that becomes their test split.
 TEST_FILES = {
     "youtube-3d-hands": ("youtube_train.json", "youtube_test.json"),
     "panoptic-hands": ("manual_train", "manual_test"),
@@ -32,7 +32,7 @@ def small(monkeypatch):
 
 
 def write(small: SmallSet, root) -> list[str]:
-    """The set on disk. Returns the words that name it."""
+    """Write the set. Returns the arguments that select it."""
     folder = root / small.name
     folder.mkdir()
     small.write(folder)

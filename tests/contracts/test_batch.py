@@ -1,4 +1,4 @@
-"""A batch without its labels holds the data of its sensor, and nothing else."""
+"""A batch without its labels contains the data of its sensor only."""
 
 from dataclasses import fields
 

@@ -1,4 +1,4 @@
-"""Sets of shards."""
+"""A set of shards, and a copy of it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""An open hand seen by a depth sensor: joints by name, and the picture that a camera takes of them."""
+"""An open hand before a depth camera: joints by name, and their depth image."""
 
 import cv2
 import numpy as np
@@ -29,7 +29,7 @@ def hand_places(centre_m: tuple[float, float, float] = (0.03, -0.02, 0.6)) -> di
 
 
 def depth_picture_m(places: dict[str, np.ndarray], K: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(height, width) metres along z of the hand's surface, 0 around it. Near parts hide far ones."""
+    """(height, width) metres along z of the hand's surface, 0 around it. Near parts occlude far ones."""
     bones = [
         (places["wrist" if i == 1 else f"{finger}_{i - 1}"], places[f"{finger}_{i}"])
         for finger in FINGERS
@@ -46,7 +46,7 @@ def depth_picture_m(places: dict[str, np.ndarray], K: np.ndarray, width: int, he
 
 
 def assert_joints_on_the_blob(uv_px: np.ndarray, joints_m: np.ndarray, depth_m: np.ndarray) -> None:
-    """Every joint lies a little behind the surface under its pixel, as joints do; a wrist is some 6 cm thick."""
+    """Every joint lies a little behind the surface at its pixel; a wrist is some 6 cm thick."""
     u, v = np.rint(uv_px).astype(int).T
     behind = joints_m[:, 2] - depth_m[v, u]
     assert (depth_m[v, u] > 0).all()

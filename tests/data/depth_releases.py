@@ -1,4 +1,4 @@
-"""NYU, ICVL and MSRA in the layouts of their releases, each of a few frames of one open hand."""
+"""NYU, ICVL and MSRA in the layouts of their releases, each with a few frames of one open hand."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def write_nyu(root: Path, frames: int = 3, scale: float = 1.0, split: str = "tes
 
 
 def write_icvl_frame(depth: Path, name: str, seed: int) -> str:
-    """The picture, and the line of the list that belongs to it."""
+    """Write the image. Returns its line of the list."""
     places = hand_places((0.002 * seed, 0.001 * seed, 0.35 + 0.01 * seed))
     file = depth / name
     file.parent.mkdir(parents=True, exist_ok=True)

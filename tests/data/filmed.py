@@ -1,4 +1,4 @@
-"""Rooms that are filmed: textured walls, a disc that walks in front of them, cameras that stand, pan and flicker."""
+"""Synthetic films: textured walls, a disc that moves in front of them, cameras that rest, pan and flicker."""
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ def room(seed: int, margin: int = 100) -> np.ndarray:
 def film(
     seed: int, frames: int, pan_px: float = 0.0, disc_px: int = 25, speed_px: float = 3.0, margin: int = 100
 ) -> list[np.ndarray]:
-    """Pictures of a disc before a wall. ``pan_px``: what the camera turns by from frame to frame."""
+    """Images of a disc before a wall. ``pan_px`` is the camera's pan from frame to frame."""
     wall, pictures = room(seed, margin), []
     for i in range(frames):
         left = margin + round(pan_px * i)
@@ -38,7 +38,7 @@ def film(
 
 
 def disc_place(i: int, speed_px: float = 3.0) -> tuple[float, float]:
-    """Where the disc is in frame ``i``: it goes to and fro."""
+    """Position of the disc in frame ``i``; it moves to and fro."""
     phase = speed_px * i / 40
     return WIDTH / 2 + 40 * np.sin(phase), HEIGHT / 2 + 25 * np.cos(1.7 * phase)
 
@@ -50,7 +50,7 @@ def watched(
     boxes: list[np.ndarray] | None = None,
     photos: bool = False,
 ) -> Sequences:
-    """Shots and motion detected in these pictures, as one sequence ``clip``."""
+    """Shots and motion detected in these images, as one sequence ``clip``."""
     detector = ShotDetector()
     frames = [
         RawFrame(

@@ -1,4 +1,4 @@
-"""What tests of hand datasets share: a hand with a known camera, and what every reader must get right."""
+"""A hand with a known camera, and checks that every reader of hands must pass."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from posebridge.skeletons.hand import FINGERS, HAND21
 
 
 def hand_mm(seed: int, centre=(0.0, 0.0, 500.0)) -> dict[str, np.ndarray]:
-    """Joints by name around a place: fingers fan out from the wrist, each joint farther from it than the one before."""
+    """Joints by name around a point: fingers fan out from the wrist, with distances that grow along each finger."""
     rng = np.random.default_rng(seed)
     joints = {"wrist": np.add(centre, [0.0, 60, 0])}
     for column, finger in enumerate(FINGERS):
@@ -24,14 +24,14 @@ def ordered(joints: dict[str, np.ndarray], names) -> np.ndarray:
 
 
 def pinhole(points: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """The textbook's projection, point by point."""
+    """Pinhole projection, point by point."""
     return np.array([[K[0, 0] * x / z + K[0, 2], K[1, 1] * y / z + K[1, 2]] for x, y, z in points])
 
 
 def check_hand(reader: HandFrames, index: int, expected_mm: dict[str, np.ndarray], K: np.ndarray) -> None:
-    """A reader gives this hand: joints in metres under their names, their pixels, the camera, a box 1.5 times as large.
+    """A reader returns this hand: joints in metres by name, their pixels, the camera, a box 1.5 times as large.
 
-    A crop of it, mirrored for a left hand, keeps pixels the projection of joints.
+    In its crop, mirrored for a left hand, pixels are the projection of joints, too.
     """
     frame, labels = reader[index], reader.labels(index)
     assert labels.valid.all()

@@ -1,4 +1,4 @@
-"""A process of its own in which a set is rendered, and killed within the n-th write: ``killed_render.py FOLDER N``."""
+"""Renders a set in this process and kills it within the n-th write: ``killed_render.py FOLDER N``."""
 
 import os
 import signal

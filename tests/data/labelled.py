@@ -1,4 +1,4 @@
-"""Labelled batches of random numbers with every field that some track fills, and sets of them on disk."""
+"""Labelled batches of random numbers with the fields of every track, and sets of them on disk."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ SIZE, JOINTS, CHUNK, SHARD = 12, 5, 4, 8
 
 
 def rgb_batch(count: int = CHUNK, seed: int = 0) -> LabelledBatch:
-    """Colour images with depth, masks and joints, of one lens with distortion."""
+    """Colour images with depth, masks and joints, of one camera with distortion."""
     draw = torch.Generator().manual_seed(seed)
     depth_m = 0.3 + torch.rand(count, SIZE, SIZE, generator=draw)
     mask = torch.rand(count, SIZE, SIZE, generator=draw) < 0.5
@@ -43,7 +43,7 @@ def rgb_batch(count: int = CHUNK, seed: int = 0) -> LabelledBatch:
 
 
 def depth_batch(sets: int = 2, views: int = 3) -> LabelledBatch:
-    """Depth alone, of several calibrated views."""
+    """Depth of several calibrated views."""
     count = sets * views
     draw = torch.Generator().manual_seed(1)
     colour = rgb_batch(count)
@@ -88,7 +88,7 @@ def set_index(count: int, coding: ImageCoding | None = None, seed: int = 0) -> S
 def write_set(
     folder: Path, count: int, index: SetIndex | None = None, on_progress: Callable[[int], None] = lambda chunk: None
 ) -> ShardWriter:
-    """A set in which chunk c is ``rgb_batch`` of seed c; ``on_progress`` is called before each chunk."""
+    """Write a set whose chunk c is ``rgb_batch`` of seed c; ``on_progress`` is called before each chunk."""
     with ShardWriter(folder, index or set_index(count)) as writer:
         for piece in writer.missing():
             on_progress(piece.chunk)

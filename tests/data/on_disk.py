@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def write_image(path: Path, width: int = 40, height: int = 30, seed: int = 0) -> np.ndarray:
-    """A random image; lossless formats give it back exactly."""
+    """Write a random image and return it; lossless formats keep it exactly."""
     image = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
@@ -22,7 +22,7 @@ def truncate(path: Path, share: float = 0.5) -> None:
 
 
 def write_video(path: Path, frames: int = 12, width: int = 64, height: int = 48, **options: str) -> None:
-    """Frame i is grey with the value 10 + 15 i on noise-free ground, so that frames can be distinguished."""
+    """Frame i is grey with the value 10 + 15 i and without noise, so that frames can be distinguished."""
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -33,7 +33,7 @@ def write_video(path: Path, frames: int = 12, width: int = 64, height: int = 48,
 
 
 def write_pictures(path: Path, pictures: Sequence[np.ndarray]) -> None:
-    """A video of the given pictures (H, W, 3) with even sides, hardly compressed."""
+    """Write a video of the given images (H, W, 3) with even sides, with little compression."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.height, stream.width = pictures[0].shape[:2]

@@ -1,4 +1,4 @@
-"""A person of known joints and cameras of known lenses, to write small body datasets with."""
+"""A person with known joints, and cameras with known distortion, for small body datasets."""
 
 import cv2
 import numpy as np
@@ -60,7 +60,7 @@ def to_world(joints_m: np.ndarray, T_world_cam: np.ndarray) -> np.ndarray:
 
 
 def facing(skeleton, labels) -> bool:
-    """Whether every joint of the left is to the right of its mirror image, as with a person who faces us."""
+    """Whether all left joints are right of their mirror joints, as of a person who faces the camera."""
     sides = [(skeleton.index(left), skeleton.index(right)) for left, right in skeleton.mirror_of.items()]
     both = [(left, right) for left, right in sides if labels.valid[left] and labels.valid[right]]
     return bool(both) and all(labels.uv_px[left, 0] > labels.uv_px[right, 0] for left, right in both)

@@ -1,4 +1,4 @@
-"""Rendered depth hands as a user's files: crops taken for whole frames."""
+"""Rendered depth hands as a user's files; the crops are used as whole frames."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def hands(sets: int = 2, seed: int = 5) -> LabelledBatch:
 
 
 def write_archive(path: Path, batch: LabelledBatch, **changes) -> Path:
-    """All frames in one ``.npz``; ``changes`` replace arrays, or leave them out where they are None."""
+    """Write all frames to one ``.npz``; ``changes`` replace arrays, or remove those that are None."""
     arrays = {
         "depth_m": batch.depth_m.numpy(),
         "K": batch.camera.K.numpy(),
@@ -36,7 +36,7 @@ def write_archive(path: Path, batch: LabelledBatch, **changes) -> Path:
 
 
 def write_rig(folder: Path, batch: LabelledBatch, names=("left", "middle", "right"), moments=("7", "12")) -> Path:
-    """The first set as pictures of cameras that stand still, the same at every moment."""
+    """Write the first set as images of static cameras, the same at every moment."""
     cameras = {}
     for view, name in enumerate(names):
         (folder / name).mkdir(parents=True)
@@ -50,11 +50,11 @@ def write_rig(folder: Path, batch: LabelledBatch, names=("left", "middle", "righ
 
 
 def write_depth(file: Path, depth_m: np.ndarray) -> None:
-    """A picture of 16 bits."""
+    """Write an image of 16 bits."""
     Image.fromarray(np.rint(depth_m / UNIT_M).astype(np.uint16)).save(file)
 
 
 def truth_of(batch: LabelledBatch, keys: list[str]) -> KeypointSet:
-    """The labels under the names that a reader gives the frames."""
+    """The labels under the keys of the reader."""
     uv_px, joints_mm = batch.uv_px.numpy(), 1000 * batch.joints_m.numpy()
     return KeypointSet(np.array(keys), HAND21.joints, uv_px=uv_px, xyz_mm=joints_mm)

@@ -1,4 +1,4 @@
-"""A set that renders in two seconds, and what to compare of it."""
+"""Config of a set that renders in two seconds, and the contents of its files."""
 
 from pathlib import Path
 

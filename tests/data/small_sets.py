@@ -39,7 +39,7 @@ from posebridge.data.rendered_set import render_set
 
 
 class SmallSet(NamedTuple):
-    """How a set is written below a folder, and what opens it."""
+    """How a set is written below a folder, and the dataset that opens it."""
 
     name: str
     write: Callable[[Path], Any]

@@ -1,4 +1,4 @@
-"""The example of docs/how-to/add-a-dataset.md runs as it stands on the page."""
+"""The example of docs/how-to/add-a-dataset.md runs without changes."""
 
 import re
 import sys

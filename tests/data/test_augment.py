@@ -95,7 +95,7 @@ def test_masks_agree_with_opencv(views):
 
 
 def test_pixel_labels_agree_with_opencv(views):
-    """Nearest pixels, by the convention that a pixel's centre is its number: all but ties and OpenCV's rounding."""
+    """Nearest pixels, with integer pixel centres; OpenCV differs at ties and by rounding."""
     generator = torch.Generator().manual_seed(5)
     blocks = torch.rand(16, SIZE // 8, SIZE // 8, generator=generator).repeat_interleave(8, 1).repeat_interleave(8, 2)
     maps = {"mask": blocks > 0.4, "hand_mask": blocks > 0.7, "depth_label_m": 0.3 + 0.7 * blocks}
@@ -113,7 +113,7 @@ def test_pixel_labels_agree_with_opencv(views):
 
 
 def test_pixel_labels_follow_known_maps():
-    """Values that stand for their pixel: one px to the right, and a mirror image about the middle of the crop."""
+    """A value per pixel, for a shift of one px to the right and a mirror image about the middle of the crop."""
     numbers = torch.arange(1.0, 26).view(1, 5, 5).repeat(2, 1, 1)
     batch = LabelledBatch(image=None, key=("", ""), depth_label_m=numbers, mask=numbers > 12)
     right, flip = torch.eye(3), torch.eye(3)

@@ -49,7 +49,7 @@ def test_depth_stays_in_metres_and_is_never_interpolated():
     assert batch.depth_m.max() == np.float32(1.7)  # far behind the cube
     hand = foreground(batch.depth_m, batch.centre_m, CONFIG.cube_m)
     assert (normalise_depth(batch.depth_m, batch.centre_m, CONFIG.cube_m)[~hand] == 1).all()
-    # The hand covers the same area in the crop as in the file, at the crop's scale.
+    # The hand has the same area in the crop as in the file, at the crop's scale.
     scale = float(torch.linalg.det(batch.T_crop_file[0]))
     assert hand.sum().item() == pytest.approx((frame.depth_m < 1).sum() * scale, rel=0.03)
 

@@ -1,4 +1,4 @@
-"""Views of cubes: their spaces against the camera's, and what moves with a picture that is turned and scaled."""
+"""Cube coordinates against camera coordinates, and under rotation and scaling of the image."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def joints(batch: LabelledBatch) -> Tensor:
 def test_cube_space_matches_the_picture(hands):
     for views in (CubeViews.of(hands, CUBE_M), turned(hands)):
         found = views.in_cubes(joints(hands))
-        # A point in the plane of the centre: x and y are shares of the half picture, z is zero.
+        # A point in the plane of the centre: x and y are fractions of half the image, z is zero.
         flat = found * torch.tensor([1.0, 1.0, 0.0])
         uv_px = views.camera.project(views.in_cameras(flat))
         torch.testing.assert_close(uv_px, (SIDE - 1) / 2 + flat[..., :2] * SIDE / 2, atol=2e-3, rtol=0)
@@ -46,7 +46,7 @@ def test_cube_space_matches_the_picture(hands):
 
 
 def test_negative_focal_lengths_give_upright_spaces(hands):
-    """NYU's camera has its y axis upwards, and its picture is no mirror image."""
+    """NYU's camera has its y axis upwards, and its image is not mirrored."""
     flipped = torch.diag(torch.tensor([1.0, -1.0, 1.0]))
     upwards = replace(
         hands,
@@ -77,7 +77,7 @@ def test_points_do_not_depend_on_the_rotation_of_the_picture(hands):
         return [own[there] for own, there in zip(points_m, surface.flatten(1), strict=True)]
 
     for found, expected in zip(in_camera(turned(hands)), in_camera(CubeViews.of(hands, CUBE_M)), strict=True):
-        # The nearest pixel was taken, so a point may be off by half of one.
+        # Nearest sampling displaces points by up to half a pixel.
         assert torch.cdist(found, expected).amin(1).median() < 0.6 * CUBE_M / SIDE
 
 
@@ -115,7 +115,7 @@ def test_pixels_outside_the_crop_are_marked(hands):
     moved = views.warped(right)
     assert not moved.inside[:, :, :10].any()
     assert moved.inside[:, :, 10:].all()
-    back = moved.warped(left).take(torch.tensor([2, 0]))  # what has left the picture doesn't come back
+    back = moved.warped(left).take(torch.tensor([2, 0]))  # pixels outside the image stay outside
     assert not back.inside[:, :, :6].any()
     assert back.inside[:, :, 6 : SIDE - 4].all()
     assert not back.inside[:, :, SIDE - 4 :].any()

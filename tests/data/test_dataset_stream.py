@@ -78,7 +78,7 @@ def test_order_matches_an_in_memory_set(tmp_path_factory, count, size, seed, ask
     skipped = SkippedList(tmp_path_factory.getbasetemp() / "none")
     stream = DatasetStream(UnlabelledCrops(frames, CROP), size, seed, skipped)
     from_memory = ShuffledStream(dataset(frames), size, seed)
-    for number in asked:  # in any order of asking
+    for number in asked:  # in any order of requests
         batch, expected = stream.batch(number), from_memory.batch(number)
         assert type(batch) is UnlabelledBatch
         assert batch.key == expected.key
@@ -157,7 +157,7 @@ def test_batches_and_skipped_list_do_not_depend_on_workers(workers, tmp_path):
     alone, shared = SkippedList(tmp_path / "alone"), SkippedList(tmp_path / "shared")
     assert step_keys(shared, workers) == step_keys(alone, 0)
     assert shared.read() == alone.read() == dict.fromkeys(("3.jpg", "4.jpg", "17.jpg"), "torn")
-    assert step_keys(shared, workers, first=6)[:9] == step_keys(alone, 0)[6:]  # and a run goes on anywhere
+    assert step_keys(shared, workers, first=6)[:9] == step_keys(alone, 0)[6:]  # and a run resumes at any step
 
 
 def test_pairs_match_an_in_memory_set(skipped):
@@ -205,7 +205,7 @@ def test_errors_of_workers_are_one_line(workers, skipped):
 
 
 def people() -> PersonSequences:
-    """Two cameras that see one person, and another sequence of every third frame; some frames are missing."""
+    """Two cameras of one person, and another sequence of every third frame; some frames are missing."""
     K = np.array([[100.0, 0, 50], [0, 100, 50], [0, 0, 1]])
     sequences = [
         PersonSequence(
@@ -263,7 +263,7 @@ def test_pairs_do_not_depend_on_joint_names():
 
 
 class Photos(IndexedFrames):
-    """Frames of no sequence."""
+    """Frames without a sequence."""
 
     def __len__(self) -> int:
         return 3

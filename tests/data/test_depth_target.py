@@ -29,7 +29,7 @@ def crops_of(config: DepthTargetConfig):
 
 
 def assert_same_place(found, wanted, tolerance_m: float = 0.04):
-    """Cubes of all views of a moment sit at one place of the world, which is the hand's; each sees its own side."""
+    """Cubes of all views of a moment are centred at the hand in the world; each view has its own depth."""
     world = transform(found.T_world_cam, found.centre_m[:, None])[:, 0]
     for own in moments_of(found):
         assert (world[own] - world[own].mean(0)).norm(dim=1).max() < tolerance_m
@@ -115,7 +115,7 @@ def test_folders_of_cameras_around_a_hand(batch, tmp_path):
     folder = write_rig(tmp_path / "rig", batch)
     found, skipped = crops_of(DepthTargetConfig(folder, unit_mm=1000 * UNIT_M))
     assert skipped == {}
-    # 7 comes before 12, as people count.
+    # 7 comes before 12: numbers are sorted by value.
     assert found.key == ("left/7", "middle/7", "right/7", "left/12", "middle/12", "right/12")
     assert [own.tolist() for own in moments_of(found)] == [[0, 1, 2], [3, 4, 5]]
     assert_same_place(found, batch)

@@ -16,7 +16,7 @@ SEQUENCES = ("Grasp1", "Grasp2", "Occlusion", "Rigid", "Pinch", "Rotate")
 
 
 def lines_of(seed: int, missing: dict[int, list[int]], frames: int = 3, scale: float = 1.0) -> str:
-    """As the release writes them: x to the left, y up, z = 32001 where a tip isn't labelled."""
+    """Coordinates of the release: x to the left, y up, z = 32001 for unlabelled tips."""
     lines = []
     for frame in range(frames):
         fields = []

@@ -1,4 +1,4 @@
-"""Holes in depth: rectangles, as large and as many as asked for."""
+"""Erased rectangles of depth: their size and frequency."""
 
 import torch
 

@@ -9,7 +9,7 @@ from posebridge.skeletons.hand import FINGERS
 
 ORDER = ("wrist", *(f"{finger}_{i}" for finger in FINGERS for i in (1, 2, 3, 4)))
 K = np.array([[617.173, 0, 315.453], [0, 617.173, 242.259], [0, 0, 1]])
-CUT = (210.0, 130.0, 1.28)  # u, v of the cut's corner in the whole picture, and its scale
+CUT = (210.0, 130.0, 1.28)  # u, v of the crop's corner in the original image, and its scale
 
 
 def write_text(path, numbers) -> None:

@@ -17,7 +17,7 @@ COUNT = 20
 
 
 def with_phalanx(joints, millimetres):
-    """The same hand, so large that its middle finger's first phalanx has this length."""
+    """The same hand, scaled so that its middle finger's first phalanx has this length."""
     scale = millimetres / np.linalg.norm(joints["middle_1"] - joints["middle_2"])
     return {name: xyz * scale for name, xyz in joints.items()}
 
@@ -29,7 +29,7 @@ def sample(i: int) -> dict:
         "name": f"part{1 + i % 2}/scene_{i % 4}/{i:04d}.jpg",
         "without_object": int(i % 5 > 0),
         "keypoint2d": (uv[:, :2] / uv[:, 2:]).tolist(),
-        "keypoint3d": (joints / 37).tolist(),  # of whatever unit
+        "keypoint3d": (joints / 37).tolist(),  # of any unit
         "intrinsic_matrix": K.tolist(),
     }
 
@@ -75,7 +75,7 @@ def test_sequences_are_folders(root):
     frames = {frame.key: frame for frame in Hand3DStudio(root, "test", "all")}
     for key, frame in frames.items():
         assert frame.sequence == key.rsplit("/", 1)[0]
-        assert frame.frame == int(key[-4:]) // 4  # counted among all images of the folder, not those of the part
+        assert frame.frame == int(key[-4:]) // 4  # counted among all images of the folder, not those of the split
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.orders import ORDERS
 
 FRAMES, SIZE = 4, 96
-# As strong a lens as the release's, for images of 96 px: f c k1 k2 k3 p1 p2.
+# Distortion as strong as in the release, for images of 96 px: f c k1 k2 k3 p1 p2.
 LENSES = [[110.0 + i, 109.0, 48.5, 47.0 + i, -0.207, 0.247, -0.003, -0.001, -0.0014] for i in range(4)]
 INDEX_OF_17 = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27]
 
@@ -36,7 +36,7 @@ def write_metadata(root) -> None:
 
 
 def poses_mm(frames: int = FRAMES, shift_m: float = 0.0) -> np.ndarray:
-    """(T, 32, 3): those of the 17 joints that move are a person, the others something else."""
+    """(T, 32, 3): the 17 joints that are used are a person's, the others are not."""
     poses = np.full((frames, 32, 3), 77.0)
     poses[:, INDEX_OF_17] = person(ORDERS["h36m"], frames) * 1000
     poses[:, INDEX_OF_17, 0] += shift_m * 1000

@@ -57,7 +57,7 @@ def test_unlabelled_frames_need_no_list(root):
     with pytest.raises(InputError, match="frames can be used without"):
         icvl.labels(0)
     with pytest.raises(InputError, match="no list of joints"):
-        next(iter(ICVL(root, centres="labels")))  # the blob doesn't take their place in silence
+        next(iter(ICVL(root, centres="labels")))  # no blob centre replaces them silently
 
 
 def test_rotated_training_images_are_left_out(tmp_path):

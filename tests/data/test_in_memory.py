@@ -68,7 +68,7 @@ print(peak_mb() - start)
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks of memory are read from Linux's /proc")
 def test_loading_needs_little_more_memory_than_the_set():
-    """400 MB of depth; held twice it would be 800."""
+    """400 MB of depth; a second copy would make it 800."""
     peak_mb = float(subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True).stdout)
     assert 350 < peak_mb < 500
 

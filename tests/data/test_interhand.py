@@ -97,7 +97,7 @@ def test_joints_without_a_label(root):
     data["annotations"][0]["joint_valid"][ROWS.index("pinky_4")] = [0]
     joints["0"]["7"]["joint_valid"][ROWS.index("index_2")] = [0]
     for row in range(5):
-        data["annotations"][2]["joint_valid"][row] = [0]  # 16 of the right hand are left
+        data["annotations"][2]["joint_valid"][row] = [0]  # 16 of the right hand remain
     data["annotations"][2]["joint_valid"][21 + ROWS.index("wrist")] = [0]
     reader = InterHand(write(root, data, camera, joints))
     assert [frame.frame for frame in reader] == [7, 8]

@@ -137,7 +137,7 @@ def test_a_published_joint_file():
     def length(start: str, end: str) -> float:
         return float(np.linalg.norm(by_name[end] - by_name[start], axis=1).mean())
 
-    # The middle finger is the longest, the little one the shortest, and bones get shorter towards the tip.
+    # The middle finger is longest, the little finger shortest, and bones get shorter towards the tip.
     fingers = {f: sum(length(f"{f}_{i}", f"{f}_{i + 1}") for i in (1, 2, 3)) for f in FINGERS[1:]}
     assert max(fingers, key=fingers.get) == "middle"
     assert min(fingers, key=fingers.get) == "pinky"

@@ -1,4 +1,4 @@
-"""Sets of views are drawn together and equally often, and are distinguished by their names."""
+"""Sets of views are drawn together and equally often, and are identified by sequence and frame."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from posebridge.errors import InputError
 
 
 def frames(sets: int = 7, views: int = 3, shuffled: bool = True) -> UnlabelledBatch:
-    """Depth pictures that hold the number of their moment, in any order."""
+    """Depth images whose values are the number of their moment, in random order."""
     moment = torch.arange(sets).repeat_interleave(views)
     batch = UnlabelledBatch(
         image=None,

@@ -28,7 +28,7 @@ def test_camera_poses_are_fitted_to_the_joints(root):
 
 
 def test_a_rotated_camera_pose_is_fitted(root):
-    """The second view's joints, turned about the optical axis and moved, still agree in the world."""
+    """The second view's joints, rotated about the optical axis and translated, still agree in the world."""
     path = root / "test" / "joint_data.mat"
     content = loadmat(path)
     xyz = content["joint_xyz"].astype(float)

@@ -1,4 +1,4 @@
-"""Pairs of frames: of one sequence and view, as far apart as asked, the same for the same number."""
+"""Pairs of frames of one sequence and view, with a stride in the given range, as a function of their number."""
 
 from collections import Counter
 
@@ -27,7 +27,7 @@ def _pairs(sequence, frame, stride=(5, 15), view=None):
     st.integers(0, 10),
 )
 def test_pairs_match_their_definition(frames, smallest, more):
-    """Against the definition, tried on all pairs."""
+    """Against the definition, for all pairs of frames."""
     sequence, frame, view = zip(*frames, strict=True)
     stride = (smallest, smallest + more)
     expected = {
@@ -88,7 +88,7 @@ def test_a_stream_gives_base_and_driving_frames():
     assert len(base) == len(driving) == 6
     apart = (base.frame - driving.frame).abs()
     assert 5 <= apart.min() <= apart.max() <= 15
-    assert torch.equal((base.rgb[:, 0, 0, 0] * 255).round().long(), base.frame)  # images go with their numbers
+    assert torch.equal((base.rgb[:, 0, 0, 0] * 255).round().long(), base.frame)  # images match their numbers
 
 
 def test_sets_without_pairs_are_refused():

@@ -21,7 +21,7 @@ def rows(seed: int) -> list[list[float]]:
 
 
 def small_set(tmp_path):
-    """As in ``hand_labels``: names with dots and sides of their own."""
+    """The layout of ``hand_labels``: its dotted names and its names of sides."""
     for i, (name, left) in enumerate((("000015774_01_l", 1), ("ex2_2.flv_000040_r", 0), ("z_l", 1))):
         write_image(tmp_path / "manual_train" / f"{name}.jpg")
         what = {"hand_pts": rows(i), "is_left": left, "hand_box_center": [15, 15], "img_width": 40}

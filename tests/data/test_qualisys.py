@@ -64,7 +64,7 @@ def test_cameras(folder):
         assert camera.size_px == (WIDTH, HEIGHT)
         place, (right, up, back) = np.array([1.0 * i, -2, 1.5005]), axes(i)
         assert np.linalg.det(camera.T_world_cam[:3, :3]) == pytest.approx(1)
-        # What is 2 m ahead, 0.3 to the right and 0.5 above is seen above the middle, on its right.
+        # A point 2 m ahead, 0.3 to the right and 0.5 above projects to the upper right of the middle.
         point = place - 2 * back + 0.3 * right + 0.5 * up
         seen = np.linalg.inv(camera.T_world_cam) @ [*point, 1]
         np.testing.assert_allclose(seen[:3], [0.3, -0.5, 2], atol=1e-9)
@@ -139,7 +139,7 @@ def test_no_calibration(tmp_path):
 
 
 def cap_in(rgb: np.ndarray) -> np.ndarray:
-    """The middle of the largest turquoise spot: the person's cap."""
+    """The centre of the largest turquoise region, which is the person's cap."""
     r, g, b = (rgb[..., i].astype(int) for i in range(3))
     spot = ((g - r > 45) & (b - r > 45) & (abs(g - b) < 45)).astype(np.uint8)
     _, _, stats, centres = cv2.connectedComponentsWithStats(cv2.morphologyEx(spot, cv2.MORPH_OPEN, np.ones((7, 7))))
@@ -147,7 +147,7 @@ def cap_in(rgb: np.ndarray) -> np.ndarray:
 
 
 def disagreement_px(frames) -> float:
-    """How far the cap lies from the projection of its triangulated place, in the worst view."""
+    """Largest reprojection error of the triangulated cap over the views, in pixels."""
     rows, caps = [], [cap_in(frame.rgb) for frame in frames]
     T_cam_world = [np.linalg.inv(frame.T_world_cam) for frame in frames]
     for frame, cap, T in zip(frames, caps, T_cam_world, strict=True):
@@ -167,6 +167,6 @@ def test_real_views_agree():
     assert len(videos) == 8
     assert videos.skipped == {}
     at_once = [videos[i] for i in range(4)]
-    assert disagreement_px(at_once) < 30  # the cap is 20 cm wide, 90 px, and each view sees another part of it
+    assert disagreement_px(at_once) < 30  # the cap is 20 cm wide, 90 px, and each view shows another part of it
     later = [videos[4], videos[5], videos[2], videos[3]]
-    assert disagreement_px(later) > 60  # a second apart, the head is elsewhere
+    assert disagreement_px(later) > 60  # frames one second apart show the head at different positions

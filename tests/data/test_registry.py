@@ -91,14 +91,14 @@ BODIES = [small for small in SMALL_SETS if DATASETS[small.name].subject == "body
 @pytest.mark.parametrize("small", BODIES, ids=[small.name for small in BODIES])
 @pytest.mark.parametrize("skeleton", ["coco17", "mpii16", "h36m17", "smpl24"])
 def test_other_skeletons(small, skeleton, tmp_path):
-    """Joints are those of the same place, or those that the benchmark's rule names."""
+    """Joints are those of the same canonical name, or those of the benchmark's rule."""
     own, other = skeleton_named(DATASETS[small.name].skeleton), skeleton_named(skeleton)
     labels = opened(small, tmp_path).labels(0)
     found = DATASETS[small.name].open(tmp_path, small.split, small.options, skeleton).labels(0)
     rule = STAND_INS.get((small.name, skeleton))
     if rule is None:
         expected, valid = convert(labels.uv_px, labels.valid, own.canonical_names, other)
-        assert (found.valid >= valid).all()  # a release may have joints that its own skeleton leaves out
+        assert (found.valid >= valid).all()  # a release may have joints that its skeleton lacks
         np.testing.assert_allclose(found.uv_px[valid], expected[valid], atol=1e-9)
     else:
         for joint, name in enumerate(other.joints):

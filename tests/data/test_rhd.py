@@ -23,7 +23,7 @@ K = np.array([[300.0, 0, 160], [0, 300, 160], [0, 0, 1]])
 
 def hand_xyz(centre, seed: int, size: float = 0.04) -> np.ndarray:
     xyz = np.random.default_rng(seed).uniform(-size, size, (21, 3)) + centre
-    xyz[0] = np.array(centre) - [0, 2 * size, 0]  # the wrist stands out
+    xyz[0] = np.array(centre) - [0, 2 * size, 0]  # the wrist differs from all others
     return xyz
 
 
@@ -124,7 +124,7 @@ def test_depth_and_mask(root):
     assert right.sum() == 100 * 320
     crop = LabelledCrops(rhd, CropConfig(64))[0]
     assert crop.depth_label_m.shape == crop.hand_mask.shape == (1, 64, 64)
-    # The pixel of the crop shows the mask of the file's pixel under it.
+    # The mask of a crop's pixel is that of the pixel of the file below it.
     inverse = torch.linalg.inv(crop.T_crop_file)
     at = apply_affine(inverse, torch.tensor([[[30.0, 40.0]]]))[0, 0].round().int().tolist()
     assert bool(crop.hand_mask[0, 40, 30]) == bool(left[at[1], at[0]])

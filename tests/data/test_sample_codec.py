@@ -45,7 +45,7 @@ def test_every_field_survives_encoding(batch, image):
 
 
 def test_every_field_has_a_codec():
-    """A field that is added to batches has to be added to the codec, or it would be lost in silence."""
+    """A new field of batches has to be added to the codec, or it is lost silently."""
     filled = [rgb_batch(1), depth_batch(1, 1)]
     assert all(any(getattr(batch, f.name) is not None for batch in filled) for f in fields(LabelledBatch))
 

@@ -1,4 +1,4 @@
-"""Scene cuts, photos in no order, cameras that move: against films of which all of it is known, and real ones."""
+"""Scene cuts, unordered photos and moving cameras, in synthetic films with known answers and in real ones."""
 
 from collections.abc import Iterable
 from itertools import islice, pairwise
@@ -39,7 +39,7 @@ def test_cuts_between_rooms_are_found(lengths):
 
 
 def test_cuts_between_rendered_hands_are_found():
-    """Other hands before other walls, of the same light and the same camera."""
+    """Other hands before other walls, with the same light and camera."""
     videos = VideoSamples(STUDIO, 64, 2, frames=6).samples(0, 24)
     pictures = [(image.permute(1, 2, 0) * 255).byte().numpy() for image in videos.rgb]
     assert _cuts(watched(pictures)) == [6, 12, 18]
@@ -99,7 +99,7 @@ def test_fast_camera_turns_count_as_motion():
 
 @pytest.mark.parametrize("pan_px", [0.0, 0.5])
 def test_motion_inside_the_boxes_is_ignored(pan_px):
-    """The disc fills much of the picture and walks; the crop's side is the box's, so the share is of that."""
+    """The disc fills much of the image and moves; motion is a fraction of the crop's side, which is the box's."""
     places = [disc_place(i, 8.0) for i in range(30)]
     boxes = [np.array([u - 48, v - 48, u + 48, v + 48]) for u, v in places]
     found = watched(film(2, 30, pan_px=pan_px, disc_px=48, speed_px=8.0), stride=(10, 10), boxes=boxes)
@@ -130,7 +130,7 @@ def test_frames_of_a_film_are_a_sequence():
     assert watched(pictures, photos=True).photos == 0
     shuffled = [pictures[i] for i in np.random.default_rng(0).permutation(40)]
     assert watched(shuffled, photos=True).photos == 40
-    assert watched(shuffled, photos=False).photos == 0  # a video's frames are in order, whatever they show
+    assert watched(shuffled, photos=False).photos == 0  # frames of a video are in order, whatever their content
 
 
 def test_pairs_do_not_cross_cuts():

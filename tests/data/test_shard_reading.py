@@ -17,13 +17,13 @@ from posebridge.data.shards import encode_piece
 
 
 def at_pixels_of(path: Path, sample: int) -> int:
-    """Where the bytes of a sample's colour image begin in a shard."""
+    """Offset of a sample's colour image in a shard, in bytes."""
     with tarfile.open(path) as file:
         return [member for member in file if member.name.endswith(".rgb.png")][sample].offset_data + 60
 
 
 def expected(start: int, count: int) -> LabelledBatch:
-    """What is written, in 8 bit and units of 0.1 mm."""
+    """The written batch, rounded to 8 bit and units of 0.1 mm."""
     chunks = range(start // CHUNK, (start + count - 1) // CHUNK + 1)
     batch = concatenate([rgb_batch(seed=chunk) for chunk in chunks])
     return batch[start - chunks[0] * CHUNK :][:count]
@@ -85,7 +85,7 @@ def test_plain_webdataset_reads_the_shards(whole):
 
 
 def test_shards_of_webdatasets_writer_decode_to_the_same(whole, tmp_path):
-    """What this package writes and what webdataset would write of the same members decode to the same."""
+    """Shards of this package and of webdataset's writer decode to the same samples."""
     with wds.TarWriter(str(tmp_path / "theirs.tar"), encoder=False) as sink:
         for sample in wds.WebDataset([str(whole / "shard-000000.tar")], shardshuffle=False):
             sink.write({name: value for name, value in sample.items() if name not in ("__url__", "__local_path__")})

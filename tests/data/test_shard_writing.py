@@ -81,7 +81,7 @@ def test_resumed_sets_keep_finished_pieces(whole, tmp_path, chunk):
 
 @pytest.mark.parametrize("write", range(1, 13))
 def test_killed_writes_are_repeated(whole, tmp_path, write):
-    """The process dies within its n-th write: of the index, a piece, a shard."""
+    """The process is killed within its n-th write: of the index, a piece, a shard."""
     child = os.fork()
     if child == 0:
         done = []
@@ -140,7 +140,7 @@ def test_a_larger_count_extends_the_set(whole, tmp_path):
     made: list[int] = []
     with contextlib.suppress(StopError):
         write_set(tmp_path, COUNT, on_progress=stop_at(3))
-    assert len(ShardedSet(tmp_path)) == SHARD + 1  # what was there stays until there is more
+    assert len(ShardedSet(tmp_path)) == SHARD + 1  # finished samples stay readable while the set is extended
     write_set(tmp_path, COUNT, on_progress=made.append)
     assert made == [3, 4, 5]
     assert contents(tmp_path) == contents(whole)

@@ -1,4 +1,4 @@
-"""Labels that are asked for are kept, others dropped, and missing ones refused by name."""
+"""Requested labels are kept, others dropped, and missing ones refused by name."""
 
 from dataclasses import fields, replace
 
@@ -41,7 +41,7 @@ def test_renders_keep_only_joints_by_default():
     whole = rendered_source(batch, ALL)
     for name in ("mask", "hand_mask", "depth_label_m", "uv_px"):
         assert torch.equal(getattr(whole, name), getattr(batch, name))
-    # The mesh is made again from the pose: it projects into the mask.
+    # The mesh is recomputed from the pose: it projects into the mask.
     uv = batch.camera.project(whole.vertices_m).round().long()
     inside = ((uv >= 0) & (uv < 32)).all(-1)
     column, row = uv.clamp(0, 31).unbind(-1)

@@ -35,7 +35,7 @@ def small_set(tmp_path):
         for motion in ("Counting", "Random"):
             sequence = f"B{background}{motion}"
             hands = hands_of(background)
-            # The depth sensor's frame, in which the release has the joints of SK.
+            # The depth camera's frame, which is that of the release's joints of SK.
             seen = [
                 {name: np.add(rotation.apply(xyz), [-24.0381, -0.4563, -1.2326]) for name, xyz in hand.items()}
                 for hand in hands

@@ -78,7 +78,7 @@ def test_ranks_partition_the_batches():
 
 
 class Broken:
-    """A stream whose disk has gone."""
+    """A stream whose disk fails."""
 
     def batch(self, number: int):
         raise InputError(f"batch {number} is lost: plug the disk in again")

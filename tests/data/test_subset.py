@@ -7,7 +7,7 @@ from posebridge.skeletons.body import H36M17, MPII16, SMPL24
 
 
 class People:
-    """Frame i shows joint j at (j, i), one metre away; odd joints are hidden, frame 1 lacks joint 15."""
+    """Frame i has joint j at (j, i), one metre away; odd joints are hidden, frame 1 lacks joint 15."""
 
     def __init__(self, skeleton, in_space: bool = True):
         self.skeleton = skeleton
@@ -76,7 +76,7 @@ def test_missing_joints_are_not_valid():
     named = NamedJoints(People(H36M17), H36M17, MPII16, {"head_top": "head"})
     missing = [name for name, valid in zip(MPII16.joints, named.labels(0).valid, strict=True) if not valid]
     assert missing == ["upper_neck"]
-    # By anatomy, Human3.6M's thorax would be MPII's too; by name as well.
+    # Human3.6M's thorax matches MPII's by position and by name.
     assert named.labels(0).uv_px[MPII16.index("thorax"), 0] == H36M17.index("thorax")
 
 

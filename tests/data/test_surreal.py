@@ -13,12 +13,12 @@ from posebridge.skeletons.orders import ORDERS
 
 FRAMES = 6
 CAMERA = np.array([6.7, -1.1, -1.9])
-# The release's own formula: pixels are the rounded projection of joints3D by this camera, whose axes are left-handed.
+# The release's formula: pixels are the rounded projection of joints3D by this left-handed camera.
 R_RELEASE = np.array([[0.0, 0, -1], [0, 1, 0], [-1, 0, 0]])
 
 
 def write_clip(folder, name: str, frames: int = FRAMES, **changes) -> None:
-    """A person who faces the camera; rows go by the release's naming, in which a mirror image's left is the right."""
+    """A person who faces the camera, in the release's order, which names the sides of the mirror image."""
     seen = person(ORDERS["surreal"], frames)
     world = seen @ np.linalg.inv(R_RELEASE).T + CAMERA
     uv = 600 * seen[..., :2] / seen[..., 2:] + [160, 120]
@@ -54,7 +54,7 @@ def test_clips_and_frames(root):
     assert surreal.skipped == {}
     frame = surreal[3]
     assert (frame.sequence, frame.frame) == ("run0_01_01_c0001", 3)
-    assert abs(frame.rgb.mean() - (10 + 15 * 3)) < 4  # the picture that belongs to the labels
+    assert abs(frame.rgb.mean() - (10 + 15 * 3)) < 4  # the image of these labels
     assert len(SURREAL(root, runs=(2,), every=4)) == 2
     assert len(SURREAL(root, clips=2)) == 12
 

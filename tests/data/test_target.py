@@ -96,7 +96,7 @@ def test_speed_on_real_images():
     folder = SHARED / "hand_rgb_snap" / "images"
     if not folder.is_dir():
         pytest.skip("../shared/data is absent")
-    started = time.process_time()  # the machine may be busy with other things
+    started = time.process_time()  # the machine may be busy
     dataset = InMemoryDataset(open_target(TargetConfig(folder, hand="left"), 64))
     assert len(dataset) == 291
     assert time.process_time() - started < 2

@@ -16,7 +16,7 @@ K = np.array([[196.0, 0, 54], [0, 196.1, 96], [0, 0, 1]])
 
 
 def poses() -> np.ndarray:
-    """World to camera of a phone that turns."""
+    """World to camera of a rotating phone."""
     T = np.tile(np.eye(4), (FRAMES, 1, 1))
     for t in range(FRAMES):
         T[t, :3, :3], T[t, :3, 3] = rotation(0.1 * t, 1 + 0.2 * t, -0.1), (0.3, -0.2 * t, 1.5)

@@ -12,7 +12,7 @@ from posebridge.errors import InputError
 
 
 def write_numbered(path, frames=60, **options) -> None:
-    """Frame i has the grey value 10 + 4 i; predicted frames and few key frames, so that seeking has to work."""
+    """Frame i has the grey value 10 + 4 i; most frames are predicted, so that access needs seeking."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25, options={"g": "20", "qmin": "1", "qmax": "1", **options})
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 64, 48, "yuv420p", 4_000_000
@@ -81,7 +81,7 @@ def test_missing_frames_are_refused(tmp_path):
     access = VideoAccess()
     with pytest.raises(UnreadableFrameError, match=r"a\.mp4 frame 10: the video has no such frame"):
         access.read(tmp_path / "a.mp4", 10)
-    assert abs(int(access.read(tmp_path / "a.mp4", 3).mean()) - 22) <= 3  # and goes on afterwards
+    assert abs(int(access.read(tmp_path / "a.mp4", 3).mean()) - 22) <= 3  # and continues afterwards
     with pytest.raises(UnreadableFrameError, match="No such file"):
         access.read(tmp_path / "b.mp4", 0)
     (tmp_path / "c.mp4").write_bytes(b"no video")

@@ -1,4 +1,4 @@
-"""A set of shards for tests of writing and reading, and what is asserted of it."""
+"""Size and contents of the set of shards for tests of writing and reading, and a check of refusals."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from data.labelled import CHUNK, SHARD
 from posebridge.errors import InputError
 
-COUNT = 2 * SHARD + CHUNK + 1  # two whole shards, and one of a whole and a cut piece
+COUNT = 2 * SHARD + CHUNK + 1  # two full shards, and one of a full and a partial piece
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Depth hand models for tests: one of random weights, and true hands."""
+"""Depth hand models for tests: with random weights, and with perfect predictions."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SPEC = DepthHandSpec(TINY, ViewFusionConfig(width=16), size_px=32, cube_m=CUBE_M
 
 
 def predictor() -> DepthHandPredictor:
-    """Random weights, far enough from zero that hands differ."""
+    """Random weights, large enough that hands differ."""
     model = new_model()().eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():

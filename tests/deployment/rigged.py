@@ -1,4 +1,4 @@
-"""Small models, and a network that is right by construction: it finds coloured dots."""
+"""Small models, and a network that finds coloured dots by construction."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ CHANNEL_OF_JOINT = [0, *(1 + j % 2 for j in range(1, len(HAND21)))]  # the wrist
 
 
 def small_model(folder: Path, spec: PoseSpec = SPEC) -> PoseResNet:
-    """A network of random weights, saved."""
+    """Save a network with random weights."""
     network = PoseResNet(spec.network, spec.maps)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -42,7 +42,7 @@ def draw_dots(width: int, height: int, dots: np.ndarray) -> np.ndarray:
 
 
 def truth_of(dots: np.ndarray) -> np.ndarray:
-    """Where the joints then are, (21, 2)."""
+    """Pixels of the joints for these discs, (21, 2)."""
     return dots[CHANNEL_OF_JOINT]
 
 
@@ -56,7 +56,7 @@ class DotFinder(HeatmapNetwork):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         height, width = images.shape[-2:]
-        weight = (images - 0.4).clamp_min(0)  # what a codec leaves on the ground doesn't count
+        weight = (images - 0.4).clamp_min(0)  # ignore compression artefacts on the background
         weight = weight / weight.sum(dim=(-2, -1), keepdim=True)
         u = (weight.sum(dim=-2) * torch.arange(width)).sum(dim=-1)
         v = (weight.sum(dim=-1) * torch.arange(height)).sum(dim=-1)

@@ -38,7 +38,7 @@ def ours():
 
 
 def left_of(batch):
-    """Left hands, the mirror images of the right ones, as a reader cuts them: mirrored once more."""
+    """Left hands, the mirror images of the right ones, in mirrored crops as a reader makes them."""
     K = batch.camera.K * torch.tensor([[-1.0, 1, 1], [1, 1, 1], [1, 1, 1]])
     T = flip_map(batch.depth_m.shape[-1]).expand(len(batch), 3, 3)
     return replace(batch, camera=Camera(K), T_crop_file=T, centre_m=batch.centre_m * MIRROR)
@@ -61,7 +61,7 @@ def test_true_meshes_fit_their_depth(batch):
 
 def test_hands_are_in_camera_coordinates_in_metres(batch, ours):
     hands = ours(batch, fused=False)
-    # Predictions lie in the cube whatever the weights.
+    # Predictions lie in the cube for any weights.
     for points in (hands.joints_m, hands.pixel_joints_m):
         assert ((points - batch.centre_m[:, None]).norm(dim=-1) < CUBE_M).all()
     assert (hands.joints_m.mean(1) - hands.vertices_m.mean(1)).norm(dim=1).max() < 0.06
@@ -151,7 +151,7 @@ def test_panels_show_the_hand_at_its_position(batch, ours):
     shown = mesh.sum(-1) > 150
     assert (shown & true_mask).sum() / (shown | true_mask).sum() > 0.9
     assert (depth.max(-1) != depth.min(-1)).sum() > 1_000  # colours of the skeleton over grey
-    # From the side: some points lie off the mesh, for the sensor saw one side of it, but next to it.
+    # From the side some points lie beside the mesh, as the sensor measured one side of it.
     measured = (side == (90, 220, 255)).all(-1)
     hand = cv2.dilate(((side.sum(-1) > 150) & ~measured).astype(np.uint8), np.ones((9, 9))) > 0
     assert measured.sum() > 300

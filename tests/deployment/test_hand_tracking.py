@@ -19,13 +19,13 @@ CUBE_M = 0.25
 
 
 class MiddleFinder:
-    """Joints where the nearest ten centimetres of surface have their middle. The depth error is given."""
+    """Joints at the mean of the nearest ten centimetres of surface. The depth error is given."""
 
     device = torch.device("cpu")
     apart_m = 0.0
 
     def __init__(self, explained=(1.0,)):
-        self.explained = [*explained]  # one look after the other, the last one for ever
+        self.explained = [*explained]  # one depth error per prediction, and the last for all later ones
 
     def __call__(self, batch, fused):
         assert not fused
@@ -68,7 +68,7 @@ def test_tracking_keeps_the_hand_beside_a_nearer_one(track):
         assert not found.newly_detected
         centre_m = found.hands.joints_m[0, 0].numpy()
         assert np.linalg.norm(centre_m - middle(moved)) < 0.05
-    # Without a word on where it was, the nearer one is taken.
+    # Without a track, the nearer one is detected.
     anew = track(frame_of(far, sequence="b", more=near))
     assert anew.newly_detected
     assert anew.hands.joints_m[0, 0, 2] < 0.6
@@ -107,7 +107,7 @@ def test_lost_hands_are_searched_again(track):
     track(frame_of(hand_places((-0.1, 0.0, 0.7))))
     jumped = track(frame_of(hand_places((0.25, 0.05, 0.5))))
     assert jumped.newly_detected
-    track.predictor.apart_m = 0.03  # what is found no longer fits
+    track.predictor.apart_m = 0.03  # the detected hand no longer fits
     assert track(frame_of(hand_places((0.25, 0.05, 0.5)))).newly_detected
 
 
@@ -128,7 +128,7 @@ def test_hands_are_tracked_per_camera(track):
 
 
 def test_nan_depth_is_missing(track):
-    """As arrays of ROS do, and in the float64 that numpy's division gives."""
+    """Depth of ROS has NaN, and division in numpy gives float64."""
     frame = frame_of(hand_places())
     holes = np.where(frame.depth_m > 0, frame.depth_m.astype(np.float64), np.nan)
     found, wanted = track.detect(replace(frame, depth_m=holes)), track.detect(frame)

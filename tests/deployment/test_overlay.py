@@ -88,7 +88,7 @@ def test_overlays_of_videos_keep_the_frame_rate(tmp_path):
 
 def test_errors_leave_no_partial_video(tmp_path):
     overlays = VideoOverlays(tmp_path, HAND21, None, {"a": Fraction(5)})
-    for frame in frames(60, "a"):  # more than the encoder holds back
+    for frame in frames(60, "a"):  # more than the encoder buffers
         overlays.add(frame, spread_hand(300), np.ones(21))
     assert len(list(tmp_path.iterdir())) == 1
     overlays.__exit__(RuntimeError)

@@ -1,4 +1,4 @@
-"""People, predicted: the skeleton comes from the model's file, and lengths by its own reference bone."""
+"""Predicted people: skeleton and length of the reference bone come from the model's file."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ from posebridge.representations.heatmaps import encode_gaussian, map_from_image
 from posebridge.skeletons.body import H36M17
 
 BODY = replace(SPEC, network=replace(SMALL, joints=len(H36M17)), skeleton=H36M17.name, reference_length_m=0.25)
-# A person of two units from pelvis to head, x along the way from left to right: x, y, and depth in reference bones.
+# A person of two units from pelvis to head, x to the right: x, y, and depth in reference bones.
 LAYOUT = {
     "pelvis": (0, 0, 0),
     "spine": (0, 0.55, 0.1),
@@ -48,14 +48,14 @@ POSE = np.array([LAYOUT[joint] for joint in H36M17.joints])
 
 
 def joints_of(pelvis: np.ndarray, head: np.ndarray) -> np.ndarray:
-    """Where the person's joints are, (17, 2), by where two of them are."""
+    """Pixels of the person's joints (17, 2), from those of pelvis and head."""
     up = (head - pelvis) / 2
     right = np.array([-up[1], up[0]])
     return pelvis + POSE[:, :1] * right + POSE[:, 1:2] * up
 
 
 class PersonFinder(DotFinder):
-    """Right by construction: the red disc is the pelvis, the green one the head."""
+    """Finds the pelvis at the red disc and the head at the green one, by construction."""
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         height, width = images.shape[-2:]
@@ -77,7 +77,7 @@ def _person(i: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_people_in_boxes_of_a_wide_picture(tmp_path, monkeypatch):
-    """In space: (thorax - spine) is the reference bone, and all else is as it is seen, at that scale."""
+    """In space (thorax - spine) is the reference bone, and the other joints have the scale of the image."""
     monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, BODY, PersonFinder()))
     boxes = {}
     (tmp_path / "in").mkdir()
@@ -95,7 +95,7 @@ def test_people_in_boxes_of_a_wide_picture(tmp_path, monkeypatch):
     for i in range(3):
         uv_px = joints_of(*_person(i))
         np.testing.assert_allclose(found.uv_px[i], uv_px, atol=1.0)
-        across = np.sqrt(1 - (POSE[thorax, 2] - POSE[spine, 2]) ** 2)  # of a bone of length 1, what lies in the image
+        across = np.sqrt(1 - (POSE[thorax, 2] - POSE[spine, 2]) ** 2)  # in the image, of length 1
         mm_per_px = 250 * across / np.linalg.norm(uv_px[thorax] - uv_px[spine])
         expected = np.concatenate([(uv_px - uv_px[0]) * mm_per_px, 250 * POSE[:, 2:]], axis=1)
         np.testing.assert_allclose(found.xyz_mm[i], expected, atol=25)

@@ -40,7 +40,7 @@ def test_written_files(batch, model, tmp_path):
     meshes = np.load(tmp_path / "out" / "meshes.npz")
     assert meshes["vertices_mm"].shape[0] == 6
     assert meshes["key"].tolist() == found.key.tolist()
-    # The joints lie in the mesh, and the pixel-wise joints in the cube of a quarter metre.
+    # Joints are within the mesh, and pixel-wise joints in the cube of 0.25 m.
     to_skin_mm = np.linalg.norm(found.xyz_mm[:, :, None] - meshes["vertices_mm"][:, None], axis=-1).min(2)
     assert to_skin_mm.max() < 30
     assert 30 < np.abs(meshes["pixel_joints_mm"] - found.xyz_mm).max() < 300
@@ -49,7 +49,7 @@ def test_written_files(batch, model, tmp_path):
 
 
 def test_earlier_predictions_are_replaced(batch, model, tmp_path):
-    """Earlier predictions are removed; other files in the folder stay."""
+    """Earlier predictions are removed; other files in the folder are kept."""
     first = write_archive(tmp_path / "first.npz", batch, T_world_cam=None)
     second = write_archive(tmp_path / "second.npz", batch, T_world_cam=None)
     out, own = tmp_path / "out", tmp_path / "out" / "overlays" / "notes.txt"

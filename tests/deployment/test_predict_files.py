@@ -25,7 +25,7 @@ DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
 
 @pytest.fixture(autouse=True)
 def rigged(monkeypatch):
-    """The model is right by construction."""
+    """The model finds the joints by construction."""
     monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
 
 
@@ -114,7 +114,7 @@ def test_nothing_readable(tmp_path):
 
 
 def test_a_second_run_replaces_the_first(tmp_path):
-    """Earlier predictions are removed; other files in the folder stay."""
+    """Earlier predictions are removed; other files in the folder are kept."""
     write_dots(tmp_path / "a", 3)
     write_dots(tmp_path / "b", 1)
     write_dots_video(tmp_path / "c" / "clip.mp4", 2)
@@ -131,7 +131,7 @@ def test_a_second_run_replaces_the_first(tmp_path):
 
 
 def test_folders_that_are_named_like_files_stay(tmp_path):
-    """Frames of videos are often kept so."""
+    """Frames of videos often have such folders."""
     for name in ("a.mp4", "b.mp4"):
         write_dots(tmp_path / "in" / name, 2)
     done = predict_files(config(tmp_path / "in", tmp_path / "out"))

@@ -24,7 +24,7 @@ def test_pixels_are_mapped_back_through_crop_padding_and_mirror(hand, box, paddi
     found = PosePredictor(SPEC, DotFinder()).predict_batch(batch)
     np.testing.assert_allclose(found.uv_px[0], truth_of(DOTS), atol=0.5)
     assert (found.confidence > 0.9).all()
-    # Upright and not mirrored: in space the joints lie from the wrist as they do in the file, wrist to middle 100 mm.
+    # Upright and not mirrored: offsets from the wrist are those of the file, wrist to middle 100 mm.
     offset = truth_of(DOTS) - DOTS[0]
     expected = 100 * offset / np.linalg.norm(offset[9])
     np.testing.assert_allclose(found.xyz_mm[0, :, :2], expected, atol=2)

@@ -29,7 +29,7 @@ def batch() -> LabelledBatch:
 
 
 def record(path: Path, *batches: LabelledBatch) -> dict[str, dict[int, np.ndarray]]:
-    """What the file holds after the hands of these batches were added."""
+    """Contents of a recording of the hands of these batches."""
     with SpaceView(path, FACES, HAND21, CUBE_M) as view:
         for batch in batches:
             view.add(batch.unlabelled(), true_hands(batch))
@@ -37,7 +37,7 @@ def record(path: Path, *batches: LabelledBatch) -> dict[str, dict[int, np.ndarra
 
 
 def read(path: Path) -> dict[str, dict[int, np.ndarray]]:
-    """By entity and component: values of each moment; -1 for what is the same at all times."""
+    """Values by entity and component, by moment; -1 for static ones."""
     from rerun.chunk import RrdReader
 
     found: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
@@ -74,7 +74,7 @@ def test_calibrated_cameras_agree_in_the_world(batch, tmp_path):
     found = record(tmp_path / RECORDING, batch)
     world = []
     for view in range(3):
-        R = found[f"/camera_{view}/mat3x3"][1].reshape(3, 3).T  # Rerun's matrices lie column by column
+        R = found[f"/camera_{view}/mat3x3"][1].reshape(3, 3).T  # Rerun's matrices are column-major
         world.append(found[f"/camera_{view}/hand/joints/positions"][1] @ R.T + found[f"/camera_{view}/translation"][1])
     np.testing.assert_allclose(world[1], world[0], atol=1e-4)
     np.testing.assert_allclose(world[2], world[0], atol=1e-4)

@@ -1,4 +1,4 @@
-"""Example frames for the report: the frames that are chosen, and joints in the pixels of their crops."""
+"""Example frames for the report: their selection, and joints in the pixels of their crops."""
 
 import math
 
@@ -46,7 +46,7 @@ def test_gallery_draws_joints_into_crops():
 
 def test_gallery_ranks_by_the_truth_whatever_its_order():
     truth, prediction = _keypoints(), _keypoints(offset=1.0)
-    order = np.random.default_rng(1).permutation(21)[:19]  # two joints lack
+    order = np.random.default_rng(1).permutation(21)[:19]  # two joints are missing
     frames = gallery(_batch(), prediction, truth.take(np.array([2, 0, 1]), order))
     assert [(frame.key, frame.kind) for frame in frames] == [("a", "best"), ("b", "median"), ("c", "worst")]
     for i, frame in enumerate(frames):
@@ -72,4 +72,4 @@ def test_gallery_of_many_frames_is_short():
     prediction = KeypointSet(np.array(batch.key), NAMES, uv_px=np.zeros((40, 21, 2)))
     keys = [int(frame.key) for frame in gallery(batch, prediction, None)]
     assert len(keys) == 12
-    assert len(set(np.diff(keys))) == 1  # evenly chosen
+    assert len(set(np.diff(keys))) == 1  # evenly spaced

@@ -86,7 +86,7 @@ def test_bodies_in_space(tmp_path):
     ids=["hands", "bodies"],
 )
 def test_reports_and_scores_agree_on_pck(tmp_path, protocol, prediction, truth):
-    truth.uv_px[0, :4] = [[2.0, 100.0], [100.0, 253.0], [3.4, 100.0], [3.6, 100.0]]  # the first three don't count
+    truth.uv_px[0, :4] = [[2.0, 100.0], [100.0, 253.0], [3.4, 100.0], [3.6, 100.0]]  # the first three are not scored
     score = evaluate(prediction, truth, 256.0, protocol)
     assert measured("PCK@0.05", prediction, truth, tmp_path) == pytest.approx(score.pck_005)
     counted = ((truth.uv_px > 3.5) & (truth.uv_px < 251.5)).all(-1)

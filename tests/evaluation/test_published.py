@@ -61,7 +61,7 @@ def test_proposed_methods_have_rows_and_gaps_have_caveats(paper):
 
 
 def test_all_column_is_the_mean_of_its_parts():
-    """Hands: 20 joints of the four columns and the wrist. Bodies: a mean of kinds, or the cell is marked."""
+    """Hands: 20 joints of the four columns and the wrist. Bodies: a mean of the columns, or the cell has a caveat."""
     for found in published_tables():
         for row in found.rows:
             for target in ("H3D", "MVHand"):
@@ -122,7 +122,7 @@ def test_improvements_stated_by_the_papers(paper, name, column, new, old, printe
 
 
 def test_papers_agree_on_shared_numbers():
-    """SemiHand, DualNet (the dissertation's chapter 7) and the source model stand in two papers."""
+    """SemiHand, DualNet (the dissertation's chapter 7) and the source model are in two papers."""
     hands, space = table(DISSERTATION, "Table 7.1 (a)"), table(DISSERTATION, "Table 7.1 (b)")
     for here, there in (("SemiHand", "SemiHand"), ("DualNet", "Ours")):
         for target in ("H3D", "MVHand"):

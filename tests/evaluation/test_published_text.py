@@ -16,7 +16,7 @@ TEXTS = {
     "masked-reconstruction": ["masked-reconstruction-2025"],
     "multi-view-information": ["multi-view-information-cvpr2022"],
 }
-# Rows that the text copy prints column by column, or states in sentences: single numbers are looked up there.
+# Rows that the text prints column by column or in sentences: their numbers are searched one by one.
 SCATTERED = {
     (GEOMETRIC, "Table 1"): {"SemiHand", "DualNet"},
     (GEOMETRIC, "Table 5 (b)"): {"Source only", "SemiHand", "DualNet", "Ours"},
@@ -33,7 +33,7 @@ def text_of(paper: str) -> str:
 
 
 def as_printed(paper: str) -> list[tuple[str, str, str, list[str]]]:
-    """Table, method, citation and numbers with their decimals, read without the code under test."""
+    """Table, method, citation and numbers with their decimals, parsed without the code under test."""
     content = tomllib.loads((DATA / f"{paper}.toml").read_text(encoding="utf-8"), parse_float=Decimal)
     return [
         (table["name"], method, citation, [str(cell) for cell in cells if not isinstance(cell, str)])
@@ -45,7 +45,7 @@ def as_printed(paper: str) -> list[tuple[str, str, str, list[str]]]:
 @needs_papers
 @every_paper
 def test_every_row_is_in_the_text(paper):
-    """Its numbers, with their decimals, one after the other, behind the label of the reference."""
+    """The numbers of each row follow the label of its reference, in order and with their decimals."""
     text, missing = text_of(paper), []
     for name, method, citation, numbers in as_printed(paper):
         gain = r"(?: ?\(\+[\d.]+\))?"
@@ -65,12 +65,12 @@ def test_every_row_is_in_the_text(paper):
 @needs_papers
 @every_paper
 def test_every_number_of_the_text_is_in_the_tables(paper):
-    """The other way round, for lines that look like rows: cells between tabs or bars, two decimals or more."""
+    """For lines that look like rows: cells between tabs or bars, with two numbers or more."""
     ours = {number for _, _, _, numbers in as_printed(paper) for number in numbers}
     left_out = set()
     for line in text_of(paper).splitlines():
         if line.count("\t") + line.count("|") >= 2 and len(line) < 600 and not re.match(r"\d|\$\$", line):
-            line = re.sub(r"\(?(?:[+↑]|\(† ?)[\d.]+%?\)?|= 0\.\d+|(?:Eq|Alg)\. [\d.]+", " ", line)  # not the rows' own
+            line = re.sub(r"\(?(?:[+↑]|\(† ?)[\d.]+%?\)?|= 0\.\d+|(?:Eq|Alg)\. [\d.]+", " ", line)  # gains
             numbers = re.findall(r"(?<![\w.])\d+\.\d+(?![\w.])", line)
             left_out |= set(numbers) - ours if len(numbers) >= 2 else set()
     assert left_out == set()

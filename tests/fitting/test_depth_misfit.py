@@ -46,7 +46,7 @@ def test_the_true_mesh_has_no_misfit(hands, faces):
 
 
 def test_misfit_of_a_nearer_mesh_is_its_depth_error(hands, faces):
-    """Moved along the rays the picture stays, so every pixel differs by the same share of its depth."""
+    """A mesh moved along the rays keeps its image, so every pixel differs by the same fraction of its depth."""
     seen = evidence(hands)
     views = seen.views
     nearer = views.in_cubes(0.98 * hands.vertices_m)
@@ -56,7 +56,7 @@ def test_misfit_of_a_nearer_mesh_is_its_depth_error(hands, faces):
 
 
 def test_distances_to_a_plane(faces):
-    """A large triangle behind a wall that was seen."""
+    """A large triangle behind a measured wall."""
     generator = generator_for(3, 1)
     batch = render_depth_hands(CLEAN, 1, SIDE, generator)
     wall = batch.centre_m[:, 2, None, None].expand(-1, SIDE, SIDE)
@@ -78,7 +78,7 @@ def test_both_gradients_point_along_the_shift(hands, faces, shift):
 
 
 def walls(seed: int) -> tuple[Tensor, Tensor, DepthEvidence]:
-    """A tilted triangle that fills the pictures, and a curved surface that was seen."""
+    """A tilted triangle that fills the images, and a curved measured surface."""
     generator = generator_for(seed, 1)
     batch = render_depth_hands(CLEAN, 1, SIDE, generator)
     row = torch.linspace(0, 6, SIDE).sin()
@@ -91,7 +91,7 @@ def walls(seed: int) -> tuple[Tensor, Tensor, DepthEvidence]:
 
 @pytest.mark.parametrize("loss", [model_to_data, data_to_model])
 def test_gradients_by_finite_differences(loss):
-    """Of a surface whose outline is not in the picture: what is covered stays the same."""
+    """For surfaces whose outline is outside the image, so that the covered pixels do not change."""
     start, one, seen = walls(seed=6)
     moved = start.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(moved, one, seen, CONFIG).sum(), moved)
@@ -116,9 +116,9 @@ def test_data_to_model_of_hands_by_finite_differences(hands, faces):
 
 
 def test_misfit_beside_the_surface_is_the_distance_to_it(hands, faces):
-    """A triangle that covers the picture, and a patch in its left half: by how far each pixel lies beside the patch."""
+    """A triangle that covers the image, and a patch in its left half: each pixel's distance to the patch."""
     centre_m = hands.centre_m[:, 2, None, None].expand(-1, SIDE, SIDE)
-    patch = torch.where(torch.arange(SIDE) < SIDE // 2, centre_m, 3.0)  # beyond it, the wall of the room
+    patch = torch.where(torch.arange(SIDE) < SIDE // 2, centre_m, 3.0)  # beside it, a distant wall
     seen = evidence(replace(hands, depth_m=patch))
     triangle = torch.tensor([[-9.0, -9.0, 0.0], [9.0, -9.0, 0.0], [0.0, 20.0, 0.0]]).expand(len(hands), 3, 3)
     one, far = torch.tensor([[0, 1, 2]]), EvidenceConfig(max_distance=9.0)
@@ -140,7 +140,7 @@ def test_gradients_beside_the_surface_by_finite_differences():
 
 def test_holes_in_the_hand_are_ignored(hands, faces):
     holed = hands.depth_m.clone()
-    holed[:, ::3] = 0  # a sensor that misses every third row
+    holed[:, ::3] = 0  # a sensor without every third row
     seen = evidence(replace(hands, depth_m=holed))
     assert model_to_data(mesh(hands), faces, seen, CONFIG).max() < 1e-5
 
@@ -155,7 +155,7 @@ def test_depth_in_front_of_the_cube_occludes_the_hand(hands, faces):
 
 
 def test_pixels_outside_the_crop_are_ignored(hands, faces):
-    """A forearm that runs on past the crop's edge is rightly there, whatever the picture was filled with."""
+    """A forearm may continue beyond the crop's border, whatever values padding has there."""
     smaller = torch.diag(torch.tensor([0.75, 0.75, 1.0])).repeat(len(hands), 1, 1)
     smaller[:, :2, 2] = 0.125 * (SIDE - 1)
     views = CubeViews.of(hands, CUBE_M).warped(smaller)
@@ -165,13 +165,13 @@ def test_pixels_outside_the_crop_are_ignored(hands, faces):
         return model_to_data(vertices, faces, DepthEvidence.from_views(views, CONFIG, generator_for(2, 1)), CONFIG)
 
     filled = apart(replace(views, inside=torch.ones_like(views.inside)))
-    nearest = 2 / (0.75 * SIDE)  # of a pixel to the next; depth was taken from the nearest one
+    nearest = 2 / (0.75 * SIDE)  # the distance of two pixels, as depth is sampled from the nearest one
     assert (apart(views) < nearest).all()
     assert (filled > 2 * apart(views)).any()
 
 
 def test_other_objects_in_the_cube_have_no_gradient(hands, faces):
-    """A thing before the hand, farther away from the mesh than the largest difference that counts."""
+    """An object before the hand, farther from the mesh than the largest distance that is penalised."""
     views = CubeViews.of(hands, CUBE_M)
     cluttered = hands.depth_m.clone()
     cluttered[:, :6, :6] = (views.centre_m[:, 2] - 0.9 * views.half_m)[:, None, None]
@@ -205,7 +205,7 @@ def test_views_without_depth_have_no_misfit(hands, faces):
 
 
 def test_true_meshes_fit_the_other_views_of_their_set(hands, faces):
-    """Cross-view: the mesh of one view, taken to another."""
+    """Cross-view: the mesh of one view, transformed to another."""
     views = CubeViews.of(hands, CUBE_M)
     other = torch.tensor([1, 2, 0, 4, 5, 3])
     T = views.world_to_cube[other] @ views.cube_to_world

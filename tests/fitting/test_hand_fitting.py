@@ -1,4 +1,4 @@
-"""Fitting of hands to depth: known hands are recovered, and the misfit never rises."""
+"""Fitting of hands to depth: known hands are recovered, and the misfit never increases."""
 
 import pytest
 import roma
@@ -40,7 +40,7 @@ def parameters(hand: AnnyHand, away: float) -> HandParameters:
 
 @pytest.fixture(scope="module")
 def scene(hand):
-    """Views that saw the hands, those of each set at once, and the way to them from the space of its first view."""
+    """Depth of all views of each set, and transforms to them from the space of the first view."""
     batch = render_depth_hands(DEPTH_STUDIO, SETS, 64, generator_for(1, 1))
     views = CubeViews.of(batch, CUBE_M)
     back = torch.linalg.inv(views.to_candidates(SETS, torch.zeros(SETS, dtype=torch.long)))
@@ -98,8 +98,8 @@ def test_views_without_depth_are_ignored(hand, scene):
     views, back = scene
     half_m, start = views.half_m[::VIEWS], parameters(hand, 1.0)
     depth_m = views.depth_m.clone()
-    depth_m[:VIEWS] = 0  # nobody sees the first hand
-    depth_m[VIEWS] = 0  # and one view of the second sees nothing
+    depth_m[:VIEWS] = 0  # no view has depth of the first hand
+    depth_m[VIEWS] = 0  # and one view has none of the second
     found = fit_hands(hand, start, half_m, back, evidence(views.with_depth(depth_m)), HandFittingConfig(steps=10))
     for name, value in vars(found).items():
         assert torch.equal(value[0], getattr(start, name)[0])

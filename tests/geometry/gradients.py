@@ -11,7 +11,7 @@ def assert_gradients_match(
 ) -> None:
     """Compare the Jacobian of every sample and input with central differences.
 
-    As ``torch.autograd.gradcheck``, but all steps form one batch, and so do all backward passes. ``inputs`` are of
+    Like ``torch.autograd.gradcheck``, but with all steps in one batch, and all backward passes, too. ``inputs`` are of
     double precision with one batch dimension, and ``function`` takes batches of any size.
     """
     for sample in range(len(inputs[0])):
@@ -28,7 +28,7 @@ def assert_gradients_match(
 
 
 def _batch(point: list[Tensor], i: int, steps: Tensor) -> list[Tensor]:
-    """Copies of the point, one a step, with the steps added to input ``i``."""
+    """Copies of the point, one per step, with the steps added to input ``i``."""
     copies = [value.expand(len(steps), *value.shape).clone() for value in point]
     copies[i] += steps
     return copies

@@ -1,4 +1,4 @@
-"""Poses of rendered sources, without their pictures."""
+"""Poses of rendered sources, without images."""
 
 from functools import lru_cache
 
@@ -30,7 +30,7 @@ def source_poses(skeleton: str, domain: str = "studio", count: int = 256, seed: 
 
 @lru_cache
 def _body_poses(domain: str, count: int, seed: int) -> dict[str, Float[Tensor, "N J 3"]]:
-    """Joints of the same people in the order of every skeleton. They are posed once, which takes most of the time."""
+    """Joints of the same people in the order of every skeleton. Posing takes most of the time and is done once."""
     people = subject_of(BODY_DOMAINS[domain]).sample_pose_shape(count, generator_for(seed, 1))
     models = {name: anny_body(skeleton) for name, skeleton in BODIES.items()}
     model = models[BODY_DOMAINS[domain].joints]

@@ -31,7 +31,7 @@ NEUTRAL = torch.tensor([[0, 1, 0], [-1, 1, 0], [0, 1, 0], [0, 1, 0], [0, 1, 0]],
 
 
 def bent(joint: int, rotation: Rotation) -> torch.Tensor:
-    """The straight chain with all that follows a joint turned about it."""
+    """The straight chain with all bones below a joint rotated about it."""
     points = STRAIGHT.numpy().copy()
     points[joint + 1 :] = points[joint] + rotation.apply(points[joint + 1 :] - points[joint])
     return torch.from_numpy(points)[None]
@@ -187,7 +187,7 @@ def test_neutral_directions_are_means_or_those_of_parents():
 
 
 def broken(dtype: torch.dtype) -> torch.Tensor:
-    """10,000 hands, among them all that can go wrong with one."""
+    """10,000 hands, among them degenerate ones of all kinds."""
     generator = torch.Generator().manual_seed(0)
     joints = torch.randn(10_000, 21, 3, generator=generator, dtype=dtype)
     joints[1000:2000] = source_poses("hand21")[:250].repeat(4, 1, 1).to(dtype)
@@ -223,7 +223,7 @@ def test_broken_poses_give_finite_values_and_gradients(dtype):
     assert (found.angles_rad[~found.valid] == 0).all()
     assert found.valid[:2000].all()
     assert not found.valid[2000:2700, 0].any()  # joint 1, at the end of bone 0, is not a number
-    assert found.valid[2000:2700, 4:].all()  # nor does that matter to other fingers
+    assert found.valid[2000:2700, 4:].all()  # and other fingers are not affected
     assert not found.valid[4100:6200].any()
     assert neutral_directions(joints.detach(), kinematics).isfinite().all()
 
@@ -253,7 +253,7 @@ def test_gradients_match_finite_differences(name):
 
 
 def test_gradients_work_after_inference_mode():
-    tree = replace(CHAIN, straight=frozenset({5}))  # not seen before, so its walk is made here
+    tree = replace(CHAIN, straight=frozenset({5}))  # a new skeleton, whose tree is cached here
     with torch.inference_mode():
         joint_angles(STRAIGHT[None], tree, NEUTRAL)
     joints = bent(3, Rotation.from_rotvec([0.3, 0, 0])).requires_grad_()

@@ -108,7 +108,7 @@ def test_points_are_matched_to_the_mesh_of_their_sample(module):
 
 @IMPLEMENTATIONS
 def test_gradients_match_finite_differences(module):
-    """In float64, with the search done anew at each step."""
+    """In float64, with a new search at each step."""
     vertices, faces = soup(12, 3)
     points = scattered(vertices, 25, seed=2)
 
@@ -144,7 +144,7 @@ def test_gradients_match_finite_differences(module):
 
 @IMPLEMENTATIONS
 def test_points_that_are_not_finite_have_no_closest_point(module):
-    """And leaves no NaN in the gradients of what has one."""
+    """Gradients of points with a closest point have no NaN."""
     vertices = SQUARE.repeat(3, 1, 1)
     vertices[1, 2, 1] = math.nan
     vertices.requires_grad_()
@@ -164,7 +164,7 @@ def test_points_that_are_not_finite_have_no_closest_point(module):
 
 
 def test_faces_without_area():
-    """A segment, and a point, are met where they are nearest. (Warp passes over them to their neighbours.)"""
+    """Segments and points have their own closest point. (Warp returns that of neighbouring faces.)"""
     vertices = torch.tensor([[[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 3, 0]]])
     faces = torch.tensor([[0, 1, 2], [3, 3, 3]])
     points = torch.tensor([[[1.3, 0.5, 0.0], [0.1, 2.9, 1.0], [-1.0, 0.0, 0.0]]])
@@ -180,7 +180,7 @@ def test_single_precision_only():
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_searches_in_moved_meshes_match_new_searches(device):
-    """Where they moved a little, to another place, or through what isn't finite."""
+    """After small steps, after large ones, and after positions that are not finite."""
     vertices, faces = (tensor.to(device) for tensor in soup(60, 5))
     points = scattered(vertices.cpu(), 100).to(device)
     gone = torch.cat([torch.full_like(vertices[:1], math.nan), vertices[1:]])

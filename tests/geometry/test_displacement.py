@@ -1,4 +1,4 @@
-"""Fields on grids of any size: against analytic pictures, scipy, OpenCV and torch's own interpolation."""
+"""Fields on grids of any size: against analytic images, scipy, OpenCV and torch's interpolation."""
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ def pictures(height: int, width: int, count: int = 2, channels: int = 3) -> Tens
 
 
 def plane(height: int, width: int) -> Tensor:
-    """A picture whose value is 2 u - 3 v + 5 in its own pixels."""
+    """An image whose value is 2 u - 3 v + 5 in its pixels."""
     u, v = identity_field(height, width, LIKE).unbind(-1)
     return (2 * u - 3 * v + 5)[None, None]
 
@@ -66,12 +66,12 @@ def test_the_identity_samples_every_pixel_itself():
 def test_sampling_against_scipy():
     """Bilinear, and beyond the border the nearest pixel's value."""
     picture, field = pictures(9, 11), affine_field(7, 5)
-    field = 2 * field - 3  # some of it off the picture
+    field = 2 * field - 3  # partly outside the image
     assert (field < 0).any()
     assert (field[..., 0] > 10).any()
     places = (field + 0.5) * torch.tensor(
         [11 / 5, 9 / 7], dtype=torch.float64
-    ) - 0.5  # of the field's grid in the picture
+    ) - 0.5  # of the field's grid in the image
     found = sample_features(picture, field)
     for b in range(2):
         for c in range(3):
@@ -88,7 +88,7 @@ def test_sampling_against_opencv():
         picture[0].permute(1, 2, 0).numpy(), matrix, (32, 24), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
     found = sample_features(picture, affine_field(24, 32)[:1])[0].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(found, expected, atol=1 / 32)  # OpenCV rounds places to 1/32 of a pixel
+    np.testing.assert_allclose(found, expected, atol=1 / 32)  # OpenCV rounds positions to 1/32 of a pixel
 
 
 def test_a_shift_by_whole_pixels_is_a_slice():
@@ -100,7 +100,7 @@ def test_a_shift_by_whole_pixels_is_a_slice():
 
 @pytest.mark.parametrize(("height", "width"), [(12, 16), (24, 8), (3, 4), (5, 7)])
 def test_a_field_of_another_grid_samples_the_same_places(height, width):
-    """The value of a plane is where it was sampled: u' = s (u + 1/2) - 1/2, nothing shifted by half a pixel."""
+    """The value of a plane gives the sampled position: u' = s (u + 1/2) - 1/2, without a shift by half a pixel."""
     u, v = identity_field(height, width, LIKE).unbind(-1)
     expected = 2 * ((u + 0.5) * 16 / width - 0.5) - 3 * ((v + 0.5) * 12 / height - 0.5) + 5
     field = identity_field(height, width, LIKE)[None]
@@ -145,7 +145,7 @@ def test_resized_affine_fields_map_the_other_pixels():
     found = resize_field(affine_field(8, 8), 24, 32)
     inner = (found - expected)[:, 2:-2, 2:-2]
     assert inner.abs().max() < 1e-6
-    # Up and down by whole factors, and one is where one was, but for the border.
+    # Resizing up and down by integer factors is the identity, except at the border.
     torch.testing.assert_close(
         resize_field(resize_field(affine_field(8, 8), 24, 24), 8, 8), affine_field(8, 8), atol=0.2, rtol=0
     )
@@ -154,7 +154,7 @@ def test_resized_affine_fields_map_the_other_pixels():
 
 
 def test_resizing_and_sampling_commute_on_a_plane():
-    """A picture sampled by a field, and the same by the field on the picture's own grid."""
+    """An image sampled by a field, and by the field resized to the image's grid."""
     field = affine_field(8, 8)[:1] * 0.3 + 2
     fine = resize_field(field, 32, 32)
     expected = F.interpolate(sample_features(plane(32, 32), field), (32, 32), mode="bilinear", align_corners=False)
@@ -173,7 +173,7 @@ def test_sampling_has_the_precision_of_the_field():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_positions_that_are_not_finite_give_nan(value):
-    """So divergence shows in the loss and does not end in a segmentation fault."""
+    """Divergence then shows in the loss and does not crash."""
     picture, field = pictures(6, 8, 1).requires_grad_(), identity_field(6, 8, LIKE)[None].clone()
     field[0, 2, 3, 1] = value
     field.requires_grad_()

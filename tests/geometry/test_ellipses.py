@@ -31,7 +31,7 @@ def ellipses(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def turned_and_stretched(angle: float, along: float, across: float) -> Tensor:
-    """Moments of an ellipse whose variances these are, at this angle from u towards v."""
+    """Moments of an ellipse with these variances, at this angle from u towards v."""
     R = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
     return R @ torch.diag(torch.tensor([along, across], dtype=torch.float64)) @ R.T
 
@@ -91,7 +91,7 @@ def oriented_axes(moments: Tensor, major: Tensor) -> Tensor:
 
 
 def test_a_map_of_ellipses_takes_axes_onto_axes():
-    """Directions of 30 px, as bones are; what the map's guard against bones of no length then costs."""
+    """Exact up to the guard against bones of no length, for directions of 30 px."""
     (onto, d_onto), (of, d_of) = ellipses(200, 1), ellipses(200, 2)
     A = ellipse_map((onto, 30 * d_onto), (of, 30 * d_of))
     expected = oriented_axes(onto, d_onto) @ torch.linalg.inv(oriented_axes(of, d_of))
@@ -103,7 +103,7 @@ def test_a_map_of_ellipses_takes_axes_onto_axes():
 
 
 def test_maps_rotate_with_the_direction():
-    """The moments alone are the same after half a turn; the direction is not, and nothing jumps on the way."""
+    """Moments are the same after half a turn, the direction is not; the map changes continuously."""
     still = turned_and_stretched(0.4, 9.0, 2.0)
     direction = 10 * torch.tensor([math.cos(0.4), math.sin(0.4)]).double()
     before = torch.eye(2).double()

@@ -26,7 +26,7 @@ def limits_of(name: str) -> JointLimits:
 
 
 def noisy(joints: Tensor, seed: int = 0, share: float = 0.05) -> tuple[Tensor, Tensor]:
-    """Poses with a little noise everywhere and far too much on some joints; and which."""
+    """Poses with little noise on all joints and strong noise on some, and the mask of the latter."""
     generator = torch.Generator().manual_seed(seed)
     size = (joints.amax(1) - joints.amin(1)).norm(dim=-1)[:, None, None]
     wrong = torch.rand(joints.shape[:2], generator=generator) < share
@@ -123,7 +123,7 @@ def test_valid_poses_are_unchanged(name, seed):
     settled = (limits.clamp(angles) - angles).abs().amax((1, 2)) < 1e-9
     assert settled.float().mean() > 0.9
     torch.testing.assert_close(correct_poses(pose, limits)[settled], pose[settled], rtol=0, atol=1e-8)
-    # And of any lengths, when these are given or not to be corrected.
+    # Also for any lengths, if they are given or not corrected.
     valid = joints[limits.inside(limits.angles(joints).angles_rad).all(-1)]
     own = limits.angles(valid).lengths
     torch.testing.assert_close(correct_poses(valid, limits, 7 * own), valid, rtol=0, atol=1e-12)
@@ -156,7 +156,7 @@ def test_correction_is_closer_than_clamped_angles(name):
     after = (correct_poses(pose, limits) - joints).norm(dim=-1)
     assert after[wrong].mean() < 0.5 * before[wrong].mean()
     assert after.mean() < before.mean()
-    # The other greedy rule: clamp the angles that the wrong pose has, and make a pose of them.
+    # The alternative: clamp the angles of the wrong pose, and pose the hand by them.
     angles = limits.angles(pose)
     scale = (angles.lengths / limits.lengths).median(-1).values
     clamped = replace(angles, angles_rad=limits.clamp(angles.angles_rad), lengths=scale[:, None] * limits.lengths)
@@ -205,7 +205,7 @@ def test_corrected_broken_poses_are_finite(dtype):
         assert corrected.isfinite().all()
         for gradient in torch.autograd.grad(corrected.clamp(-10, 10).sum(), (joints, lengths), allow_unused=True):
             assert gradient is None or gradient.isfinite().all()
-    # A joint that is not a number gets a place: the one that its neutral bone leads to.
+    # A joint that is NaN gets the position of its neutral bone.
     whole = source_poses("hand21").to(dtype)
     lacking = whole.clone()
     lacking[:, HAND21.index("ring_3")] = torch.nan

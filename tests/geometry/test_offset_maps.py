@@ -1,4 +1,4 @@
-"""Offset maps: encoded joints are decoded at every pixel, and only by pixels in reach."""
+"""Offset maps: every pixel within the largest distance decodes to the joint, and no other does."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def test_against_a_loop_over_pixels():
 
 
 def test_every_pixel_in_reach_gives_the_joint():
-    """Whatever their weights."""
+    """For any weights."""
     points, surface, joints = scene(1)
     maps = encode_offsets(points, surface, joints, 4.0)
     weight = torch.randn(maps.heat.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Eq. 2 as it is printed, in plain Python."""
+"""Eq. 2 in plain Python."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_against_a_double_loop_of_eq_2(count, tau):
 
 
 def test_by_hand():
-    """Pairs alike and samples opposite: -log(e^2 / 2 e^-2). The pair itself is not below, else it were positive."""
+    """Equal pairs and opposite samples: -log(e^2 / 2 e^-2). The denominator has no positive pair."""
     z = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     expected = -math.log(math.exp(2) / (2 * math.exp(-2)))
     assert nt_xent(z, 5 * z).tolist() == pytest.approx([expected] * 2)

@@ -1,4 +1,4 @@
-"""Multi-scale differences of features, against features that can be computed by hand."""
+"""Multi-scale differences of features that are computed by hand."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def test_images_are_compared_at_every_scale():
 
 
 def test_smaller_scales_average_fine_detail():
-    """A checkerboard is grey from afar; torch's own mean pooling agrees but for the border."""
+    """A checkerboard averages to grey; torch's mean pooling agrees except at the border."""
     checkers = ((torch.arange(16)[:, None] + torch.arange(16)) % 2).float().expand(1, 3, 16, 16)
     grey = torch.full_like(checkers, 0.5)
     fine = perceptual_l1(lambda x: [x], checkers, grey, scales=(1.0,)).item()
@@ -60,7 +60,7 @@ def test_smaller_scales_average_fine_detail():
     seen: list[Tensor] = []
     perceptual_l1(lambda x: seen.append(x) or [x], pictures(0), pictures(0), scales=(0.5,))
     pooled = F.avg_pool2d(F.avg_pool2d(pictures(0), 3, 1, 1), 2)
-    assert (seen[0] - pooled)[..., 1:-1, 1:-1].abs().mean() < 0.05  # a triangle, not a box: near it
+    assert (seen[0] - pooled)[..., 1:-1, 1:-1].abs().mean() < 0.05  # a triangle, not a box
 
 
 def test_the_target_gets_no_gradient():
@@ -90,7 +90,7 @@ def test_relative_differences_do_not_depend_on_the_unit(factor):
 
 
 def test_relative_differences_are_of_the_targets_size():
-    """Of a target of 0.5 all over, a difference of 0.1 is a fifth, in each layer."""
+    """For a target of 0.5 everywhere, a difference of 0.1 is a fifth in each layer."""
     target = torch.full((2, 3, 8, 8), 0.5)
     found = perceptual_l1(colours, target + 0.1, target, scales=(1.0,), relative=True)
     assert found.tolist() == pytest.approx([0.4, 0.4], rel=1e-5)

@@ -1,4 +1,4 @@
-"""Geometric reconstruction of seconds: hands with rendered poses, drawn as coloured segments of 32 px."""
+"""Geometric reconstruction in seconds: hands with rendered poses, drawn as coloured segments in 32 px."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,7 +35,7 @@ from training.dots import MAPS, ONE_CPU, PLAIN, UNMOVED
 from training.stick_figures import draw, texture
 
 SIDE, FRAMES = 32, 8
-FOCAL = 5.0 * SIDE * 0.4  # five hand widths away, hands fill most of the picture
+FOCAL = 5.0 * SIDE * 0.4  # at five hand widths, hands fill most of the image
 STEPS = 3
 SCHEDULE = Schedule(steps=STEPS, learning_rate=1e-3, decay="none")
 MILD = GeometryConfig(rotation_deg=20.0, shear_deg=5.0, translation=0.03, scale=(0.9, 1.1))
@@ -73,7 +73,7 @@ def camera(count: int) -> Camera:
 
 
 def before_the_camera(joints: Tensor) -> Tensor:
-    """Hands turned at random, each as large in the picture as the others."""
+    """Hands with random rotations and the same size in the image."""
     generator = torch.Generator().manual_seed(len(joints))
     R, _ = torch.linalg.qr(torch.randn(len(joints), 3, 3, generator=generator))
     joints = (joints - joints.mean(1, keepdim=True)) @ (R * torch.linalg.det(R)[:, None, None]).mT
@@ -83,14 +83,14 @@ def before_the_camera(joints: Tensor) -> Tensor:
 
 @lru_cache
 def labelled(count: int = 48) -> LabelledBatch:
-    """The source."""
+    """The labelled source."""
     joints_m = before_the_camera(source_poses(HAND21.name)[:count])
     return pictures(joints_m, texture(count, SIDE, torch.Generator().manual_seed(1)))
 
 
 @lru_cache
 def filmed(videos: int = 3) -> LabelledBatch:
-    """The target, with its labels: hands that close before a ground of their own, brighter than the source's."""
+    """The target with its labels: closing hands, each video with its own background, brighter than the source's."""
     poses = before_the_camera(source_poses(HAND21.name)[100 : 100 + 2 * videos])
     share = torch.linspace(0, 0.6, FRAMES).view(1, -1, 1, 1)
     joints_m = ((1 - share) * poses[:videos, None] + share * poses[videos:, None]).flatten(0, 1)
@@ -143,7 +143,7 @@ def context(frames: UnlabelledBatch | None = None, **changes) -> Context:
 
 
 def plan() -> SelectionPlan:
-    """A choice by something that every step changes."""
+    """Checkpoint selection by a value that every step changes."""
     return SelectionPlan(lambda network: float(next(network.parameters()).abs().sum()), evaluations=2)
 
 
@@ -153,7 +153,7 @@ def train(
     watch: Callable[[Stage], object] = lambda stage: None,
     **changes,
 ) -> list[Stage]:
-    """All stages of the method, each watched before it trains."""
+    """Train all stages of the method; ``watch`` is called with each before."""
     run, stages = Run(folder, ONE_CPU, checkpoint_seconds=0), []
     for number, (stage, selection) in enumerate(GeometricReconstruction(config).stages(context(**changes)), 1):
         watch(stage)
@@ -163,7 +163,7 @@ def train(
 
 
 def with_reconstructor(**changes) -> GeometricReconstructionConfig:
-    """The method with another reconstructor."""
+    """The config with changes of the reconstructor."""
     return replace(CONFIG, reconstruction=replace(RECONSTRUCTION, reconstructor=replace(RECONSTRUCTOR, **changes)))
 
 
@@ -172,5 +172,5 @@ def state(module: nn.Module) -> dict[str, Tensor]:
 
 
 def changed(module: nn.Module, before: dict[str, Tensor]) -> set[str]:
-    """Parameters and statistics that are no longer what they were."""
+    """Names of parameters and statistics that differ from ``before``."""
     return {name for name, value in module.state_dict().items() if not torch.equal(value, before[name])}

@@ -1,4 +1,4 @@
-"""The example of docs/how-to/add-a-method.md runs as it stands on the page."""
+"""The example of docs/how-to/add-a-method.md runs without changes."""
 
 import re
 import sys
@@ -26,7 +26,7 @@ METHOD, ENTRY, IMPORT, CONFIG = re.findall(r"```python\n(.*?)```", PAGE, flags=r
 
 @pytest.fixture
 def _package(tmp_path, monkeypatch):
-    """The package of the page, which can be imported until the test ends."""
+    """The package of the page, importable during the test."""
     folder = tmp_path / PACKAGE.split(".")[-1]
     folder.mkdir()
     (folder / "__init__.py").touch()
@@ -38,7 +38,7 @@ def _package(tmp_path, monkeypatch):
 
 
 def edited_presets() -> tuple[Preset, ...]:
-    """The presets of ``adapt_rgb.py`` after the edit that the page describes."""
+    """The presets of ``adapt_rgb.py`` after the edit described in the page."""
     before, methods, after = Path(adapt_rgb.__file__).read_text().partition("        methods={\n")
     assert "def _small(" in before
     assert "def _full(" not in before

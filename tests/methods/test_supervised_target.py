@@ -17,7 +17,7 @@ METHOD = SupervisedTarget(SupervisedTargetConfig(TRAINING))
 
 
 def on_labels(**changes) -> Context:
-    """The context that the runner makes: the labelled target in the place of the source."""
+    """The runner's context: the labelled target in place of the source."""
     return context(source=InMemoryFrames(TARGET, seed=6), **changes)
 
 

@@ -1,4 +1,4 @@
-"""AdaIN's definition, the frozen encoder, and a decoder that learns."""
+"""AdaIN's definition, the frozen encoder, and training of the decoder."""
 
 from dataclasses import replace
 
@@ -81,7 +81,7 @@ def test_training_lowers_the_loss_and_keeps_the_encoder(encoder):
     assert history[-1] < 0.2 * history[0]
     assert all(p.grad is None for p in model.encoder.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, model.encoder.parameters(), strict=True))
-    assert all(p.requires_grad for p in encoder.parameters())  # the caller's encoder is left alone
+    assert all(p.requires_grad for p in encoder.parameters())  # the caller's encoder is not changed
 
 
 def test_losses_by_their_definitions(encoder):

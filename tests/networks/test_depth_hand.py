@@ -33,7 +33,7 @@ SIDE = 32
 
 
 def crops(count: int = 2, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Pictures, points at half their resolution, and the surface: a tilted plane with a border."""
+    """Images, points at half their resolution, and the surface: a tilted plane with a border."""
     generator = torch.Generator().manual_seed(seed)
     picture = 0.3 * torch.randn(count, 1, SIDE, SIDE, generator=generator)
     axis = torch.linspace(-1, 1, SIDE // 2)
@@ -55,7 +55,7 @@ def test_every_stack_predicts_a_hand(stacks):
         assert seen.joints.shape == (2, 21, 3)
         assert seen.maps.direction.shape == (2, 21, 3, 16, 16)
         torch.testing.assert_close(seen.weights.flatten(2).sum(-1), torch.ones(2, 21))
-        assert seen.weights[:, :, 0].abs().max() == 0  # the border is not of the hand
+        assert seen.weights[:, :, 0].abs().max() == 0  # the border is background
         torch.testing.assert_close(seen.quality, seen.weights.flatten(2).amax(-1))
         torch.testing.assert_close(torch.linalg.det(seen.hand.R), torch.ones(2))
         assert seen.pooled_features().shape == (2, 21, 8)
@@ -66,12 +66,12 @@ def test_new_one_layer_head_predicts_an_upright_hand():
     hand = hand_meshes(AnnyHand(), seen.hand, torch.full((2,), 0.125))
     fingers = hand.joints[:, 9] - hand.joints[:, 0]
     assert (fingers[:, 1] < -0.5).all()  # y is down in the picture
-    assert (hand.joints[:, 5, 0] > hand.joints[:, 17, 0] + 0.2).all()  # a right hand's index is to the right then
+    assert (hand.joints[:, 5, 0] > hand.joints[:, 17, 0] + 0.2).all()  # so a right hand's index is on the right
     assert hand.joints.mean((0, 1)).norm() < 0.1
 
 
 def posed_hands() -> HandMesh:
-    """Hands of the model itself, anywhere in the cube, all fingers relaxed."""
+    """Hands of the model at random positions in the cube, with relaxed fingers."""
     g = torch.Generator().manual_seed(2)
     turn = rotation_from_6d(torch.randn(3, 6, generator=g))
     place = 0.3 * torch.randn(3, 3, generator=g)
@@ -83,16 +83,18 @@ def test_new_head_with_joints_predicts_a_hand_on_them():
     wanted = posed_hands()
     head = ParameterHead(8, DepthHandConfig(parameter_head_width=16))
     found = hand_meshes(AnnyHand(), head(torch.zeros(3, 8), wanted.joints), torch.full((3,), 0.125))
-    assert (found.joints - wanted.joints).norm(dim=-1).max() < 0.08  # a centimetre: the palm's frame leans by 5 degrees
+    assert (found.joints - wanted.joints).norm(
+        dim=-1
+    ).max() < 0.08  # a centimetre: the palm's frame is tilted by 5 degrees
 
 
 def test_predicted_hands_move_rigidly_with_the_joints():
-    """Weights of rotation and place are zero, so that nothing but the motion changes."""
+    """Weights of rotation and translation are zero, so that only the motion changes."""
     wanted = posed_hands()
     head = ParameterHead(8, DepthHandConfig(parameter_head_width=16))
     with torch.no_grad():
         head.layer.weight.normal_(generator=torch.Generator().manual_seed(0))
-        head.get_parameter("hidden.0.weight")[:, -12:] = 0  # no effect of rotation and place
+        head.get_parameter("hidden.0.weight")[:, -12:] = 0  # no effect of rotation and translation
     found = head(torch.zeros(3, 8), wanted.joints)
     torch.testing.assert_close(found.pose, found.pose[:1].expand(3, -1), atol=1e-4, rtol=1e-4)
     R, middle = palm_frame(wanted.joints), wanted.joints.mean(1)
@@ -180,7 +182,7 @@ def test_network_heads_take_joints():
     whole = torch.zeros(2, made.encoder_channels)
     there, elsewhere = (made.parameter_head(whole, where.requires_grad_()) for where in (joints, joints + 0.1))
     assert (there.pose - elsewhere.pose).abs().amax() > 1e-3
-    assert not torch.autograd.grad(there.pose.sum(), joints, allow_unused=True)[0]  # they learn from labels alone
+    assert not torch.autograd.grad(there.pose.sum(), joints, allow_unused=True)[0]  # they are trained by labels only
 
 
 def view_prediction(joints: Tensor, seed: int = 3) -> ViewPrediction:
@@ -220,6 +222,6 @@ def test_shapes_are_softly_clamped():
     near = torch.linspace(-4, 4, 100, dtype=torch.float64)[None].requires_grad_()
     assert (soft_clamp(near).diff() > 0).all()
     assert torch.autograd.gradcheck(soft_clamp, near)
-    # Where it begins to bend, its slope is still one.
+    # Where clamping starts, the slope is still one.
     kink = torch.tensor([[2.0 + 1e-9]], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.grad(soft_clamp(kink).sum(), kink)[0].item() == pytest.approx(1.0)

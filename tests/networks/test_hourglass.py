@@ -1,4 +1,4 @@
-"""The hourglass's shapes, what passes through it unchanged, and how far it sees."""
+"""The hourglass's shapes, its unchanged input channels, and its receptive field."""
 
 import pytest
 import torch
@@ -52,14 +52,14 @@ def test_output_includes_the_unchanged_input():
 
 def test_receptive_field_spans_nearly_the_image():
     network = hourglass().eval()
-    for parameter in network.parameters():  # so that no ReLU stands in the way
+    for parameter in network.parameters():  # so that all ReLUs are active
         nn.init.constant_(parameter, 0.1)
     images = torch.rand(1, 5, 16, 16, requires_grad=True)
     network(images)[0, 0, 0, 0].backward()
     assert images.grad is not None
     seen = images.grad[0, 0] > 0
     assert seen[:15, :15].all()
-    assert not seen[15].any()  # three blocks reach 14 pixels far
+    assert not seen[15].any()  # three blocks reach 14 pixels
 
 
 def test_every_weight_has_a_gradient():

@@ -21,7 +21,7 @@ SMALL = PoseResNetConfig(encoder="test_resnet", encoder_stride=16, decoder_chann
 
 
 class MetricFinder(PoseNetwork):
-    """Finds the dots, and returns metres in place of depth."""
+    """Finds the dots, and outputs metres instead of depth."""
 
     cube_m = None
 
@@ -37,7 +37,7 @@ class MetricFinder(PoseNetwork):
 
 
 class Flat(MetricFinder):
-    """Finds the dots in the image alone."""
+    """Finds the dots in the image only."""
 
     def predict(self, images: Tensor) -> PoseOutput:
         return replace(super().predict(images), joints_m=None)
@@ -117,7 +117,7 @@ class Metric21(PoseNetwork):
 
 
 def test_metres_have_the_axes_of_the_file():
-    """A crop may enlarge, turn and mirror what it shows."""
+    """A crop may scale, rotate and mirror the image."""
     joints_m = torch.rand(1, len(HAND21), 3, generator=torch.Generator().manual_seed(0))
     quarter = torch.tensor([[[0.0, -2.0, 64.0], [2.0, 0.0, 3.0], [0.0, 0.0, 1.0]]])  # x of the file is y of the crop
     images = torch.zeros(1, 3, 64, 64)

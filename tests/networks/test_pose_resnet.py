@@ -32,7 +32,7 @@ def test_maps_have_an_eighth_of_the_encoders_stride(encoder, stride, skips):
 
 
 def test_a_shift_of_the_image_shifts_the_maps():
-    """By one stride of the encoder, far from the border; so map pixels lie where the stride puts them."""
+    """By one stride of the encoder, away from the border, so pixels of the maps are at multiples of the stride."""
     torch.manual_seed(0)
     network = PoseResNet(replace(SMALL, encoder_stride=8, skips=True)).eval()
     image = torch.zeros(1, 3, 160, 160)
@@ -49,7 +49,7 @@ def test_skips_add_shallow_features():
     assert skipping.skip_levels == [2, 1, 0]  # strides 8, 4, 2
     assert sum(isinstance(lateral, nn.Conv2d) for lateral in skipping.laterals) == 3
     deep = PoseResNet(replace(SMALL, encoder_stride=8, skips=True))
-    assert deep.skip_levels == [1, 0, -1]  # there is nothing of stride 1
+    assert deep.skip_levels == [1, 0, -1]  # there are no features of stride 1
     skipping.eval()
     features = skipping.features(torch.rand(1, 3, 32, 32))
     before = skipping.decode(features)[0]
@@ -85,7 +85,7 @@ def test_refusals():
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext"])
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_local_weights_are_those_of_the_encoder(name, suffix, tmp_path):
-    """A whole classifier's file, as timm's users have it; timm names some features otherwise than the whole."""
+    """A file of a complete classifier; timm names some features differently without the classifier."""
     torch.manual_seed(1)
     whole = timm.create_model(name, pretrained=False)
     path = tmp_path / f"weights{suffix}"

@@ -1,4 +1,4 @@
-"""The generator: what the gate lets through, where the field takes it from, and what is painted."""
+"""The generator: its gate, its sampling field and its inpainting."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_an_open_gate_and_a_shift_give_the_shifted_image():
     base = pictures()
     found = generator()(base, still() + torch.tensor([1.0, -2.0]), gate(1.0))
     torch.testing.assert_close(found[:, :, 8:, :-4], base[:, :, :-8, 4:], atol=1e-5, rtol=0)
-    # Beyond the border its last pixels go on.
+    # Beyond the border the last pixels are repeated.
     torch.testing.assert_close(found[:, :, 8:, -4:], base[:, :, :-8, -1:].expand(-1, -1, -1, 4), atol=1e-5, rtol=0)
 
 
@@ -57,7 +57,7 @@ def test_closed_gates_block_the_base_image():
     for value in torch.autograd.grad(found.square().sum(), (base, field)):
         assert not value.any()
     assert torch.equal(found, network(1 - base, field, gate(0.0)))
-    assert found.std() > 0  # something is painted all the same
+    assert found.std() > 0  # pixels are generated nevertheless
 
 
 def test_gates_choose_between_warped_and_generated_pixels():
@@ -65,7 +65,7 @@ def test_gates_choose_between_warped_and_generated_pixels():
     half[..., 3:] = 0
     network = generator()
     found, other = network(base, still(), half), network(base.flip(0), still(), half)
-    # The gate is interpolated over the pixels between the middles of open and closed ones.
+    # The gate is interpolated between the centres of open and closed pixels.
     torch.testing.assert_close(found[..., :10], base[..., :10], atol=1e-5, rtol=0)
     assert (found[..., 14:] - base[..., 14:]).abs().mean() > 0.1
     assert (found - other)[..., 14:].abs().max() > 0  # generated pixels depend on their neighbourhood
@@ -134,7 +134,7 @@ def test_output_depends_on_heat_maps_of_both_poses():
 
 
 def test_heat_maps_are_concatenated_at_the_lowest_resolution():
-    """8 x 6 maps of a 32 x 24 image, whose deepest features are 8 x 6 as well, are taken as they are."""
+    """8 x 6 maps of a 32 x 24 image, whose deepest features are 8 x 6 as well, are not resized."""
     network, taken = HeatmapGenerator(TINY, 2).eval(), []
     network.residual.register_forward_pre_hook(lambda _, inputs: taken.append(inputs[0]))
     maps = torch.rand(2, 2, 2, 8, 6)
@@ -143,7 +143,7 @@ def test_heat_maps_are_concatenated_at_the_lowest_resolution():
 
 
 class Recorder(nn.Module):
-    """Notes the precision of what it is given."""
+    """Records the precision of its input."""
 
     def __init__(self, inner: nn.Module):
         super().__init__()
@@ -165,4 +165,4 @@ def test_autocast_is_near_full_precision():
     assert found.dtype == torch.float32
     assert (found - expected).abs().max() < 0.03
     torch.testing.assert_close(open_gate, base, atol=1e-5, rtol=0)
-    assert set(network.residual.seen) == {torch.float32}  # what was warped; the convolutions round it themselves
+    assert set(network.residual.seen) == {torch.float32}  # of the warped image; the convolutions round it

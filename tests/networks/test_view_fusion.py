@@ -1,4 +1,4 @@
-"""Fusion of views: what must hold whatever the weights, the hand-made rules by numpy, and that it learns."""
+"""Fusion of views: properties for any weights, the hand-made rules against numpy, and training."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def some_views(count: int = 3, batch: int = 4, joints: int = 21, seed: int = 0) 
 
 
 def network(config: ViewFusionConfig = CONFIGS[-1], skeleton=HAND21) -> ViewFusion:
-    """As if it had learnt something: nothing is zero."""
+    """Random weights without zeros, like those of a trained network."""
     torch.manual_seed(0)
     made = ViewFusion(config, skeleton, CHANNELS)
     for layer in (made.offset_head, made.quality_head):
@@ -85,7 +85,7 @@ def test_order_of_views_does_not_matter(skeleton):
 
 @pytest.mark.parametrize("fusion", [network(), *RULES], ids=["graph", "mean", "weighted", "median"])
 def test_padding_is_ignored(fusion):
-    """Three views and two that aren't there, whatever stands in their place; each alone and in one batch."""
+    """Three views and two of padding with random values; separately and in one batch."""
     views = some_views(5)
     present = torch.tensor([[1, 1, 1, 0, 0], [0, 1, 0, 1, 1], [1, 0, 0, 0, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)
     hole = ~present[..., None, None]
@@ -148,11 +148,11 @@ def test_features_of_other_views_change_all_joints():
     other = replace(views, features=views.features.clone())
     other.features[:, 1, 8] += 3
     before, after = made(views).refined[:, 0], made(other).refined[:, 0]
-    assert (after - before).abs().amax((0, 2)).min() > 0  # down to one node and up again: all joints change
+    assert (after - before).abs().amax((0, 2)).min() > 0  # pooled to one node and unpooled, so all joints change
 
 
 def test_fusion_learns_which_view_is_right():
-    """One view of each joint is right, and a feature marks it. The mean of views is far off; the network is not."""
+    """One view of each joint is correct, and a feature marks it. The mean of views is wrong; the network is not."""
     g = torch.Generator().manual_seed(3)
     torch.manual_seed(3)
     made = ViewFusion(ViewFusionConfig(width=16), HAND21, CHANNELS)

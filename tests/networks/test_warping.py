@@ -1,4 +1,4 @@
-"""Outputs of a new estimator, and the inputs that they depend on."""
+"""Outputs of an untrained estimator, and the inputs that they depend on."""
 
 import pytest
 import torch
@@ -50,7 +50,7 @@ def test_without_a_prior_masks_are_uniform():
 
 @pytest.mark.parametrize("power", [1.0, 3.0])
 def test_with_a_prior_regions_are_the_driving_frames_bones(power):
-    """By hand: a bone's share is (2 b)^p over one and all bones' shares."""
+    """By hand: a bone's mask is (2 b)^p over one plus the sum of all bones' (2 b)^p."""
     base, bones_base, bones_driving = inputs()
     masks = estimator(mask_prior=power)(base, bones_base, bones_driving).masks
     shares = torch.cat([torch.ones(3, 1, 16, 16), (2 * bones_driving).clamp_min(1e-4) ** power], dim=1)
@@ -81,7 +81,7 @@ def test_output_depends_on_base_image_and_both_poses():
     learnt = estimator(learnt=True, background="affine").eval()
     given = [value.requires_grad_() for value in inputs()]
     for name in ("masks", "inpainting", "background"):
-        # Of one region: their sum is one whatever is seen.
+        # Of one region: the sum of masks is always one.
         output = getattr(learnt(*given), name)[:, 0].sum()
         for gradient in torch.autograd.grad(output, given):
             assert gradient.abs().sum() > 0, name

@@ -20,7 +20,7 @@ def refused(act) -> str:
 
 def test_weights_and_buffers_survive_saving(tmp_path):
     one, other = net(), net()
-    one(torch.randn(2, 3, 8, 8))  # moves the statistics
+    one(torch.randn(2, 3, 8, 8))  # changes the statistics
     save_weights(one, tmp_path / "new" / "w.safetensors")
     load_weights(other, tmp_path / "new" / "w.safetensors")
     assert all(torch.equal(value, other.state_dict()[name]) for name, value in one.state_dict().items())

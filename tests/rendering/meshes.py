@@ -33,7 +33,7 @@ def icosphere(subdivisions: int) -> tuple[Tensor, Tensor]:
 
 
 def bumpy_spheres(batch: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """About as many faces as a hand has, and as large (0.09 m), about 0.5 m away: (B, V, 3) float32 and (F, 3)."""
+    """As many faces as a hand, of its size (0.09 m), 0.5 m away: (B, V, 3) float32 and (F, 3)."""
     generator = torch.Generator().manual_seed(seed)
     points, faces = icosphere(4)
     waves = torch.randn(batch, 6, 3, generator=generator, dtype=torch.float64) * 4
@@ -73,7 +73,7 @@ def cast_rays(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, height: in
     """Moeller and Trumbore 1997, one ray and one triangle at a time: nearest face, its barycentrics, depth."""
     face_index = np.full((height, width), -1)
     barycentric, depth = np.zeros((height, width, 3)), np.zeros((height, width))
-    triangles = []  # index, corner, two edges, and the part of the cross products that no ray enters
+    triangles = []  # index, corner, two edges, and the part of the cross products without the ray
     for index, (a, b, c) in enumerate(vertices[faces]):
         if min(a[2], b[2], c[2]) > 1e-4:
             triangles.append((index, a, b - a, c - a, np.cross(-a, b - a)))

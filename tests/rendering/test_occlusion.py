@@ -100,7 +100,7 @@ def test_a_ball_is_shadowed_on_its_far_side_only(seed):
     lit = cast_shadow(shadow_map(vertices, faces, direction, rasterise_warp.rasterise), raster, where, n)
     facing = (n * direction).sum(-1)
     assert lit[raster.mask & (facing > 0.2)].min() > 0.99
-    assert ((1 - lit) * facing).max() < 0.01  # light missing by mistake, as a share of the whole
+    assert ((1 - lit) * facing).max() < 0.01  # wrongly missing light, as a fraction of the total
     behind = lit[raster.mask & (facing < -0.7)]
     assert behind.numel() == 0 or behind.max() < 0.1
     assert raster.mask.sum() > 1500
@@ -118,6 +118,6 @@ def test_the_map_holds_every_vertex():
     seen = vertices @ A.transpose(1, 2) + shadow.T_light_cam[:, None, :, 3]
     uv = shadow.focal_px * seen[..., :2] / seen[..., 2:]
     assert uv.abs().max() < 32
-    # The light's rays run along its optical axis: a step towards the light only comes nearer.
+    # The light's rays are along its optical axis, so a step towards the light only changes depth.
     step = (A @ direction[..., None])[..., 0] / scale[:, None]
     torch.testing.assert_close(step, torch.tensor([0.0, 0, -1]).expand(5, 3), rtol=0, atol=1e-5)

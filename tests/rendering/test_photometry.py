@@ -22,7 +22,7 @@ NOTHING = AppearanceConfig(
 
 @pytest.fixture
 def images() -> torch.Tensor:
-    """Four smooth pictures with some texture."""
+    """Four smooth images with some texture."""
     noise = np.random.default_rng(0).random((4, 3, 48, 64))
     smooth = scipy.ndimage.gaussian_filter(noise, (0, 0, 4, 4)) + 0.02 * noise
     low, high = smooth.min(axis=(2, 3), keepdims=True), smooth.max(axis=(2, 3), keepdims=True)
@@ -139,7 +139,7 @@ def test_results_are_images_and_depend_on_the_generator(images, config):
     assert 0 <= first.min() <= first.max() <= 1
     assert first.shape == images.shape
     changes = (first - images).abs().mean(dim=(1, 2, 3))
-    assert len(changes.unique()) == 32  # each sample by its own parameters
+    assert len(changes.unique()) == 32  # parameters differ between samples
 
 
 def test_strong_is_stronger_than_weak(images):

@@ -35,7 +35,7 @@ def test_tessellated_sphere_has_the_depth_of_a_sphere():
     assert (raster.mask <= (discriminant > 0)).all()  # the chords lie inside
     assert (raster.mask != (discriminant > 0)).sum() < 12
     inner = discriminant > 0.3 * discriminant.max()
-    sagitta = radius * 0.003  # edges of 0.15 radii sink at most edge^2 / 6 below the sphere in a face's middle
+    sagitta = radius * 0.003  # faces with edges of 0.15 radii are at most edge^2 / 6 below the sphere
     error = (raster.depth_m - expected)[inner]
     assert error.min() > -1e-9
     assert error.max() < 2 * sagitta
@@ -72,7 +72,7 @@ def test_ties_go_to_the_lowest_index():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_shared_edges_leave_no_gap(dtype):
-    """A sheet of triangles, moved by fractions of a pixel, some edges running exactly through pixel centres."""
+    """A sheet of triangles, shifted by fractions of a pixel, with some edges exactly through pixel centres."""
     side, size = 9, 17
     grid = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="xy"), -1).to(dtype).view(-1, 2)
     corner = (torch.arange(side - 1) + side * torch.arange(side - 1)[:, None]).flatten()

@@ -75,7 +75,7 @@ def test_gradients_agree_with_the_reference(device):
 
 
 def test_gradients_match_finite_differences_in_double():
-    """The fast path in float32 against differences of the reference in float64, pixels that change faces aside."""
+    """Warp in float32 against differences of the reference in float64, without pixels that change faces."""
     vertices, faces = bumpy_spheres(1)
     K = pinhole(100.0, 40, 40)
     move = torch.randn(vertices.shape, generator=torch.Generator().manual_seed(0)).double()

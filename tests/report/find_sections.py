@@ -16,7 +16,7 @@ def titles(record: Record) -> list[str]:
 
 
 def value_of(section: Section, row: str, column: str) -> float | None:
-    """A value of the section's first table, by its row's label, or the beginning of that, and by its column."""
+    """A value of the section's first table, by its column and the beginning of its row's label."""
     table = section.tables[0]
     (found,) = (found for found in table.rows if found.label.startswith(row))
     return found.values[table.columns.index(column)]

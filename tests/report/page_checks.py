@@ -8,7 +8,7 @@ VOID = {"meta", "line", "path", "rect", "circle", "image", "br", "link", "img"}
 
 
 class Checker(HTMLParser):
-    """Tags must close in order; nothing may be fetched or run."""
+    """Asserts that tags close in order and that the page fetches and runs nothing."""
 
     def __init__(self):
         super().__init__()

@@ -13,14 +13,14 @@ from report.synthetic_record import candidates, frame, synthetic_record
 
 
 def turned(uv: np.ndarray, side: int, angle: float, shift: tuple[float, float]) -> np.ndarray:
-    """Pixels (..., 2) turned about the middle of a picture, by so much from right to down, then shifted."""
+    """Pixels (..., 2) rotated about the middle of an image by ``angle`` from right to down, then shifted."""
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = (side - 1) / 2
     return (uv - middle) @ turn.T + middle + shift
 
 
 def hand_regions(uv: np.ndarray, side: int, grid: int) -> np.ndarray:
-    """Masks (21, grid, grid) that sum to 255 up to rounding: by the distance to each bone, the background far away."""
+    """Masks (21, grid, grid) that sum to 255 up to rounding: bones by their distance, then background."""
     places = (np.stack(np.meshgrid(np.arange(grid), np.arange(grid)), -1) + 0.5) * side / grid - 0.5
     parents, children = (uv[[bone[i] for bone in HAND21.bones]][:, None, None] for i in (0, 1))
     way = children - parents
@@ -34,7 +34,7 @@ def hand_regions(uv: np.ndarray, side: int, grid: int) -> np.ndarray:
 def reconstructed_pair(
     index: int, side: int = 128, angle: float = 0.0, shift: tuple[float, float] = (0.0, 0.0), with_truth: bool = True
 ) -> ReconstructedPair:
-    """A base frame whose content is turned and shifted as a whole: the field that undoes it is known everywhere."""
+    """A base frame, and a driving frame rotated and shifted as a whole, with the exact displacement field."""
     rng = np.random.default_rng(index)
     base = frame("median", 2 * index, 3.0, rng, side)
     grid = side // 4
@@ -66,7 +66,7 @@ def reconstructed_pair(
 
 
 def reconstructed_record(with_truth: bool = True) -> Record:
-    """The same run by a method that reconstructs frames, with all of its sections."""
+    """A run of geometric reconstruction, with all of its sections."""
     record = synthetic_record(with_truth)
     history = [
         {

@@ -84,7 +84,7 @@ def choice(with_truth: bool) -> CheckpointChoice:
 
 
 def published() -> tuple[PublishedRow, ...]:
-    """Made-up rows of two tables: one with groups of joints and a gap, one in space with a remark."""
+    """Synthetic rows of two tables: one with groups of joints and an empty cell, one in space with a caveat."""
 
     def row(method: str, own: bool, values: dict, doubts: tuple[str, ...] = (), table: str = "Table 1") -> PublishedRow:
         in_image = table == "Table 1"

@@ -13,7 +13,7 @@ from report.synthetic_record import synthetic_record
 
 
 def browse(page: Path, *arguments: str) -> bytes:
-    """Run headless Chromium on a page, cut off from the network."""
+    """Run headless Chromium on a page, without network."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
@@ -42,7 +42,7 @@ def test_page_shows_its_numbers_in_a_browser(tmp_path):
     browse(page, f"--screenshot={tmp_path / 'wide.png'}", "--window-size=1280,3200")
     picture = np.asarray(Image.open(tmp_path / "wide.png").convert("RGB")).astype(int)
     assert picture.shape == (3200, 1280, 3)
-    # Ink all the way down, on a light page, and the accent colour in it.
+    # The whole length of the light page has content, some of it in the accent colour.
     assert ((picture.std((1, 2)) > 2).reshape(16, 200).any(1)).all()
     assert picture.mean() > 200
     assert (np.abs(picture - [15, 123, 108]).max(-1) < 12).mean() > 0.005

@@ -18,7 +18,7 @@ def test_only_reconstruction_has_its_sections():
     assert "White crosses mark the true joints" in full
     assert "White crosses mark the true joints" not in blind
     assert "<h2>Trusted joints" not in blind
-    # The rest of the page is the same: every line of it, in the same order.
+    # All other lines of the page are the same, in the same order.
     before, after = (page.split("<body>")[1].splitlines() for page in (render_report(synthetic_record()), full))
     lines = iter(after)
     assert all(line in lines for line in before if line)
@@ -64,8 +64,8 @@ def test_a_section_with_everything_is_drawn():
     assert section.count('class="mark fill-series') == 6
     assert section.count('class="arrow"') == 21
     assert section.count('class="cross"') == 21
-    assert section.count('class="thin bone') == 40  # predicted in one picture, after in the other
+    assert section.count('class="thin bone') == 40  # the predicted pose in one picture, the pose after in the other
     assert section.count("data:image/png") == 2  # the map and the swatch
     assert section.count("data:image/jpeg") == 1
-    assert "toy summary" not in page  # which stands on pages without scores
+    assert "toy summary" not in page  # summaries are on pages without scores
     assert "toy summary" in render_report(dataclasses.replace(synthetic_record(False), sections=(toy_section("toy"),)))

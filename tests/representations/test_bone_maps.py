@@ -1,4 +1,4 @@
-"""Bone maps against analytic distances; their transforms against the motion that the poses were given."""
+"""Bone maps against analytic distances, and their transforms against known motions of the poses."""
 
 import math
 
@@ -36,7 +36,7 @@ def drawn(joints: Tensor, side: int = SIDE, bones=ONE) -> BoneMaps:
 
 
 def field_between(base: Tensor, driving: Tensor, bones=ONE) -> tuple[Tensor, BoneMaps]:
-    """The coarse fields (1, J, H, W, 2) from the driving to the base pose, and the driving pose's bones."""
+    """The coarse fields (1, J, H, W, 2) from the driving to the base pose, and bones of the driving pose."""
     of = drawn(driving, bones=bones)
     return affine_fields(*bone_transforms(drawn(base, bones=bones), of), SIDE, SIDE), of
 
@@ -108,13 +108,13 @@ def test_bones_are_drawn_independently():
     order = torch.tensor([3, 1, 0, 2])  # old places of the new joints
     renamed = drawn(joints[:, order], bones=[(2, 1), (1, 3), (2, 0)])
     assert torch.equal(renamed.maps, one.maps)
-    turned = drawn(joints, bones=[(1, 0)])  # the same line, the other way
+    turned = drawn(joints, bones=[(1, 0)])  # the same line in the opposite direction
     torch.testing.assert_close(turned.maps[:, 0], one.maps[:, 0])
     torch.testing.assert_close(turned.direction[:, 0], -one.direction[:, 0])
 
 
 def test_moments_of_a_long_bone_are_near_the_analytical_ones():
-    """Across a line the profile exp(-|x| / s^2) has the variance 2 s^4; along it the line itself has L^2 / 12."""
+    """Across a line the profile exp(-|x| / s^2) has the variance 2 s^4; along it the segment has L^2 / 12."""
     moments = draw_bones(bone(100.0, 0.0, (80.0, 40.0)), ONE, 81, 161, 1.2).moments[0, 0]
     assert float(moments[1, 1]) == pytest.approx(2 * 1.2**4, rel=0.15)
     assert float(moments[0, 0]) == pytest.approx(100**2 / 12, rel=0.12)
@@ -136,7 +136,7 @@ def test_a_shifted_pose_is_a_shifted_field(shift, length):
     base = bone(length, 0.3)
     moved = torch.tensor(shift).double()
     expected = identity_field(SIDE, SIDE, base) - moved
-    # Whole pixels leave the pixels' sums as they are but at the map's border; parts of one are seen by the grid.
+    # Shifts by whole pixels keep all sums except at the map's border; fractions of a pixel do not.
     assert off_by(base, base + moved, expected) < 0.02
 
 
@@ -155,7 +155,7 @@ def test_warp_by_a_shifted_pose_shifts_the_image(shift):
 
 @pytest.mark.parametrize("length", [3.0, 12.0])
 def test_rotated_bones_rotate_their_field(length):
-    """Through the whole circle: no half turn is lost, and nothing jumps."""
+    """Over the whole circle, without a jump by half a turn."""
     base, before = bone(length, 0.3), None
     middle = torch.tensor(MIDDLE).double()
     grid = identity_field(SIDE, SIDE, base)
@@ -174,8 +174,9 @@ def test_rotated_bones_rotate_their_field(length):
     ("length", "along", "across"), [(12.0, 1.247, 0.981), (24.0, 1.352, 0.984), (5.0, 1.113, 0.980)]
 )
 def test_longer_bones_stretch_along_themselves(length, along, across):
-    """Half as long again. The wide flanks of Eq. 6 grow by nothing, so less than 1.5 is left of it: for short bones
-    next to nothing. The numbers are measured, and stand here so that a change of them is seen.
+    """Bones 1.5 times as long. The wide flanks of Eq. 6 do not grow, so the factor is smaller, above all for short bones.
+
+    The expected numbers are measured and guard against changes.
     """
     A, _ = bone_transforms(drawn(bone(1.5 * length, 0.3)), drawn(bone(length, 0.3)))
     in_the_bone = turn(0.3).T @ A[0, 0] @ turn(0.3)
@@ -185,7 +186,7 @@ def test_longer_bones_stretch_along_themselves(length, along, across):
 
 
 def scene(joints: Tensor, base: Tensor, picture: Tensor) -> Tensor:
-    """The whole chain, joints of the driving pose to a loss on the sampled picture, by bones and the background."""
+    """The whole chain from joints of the driving pose to a loss on the sampled image, with all bones and background."""
     side = picture.shape[-1]
     of, onto = (draw_bones(pose, CHAIN, side, side, SIGMA) for pose in (joints, base))
     A, t = bone_transforms(onto, of)
@@ -214,14 +215,14 @@ CASES = {
 @pytest.mark.parametrize("against", ["another pose", "the same pose, moved"])
 def test_gradients_of_the_whole_chain_by_central_differences(case, against):
     joints = torch.tensor([CASES[case]], dtype=torch.float64)
-    # Not by nothing: places in the middle of pixels are kinks of bilinear sampling.
+    # A shift that is not zero, as bilinear sampling has kinks at pixel centres.
     base = (
         joints + 0.31 if against.startswith("the same") else torch.tensor([CASES["apart"]], dtype=torch.float64) + 1.37
     )
     picture = smooth_picture(16)
     joints.requires_grad_()
     (gradient,) = torch.autograd.grad(scene(joints, base, picture).sum(), joints)
-    step = 1e-7 if "place" in case or "no length" in case else 1e-5  # there it bends within 0.001 px
+    step = 1e-7 if "place" in case or "no length" in case else 1e-5  # there it is rounded off within 0.001 px
     found = torch.zeros(8, dtype=torch.float64)
     with torch.no_grad():
         for i, direction in enumerate(torch.eye(8, dtype=torch.float64).view(8, 1, 4, 2)):
@@ -244,7 +245,7 @@ def test_gradients_of_each_part_of_the_chain():
 
 
 def test_ends_of_a_bone_of_no_length_have_equal_gradients():
-    """By central differences over a step that leaves the point: each end moves half of the mean."""
+    """By central differences with a step away from zero length: each end has half of the mean's gradient."""
     joints = torch.tensor([[[5.3, 6.1], [5.3, 6.1]]], dtype=torch.float64, requires_grad=True)
 
     def mean_u(uv: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Depth crops as pictures, and joints that come back from the cube."""
+"""Depth crops as images, and joints from cube coordinates."""
 
 import torch
 

@@ -9,7 +9,7 @@ from posebridge.representations.fourier_style import colour_style, fourier_style
 
 @pytest.fixture(params=[(32, 32), (33, 40), (48, 31)])
 def images(request) -> tuple[torch.Tensor, torch.Tensor]:
-    """Content and style of little contrast, so that nothing is clipped."""
+    """Content and style of low contrast, so that no value is clipped."""
     generator = torch.Generator().manual_seed(0)
     content = 0.5 + 0.05 * torch.randn(3, 3, *request.param, generator=generator).clamp(-2, 2)
     style = 0.45 + 0.08 * torch.randn(3, 3, *request.param, generator=generator).clamp(-2, 2)

@@ -52,7 +52,7 @@ def test_expectation_of_the_published_case_in_both_conventions(oracle):
 def test_gradient_of_a_coordinate_loss_is_the_published_one(oracle):
     case = oracle["dsnt_mse_grad"]
     heatmap = torch.tensor(oracle["dsnt_expectation"]["heatmap"], requires_grad=True)
-    mass = heatmap.sum()  # one, but it has a gradient of its own: the case's coordinates are weighted sums
+    mass = heatmap.sum()  # one, but with a gradient: coordinates of the published case are weighted sums
     xy = (2 * expectation(heatmap[None, None]) + mass) / 5 - mass
     (xy - torch.tensor(case["target_xy_normalised"])).square().mean().backward()
     torch.testing.assert_close(heatmap.grad, torch.tensor(case["expected_dloss_dheatmap"]))
@@ -73,7 +73,7 @@ def test_one_hot_map_matches_kornia(oracle):
 
 def test_normalised_pixels_of_the_published_case(oracle):
     for case in oracle["normalised_pixel_maps"]:
-        # A unit image whose single pixel covers the map: its centre is the map's.
+        # An image of one pixel covers the map: their centres are the same.
         uv = map_from_image(torch.tensor(case["xy_norm"]) / 2, image_size=(1, 1), map_size=(5, 2))
         assert uv.tolist() == case["expected_pixel"]
 

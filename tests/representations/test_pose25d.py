@@ -39,7 +39,7 @@ def _depth_in_tree(skeleton: Skeleton, joint: int) -> int:
 
 
 def camera(focal: float, rotation: float, mirrored: bool, negative_fy: bool, batch: int, dtype: torch.dtype) -> Camera:
-    """A pinhole whose image was cropped, turned and perhaps mirrored."""
+    """A pinhole whose image is cropped, rotated and possibly mirrored."""
     K = torch.tensor([[focal, 0, 128], [0, -focal if negative_fy else 1.02 * focal, 120], [0, 0, 1]])
     c, s = math.cos(rotation), math.sin(rotation)
     turn = torch.tensor([[c, -s, 31.0], [s, c, -7.0], [0, 0, 1]])
@@ -48,7 +48,7 @@ def camera(focal: float, rotation: float, mirrored: bool, negative_fy: bool, bat
 
 
 def well_posed(joints: torch.Tensor, skeleton: Skeleton, least_share: float) -> torch.Tensor:
-    """Reference bone not seen end-on, and not turned round by perspective."""
+    """Whether the reference bone is not seen end-on and keeps its direction in perspective."""
     n, m = skeleton.reference
     rays = joints / joints[..., 2:]
     across = rays[:, n] - rays[:, m]
@@ -151,7 +151,7 @@ def test_degenerate_poses_are_flagged_and_finite(name, perspective):
         joints, valid = lift(uv, depth, camera(600, 0, False, False, 1, torch.float32), HAND21)
     else:
         joints, valid = lift_weak_perspective(uv, depth, HAND21)
-    if perspective or name != "behind the camera":  # without a camera nothing is behind it
+    if perspective or name != "behind the camera":  # without a camera no point is behind it
         assert not valid.any()
     assert joints.isfinite().all()
     if perspective and uv.isfinite().all() and depth.isfinite().all():
@@ -213,7 +213,7 @@ LENS = [-0.2, 0.1, 1e-3, -2e-3, 0.01]
 
 
 def seen_hands(mirrored: bool, distorted: bool, seed: int = 8) -> tuple[torch.Tensor, Camera]:
-    """Hands of unit reference bone, and a camera of a turned and perhaps mirrored crop."""
+    """Hands of unit reference bone, and a camera of a rotated and possibly mirrored crop."""
     joints = random_pose(seed, HAND21, 0.03, 0.4)
     joints = joints[well_posed(joints, HAND21, 0.2)]
     cam = camera(600, 0.4, mirrored, False, len(joints), joints.dtype)
@@ -235,7 +235,7 @@ def test_lifted_poses_project_to_their_pixels(mirrored, distorted):
 
 @pytest.mark.parametrize("distorted", [True, False])
 def test_a_mirrored_left_hand_is_lifted_as_a_right_hand(distorted):
-    """Against lifting the picture as it was taken: the same hand, mirrored at the camera's vertical plane."""
+    """Against lifting the original image: the same hand, mirrored at the camera's vertical plane."""
     joints, cam = seen_hands(False, distorted)
     uv, depth = cam.project(joints), relative_depth(joints, HAND21)
     T_flip = torch.tensor([[[-1.0, 0, 255], [0, 1, 0], [0, 0, 1]]], dtype=uv.dtype)
@@ -243,7 +243,7 @@ def test_a_mirrored_left_hand_is_lifted_as_a_right_hand(distorted):
     plain, mirrored = lift_pose(uv, depth, cam, HAND21), lift_pose(shown, depth, cam.warped(T_flip), HAND21)
     torch.testing.assert_close(mirrored.joints, plain.joints * torch.tensor([-1.0, 1.0, 1.0]), atol=1e-5, rtol=1e-5)
     assert torch.equal(side_of_thumb(mirrored.joints), -side_of_thumb(plain.joints))
-    # Another pose is shown where the mirrored picture would show it.
+    # Another pose projects to its mirrored pixels.
     moved = plain.joints + torch.tensor([0.1, -0.2, 0.3])
     u, v = plain.project(moved).unbind(-1)
     torch.testing.assert_close(
@@ -252,7 +252,7 @@ def test_a_mirrored_left_hand_is_lifted_as_a_right_hand(distorted):
 
 
 def side_of_thumb(joints: torch.Tensor) -> torch.Tensor:
-    """The sign of a volume that changes in the mirror."""
+    """The sign of a volume, which differs between mirror images."""
     edges = joints[:, [1, 5, 17]] - joints[:, [0]]
     return torch.linalg.det(edges).sign()
 
@@ -268,7 +268,7 @@ def test_weak_perspective_poses_project_to_their_pixels():
     torch.testing.assert_close(space.project(space.joints), uv, atol=1e-5, rtol=0)
     bone = space.joints[:, n] - space.joints[:, m]
     torch.testing.assert_close(bone.norm(dim=-1), torch.ones(len(uv), dtype=uv.dtype))
-    # A step of one reference bone across the view is that many pixels.
+    # A step of one reference bone parallel to the image is that many pixels.
     step = space.project(space.joints + torch.tensor([0.0, 1.0, 5.0])) - uv
     torch.testing.assert_close(step, torch.stack([0 * space.px_per_bone, space.px_per_bone], -1)[:, None].expand_as(uv))
 

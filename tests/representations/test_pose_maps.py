@@ -13,7 +13,7 @@ def uv(count: int = 3, seed: int = 0, side: int = 24) -> torch.Tensor:
 
 
 def answer(maps: PoseMaps, places: torch.Tensor, side: int = 24) -> torch.Tensor:
-    """The heat maps that a perfect network gives."""
+    """Heat maps of a perfect network."""
     target, inside = maps.encode(places, side, side)
     assert inside.all()
     return target.clamp_min(1e-30).log() if maps.heatmap_type == "softmax" else target

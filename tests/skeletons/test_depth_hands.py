@@ -22,7 +22,7 @@ def test_nyu_converts_to_hand21_by_position():
     values = np.arange(14.0)[None, :, None]
     moved, valid = convert(values, None, NYU14.canonical_names, HAND21)
     assert valid.sum() == 11
-    # The evaluated joints in the release's order: tips and middles from the little finger on, then the thumb.
+    # The evaluated joints in the release's order: tips and middles from the little finger to the index, then the thumb.
     expected = {"pinky_4": 0, "pinky_2": 1, "ring_4": 2, "middle_2": 5, "index_4": 6, "thumb_4": 8, "thumb_2": 10}
     assert {name: moved[0, HAND21.index(name), 0] for name in expected} == expected
 

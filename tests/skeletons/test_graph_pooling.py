@@ -1,4 +1,4 @@
-"""Coarser and coarser: the numbers of the paper, and what must hold for any tree."""
+"""Levels of graph pooling: their sizes in the paper, and properties for any tree."""
 
 from itertools import pairwise
 

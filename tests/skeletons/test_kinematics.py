@@ -24,7 +24,7 @@ def test_every_bone_of_every_source_pose_has_angles(name):
     assert tuple((kinematics.parents[end], end) for end in kinematics.end_joints) == skeleton.bones
     found = joint_angles(joints, kinematics, neutral_directions(joints, kinematics))
     assert found.valid.all()
-    assert found.angles_rad.norm(dim=-1).max() < 2.9  # far from where a bone would be turned right round
+    assert found.angles_rad.norm(dim=-1).max() < 2.9  # far from half a turn, where angles are ambiguous
 
 
 def test_fingers_flex_positively_in_the_axes_of_the_rig():

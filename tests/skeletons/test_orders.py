@@ -22,7 +22,7 @@ TARGETS = {
     "mpi_inf_3dhp": H36M17,
     "smpl": SMPL24,
 }
-# The datasets' own names for what we name by its place.
+# The datasets' names of joints that have another canonical name here.
 NATIVE = {
     "h36m": {"root": "pelvis", "left_foot": "left_ankle", "right_foot": "right_ankle"}
     | {"neck_base": "head_centre", "head": "head_top"},

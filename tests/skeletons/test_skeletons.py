@@ -60,7 +60,7 @@ def test_reference_bone_is_no_longer_than_a_bone_of_the_tree(skeleton):
 
 
 def test_names_are_shared_by_all_bodies():
-    # A place that is also some skeleton's own name must mean the same there; otherwise conversion would mix them up.
+    # A canonical name must mean the same joint in every skeleton that uses it, or conversion mixes them up.
     places = {place for skeleton in BODIES for place in skeleton.canonical_names}
     for skeleton in BODIES:
         for joint in set(skeleton.joints) & places:

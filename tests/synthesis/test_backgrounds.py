@@ -1,4 +1,4 @@
-"""Backgrounds: painted ones are the same everywhere, a user's photographs are used, walls are plain."""
+"""Painted backgrounds, walls, and a user's photographs as backgrounds."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_painted_tiles_are_the_same_in_every_process(monkeypatch):
     assert torch.equal(again, bank[:16])
     flat = bank.flatten(1)
     assert (flat.std(1) > 0.02).all()  # none is empty
-    assert (torch.cdist(flat[:, ::97], flat[:, ::97]) + 1e3 * torch.eye(192)).min() > 1  # none is there twice
+    assert (torch.cdist(flat[:, ::97], flat[:, ::97]) + 1e3 * torch.eye(192)).min() > 1  # none is repeated
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -80,7 +80,7 @@ def test_photographs_replace_painted_backgrounds(tmp_path):
 
 
 def test_class_folders_with_jpegs_of_all_kinds(tmp_path, capsys):
-    """An ImageNet-like tree: grey, CMYK and large pictures serve, broken and tiny ones are counted."""
+    """A tree like ImageNet's: grey, CMYK and large images are used, broken and tiny ones are counted."""
     for n, (mode, colour) in enumerate([("L", 90), ("CMYK", (0, 255, 255, 0)), ("RGB", (0, 120, 0))]):
         folder = tmp_path / f"n0{n}"
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""Penetration and balance, against brute force, scipy's hulls, the skinned mesh and plain cases."""
+"""Penetration and balance, against brute force, scipy's hulls, the skinned mesh and simple cases."""
 
 from functools import lru_cache
 
@@ -31,7 +31,7 @@ def _capsules(*poses: dict[str, float]) -> Capsules:
 
 
 def _deep(pose: dict[str, float], overlap_tolerance_m: float = 0.03) -> set[tuple[str, str]]:
-    """Pairs of parts that are deeper in each other than flesh gives way."""
+    """Pairs of parts whose penetration exceeds the tolerance of soft tissue."""
     depth = penetration_m(_capsules(pose))[0]
     return {pair for pair, depth_m in zip(pairs(), depth.tolist(), strict=True) if depth_m > overlap_tolerance_m}
 
@@ -127,7 +127,7 @@ def test_the_margin_is_the_distance_to_scipys_hull() -> None:
     C = len(PARTS)
     for _ in range(20):
         ends = rng.uniform(-0.3, 0.3, (2, C, 3))
-        ends[..., 1] = rng.choice([0.0, 0.4], (2, C))  # on the ground or in the air
+        ends[..., 1] = rng.choice([0.0, 0.4], (2, C))  # on the ground or above it
         start, end = torch.tensor(ends).float()
         capsules = Capsules(start[None], end[None], torch.zeros(1, C))
         hull = ConvexHull(ends.reshape(-1, 3)[ends.reshape(-1, 3)[:, 1] == 0][:, [0, 2]])
@@ -151,7 +151,7 @@ def test_leaning_lowers_the_support_margin() -> None:
         _capsules(EVERYDAY_POSES["stand"], {"pelvis_tilt": 45}, {"pelvis_list": 45})
     ).tolist()
     assert 0.05 < upright < 0.15
-    # The centre of mass, 0.95 m above the soles, moves by its sine; half a foot or stance of support remains.
+    # The centre of mass, 0.95 m above the soles, moves by the sine; half a foot or stance remains as support.
     for leaning in (forwards, aside):
         assert leaning == pytest.approx(0.05 - 0.95 * np.sin(np.pi / 4), abs=0.12)
 

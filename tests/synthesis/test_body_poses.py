@@ -1,4 +1,4 @@
-"""Everyday poses that look like their names, and samples that are plausible, as asked, and the same for one seed."""
+"""Everyday poses match their names, and samples are plausible, distributed as given, and deterministic."""
 
 from functools import lru_cache
 
@@ -35,7 +35,7 @@ def _everyday(*names: str) -> BodyAngles:
 
 @lru_cache
 def _joints() -> dict[str, dict[str, np.ndarray]]:
-    """H36M joints of every pose, by name, without the mesh's help: heads of bones."""
+    """H36M joints of every pose by name, from heads of bones, without the mesh."""
     bones = {"head": "head", "pelvis": "root", "neck": "neck01"} | {
         f"{side}_{joint}": f"{bone}.{side[0].upper()}"
         for side in ("left", "right")
@@ -141,7 +141,7 @@ def test_samples_span_at_least_half_of_the_limits() -> None:
 
 def test_samples_depend_on_the_generator_state_only() -> None:
     first = _sample(20, seed=3).values
-    torch.manual_seed(1)  # the global generator takes no part
+    torch.manual_seed(1)  # the global generator has no effect
     assert torch.equal(_sample(20, seed=3).values, first)
     assert not torch.equal(_sample(20, seed=4).values, first)
 
@@ -162,7 +162,7 @@ def test_pose_frequencies_match_their_weights() -> None:
 
 def test_rejection_leaves_few_implausible_samples() -> None:
     subjects = phenotypes(400, seed=1)
-    subjects[:, 1] = 0.4 + 0.6 * subjects[:, 1]  # from schoolchildren up
+    subjects[:, 1] = 0.4 + 0.6 * subjects[:, 1]  # from school age
     coefficients = anny_body().shape_coefficients(subjects)
     accepted = {}
     for candidates in (1, 5):
@@ -182,7 +182,7 @@ def test_rejection_leaves_few_implausible_samples() -> None:
 
 
 def test_least_implausible_candidate_is_taken() -> None:
-    """With flesh that never gives way a seat of crossed legs has no fault-free candidate."""
+    """Without tolerance for penetration, sitting with crossed legs has no plausible candidate."""
     changes = {"pose_weights": {"sit_cross_legged": 1.0}, "random_share": 0.0, "overlap_tolerance_m": -1.0}
     excess_m = {
         candidates: implausibility_m(

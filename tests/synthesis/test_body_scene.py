@@ -1,4 +1,4 @@
-"""Rendered people: labels fit the picture, clothes and shapes vary, everyone stands on the ground."""
+"""Rendered people: labels match the image, shapes vary, and all people stand on the ground."""
 
 from dataclasses import replace
 
@@ -78,7 +78,7 @@ def test_joints_project_into_the_image_and_lie_on_the_body(plain):
 
 
 def test_every_skeleton_labels_the_same_people(plain):
-    """Joints of one place agree between skeletons, and left is left."""
+    """Joints of the same canonical name agree between skeletons, and left is left."""
     for name, skeleton in BODIES.items():
         other = _render(replace(UNCOVERED, joints=name))
         assert other.uv_px.shape == (COUNT, len(skeleton), 2)
@@ -88,7 +88,7 @@ def test_every_skeleton_labels_the_same_people(plain):
 
 
 def test_a_person_who_faces_the_camera():
-    """Left joints are on the right of the picture, the head above the feet, and the nose is seen."""
+    """Left joints are on the right of the image, the head is above the feet, and the nose is visible."""
     straight = ViewpointDistribution(
         1.0, turn_deg=0.0, tilt_deg=0.0, roll_deg=0.0, uniform_rotation_share=0.0, offset_frac=0.0
     )
@@ -137,7 +137,7 @@ def test_people_move_on_the_spot():
     assert (video.phenotypes == video.phenotypes[0]).all()
     assert (video.camera.K[0] == video.camera.K).all()
     apart = video.joints_m.diff(dim=0).norm(dim=-1)
-    assert 0.002 < apart.mean() < 0.1  # metres a frame
+    assert 0.002 < apart.mean() < 0.1  # metres per frame
     assert apart.max() < 0.5
 
 

@@ -88,7 +88,7 @@ def test_height_runs_from_ankle_to_neck(surface, rig, side):
 
 def test_arm_and_height_maps_separate_arms_from_the_trunk(surface, rig):
     trunk_and_legs = _owned(rig, *(b for b in rig.bones if b.startswith(("root", "spine", "pelvis", "upperleg"))))
-    assert surface.arm[trunk_and_legs].max() < 0  # thighs are wider apart than the shoulders' cut
+    assert surface.arm[trunk_and_legs].max() < 0  # thighs are farther out than the border at the shoulders
     arms = _owned(rig, *(b for b in rig.bones if b.startswith(("upperarm02", "lowerarm"))))
     assert surface.height[arms].min() > 0.99
     hands = _owned(rig, *(b for b in rig.bones if b.startswith(("wrist", "finger", "metacarpal"))))
@@ -107,18 +107,18 @@ def test_both_sides_are_mirror_images(surface):
 
 @pytest.mark.parametrize(("name", "length_m", "most"), [("arm", 0.54, 1.7), ("height", 0.9, 1.7)])
 def test_borders_of_clothes_are_smooth(surface, rig, edges, name, length_m, most):
-    # Between neighbours a coordinate changes by little more than the way: no leaps and no zigzag at seams.
+    # Between neighbours a coordinate changes by little more than their distance: no jumps at seams.
     values = getattr(surface, name)
     way_m = (surface.rest_m[edges[:, 0]] - surface.rest_m[edges[:, 1]]).norm(dim=-1)
     change = (values[edges[:, 0]] - values[edges[:, 1]]).abs() * length_m
     counts = way_m > 0.003
-    if name == "height":  # above lie the armpits, where arms leave the trunk and no hem can be
+    if name == "height":  # above are the armpits, where no hem is
         counts &= (values[edges] < 0.62).all(-1)
     assert (change / way_m)[counts].max() < most
 
 
 def test_cuts_are_closed_lines(surface, edges):
-    # Each border parts the skin in two: a sleeve leaves one piece of arm a side, a hem one lower body.
+    # Each border divides the skin: a sleeve into one piece of arm per side, a hem into one lower body.
     for sleeve in (0.02, 0.3, 0.6, 0.95):
         assert _pieces(edges, surface.arm > sleeve) == 2
     for hem, pieces in ((0.5, 1), (0.2, 1), (-0.3, 2), (-0.7, 2), (-0.98, 2)):
@@ -162,7 +162,7 @@ def test_hair_does_not_cover_the_ears(surface, rig):
     ear &= _owned(rig, "head")
     assert ear.sum() > 20
     assert surface.scalp_m[ear].max() < 0
-    assert (surface.long_hair_m[ear & (rig.vertices_m[:, 2] < 0.04)] > 0).all()  # which long hair covers
+    assert (surface.long_hair_m[ear & (rig.vertices_m[:, 2] < 0.04)] > 0).all()  # covered by long hair
 
 
 def test_long_hair_falls_over_the_back(surface, rig):

@@ -1,4 +1,4 @@
-"""Ellipsoids by their closed form, against a mesh of the same shape and against plain geometry."""
+"""Ellipsoids in closed form, against a mesh of the same shape and analytic geometry."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def _hands(count: int = COUNT) -> torch.Tensor:
 
 
 def _height(things: Ellipsoids, points_m: torch.Tensor) -> torch.Tensor:
-    """Below one inside the ellipsoid of the same world, above one outside (E, N)."""
+    """Below one inside the ellipsoid of the same index, above one outside (E, N)."""
     own = (points_m - things.T_world_ellipsoid[:, None, :3, 3]) @ things.T_world_ellipsoid[:, :3, :3]
     return (own / things.radii_m[:, None]).norm(dim=-1)
 
@@ -58,7 +58,7 @@ def test_depth_of_an_ellipsoid_matches_its_mesh():
 
 
 def test_depth_of_a_wall_of_800_m_is_exact():
-    """Its near side is a plane, in single precision too."""
+    """Its near side is nearly a plane, also in single precision."""
     T = torch.eye(4)[None].clone()
     T[:, 2, 3] = 0.5
     wall = Ellipsoids(torch.tensor([0]), T, torch.tensor([[400.0, 400.0, 0.3]]))
@@ -94,7 +94,7 @@ def test_background_objects_stand_behind_the_hand():
     assert things.world.tolist() == list(range(COUNT))
     height = _height(things, hands)
     assert height.min() > 1
-    # The thing comes as near as was asked: the gap to the plane that the hand's hindmost point touches.
+    # The object has the given gap to the plane through the hand's farthest point.
     R, centre = things.T_world_ellipsoid[:, :3, :3], things.T_world_ellipsoid[:, :3, 3]
     away = R[:, :, 2]
     gap = (centre * away).sum(1) - things.radii_m[:, 2] - (hands @ away[..., None])[..., 0].amax(1)

@@ -1,4 +1,4 @@
-"""Depth cameras: what their flaws do to planes, steps and balls is known by formula."""
+"""Errors of depth sensors, for planes, steps and balls with analytic results."""
 
 import math
 from dataclasses import replace
@@ -58,7 +58,7 @@ def test_a_clean_sensor_changes_nothing():
 
 @pytest.mark.parametrize("threshold", [40.0, 60.0, 75.0])
 def test_depth_beyond_the_grazing_angle_is_missing(threshold):
-    """Beyond the angle everything, before it nothing, through any pixel map; the angle is the ball's own."""
+    """All depth beyond the angle to the ball's normal is missing, and none below it, in any crop."""
     K = skewed_cameras(SIZE, SIZE).float() * torch.tensor([3.0, 3.0, 1.0])[:, None]
     K[0, 1, 1] *= -1  # NYU's negative focal length
     K[:, :2, 2] = (SIZE - 1) / 2
@@ -71,7 +71,7 @@ def test_depth_beyond_the_grazing_angle_is_missing(threshold):
 
 
 def test_holes_at_grazing_angles_have_the_given_frequency():
-    """A wall that is turned by 75 degrees, and one that is turned by 65."""
+    """Walls rotated by 75 and by 65 degrees."""
     rays = _rays(pinhole(1000.0, SIZE, SIZE))[0]
     walls = [0.7 / (1 - rays[..., 0] * math.tan(math.radians(angle))) for angle in (65, 75)]
     sensed = _sense(
@@ -113,12 +113,12 @@ def test_noise_has_the_deviation_of_the_formula(window):
         assert e.std().item() == pytest.approx(sigma, rel=0.04)
         assert abs(e.mean().item()) < 0.05 * sigma
         neighbours = np.corrcoef(e[:, 1:].flatten(), e[:, :-1].flatten())[0, 1]
-        assert neighbours == pytest.approx((window - 1) / window, abs=0.03)  # windows that share all columns but one
+        assert neighbours == pytest.approx((window - 1) / window, abs=0.03)  # windows with one new column each
 
 
 @pytest.mark.parametrize("focal", [585.0, 292.5])
 def test_lateral_noise_is_in_sensor_pixels(focal):
-    """A depth that encodes its column and row; the crop's pixels are as large as the sensor's, or twice that."""
+    """Depth encodes its column and row; pixels of the crop are as large as the sensor's, or twice as large."""
     size = 200
     v, u = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     K = pinhole(focal, size, size).float()
@@ -158,7 +158,7 @@ def test_depth_in_the_shadow_of_the_projector_is_missing(mirrored):
     assert row == list(range(40 - math.floor(width), 40))  # left of the square, up to its edge
     assert not lost[:32].any()
     assert not lost[64:].any()
-    assert not (_sense(_ball(K)[0], K=K, projector_m=0.01) == 0)[_ball(K)[0] > 0].any()  # a ball shades itself little
+    assert not (_sense(_ball(K)[0], K=K, projector_m=0.01) == 0)[_ball(K)[0] > 0].any()  # a ball hardly shadows itself
     assert not (_sense(_flat(0.7), projector_m=0.1) == 0).any()
 
 
@@ -175,7 +175,7 @@ def test_flying_pixels_lie_between_two_surfaces():
     assert between(0.0) == 0
     assert between(0.25) == pytest.approx(0.25, abs=0.03)
     silhouette = _sense(_step(far_m=0.0), lateral_px=2.0, mix_share=1.0)
-    assert set(silhouette.unique().tolist()) == {0.0, 0.5}  # nothing is mixed with nothing
+    assert set(silhouette.unique().tolist()) == {0.0, 0.5}  # missing depth is not mixed
 
 
 def test_dropout_removes_cells():

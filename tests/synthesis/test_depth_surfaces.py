@@ -27,7 +27,7 @@ def _surface(batch: LabelledBatch, i: int) -> np.ndarray:
 
 
 def test_pixels_of_all_views_lie_on_the_labelled_mesh(studio):
-    """The mesh is posed anew from the labels and put to the joints; every view's pixels lie on it."""
+    """The mesh is posed from the labels and aligned to the joints; pixels of every view lie on it."""
     model = anny_hand("right")
     angles = HandAngles.from_stacked(studio.angles_rad[::VIEWS])
     posed = pose_hand(model, angles, model.shape_coefficients(studio.phenotypes[::VIEWS]))
@@ -46,7 +46,7 @@ def test_pixels_of_all_views_lie_on_the_labelled_mesh(studio):
 
 
 def _rigid(points: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Kabsch: the motion that takes points onto targets, which must fit."""
+    """Kabsch: the rigid transform of points onto targets, which must fit exactly."""
     a, b = points - points.mean(0), targets - targets.mean(0)
     U, _, Vt = np.linalg.svd(b.T @ a)
     R = U @ np.diag([1, 1, np.linalg.det(U @ Vt)]) @ Vt
@@ -55,7 +55,7 @@ def _rigid(points: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def test_depth_agrees_between_views(cluttered):
-    """Points of one view, seen from another, are on its surface or hidden behind it: clutter is one world, too."""
+    """Points of one view, projected to another, are on its surface or behind it, including clutter."""
     rigs = CameraRig.from_sets(cluttered.camera, cluttered.T_world_cam, VIEWS)
     agreeing = 0
     measured = torch.where(cluttered.depth_m > 0, cluttered.depth_m, torch.inf)
@@ -72,7 +72,7 @@ def test_depth_agrees_between_views(cluttered):
                 inside = ((uv >= 0) & (uv < SIZE)).all(-1)
                 there = nearest[s * VIEWS + b][uv[inside, 1], uv[inside, 0]]
                 behind = seen[b][inside, 2] - there
-                assert (behind < -0.004).float().mean() < 0.02  # outlines, rounded to pixels
+                assert (behind < -0.004).float().mean() < 0.02  # at outlines, by rounding to pixels
                 agreeing += int((behind.abs() < 0.004).sum()) * (a != b)
     assert agreeing > 5000
 
@@ -111,7 +111,7 @@ def test_depth_of_mano_hands_matches_their_mesh(tmp_path):
     assert (raster.mask | ~batch.mask).all()
     off_m = (raster.depth_m - batch.depth_m)[batch.mask].abs()
     assert off_m.median() < 1e-4
-    # Of a real subject's size, though the file's mean hand is another one's.
+    # The size is a subject's, although the file's mean hand has another size.
     palm_m = (batch.joints_m[:, HAND21.index("middle_1")] - batch.joints_m[:, 0]).norm(dim=-1)
     assert palm_m.min() > 0.07
     assert palm_m.max() < 0.12

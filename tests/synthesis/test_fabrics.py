@@ -1,4 +1,4 @@
-"""Materials: where the second colour of a pattern shows, by hand; palettes and shares."""
+"""Materials: patterns of the second colour by hand, palettes and frequencies."""
 
 import math
 from dataclasses import replace
@@ -106,15 +106,15 @@ def test_pattern_frequencies_match_their_shares():
     assert seen.keys() == expected.keys()
     for kind, share in expected.items():
         assert seen[kind] == pytest.approx(share, abs=0.03)
-    assert torch.equal(cloth.along_stripe[:, 0], cloth.along_stripe[:, 0].round())  # else stripes would not close
+    assert torch.equal(cloth.along_stripe[:, 0], cloth.along_stripe[:, 0].round())  # so that stripes close
     assert shares.scaled(0.5).dots == pytest.approx(0.1)
 
 
 def test_saturation_is_that_of_the_free_colours():
     grey = sample_cloth(PLAIN, (0.0, 0.0), 0.0, 3000, _generator()).first
     vivid = sample_cloth(PLAIN, (1.0, 1.0), 0.0, 3000, _generator()).first
-    # A fully saturated colour lacks one channel; the floor of an albedo is 0.005.
-    pure = (vivid.amin(1) < 0.0051) & (vivid.amax(1) > 0.019)  # and is no black
+    # A fully saturated colour has one channel at zero; the least albedo is 0.005.
+    pure = (vivid.amin(1) < 0.0051) & (vivid.amax(1) > 0.019)  # and is not black
     assert pure.float().mean().item() == pytest.approx(0.4, abs=0.05)
     assert vivid[pure].argmax(1).bincount(minlength=3).min() > 0.25 * pure.sum()  # all hues
     neutral = grey.amax(1) - grey.amin(1) < 1e-3

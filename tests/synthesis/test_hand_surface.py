@@ -51,7 +51,7 @@ def test_nails_lie_on_the_backs_of_the_last_phalanges(surface):
     last = [rig.bones.index(f"finger{f}-3") for f in range(1, 6)]
     owners = {int(rig.weights[vertices].sum(0).argmax()) for vertices in nails}
     assert owners == set(last)
-    of_fingers = nail & (rig.weights[:, last[0]] < 0.5).numpy()  # the thumb's looks aside
+    of_fingers = nail & (rig.weights[:, last[0]] < 0.5).numpy()  # the thumb's faces sideways
     assert surface.palm[of_fingers].max() < 0.2
 
 
@@ -66,7 +66,7 @@ def test_tips_are_red_at_the_ends_and_creases_lie_at_joints(surface):
 
 
 def test_the_arm_begins_at_the_wrist(surface, on_forearm):
-    # Sleeves begin at 0.02 (``sample_skins``), so none reaches the hand's own skin.
+    # Sleeves begin at 0.02 (``sample_skins``), so none covers the hand.
     assert surface.arm[~on_forearm].max() < 0.02
     assert not surface.arm[surface.rest_m[:, 1] > 0].any()
     rings = surface.arm[on_forearm].view(10, -1)  # from the wrist outwards

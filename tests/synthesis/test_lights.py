@@ -1,4 +1,4 @@
-"""Lights: physical ranges, and what the distribution asks for."""
+"""Lights: physical ranges, and the given distribution."""
 
 import numpy as np
 import torch

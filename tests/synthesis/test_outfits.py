@@ -1,4 +1,4 @@
-"""Outfits: which garment covers what, what the distribution asks for, and colours of skin."""
+"""Outfits: coverage of garments, the given distribution, and colours of skin."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -28,7 +28,7 @@ def _sample(count: int = 300, seed: int = 0, **settings: Any) -> Outfit:
 
 
 def _worn(outfits: Outfit, surface: torch.Tensor) -> np.ndarray:
-    """Names of the layers (B, N) that show at N points: each layer is dyed in a grey of its own."""
+    """Names of the visible layers (B, N) at N points: each layer has its own grey."""
     B, N, L = len(outfits.cuts.sleeve), len(surface), len(LAYERS)
     dyes = torch.linspace(0.1, 0.9, L)[None, :, None].expand(B, L, 3)
     dyed = replace(outfits, fabrics=plain(dyes.contiguous()))
@@ -39,7 +39,7 @@ def _worn(outfits: Outfit, surface: torch.Tensor) -> np.ndarray:
 
 
 def _point(**columns: float) -> torch.Tensor:
-    """A point on the flank at the waist but for the given columns: no part of arm, head or hand."""
+    """A point on the flank at the waist with the given changes of columns: no part of arm, head or hand."""
     point = torch.zeros(1, 14)
     point[0, :3] = torch.tensor([0.15, 0.1, 0.0])
     point[0, [ARM, HEIGHT, SCALP, LONG_HAIR, BEARD, LIPS, BROW]] = torch.tensor([-0.1, 0.2, -1, -1, -1, -1, -1])
@@ -180,7 +180,7 @@ def test_skin_darkens_with_the_tone():
 
     levels = [brightness(tone) for tone in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert np.all(np.diff(levels) < -0.02)
-    # The ends of the scale, out of sRGB by its formula (IEC 61966-2-1).
+    # The ends of the scale, from sRGB by its formula (IEC 61966-2-1).
     for level, srgb in ((levels[0], (0.96, 0.84, 0.77)), (levels[-1], (0.31, 0.20, 0.16))):
         assert level == pytest.approx((((np.array(srgb) + 0.055) / 1.055) ** 2.4).mean(), rel=1e-3)
 

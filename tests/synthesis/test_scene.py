@@ -1,4 +1,4 @@
-"""Rendered hands: the labels fit the picture, pixel by pixel."""
+"""Rendered hands: labels match the image."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def covered():
 
 
 def _place():
-    """What ``plain`` shows."""
+    """Subjects of ``UNCOVERED`` before the camera."""
     subject, generator = HandSubject(UNCOVERED), torch.Generator().manual_seed(0)
     return place_subjects(subject, subject.sample_pose_shape(COUNT, generator), SIZE, generator)
 
@@ -122,12 +122,12 @@ def test_occluders_hide_what_they_cover(plain, covered):
     assert under_cover.sum() > COUNT / 2
     assert not covered.visible.numpy()[under_cover].any()
     assert covered.visible.float().mean() < plain.visible.float().mean()
-    torch.testing.assert_close(covered.uv_px, plain.uv_px)  # labels stay
+    torch.testing.assert_close(covered.uv_px, plain.uv_px)  # labels do not change
     assert torch.equal(covered.depth_label_m, plain.depth_label_m)
 
 
 def test_the_hand_is_rendered_before_its_background():
-    """Two renders that differ in the background alone: the hand's inside is the same, around it nothing is."""
+    """Two renders with different backgrounds are equal within the hand and different around it."""
     paint = BackgroundDistribution(clutter_share=1.0)
     clean = replace(STUDIO.sensor, noise_probability=0.0)
     one, other = (_render(replace(STUDIO, backgrounds=b, sensor=clean), count=4) for b in (STUDIO.backgrounds, paint))

@@ -1,4 +1,4 @@
-"""Skins and sleeves: physical ranges, and what the distribution asks for."""
+"""Skins and sleeves: physical ranges, and the given distribution."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_skin_is_redder_than_it_is_blue():
 def test_tones_run_from_light_to_dark():
     plain = {"texture": (0.0, 0.0), "tone_jitter": 0.0}
     light, middle, dark = (_albedo(SkinDistribution(tone=(t, t), **plain)).mean(0).numpy() for t in (0.0, 0.5, 1.0))
-    # The lightest and the darkest of the scale, out of sRGB by its formula (IEC 61966-2-1).
+    # The lightest and the darkest of the scale, from sRGB by its formula (IEC 61966-2-1).
     for tone, srgb in ((light, (0.96, 0.84, 0.77)), (dark, (0.31, 0.20, 0.16))):
         np.testing.assert_allclose(tone, ((np.array(srgb) + 0.055) / 1.055) ** 2.4, rtol=1e-4)
     assert (light > middle).all()

@@ -1,4 +1,4 @@
-"""Sample i depends on the domain, the seed and i alone."""
+"""Sample i depends on the domain, the seed and i only."""
 
 from dataclasses import fields
 
@@ -16,7 +16,7 @@ SAMPLES = Samples(STREET, 32, seed=4)
 
 
 def assert_same(first: LabelledBatch, second: LabelledBatch) -> None:
-    """Bit by bit."""
+    """Assert that all fields are equal, bit by bit."""
     for field in fields(LabelledBatch):
         a, b = getattr(first, field.name), getattr(second, field.name)
         if isinstance(a, Camera):

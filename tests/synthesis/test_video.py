@@ -1,4 +1,4 @@
-"""Videos: one subject, one camera, one light; smooth motion within joint limits; any frame without the others."""
+"""Videos: one subject, camera and light; smooth motion within joint limits; random access to frames."""
 
 from dataclasses import replace
 

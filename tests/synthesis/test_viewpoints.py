@@ -1,4 +1,4 @@
-"""Where cameras stand: the directions in words, ranges, and the frame around the joints."""
+"""Viewpoints: directions of palm and back, ranges, and the size of the hand in the frame."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A pose problem of seconds: a red, a green and a blue dot. And a network that finds them by construction."""
+"""A pose problem that trains in seconds: red, green and blue dots, and a network that finds them by construction."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ SCHEDULE = Schedule(steps=12, learning_rate=3e-3, decay="cosine", warmup=0.2, we
 
 
 def draw_dots(uv_px: Tensor, side: int = SIDE, ground: float = 0.0) -> Tensor:
-    """Gaussian dots at (B, 3, 2), one a channel, as images (B, 3, side, side)."""
+    """Gaussian dots at (B, 3, 2), one per channel, as images (B, 3, side, side)."""
     maps, _ = encode_gaussian(uv_px, side, side, 0.06 * side, "peak")
     return ground + (1 - ground) * maps
 
@@ -72,14 +72,14 @@ def dots(count: int, seed: int, side: int = SIDE, ground: float = 0.0) -> Labell
 
 
 class Finder(HeatmapNetwork):
-    """Heat maps (logits) that peak where each channel is brightest; every joint a tenth deeper than the one before."""
+    """Heat maps (logits) with peaks at the brightest point of each channel; depths increase by 0.1 per joint."""
 
     maps = MAPS
 
     def __init__(self):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(()))
-        self.norm = nn.BatchNorm2d(3)  # unused, but for its statistics
+        self.norm = nn.BatchNorm2d(3)  # unused, except for its statistics
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         self.norm(images)
@@ -93,7 +93,7 @@ class Finder(HeatmapNetwork):
 
 
 class Sighted(Finder):
-    """Finds the dots, and remembers what it was shown."""
+    """Finds the dots, and records its images."""
 
     def __init__(self):
         super().__init__()
@@ -105,7 +105,7 @@ class Sighted(Finder):
 
 
 def centroids(images: Tensor) -> Tensor:
-    """Where each channel is bright, (B, 3, 2) in pixels."""
+    """Centroid of each channel's brightness, (B, 3, 2) in pixels."""
     weight = (images / images.amax(dim=(-2, -1), keepdim=True)).pow(4)
     weight = weight / weight.sum(dim=(-2, -1), keepdim=True)
     u = (weight.sum(dim=-2) * torch.arange(images.shape[-1])).sum(dim=-1)
@@ -121,7 +121,7 @@ def small_network(seed: int = 0) -> PoseResNet:
 
 
 def disturb(stage: Stage, events: Mapping[int, Callable[[], object]]) -> list[int]:
-    """Have something happen in the middle of certain steps, after the forward pass; the steps begun, as they come."""
+    """Call ``events`` within their steps, after the forward pass. Returns the list of started steps, which grows."""
     undisturbed, begun = stage.terms, []
 
     def terms(batches, generator):
@@ -147,7 +147,7 @@ def kill() -> None:
 
 
 def context(selection=None, seed: int = 5, **changes) -> Context:
-    """Dots on black as the source, dots on grey as the target."""
+    """Dots on black as the source, and dots on grey as the target."""
     source, target = InMemoryDataset([dots(40, seed=1)]), InMemoryDataset([dots(24, seed=2, ground=0.3).unlabelled()])
     plain = Context(
         new_network=small_network,
@@ -161,7 +161,7 @@ def context(selection=None, seed: int = 5, **changes) -> Context:
 
 
 def all_stages(method: Method, source: SourceTrainingConfig | None, made: Context) -> Stages:
-    """The source stages, then the method's own on the source model, as an experiment trains them."""
+    """The source stages, then those of the method on the source model, as an experiment trains them."""
     for stage, selection in method.source_stages(source, made):
         yield stage, selection
         made = replace(made, source_network=stage.result())
@@ -185,19 +185,19 @@ def adaptation_stage(made: Context, network: HeatmapNetwork | None = None, **cha
 
 
 def with_trainer(stage, precision: Literal["32-true", "bf16-mixed"] = "32-true"):
-    """A stage that can be asked for its terms without a run."""
+    """Set the stage's trainer, so that its terms can be computed without a run."""
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     stage.trainer = L.Trainer(accelerator="cpu", precision=precision, **quiet)
     return stage
 
 
 def files_of(folder: Path) -> tuple[bytes, str]:
-    """What a finished stage leaves: weights and metrics."""
+    """Files of a finished stage: weights and metrics."""
     return (folder / "result.safetensors").read_bytes(), (folder / "metrics.csv").read_text()
 
 
 def finished(folder: Path, stage, selection=None, hardware: Hardware = ONE_CPU):
-    """Train to the end; the report and the files."""
+    """Train to the end. Returns the report and the files."""
     run = Run(folder, hardware)
     report = run.train(1, stage, selection)
     return report, files_of(run.layout.stage(1, stage.name).folder)

@@ -1,4 +1,4 @@
-"""Depth hands for tests: few, small, and a network that is quick."""
+"""A few small depth hands, and a small network."""
 
 from collections.abc import Callable
 
@@ -50,7 +50,7 @@ def depth_context(sets: int = 6, network: DepthHandConfig = TINY) -> Context:
 
 
 def new_model(network: DepthHandConfig = TINY) -> Callable[[], DepthHandModel]:
-    """Makes the same model whenever it is called."""
+    """Returns the same model in every call."""
 
     def make() -> DepthHandModel:
         torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""A process of its own in which runs on dots are killed: ``python killed_run.py FOLDER``. Prints how each ended."""
+"""Runs on dots that are killed in child processes: ``python killed_run.py FOLDER``. Prints their exit codes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Videos of seconds: figures of thick coloured segments that move before a textured background that stands still."""
+"""Synthetic videos: figures of thick coloured segments that move before a static textured background."""
 
 import math
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ FIGURE = Skeleton(
     reference_bone=("hip", "neck"),
     mirror_of={"left_hand": "right_hand", "left_foot": "right_foot"},
 )
-_REST = (-1.57, -1.57, 0.4, 2.7, 1.0, 2.1)  # where the figure's bones point, in radians from u towards v
+_REST = (-1.57, -1.57, 0.4, 2.7, 1.0, 2.1)  # directions of the figure's bones, in radians from u towards v
 _LENGTHS = (0.2, 0.13, 0.24, 0.24, 0.27, 0.27)  # of the image's side
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Base and driving frames, and where the joints are in them."""
+    """Base and driving frames, and pixels of their joints."""
 
     base: Tensor
     driving: Tensor
@@ -49,7 +49,7 @@ def _joints(angles: Tensor, hip: Tensor, side: int) -> Tensor:
 
 
 def pairs(count: int, side: int, seed: int) -> Pairs:
-    """Frames of ``count`` videos, each with a background of its own."""
+    """Frames of ``count`` videos, each with its own background."""
     generator = torch.Generator().manual_seed(seed)
     uv_base, uv_driving = poses(count, side, generator)
     ground = texture(count, side, generator)
@@ -58,13 +58,13 @@ def pairs(count: int, side: int, seed: int) -> Pairs:
 
 
 def texture(count: int, side: int, generator: torch.Generator) -> Tensor:
-    """Grounds of smooth grey-brown noise."""
+    """Backgrounds of smooth grey-brown noise."""
     noise = torch.rand(count, 3, side // 4, side // 4, generator=generator)
     return 0.15 + 0.35 * F.interpolate(noise, (side, side), mode="bilinear")
 
 
 def draw(uv_px: Tensor, skeleton: Skeleton, ground: Tensor, thickness: float = 0.03) -> Tensor:
-    """Segments over a ground, those of later bones in front; ``thickness`` is half their width over the side."""
+    """Segments over a background, later bones in front; ``thickness`` is half their width over the side."""
     height, width = ground.shape[-2:]
     parents, children = (uv_px[:, list(ends)] for ends in zip(*skeleton.bones, strict=True))
     distance = distance_to_segments(parents, children, height, width)

@@ -28,7 +28,7 @@ def integrated(skeleton: Skeleton = HAND21, dtype=torch.float32, **changes) -> I
 
 
 def true_poses(skeleton: Skeleton, count: int = 48) -> Tensor:
-    """Rendered poses, every other turned in space, before the camera; float64."""
+    """Rendered poses before the camera, every other one rotated in space; float64."""
     joints = source_poses(skeleton.name)[:count].double()
     generator = torch.Generator().manual_seed(0)
     R, _ = torch.linalg.qr(torch.randn(count, 3, 3, generator=generator, dtype=torch.float64))
@@ -70,7 +70,7 @@ def seen_of(joints: Tensor, cameras: Camera, skeleton: Skeleton) -> PseudoLabels
 def bent_backwards(joints: Tensor, degrees: float = 90.0) -> Tensor:
     """The index finger's last bone bent towards the back of the hand."""
     index = {name: joints[:, HAND21.index(name)] for name in ("wrist", "index_1", "pinky_1", "index_3", "index_4")}
-    # From the little finger's side to the thumb's, times from the wrist to the knuckles: out of a right hand's palm.
+    # The cross product of little finger to thumb and wrist to knuckles points out of a right hand's palm.
     palm = torch.linalg.cross(index["index_1"] - index["pinky_1"], index["index_1"] - index["wrist"])
     along = torch.nn.functional.normalize(index["index_3"] - joints[:, HAND21.index("index_2")], dim=-1)
     back = torch.nn.functional.normalize(-palm + (palm * along).sum(-1, keepdim=True) * along, dim=-1)

@@ -1,4 +1,4 @@
-"""A teacher's views: composed views, agreement, and who is kept."""
+"""Pseudo-labels from a teacher's views: transforms, agreement, and kept joints."""
 
 import pytest
 import torch
@@ -28,13 +28,13 @@ def target() -> tuple[UnlabelledBatch, Tensor]:
 
 @pytest.mark.parametrize("views", [1, 3])
 def test_labels_of_views_are_in_pixels_of_the_crop(views):
-    """However the views turn, scale and shear: the dots are where they were drawn."""
+    """Labels from rotated, scaled and sheared views are at the drawn dots."""
     frames, uv_px = target()
     teacher = Sighted()
     seen = labeller(teacher_views=views, kept_frac=1.0).label(teacher.predict, frames, frames.rgb, generator_for(0, 0))
     assert len(teacher.shown) == views
     assert all((image - frames.rgb).abs().max() > 0.1 for image in teacher.shown)
-    # A dot of 2 px is an ellipse in a sheared view, whose middle the finder's weights find to a fraction of a pixel.
+    # A dot of 2 px is an ellipse in a sheared view, and its centroid is exact to a fraction of a pixel.
     assert (seen.uv_px - uv_px).norm(dim=-1).max() < 0.3
     assert seen.kept.all()
     assert not seen.uv_px.requires_grad
@@ -58,7 +58,7 @@ def labels(uv_px: Tensor, confidence: Tensor, depth: Tensor | None = None) -> Ps
 
 
 def test_merged_views_are_means_weighted_by_agreement():
-    """By hand: looks d apart are d / 2 from their mean; confidence is the geometric mean times the agreement."""
+    """By hand: views d apart are d / 2 from their mean; confidence is the geometric mean times the agreement."""
     uv = torch.tensor([[[10.0, 12.0], [5.0, 6.0]]])
     apart = torch.tensor([[[0.0, 0.0], [1.2, 1.6]]])  # 2 px
     one = labels(uv, torch.tensor([[0.9, 0.8]]), torch.tensor([[0.0, 0.2]]))
@@ -89,10 +89,10 @@ def test_the_teacher_gets_the_style_of_the_source(probability):
 
 
 def test_unaugmented_labels_come_from_the_frames():
-    batch = dots(70, seed=6)  # more than are looked at together
+    batch = dots(70, seed=6)  # more than one part of frames
     teacher = Sighted()
     shown = labeller(kept_frac=0.25).label_unaugmented(teacher, batch.unlabelled())
     assert torch.equal(torch.cat(teacher.shown), batch.rgb)
     assert len(shown.uv_px) == 70
     assert (shown.uv_px - batch.uv_px).norm(dim=-1).max() < 0.1 * SIDE / 32
-    assert shown.kept.sum() == pytest.approx(0.25 * 210, abs=1)  # of all frames, not of each part
+    assert shown.kept.sum() == pytest.approx(0.25 * 210, abs=1)  # of all frames, not per part

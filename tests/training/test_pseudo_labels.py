@@ -42,7 +42,7 @@ def test_one_threshold_over_the_batch(batch, joints, share, seed):
 def test_unconfident_joints_are_not_kept():
     confidence = torch.tensor([[0.9, 0.2, 0.1], [0.8, 0.15, 0.3]])
     assert most_confident(confidence, 1 / 3).tolist() == [[True, False, False], [True, False, False]]
-    assert most_confident(torch.full((2, 3), 0.4), 0.5).all()  # equals are kept together
+    assert most_confident(torch.full((2, 3), 0.4), 0.5).all()  # equal values are kept together
 
 
 def test_moving_average_matches_its_formula():
@@ -80,7 +80,7 @@ def test_adaptation_returns_its_pseudo_labels():
 
 
 def test_mirrored_views_swap_left_and_right():
-    """Against the definition: the left wrist of a mirrored person is where the right one was, at W - 1 - u."""
+    """Against the definition: the left wrist of a mirrored person is at W - 1 - u of the right one."""
     seen = PseudoLabels(
         uv_px=torch.tensor([[[3.0, 5.0], [1.0, 2.0], [8.0, 9.0]]]),
         relative_depth=torch.tensor([[0.0, 0.1, 0.2]]),

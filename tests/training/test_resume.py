@@ -1,4 +1,4 @@
-"""A stage that was stopped, however rudely, and resumed ends bit for bit where an undisturbed one ends."""
+"""A stage that is stopped in any way and resumed ends bit for bit like an undisturbed one."""
 
 import json
 import math
@@ -43,7 +43,7 @@ def selection() -> SelectionPlan:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """Reports and files of runs that nothing disturbed."""
+    """Reports and files of undisturbed runs."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     made = {}
@@ -57,7 +57,7 @@ def undisturbed(tmp_path_factory):
 
 
 def stopped(folder: Path, method: str, events, seconds: float, expected, precision: str = "32", chosen=True) -> int:
-    """Train until it fails as expected; the step that ``last.ckpt`` holds."""
+    """Train until the expected failure. Returns the step of ``last.ckpt``."""
     run = Run(folder, replace(ONE_CPU, precision=precision), checkpoint_seconds=seconds)
     stage = STAGES[method](context())
     disturb(stage, events)
@@ -71,7 +71,7 @@ def saved_step(folder: Path) -> int:
 
 
 def resumed(folder: Path, method: str, first_step: int, precision: str = "32"):
-    """Go on to the end, and check that it really went on."""
+    """Resume and train to the end, and check that no step is repeated."""
     stage = STAGES[method](context())
     begun = disturb(stage, {})
     outcome = finished(folder, stage, selection(), replace(ONE_CPU, precision=precision))
@@ -90,7 +90,7 @@ def assert_same(one, other):
 @pytest.mark.parametrize("precision", ["32", "bf16"])
 @pytest.mark.parametrize("method", STAGES)
 def test_resuming_after_crashes_is_bit_exact(method, precision, tmp_path, undisturbed):
-    # The second crash comes after a candidate (step 6) that no checkpoint has heard of.
+    # The second crash follows a candidate (step 6) that is in no checkpoint.
     assert stopped(tmp_path, method, {4: crash}, 0, RuntimeError, precision) == 4
     assert stopped(tmp_path, method, {7: crash}, math.inf, RuntimeError, precision) == 4
     (table,) = tmp_path.rglob("metrics.csv")

@@ -1,4 +1,4 @@
-"""What a run's folder holds, and how a run fails: in one line, with what it has kept."""
+"""Files of a run's folder, and failures of runs, which are errors of one line."""
 
 import json
 import math
@@ -84,7 +84,7 @@ def test_a_missing_gpu_is_refused(tmp_path):
 
 @pytest.mark.parametrize("make", [source_stage, adaptation_stage])
 def test_a_full_disk_keeps_the_last_checkpoint(make, tmp_path):
-    """The limit on a file's size stands for the disk: writing fails in the middle, as there."""
+    """A limit on the size of files makes writing fail in the middle, like a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     stage = make(context())
     disturb(stage, {5: lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))})

@@ -1,4 +1,4 @@
-"""The label-free score, and which candidate's weights are kept."""
+"""The label-free score, and the selected candidate."""
 
 import copy
 import math
@@ -32,7 +32,7 @@ FRAMES = dots(48, seed=1)
 
 
 class Constant(HeatmapNetwork):
-    """One pose, whatever it is shown: a model that has collapsed."""
+    """Predicts one pose for all images, like a collapsed model."""
 
     maps = MAPS
 
@@ -88,7 +88,7 @@ def test_bone_lengths_against_numpy():
 
 
 class Scores:
-    """Scores given beforehand, and the weights that were there when they were asked for."""
+    """Returns the given scores, and records the weights at each call."""
 
     def __init__(self, *scores: float):
         self.scores = list(scores)
@@ -133,7 +133,7 @@ def test_the_first_candidate_is_the_initial_network(tmp_path):
 
 def test_measurements_do_not_affect_the_selection(tmp_path):
     def measure(stage) -> dict[str, float]:
-        torch.rand(7)  # nor does what it draws
+        torch.rand(7)  # random draws have no effect either
         return {"oracle": {0: 0.1, 3: 0.2, 6: 0.3, 9: 0.4, 12: 0.5}[stage.global_step]}
 
     scores = (0.2, 0.9, 0.3, 0.2, 0.1)

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def terms_of(stage, number: int) -> dict[str, float]:
-    """The terms of a step, taken with a network that is the same for every step."""
+    """The terms of a step, for a network that is the same for every step."""
     item = number, {name: stream.batch(0) for name, stream in stage.streams.items()}
     stage.training_step(item, 0)
     return {name: value.item() for name, value in stage.latest.items()}
@@ -17,7 +17,7 @@ def terms_of(stage, number: int) -> dict[str, float]:
 @pytest.mark.parametrize("make", [source_stage, adaptation_stage])
 def test_draws_depend_on_the_seed_and_the_number_of_the_step(make):
     first = terms_of(with_trainer(make(context(seed=1))), 3)
-    torch.rand(5)  # the global generator has no say
+    torch.rand(5)  # the global generator has no effect
     assert terms_of(with_trainer(make(context(seed=1))), 3) == first
     assert terms_of(with_trainer(make(context(seed=1))), 4) != first
     assert terms_of(with_trainer(make(context(seed=2))), 3) != first
@@ -42,7 +42,7 @@ def test_the_loss_is_the_weighted_sum():
 
 
 def test_losses_are_computed_in_full_precision(tmp_path):
-    """Under bf16 only the network's own arithmetic is rounded; maps arrive in float32, outside of autocast."""
+    """With bf16 only the network is computed in bfloat16; losses get maps in float32, outside of autocast."""
     stage = source_stage(context())
     seen = []
     undisturbed = stage.terms

@@ -44,7 +44,7 @@ def test_fourier_style_blends_colours_by_random_fractions():
     share = (restyled.mean((1, 2, 3)) - CONTENT.mean((1, 2, 3))) / (LOOK.mean((1, 2, 3)) - CONTENT.mean((1, 2, 3)))
     assert ((share > 0) & (share < 1.05)).all()
     assert share.std() > 0.05
-    dim = 0.4 * CONTENT  # nothing is clipped
+    dim = 0.4 * CONTENT  # so that no value is clipped
     plain = FourierStyle(beta=0.0, colour=False).restyler()(dim, LOOK, drawn(0))
     shift = (plain - dim).flatten(2)
     assert shift.mean() > 0.05

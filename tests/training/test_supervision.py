@@ -90,7 +90,7 @@ def test_depth_is_relative_to_the_root_in_reference_bones():
     right = truth[:, :, None, None].expand(-1, -1, *SIZE)
     assert supervised_terms(MAPS, (heat, right), BATCH, SKELETON)["depth"].item() == pytest.approx(0, abs=1e-9)
     off = supervised_terms(MAPS, (heat, right + 1), BATCH, SKELETON)["depth"]
-    assert off.item() == pytest.approx(1 - 0.05, rel=1e-4)  # smooth L1 of 1 with its knee at 0.1
+    assert off.item() == pytest.approx(1 - 0.05, rel=1e-4)  # smooth L1 of 1 with beta 0.1
 
 
 def test_depth_needs_labels_of_the_root_and_the_reference_bone():
@@ -117,7 +117,7 @@ def test_unlabelled_samples_are_refused():
 
 
 def test_image_pixels_are_map_pixels_of_the_same_place():
-    """A target drawn for a joint is read back where the joint is."""
+    """A target heat map is decoded to the joint's position."""
     target, _ = MAPS.encode(map_from_image(BATCH.uv_px, (SIDE, SIDE), SIZE), *SIZE)
     read = MAPS.decode(target.clamp_min(1e-20).log(), torch.zeros_like(target))
     assert torch.allclose(image_from_map(read.uv_map, (SIDE, SIDE), SIZE), BATCH.uv_px, atol=0.02)

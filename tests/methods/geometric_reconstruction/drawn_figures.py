@@ -23,7 +23,7 @@ TO_BASE = torch.eye(3)[None]
 
 
 class FixedEstimator(nn.Module):
-    """An estimator that knows: each pixel moves with the bone that is drawn there, and nothing has to be painted."""
+    """Exact masks: each pixel moves with the bone that is drawn there, and nothing is inpainted."""
 
     def __init__(self, sure: float = math.exp(-2.5), background: Tensor | None = None):
         super().__init__()
@@ -47,7 +47,7 @@ def reconstructor(
 
 
 def figure(seed: int = 0, side: int = SIDE) -> tuple[Tensor, Tensor]:
-    """A pose and a ground."""
+    """A pose and a background."""
     generator = torch.Generator().manual_seed(seed)
     return poses(1, side, generator)[0], texture(1, side, generator)
 

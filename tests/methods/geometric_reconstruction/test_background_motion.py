@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def crops(T_base: Tensor, T_driving: Tensor, scene: Tensor) -> tuple[UnlabelledBatch, UnlabelledBatch]:
-    """Two crops of one picture of a scene at rest, 64 px each."""
+    """Two crops of one image of a static scene, 64 px each."""
 
     def crop(T_crop_file: Tensor) -> UnlabelledBatch:
         image = warp_images(scene, T_crop_file, SIDE, SIDE, antialias=False)
@@ -40,7 +40,7 @@ def crops(T_base: Tensor, T_driving: Tensor, scene: Tensor) -> tuple[UnlabelledB
 )
 @pytest.mark.parametrize("stride", [1, 4])
 def test_background_follows_the_transforms_of_the_crops(following, stride):
-    """All is background, and smooth, as both crops are samples of one picture already."""
+    """All pixels are background, and smooth, as both crops are resampled from one image."""
     u, v = identity_field(120, 120, torch.zeros(())).unbind(-1)
     scene = 0.5 + 0.2 * torch.stack([torch.sin(0.2 * u), torch.cos(0.15 * v), torch.sin(0.1 * (u + v))])[None]
     base, driving = crops(*following, scene)
@@ -51,7 +51,7 @@ def test_background_follows_the_transforms_of_the_crops(following, stride):
     drawn = reconstructor(estimator=FixedEstimator(sure=2.0), grid_stride=stride)(base.rgb, uv, uv, T)
     pixels = identity_field(SIDE, SIDE, T).view(1, -1, 2)
     shown = apply_affine(T, pixels).view(SIDE, SIDE, 2)
-    # Half a pixel of the grid at the border is continued, not known.
+    # Half a pixel of the grid at the border is extrapolated.
     margin = 0.5 if stride == 1 else 2.5
     known = ((shown >= margin) & (shown <= SIDE - 1 - margin)).all(-1)
     inner = torch.zeros_like(known)
@@ -72,7 +72,7 @@ def test_crops_without_transforms_have_no_background_motion():
 
 
 def test_distant_crops_keep_precision():
-    """Crops of a large picture: maps of thousands of pixels cancel."""
+    """Crops of a large image: translations of thousands of pixels cancel."""
     T_base, T_driving = (torch.eye(3)[None].clone() for _ in range(2))
     T_base[:, :2, 2], T_driving[:, :2, 2] = torch.tensor([-7000.3, -4000.1]), torch.tensor([-7001.4, -3999.7])
     both = [UnlabelledBatch(torch.zeros(1, 3, 8, 8), ("a",), T_crop_file=T) for T in (T_base, T_driving)]
@@ -82,7 +82,7 @@ def test_distant_crops_keep_precision():
 
 @pytest.mark.parametrize("stride", [1, 4])
 def test_predicted_background_motion_is_in_fractions_of_the_image(stride):
-    """A shift by half of half the side, and a growth from the image's centre; after what is known of the crops."""
+    """A shift by a quarter of half the side and a scale about the image's centre, after the known crop transform."""
     delta = torch.tensor([[[0.1, 0.0, 0.25], [0.0, -0.2, 0.0]]])
     T_known = torch.eye(3)[None].clone()
     T_known[0, :2, 2] = torch.tensor([4.0, -8.0])

@@ -41,7 +41,7 @@ def test_identical_pairs_have_the_identity_field(side, stride):
 
 
 def test_identical_pairs_have_the_identity_field_for_any_masks():
-    """Not yet trained masks, and all of them at once."""
+    """With untrained masks, which blend all regions."""
     uv, ground = figure()
     drawn = reconstructor()(draw(uv, FIGURE, ground), uv, uv, TO_BASE)
     assert drawn.field is not None
@@ -53,7 +53,7 @@ def moved_figure(uv: Tensor, motion: str) -> Tensor:
         return uv + torch.tensor([6.0, -5.0])
     if motion == "shift by parts of a pixel":
         return uv + torch.tensor([2.3, 3.7])
-    if motion == "arm":  # a hand about the neck
+    if motion == "arm":  # a hand rotated about the neck
         T = rotation_map(torch.tensor([0.9]), uv[:, 1])
         return torch.cat([uv[:, :3], apply_affine(T, uv[:, 3:4]), uv[:, 4:]], dim=1)
     degrees = float(motion.split()[1])
@@ -64,7 +64,7 @@ def moved_figure(uv: Tensor, motion: str) -> Tensor:
     "motion", ["shift", "shift by parts of a pixel", "arm", "turn 20", "turn -90", "turn 135", "turn 180"]
 )
 def test_a_moved_figure_is_reconstructed_in_place(motion):
-    """The colour of every limb, at every pixel well within it, and the ground where the figure was not."""
+    """Colours match well within every limb, and on the background away from both figures."""
     uv, ground = figure()
     uv_driving = moved_figure(uv, motion)
     base, driving = (draw(pose, FIGURE, ground) for pose in (uv, uv_driving))
@@ -77,9 +77,9 @@ def test_a_moved_figure_is_reconstructed_in_place(motion):
     assert limbs.sum() > 30
     assert away.sum() > 1000
     assert error[limbs].max() < 0.12
-    assert error[away].max() < 0.005  # the figure's faint rim
+    assert error[away].max() < 0.005  # the blurred outline of the figure
     copied = (base - driving).abs().amax(1)[0]
-    assert copied[limbs].max() > 0.4  # else it says nothing
+    assert copied[limbs].max() > 0.4  # or the comparison is void
 
 
 @pytest.mark.parametrize("motion", ["shift", "turn 135"])
@@ -88,7 +88,7 @@ def test_coarser_grids_give_the_same_field(motion):
     uv_driving = moved_figure(uv, motion)
     base = draw(uv, FIGURE, ground)
     fields = []
-    for stride, sigma in ((1, 3.0), (4, 1.5)):  # one width in pixels of the image
+    for stride, sigma in ((1, 3.0), (4, 1.5)):  # the same width in pixels of the image
         drawn = reconstructor(estimator=FixedEstimator(), grid_stride=stride, bone_sigma=sigma)(
             base, uv, uv_driving, TO_BASE
         )

@@ -75,7 +75,7 @@ def test_reconstruction_has_gradients_for_student_and_reconstructor_only(config)
     assert stage.perceptual_loss is not None
     for module in (stage.teacher, stage.perceptual_loss):
         assert all(p.grad is None for p in module.parameters())
-    # Heat maps tell places; the depth half of the head is none of its business.
+    # The loss depends on heat maps only, not on the depth half of the head.
     assert stage.student.head.weight.grad[21:].abs().sum() == 0
 
 
@@ -112,7 +112,7 @@ def test_the_teacher_is_a_moving_average_of_the_student(tmp_path):
 
 @pytest.mark.parametrize(("since", "until"), [(0.0, 0.25), (0.25, 1.0)])
 def test_progress_of_the_union_includes_the_warm_start(since, until, tmp_path):
-    """Warm start and the rest are parts of one fine-tuning; labels depend on its progress."""
+    """Warm start and fine-tuning share one progress, on which the labels depend."""
     stage = fine_tuning_stage(ALONE, Phase(SCHEDULE, since, until))
     passed, targets = [], stage.integrated.pseudo_targets
     stage.integrated.pseudo_targets = lambda *args: passed.append(args[-1]) or targets(*args)
@@ -123,13 +123,13 @@ def test_progress_of_the_union_includes_the_warm_start(since, until, tmp_path):
 
 
 def test_student_and_reconstruction_share_the_view_of_a_pair():
-    """The student's frames, and those that are reconstructed."""
+    """The student's images are those of the reconstruction."""
     stage, seen = with_trainer(fine_tuning_stage()), []
     given = batches(stage)
     still = replace(given["target"], image=given["target"].rgb[[0, 1, 0, 1]])
     stage.student.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     stage.terms({**given, "target": still}, generator_for(0, 0))
-    _, frames = seen  # of the source, of the target
+    _, frames = seen  # source images, target images
     assert torch.equal(frames[:2], frames[2:])
     alone = with_trainer(fine_tuning_stage(ALONE))
     seen.clear()
@@ -150,7 +150,7 @@ def test_fine_tuning_returns_its_pseudo_labels():
 
 @pytest.mark.parametrize(("prepare", "progress"), [(with_trainer, 0.5), (lambda stage: stage, 1.0)])
 def test_loaded_stages_label_with_final_progress(prepare, progress, monkeypatch):
-    """A resumed run loads finished stages, which then have no trainer; a stage that starts has done no step."""
+    """Loaded stages have no trainer and use the progress of their end; new stages use that of their start."""
     stage = prepare(fine_tuning_stage(ALONE).eval())
     pseudo_targets, seen = stage.integrated.pseudo_targets, []
 
@@ -164,7 +164,7 @@ def test_loaded_stages_label_with_final_progress(prepare, progress, monkeypatch)
 
 
 def test_reading_pseudo_labels_changes_nothing():
-    """Nor the estimate of bone lengths, which moves while the stage trains."""
+    """The estimate of bone lengths, which training updates, does not change either."""
     config = replace(ALONE, labels=LabelIntegration(lengths="estimated"))
     stage = with_trainer(fine_tuning_stage(config))
     before = state(stage)
@@ -175,7 +175,7 @@ def test_reading_pseudo_labels_changes_nothing():
 
 
 def test_no_layer_runs_twice_on_the_same_images():
-    """The student sees source and target, the teacher the target; of a reconstructed pair all is computed once."""
+    """The student runs on source and target, the teacher on the target, the reconstructor once per pair."""
     stage = with_trainer(fine_tuning_stage())
     expected = {
         stage.student: 2,

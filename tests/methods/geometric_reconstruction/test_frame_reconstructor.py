@@ -36,7 +36,7 @@ def test_gradients_reach_the_joints_of_both_frames(guide):
 
 
 def test_gradient_by_central_differences():
-    """Joints of both frames to a loss on the picture, through untrained networks, in float64."""
+    """From joints of both frames to a loss on the image, through untrained networks, in float64."""
     made = reconstructor(replace(TINY, generator=GeneratorConfig(4, 8, residual_blocks=1))).double()
     nn.init.normal_(made.estimator.masks.weight, std=0.05)
     data = pairs(1, 32, 4)
@@ -81,7 +81,7 @@ def test_mixed_precision_keeps_the_field_in_float32():
     assert found.field.dtype == torch.float32
     assert found.image.isfinite().all()
     assert (found.image - expected.image).abs().mean() < 0.01
-    # What is left is the masks' rounding; a place in bfloat16 would be wrong by up to 1/16 of a pixel anywhere.
+    # Masks are rounded; positions in bfloat16 would be off by up to 1/16 of a pixel.
     assert (found.field - expected.field).abs().median() < 0.01
     with torch.autocast("cpu", torch.bfloat16):
         given = reconstructor(estimator=FixedEstimator())(data.base, data.uv_base, data.uv_driving, T)
@@ -96,7 +96,7 @@ def test_mixed_precision_returns_float32_images(guide):
     with torch.autocast("cpu", torch.bfloat16):
         image = made(base, uv, uv + 1, TO_BASE).image
     assert image.dtype == base.dtype
-    smaller = F.interpolate(image, scale_factor=0.5, mode="bilinear", antialias=True)  # which knows no bfloat16
+    smaller = F.interpolate(image, scale_factor=0.5, mode="bilinear", antialias=True)  # which does not support bfloat16
     assert smaller.isfinite().all()
 
 
@@ -106,8 +106,8 @@ def reconstruction_loss(made: FrameReconstructor, data: Pairs, uv_base: Tensor, 
 
 
 def test_trained_reconstructor_has_a_loss_that_localises_joints():
-    """Trained for seconds on true joints. Then joints are moved, by 2 px of 64 in the mean square, and the steepest
-    descent points to where they were: over seeds and sizes the mean cosine was 0.42 to 0.58, at tips 0.2 to 0.7.
+    """Trained for seconds on true joints. Then joints are displaced by 2 px of 64 (RMS), and the steepest
+    descent points back: over seeds and sizes the mean cosine was 0.42 to 0.58, at tips 0.2 to 0.7.
     """
     torch.manual_seed(0)
     side, count = 48, 96

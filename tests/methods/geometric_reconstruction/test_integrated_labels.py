@@ -1,4 +1,4 @@
-"""Poses that anatomy allows are kept, joints that it forbids are not; and whose anatomy it is."""
+"""Joints of poses within the anatomical limits are kept, others are rejected; sources of limits and lengths."""
 
 import math
 from dataclasses import replace
@@ -43,7 +43,7 @@ def test_a_valid_pose_is_kept(skeleton, distorted):
     seen = seen_of(joints, cameras, skeleton)
     rectified = labels.rectify(seen, cameras, SIDE)
     assert rectified.kept.all()
-    # New lengths of a palm or a trunk turn the root's axes a little, and a pose at its limits leaves them.
+    # New lengths of palm or trunk rotate the root's axes slightly, so that poses at their limits exceed them.
     apart = (rectified.uv_px - seen.uv_px).norm(dim=-1)
     whole = (apart < 1e-3).all(1)
     assert whole.double().mean() > 0.85
@@ -52,7 +52,7 @@ def test_a_valid_pose_is_kept(skeleton, distorted):
 
 
 def test_mirrored_left_hands_are_valid():
-    """A left hand is the mirror image of a right one; its crop is mirrored, and shows a right hand."""
+    """A left hand is the mirror image of a right one; its mirrored crop shows a right hand."""
     labels = integrated(dtype=torch.float64)
     right = with_lengths(true_poses(HAND21), HAND21, labels.limits.lengths)
     left = right * torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
@@ -60,7 +60,7 @@ def test_mirrored_left_hands_are_valid():
     rectified = labels.rectify(seen, camera(len(left), mirrored=True), SIDE)
     assert rectified.kept.all()
     assert ((rectified.uv_px - seen.uv_px).norm(dim=-1) < 1e-3).all(1).double().mean() > 0.85
-    # The same left hands in crops that nobody mirrored are no right hands, and their fingers bend the wrong way.
+    # Left hands in crops that are not mirrored have fingers that bend in the wrong direction.
     plain = labels.rectify(seen_of(left, camera(len(left)), HAND21), camera(len(left)), SIDE)
     assert plain.kept.double().mean() < 0.9
 
@@ -75,7 +75,7 @@ def test_true_poses_of_any_lengths_are_kept(skeleton, least):
 
 
 def test_without_a_camera_most_of_a_true_pose_is_kept():
-    """Seen from five hand widths away, weak perspective costs some joints their trust."""
+    """From five hand widths away, some joints are rejected for the error of weak perspective."""
     joints = true_poses(HAND21)
     seen = seen_of(joints, camera(len(joints)), HAND21)
     labels = integrated(dtype=torch.float64)
@@ -94,18 +94,18 @@ def test_only_a_fingertip_bent_backwards_is_rejected():
     rectified = labels.rectify(seen, cameras, SIDE)
     others = torch.arange(len(HAND21)) != TIP
     assert rectified.kept[:, others].all()
-    # Where the picture shows it: a tip that bends along the line of sight hardly moves.
+    # Where it is visible: a tip that bends along the line of sight hardly moves in the image.
     plain = bent > 4.0
     assert plain.sum() > 10
     assert not rectified.kept[plain, TIP].any()
-    # Where both masks join, Eq. 3 teaches such a joint's corrected place as well: nearer to the tip before it was bent.
+    # With the union of masks, Eq. 3 uses the corrected position of such a joint, which is nearer to the original.
     before = cameras.project(valid)[plain, TIP]
     nearer = (rectified.uv_px[plain, TIP] - before).norm(dim=-1) < (seen.uv_px[plain, TIP] - before).norm(dim=-1)
     assert nearer.double().mean() > 0.95
 
 
 def test_the_threshold_is_a_fraction_of_the_image():
-    """Correction moves a joint by so many pixels; it is kept below that threshold only, whatever the image's size."""
+    """A joint is kept if its correction in pixels is below the threshold, for any size of the image."""
     joints = bent_backwards(true_poses(HAND21))
     seen, cameras = seen_of(joints, camera(len(joints)), HAND21), camera(len(joints))
     kept = [
@@ -144,7 +144,7 @@ def test_poses_that_cannot_be_lifted_are_rejected():
 
 
 def of_a_subject(labels: IntegratedLabels) -> tuple[Tensor, PseudoLabels, Camera]:
-    """Someone whose bones are up to a sixth longer or shorter than the source's: these lengths, and poses."""
+    """Lengths and poses of a subject whose bones are up to a sixth longer or shorter than the source's."""
     own = labels.limits.lengths * torch.linspace(0.85, 1.15, 20, dtype=torch.float64)
     own[HAND21.bones.index(HAND21.reference)] = 1.0
     joints = with_lengths(true_poses(HAND21, 12), HAND21, own)
@@ -162,7 +162,7 @@ def test_lengths_are_estimated_from_predictions():
     settled = labels.log_lengths.clone()
     labels.eval().rectify(replace(seen, uv_px=2 * seen.uv_px), cameras, SIDE)
     assert torch.equal(labels.log_lengths, settled)
-    labels.train().rectify(replace(seen, uv_px=math.nan * seen.uv_px), cameras, SIDE)  # which determines nothing
+    labels.train().rectify(replace(seen, uv_px=math.nan * seen.uv_px), cameras, SIDE)  # which carries no information
     assert torch.equal(labels.log_lengths, settled)
 
 
@@ -179,7 +179,7 @@ def test_given_lengths_are_used():
 
 
 def test_lengths_are_trained_towards_predictions():
-    """A student that is right: what pulls at it pulls as much at the lengths."""
+    """Predictions of a correct student train the lengths towards the subject's."""
     labels = integrated(dtype=torch.float64, lengths="learnt", max_correction_frac=1.0)
     own, seen, cameras = of_a_subject(labels)
     adam = torch.optim.Adam([p for p in labels.parameters() if p.requires_grad], lr=0.01)
@@ -196,7 +196,7 @@ def test_lengths_are_trained_towards_predictions():
 
 
 class Poses:
-    """A source of poses without pictures, the same at every number; some joints of the second have no label."""
+    """A source of poses without images, the same in every batch; some joints of the second have no label."""
 
     def __init__(self, joints: Tensor | None):
         self.joints = joints

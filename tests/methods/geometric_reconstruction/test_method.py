@@ -1,4 +1,4 @@
-"""The method's stages and what each starts from; the paper's numbers; and that a kill leaves no trace."""
+"""The method's stages and their initial networks, the paper's numbers, and exact resuming."""
 
 import signal
 import subprocess
@@ -119,7 +119,7 @@ def test_each_stage_starts_from_the_result_of_the_one_before(tmp_path):
 
 
 def parameters(stage) -> list[float]:
-    """What an optimiser alone can move, unlike batch statistics."""
+    """Parameters, which only an optimiser changes, unlike batch statistics."""
     moved = stage.reconstructor if stage.name == "reconstructor" else getattr(stage, "student", None) or stage.network
     return [value.double().sum().item() for value in moved.parameters()]
 
@@ -209,7 +209,7 @@ def test_resuming_after_a_crash_is_bit_exact(name, step, tmp_path, undisturbed):
 
     with pytest.raises(RuntimeError, match="power cut"):
         train(tmp_path, watch=doom)
-    torch.rand(5)  # a new process is elsewhere in its random numbers
+    torch.rand(5)  # a new process has another global random state
     begun = {}
 
     def note(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""Features that stay what they were, whoever trains around them."""
+"""Frozen features of the perceptual loss."""
 
 import copy
 from dataclasses import replace
@@ -47,7 +47,7 @@ def test_one_value_per_sample_and_zero_for_equal_images(features):
 def test_features_are_frozen(features):
     network = small_network()
     perceptual_loss = PerceptualLoss(features, network)
-    parent = nn.ModuleList([perceptual_loss]).train()  # as a stage is set to training
+    parent = nn.ModuleList([perceptual_loss]).train()  # like all modules of a training stage
     assert parent.training
     assert not any(module.training for module in perceptual_loss.modules())
     before = state(perceptual_loss)
@@ -61,7 +61,7 @@ def test_features_are_frozen(features):
 
 
 def test_encoder_features_are_a_frozen_copy():
-    """The student trains on; what its pictures are compared by stays, down to the statistics of batches."""
+    """Training of the student does not change the features, including the statistics of batches."""
     student = small_network().train()
     perceptual_loss = PerceptualLoss(ENCODER, student)
     before, value = state(perceptual_loss), perceptual_loss(pictures(0), pictures(1))
@@ -80,7 +80,7 @@ def test_encoder_features_are_a_frozen_copy():
 
 
 def test_encoder_features_are_those_of_the_pose_network():
-    """As the network itself sees images, behind its own normalisation; the shallowest levels only."""
+    """With the normalisation of the network, and the shallowest levels only."""
     network = small_network().eval()
     perceptual_loss = PerceptualLoss(EncoderFeatures(levels=2, scales=(1.0,), relative=False), network)
     with torch.no_grad():

@@ -17,7 +17,7 @@ def test_pretraining_terms_are_named_as_their_weights():
     stage = with_trainer(pretraining_stage())
     terms = stage.terms(batches(stage), generator_for(0, 0))
     assert stage.term_weights == {"heat": 1.0, "depth": 0.1, "alignment": 0.1}
-    # The encoder is what alignment moves; the decoder it never sees.
+    # The alignment loss has gradients for the encoder, and none for the decoder.
     terms["alignment"].backward(retain_graph=True)
     assert all(p.grad is not None for p in stage.network.encoder.parameters())
     assert any(p.grad.abs().sum() > 0 for p in stage.network.encoder.parameters())
@@ -27,7 +27,7 @@ def test_pretraining_terms_are_named_as_their_weights():
 
 
 def test_alignment_loss_is_lowest_without_style_transfer():
-    """Without a change of style z and z+ are the same up to the batch; the pairs' cosine is one."""
+    """Without a change of style z equals z+, and the cosine of pairs is one."""
     stage = with_trainer(pretraining_stage(appearance=CONFIG.appearance, geometry=NONE))
     stage.network.eval()
     given = batches(stage)

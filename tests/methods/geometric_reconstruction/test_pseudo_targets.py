@@ -1,4 +1,4 @@
-"""Eq. 3: whose joints are taught by image, whose by anatomy, and by which terms."""
+"""Eq. 3: joints of the 2D mask and of the 3D mask, and the terms of each."""
 
 import math
 from dataclasses import replace
@@ -38,7 +38,7 @@ COMBINATIONS = ("2d", "3d", "separate", "union", "separate_then_union")
 
 
 def some_labels(count: int = 6, skeleton: Skeleton = HAND21, seed: int = 0) -> tuple[PseudoLabels, Camera]:
-    """Poses of which some joints are impossible; half of all are confident."""
+    """Poses with some impossible joints; half of all joints are confident."""
     joints = true_poses(skeleton, count)
     if skeleton is HAND21:
         joints = bent_backwards(joints)
@@ -59,7 +59,7 @@ def pseudo_targets_of(progress: float = 0.0, **changes) -> tuple[IntegratedLabel
 @pytest.mark.parametrize("combination", COMBINATIONS)
 @pytest.mark.parametrize("progress", [0.0, 0.49, 0.5, 1.0])
 def test_masks_of_table_b(combination, progress):
-    """M_2D is the teacher's confidence, M_3D the correction's; either alone, each for its own loss, or the union."""
+    """M_2D is from the teacher's confidence, M_3D from the correction: each alone, one for each loss, or the union."""
     _, targets = pseudo_targets_of(progress, combination=combination)
     in_image, in_anatomy = targets.predicted.kept, targets.rectified.kept
     assert (in_image & ~in_anatomy).any()
@@ -80,7 +80,7 @@ def test_the_union_starts_at_its_fraction(share):
 
 
 def maps_at(uv_px: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-    """Heat maps (logits) at these places, and flat depth maps; both learn."""
+    """Heat maps (logits) at these positions, and flat depth maps, both with gradients."""
     heat, _ = encode_gaussian(map_from_image(uv_px, (SIDE, SIDE), (MAP, MAP)), MAP, MAP, 1.0, "sum")
     logits = heat.clamp_min(1e-20).log()
     return logits.requires_grad_(), depth[..., None, None].repeat(1, 1, MAP, MAP).requires_grad_()
@@ -115,14 +115,14 @@ def test_each_term_covers_its_mask(combination, progress):
 
 
 def on_the_map(targets: PseudoTargets, name: str) -> Tensor:
-    """A heat map can't be drawn of a joint that left the image; its place can be taught all the same."""
+    """Joints outside the image have no target heat map, but still a position in the pose term."""
     uv = targets.predicted.uv_px
     inside = ((uv >= -0.5) & (uv <= SIDE - 0.5)).all(-1)
     return inside if name == "pseudo_heat" else torch.ones_like(inside)
 
 
 def test_terms_by_hand():
-    """Smooth L1 of places in pixels of the map, and of depths with a knee of 0.1, averaged over the joints of M_3D."""
+    """Smooth L1 of positions in pixels of the map, and of depths with beta 0.1, averaged over the joints of M_3D."""
     labels, targets = pseudo_targets_of(combination="separate")
     middle = torch.full_like(targets.predicted.uv_px, SIDE / 2 - 0.5)
     shift = torch.tensor([8.0, 0.0])  # 2 px of the map
@@ -140,7 +140,7 @@ def test_terms_by_hand():
 
 
 def test_joints_are_decoded_at_the_temperature():
-    """Two peaks of 3 : 1 lie at 9 : 1 when read at a half."""
+    """Two peaks of 3 : 1 become 9 : 1 at a temperature of 0.5."""
     penalties = {}
     for temperature in (1.0, 0.5):
         labels, targets = pseudo_targets_of(combination="3d", joint_temperature=temperature)
@@ -173,7 +173,7 @@ def test_gradients_reach_heat_and_depth_maps_of_the_student():
 
 @pytest.mark.parametrize("skeleton", [HAND21, H36M17], ids=lambda skeleton: skeleton.name)
 def test_a_correct_student_in_a_mirrored_view_has_no_loss(skeleton):
-    """In the mirror a left wrist is a right one; a hand has no such pairs."""
+    """Left and right joints of a body swap; a hand has no such pairs."""
     labels = integrated(skeleton, combination="separate")
     joints = with_lengths(true_poses(skeleton, 6), skeleton, labels.limits.lengths.double())
     seen = seen_of(joints, camera(6), skeleton)
@@ -219,7 +219,7 @@ def test_targets_have_no_gradient():
 
 
 def test_merged_labels_have_one_position_per_joint():
-    """Where it was seen, but where anatomy has put what only anatomy trusts."""
+    """The predicted position, or the corrected one for joints of the 3D mask only."""
     _, targets = pseudo_targets_of(combination="separate")
     taught = targets.merged()
     only_anatomy = targets.pose_mask & ~targets.heat_mask

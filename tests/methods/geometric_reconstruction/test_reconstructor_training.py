@@ -46,7 +46,7 @@ def test_only_the_reconstructor_trains_in_its_stage(guide, tmp_path):
     before = {name: state(module) for name, module in stage.named_children()}
     assert before.keys() == {"network", "reconstructor", "perceptual_loss"}
     finished(tmp_path, stage)
-    assert not changed(stage.network, before["network"])  # nor its statistics of batches
+    assert not changed(stage.network, before["network"])  # including statistics of batches
     assert not changed(stage.perceptual_loss, before["perceptual_loss"])
     moved = changed(stage.reconstructor, before["reconstructor"])
     parameters = {name for name, _ in stage.reconstructor.named_parameters()}
@@ -55,7 +55,7 @@ def test_only_the_reconstructor_trains_in_its_stage(guide, tmp_path):
 
 
 def test_initial_weights_depend_on_the_seed_only():
-    """Features that are not trained as well: those of fine-tuning are those that the reconstructor has learnt by."""
+    """Also of frozen random features, so that fine-tuning compares with those of the reconstructor's training."""
     features = VggFeatures(VggConfig(widths=(4, 6), depths=(1, 1), pretrained="none"))
     config = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, features=features))
     torch.manual_seed(1)
@@ -69,7 +69,7 @@ def test_initial_weights_depend_on_the_seed_only():
 
 
 def test_source_videos_are_reconstructed_from_labels():
-    """Half of the pairs; and in a view that mirrors, labels trade sides as joints of a prediction do."""
+    """Half of the pairs are from the source, and mirrored views swap sides of their labels."""
     config = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, source_videos=True, batch_pairs=4))
     stage, asked = with_trainer(reconstructor_stage(config)), []
     stage.reconstructor.register_forward_pre_hook(lambda _, inputs: asked.append(inputs))
@@ -88,7 +88,7 @@ def test_source_videos_are_reconstructed_from_labels():
 
 
 def test_pairs_share_one_view():
-    """So the background of both stays in one place: the ground of a pair without hands is the same in both views."""
+    """Backgrounds of both frames stay aligned: equal frames have equal views."""
     ground = filmed().take(torch.tensor([0, FRAMES, 0, FRAMES])).unlabelled()
     views = draw_same_views(ground, GeometryConfig(), generator_for(0, 0))
     assert torch.equal(views[:2], views[2:])
@@ -107,7 +107,7 @@ def test_soft_joints_are_in_pixels_of_the_image():
 
 
 class Copier(torch.nn.Module):
-    """In place of a reconstructor: notes what it is asked for."""
+    """In place of a reconstructor: returns and records its arguments."""
 
     def forward(self, base: Tensor, uv_base: Tensor, uv_driving: Tensor, T_base_driving: Tensor):
         self.asked = (base, uv_base, uv_driving, T_base_driving)
@@ -129,7 +129,7 @@ def test_a_pair_is_its_base_frame_and_its_driving_joints():
 
 
 def test_a_reconstructor_trains_on_what_a_network_predicts(tmp_path):
-    """Its loss falls, though joints are those of an untrained network."""
+    """The loss decreases with joints of an untrained network."""
     schedule = replace(SCHEDULE, steps=30, learning_rate=5e-3)
     config = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, schedule=schedule, batch_pairs=4))
     stage = reconstructor_stage(config)

@@ -1,4 +1,4 @@
-"""Pictures are decoded from the page's own text and compared with the key that stands on it."""
+"""Pictures are decoded from the page and compared with its legend."""
 
 import base64
 import dataclasses
@@ -56,7 +56,7 @@ def numbers_of(pair: ReconstructedPair) -> dict[str, str]:
 
 
 def wheel_at(key: np.ndarray, way: np.ndarray) -> np.ndarray:
-    """The colours that the wheel has at ways (..., 2) of length 1 at most."""
+    """The colours of the wheel for displacements (..., 2) of length 1 at most."""
     column, row = np.moveaxis(((way + 1) / 2 * len(key) - 0.5).round().astype(int), -1, 0)
     return key[row, column, :3].astype(int)
 
@@ -89,7 +89,7 @@ def test_a_rotation_has_the_colours_of_the_wheel():
     max_px = max_flow_px([drawn.displacement_px])
     picture = decoded(drawing_of(only_row(drawn), "Displacement")).astype(int)
     cells = (np.arange(32) + 0.5) * 4 - 0.5 - (side - 1) / 2
-    # Complex numbers turn by themselves; v points down, so a positive angle leads from right to down.
+    # Rotation by complex numbers; v points down, so a positive angle leads from right to down.
     ways = (np.exp(-1j * angle) - 1) * (cells[None, :] + 1j * cells[:, None]) / max_px
     inside = np.abs(ways) < 0.97
     assert inside.mean() > 0.9
@@ -138,7 +138,7 @@ def test_arrows_lead_from_before_to_after_for_moved_joints():
     before, after = drawn.uv_truth.copy(), drawn.uv_truth.copy()
     after[4] += 30.0, 0.0
     after[8] -= 0.0, 1.2
-    after[12] += 0.9, 0.0  # too short to tell
+    after[12] += 0.9, 0.0  # too short to count
     before[16] = np.nan
     drawn = dataclasses.replace(drawn, uv_before=before, uv_after=after)
     pair = only_row(drawn)
@@ -219,7 +219,7 @@ def test_numbers_of_a_pair():
 def test_twelve_pairs_need_less_than_a_megabyte():
     rng = np.random.default_rng(0)
 
-    def noisy(index: int) -> ReconstructedPair:  # fields of a network that has hardly learned
+    def noisy(index: int) -> ReconstructedPair:  # fields of a network after little training
         pair = reconstructed_pair(index, side=256, angle=0.2)
         flow = pair.displacement_px + rng.normal(0, 2, pair.displacement_px.shape).astype(np.float32)
         return dataclasses.replace(pair, displacement_px=flow)

@@ -12,7 +12,7 @@ PLAINLY = {"appearance": PLAIN, "occlusion": UNMOVED, "style": None}
 
 
 class Pupil(HeatmapNetwork):
-    """Answers with flat heat maps, and remembers what it was shown. The gradient of its answer tells the target."""
+    """Outputs flat heat maps, whose gradient gives the target, and records its images."""
 
     maps = MAPS
 
@@ -31,7 +31,7 @@ def batches() -> dict:
 
 
 def pseudo_targets(number: int = 0, **changes) -> tuple[Adaptation, dict[str, Tensor]]:
-    """A step with a teacher that is right and a pupil that knows nothing."""
+    """A step of a teacher that finds the dots and a student with flat heat maps."""
     stage = with_trainer(adaptation_stage(context(), Sighted(), kept_frac=1.0, **PLAINLY, **changes))
     stage.student = Pupil()
     return stage, stage.terms(batches(), generator_for(0, number))

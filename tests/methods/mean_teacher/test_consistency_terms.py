@@ -19,20 +19,20 @@ def test_targets_are_in_the_view_of_the_student(views):
     for number in range(4):
         stage, terms = pseudo_targets(number, teacher_views=views)
         terms["consistency"].backward()
-        # The cross-entropy's gradient is (softmax - target) / count, and the softmax of nothing is flat.
+        # The cross-entropy's gradient is (softmax - target) / count, and the softmax of zeros is uniform.
         target = 1 / 16**2 - 8 * 3 * stage.student.heat.grad
         assert torch.allclose(target.sum((2, 3)), torch.ones(8, 3), atol=1e-4)
         asked = image_from_map(decode_argmax(target.clamp_min(1e-12))[0], (SIDE, SIDE), (16, 16))
         image = stage.student.shown[1]
         assert (asked - centroids(image)).norm(dim=-1).max() < 0.1
         assert len(stage.teacher.shown) == views
-        for seen in stage.teacher.shown:  # through other views
+        for seen in stage.teacher.shown:  # in other views
             assert (centroids(seen) - centroids(image)).norm(dim=-1).mean() > 1
 
 
 def test_depth_targets_are_those_of_the_teacher():
     _, terms = pseudo_targets(teacher_views=2)
-    # Smooth L1 (knee 0.1) of the pupil's 0 against the teacher's 0, 0.1, 0.2.
+    # Smooth L1 (beta 0.1) of the student's 0 against the teacher's 0, 0.1, 0.2.
     assert terms["depth_consistency"].item() == pytest.approx((0 + 0.05 + 0.15) / 3, rel=1e-3)
 
 
@@ -63,7 +63,7 @@ def test_joints_that_are_not_kept_have_no_gradient():
     stage.student = Pupil()
     stage.terms(batches(), generator_for(0, 0))["consistency"].backward()
     taught = stage.student.heat.grad.abs().sum((2, 3)) > 0
-    assert taught.sum() <= 6  # those kept, less those off the student's view
+    assert taught.sum() <= 6  # those kept, without those outside the student's view
 
 
 def test_views_that_disagree_lower_the_confidence():

@@ -96,7 +96,7 @@ def test_adaptation_starts_from_the_source_network(tmp_path):
 
 
 def on_other_ground(batch: LabelledBatch, seed: int) -> LabelledBatch:
-    """The same dots with mixed colours, dimmed, on a bright and noisy ground."""
+    """The same dots with mixed colours, dimmed, on a bright and noisy background."""
     mixing = torch.tensor([[0.55, 0.4, 0.05], [0.05, 0.55, 0.4], [0.4, 0.05, 0.55]])
     mixed = torch.einsum("ij,bjhw->bihw", mixing, batch.rgb)
     noise = 0.1 * torch.randn(mixed.shape, generator=torch.Generator().manual_seed(seed))

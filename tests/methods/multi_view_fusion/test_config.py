@@ -32,7 +32,7 @@ def test_few_moments_shorten_fine_tuning(batch, calibrated, sets, steps):
 
 
 def test_moments_of_fewer_cameras_do_not_count(batch):
-    """Of three moments two were seen by three cameras, one by two."""
+    """Two moments of three views, and one of two."""
     frames = batch.unlabelled().take(torch.arange(8))
     tuning = CONFIG.for_target(frames).fine_tuning
     assert (tuning.views, tuning.schedule.steps) == (3, 30)

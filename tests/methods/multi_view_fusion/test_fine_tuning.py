@@ -1,4 +1,4 @@
-"""Fine-tuning on depth without labels: what each term may move, what its weights leave out, and that it helps."""
+"""Fine-tuning on depth without labels: gradients of each term, weights of zero, and the misfit of the target."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def terms_of(stage: FineTuning, number: int = 0) -> dict[str, torch.Tensor]:
 
 
 def moved(stage: FineTuning, *names: str) -> dict[str, bool]:
-    """Which of the networks some terms pull at."""
+    """Which of the networks have gradients from these terms."""
     stage.zero_grad()
     terms = terms_of(stage)
     torch.stack([terms[name] for name in names]).sum().backward()
@@ -64,7 +64,7 @@ def test_distillation_has_no_gradient_to_the_teacher(context):
 
 
 def test_pseudo_labels_are_clamped(context):
-    """All views together have the joints ten metres away; what is taught of it ends a little beyond the cube."""
+    """Fused joints ten metres away give pseudo-labels that are clamped a little beyond the cube."""
     stage = tuning(context)
     calm = terms_of(stage)["distillation_joints"].item()
     with torch.no_grad():
@@ -145,16 +145,16 @@ def test_another_view_of_the_same_set():
 
 
 def test_pseudo_views_show_one_picture(context):
-    """Differently turned samples of one picture: what a hand explains in one of them it explains in all."""
+    """Rotated samples of one image: a hand that fits one of them fits all."""
     stage = tuning(context, pseudo_views=True, augmentation=CONFIG.fine_tuning.augmentation)
     assert len(stage.streams["target"].batch(0)) == 2
     terms = terms_of(stage)
-    # Not augmented, the pseudo views are the same.
+    # Without augmentation the pseudo views are equal.
     torch.testing.assert_close(terms["cross"], terms["fitting"], rtol=0.05, atol=0)
 
 
 def as_used(stage: FineTuning) -> dict[str, torch.Tensor]:
-    """Terms of networks in the mode in which they are handed over."""
+    """Terms of the networks in their current mode."""
     stage.model.eval()
     terms = terms_of(with_trainer(stage))
     stage.model.train()
@@ -162,13 +162,13 @@ def as_used(stage: FineTuning) -> dict[str, torch.Tensor]:
 
 
 def test_models_are_set_to_training_mode(context):
-    """Normalisation goes by the batch in training, as it did in the stages before."""
+    """Batch normalisation uses the statistics of the batch, as in the stages before."""
     stage = FineTuning(CONFIG, context, context.new_network().eval())
     assert all(module.training for module in stage.model.modules())
 
 
 def test_fine_tuning_lowers_the_target_misfit(context, tmp_path):
-    """All stages through a run; the misfit of the target's depth falls in the last."""
+    """All stages of a run; the last one lowers the misfit of the target's depth."""
     fitting = replace(CONFIG.fine_tuning, fitting_weight=300.0, cross_weight=300.0, source_weight=0.3)
     method = MultiViewFusion(replace(CONFIG, fine_tuning=fitting))
     run, names = Run(tmp_path, ONE_CPU), []

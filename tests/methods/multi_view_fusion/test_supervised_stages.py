@@ -1,4 +1,4 @@
-"""Depth hands from labels: terms with known answers, and networks that learn."""
+"""Supervised stages on depth hands: terms with known values, and losses that decrease."""
 
 from dataclasses import replace
 
@@ -72,7 +72,7 @@ def test_correct_predictions_have_no_loss(perfect):
 
 
 def test_errors_have_their_smooth_l1_loss(perfect):
-    """Eq. 7 to 9 beyond beta: the difference less half of it; of joints and vertices the mean over three axes."""
+    """Eq. 7 to 9 beyond beta: the difference minus beta / 2; joints and vertices average over three axes."""
     seen, truth = perfect
     by = torch.tensor([0.1, 0.0, 0.0])
     moved = HandMesh(truth.vertices + by, truth.joints + by)
@@ -94,7 +94,7 @@ def test_the_prior_counts_squared_deviations(perfect, context):
 
 
 def test_terms_by_finite_differences(perfect, context):
-    """Of everything that a term compares, on both sides of beta."""
+    """For all inputs of the terms, on both sides of beta."""
     seen, truth = perfect
     generator = generator_for(4, 1)
 
@@ -127,7 +127,7 @@ def gradients(module: torch.nn.Module) -> list[Tensor]:
 
 
 def test_offset_maps_of_true_joints_decode_to_the_labels(context):
-    """Through every turn of a view: maps made of its true joints give the joints again."""
+    """In augmented views, offset maps of the true joints decode to these joints."""
     batch = context.source.view_sets(2, 3).batch(0)
     drawn = AugmentedViews.draw(batch, CUBE_M, DepthViewConfig(), generator_for(3, 1))
     truth = labelled_hand(batch, drawn.complete)

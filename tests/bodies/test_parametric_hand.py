@@ -28,8 +28,8 @@ def subjects(count: int, seed: int = 0) -> Tensor:
 def shape_of(model: AnnyHand, phenotypes: Tensor) -> Tensor:
     """Least squares over the rest mesh."""
     original, rig = anny_hand("right"), model.model(torch.device("cpu")).rig
-    wanted = original.rig.shaped(original.shape_coefficients(phenotypes)).vertices_m - rig.vertices_m
-    return torch.linalg.lstsq(rig.vertex_basis_m.flatten(1).T, wanted.flatten(1).T).solution.T
+    offsets_m = original.rig.shaped(original.shape_coefficients(phenotypes)).vertices_m - rig.vertices_m
+    return torch.linalg.lstsq(rig.vertex_basis_m.flatten(1).T, offsets_m.flatten(1).T).solution.T
 
 
 def test_six_shapes_fit_all_subjects(model):

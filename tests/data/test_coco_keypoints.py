@@ -60,7 +60,7 @@ def test_subjects_keys_and_boxes(folder):
     for i in range(3):
         np.testing.assert_array_equal(coco.labels(i).uv_px, np.array(keypoints(i))[:, :2])
         assert coco.labels(i).valid.all()
-        assert coco.labels(i).visible.all()  # a file that knows only 0 and 1 means visible by 1
+        assert coco.labels(i).visible.all()  # in a file with flags 0 and 1 only, 1 means visible
     batch = LabelledCrops(coco, CropConfig(64, padding=1.2))[0]
     assert batch.camera is None
     assert batch.joints_m is None

@@ -80,13 +80,13 @@ class Labelled:
         return LABELS
 
 
-class Unaskable(Labelled):
+class Unlabelled(Labelled):
     def labels(self, index: int) -> FrameLabels:
         raise AssertionError("labels of an unlabelled target were read")
 
 
 def test_unlabelled_crops_have_no_labels():
-    crops = UnlabelledCrops(Unaskable(), CropConfig(32))
+    crops = UnlabelledCrops(Unlabelled(), CropConfig(32))
     batch = concatenate([crops[0], crops[1]])
     assert type(batch) is UnlabelledBatch
     assert not hasattr(batch, "uv_px")

@@ -53,7 +53,7 @@ class Numbers:
 
 class Unlabelled(Numbers):
     def labels(self, index: int) -> FrameLabels:
-        raise AssertionError("a label was asked for")
+        raise AssertionError("a label was requested")
 
 
 def dataset(frames) -> InMemoryDataset[UnlabelledBatch]:
@@ -73,12 +73,12 @@ def skipped(tmp_path) -> SkippedList:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 12), st.integers(1, 20), st.integers(0, 2**31), st.lists(st.integers(0, 40), max_size=6))
-def test_order_matches_an_in_memory_set(tmp_path_factory, count, size, seed, asked):
+def test_order_matches_an_in_memory_set(tmp_path_factory, count, size, seed, requests):
     frames = Unlabelled(count)
     skipped = SkippedList(tmp_path_factory.getbasetemp() / "none")
     stream = DatasetStream(UnlabelledCrops(frames, CROP), size, seed, skipped)
     from_memory = ShuffledStream(dataset(frames), size, seed)
-    for number in asked:  # in any order of requests
+    for number in requests:  # in any order of requests
         batch, expected = stream.batch(number), from_memory.batch(number)
         assert type(batch) is UnlabelledBatch
         assert batch.key == expected.key

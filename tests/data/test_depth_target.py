@@ -28,12 +28,12 @@ def crops_of(config: DepthTargetConfig):
     return concatenate(list(crops)), crops.skipped
 
 
-def assert_same_place(found, wanted, tolerance_m: float = 0.04):
+def assert_same_place(found, expected, tolerance_m: float = 0.04):
     """Cubes of all views of a moment are centred at the hand in the world; each view has its own depth."""
     world = transform(found.T_world_cam, found.centre_m[:, None])[:, 0]
     for own in moments_of(found):
         assert (world[own] - world[own].mean(0)).norm(dim=1).max() < tolerance_m
-    joints = transform(wanted.T_world_cam, wanted.joints_m).mean(1)
+    joints = transform(expected.T_world_cam, expected.joints_m).mean(1)
     assert (world[:3] - joints[:3]).norm(dim=1).max() < 0.05
 
 

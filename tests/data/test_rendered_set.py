@@ -32,14 +32,14 @@ def rendered(tmp_path_factory) -> Path:
 
 
 def test_samples_read_back_are_those_rendered(rendered):
-    wanted = Samples(find_domain("hand-rgb", "studio"), 32, seed=5).samples(0, 72)
+    expected = Samples(find_domain("hand-rgb", "studio"), 32, seed=5).samples(0, 72)
     found = ShardedSet(rendered).samples(0, 72)
-    assert found.key == wanted.key
-    assert torch.equal(found.rgb, torch.round(wanted.rgb * 255) / 255)
+    assert found.key == expected.key
+    assert torch.equal(found.rgb, torch.round(expected.rgb * 255) / 255)
     for name in ("uv_px", "joints_m", "valid", "visible", "mask", "hand_mask", "angles_rad", "phenotypes"):
-        assert torch.equal(getattr(found, name), getattr(wanted, name)), name
-    assert torch.equal(found.camera.K, wanted.camera.K)
-    assert (found.depth_label_m - wanted.depth_label_m).abs().max() <= 5.1e-5
+        assert torch.equal(getattr(found, name), getattr(expected, name)), name
+    assert torch.equal(found.camera.K, expected.camera.K)
+    assert (found.depth_label_m - expected.depth_label_m).abs().max() <= 5.1e-5
     assert torch.allclose(found.camera.project(found.joints_m), found.uv_px, atol=1e-3)
 
 
@@ -100,25 +100,25 @@ def test_finished_sets_are_left_alone(rendered, tmp_path):
 def test_videos(tmp_path):
     config = RenderConfig("studio", count=8, size_px=32, frames=5, format="jpg")
     render_set(config, tmp_path)
-    wanted = VideoSamples(find_domain("hand-rgb", "studio"), 32, 0, 5).samples(0, 8)
+    expected = VideoSamples(find_domain("hand-rgb", "studio"), 32, 0, 5).samples(0, 8)
     found = ShardedSet(tmp_path).samples(0, 8)
-    assert found.sequence == wanted.sequence
+    assert found.sequence == expected.sequence
     assert found.frame.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
-    assert torch.equal(found.uv_px, wanted.uv_px)
-    assert (found.rgb - wanted.rgb).abs().mean() < 0.02
+    assert torch.equal(found.uv_px, expected.uv_px)
+    assert (found.rgb - expected.rgb).abs().mean() < 0.02
 
 
 def test_depth_from_several_views(tmp_path):
     config = RenderConfig("street", count=6, track="hand-depth", size_px=32, shard_length=1)
     render_set(config, tmp_path)
-    wanted = Samples(find_domain("hand-depth", "street"), 32, 0).samples(0, 6)
+    expected = Samples(find_domain("hand-depth", "street"), 32, 0).samples(0, 6)
     found = ShardedSet(tmp_path).samples(0, 6)
     assert found.image is None
     assert found.view.tolist() == [0, 1, 2, 0, 1, 2]
     for name in ("T_world_cam", "centre_m", "joints_m", "uv_px", "frame"):
-        assert torch.equal(getattr(found, name), getattr(wanted, name)), name
-    assert found.sequence == wanted.sequence
-    assert (found.depth_m - wanted.depth_m).abs().max() <= 5.1e-5
+        assert torch.equal(getattr(found, name), getattr(expected, name)), name
+    assert found.sequence == expected.sequence
+    assert (found.depth_m - expected.depth_m).abs().max() <= 5.1e-5
 
 
 def test_workers_of_other_versions_are_refused(monkeypatch, tmp_path):

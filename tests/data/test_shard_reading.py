@@ -29,11 +29,11 @@ def expected(start: int, count: int) -> LabelledBatch:
     return batch[start - chunks[0] * CHUNK :][:count]
 
 
-def assert_same(found: LabelledBatch, wanted: LabelledBatch) -> None:
-    assert found.key == wanted.key
-    torch.testing.assert_close(found.rgb, torch.round(wanted.rgb * 255) / 255, atol=0, rtol=0)
-    torch.testing.assert_close(found.depth_m, wanted.depth_m, atol=5.1e-5, rtol=0)
-    torch.testing.assert_close(found.joints_m, wanted.joints_m, atol=0, rtol=0, equal_nan=True)
+def assert_same(found: LabelledBatch, reference: LabelledBatch) -> None:
+    assert found.key == reference.key
+    torch.testing.assert_close(found.rgb, torch.round(reference.rgb * 255) / 255, atol=0, rtol=0)
+    torch.testing.assert_close(found.depth_m, reference.depth_m, atol=5.1e-5, rtol=0)
+    torch.testing.assert_close(found.joints_m, reference.joints_m, atol=0, rtol=0, equal_nan=True)
 
 
 def test_ranges_of_samples_are_read(whole):
@@ -77,10 +77,10 @@ def test_loader_workers_partition_the_shards(whole):
 def test_plain_webdataset_reads_the_shards(whole):
     shards = sorted(map(str, whole.glob("*.tar")))
     dataset = wds.WebDataset(shards, shardshuffle=False).decode("torchrgb8", only=["rgb.png", "json"])
-    wanted = expected(0, COUNT)
+    reference = expected(0, COUNT)
     for i, (image, labels) in enumerate(dataset.to_tuple("rgb.png", "json")):
-        assert torch.equal(image, (wanted.rgb[i] * 255).round().to(torch.uint8))
-        assert torch.equal(torch.tensor(labels["uv_px"]), wanted.uv_px[i])
+        assert torch.equal(image, (reference.rgb[i] * 255).round().to(torch.uint8))
+        assert torch.equal(torch.tensor(labels["uv_px"]), reference.uv_px[i])
     assert i == COUNT - 1
 
 

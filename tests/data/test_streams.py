@@ -23,9 +23,9 @@ def keys(stream, numbers) -> list[int]:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(1, 12), st.integers(1, 30), st.integers(0, 2**31), st.lists(st.integers(0, 50), max_size=8))
-def test_a_batch_is_a_function_of_its_number(count, size, seed, asked):
+def test_a_batch_is_a_function_of_its_number(count, size, seed, numbers):
     stream = ShuffledStream(dataset(count), size, seed)
-    for number in asked:
+    for number in numbers:
         again = ShuffledStream(dataset(count), size, seed).batch(number)
         assert stream.batch(number).key == again.key
         assert torch.equal(stream.batch(number).rgb, again.rgb)

@@ -40,6 +40,6 @@ def true_hands(batch: LabelledBatch) -> DepthHands:
     """The predictions of a perfect model for rendered hands."""
     views = CubeViews.of(batch, CUBE_M)
     faces = AnnyHand().faces(torch.device("cpu"))
-    sure = torch.ones(batch.joints_m.shape[:2])
+    confidence = torch.ones(batch.joints_m.shape[:2])
     fit = depth_fit(views, batch.vertices_m, faces)
-    return DepthHands(batch.joints_m, sure, batch.joints_m, batch.vertices_m, *fit)
+    return DepthHands(batch.joints_m, confidence, batch.joints_m, batch.vertices_m, *fit)

@@ -131,7 +131,7 @@ def test_nan_depth_is_missing(track):
     """Depth of ROS has NaN, and division in numpy gives float64."""
     frame = frame_of(hand_places())
     holes = np.where(frame.depth_m > 0, frame.depth_m.astype(np.float64), np.nan)
-    found, wanted = track.detect(replace(frame, depth_m=holes)), track.detect(frame)
+    found, expected = track.detect(replace(frame, depth_m=holes)), track.detect(frame)
     assert found.crop.depth_m.dtype == torch.float32
-    assert torch.equal(found.crop.depth_m, wanted.crop.depth_m)
-    assert torch.equal(found.hands.joints_m, wanted.hands.joints_m)
+    assert torch.equal(found.crop.depth_m, expected.crop.depth_m)
+    assert torch.equal(found.hands.joints_m, expected.hands.joints_m)

@@ -51,10 +51,10 @@ def test_gallery_ranks_by_the_truth_whatever_its_order():
     assert [(frame.key, frame.kind) for frame in frames] == [("a", "best"), ("b", "median"), ("c", "worst")]
     for i, frame in enumerate(frames):
         assert frame.error_px == pytest.approx((i + 1) * math.sqrt(2))
-        apart = np.linalg.norm(frame.uv_truth - frame.uv_pred, axis=-1)
+        error_px = np.linalg.norm(frame.uv_truth - frame.uv_pred, axis=-1)
         known = np.isin(np.arange(21), order)
-        np.testing.assert_allclose(apart[known], 2 * (i + 1) * math.sqrt(2), atol=1e-5)  # in pixels of the crop
-        assert np.isnan(apart[~known]).all()
+        np.testing.assert_allclose(error_px[known], 2 * (i + 1) * math.sqrt(2), atol=1e-5)  # in pixels of the crop
+        assert np.isnan(error_px[~known]).all()
 
 
 def test_gallery_with_missing_or_non_finite_truth():

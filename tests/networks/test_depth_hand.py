@@ -80,24 +80,24 @@ def posed_hands() -> HandMesh:
 
 
 def test_new_head_with_joints_predicts_a_hand_on_them():
-    wanted = posed_hands()
+    expected = posed_hands()
     head = ParameterHead(8, DepthHandConfig(parameter_head_width=16))
-    found = hand_meshes(AnnyHand(), head(torch.zeros(3, 8), wanted.joints), torch.full((3,), 0.125))
-    assert (found.joints - wanted.joints).norm(
+    found = hand_meshes(AnnyHand(), head(torch.zeros(3, 8), expected.joints), torch.full((3,), 0.125))
+    assert (found.joints - expected.joints).norm(
         dim=-1
     ).max() < 0.08  # a centimetre: the palm's frame is tilted by 5 degrees
 
 
 def test_predicted_hands_move_rigidly_with_the_joints():
     """Weights of rotation and translation are zero, so that only the motion changes."""
-    wanted = posed_hands()
+    expected = posed_hands()
     head = ParameterHead(8, DepthHandConfig(parameter_head_width=16))
     with torch.no_grad():
         head.layer.weight.normal_(generator=torch.Generator().manual_seed(0))
         head.get_parameter("hidden.0.weight")[:, -12:] = 0  # no effect of rotation and translation
-    found = head(torch.zeros(3, 8), wanted.joints)
+    found = head(torch.zeros(3, 8), expected.joints)
     torch.testing.assert_close(found.pose, found.pose[:1].expand(3, -1), atol=1e-4, rtol=1e-4)
-    R, middle = palm_frame(wanted.joints), wanted.joints.mean(1)
+    R, middle = palm_frame(expected.joints), expected.joints.mean(1)
     turned, shift = R.transpose(1, 2) @ found.R, found.centre - middle
     torch.testing.assert_close(turned, turned[:1].expand(3, -1, -1), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(shift, shift[:1].expand(3, -1), atol=1e-4, rtol=1e-4)

@@ -112,8 +112,8 @@ class Metric21(PoseNetwork):
         self.joints_m = joints_m
 
     def predict(self, images: Tensor) -> PoseOutput:
-        uv_px, sure = torch.zeros(len(images), 21, 2), torch.ones(len(images), 21)
-        return PoseOutput(uv_px, sure, joints_m=self.joints_m)
+        uv_px, confidence = torch.zeros(len(images), 21, 2), torch.ones(len(images), 21)
+        return PoseOutput(uv_px, confidence, joints_m=self.joints_m)
 
 
 def test_metres_have_the_axes_of_the_file():

@@ -110,18 +110,18 @@ def test_weights_of_the_encoder_alone_are_loaded(tmp_path):
 
 def test_files_that_do_not_fit_are_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
-    wanted = replace(SMALL, pretrained=str(path))
+    config = replace(SMALL, pretrained=str(path))
     other = timm.create_model("test_convnext", pretrained=False).state_dict()
     save_file(other, path)
-    assert "conv1" in one_line(wanted)
+    assert "conv1" in one_line(config)
     own = timm.create_model("test_resnet", pretrained=False).state_dict()
     save_file({name: value for name, value in own.items() if "layer2" not in name}, path)
-    assert "layer2" in one_line(wanted)
+    assert "layer2" in one_line(config)
     save_file({**own, "conv1.0.weight": torch.zeros(3, 3, 3, 3)}, path)
-    assert "conv1" in one_line(wanted)
+    assert "conv1" in one_line(config)
     for content in (b"", b"no weights", path.read_bytes()[:-100]):
         path.write_bytes(content)
-        assert str(path) in one_line(wanted)
+        assert str(path) in one_line(config)
         (tmp_path / "weights.pth").write_bytes(content)
         one_line(replace(SMALL, pretrained=str(tmp_path / "weights.pth")))
 

@@ -18,15 +18,15 @@ def test_a_summary_in_millimetres():
 def test_summaries():
     low, high = score(0.4, 9.0), score(0.8, 3.0)
 
-    def said(**scores) -> str:
+    def summary_of(**scores) -> str:
         return summary(dataclasses.replace(synthetic_record(), scores=scores))
 
-    assert "closed 50% of the gap" in said(source_only=low, adapted=score(0.6, 5), supervised_target=high)
-    assert "worse" in said(source_only=low, adapted=score(0.3, 10), supervised_target=high)
-    assert "+40.0 points" in said(source_only=low, adapted=high)
-    assert "is no better" in said(source_only=high, adapted=high, supervised_target=low)
-    assert "Fewer than two" in said(adapted=low)
-    assert "No labels" in said()
+    assert "closed 50% of the gap" in summary_of(source_only=low, adapted=score(0.6, 5), supervised_target=high)
+    assert "worse" in summary_of(source_only=low, adapted=score(0.3, 10), supervised_target=high)
+    assert "+40.0 points" in summary_of(source_only=low, adapted=high)
+    assert "is no better" in summary_of(source_only=high, adapted=high, supervised_target=low)
+    assert "Fewer than two" in summary_of(adapted=low)
+    assert "No labels" in summary_of()
 
 
 def test_durations():

@@ -41,10 +41,10 @@ def field_between(base: Tensor, driving: Tensor, bones=ONE) -> tuple[Tensor, Bon
     return affine_fields(*bone_transforms(drawn(base, bones=bones), of), SIDE, SIDE), of
 
 
-def off_by(base: Tensor, driving: Tensor, expected: Tensor, sure: float = 0.3) -> float:
-    """The largest error of the field, in pixels, where the bone's map is above ``sure``."""
+def off_by(base: Tensor, driving: Tensor, expected: Tensor, threshold: float = 0.3) -> float:
+    """The largest error of the field, in pixels, where the bone's map is above ``threshold``."""
     coarse, of = field_between(base, driving)
-    return float((coarse[0, 0] - expected).norm(dim=-1)[of.maps[0, 0] > sure].max())
+    return float((coarse[0, 0] - expected).norm(dim=-1)[of.maps[0, 0] > threshold].max())
 
 
 def poses(count: int, seed: int, low: float = 12.0, high: float = 50.0) -> Tensor:
@@ -174,7 +174,7 @@ def test_rotated_bones_rotate_their_field(length):
     ("length", "along", "across"), [(12.0, 1.247, 0.981), (24.0, 1.352, 0.984), (5.0, 1.113, 0.980)]
 )
 def test_longer_bones_stretch_along_themselves(length, along, across):
-    """Bones 1.5 times as long. The wide flanks of Eq. 6 do not grow, so the factor is smaller, above all for short bones.
+    """Bones 1.5 times as long. The flanks of Eq. 6 do not grow, so the factor is smaller, above all for short bones.
 
     The expected numbers are measured and guard against changes.
     """

@@ -12,7 +12,7 @@ def uv(count: int = 3, seed: int = 0, side: int = 24) -> torch.Tensor:
     return 4 + (side - 9) * torch.rand(2, count, 2, generator=torch.Generator().manual_seed(seed))
 
 
-def answer(maps: PoseMaps, places: torch.Tensor, side: int = 24) -> torch.Tensor:
+def heat_maps_of(maps: PoseMaps, places: torch.Tensor, side: int = 24) -> torch.Tensor:
     """Heat maps of a perfect network."""
     target, inside = maps.encode(places, side, side)
     assert inside.all()
@@ -23,7 +23,7 @@ def answer(maps: PoseMaps, places: torch.Tensor, side: int = 24) -> torch.Tensor
 @pytest.mark.parametrize("reading", READINGS)
 def test_encoded_joints_are_decoded(reading, sigma):
     maps = PoseMaps(reading, sigma)
-    pose = maps.decode(answer(maps, uv()), torch.zeros(2, 3, 24, 24))
+    pose = maps.decode(heat_maps_of(maps, uv()), torch.zeros(2, 3, 24, 24))
     assert torch.allclose(pose.uv_map, uv(), atol=0.01)
 
 
@@ -45,10 +45,10 @@ def test_depth_is_read_where_the_joint_is(reading):
     maps = PoseMaps(reading)
     ramp = (0.5 * torch.arange(24.0) - 3).expand(2, 3, 24, 24)
     centre = uv(seed=4).round()
-    pose = maps.decode(answer(maps, centre), ramp)
+    pose = maps.decode(heat_maps_of(maps, centre), ramp)
     exact = 0.5 * centre[..., 0] - 3
     assert torch.allclose(pose.relative_depth, exact, atol=0.05 if reading == "softmax" else 0.3)
-    heat = answer(maps, centre)
+    heat = heat_maps_of(maps, centre)
     assert torch.equal(maps.relative_depth(heat, ramp), pose.relative_depth)
     assert torch.allclose(maps.relative_depth(heat, torch.full_like(ramp, 1.7)), torch.tensor(1.7), atol=1e-5)
 
@@ -78,18 +78,18 @@ def test_softmax_confidence_is_the_probability_near_the_peak():
 def test_confidence_falls_with_uncertainty():
     maps = PoseMaps("softmax", sigma=1.0)
     places = uv(1)
-    sure = maps.decode(answer(maps, places), torch.zeros(2, 1, 24, 24)).confidence
-    twice = torch.logaddexp(answer(maps, places), answer(maps, 23 - places))
+    confidence = maps.decode(heat_maps_of(maps, places), torch.zeros(2, 1, 24, 24)).confidence
+    twice = torch.logaddexp(heat_maps_of(maps, places), heat_maps_of(maps, 23 - places))
     torn = maps.decode(twice, torch.zeros(2, 1, 24, 24)).confidence
     flat = maps.decode(torch.zeros(2, 1, 24, 24), torch.zeros(2, 1, 24, 24)).confidence
-    assert (sure > 0.9).all()
+    assert (confidence > 0.9).all()
     assert torch.allclose(torn[1], torch.tensor(0.5), atol=0.1)
     assert (flat < 0.05).all()
 
 
 def test_confidence_of_a_peak_is_its_height():
     maps = PoseMaps("peak")
-    heat = torch.tensor([0.2, 0.7, 1.4, -1.0])[None, :, None, None] * answer(maps, torch.full((1, 4, 2), 11.0))
+    heat = torch.tensor([0.2, 0.7, 1.4, -1.0])[None, :, None, None] * heat_maps_of(maps, torch.full((1, 4, 2), 11.0))
     confidence = maps.decode(heat, torch.zeros_like(heat)).confidence
     assert torch.allclose(confidence, torch.tensor([[0.2, 0.7, 1.0, 0.0]]), atol=1e-6)
 

@@ -51,7 +51,7 @@ def _joints() -> dict[str, dict[str, np.ndarray]]:
 
 def test_everyday_poses_are_listed() -> None:
     assert len(NAMES) >= 24
-    wanted = {
+    expected = {
         "stand",
         "contrapposto",
         "walk_contact",
@@ -62,9 +62,9 @@ def test_everyday_poses_are_listed() -> None:
         "kneel",
         "lunge",
     }
-    wanted |= {"touch_toes", "reach_up", "reach_forward", "wave", "phone_to_ear", "look_at_phone", "arms_crossed"}
-    wanted |= {"hands_on_hips", "point", "carry_box", "push", "throw", "kick", "jump", "tree", "warrior", "stretch"}
-    assert wanted | {"lie_on_back"} <= set(NAMES)
+    expected |= {"touch_toes", "reach_up", "reach_forward", "wave", "phone_to_ear", "look_at_phone", "arms_crossed"}
+    expected |= {"hands_on_hips", "point", "carry_box", "push", "throw", "kick", "jump", "tree", "warrior", "stretch"}
+    assert expected | {"lie_on_back"} <= set(NAMES)
     assert set(NAMES) >= EXTERNALLY_SUPPORTED
 
 
@@ -83,25 +83,25 @@ def test_everyday_poses_of_the_mean_adult_are_plausible(name: str) -> None:
 def test_hands_match_the_names_of_poses() -> None:
     joints = _joints()
 
-    def apart(name: str, a: str, b: str) -> float:
+    def distance(name: str, a: str, b: str) -> float:
         return float(np.linalg.norm(joints[name][a] - joints[name][b]))
 
     wave, stand = joints["wave"], joints["stand"]
     assert wave["right_hand"][1] > wave["right_shoulder"][1] + 0.2 > wave["left_hand"][1] + 0.6
-    assert apart("phone_to_ear", "right_hand", "head") < 0.17 < 0.5 < apart("phone_to_ear", "left_hand", "head")
-    assert apart("drink", "right_hand", "head") < 0.25
-    assert apart("clap", "left_hand", "right_hand") < 0.08
-    assert apart("tree", "left_hand", "right_hand") < 0.1
+    assert distance("phone_to_ear", "right_hand", "head") < 0.17 < 0.5 < distance("phone_to_ear", "left_hand", "head")
+    assert distance("drink", "right_hand", "head") < 0.25
+    assert distance("clap", "left_hand", "right_hand") < 0.08
+    assert distance("tree", "left_hand", "right_hand") < 0.1
     for side, other in (("left", "right"), ("right", "left")):
         assert (
-            apart("arms_crossed", f"{side}_hand", f"{other}_elbow")
-            < apart("stand", f"{side}_hand", f"{other}_elbow") / 2
+            distance("arms_crossed", f"{side}_hand", f"{other}_elbow")
+            < distance("stand", f"{side}_hand", f"{other}_elbow") / 2
         )
-        assert apart("hands_on_hips", f"{side}_hand", f"{side}_hip") < 0.2
+        assert distance("hands_on_hips", f"{side}_hand", f"{side}_hip") < 0.2
         assert abs(joints["hands_on_hips"][f"{side}_elbow"][0]) > abs(stand[f"{side}_elbow"][0]) + 0.08
-        assert apart("hands_behind_head", f"{side}_hand", "head") < 0.2
+        assert distance("hands_behind_head", f"{side}_hand", "head") < 0.2
         assert joints["hands_behind_back"][f"{side}_hand"][2] < -0.1
-        assert apart("touch_toes", f"{side}_hand", f"{side}_ankle") < 0.25
+        assert distance("touch_toes", f"{side}_hand", f"{side}_ankle") < 0.25
         assert joints["arms_out"][f"{side}_wrist"][1] == pytest.approx(
             joints["arms_out"][f"{side}_shoulder"][1], abs=0.05
         )

@@ -136,9 +136,9 @@ def test_people_move_on_the_spot():
     assert set(video.sequence) == {"street-1-000000"}
     assert (video.phenotypes == video.phenotypes[0]).all()
     assert (video.camera.K[0] == video.camera.K).all()
-    apart = video.joints_m.diff(dim=0).norm(dim=-1)
-    assert 0.002 < apart.mean() < 0.1  # metres per frame
-    assert apart.max() < 0.5
+    step_m = video.joints_m.diff(dim=0).norm(dim=-1)
+    assert 0.002 < step_m.mean() < 0.1  # metres per frame
+    assert step_m.max() < 0.5
 
 
 def test_meshes_contain_the_whole_body():

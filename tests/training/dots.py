@@ -56,8 +56,8 @@ def dots(count: int, seed: int, side: int = SIDE, ground: float = 0.0) -> Labell
     """Dots in the middle of the image, at least a sixth of the side apart."""
     generator = torch.Generator().manual_seed(seed)
     uv = side * (0.25 + 0.5 * torch.rand(20 * count, 3, 2, generator=generator))
-    apart = torch.stack([(uv[:, a] - uv[:, b]).norm(dim=-1) for a, b in ((0, 1), (0, 2), (1, 2))]).amin(0)
-    uv = uv[apart > side / 6][:count]
+    distance = torch.stack([(uv[:, a] - uv[:, b]).norm(dim=-1) for a, b in ((0, 1), (0, 2), (1, 2))]).amin(0)
+    uv = uv[distance > side / 6][:count]
     assert len(uv) == count
     depth = 1 + 0.1 * torch.rand(count, 3, 1, generator=generator)
     present = torch.ones(count, 3, dtype=torch.bool)
@@ -92,7 +92,7 @@ class Finder(HeatmapNetwork):
         return self.scale * heat.clamp_min(1e-20).log(), depth.expand_as(heat)
 
 
-class Sighted(Finder):
+class RecordingFinder(Finder):
     """Finds the dots, and records its images."""
 
     def __init__(self):

@@ -10,7 +10,7 @@ from posebridge.draw import generator_for
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import PseudoLabels
-from training.dots import PLAIN, SIDE, SKELETON, VIEWS, Sighted, dots
+from training.dots import PLAIN, SIDE, SKELETON, VIEWS, RecordingFinder, dots
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -30,7 +30,7 @@ def target() -> tuple[UnlabelledBatch, Tensor]:
 def test_labels_of_views_are_in_pixels_of_the_crop(views):
     """Labels from rotated, scaled and sheared views are at the drawn dots."""
     frames, uv_px = target()
-    teacher = Sighted()
+    teacher = RecordingFinder()
     seen = labeller(teacher_views=views, kept_frac=1.0).label(teacher.predict, frames, frames.rgb, generator_for(0, 0))
     assert len(teacher.shown) == views
     assert all((image - frames.rgb).abs().max() > 0.1 for image in teacher.shown)
@@ -44,7 +44,7 @@ def test_views_are_drawn_from_the_generator():
     frames, _ = target()
     shown = []
     for number in (0, 0, 1):
-        teacher = Sighted()
+        teacher = RecordingFinder()
         labeller(teacher_views=2).label(teacher.predict, frames, frames.rgb, generator_for(0, number))
         shown.append(teacher.shown)
     assert torch.equal(shown[0][0], shown[1][0])
@@ -75,22 +75,22 @@ def test_merged_views_are_means_weighted_by_agreement():
 @pytest.mark.parametrize("probability", [0.0, 1.0])
 def test_the_teacher_gets_the_style_of_the_source(probability):
     frames, _ = target()
-    teacher = Sighted()
+    teacher = RecordingFinder()
 
     def negative(content: Tensor, style: Tensor, _) -> Tensor:
         assert len(style) == len(content)
         return 0.5 * content + 0.25
 
     still = GeometryConfig(rotation_deg=0.0, shear_deg=0.0, translation=0.0, scale=(1.0, 1.0))
-    taught = labeller(negative, still, target_to_source=probability)
-    taught.label(teacher.predict, frames, frames.rgb, generator_for(0, 0))
+    restyling = labeller(negative, still, target_to_source=probability)
+    restyling.label(teacher.predict, frames, frames.rgb, generator_for(0, 0))
     expected = 0.5 * frames.rgb + 0.25 if probability else frames.rgb
     torch.testing.assert_close(teacher.shown[0], expected)
 
 
 def test_unaugmented_labels_come_from_the_frames():
     batch = dots(70, seed=6)  # more than one part of frames
-    teacher = Sighted()
+    teacher = RecordingFinder()
     shown = labeller(kept_frac=0.25).label_unaugmented(teacher, batch.unlabelled())
     assert torch.equal(torch.cat(teacher.shown), batch.rgb)
     assert len(shown.uv_px) == 70

@@ -25,14 +25,14 @@ TO_BASE = torch.eye(3)[None]
 class FixedEstimator(nn.Module):
     """Exact masks: each pixel moves with the bone that is drawn there, and nothing is inpainted."""
 
-    def __init__(self, sure: float = math.exp(-2.5), background: Tensor | None = None):
+    def __init__(self, background_level: float = math.exp(-2.5), background: Tensor | None = None):
         super().__init__()
-        self.sure = sure
+        self.background_level = background_level
         self.background = background
 
     def forward(self, base: Tensor, bones_base: Tensor, bones_driving: Tensor) -> Warping:
-        likely = torch.cat([torch.full_like(bones_driving[:, :1], self.sure), bones_driving], dim=1)
-        masks = F.one_hot(likely.argmax(1), likely.shape[1]).movedim(-1, 1).to(base)
+        levels = torch.cat([torch.full_like(bones_driving[:, :1], self.background_level), bones_driving], dim=1)
+        masks = F.one_hot(levels.argmax(1), levels.shape[1]).movedim(-1, 1).to(base)
         return Warping(masks, torch.ones_like(base[:, :1]), self.background)
 
 

@@ -15,8 +15,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     folder, name, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 
-    def doom(stage: Stage) -> None:
+    def disturb_stage(stage: Stage) -> None:
         if stage.name == name:
             disturb(stage, {step: kill})
 
-    train(folder, watch=doom)
+    train(folder, watch=disturb_stage)

@@ -48,7 +48,7 @@ def test_background_follows_the_transforms_of_the_crops(following, stride):
     expected = following[0].double() @ torch.linalg.inv(following[1].double())
     torch.testing.assert_close(T.double(), expected, atol=1e-4, rtol=0)
     uv, _ = figure()
-    drawn = reconstructor(estimator=FixedEstimator(sure=2.0), grid_stride=stride)(base.rgb, uv, uv, T)
+    drawn = reconstructor(estimator=FixedEstimator(background_level=2.0), grid_stride=stride)(base.rgb, uv, uv, T)
     pixels = identity_field(SIDE, SIDE, T).view(1, -1, 2)
     shown = apply_affine(T, pixels).view(SIDE, SIDE, 2)
     # Half a pixel of the grid at the border is extrapolated.

@@ -96,5 +96,5 @@ def test_coarser_grids_give_the_same_field(motion):
         fields.append((drawn.field + 0.5) * stride - 0.5)
     fine = F.avg_pool2d(fields[0].movedim(-1, 1), 4).movedim(1, -1)
     on_the_figure = F.avg_pool2d(inside(uv_driving).float()[None, None], 4)[0, 0] > 0.3
-    apart = (fine - fields[1])[0].norm(dim=-1)[on_the_figure]
-    assert apart.median() < 0.25
+    difference_px = (fine - fields[1])[0].norm(dim=-1)[on_the_figure]
+    assert difference_px.median() < 0.25

@@ -44,11 +44,11 @@ def test_a_valid_pose_is_kept(skeleton, distorted):
     rectified = labels.rectify(seen, cameras, SIDE)
     assert rectified.kept.all()
     # New lengths of palm or trunk rotate the root's axes slightly, so that poses at their limits exceed them.
-    apart = (rectified.uv_px - seen.uv_px).norm(dim=-1)
-    whole = (apart < 1e-3).all(1)
+    correction_px = (rectified.uv_px - seen.uv_px).norm(dim=-1)
+    whole = (correction_px < 1e-3).all(1)
     assert whole.double().mean() > 0.85
     torch.testing.assert_close(rectified.relative_depth[whole], seen.relative_depth[whole], atol=1e-3, rtol=0)
-    assert apart.max() < 0.5
+    assert correction_px.max() < 0.5
 
 
 def test_mirrored_left_hands_are_valid():
@@ -183,15 +183,15 @@ def test_lengths_are_trained_towards_predictions():
     labels = integrated(dtype=torch.float64, lengths="learnt", max_correction_frac=1.0)
     own, seen, cameras = of_a_subject(labels)
     adam = torch.optim.Adam([p for p in labels.parameters() if p.requires_grad], lr=0.01)
-    apart = []
+    errors = []
     for _ in range(40):
         targets = labels.pseudo_targets(seen, cameras, SIDE, 0.0)
         loss = (targets.rectified.uv_px - seen.uv_px).square().mean()
         adam.zero_grad()
         loss.backward()
         adam.step()
-        apart.append((labels.log_lengths.exp() / own - 1).abs().mean().item())
-    assert apart[-1] < 0.5 * apart[0]
+        errors.append((labels.log_lengths.exp() / own - 1).abs().mean().item())
+    assert errors[-1] < 0.5 * errors[0]
     assert not any(p.requires_grad for p in integrated().parameters())
 
 

@@ -203,12 +203,12 @@ def undisturbed(tmp_path_factory) -> dict[str, tuple[bytes, str]]:
 
 @pytest.mark.parametrize(("name", "step"), [("reconstructor", 0), ("reconstructor", 2), ("fine-tuning", 0)])
 def test_resuming_after_a_crash_is_bit_exact(name, step, tmp_path, undisturbed):
-    def doom(stage: Stage) -> None:
+    def disturb_stage(stage: Stage) -> None:
         if stage.name == name:
             disturb(stage, {step: crash})
 
     with pytest.raises(RuntimeError, match="power cut"):
-        train(tmp_path, watch=doom)
+        train(tmp_path, watch=disturb_stage)
     torch.rand(5)  # a new process has another global random state
     begun = {}
 

@@ -221,10 +221,10 @@ def test_targets_have_no_gradient():
 def test_merged_labels_have_one_position_per_joint():
     """The predicted position, or the corrected one for joints of the 3D mask only."""
     _, targets = pseudo_targets_of(combination="separate")
-    taught = targets.merged()
+    merged = targets.merged()
     only_anatomy = targets.pose_mask & ~targets.heat_mask
-    assert torch.equal(taught.uv_px[only_anatomy], targets.rectified.uv_px[only_anatomy])
-    assert torch.equal(taught.uv_px[~only_anatomy], targets.predicted.uv_px[~only_anatomy])
-    assert torch.equal(taught.kept, targets.heat_mask | targets.pose_mask)
-    assert torch.equal(taught.by_confidence, targets.predicted.kept)
-    assert torch.equal(taught.by_anatomy, targets.rectified.kept)
+    assert torch.equal(merged.uv_px[only_anatomy], targets.rectified.uv_px[only_anatomy])
+    assert torch.equal(merged.uv_px[~only_anatomy], targets.predicted.uv_px[~only_anatomy])
+    assert torch.equal(merged.kept, targets.heat_mask | targets.pose_mask)
+    assert torch.equal(merged.by_confidence, targets.predicted.kept)
+    assert torch.equal(merged.by_anatomy, targets.rectified.kept)

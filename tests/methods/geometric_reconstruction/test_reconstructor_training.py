@@ -71,14 +71,14 @@ def test_initial_weights_depend_on_the_seed_only():
 def test_source_videos_are_reconstructed_from_labels():
     """Half of the pairs are from the source, and mirrored views swap sides of their labels."""
     config = replace(CONFIG, reconstruction=replace(RECONSTRUCTION, source_videos=True, batch_pairs=4))
-    stage, asked = with_trainer(reconstructor_stage(config)), []
-    stage.reconstructor.register_forward_pre_hook(lambda _, inputs: asked.append(inputs))
+    stage, calls = with_trainer(reconstructor_stage(config)), []
+    stage.reconstructor.register_forward_pre_hook(lambda _, inputs: calls.append(inputs))
     given = batches(stage)
     assert {name: len(batch) for name, batch in given.items()} == {"pairs": 4, "source_pairs": 4}
     assert type(given["pairs"]) is UnlabelledBatch
     terms = stage.terms(given, generator_for(0, 0))
     assert terms.keys() == stage.term_weights.keys() == {"reconstruction", "source_reconstruction"}
-    _, (base, uv_base, uv_driving, _) = asked
+    _, (base, uv_base, uv_driving, _) = calls
     generator = generator_for(0, 0)
     draw_same_views(given["pairs"], config.geometry, generator)
     T_view = draw_same_views(given["source_pairs"], config.geometry, generator)
@@ -106,12 +106,12 @@ def test_soft_joints_are_in_pixels_of_the_image():
     torch.testing.assert_close(soft_joints(heat.clamp_min(1e-20).log(), MAPS, SIDE), uv, atol=0.02, rtol=0)
 
 
-class Copier(torch.nn.Module):
+class ArgumentRecorder(torch.nn.Module):
     """In place of a reconstructor: returns and records its arguments."""
 
     def forward(self, base: Tensor, uv_base: Tensor, uv_driving: Tensor, T_base_driving: Tensor):
-        self.asked = (base, uv_base, uv_driving, T_base_driving)
-        return self.asked
+        self.arguments = (base, uv_base, uv_driving, T_base_driving)
+        return self.arguments
 
 
 def test_a_pair_is_its_base_frame_and_its_driving_joints():
@@ -120,7 +120,7 @@ def test_a_pair_is_its_base_frame_and_its_driving_joints():
     T[2, 0, 2] = 5.0  # the first driving crop shows what lies 5 px to the left
     frames = replace(frames, T_crop_file=T)
     uv = torch.rand(4, 21, 2)
-    base, uv_base, uv_driving, T_base_driving = reconstruct_pairs(Copier(), frames, uv)
+    base, uv_base, uv_driving, T_base_driving = reconstruct_pairs(ArgumentRecorder(), frames, uv)
     assert torch.equal(base, frames.rgb[:2])
     assert torch.equal(uv_base, uv[:2])
     assert torch.equal(uv_driving, uv[2:])

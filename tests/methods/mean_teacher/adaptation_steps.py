@@ -6,12 +6,12 @@ from torch import Tensor, nn
 from posebridge.draw import generator_for
 from posebridge.methods.mean_teacher.adaptation import Adaptation
 from posebridge.networks.pose_network import HeatmapNetwork
-from training.dots import MAPS, PLAIN, UNMOVED, Sighted, adaptation_stage, context, dots, with_trainer
+from training.dots import MAPS, PLAIN, UNMOVED, RecordingFinder, adaptation_stage, context, dots, with_trainer
 
-PLAINLY = {"appearance": PLAIN, "occlusion": UNMOVED, "style": None}
+NO_AUGMENTATION = {"appearance": PLAIN, "occlusion": UNMOVED, "style": None}
 
 
-class Pupil(HeatmapNetwork):
+class FlatStudent(HeatmapNetwork):
     """Outputs flat heat maps, whose gradient gives the target, and records its images."""
 
     maps = MAPS
@@ -32,6 +32,6 @@ def batches() -> dict:
 
 def pseudo_targets(number: int = 0, **changes) -> tuple[Adaptation, dict[str, Tensor]]:
     """A step of a teacher that finds the dots and a student with flat heat maps."""
-    stage = with_trainer(adaptation_stage(context(), Sighted(), kept_frac=1.0, **PLAINLY, **changes))
-    stage.student = Pupil()
+    stage = with_trainer(adaptation_stage(context(), RecordingFinder(), kept_frac=1.0, **NO_AUGMENTATION, **changes))
+    stage.student = FlatStudent()
     return stage, stage.terms(batches(), generator_for(0, number))

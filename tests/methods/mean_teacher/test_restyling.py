@@ -3,22 +3,22 @@
 import pytest
 import torch
 
-from methods.mean_teacher.adaptation_steps import PLAINLY, batches
+from methods.mean_teacher.adaptation_steps import NO_AUGMENTATION, batches
 from posebridge.draw import generator_for
 from posebridge.training.style import FourierStyle, restyle_randomly
-from training.dots import Sighted, adaptation_stage, context, dots, with_trainer
+from training.dots import RecordingFinder, adaptation_stage, context, dots, with_trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def test_without_style_images_are_unchanged():
     for style in (None, FourierStyle()):
-        options = {**PLAINLY, "style": style, "source_to_target": 0.0, "target_to_source": 0.0}
-        stage = with_trainer(adaptation_stage(context(), Sighted(), **options))
+        options = {**NO_AUGMENTATION, "style": style, "source_to_target": 0.0, "target_to_source": 0.0}
+        stage = with_trainer(adaptation_stage(context(), RecordingFinder(), **options))
         source, target = batches()["source"].rgb, batches()["target"].rgb
         assert restyle_randomly(stage.labeller.restyler, source, target, 0.0, generator_for(0, 0)) is source
-    one = with_trainer(adaptation_stage(context(), **{**PLAINLY, "style": FourierStyle()}))
-    none = with_trainer(adaptation_stage(context(), **PLAINLY))
+    one = with_trainer(adaptation_stage(context(), **{**NO_AUGMENTATION, "style": FourierStyle()}))
+    none = with_trainer(adaptation_stage(context(), **NO_AUGMENTATION))
     a, b = (s.terms(batches(), generator_for(0, 0))["heat"].item() for s in (one, none))
     assert a != b
 

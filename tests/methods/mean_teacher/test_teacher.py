@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from methods.mean_teacher.adaptation_steps import PLAINLY, batches
+from methods.mean_teacher.adaptation_steps import NO_AUGMENTATION, batches
 from posebridge.draw import generator_for
 from posebridge.training.run import SelectionPlan
 from training.dots import adaptation_stage, context, finished, small_network, with_trainer
@@ -37,7 +37,7 @@ def note(stage, students: list[dict[str, Tensor]]) -> dict[str, float]:
 
 
 def test_the_teachers_statistics_come_from_its_own_images():
-    stage = with_trainer(adaptation_stage(context(), teacher_views=2, **PLAINLY, average_decay=0.0)).train()
+    stage = with_trainer(adaptation_stage(context(), teacher_views=2, **NO_AUGMENTATION, average_decay=0.0)).train()
     shown: dict[str, list[Tensor]] = {"teacher": [], "student": []}
     for name, images in shown.items():
         first = getattr(stage, name).encoder.conv1[0]

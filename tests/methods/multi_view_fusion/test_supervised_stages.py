@@ -103,15 +103,15 @@ def test_terms_by_finite_differences(perfect, context):
         return (right.double() + noise).requires_grad_()
 
     joints, heat, direction = near(seen.joints[:1]), near(seen.maps.heat[:1]), near(seen.maps.direction[:1])
-    one, wanted = seen.take(torch.tensor([0])), truth.joints[:1].double()
+    one, target = seen.take(torch.tensor([0])), truth.joints[:1].double()
     one = replace(one, points=one.points.double())
 
     def of_pixels(joints: Tensor, heat: Tensor, direction: Tensor) -> tuple[Tensor, ...]:
         prediction = replace(one, joints=joints, maps=replace(one.maps, heat=heat, direction=direction))
-        return tuple(pixel_terms(prediction, wanted, BETA).values())
+        return tuple(pixel_terms(prediction, target, BETA).values())
 
     def of_model(joints: Tensor, vertices: Tensor) -> tuple[Tensor, ...]:
-        goal = HandMesh(truth.vertices[:1, :50].double(), wanted)
+        goal = HandMesh(truth.vertices[:1, :50].double(), target)
         return tuple(model_terms(HandMesh(vertices, joints), goal, BETA).values())
 
     def of_shape(shape: Tensor) -> Tensor:

@@ -161,13 +161,13 @@ def test_pixels_outside_the_crop_are_ignored(hands, faces):
     views = CubeViews.of(hands, CUBE_M).warped(smaller)
     vertices = views.in_cubes(hands.vertices_m)
 
-    def apart(views: CubeViews) -> Tensor:
+    def misfit(views: CubeViews) -> Tensor:
         return model_to_data(vertices, faces, DepthEvidence.from_views(views, CONFIG, generator_for(2, 1)), CONFIG)
 
-    filled = apart(replace(views, inside=torch.ones_like(views.inside)))
+    filled = misfit(replace(views, inside=torch.ones_like(views.inside)))
     nearest = 2 / (0.75 * SIDE)  # the distance of two pixels, as depth is sampled from the nearest one
-    assert (apart(views) < nearest).all()
-    assert (filled > 2 * apart(views)).any()
+    assert (misfit(views) < nearest).all()
+    assert (filled > 2 * misfit(views)).any()
 
 
 def test_other_objects_in_the_cube_have_no_gradient(hands, faces):
@@ -182,7 +182,7 @@ def test_other_objects_in_the_cube_have_no_gradient(hands, faces):
     assert far
     (gradient,) = torch.autograd.grad(data_to_model(moved, faces, seen, CONFIG).sum(), moved)
     (usual,) = torch.autograd.grad(data_to_model(moved, faces, clean, CONFIG).sum(), moved)
-    assert gradient.norm() < usual.norm() + 1
+    assert gradient.norm() < 1.5 * usual.norm()  # 2.4 times without the limit
 
 
 def test_meshes_outside_the_image_have_the_largest_misfit(hands, faces):

@@ -27,7 +27,7 @@ METRICS: Mapping[str, tuple[str, bool | None]] = {
     "success rate at 20 mm": ("%", True),
     "AUC": ("share", True),
     "correct pseudo-labels": ("%", True),
-    "wrong pseudo-labels that stay": ("%", False),
+    "wrong pseudo-labels that persist": ("%", False),
     "agreement of the masks": ("%", None),
     "time per image": ("ms", False),
     "frames per second": ("1/s", True),

@@ -28,7 +28,7 @@ _BUSY = "while True: pass"
 
 @dataclass(frozen=True)
 class Options:
-    """What is timed."""
+    """Options of the measurement."""
 
     repeats: int = 3
     """Processes for each row; the median counts."""

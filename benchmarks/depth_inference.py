@@ -32,7 +32,7 @@ from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands
 
 @dataclass(frozen=True)
 class Options:
-    """What is timed."""
+    """Options of the measurement."""
 
     repeats: int = 50
     """Repeats of each part; the median of the last four fifths counts."""

@@ -34,7 +34,7 @@ from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands, w
 
 @dataclass(frozen=True)
 class Options:
-    """What is timed."""
+    """Options of the measurement."""
 
     hands: int = 32
     """Hands of a batch."""

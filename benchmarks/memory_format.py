@@ -28,7 +28,7 @@ from posebridge.training.options import Hardware
 
 @dataclass(frozen=True)
 class Options:
-    """What is timed."""
+    """Options of the measurement."""
 
     repeats: int = 10
     """Repeats of each measurement; the fastest counts."""

@@ -2,7 +2,7 @@
 
 python benchmarks/realism.py --images DIR --labels labels.npz --hand left --seeds 1 --json FILE
 
-Each variant is ``street`` with one field as ``studio`` has it. The real images take no part in training or in the
+Each variant is ``street`` with one field as ``studio`` has it. The real images are not used in training or in the
 choice of a checkpoint; they are only scored.
 """
 

@@ -155,7 +155,7 @@ def open3d_depth(placed: PlacedSubjects, faces: torch.Tensor, size_px: int) -> l
 
 
 def main(options: Options) -> None:
-    """Measure, print, and write where asked."""
+    """Measure, print, and write to a file if given."""
     with ProcessPoolExecutor(1) as pool:  # a process of its own, so that only the video counts
         early_mb, late_mb = pool.submit(video_memory_mb, options.size_px).result()
     lines = [

@@ -37,7 +37,7 @@ def load(
 def adapt(config: "AdaptConfig", out: str | Path, hardware: "Hardware | None" = None) -> "Record":
     """Adapt to a user's images or video, as ``posebridge adapt``.
 
-    Writes model, predictions and report into the folder ``out``; a run that was stopped there goes on. Returns the
+    Writes model, predictions and report into the folder ``out``; a run that was stopped there is resumed. Returns the
     record: scores (with labels of the target), curves, example frames.
     """
     return _run(config, out, hardware)

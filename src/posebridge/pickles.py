@@ -1,8 +1,8 @@
 """Safe reader for pickled annotations: no code of the pickle is executed.
 
 Only numpy arrays and scalars of numbers and text, and Python's plain containers are allowed. A pickle that refers to
-anything else is refused before the call. numpy's own unpickling trusts the dtype in the file, so that a damaged file
-can crash the interpreter; arrays are therefore rebuilt here from their checked parts.
+anything else is refused before the call. numpy's own unpickling does not check the dtype in the file, so that a
+damaged file can crash the interpreter; arrays are therefore rebuilt here from their checked parts.
 """
 
 import io

@@ -118,7 +118,7 @@ def test_ctrl_c_is_a_line_and_status_130(files, capsys, monkeypatch):
 
     monkeypatch.setattr(ScoreCommand, "run", interrupted)
     assert main(["score", *map(str, files)]) == 130
-    assert capsys.readouterr().err == "stopped: what was finished is on disk\n"
+    assert capsys.readouterr().err == "stopped: finished results are on disk\n"
 
 
 @pytest.mark.parametrize(("flags", "message"), [(("--workers", "-1"), "-1 workers"), (("--devices", "0"), "0 devices")])

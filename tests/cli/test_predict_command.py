@@ -102,4 +102,4 @@ def test_doctor(capsys, monkeypatch):
     assert main(["doctor"]) == 2
     captured = capsys.readouterr()
     assert "broken  torch         gone; install it again" in captured.out
-    assert captured.err == "error: broken: torch; the lines above say what to do\n"
+    assert captured.err == "error: broken: torch; see the lines above\n"

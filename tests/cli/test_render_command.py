@@ -66,7 +66,7 @@ def test_ctrl_c_keeps_every_finished_piece(tmp_path, capsys):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "stopped: what was finished is on disk"
+    assert errors.splitlines()[-1] == "stopped: finished results are on disk"
     assert "Traceback" not in errors
     assert load_index(tmp_path / "set").count == 100_000
     pieces = [path for path in (tmp_path / "set" / "pieces").iterdir() if path.suffix == ".piece"]

@@ -161,14 +161,14 @@ def test_views_of_different_times(batch, tmp_path):
 
 def test_duplicate_views_of_a_moment_are_refused(batch, tmp_path):
     file = write_archive(tmp_path / "a.npz", batch, view=None, T_world_cam=None)
-    with pytest.raises(InputError, match="frame 0, is there twice; number its views apart in view"):
+    with pytest.raises(InputError, match="frame 0, occurs twice; give its views different numbers in view"):
         open_depth(DepthTargetConfig(file))
 
 
 def test_inverted_calibrations_are_refused(batch, tmp_path):
     T_cam_world = torch.linalg.inv(batch.T_world_cam).numpy()
     file = write_archive(tmp_path / "a.npz", batch, T_world_cam=T_cam_world)
-    with pytest.raises(InputError, match=r"a-0: the views .* \d\.\d\d m apart .* together if T_world_cam is inverted"):
+    with pytest.raises(InputError, match=r"a-0: the hands .* \d\.\d\d m apart .* together if T_world_cam is inverted"):
         crops_of(DepthTargetConfig(file))
 
 

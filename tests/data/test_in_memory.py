@@ -74,5 +74,5 @@ def test_loading_needs_little_more_memory_than_the_set():
 
 
 def test_empty_sets_are_refused():
-    with pytest.raises(InputError, match="gave no sample"):
+    with pytest.raises(InputError, match="no sample to load"):
         InMemoryDataset([])

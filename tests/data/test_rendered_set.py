@@ -84,7 +84,7 @@ def test_larger_counts_and_damaged_shards(rendered, tmp_path, capsys):
     shard.write_bytes(data)
     done = render_set(CONFIG, tmp_path / "set")
     assert done.damaged == {"shard-000000.tar": "its checksum differs"}
-    assert "shard-000000.tar was damaged (its checksum differs) and is made again" in str(done)
+    assert "shard-000000.tar was damaged (its checksum differs) and is rendered again" in str(done)
     assert "shard-000000.tar is damaged" in "".join(capsys.readouterr())
     assert contents(tmp_path / "set") == contents(rendered)
 
@@ -138,7 +138,7 @@ def test_workers_of_other_versions_are_refused(monkeypatch, tmp_path):
         ({"seed": -1}, "seed -1"),
         ({"shard_length": 0}, "shards of 0"),
         ({"frames": 0}, "frames=0"),
-        ({"track": "hand-depth", "count": 7}, "7 images are no whole sets of 3 views"),
+        ({"track": "hand-depth", "count": 7}, "7 images are not whole sets of 3 views"),
         ({"track": "hand-depth", "count": 6, "frames": 4}, "hand-depth has no videos"),
         ({"seed": 6}, "seed is 5 there and 6 here"),
         ({"frames": 8}, "frames is None there and 8 here"),

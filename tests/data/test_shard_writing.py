@@ -186,7 +186,7 @@ def test_unusable_folders_are_refused(tmp_path):
 
 def test_two_processes_do_not_write_the_same_set(tmp_path):
     with ShardWriter(tmp_path, set_index(COUNT)):
-        refused(lambda: write_set(tmp_path, COUNT), "another process is at it")
+        refused(lambda: write_set(tmp_path, COUNT), "another process is writing to it")
     write_set(tmp_path, COUNT)
 
 

@@ -83,9 +83,9 @@ def test_missing_joints_are_not_valid():
 @pytest.mark.parametrize(
     ("joint_of", "message"),
     [
-        ({"head_top": "crown"}, "has crown where it is named"),
-        ({"crown": "head"}, "has crown where it is named"),
-        ({"head_top": "pelvis"}, "stands for two"),
+        ({"head_top": "crown"}, "names crown, which"),
+        ({"crown": "head"}, "names crown, which"),
+        ({"head_top": "pelvis"}, "for two of mpii16"),
     ],
 )
 def test_wrong_names(joint_of, message):

@@ -46,7 +46,7 @@ def test_weights_in_the_cache_of_the_hub(tmp_path, monkeypatch):
     folder = tmp_path / "models--timm--resnet18.a1_in1k" / "snapshots" / "0123"
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"")
-    assert findings()["encoders"].detail == "weights at hand: resnet18.a1_in1k"
+    assert findings()["encoders"].detail == "cached weights: resnet18.a1_in1k"
 
 
 def test_absent_and_old_libraries_are_broken(monkeypatch):

@@ -47,7 +47,7 @@ def change(folder, *path_and_value):
     ("entry", "message"),
     [
         (("skeleton", "octopus8"), "unknown skeleton 'octopus8'"),
-        (("skeleton", "coco17"), "21 joints don't go with skeleton coco17"),
+        (("skeleton", "coco17"), "21 joints don't match skeleton coco17"),
         (("network", "joints", "21"), "joints is '21'"),
         (("network", "decoder_channels", 16), "weights of another network"),
         (("network", "encoder", "no_such_net"), "timm has no model 'no_such_net'"),
@@ -58,7 +58,7 @@ def change(folder, *path_and_value):
             ("format", 1),
             r"written by another version of posebridge \(format 1, this one reads 2\): train the model again",
         ),
-        (("kind", "crystal-ball"), "unknown kind of model 'crystal-ball'; this version knows pose, depth-hand"),
+        (("kind", "crystal-ball"), "unknown kind of model 'crystal-ball'; this version has pose, depth-hand"),
         (("surprise", 1), "doesn't describe a model"),
         (("network", None), "doesn't describe a model"),
     ],

@@ -70,7 +70,7 @@ def test_earlier_predictions_are_replaced(batch, model, tmp_path):
 
 def test_inputs_are_not_overwritten(batch, model, tmp_path):
     file = write_archive(tmp_path / "meshes.npz", batch)
-    with pytest.raises(InputError, match="is to be read, and would be replaced"):
+    with pytest.raises(InputError, match="is an input and would be replaced"):
         predict_depth_files(PredictDepthConfig(model, DepthTargetConfig(file), tmp_path, "none", False, 0))
     assert file.is_file()
 

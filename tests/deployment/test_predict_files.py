@@ -143,7 +143,7 @@ def test_folders_that_are_named_like_files_stay(tmp_path):
 @pytest.mark.parametrize("source", ["", "overlays", "overlays/view.1.jpg"])
 def test_inputs_are_not_overwritten(tmp_path, source):
     write_dots(tmp_path / "overlays", 2, ".jpg")
-    refused(config(tmp_path / source, tmp_path, overlays=0), "is to be read, and would be replaced")
+    refused(config(tmp_path / source, tmp_path, overlays=0), "is an input and would be replaced")
     assert len(list((tmp_path / "overlays").iterdir())) == 2
 
 
@@ -210,7 +210,7 @@ def test_unusable_folders_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     refused(config(tmp_path / "in", tmp_path / "file"), "cannot write into .*file")
     refused(config(tmp_path / "in", tmp_path / "file" / "below"), "cannot write into .*below")
-    refused(config(tmp_path / "in", tmp_path / "in" / "out"), "overlays would pass for input")
+    refused(config(tmp_path / "in", tmp_path / "in" / "out"), "overlays would be read as input")
     predict_files(config(tmp_path / "in", tmp_path / "in" / "out", overlays=0))
 
 

@@ -100,7 +100,7 @@ class ShapedRig:
 
     rig: Rig
     vertices_m: Float[Tensor, "B V 3"]
-    heads_m: Float[Tensor, "_ N 3"]  # of as many subjects, or of more where no vertices are asked for
+    heads_m: Float[Tensor, "_ N 3"]  # of as many subjects, or of more where no vertices are needed
 
     def keypoints_m(self) -> Float[Tensor, "B J 3"]:
         """Keypoints in the rest pose."""

@@ -22,7 +22,7 @@ class AdaptCommand:
     config: Annotated[AdaptConfig, arg(name="")]
 
     out: Path
-    """Folder of the run; a run that was stopped there goes on."""
+    """Folder of the run; a run that was stopped there is resumed."""
 
     hardware: Annotated[Hardware, arg(name="")] = field(default_factory=Hardware)
 

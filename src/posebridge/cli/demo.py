@@ -22,7 +22,7 @@ class DemoCommand:
     config: Annotated[DemoConfig, arg(name="")] = field(default_factory=DemoConfig)
 
     out: Path = Path("runs/demo")
-    """Folder of the run; a run that was stopped there goes on."""
+    """Folder of the run; a run that was stopped there is resumed."""
 
     hardware: Annotated[Hardware, arg(name="")] = field(default_factory=Hardware)
 

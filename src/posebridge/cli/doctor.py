@@ -19,4 +19,4 @@ class DoctorCommand:
             if finding.state == "broken":
                 broken.append(finding.subject)
         if broken:
-            raise InputError(f"broken: {', '.join(broken)}; the lines above say what to do")
+            raise InputError(f"broken: {', '.join(broken)}; see the lines above")

@@ -63,11 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return INPUT_ERROR
-    except BrokenPipeError:  # the reader of our output has gone, as head does
+    except BrokenPipeError:  # the reader of the output has ended, such as head
         sys.stdout = None
         return 0
     except KeyboardInterrupt:
-        print("stopped: what was finished is on disk", file=sys.stderr)
+        print("stopped: finished results are on disk", file=sys.stderr)
         return INTERRUPTED
     return 0
 

@@ -1,7 +1,7 @@
-"""What a network is given: observations of a sensor, with labels or without any.
+"""Input of networks: observations of a sensor, with or without labels.
 
-A colour camera gives ``image``; a depth sensor gives ``depth_m``, from which a picture of its cube may be made. Depth
-of a colour crop is a label (``depth_label_m``). ``UnlabelledBatch`` has no label field, so a method that is given one
+A colour camera gives ``image``; a depth sensor gives ``depth_m``, from which an image of its cube may be made. Depth
+of a colour crop is a label (``depth_label_m``). ``UnlabelledBatch`` has no label field, so a method that receives one
 can't read a label of the target.
 """
 
@@ -30,7 +30,7 @@ def _apply(value: Any, function) -> Any:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a sensor gave, cut to the subject. B images of H x W pixels.
+    """Observations of a sensor, cropped to the subject. B images of H x W pixels.
 
     Raises ``ValueError`` for a colour image beside measured depth: one crop is of one sensor.
     """
@@ -53,7 +53,7 @@ class Observation:
 
     @property
     def sensor(self) -> Sensor:
-        """What took the pictures. A crop with measured depth or with a metric cube is of a depth sensor."""
+        """The sensor of the images. A crop with measured depth or with a metric cube is of a depth sensor."""
         return "colour" if self.depth_m is None and self.centre_m is None else "depth"
 
     def __len__(self) -> int:
@@ -115,8 +115,8 @@ class LabelledBatch(Observation):
     valid: Bool[Tensor, "B J"] | None = None
     visible: Bool[Tensor, "B J"] | None = None
     joints_m: Float[Tensor, "B J 3"] | None = None  # camera frame
-    mask: Bool[Tensor, "B H W"] | None = None  # all that is seen of the subject, a hand's forearm included
-    hand_mask: Bool[Tensor, "B H W"] | None = None  # what is seen of a hand beyond its wrist
+    mask: Bool[Tensor, "B H W"] | None = None  # visible part of the subject, including a hand's forearm
+    hand_mask: Bool[Tensor, "B H W"] | None = None  # visible part of a hand beyond its wrist
     depth_label_m: Float[Tensor, "B H W"] | None = None  # of a colour crop: along the optical axis; 0 where unknown
     vertices_m: Float[Tensor, "B V 3"] | None = None  # camera frame
     # Of rendered subjects: joint angles as their articulation names them, and Anny's phenotypes.
@@ -124,7 +124,7 @@ class LabelledBatch(Observation):
     phenotypes: Float[Tensor, "B 6"] | None = None
 
     def unlabelled(self) -> UnlabelledBatch:
-        """What the sensor gave, without any label."""
+        """The observations without any label."""
         return UnlabelledBatch(**{f.name: getattr(self, f.name) for f in fields(Observation)})
 
 

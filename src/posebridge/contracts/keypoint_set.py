@@ -20,7 +20,7 @@ class KeypointSet:
     """
 
     key: np.ndarray  # (N,) unique names of the frames
-    joint_names: tuple[str, ...] | None = None  # None: the file names no joints, which go by position
+    joint_names: tuple[str, ...] | None = None  # None: the file names no joints, which are matched by position
     uv_px: np.ndarray | None = None  # (N, J, 2) pixels of the image file
     xyz_mm: np.ndarray | None = None  # (N, J, 3) camera frame, or relative to the root
     uvd: np.ndarray | None = None  # (N, J, 3) u px, v px, depth along z in mm

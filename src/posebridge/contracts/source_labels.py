@@ -1,4 +1,4 @@
-"""Which labels of the source a method asks for. Imports no torch, so that tables of methods may name them."""
+"""Labels of the source that methods request. Imports no torch, so that tables of methods may name them."""
 
 from collections.abc import Mapping
 from typing import Literal

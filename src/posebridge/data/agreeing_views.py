@@ -47,7 +47,7 @@ def _agreeing(views: Observation, cube_m: float) -> Bool[Tensor, "V"]:
 
 
 def _reason(views: Observation, cube_m: float) -> str:
-    apart = f"the views of its moment see their hands {_centre_distances_m(views).max():.2f} m apart in the world"
+    apart = f"the hands in the views of its moment are {_centre_distances_m(views).max():.2f} m apart in the world"
     if (_centre_distances_m(views, inverted=True) < cube_m / 2).all():
         return f"{apart}, and together if T_world_cam is inverted: it has to take a camera's points to the world"
     return f"{apart}: check T_world_cam, their times and the centres"

@@ -71,7 +71,7 @@ def _subject_box(path: Path, key: str, numbers: object, hand: object = None) -> 
         xyxy = np.empty(0)
     if xyxy.shape != (4,):
         raise InputError(f"boxes {path}: the box {numbers} of {key} is not four numbers x0, y0, x1, y1")
-    # The image isn't known here, so bounds are not checked: the size stands for an unlimited one.
+    # The size of the image is unknown here, so bounds are not checked.
     if problem := box_problem(xyxy, 2**62, 2**62):
         raise InputError(f"boxes {path}: the box {xyxy.tolist()} of {key} {problem}")
     if hand in (None, ""):

@@ -136,7 +136,7 @@ def _cut(
 
 
 def _crop_camera(frame: RawFrame, T_crop_file: Tensor) -> Camera | None:
-    """The lens of the file with the crop folded into its intrinsics."""
+    """The camera of the file, with the crop applied to its intrinsics."""
     if frame.K is None:
         return None
     return Camera((T_crop_file @ _double(frame.K)[None]).float(), _single(frame.distortion))

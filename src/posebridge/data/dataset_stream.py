@@ -1,4 +1,4 @@
-"""Streams over datasets that are too large for memory: a batch's crops are read from disk when it is asked for.
+"""Streams over datasets that are too large for memory: a batch's crops are read from disk when it is requested.
 
 Images are decoded in the data loader's workers. A frame that can't be read never stops a run: the next frame of the
 permutation replaces it, and the file is noted in a list on disk that all processes share. So a batch is a function of
@@ -40,7 +40,7 @@ class Crops(Protocol[CropT]):
 class DatasetStream(Generic[BatchT]):
     """Random permutations of the crops of a dataset, one after the other: the order of ``ShuffledStream``.
 
-    Where a frame can't be read, or lacks a label that is asked for, the next one of its permutation takes its place.
+    Where a frame can't be read, or lacks a requested label, the next one of its permutation replaces it.
     """
 
     def __init__(

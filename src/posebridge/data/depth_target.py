@@ -53,7 +53,7 @@ def blob_of(config: DepthTargetConfig) -> BlobConfig:
 
 
 class DepthCrops:
-    """Cubes of a reader's frames in their order. ``skipped`` lists frames that were left out, as they are met."""
+    """Cubes of a reader's frames in their order. ``skipped`` lists frames that were left out so far."""
 
     def __init__(self, frames: FrameStream, crop: CubeCropConfig):
         self.frames = frames

@@ -113,7 +113,7 @@ class FrameIndex:
 
 
 class FrameStream(Protocol):
-    """Frames in their order. ``skipped`` maps files that could not be read to the reason, as they are met."""
+    """Frames in their order. ``skipped`` maps files that could not be read so far to the reason."""
 
     skipped: dict[str, str]
 

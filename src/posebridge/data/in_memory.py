@@ -39,7 +39,7 @@ class InMemoryDataset(Dataset[BatchT], Generic[BatchT]):
                 large[name].append(_packed(name, value))
             small.append(replace(sample, **dict.fromkeys(present)))
         if not small:
-            raise InputError("the source of frames gave no sample: there is nothing to load")
+            raise InputError("there is no sample to load: the frames are empty")
         joined = {name: _joined(name, parts, len(small)) for name, parts in large.items() if parts}
         self._pixels = {name: joined.pop(name) for name in _PACKED if name in joined}
         self._rest = replace(concatenate(small), **joined)

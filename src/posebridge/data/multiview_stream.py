@@ -56,5 +56,7 @@ def moments_of(frames: Observation) -> list[Int[Tensor, "V"]]:
         members[moment].append((int(view[i]), i))
     for (sequence, frame), own in members.items():
         if len({v for v, _ in own}) < len(own):
-            raise InputError(f"{sequence}, frame {frame}: one view has several pictures of it; number the views apart")
+            raise InputError(
+                f"{sequence}, frame {frame}: one view has several pictures of it; give the views different numbers"
+            )
     return [torch.tensor([i for _, i in sorted(own)]) for own in members.values()]

@@ -33,12 +33,12 @@ _DECIDING = ("posebridge", "torch", "warp-lang", "numpy", "opencv-python-headles
 
 @dataclass(frozen=True)
 class RenderedSet:
-    """What lies on disk now."""
+    """The rendered set on disk."""
 
     folder: Path
     index: SetIndex
     rendered: int  # samples that were rendered in this run
-    damaged: dict[str, str] = field(default_factory=dict)  # shards that were made again, and why
+    damaged: dict[str, str] = field(default_factory=dict)  # shards that were rendered again, and why
 
     def __str__(self) -> str:
         size_mb = sum(shard.size_bytes for shard in self.index.shards) / 1e6
@@ -46,12 +46,12 @@ class RenderedSet:
         lines = [f"{self.index.samples} samples in {shards} ({size_mb:.1f} MB), listed in {self.folder / INDEX}"]
         if self.rendered < self.index.samples:
             lines.append(f"{self.rendered} rendered now, {self.index.samples - self.rendered} were there")
-        lines += [f"{name} was damaged ({reason}) and is made again" for name, reason in self.damaged.items()]
+        lines += [f"{name} was damaged ({reason}) and is rendered again" for name, reason in self.damaged.items()]
         return "\n".join(lines)
 
 
 def render_set(config: RenderConfig, out: Path, workers: Workers | None = None) -> RenderedSet:
-    """Render what ``out`` lacks of the set. Stopped at any moment, it goes on where it stood.
+    """Render what ``out`` lacks of the set. A stopped set is resumed.
 
     Every byte is a function of the config and of the versions of the libraries, on machines of one kind: all workers
     compute with one thread. Raises ``InputError`` for a folder that holds another set, or that can't be written.
@@ -63,7 +63,7 @@ def render_set(config: RenderConfig, out: Path, workers: Workers | None = None) 
         work = partial(render_piece, config, index.made_of["versions"])
         with _progress(writer.index.count, rendered) as bar:
             for name, reason in writer.damaged.items():
-                bar.write(f"{name} is damaged ({reason}): it is made again")
+                bar.write(f"{name} is damaged ({reason}): it is rendered again")
             for piece, data in (workers or Workers()).run(work, missing):
                 writer.add(piece, data)
                 bar.update(piece.samples)
@@ -104,7 +104,9 @@ def open_samples(config: RenderConfig) -> SampleStream:
             raise InputError(f"track {config.track} shows Anny's hands and bodies: leave MANO out, or take hand-depth")
         chosen = replace(chosen, mano=config.mano)
     if config.count % views_per_scene(chosen):
-        raise InputError(f"{config.count} images are no whole sets of {views_per_scene(chosen)} views: give a multiple")
+        raise InputError(
+            f"{config.count} images are not whole sets of {views_per_scene(chosen)} views: give a multiple"
+        )
     if config.frames is not None:
         if isinstance(chosen, DepthHandDomain):
             raise InputError(f"track {config.track} has no videos: leave the number of frames out")
@@ -154,7 +156,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _progress(count: int, missing: int) -> tqdm:
-    """A bar on stderr, once a second has gone by, with images a second and an estimate."""
+    """A bar on stderr after the first second, with images per second and an estimate."""
     there = count - missing
     return tqdm(
         total=count, initial=there, desc="rendering", unit="image", mininterval=0.5, delay=1, dynamic_ncols=True

@@ -4,7 +4,7 @@ A sample is up to six members that share its key: ``rgb.png`` or ``rgb.jpg`` (8 
 ``ImageCoding.depth_unit_mm``; 0 where there is none), ``mask.png`` and ``hand_mask.png`` (0 and 255; the second for
 hands only, without their forearms), ``vertices_m.npy`` and ``json``, with everything else. Depth beside a colour image
 is a label; alone it is what a depth sensor measured. Numbers in the JSON are read back as the same 32-bit floats; null
-stands for not-a-number.
+is not-a-number.
 
 Its last entry, ``crc32``, covers the other members in the order above and the JSON up to there, so that one flipped
 byte is found with nothing but the sample itself.
@@ -125,7 +125,7 @@ def _units(depth_m: Tensor, key: str, coding: ImageCoding) -> np.ndarray:
 
 
 def _compressed(image: Image.Image, coding: ImageCoding | None = None) -> bytes:
-    """As PNG, without loss; as JPEG only where ``coding`` asks for it."""
+    """As PNG, without loss; as JPEG only if ``coding`` sets it."""
     file = io.BytesIO()
     if coding is not None and coding.image == "jpg":
         image.save(file, "JPEG", quality=coding.quality)

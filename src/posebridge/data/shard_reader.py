@@ -19,8 +19,8 @@ Members = Mapping[str, bytes]
 class ShardedSet:
     """The finished shards of a set that ``posebridge render`` writes.
 
-    ``skipped`` names what could not be read, with the reason, once it has been met: a sample by its shard and key, and
-    what a shard should have and hasn't by the shard alone.
+    ``skipped`` lists what could not be read so far, with the reason: a sample by its shard and key, and
+    missing samples by their shard.
     """
 
     def __init__(self, folder: str | Path):
@@ -29,7 +29,7 @@ class ShardedSet:
         self.index: SetIndex = load_index(self.folder)
         self.skipped: dict[str, str] = {}
         if not self.index.shards:
-            raise InputError(f"{self.folder} holds no finished shard yet: let posebridge render go on with it")
+            raise InputError(f"{self.folder} holds no finished shard yet: resume it with posebridge render")
 
     def __len__(self) -> int:
         """Samples of the finished shards, broken ones included."""
@@ -100,7 +100,7 @@ class ShardedSet:
     def _unreadable(self) -> InputError:
         """The error to raise where no sample can be read."""
         first = next((f"{name}: {reason}" for name, reason in self.skipped.items()), "the shards are empty")
-        return InputError(f"{self.folder}: no sample can be read ({first}); posebridge render makes it whole again")
+        return InputError(f"{self.folder}: no sample can be read ({first}): repair it with posebridge render")
 
     def _members(self, shard: Shard) -> Iterator[Members]:
         """A shard's samples, as bytes by suffix. What can't be read of a file that is cut short is listed."""

@@ -72,7 +72,7 @@ class ShardWriter:
     def add(self, piece: Piece, data: bytes) -> None:
         """Write a rendered piece, and its shard if that was the last piece.
 
-        Raises ``InputError`` where the disk refuses; whatever was added before stays.
+        Raises ``InputError`` where the disk refuses; pieces added before are kept.
         """
         name = f"{piece.chunk:08d}-{piece.samples}-{hashlib.sha256(data).hexdigest()}.piece"
         path = self.folder / PIECES / name
@@ -113,7 +113,7 @@ class ShardWriter:
         """Resume from the whole shards.
 
         A set may grow: its last shard stays until a fuller one replaces it. Finished shards are kept, even if fewer
-        samples are asked for.
+        samples are requested.
         """
         if not (self.folder / INDEX).exists():
             if found := next(self.folder.glob("*.tar"), None):
@@ -156,7 +156,7 @@ def _locked(folder: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
-        reason = "another process is at it" if isinstance(error, BlockingIOError) else error.strerror
+        reason = "another process is writing to it" if isinstance(error, BlockingIOError) else error.strerror
         raise InputError(f"cannot render into {folder}: {reason}; wait, or choose another folder") from None
     return handle
 

@@ -1,4 +1,4 @@
-"""The labels of a source that a method asks for are kept, all others are dropped."""
+"""Keeps the labels of a source that a method requests, and drops all others."""
 
 from dataclasses import replace
 from itertools import chain
@@ -12,7 +12,7 @@ from posebridge.synthesis.depth_scene import with_meshes
 
 
 def missing_label(batch: LabelledBatch, labels: SourceLabels) -> SourceLabel | None:
-    """The first label of those asked for that the batch lacks; None where it has all."""
+    """The first requested label that the batch lacks; None where it has all."""
     return next((label for label in FIELDS_OF if label in labels and getattr(batch, FIELDS_OF[label][0]) is None), None)
 
 

@@ -82,9 +82,9 @@ class Joined:
 class NamedJoints:
     """A reader with its joints in the order of another skeleton. Joints that the reader lacks are not valid.
 
-    ``frames`` returns labels in the order of the skeleton ``own``. Without ``joint_of``, joints of the same place
-    stand for each other (see ``Skeleton``). With it, joints follow a benchmark's rule: ``joint_of`` maps joints of
-    ``skeleton`` to joints of ``own``, and the other joints go by equal names.
+    ``frames`` returns labels in the order of the skeleton ``own``. Without ``joint_of``, joints of the same canonical
+    name are matched (see ``Skeleton``). With it, joints follow a benchmark's rule: ``joint_of`` maps joints of
+    ``skeleton`` to joints of ``own``, and the other joints are matched by equal names.
     """
 
     def __init__(
@@ -128,11 +128,11 @@ class NamedJoints:
 
 
 def _renamed(own: Skeleton, skeleton: Skeleton, joint_of: Mapping[str, str]) -> tuple[str, ...]:
-    """The joints of ``own`` under the names of the joints of ``skeleton`` that they stand for."""
+    """The joints of ``own`` under the names of the joints of ``skeleton`` that they replace."""
     if unknown := sorted({*joint_of.values()} - {*own.joints} | {*joint_of} - {*skeleton.joints}):
-        raise ValueError(f"neither {own.name} nor {skeleton.name} has {', '.join(unknown)} where it is named")
+        raise ValueError(f"the rule names {', '.join(unknown)}, which {skeleton.name} or {own.name} lacks")
     stands_for = {joint_of.get(joint, joint): joint for joint in skeleton.joints}
     if len(stands_for) < len(skeleton):
-        raise ValueError(f"a joint of {own.name} stands for two of {skeleton.name}")
-    # A name that no skeleton has leaves out a joint that stands for none.
+        raise ValueError(f"the rule gives one joint of {own.name} for two of {skeleton.name}")
+    # A name that no skeleton has leaves out a joint that replaces none.
     return tuple(stands_for.get(joint, f"{own.name}:{joint}") for joint in own.joints)

@@ -20,7 +20,7 @@ from posebridge.errors import InputError
 class TargetFrames:
     """Crops of a target in the order of its frames. Each iteration reads the files again.
 
-    ``skipped`` lists unreadable frames and those without a box, as they are met.
+    ``skipped`` lists unreadable frames and those without a box so far.
     """
 
     def __init__(self, frames: FrameStream, crop: CropConfig, boxes: Boxes | None = None, K: np.ndarray | None = None):

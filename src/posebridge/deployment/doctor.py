@@ -117,7 +117,7 @@ def _gpu() -> Finding:
     import torch
 
     if not torch.cuda.is_available():
-        return Finding("gpu", "missing", "none that torch can use", "runs go to the CPU: use --preset small")
+        return Finding("gpu", "missing", "none that torch can use", "runs use the CPU: take --preset small")
     properties = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
     return Finding("gpu", "ok", ", ".join(f"{p.name}, {p.total_memory / _GB:.0f} GB" for p in properties))
 
@@ -149,7 +149,7 @@ def _encoder_weights() -> Finding:
     files = Path(HF_HUB_CACHE).glob("models--timm--*/snapshots/*/*.safetensors")
     names = sorted({path.parts[-4].removeprefix("models--timm--") for path in files if path.exists()})
     if names:
-        return Finding("encoders", "ok", f"weights at hand: {', '.join(names)}")
+        return Finding("encoders", "ok", f"cached weights: {', '.join(names)}")
     remedy = "pretrained=timm downloads them; without a network name a local file, or keep pretrained=none"
     return Finding("encoders", "missing", f"no weights of timm in {HF_HUB_CACHE}", remedy)
 
@@ -159,7 +159,9 @@ def _video() -> Finding:
 
     if "libx264" in av.codecs_available:
         return Finding("video", "ok", f"PyAV {av.__version__}, overlays as H.264")
-    return Finding("video", "missing", f"PyAV {av.__version__} without libx264", "overlays come out as MPEG-4 part 2")
+    return Finding(
+        "video", "missing", f"PyAV {av.__version__} without libx264", "overlays are written as MPEG-4 part 2"
+    )
 
 
 def _disk() -> Finding:

@@ -119,10 +119,10 @@ class DepthEstimator:
             an iterator of them; or the path of a picture, an archive, or a folder. 0 and NaN mean no measurement.
         hand: "left" or "right", of all frames.
         intrinsics: fx fy cx cy in pixels, or K (3, 3). Needed unless the path has its own.
-        unit_mm: millimetres that one step of uint16 stands for, above 0.
+        unit_mm: millimetres of one step of uint16, above 0.
         centres: middle of each hand's cube in mm, camera frame: (3,) for one array, one for each of several, or a
             file for paths. None: the nearest blob.
-        reach_m: from where to where, in metres from the camera, a hand is looked for.
+        reach_m: from where to where, in metres from the camera, a hand is searched.
         encoding: of pictures on disk, as in ``DepthTargetConfig``.
         Raises ``InputError`` for arrays, centres or paths that can't be used, and where no frame is predicted.
         """

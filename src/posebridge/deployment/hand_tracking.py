@@ -1,4 +1,4 @@
-"""Tracking of one hand in a depth stream: each cube sits where the hand was in the frame before."""
+"""Tracking of one hand in a depth stream: each cube is centred at the hand of the frame before."""
 
 from dataclasses import dataclass, replace
 

@@ -77,5 +77,5 @@ def kind_of_model(path: Path) -> ModelKind[Any, Any]:
 
 def _kind(described: Path, name: str) -> ModelKind[Any, Any]:
     if name not in MODEL_KINDS:
-        raise InputError(f"{described}: unknown kind of model {name!r}; this version knows {', '.join(MODEL_KINDS)}")
+        raise InputError(f"{described}: unknown kind of model {name!r}; this version has {', '.join(MODEL_KINDS)}")
     return MODEL_KINDS[name]

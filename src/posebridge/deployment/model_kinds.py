@@ -48,7 +48,7 @@ def _build_depth_hand(spec: DepthHandSpec) -> DepthHandModel:
 def _check_joints(spec: ModelSpec, joints: int) -> None:
     """Raise ``InputError`` where a network of so many joints doesn't fit the spec's skeleton."""
     if joints != len(skeleton_of(spec)):
-        raise InputError(f"{joints} joints don't go with skeleton {spec.skeleton}")
+        raise InputError(f"{joints} joints don't match skeleton {spec.skeleton}")
 
 
 POSE = ModelKind("pose", PoseSpec, _build_pose, _pose_predictor, "predict")

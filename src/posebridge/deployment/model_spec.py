@@ -163,5 +163,5 @@ class DepthHandSpec:
 def skeleton_of(spec: ModelSpec) -> Skeleton:
     """The skeleton by its name. Raises ``InputError`` for a name that this version doesn't have."""
     if spec.skeleton not in SKELETONS:
-        raise InputError(f"unknown skeleton {spec.skeleton!r}: this version knows {', '.join(SKELETONS)}")
+        raise InputError(f"unknown skeleton {spec.skeleton!r}: this version has {', '.join(SKELETONS)}")
     return SKELETONS[spec.skeleton]

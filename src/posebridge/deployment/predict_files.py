@@ -208,7 +208,7 @@ def _videos(frames: FrameStream) -> dict[Path, tuple[Fraction | None, int]]:
 
 
 def _progress(frames: FrameStream, every: int) -> AbstractContextManager[tqdm]:
-    """A bar on stderr, once a second has gone by; with an estimate where the number of frames is known."""
+    """A bar on stderr after the first second; with an estimate where the number of frames is known."""
     if isinstance(frames, ImageFolder):
         total = len(frames)
     else:
@@ -247,9 +247,9 @@ def check_writable(out: Path, source: Path, draws: bool, replaced: Sequence[str]
     for file in _files(out, (PREDICTIONS, *replaced)):
         read_with_folder = file.suffix in _DRAWN and file.resolve().is_relative_to(source.resolve())
         if read_with_folder or file.resolve() == source.resolve():
-            raise InputError(f"{file} is to be read, and would be replaced: give another output folder")
+            raise InputError(f"{file} is an input and would be replaced: give another output folder")
     if draws and source.resolve().is_dir() and out.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{out} lies in {source}, where overlays would pass for input: give another output folder")
+        raise InputError(f"{out} lies in {source}, where overlays would be read as input: give another output folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()

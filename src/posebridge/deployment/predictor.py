@@ -77,7 +77,7 @@ class PosePredictor:
         """The network's output for a batch on its device, in pixels of the crops, with ``joints_m``.
 
         Joints are in the camera frame where the batch has intrinsics or a cube; otherwise relative to the root, with
-        the axes of the file. They are None where neither network nor spec knows a length.
+        the axes of the file. They are None where neither network nor spec gives a length.
         Raises ``InputError`` for a batch of what the model doesn't read.
         """
         output = self.network.predict(self._images(batch))

@@ -24,7 +24,7 @@ _KINDS = {
     "worst": "Worst frames",
     "sample": "Frames of the target",
 }
-# Characters that reverse the order of text around them: shown by their codes, so that no text can pose as another.
+# Characters that reverse the order of text: shown as codes, so that no text can imitate another.
 _DIRECTION_CODES = {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
@@ -111,7 +111,7 @@ def _style() -> str:
 
 
 def _figures(record: Record, scores: dict[Role, Score]) -> dict[str, Markup]:
-    """The charts that the record has numbers for."""
+    """The charts for which the record has numbers."""
     charts = {}
     if scores:
         charts["track"] = run_charts.gap_track(scores)

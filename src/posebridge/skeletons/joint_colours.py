@@ -10,7 +10,7 @@ FAMILY_COLOURS: Mapping[str, str] = {  # family of joints -> RGB in hexadecimal
     "pinky": "#c56bff",
     "left": "#33a6ff",
     "right": "#ff5a4d",
-    "centre": "#ffd84d",  # wrist, neck, spine and whatever belongs to no other family
+    "centre": "#ffd84d",  # wrist, neck, spine and joints of no other family
 }
 
 

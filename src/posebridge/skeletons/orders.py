@@ -13,7 +13,7 @@ ArrayT = TypeVar("ArrayT")  # np.ndarray or torch.Tensor
 
 _TIP_FIRST = tuple(f"{finger}_{i}" for finger in FINGERS for i in (4, 3, 2, 1))
 
-# Canonical names (see ``Skeleton``): a name is the same anatomical point in all orders, whatever a dataset calls it.
+# Canonical names (see ``Skeleton``): a name is the same anatomical point in all orders, whatever its dataset's name.
 ORDERS: dict[str, tuple[str, ...]] = {
     "rhd2d": ("wrist", *_TIP_FIRST),
     "freihand": HAND21.joints,

@@ -2,7 +2,7 @@
 
 ``images`` (id, file_name, width, height, perhaps ``cam_param`` with ``focal`` and ``princpt``), ``annotations``
 (image_id, ``keypoints`` [x, y, v] * J, flat or nested, perhaps ``bbox`` [x, y, w, h], ``hand_type``, ``joint_cam``
-(J, 3)) and ``categories`` with the joints' names. A file's names may be wrong: those of RHD in this form say base
+(J, 3)) and ``categories`` with the joints' names. A file's names may be wrong: those of RHD in this form list base
 to tip where the joints go tip to base, so hand it ``ORDERS["rhd2d"]``. Without the annotations, the images are an
 ``ImageFolder``.
 """
@@ -66,7 +66,7 @@ class CocoKeypoints(IndexedFrames):
         self.skipped: dict[str, str] = {}
         content = _read_json(self.path)
         self.names = tuple(joint_names) if joint_names is not None else _joint_names(self.path, content)
-        skeleton.order_of(self.names)  # refuses names that don't fit
+        skeleton.order_of(self.names)  # raises for names that don't fit
         self._subjects = self._read_subjects(content, Path(images))
         if not self._subjects:
             reason = next(iter(self.skipped.values()), "none has a labelled joint")

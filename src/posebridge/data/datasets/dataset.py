@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Subject = Literal["hand", "body"]
 Sensor = Literal["colour", "depth"]
-# "annotated": each frame has its own. "unspecified": the release doesn't say. None: bodies.
+# "annotated": each frame has its own. "unspecified": not stated by the release. None: bodies.
 ShownHand = Literal["left", "right", "annotated", "unspecified"]
 
 # Options that load labels beside the joints.
@@ -52,7 +52,7 @@ class Dataset:
     contents: str  # what lies in its folder
     reader: str  # "module:callable", called with (folder, split, **options)
     options: tuple[str, ...] = ()  # names of ``DatasetOptions`` that the reader takes
-    takes_skeleton: bool = False  # the reader takes ``skeleton`` and converts its joints to it by place
+    takes_skeleton: bool = False  # the reader takes ``skeleton`` and converts its joints to it by name
     body_joints: str = "mpii16"  # of bodies as a source: the skeleton that a network learns from it
     moving_camera: bool = False  # the background moves in the crops
     labels_need: str | None = None  # an option without which no joint is labelled
@@ -64,7 +64,7 @@ class Dataset:
 
     @property
     def scored_joints(self) -> Mapping[str, tuple[str, ...]]:
-        """Joints that its benchmark scores -> joints of HAND21 whose mean stands for each; empty: all, as they are."""
+        """Joints that its benchmark scores -> joints of HAND21 whose mean replaces each; empty: all, as they are."""
         from posebridge.data.datasets.joint_rules import SCORED_JOINTS
 
         return SCORED_JOINTS.get(self.name, {})

@@ -63,14 +63,16 @@ class DepthArchive(IndexedFrames):
         self._rows = self._rows_by_moment()
 
     def _rows_by_moment(self) -> list[int]:
-        """Rows of the arrays, those of a moment together. Raises ``InputError`` for a view that is there twice."""
+        """Rows of the arrays, those of a moment together. Raises ``InputError`` for a view that occurs twice."""
         arrays, path = self._arrays, self.path
         rows_of: dict[tuple[str, int], list[int]] = defaultdict(list)
         for row in range(len(self._depth)):
             rows_of[self._moment(row)].append(row)
         for (sequence, frame), rows in rows_of.items():
             if len({int(arrays["view"][row]) if "view" in arrays else 0 for row in rows}) < len(rows):
-                raise InputError(f"{path}: {sequence}, frame {frame}, is there twice; number its views apart in view")
+                raise InputError(
+                    f"{path}: {sequence}, frame {frame}, occurs twice; give its views different numbers in view"
+                )
         if "T_world_cam" in arrays:
             _check_poses(arrays["T_world_cam"].astype(np.float64), rows_of.values(), path)
         return [row for rows in rows_of.values() for row in rows]
@@ -111,7 +113,9 @@ class DepthArchive(IndexedFrames):
     def _centre(self, row: int, depth_m: np.ndarray, given_m: np.ndarray | None) -> np.ndarray | None:
         if given_m is not None:
             if not np.isfinite(given_m).all() or given_m[2] <= 0:
-                raise UnreadableFrameError(self._keys[row], f"its centre_m {given_m.tolist()} is not before the camera")
+                raise UnreadableFrameError(
+                    self._keys[row], f"its centre_m {given_m.tolist()} is not in front of the camera"
+                )
             return given_m.astype(np.float64)
         if self._centres == "none":
             return None
@@ -138,7 +142,7 @@ def _check_poses(T_world_cam: np.ndarray, moments: Iterable[list[int]], path: Pa
 def _check_keys(keys: list[str], path: Path) -> None:
     """Check that keys are unique relative paths: they become names of files below the output folder."""
     if len(set(keys)) < len(keys):
-        raise InputError(f"{path}: some keys are there more than once; each names one frame")
+        raise InputError(f"{path}: some keys occur more than once; each must name one frame")
     for key in keys:
         place = PurePosixPath(key)
         if not place.parts or place.is_absolute() or ".." in place.parts or "\0" in key:

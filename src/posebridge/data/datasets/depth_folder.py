@@ -36,7 +36,7 @@ class DepthFolder(IndexedFrames):
         """
         check_pinhole(K, str(path))
         if not (np.isfinite(unit_m) and unit_m > 0):
-            raise InputError(f"{path}: a unit of {1000 * unit_m:g} mm; give what one step of its depth stands for")
+            raise InputError(f"{path}: a unit of {1000 * unit_m:g} mm; give the length of one step of its depth")
         images = ImageFolder(path)
         key_of = dict(zip(images.files, images.keys, strict=True))
         self.files = sorted(images.files, key=lambda file: natural_key(file.as_posix()))

@@ -26,7 +26,7 @@ class DepthHands(IndexedFrames):
     """Depth frames with the centre of their hand's cube. A subclass sets the attributes below."""
 
     K: np.ndarray  # (3, 3) of the release's sensor
-    hand: Side | None  # that every picture shows; None: the release doesn't say
+    hand: Side | None  # that every picture shows; None: not stated by the release
     centres: HandCentres
 
     @abstractmethod

@@ -77,7 +77,7 @@ class FreiHAND(IndexedFrames):
         return RawFrame(image, f"{number:08d}", self.folder.name, sample, version, self._K[sample], hand="right")
 
     def labels(self, index: int) -> FrameLabels:
-        """Labels in the order of ``HAND21``. Every joint counts as visible, since the release doesn't say."""
+        """Labels in the order of ``HAND21``. Every joint counts as visible; the release doesn't mark hidden ones."""
         sample = self._images[index] % len(self._K)
         uv_px, valid = convert(project(self._xyz[sample], self._K[sample]), None, ORDERS["freihand"], HAND21)
         joints_m, _ = convert(self._xyz[sample], None, ORDERS["freihand"], HAND21)

@@ -42,7 +42,7 @@ class Hand3DStudio(HandFrames):
         phalanx_m: float = 0.04,
     ):
         """``split``: of the samples that ``objects`` leaves, see ``adaptation_split``. ``hand``: the one in all
-        images, since the release doesn't say. ``phalanx_m``: length of the middle finger's first phalanx.
+        images, since the release does not state it. ``phalanx_m``: length of the middle finger's first phalanx.
 
         Raises ``InputError`` for a file that isn't such a list, or where not one sample is usable.
         """

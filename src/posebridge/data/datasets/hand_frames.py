@@ -30,7 +30,7 @@ class HandRecord:
     uv_px: np.ndarray  # (21, 2)
     valid: np.ndarray  # (21,) bool
     box_xyxy: np.ndarray | None
-    visible: np.ndarray | None = None  # (21,) bool; None: the release doesn't say, so every valid joint counts
+    visible: np.ndarray | None = None  # (21,) bool; None: not in the release, so every valid joint counts
     sequence: str = ""
     frame: int = 0
     view: int = 0

@@ -67,7 +67,7 @@ def hand_labels(
 ) -> FrameLabels:
     """Labels of one frame from ``joints_m`` (J, 3), NaN where there is none, in the order of ``names``.
 
-    Pixels are ``uv_px`` (J, 2) or else the projection. The depth releases don't say which joints are hidden, so every
+    Pixels are ``uv_px`` (J, 2) or else the projection. The depth releases don't mark hidden joints, so every
     labelled one counts as visible.
     """
     labelled = np.asarray(np.isfinite(joints_m).all(axis=1))

@@ -139,7 +139,7 @@ def _read_cdf(file: Path) -> np.ndarray:
         raise InputError(f"{file}: no such file")
     try:
         pose = np.asarray(cdflib.CDF(str(file)).varget("Pose"), dtype=np.float64)
-    except Exception as error:  # whatever a damaged file makes of the library
+    except Exception as error:  # a damaged file may raise any exception in the library
         raise InputError(f"{file}: not a CDF file with a variable Pose: {one_line(error)}") from None
     pose = numbers(pose.reshape(-1, pose.shape[-1]), (None, 3 * _JOINTS), f"{file}: Pose")
     return pose.reshape(-1, _JOINTS, 3)

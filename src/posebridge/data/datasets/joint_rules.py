@@ -1,11 +1,11 @@
-"""Which joints of a dataset stand for those of another skeleton in the published benchmarks, and which are scored."""
+"""Joints of a dataset that replace those of another skeleton in published benchmarks, and joints that are scored."""
 
 from collections.abc import Mapping
 
 from posebridge.skeletons.depth_hands import NYU14
 from posebridge.skeletons.hand import FINGERS, HAND21
 
-# The joints of RegDA's and UniFrame's public code, in which MPII's stand for the nearest ones of the dataset: SMPL's
+# The joints of RegDA's and UniFrame's public code, which take the nearest joints of the dataset for MPII's: SMPL's
 # collars are shoulders. Lin et al., NeurIPS 2023, supplement E, call this the annotation gap. The columns Head, Sld
 # and Hip of their tables depend on it.
 _SMPL_AS_MPII = {
@@ -17,15 +17,15 @@ _SMPL_AS_MPII = {
 }
 _HUMAN36M_AS_MPII = {"upper_neck": "neck_base", "head_top": "head"}
 
-# By dataset and requested skeleton: joints of that skeleton -> joints of the dataset's own; others go by equal names.
-# Where there is no rule, joints of the same place stand for each other.
+# By dataset and requested skeleton: joints of that skeleton -> joints of the dataset's own; others are matched by equal
+# names. Without a rule, joints are matched by canonical name.
 STAND_INS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("surreal", "mpii16"): _SMPL_AS_MPII,
     ("3dpw", "mpii16"): _SMPL_AS_MPII,
     ("human3.6m", "mpii16"): _HUMAN36M_AS_MPII,
 }
 
-# By dataset: scored joints -> the joints of HAND21 whose mean stands for each (Ren et al., CVPR 2022, Sec. 4.1).
+# By dataset: scored joints -> the joints of HAND21 whose mean replaces each (Ren et al., CVPR 2022, Sec. 4.1).
 # NYU is scored without its palm and two wrists, ICVL and MSRA without their palms. A dataset that isn't here is scored
 # by all of its joints.
 SCORED_JOINTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {

@@ -61,7 +61,7 @@ class ListedFrames:
     def read_joints(self, joints: int, skipped: dict[str, str]) -> np.ndarray:
         """(count, joints, 3) by row, as the lists have them; NaN for frames outside the lists and for broken lines."""
         if not self.lists:
-            raise InputError(f"{self.folder}: no list of joints lies beside it; frames can be used without, labels not")
+            raise InputError(f"{self.folder}: no list of joints is beside it; frames can be used without it")
         table = np.full((self.count, joints, 3), np.nan, dtype=np.float32)
         start = 0
         for path in self.lists:

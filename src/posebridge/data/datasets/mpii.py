@@ -45,7 +45,7 @@ class MPII(IndexedFrames):
     """One frame a person; key the image's stem, with ``_`` and the person's number in it where it shows several.
 
     Boxes are squares of 1.25 times the person's height about a centre 15 px (at scale 1) below the annotated one, as is
-    usual for this dataset. The JSON doesn't say which labelled joints are hidden, the Matlab file does.
+    usual for this dataset. The Matlab file marks hidden joints, the JSON does not.
     """
 
     def __init__(self, annotations: str | Path, images: str | Path, skeleton: Skeleton = MPII16):

@@ -1,10 +1,10 @@
-"""What ``split`` means in every reader, and the options that single datasets take. Imports neither numpy nor torch."""
+"""The splits of every reader, and the options of single datasets. Imports neither numpy nor torch."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-# "train": frames that methods learn from, with labels as a source, without as a target.
+# "train": frames for training, with labels as a source, without as a target.
 # "test": frames that are scored. Each reader maps the two to its release's folders or files in one place.
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")

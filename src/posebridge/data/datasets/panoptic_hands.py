@@ -28,7 +28,7 @@ _STUDIO_FILE = "hands_v143_14817.json"
 class PanopticHands(HandFrames):
     """One frame an annotated hand; key the image's stem, sequence the part's folder. Images are no videos.
 
-    The studio's file doesn't say which hand it is; public code takes all of them for right ones, and so does this.
+    The studio's file does not state the side; all hands are taken as right ones, as in public code.
     """
 
     frame_index = IndexedFrames.frame_index

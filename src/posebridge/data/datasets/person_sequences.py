@@ -30,7 +30,7 @@ class PersonSequence:
     joints_m: np.ndarray  # (T, J, 3) camera frame
     K: np.ndarray  # (3, 3) of the images' pixels
     distortion: np.ndarray | None = None  # (5,) k1 k2 p1 p2 k3
-    T_world_cam: np.ndarray | None = None  # (4, 4) of a camera that stands still, (T, 4, 4) of one that moves
+    T_world_cam: np.ndarray | None = None  # (4, 4) of a static camera, (T, 4, 4) of one that moves
     view: int = 0
 
     def rows(self, kept: np.ndarray) -> "PersonSequence":
@@ -40,9 +40,9 @@ class PersonSequence:
 
 
 class PersonSequences(IndexedFrames):
-    """One frame a person and an image. Pixels of joints are their projection, with the lens where it is known.
+    """One frame a person and an image. Pixels of joints are their projection, with lens distortion where it is known.
 
-    The releases don't say which joints are hidden: those inside the image count as visible. Left out, and counted in
+    The releases don't mark hidden joints: those inside the image count as visible. Left out, and counted in
     ``skipped``, are frames with a joint that is not finite or not in front of the camera, people entirely outside the
     image, and frames whose image is missing.
     """
@@ -54,9 +54,9 @@ class PersonSequences(IndexedFrames):
         skeleton: Skeleton,
         skipped: dict[str, str],
     ):
-        """Joints go by ``joint_names``, an entry of ``ORDERS``; labels are in the order of the skeleton.
+        """Joints are in the order ``joint_names``, an entry of ``ORDERS``; labels are in that of the skeleton.
 
-        Raises ``InputError`` where no frame is left, or the names don't fit the skeleton.
+        Raises ``InputError`` where no frame can be used, or the names don't fit the skeleton.
         """
         self.skeleton = skeleton
         self.joint_names = joint_names
@@ -66,7 +66,7 @@ class PersonSequences(IndexedFrames):
         self.sequences = [sequence for sequence in kept if len(sequence.numbers)]
         if not self.sequences:
             reasons = "; ".join(f"{where}: {reason}" for where, reason in list(self.skipped.items())[:2])
-            raise InputError(f"no frame is left of the sequences: {reasons or 'there is none'}")
+            raise InputError(f"no frame of the sequences can be used: {reasons or 'there is none'}")
         self._ends = np.cumsum([len(sequence.numbers) for sequence in self.sequences])
         self._videos = VideoAccess()
 

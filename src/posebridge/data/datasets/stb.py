@@ -33,7 +33,7 @@ _PALM, _MIDDLE_1 = 0, 9  # rows of handPara
 
 @dataclass(frozen=True)
 class _Camera:
-    """Where a camera stands: X_camera = R X_labels + t."""
+    """Pose of a camera: X_camera = R X_labels + t."""
 
     K: np.ndarray
     R: np.ndarray

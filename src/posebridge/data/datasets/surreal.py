@@ -1,13 +1,13 @@
 """SURREAL (Varol et al., CVPR 2017) in its release's layout: rendered people of SMPL's shape over photographs.
 
 ``cmu/{train,val,test}/run{0,1,2}/<sequence>/<sequence>_c0001.mp4`` with ``_info.mat`` (``joints3D`` (3, 24, T) metres
-in a world, ``joints2D`` (2, 24, T), ``camLoc`` (3, 1)) and, where wanted, ``_segm.mat`` (``segm_1`` ...) and
+in a world, ``joints2D`` (2, 24, T), ``camLoc`` (3, 1)) and optionally ``_segm.mat`` (``segm_1`` ...) and
 ``_depth.mat`` (``depth_1`` ... in metres). Without the annotations, the videos are a ``VideoFolder``.
 
-The renderer's camera is a mirror: its axes are left-handed. What the files call left is on the right of the person
-that one sees ("note that left/right are swapped", says the release's own script), so sides go by what is seen, in the
-order ``surreal``. A mirrored person in a mirrored world under an ordinary camera gives the same picture; joints, and
-the world of ``T_world_cam`` (the release's with z reversed), are those.
+The renderer's camera mirrors: its axes are left-handed. What the files call left is the right side of the visible
+person (the release's script notes "left/right are swapped"). The order ``surreal`` has the sides of the visible person.
+A mirrored person in a mirrored world under an ordinary camera gives the same picture; joints, and the world of
+``T_world_cam`` (the release's with z reversed), are those.
 """
 
 from dataclasses import replace
@@ -69,7 +69,7 @@ class SURREAL(PersonSequences):
         super().__init__(sequences, ORDERS["surreal"], skeleton, skipped)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """Returns the frame, with depth if asked for. Raises ``UnreadableFrameError`` where the video is broken."""
+        """Returns the frame, with depth if requested. Raises ``UnreadableFrameError`` where the video is broken."""
         frame = super().__getitem__(index)
         if not self.depth:
             return frame

@@ -98,7 +98,7 @@ class _OpenVideo:
             self._next = current + 1
             if current >= number:
                 return frame if current == number and not frame.is_corrupt else None
-        self._next = -_LOOK_AHEAD  # at the end: whatever comes next has to seek
+        self._next = -_LOOK_AHEAD  # at the end: the next access has to seek
         return None
 
     def _seek(self, number: int) -> None:

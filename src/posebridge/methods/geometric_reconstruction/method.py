@@ -31,7 +31,7 @@ class GeometricReconstruction(Method[GeometricReconstructionConfig]):
         """The stages in order; each is made when the one before is done."""
         config, reconstruction = self.config, self.config.reconstruction
         if reconstruction is not None:
-            reconstruction_streams(context, reconstruction)  # refuses frames without pairs before anything is trained
+            reconstruction_streams(context, reconstruction)  # raises for frames without pairs before any training
         network = network_as(self._first_network(context), PoseResNet)
         restyler = yield from train_style(config.style, context)
         if config.pretraining is not None:

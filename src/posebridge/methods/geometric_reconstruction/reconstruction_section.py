@@ -106,14 +106,14 @@ def _legends(max_px: int) -> tuple[Legend, ...]:
         ),
         Legend(
             "Inpainting",
-            "The share of a pixel that is copied from the base frame. The generator paints the rest.",
+            "The share of a pixel that is copied from the base frame. The generator inpaints the rest.",
             grey_ramp(),
             ("painted", "copied"),
         ),
         Legend(
             "Numbers",
-            "Differences are means over the image. A reconstruction with no smaller difference than the base frame has "
-            "learned nothing.",
+            "Differences are means over the image. If a reconstruction differs as much as its base frame, the "
+            "reconstructor has learned nothing.",
         ),
     )
 

@@ -41,3 +41,12 @@ def write_pictures(path: Path, pictures: Sequence[np.ndarray]) -> None:
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
         container.mux(stream.encode())
+
+
+def write_regressor(folder: Path) -> Path:
+    """Write a joint regressor in MANO's layout: joint j is the mean of vertices 2 j and 2 j + 1."""
+    weights = np.zeros((16, 778))
+    for j in range(16):
+        weights[j, [2 * j, 2 * j + 1]] = 0.5
+    np.save(folder / "regressor.npy", weights)
+    return folder / "regressor.npy"

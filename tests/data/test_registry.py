@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from data.on_disk import write_regressor
 from data.small_sets import SMALL_SETS, SmallSet
-from data.test_youtube_hands import write_regressor
 from posebridge.data.crops import CropConfig, CubeCropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.datasets.joint_rules import STAND_INS
 from posebridge.data.datasets.options import DatasetOptions

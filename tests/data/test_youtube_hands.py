@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from data.on_disk import truncate, write_image
+from data.on_disk import truncate, write_image, write_regressor
 from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops
 from posebridge.data.datasets.youtube_hands import YouTubeHands
 from posebridge.errors import InputError
@@ -40,15 +40,6 @@ def small_set(tmp_path):
 @pytest.fixture
 def root(tmp_path):
     return small_set(tmp_path)
-
-
-def write_regressor(tmp_path):
-    """Joint j is the mean of vertices 2 j and 2 j + 1."""
-    weights = np.zeros((16, 778))
-    for j in range(16):
-        weights[j, [2 * j, 2 * j + 1]] = 0.5
-    np.save(tmp_path / "regressor.npy", weights)
-    return tmp_path / "regressor.npy"
 
 
 @pytest.fixture

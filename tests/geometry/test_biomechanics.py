@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from geometry.degenerate_hands import degenerate_hands
 from geometry.gradients import assert_gradients_match
 from geometry.source_poses import SKELETONS, source_poses
 from posebridge.bodies.anny import anny_hand
@@ -186,34 +187,11 @@ def test_neutral_directions_are_means_or_those_of_parents():
     torch.testing.assert_close(neutral[bone["left_ankle"]], neutral[bone["left_knee"]])
 
 
-def broken(dtype: torch.dtype) -> torch.Tensor:
-    """10,000 hands, among them degenerate ones of all kinds."""
-    generator = torch.Generator().manual_seed(0)
-    joints = torch.randn(10_000, 21, 3, generator=generator, dtype=dtype)
-    joints[1000:2000] = source_poses("hand21")[:250].repeat(4, 1, 1).to(dtype)
-    for start, spoil in enumerate(
-        (
-            lambda pose, j: pose[:, j].fill_(torch.nan),
-            lambda pose, j: pose[:, j].fill_(torch.inf),
-            lambda pose, j: pose[:, j].copy_(pose[:, kinematics_of(HAND21).parents[j]]),  # no length
-            lambda pose, j: pose.mul_(0),
-            lambda pose, j: pose[:, 1:].copy_(pose[:, 1:2].clone()),  # all fingers in one place
-            lambda pose, j: pose[:, :].copy_(torch.arange(21)[:, None] * pose[:, :1]),  # on a line
-            lambda pose, j: pose.mul_(1e30),
-            lambda pose, j: pose.mul_(1e-30),
-            lambda pose, j: pose[:, 7].copy_(pose[:, 5]),  # a finger folded right back
-            lambda pose, j: pose.round_(),
-        )
-    ):
-        spoil(joints[2000 + 700 * start : 2700 + 700 * start], 1 + start % 20)
-    return joints
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_broken_poses_give_finite_values_and_gradients(dtype):
     kinematics = kinematics_of(HAND21)
     neutral = neutral_directions(source_poses("hand21").to(dtype), kinematics)
-    joints = broken(dtype).requires_grad_()
+    joints = degenerate_hands(dtype).requires_grad_()
     found = joint_angles(joints, kinematics, neutral)
     made = pose_from_angles(found, kinematics, neutral, joints[:, 0].nan_to_num(0, 0, 0))
     for values in (found.angles_rad, found.lengths, found.R_root_world, made):

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from geometry.degenerate_hands import degenerate_hands
 from geometry.gradients import assert_gradients_match
 from geometry.source_poses import SKELETONS, mirrored, source_poses
-from geometry.test_biomechanics import broken
 from posebridge.errors import InputError
 from posebridge.geometry.biomechanics import joint_angles, pose_from_angles
 from posebridge.geometry.joint_limits import CorrectionConfig, JointLimits, correct_poses, estimate_bone_lengths
@@ -194,7 +194,7 @@ def test_bone_lengths_of_a_subject_are_estimated():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_corrected_broken_poses_are_finite(dtype):
     limits = limits_of("hand21")
-    joints = broken(dtype).requires_grad_()
+    joints = degenerate_hands(dtype).requires_grad_()
     lengths = limits.lengths.to(dtype).requires_grad_()
     for correction in (
         CorrectionConfig(iterations=1),

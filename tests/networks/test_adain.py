@@ -7,11 +7,10 @@ import timm
 import torch
 from torch import nn
 
+from networks.tiny_style import TINY
 from posebridge.errors import InputError
 from posebridge.networks.adain import StyleTransfer, StyleTransferConfig, adain
 from posebridge.networks.vgg import NormalisedEncoder, VggConfig, VggEncoder
-
-TINY = StyleTransferConfig(widths=(8, 6), depths=(1, 0), style_weight=1.0, identity_weight=50.0)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from networks.test_adain import TINY
+from networks.tiny_style import TINY
 from posebridge.networks.vgg import VggConfig
 from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run

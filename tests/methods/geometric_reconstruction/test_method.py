@@ -25,7 +25,7 @@ from methods.stick_hands import (
     train,
     with_reconstructor,
 )
-from networks.test_adain import TINY
+from networks.tiny_style import TINY
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig
 from posebridge.errors import InputError

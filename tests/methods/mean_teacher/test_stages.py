@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from networks.test_adain import TINY
+from networks.tiny_style import TINY
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.in_memory import InMemoryDataset

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from methods.multi_view_fusion.test_supervised_stages import QUICK, STILL
+from methods.multi_view_fusion.short_training import QUICK, STILL
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
 from posebridge.fitting.depth_misfit import DepthEvidence, misfit

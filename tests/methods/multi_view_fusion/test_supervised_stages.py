@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from methods.multi_view_fusion.short_training import QUICK, STILL
 from posebridge.bodies.collision_spheres import CollisionSpheres
 from posebridge.bodies.parametric_hand import HandMesh, HandParameters
-from posebridge.data.augment import GeometryConfig
 from posebridge.data.cube_views import CubeViews
 from posebridge.draw import generator_for
 from posebridge.geometry.offset_maps import decode_offsets, encode_offsets, normalised_weights
@@ -26,19 +26,12 @@ from posebridge.methods.multi_view_fusion.supervised_stages import (
     SingleViewTraining,
 )
 from posebridge.networks.depth_hand import ViewPrediction
-from posebridge.training.optimisers import Schedule
 from posebridge.training.run import Run
 from training.dots import ONE_CPU, with_trainer
 from training.hands import CUBE_M, TINY, depth_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-STILL = DepthViewConfig(GeometryConfig(0.0, 0.0, 0.0, (1.0, 1.0)), depth_shift=0.0, erased_frac=0.0)
 BETA = DepthTrainingConfig().beta
-QUICK = DepthTrainingConfig(
-    schedule=Schedule(steps=30, learning_rate=5e-3, decay="cosine", warmup=0.1, clip_norm=5.0),
-    sets=2,
-    augmentation=STILL,
-)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from methods.multi_view_fusion.test_supervised_stages import QUICK
+from methods.multi_view_fusion.short_training import QUICK
 from posebridge.data.cube_views import CubeViews
 from posebridge.methods.multi_view_fusion.config import FineTuningConfig, MultiViewFusionConfig
 from posebridge.methods.multi_view_fusion.depth_views import DepthViewConfig

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from meshes import bumpy_spheres, icosphere, pinhole, skewed_cameras, soup
 from posebridge.cameras.pinhole import Camera
 from posebridge.rendering.attributes import interpolate, normals, positions, unit, vertex_normals
 from posebridge.rendering.rasterise import rasterise
-from rendering.meshes import bumpy_spheres, icosphere, pinhole, skewed_cameras, soup
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from meshes import icosphere, pinhole
 from posebridge.rendering import rasterise_warp
 from posebridge.rendering.attributes import normals, positions, unit, vertex_normals
 from posebridge.rendering.occlusion import ambient_occlusion, cast_shadow, shadow_map
 from posebridge.rendering.raster import Raster
 from posebridge.rendering.rasterise import rasterise
-from rendering.meshes import icosphere, pinhole
 
 
 def sheet(corners: list[list[float]]) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from meshes import cast_rays, icosphere, pinhole, skewed_cameras, soup
 from posebridge.rendering.rasterise import rasterise, resolve
-from rendering.meshes import cast_rays, icosphere, pinhole, skewed_cameras, soup
 
 
 def pixel_rays(K, height, width):

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from meshes import bumpy_spheres, cast_rays, pinhole, skewed_cameras, soup
 from posebridge.rendering import rasterise as reference
 from posebridge.rendering.rasterise_warp import rasterise
-from rendering.meshes import bumpy_spheres, cast_rays, pinhole, skewed_cameras, soup
 
 DEVICES = [
     "cpu",

@@ -7,6 +7,7 @@ import scipy.special
 import torch
 from torch import Tensor
 
+from meshes import icosphere, pinhole
 from posebridge.rendering.attributes import positions, unit
 from posebridge.rendering.raster import Raster
 from posebridge.rendering.rasterise import rasterise
@@ -18,7 +19,6 @@ from posebridge.rendering.shade import (
     spherical_harmonics,
     srgb_to_linear,
 )
-from rendering.meshes import icosphere, pinhole
 
 CENTRE = torch.tensor([0.0, 0.0, 0.6]).double()
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from meshes import icosphere, pinhole, skewed_cameras
 from posebridge.cameras.multiview import CameraRig, ring
 from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.synthesis.depth_clutter import (
@@ -12,7 +13,6 @@ from posebridge.synthesis.depth_clutter import (
     sample_background_objects,
     sample_occluders,
 )
-from rendering.meshes import icosphere, pinhole, skewed_cameras
 
 SIZE = 64
 COUNT = 200

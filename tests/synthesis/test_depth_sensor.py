@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from meshes import pinhole, skewed_cameras
 from posebridge.errors import InputError
 from posebridge.synthesis.depth_sensor import CLEAN, CONSUMER, DepthSensorConfig, sense_depth
-from rendering.meshes import pinhole, skewed_cameras
 
 SIZE = 96
 

@@ -1,4 +1,4 @@
-"""Small meshes and cameras for the tests of this folder, and a ray caster that shares no code with the rasterisers."""
+"""Small meshes and cameras, and a ray caster that shares no code with the rasterisers."""
 
 import numpy as np
 import torch

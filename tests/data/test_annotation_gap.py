@@ -28,9 +28,8 @@ def test_joints_move_towards_their_neighbours(rendered):
         j, t = skeleton.index(name), skeleton.index(towards)
         torch.testing.assert_close(moved.joints_m[:, j], 0.75 * batch.joints_m[:, j] + 0.25 * batch.joints_m[:, t])
         # A straight line in space is a straight line in the image.
-        a, b, p = (values - batch.uv_px[:, j] for values in (batch.uv_px[:, t], moved.uv_px[:, j], batch.uv_px[:, j]))
+        a, b = (values - batch.uv_px[:, j] for values in (batch.uv_px[:, t], moved.uv_px[:, j]))
         assert (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).abs().max() < 0.01 * (1 + a.norm(dim=-1).max())
-        assert (p == 0).all()
     rest = [k for k in range(len(skeleton)) if k not in gap_joints(skeleton)[0]]
     assert torch.equal(moved.uv_px[:, rest], batch.uv_px[:, rest])
     assert torch.equal(moved.rgb, batch.rgb)

@@ -53,7 +53,7 @@ def root(tmp_path):
 
 def test_people(root):
     coco = CocoPeople(root, "test")
-    assert [frame.key for frame in coco] == ["000000000139", "000000000285"]  # no crowd, nobody without joints
+    assert [frame.key for frame in coco] == ["000000000139", "000000000285"]  # no crowd, no person without joints
     np.testing.assert_array_equal(coco[0].box_xyxy, [5.5, 0, 45.5, 30])
     assert facing(COCO17, coco.labels(0))
     assert coco.labels(0).visible.sum() == 16

@@ -123,7 +123,7 @@ def test_damaged_labels_of_a_video(tmp_path):
 def test_refusals(folder, tmp_path):
     for name, skeleton, message in (
         ("rendered-depth", None, "is a set of track hand-rgb: give it as rendered="),
-        ("rendered", "mpii16", "has the joints of hand21, and mpii16 is asked for"),
+        ("rendered", "mpii16", "has the joints of hand21, and mpii16 is requested"),
     ):
         with pytest.raises(InputError, match=message):
             DATASETS[name].open(folder, "train", skeleton=skeleton)

@@ -84,7 +84,7 @@ class RenderedFrames(IndexedFrames):
         if not self._members:
             reason = next(iter(self.skipped.values()))
             raise InputError(f"{self.folder}: no sample can be read ({reason}); posebridge render makes it whole again")
-        self._last: tuple[int, LabelledBatch] | None = None  # frame and labels of a sample are asked for in turn
+        self._last: tuple[int, LabelledBatch] | None = None  # frame and labels of a sample are read in turn
 
     def __len__(self) -> int:
         return len(self._members)
@@ -190,5 +190,5 @@ def _folder(root: Path, split: Split, whole_set: bool) -> Path:
 def _opened(folder: Path, sensor: Sensor, skeleton: Skeleton) -> LabelledFrames:
     frames = RenderedFrames(folder, sensor)
     if bool(frames.skeleton.mirror_of) != bool(skeleton.mirror_of):
-        raise InputError(f"{folder} has the joints of {frames.skeleton.name}, and {skeleton.name} is asked for")
+        raise InputError(f"{folder} has the joints of {frames.skeleton.name}, and {skeleton.name} is requested")
     return frames if frames.skeleton.name == skeleton.name else NamedJoints(frames, frames.skeleton, skeleton)

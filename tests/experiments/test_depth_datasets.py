@@ -6,13 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.depth_releases import write_msra_sequence, write_nyu
+from experiments.depth_benchmarks import truth, write_set
 from experiments.small_runs import preset_of
-from experiments.transfer_sets import write_icvl
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.run_layout import RunLayout
-from posebridge.data.datasets.icvl import ICVL
-from posebridge.data.datasets.msra import MSRA
 from posebridge.data.datasets.nyu import NYU
 from posebridge.data.datasets.options import DatasetOptions
 from posebridge.data.datasets.registry import dataset_named
@@ -29,35 +26,14 @@ from training.dots import ONE_CPU
 pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
 
 
-def write(name: str, root: Path) -> Path:
-    root.mkdir(exist_ok=True)
-    if name == "nyu":
-        write_nyu(root, 4, split="train")
-        write_nyu(root, 3)
-    elif name == "icvl":
-        write_icvl(root)
-    else:
-        for subject in range(3):
-            write_msra_sequence(root / f"P{subject}" / "1", 3)
-    return root
-
-
 def config_of(name: str, root: Path, options: DatasetOptions | None = None, **changes) -> TrainConfig:
     target = DatasetRef(name, root, options or DatasetOptions())
     return TrainConfig(target=target, method="multi-view-fusion", recipe=f"renders-to-{name}", **changes)
 
 
-def truth(name: str, root: Path) -> dict[str, np.ndarray]:
-    """By key, straight from the reader: joints that count, millimetres."""
-    dataset = dataset_named(name)
-    reader = {"nyu": lambda: NYU(root), "icvl": lambda: ICVL(root)}.get(name, lambda: MSRA(root, "test", 0))()
-    order = [dataset.joints.index(joint) for joint in dataset.scored_joints]
-    return {reader[i].key: 1000 * reader.labels(i).joints_m[order] for i in range(len(reader))}
-
-
 @pytest.mark.parametrize("name", ["nyu", "icvl", "msra"])
 def test_scored_by_the_joints_that_count(name, tmp_path):
-    root = write(name, tmp_path / "set")
+    root = write_set(name, tmp_path / "set")
     record = run_train(config_of(name, root), tmp_path / "run", ONE_CPU).record
     joints = dataset_named(name).scored_joints
     found = scored_joints(KeypointSet.load(tmp_path / "run" / "predictions.npz"), joints)
@@ -73,7 +49,7 @@ def test_scored_by_the_joints_that_count(name, tmp_path):
 
 
 def test_pixel_joints_are_scored_beside_the_mesh(tmp_path):
-    root = write("nyu", tmp_path / "set")
+    root = write_set("nyu", tmp_path / "set")
     record = run_train(config_of("nyu", root), tmp_path / "run", ONE_CPU).record
     meshes = np.load(tmp_path / "run" / "meshes.npz")
     found = KeypointSet.load(tmp_path / "run" / "predictions.npz")
@@ -85,7 +61,7 @@ def test_pixel_joints_are_scored_beside_the_mesh(tmp_path):
 
 @pytest.mark.parametrize(("split", "views", "count"), [("test", 1, 3), ("both", 1, 7), ("both", 3, 21)])
 def test_frames_that_are_adapted_to(split, views, count, tmp_path):
-    root = write("nyu", tmp_path / "set")
+    root = write_set("nyu", tmp_path / "set")
     options = DatasetOptions(views=None if views == 1 else (1, 2, 3))
     record = run_train(config_of("nyu", root, options, target_split=split), tmp_path / "run", ONE_CPU).record
     where = {"test": "the test split", "both": "both splits"}[split]
@@ -96,7 +72,7 @@ def test_frames_that_are_adapted_to(split, views, count, tmp_path):
 
 @pytest.mark.parametrize("views", [None, (1, 2, 3)])
 def test_cubes_around_labelled_joints(views, tmp_path):
-    root = write("nyu", tmp_path / "set")
+    root = write_set("nyu", tmp_path / "set")
     config = config_of("nyu", root, DatasetOptions(views=views, centres="labels"))
     record = run_train(config, tmp_path / "run", ONE_CPU).record
     assert "hands are cut around their labelled joints, in training and in the test" in record.notes
@@ -117,7 +93,7 @@ def test_joints_of_icvl_are_middles_of_bones():
 
 def test_three_views_and_two_stacks(tmp_path, monkeypatch):
     """The report shows them; a second call trains nothing and writes the report again."""
-    root, out = write("nyu", tmp_path / "set"), tmp_path / "run"
+    root, out = write_set("nyu", tmp_path / "set"), tmp_path / "run"
     config = config_of("nyu", root, DatasetOptions(views=(1, 2, 3)), stacks=2)
     run_train(config, out, ONE_CPU)
     report = (out / "report.html").read_text()
@@ -131,7 +107,7 @@ def test_three_views_and_two_stacks(tmp_path, monkeypatch):
 
 
 def test_frames_that_can_not_be_used_are_listed(tmp_path, capsys):
-    root = write("nyu", tmp_path / "set")
+    root = write_set("nyu", tmp_path / "set")
     (root / "train" / "depth_1_0000002.png").write_bytes(b"broken")
     (tmp_path / "run").mkdir()
     RunLayout(tmp_path / "run").unreadable.write_text('["earlier.png", "before any run began"]\n')
@@ -141,7 +117,7 @@ def test_frames_that_can_not_be_used_are_listed(tmp_path, capsys):
 
 
 def test_no_label_of_the_target_is_read(tmp_path):
-    root = write("nyu", tmp_path / "set")
+    root = write_set("nyu", tmp_path / "set")
     (root / "train" / "joint_data.mat").unlink()
     record = run_train(config_of("nyu", root), tmp_path / "run", ONE_CPU).record
     assert record.scores["adapted"].n_frames == 3
@@ -169,7 +145,7 @@ def test_no_label_of_the_target_is_read(tmp_path):
 )
 def test_refusals(tmp_path, monkeypatch, name, options, changes, message):
     monkeypatch.setattr(renders, "RenderLoader", lambda *_, **__: pytest.fail("a set was rendered"))
-    root = write(name, tmp_path / "set")
+    root = write_set(name, tmp_path / "set")
     config = replace(config_of(name, root, DatasetOptions(**options)), **changes)
     with pytest.raises(InputError, match=message) as error:
         run_train(config, tmp_path / "run", ONE_CPU)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from bodies.mano_file import write_mano
+from experiments.depth_benchmarks import truth, write_set
 from experiments.small_runs import preset_of
-from experiments.test_depth_datasets import truth
-from experiments.test_depth_datasets import write as write_set
 from posebridge.data.datasets.dataset_ref import DatasetRef
 from posebridge.data.datasets.depth_hands import DepthHands
 from posebridge.data.datasets.msra import MSRA

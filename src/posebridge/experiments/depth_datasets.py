@@ -20,7 +20,6 @@ from posebridge.methods.registry import MethodEntry
 from posebridge.presets.preset import Preset
 from posebridge.training.frames import InMemoryFrames
 
-_AROUND_LABELS = ("hands are cut around their labelled joints, in training and in the test",)
 _SPLIT_TEXTS = {"train": "the training split", "test": "the test split", "both": "both splits"}
 _JOINTS: SourceLabels = frozenset({"joints"})
 
@@ -63,8 +62,7 @@ def depth_dataset_data(
     read_source = None if config.source is None else DepthCubes(config.source, preset.model, None, skipped, workers)
     if read_source is not None:
         read_source.check_labels(frozenset(method.source_labels))
-    supervised = method.role == "supervised_target"
-    labelled = cubes.labelled(preset.data.target, _JOINTS) if supervised else None
+    labelled = cubes.labelled(preset.data.target, _JOINTS) if method.role == "supervised_target" else None
     target, test = cubes.unlabelled(SPLITS_OF[config.target_split], preset.data.target), cubes.test(preset.data.test)
     source = _rendered(config, method, preset) if read_source is None else _read(read_source, method, preset)
     scored = cubes.dataset.scored_joints
@@ -88,10 +86,15 @@ def depth_dataset_data(
             f"Labelled: {len(source.dataset)} images of {source_title(config)}. "
             f"Unlabelled: {len(target)} images of {_SPLIT_TEXTS[config.target_split]} of {cubes.dataset.title}. "
             f"Scored: {len(test)}, by {len(scored or cubes.dataset.joints)} joints, not aligned.",
-            *(_AROUND_LABELS if config.target.options.centres == "labels" else ()),
+            *_remarks(config),
         ),
         images=len(target) + len(test) + (0 if read_source is None else len(source.dataset)),
     )
+
+
+def _remarks(config: TrainConfig) -> tuple[str, ...]:
+    around_labels = config.target.options.centres == "labels"
+    return ("hands are cut around their labelled joints, in training and in the test",) if around_labels else ()
 
 
 def _rendered(config: TrainConfig, method: MethodEntry, preset: Preset) -> LabelledCubes:

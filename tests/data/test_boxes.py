@@ -1,4 +1,5 @@
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -36,6 +37,8 @@ def test_json_and_csv_give_the_same_boxes(tmp_path):
         ([0, 0, float("inf"), 10], "finite"),
         ([100, 0, 120, 10], "outside the image, which is 100x50"),
         ([0, -20, 10, -1], "outside"),
+        ([-1e9, -1e9, 1e9, 1e9], "more than 10 times as large as the image, which is 100x50"),
+        ([-1e308, 0, 1e308, 1], "more than 10 times"),
     ],
 )
 def test_box_problem(box, problem):
@@ -81,3 +84,11 @@ def test_bad_files(tmp_path, name, text, message):
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         Boxes(tmp_path / "absent.json")
+
+
+def test_keys_in_decomposed_unicode(tmp_path):
+    composed, decomposed = "h\u00e4nde", unicodedata.normalize("NFD", "h\u00e4nde")
+    assert list(Boxes(write(tmp_path, "b.json", json.dumps({decomposed: [0, 0, 9, 9]}))).by_key) == [composed]
+    both = json.dumps({composed: [0, 0, 9, 9], decomposed: [0, 0, 9, 9]})
+    with pytest.raises(InputError, match="two keys differ in their form of Unicode only"):
+        Boxes(write(tmp_path, "b.json", both))

@@ -4,6 +4,7 @@ A command is a frozen dataclass. Its flags are the fields of the configs that it
 function. Heavy libraries are imported inside ``run``, so that help appears at once and ``report`` never loads torch.
 """
 
+import io
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -21,6 +22,7 @@ from posebridge.cli.report import ReportCommand
 from posebridge.cli.resume import ResumeCommand
 from posebridge.cli.score import ScoreCommand
 from posebridge.cli.train import TrainCommand
+from posebridge.contracts.names import printable
 from posebridge.errors import InputError
 
 INPUT_ERROR, INTERRUPTED = 2, 130
@@ -51,6 +53,8 @@ COMMANDS: Mapping[str, type[Command]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 2 for bad input (an error of one line), or 130 after ctrl-c."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no UTF-8
     try:
         command = tyro.extras.subcommand_cli_from_dict(
             dict(COMMANDS),
@@ -61,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         command.run()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return INPUT_ERROR
     except BrokenPipeError:  # the reader of the output has ended, such as head
         sys.stdout = None

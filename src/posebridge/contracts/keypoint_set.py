@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from posebridge.contracts.files import BROKEN_ARCHIVE, write_atomically
+from posebridge.contracts.names import normal_name
 from posebridge.errors import InputError
 
 _JOINTS_OF = {"uv_px": 2, "xyz_mm": 3, "uvd": 3}  # coordinates of each kind of joint array
@@ -121,13 +122,14 @@ def _expect(array: np.ndarray, name: str, shape: tuple[int, ...], path: Path) ->
 
 
 def _strings(array: np.ndarray, name: str, path: Path) -> np.ndarray:
-    """An array of unique names; integers and bytes become text."""
+    """An array of unique names in composed Unicode; integers and bytes become text."""
     if array.ndim != 1 or array.dtype.kind not in "USiu":
         raise InputError(f"{path}: {name} is {array.dtype} of shape {array.shape}, expected a list of names")
     try:
         names = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(str)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: {name} is not text in UTF-8") from error
+    names = np.array([normal_name(text) for text in names.tolist()], dtype=str)
     unique, counts = np.unique(names, return_counts=True)
     if (counts > 1).any():
         raise InputError(f"{path}: {name} holds {str(unique[counts > 1][0])!r} more than once, expected each once")

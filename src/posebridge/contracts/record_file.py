@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.contracts.files import BROKEN_ARCHIVE, write_atomically
+from posebridge.contracts.files import BROKEN_ARCHIVE, json_bytes, write_atomically
 from posebridge.contracts.plain import from_plain, to_plain
 from posebridge.contracts.record import Record
 from posebridge.errors import InputError
@@ -25,11 +25,11 @@ def save_record(record: Record, folder: Path) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     content = {"format": FORMAT, **_without_arrays(to_plain(record), "", arrays)}
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    text = json_bytes(content, allow_nan=False)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_atomically(folder / ARRAYS_NAME, buffer.getvalue())
-    write_atomically(folder / JSON_NAME, text.encode())
+    write_atomically(folder / JSON_NAME, text)
 
 
 def load_record(folder: Path) -> Record:

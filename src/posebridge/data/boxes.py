@@ -1,15 +1,18 @@
-"""Boxes of the subject from a file, in pixels of the image files on disk."""
+"""Boxes of the subject from a file, in pixels of its images."""
 
 import csv
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from posebridge.contracts.names import normal_name
 from posebridge.data.frames import SIDES, Side
 from posebridge.errors import InputError
 
+_LARGEST = 10  # larger side of a box over the larger side of its image; larger boxes are in another unit
 _CSV_COLUMNS = ("key", "x0", "y0", "x1", "y1")
 
 
@@ -21,8 +24,11 @@ class SubjectBox:
     hand: Side | None = None
 
 
-def box_problem(xyxy: np.ndarray, width_px: int, height_px: int) -> str | None:
-    """The defect of a box (4,) x0 y0 x1 y1: not finite, empty, or entirely outside the image; None for a valid one."""
+def box_problem(xyxy: np.ndarray, width_px: float, height_px: float) -> str | None:
+    """The defect of a box (4,) x0 y0 x1 y1: not finite, empty, entirely outside the image, or far larger than it.
+
+    None for a valid box.
+    """
     if not np.isfinite(xyxy).all():
         return "is not finite"
     x0, y0, x1, y1 = xyxy.tolist()
@@ -30,6 +36,8 @@ def box_problem(xyxy: np.ndarray, width_px: int, height_px: int) -> str | None:
         return "is empty: give x0 < x1 and y0 < y1"
     if x1 <= -0.5 or y1 <= -0.5 or x0 >= width_px - 0.5 or y0 >= height_px - 0.5:
         return f"lies outside the image, which is {width_px}x{height_px}"
+    if max(x1 - x0, y1 - y0) > _LARGEST * max(width_px, height_px):
+        return f"is more than {_LARGEST} times as large as the image, which is {width_px}x{height_px}"
     return None
 
 
@@ -44,7 +52,10 @@ class Boxes:
         if self.path.suffix.lower() not in (".json", ".csv"):
             raise InputError(f"boxes {self.path}: give a .json or .csv file")
         read = _read_json if self.path.suffix.lower() == ".json" else _read_csv
-        self.by_key = read(self.path)
+        given = read(self.path)
+        self.by_key = {normal_name(key): box for key, box in given.items()}
+        if len(self.by_key) < len(given):
+            raise InputError(f"boxes {self.path}: two keys differ in their form of Unicode only; give each key once")
         if not self.by_key:
             raise InputError(f"boxes {self.path}: the file holds no box")
 
@@ -71,8 +82,8 @@ def _subject_box(path: Path, key: str, numbers: object, hand: object = None) -> 
         xyxy = np.empty(0)
     if xyxy.shape != (4,):
         raise InputError(f"boxes {path}: the box {numbers} of {key} is not four numbers x0, y0, x1, y1")
-    # The size of the image is unknown here, so bounds are not checked.
-    if problem := box_problem(xyxy, 2**62, 2**62):
+    # The image isn't known here, so bounds are not checked.
+    if problem := box_problem(xyxy, math.inf, math.inf):
         raise InputError(f"boxes {path}: the box {xyxy.tolist()} of {key} {problem}")
     if hand in (None, ""):
         return SubjectBox(xyxy)

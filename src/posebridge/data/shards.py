@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from posebridge.contracts.batch import LabelledBatch
-from posebridge.contracts.files import write_atomically
+from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.data.sample_codec import ImageCoding, encode_sample
 from posebridge.errors import InputError
 
@@ -70,7 +70,7 @@ class SetIndex:
     def save(self, folder: Path) -> None:
         """Write ``index.json`` atomically."""
         content = {"format": FORMAT, **asdict(self)}
-        write_atomically(folder / INDEX, json.dumps(content, indent=1, ensure_ascii=False).encode())
+        write_atomically(folder / INDEX, json_bytes(content))
 
 
 def load_index(folder: Path) -> SetIndex:

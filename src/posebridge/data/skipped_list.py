@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from posebridge.contracts.files import json_bytes
 from posebridge.errors import InputError
 
 
@@ -24,13 +25,13 @@ class SkippedList:
         if file in self._noted:
             return
         self._noted.add(file)
-        line = json.dumps([file, reason], ensure_ascii=False) + "\n"
+        line = json_bytes([file, reason], indent=None) + b"\n"
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # One write at the end of the file: lines of several processes don't mix.
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             try:
-                os.write(descriptor, line.encode())
+                os.write(descriptor, line)
             finally:
                 os.close(descriptor)
         except OSError as error:

@@ -1,13 +1,12 @@
 """What a run writes beside its stages: model, predictions, meshes, record, lists of skipped files."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
-from posebridge.contracts.files import write_atomically
+from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record
 from posebridge.contracts.record_file import save_record
@@ -47,7 +46,7 @@ class RunOutputs:
     def save_sequences(self, sequences: Sequences) -> None:
         """Write scene cuts and camera motion."""
         found = {"scene_cuts_before": sequences.cuts, "camera_motion": dict(sequences.motion)}
-        write_atomically(self.layout.sequences, json.dumps(found, indent=1, ensure_ascii=False).encode())
+        write_atomically(self.layout.sequences, json_bytes(found))
 
     def save_skipped(self, used: int, skipped: Mapping[str, str]) -> None:
         """Write the files that could not be used, and print where the list is; nothing where there is none."""

@@ -8,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from posebridge.contracts.files import write_atomically
+from posebridge.contracts.names import UNPRINTABLE
 from posebridge.contracts.record import ROLES, CheckpointChoice, GalleryFrame, Record, Role, Score
 from posebridge.report import run_charts
 from posebridge.report.comparison import comparison_tables
@@ -24,8 +25,6 @@ _KINDS = {
     "worst": "Worst frames",
     "sample": "Frames of the target",
 }
-# Characters that reverse the order of text: shown as codes, so that no text can imitate another.
-_DIRECTION_CODES = {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 
 
 def write_report(record: Record, path: Path) -> None:
@@ -66,7 +65,7 @@ def render_report(record: Record) -> str:
         oracle=_oracle_sentence(record.provenance.checkpoint),
         config=json.dumps(record.provenance.config, indent=2, ensure_ascii=False, default=str),
     )
-    return page.translate(_DIRECTION_CODES)
+    return page.translate(UNPRINTABLE)
 
 
 def summary(record: Record) -> str:

@@ -1,4 +1,5 @@
 import math
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -146,3 +147,24 @@ def test_warp_is_differentiable_in_the_map():
         return warp_images(image, rotation_map(turn, image.new_tensor([[9.5, 9.5]])), 8, 8)
 
     assert torch.autograd.gradcheck(warp, (angle,), eps=1e-7, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1, 30000), (30000, 1)])
+def test_long_narrow_images_take_little_memory(shape):
+    """The sum of the crop is what the image covers of it."""
+    T = crop_map(full_image_box(shape[1], shape[0]), 128)[0].numpy()
+    tracemalloc.start()
+    warped = warp_array(np.ones(shape, np.float32), T, 128, 128)
+    assert tracemalloc.get_traced_memory()[1] < 2e8
+    tracemalloc.stop()
+    assert warped.sum() == pytest.approx(30000 * (128 / 30000) ** 2, rel=0.02)
+
+
+def test_bands_agree_with_a_single_warp(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
+    turn = rotation_map(torch.tensor([0.4]), torch.tensor([[20.0, 30.0]])).double()
+    T = (turn @ crop_map(full_image_box(300, 200), 40))[0].numpy()
+    single = warp_array(image, T, 40, 40)
+    monkeypatch.setattr("posebridge.cameras.crop._FINE_PIXELS", 20_000)
+    banded = warp_array(image, T, 40, 40)
+    assert np.abs(banded.astype(int) - single).max() <= 2

@@ -6,6 +6,7 @@ A map ``T_out_in`` is a 3x3 matrix with last row (0, 0, 1) that maps pixels of t
 """
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import cv2
@@ -19,6 +20,7 @@ Interpolation = Literal["linear", "nearest"]
 PaddingMode = Literal["zeros", "border", "reflection"]
 
 _OPENCV_SIDE_LIMIT = 32766  # OpenCV's warps index pixels by 16 bits
+_FINE_PIXELS = 1 << 25  # samples of an output that are in memory at once
 
 
 def crop_map(
@@ -110,12 +112,43 @@ def _samples_per_side(T_in_out: Float[Tensor, "B 3 3"]) -> int:
 def warp_array(
     image: np.ndarray, T_out_in: np.ndarray, height_px: int, width_px: int, interpolation: Interpolation = "linear"
 ) -> np.ndarray:
-    """``warp_images`` for one array (H, W) or (H, W, C) of a type that OpenCV supports, zero outside; fast twin."""
+    """``warp_images`` for one array (H, W) or (H, W, C) of a type that OpenCV supports, zero outside; fast twin.
+
+    Memory stays bounded for any image and map: of a large crop, only where the image lies is sampled, in bands.
+    """
     if interpolation == "nearest":
         return cv2.warpAffine(image, T_out_in[:2], (width_px, height_px), flags=cv2.INTER_NEAREST)
     stretch = float(np.linalg.norm(np.linalg.inv(T_out_in)[:2, :2], ord=2))
     # A box may be a hundred times its image; beyond OpenCV's limit the image is only a few pixels of the crop.
     m = min(max(1, math.ceil(stretch - 1e-3)), _OPENCV_SIDE_LIMIT // max(height_px, width_px))
+    if m * m * height_px * width_px <= _FINE_PIXELS:
+        return _mean_of_samples(image, T_out_in, height_px, width_px, m)
+    out = np.zeros((height_px, width_px, *image.shape[2:]), image.dtype)
+    columns = _touched(image, T_out_in[0], width_px)
+    rows = _touched(image, T_out_in[1], height_px) if columns else range(0)
+    for band in _bands(rows, max(1, _FINE_PIXELS // (m * m * max(1, len(columns))))):
+        T_part_in = T_out_in.copy()
+        T_part_in[:2, 2] -= columns.start, band.start
+        part = _mean_of_samples(image, T_part_in, len(band), len(columns), m)
+        out[band.start : band.stop, columns.start : columns.stop] = part
+    return out
+
+
+def _touched(image: np.ndarray, row_of_map: np.ndarray, size_px: int) -> range:
+    """The columns or rows of the output on which the image lies, by the row of the map that returns them."""
+    height, width = image.shape[:2]
+    corners = np.array([(u, v, 1) for u in (-0.5, width - 0.5) for v in (-0.5, height - 0.5)])
+    places = corners @ row_of_map
+    first, stop = np.clip([np.floor(places.min()) - 1, np.ceil(places.max()) + 2], 0, size_px)
+    return range(int(first), int(stop))
+
+
+def _bands(rows: range, length: int) -> Iterator[range]:
+    return (range(first, min(first + length, rows.stop)) for first in range(rows.start, rows.stop, length))
+
+
+def _mean_of_samples(image: np.ndarray, T_out_in: np.ndarray, height_px: int, width_px: int, m: int) -> np.ndarray:
+    """The warped image, each of its pixels the mean of m x m bilinear samples."""
     T_fine_in = resize_map(m)[0].double().numpy() @ T_out_in
     fine = cv2.warpAffine(image, T_fine_in[:2], (width_px * m, height_px * m), flags=cv2.INTER_LINEAR)
     return cv2.resize(fine, (width_px, height_px), interpolation=cv2.INTER_AREA) if m > 1 else fine

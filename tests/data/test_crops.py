@@ -94,3 +94,9 @@ def test_unlabelled_crops_have_no_labels():
     labelled = LabelledCrops(Labelled(), CropConfig(32))[1]
     assert type(labelled) is LabelledBatch
     torch.testing.assert_close(labelled.image, crops[1].image)
+
+
+@pytest.mark.parametrize("side", [1e-300, 1e9, 1e300])
+def test_absurd_crops_are_refused(side):
+    with pytest.raises(InputError, match=r"k: the crop is .* wide, and the image 160x120: check box and padding"):
+        crop_frame(dotted_frame(box_xyxy=np.array([0, 0, side, side])), CropConfig(32))

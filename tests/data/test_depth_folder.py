@@ -8,6 +8,8 @@ from data.depth_on_disk import depth_picture_m, hand_places
 from data.on_disk import truncate, write_image
 from posebridge.data.crops import CubeCropConfig, UnlabelledCrops
 from posebridge.data.datasets.depth_folder import DepthFolder
+from posebridge.data.datasets.depth_png import read_depth_png, read_depth_two_bytes
+from posebridge.data.frames import UnreadableFrameError
 from posebridge.errors import InputError
 
 SR305 = Path(__file__).resolve().parents[3] / "shared" / "data" / "hand_depth_sr305"
@@ -102,3 +104,30 @@ def test_real_frames_of_a_hand_before_a_body():
     uv = np.stack([(sensor @ (frame.centre_m / frame.centre_m[2]))[:2] for frame in frames])
     by_eye = [(290, 320), (285, 280), (300, 265), (315, 235), (290, 235), (265, 220), (300, 230), (280, 230)]
     assert (np.linalg.norm(uv - by_eye, axis=1) < 60).all(), uv
+
+
+@pytest.mark.parametrize("header", ["P5\n4 4\n{}\n", "P5\n# a comment\n4 4 {}\n"])
+@pytest.mark.parametrize("maximum", [600, 4095, 32767, 65535])
+def test_pgm_counts_in_its_own_steps(tmp_path, header, maximum):
+    steps = np.array([[0, 1, 599, 600]] * 4)
+    (tmp_path / "x.pgm").write_bytes(header.format(maximum).encode() + steps.astype(">u2").tobytes())
+    np.testing.assert_allclose(read_depth_png(tmp_path / "x.pgm", 1e-3), steps / 1000, rtol=1e-6)
+
+
+def test_plain_pgm_counts_in_its_own_steps(tmp_path):
+    (tmp_path / "x.pgm").write_text("P2\n2 1\n32767\n600 32767\n")
+    np.testing.assert_allclose(read_depth_png(tmp_path / "x.pgm", 1e-3), [[0.6, 32.767]], rtol=1e-6)
+
+
+def test_two_bytes_of_another_maximum_are_refused(tmp_path):
+    (tmp_path / "x.ppm").write_bytes(b"P6\n1 1\n127\n\x00\x02\x58")
+    with pytest.raises(UnreadableFrameError, match="its largest value is 127; depth in two bytes has 255"):
+        read_depth_two_bytes(tmp_path / "x.ppm", 1e-3)
+
+
+def test_further_pages_are_listed(tmp_path):
+    pages = [Image.fromarray(np.full((4, 4), 600, np.uint16)) for _ in range(2)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    frames = DepthFolder(tmp_path, K, centres="none")
+    assert len(list(frames)) == 1
+    assert list(frames.skipped) == [f"{tmp_path / 'x.tif'} from page 2 to 2"]

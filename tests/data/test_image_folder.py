@@ -1,10 +1,12 @@
+import unicodedata
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from data.on_disk import truncate, write_image
 from posebridge.data.datasets.image_folder import ImageFolder
-from posebridge.data.frames import UnreadableFrameError, read_image
+from posebridge.data.frames import UnreadableFrameError
 from posebridge.errors import InputError
 
 
@@ -20,7 +22,7 @@ def test_pixels_keys_and_sequences(tmp_path):
     assert [(frame.sequence, frame.frame) for frame in frames] == [("", 0), ("a", 0), ("b", 0), ("b", 1)]
     for frame, name in zip(frames[1:], ["a/02", "b/01", "b/03"], strict=True):
         np.testing.assert_array_equal(frame.image, images[name])
-    assert folder.skipped == {}
+    assert list(folder.skipped) == [str(tmp_path / "notes.txt")]
     assert len(folder) == 4
 
 
@@ -42,23 +44,6 @@ def test_one_image(tmp_path):
     (frame,) = ImageFolder(tmp_path / "x.png")
     assert (frame.key, frame.sequence) == ("x", "")
     np.testing.assert_array_equal(frame.image, image)
-
-
-def test_exif_orientation_is_not_applied(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # "turn by 90 degrees to show"
-    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "x.jpg", exif=exif)
-    assert read_image(tmp_path / "x.jpg").shape == (30, 40, 3)
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1"])
-def test_other_pixel_formats_become_rgb(tmp_path, mode):
-    suffix = "jpg" if mode == "CMYK" else "png"
-    Image.new("RGB", (8, 6), (255, 255, 255)).convert(mode).save(tmp_path / f"x.{suffix}")
-    image = read_image(tmp_path / f"x.{suffix}")
-    assert image.shape == (6, 8, 3)
-    assert image.dtype == np.uint8
-    assert image.min() > 250
 
 
 def test_broken_frames_are_skipped_and_listed(tmp_path):
@@ -105,3 +90,24 @@ def test_sequences_by_name(tmp_path):
         "still": ("still", 0),
         "0003": ("day2", 3),
     }
+
+
+def test_decomposed_names_have_composed_keys(tmp_path):
+    write_image(tmp_path / (unicodedata.normalize("NFD", "h\u00e4nde_0") + ".png"))
+    assert ImageFolder(tmp_path).keys == ["h\u00e4nde_0"]
+
+
+def test_pages_and_other_files_are_listed(tmp_path):
+    pages = [Image.new("RGB", (4, 4)) for _ in range(3)]
+    pages[0].save(tmp_path / "stack.tif", save_all=True, append_images=pages[1:])
+    Image.new("RGB", (4, 4)).save(tmp_path / "photo.jfif", format="JPEG")
+    (tmp_path / "a.heic").touch()
+    folder = ImageFolder(tmp_path)
+    assert [frame.key for frame in folder] == ["photo", "stack"]
+    assert list(folder.skipped) == [str(tmp_path / "a.heic"), f"{tmp_path / 'stack.tif'} from page 2 to 3"]
+
+
+def test_a_folder_of_other_pictures_names_the_way_out(tmp_path):
+    (tmp_path / "a.heic").touch()
+    with pytest.raises(InputError, match=r"holds no image.*a\.heic: \.heic is not read; convert it"):
+        ImageFolder(tmp_path)

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from data.on_disk import write_image
 from posebridge.contracts.batch import concatenate
@@ -65,3 +66,18 @@ def test_joints_of_real_labels_project_to_their_pixels():
     with np.load(SNAP / "labels.npz") as labels:
         expected = 127 - ((labels["uv_px"][0, :, 0] + 0.5) / 2 - 0.5)
     np.testing.assert_allclose(batch.uv_px[0, :, 0].numpy(), expected, atol=1e-3)
+
+
+def test_labels_of_a_turned_photograph_are_in_stored_pixels(tmp_path):
+    """The crop is upright, and a label lies on what it marks."""
+    pixels = np.zeros((30, 40, 3), np.uint8)
+    pixels[10, 20] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "images").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "images" / "0.png", exif=exif)
+    labels = write_labels(tmp_path, ["0"], uv_px=np.tile([20.0, 10.0], (1, 21, 1)))
+    batch = LabelledCrops(LabelsNpz(tmp_path / "images", labels, HAND21), CropConfig(40))[0]
+    u, v = batch.uv_px[0, 0].round().int().tolist()
+    assert (u, v) == (5 + 30 - 1 - 10, 20)  # a letterbox of 5 pixels, and a quarter turn clockwise
+    assert batch.image[0, 0, v, u] > 0.9

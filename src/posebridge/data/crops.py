@@ -13,10 +13,13 @@ from torch.utils.data import Dataset
 
 from posebridge.cameras.crop import crop_map, flip_map, full_image_box, warp_array
 from posebridge.cameras.cube import cube_crop_map
+from posebridge.cameras.orientation import mapped_box, upright_map
 from posebridge.cameras.pinhole import Camera, apply_affine
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.data.frames import FrameLabels, FrameSource, LabelledFrames, RawFrame
 from posebridge.errors import InputError
+
+_SMALLEST_CROP_PX, _LARGEST_CROP = 1e-2, 1e3  # the largest in units of the image's larger side
 
 
 @dataclass(frozen=True)
@@ -41,21 +44,34 @@ class CubeCropConfig:
 
 
 def crop_frame(frame: RawFrame, config: CropConfig) -> UnlabelledBatch:
-    """A batch of one of the frame's colour image, or of its depth where it has no image.
+    """A batch of one of the frame's colour image, or of its depth where it has no image, upright.
 
     Without a box, the crop is the letterboxed square around the image's centre. Raises ``InputError`` where the hand's
-    side is to come from the annotation and the frame has none.
+    side is to come from the annotation and the frame has none, and for a crop that can't show the image.
     """
     height, width = frame.shape
     if frame.box_xyxy is None:
         box, padding = full_image_box(width, height), 1.0
     else:
         box, padding = torch.as_tensor(frame.box_xyxy, dtype=torch.float64)[None], config.padding
-    T_crop_file = crop_map(box, config.size_px, padding, _mirrored(frame, config))
+    _check_side(frame, box, padding)
+    T_upright_file = upright_map(width, height, frame.turn, frame.mirror)
+    upright_box = mapped_box(box, T_upright_file)
+    T_crop_file = crop_map(upright_box, config.size_px, padding, _mirrored(frame, config)) @ T_upright_file
     if frame.image is None:
         return _cut(frame, T_crop_file, depth_m=_warped_depth(frame, T_crop_file, config.size_px))
     image = torch.from_numpy(warp_array(frame.image, T_crop_file[0].numpy(), config.size_px, config.size_px))
     return _cut(frame, T_crop_file, image=image.permute(2, 0, 1)[None].float() / 255)
+
+
+def _check_side(frame: RawFrame, box_xyxy: Tensor, padding: float) -> None:
+    """Raise ``InputError`` for a crop that is far smaller than a pixel or far larger than the image."""
+    side_px = padding * (box_xyxy[0, 2:] - box_xyxy[0, :2]).max().item()
+    if not _SMALLEST_CROP_PX <= side_px <= _LARGEST_CROP * max(frame.shape):
+        height, width = frame.shape
+        raise InputError(
+            f"{frame.key}: the crop is {side_px:g} pixels wide, and the image {width}x{height}: check box and padding"
+        )
 
 
 def crop_labelled(frame: RawFrame, labels: FrameLabels, config: CropConfig) -> LabelledBatch:

@@ -4,8 +4,6 @@ A ``RawFrame`` has no label field. Readers return labels from a separate method,
 an ``UnlabelledBatch`` calls it.
 """
 
-import struct
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,23 +11,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-from PIL import Image
 
 from posebridge.errors import InputError
 
 Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")
-
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
-_DECODING_ERRORS = (
-    OSError,
-    SyntaxError,  # raised by Pillow for a broken PNG chunk
-    ValueError,
-    EOFError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 class UnreadableFrameError(InputError):
@@ -58,6 +44,8 @@ class RawFrame:
     distortion: np.ndarray | None = None  # (5,) k1 k2 p1 p2 k3 of the file's lens
     T_world_cam: np.ndarray | None = None  # (4, 4) camera -> the world that calibrated views share
     centre_m: np.ndarray | None = None  # (3,) camera frame: centre of the hand's metric cube
+    turn: int = 0  # quarter turns clockwise, 0 to 3, that bring the stored pixels upright
+    mirror: bool = False  # the stored pixels are mirrored left-right before they are turned
 
     @property
     def rgb(self) -> np.ndarray:
@@ -184,27 +172,3 @@ class IndexedFrames(ABC):
         Raises ``InputError``: frames of this reader are single images.
         """
         raise InputError(f"{type(self).__name__}: its frames are single images; pairs of frames need a set of videos")
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Returns (H, W, 3) uint8 RGB, pixels as stored.
-
-    An EXIF orientation is not applied, so that predictions are in pixels of the file on disk.
-    Raises ``UnreadableFrameError`` for a missing, broken or truncated file, and for more than 8 bits a channel.
-    """
-    try:
-        with Image.open(path) as file:
-            mode = file.mode
-            if mode in _MODES:
-                return np.asarray(file.convert("RGB"))
-    except Image.UnidentifiedImageError:
-        raise UnreadableFrameError(path, "not an image, or damaged from its first bytes on") from None
-    except _DECODING_ERRORS as error:
-        raise UnreadableFrameError(path, _one_line(error)) from None
-    raise UnreadableFrameError(path, f"pixels of type {mode}; give 8-bit colour or grey images")
-
-
-def _one_line(error: BaseException) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "the file is missing"
-    return " ".join(str(error).split()) or type(error).__name__

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch
+from posebridge.contracts.image_formats import open_image
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.errors import InputError
 
@@ -215,5 +216,5 @@ def _pixels(members: Mapping[str, bytes], coding: ImageCoding) -> dict[str, Tens
 
 
 def _array(data: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(io.BytesIO(data)) as image:
         return np.array(image)

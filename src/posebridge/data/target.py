@@ -5,12 +5,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from posebridge.cameras.crop import inverse_map
+from posebridge.cameras.orientation import mapped_box, upright_map
 from posebridge.contracts.batch import UnlabelledBatch, concatenate
-from posebridge.data.boxes import Boxes
+from posebridge.contracts.image_formats import IMAGE_SUFFIXES
+from posebridge.data.boxes import Boxes, SubjectBox
 from posebridge.data.crops import CropConfig, crop_frame
-from posebridge.data.datasets.image_folder import IMAGE_SUFFIXES, ImageFolder, visible_files
-from posebridge.data.datasets.options import SequenceBy
+from posebridge.data.datasets.found_files import find_files, visible_files
+from posebridge.data.datasets.image_folder import ImageFolder
+from posebridge.data.datasets.options import BoxOrientation, SequenceBy
 from posebridge.data.datasets.video import VIDEO_SUFFIXES, Video, VideoFolder
 from posebridge.data.frames import FrameStream, RawFrame
 from posebridge.data.target_config import TargetConfig
@@ -23,12 +28,24 @@ class TargetFrames:
     ``skipped`` lists unreadable frames and those without a box so far.
     """
 
-    def __init__(self, frames: FrameStream, crop: CropConfig, boxes: Boxes | None = None, K: np.ndarray | None = None):
+    def __init__(
+        self,
+        frames: FrameStream,
+        crop: CropConfig,
+        boxes: Boxes | None = None,
+        K: np.ndarray | None = None,
+        box_orientation: BoxOrientation = "upright",
+    ):
+        """``box_orientation``: whether boxes are in pixels of the upright or of the stored picture. ``K`` (3, 3) are
+        intrinsics of the stored pixels.
+        """
         self.frames = frames
         self.crop = crop
         self.boxes = boxes
         self.K = K
+        self.box_orientation: BoxOrientation = box_orientation
         self._without_box: dict[str, str] = {}
+        self._oriented: set[str] = set()
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -39,6 +56,14 @@ class TargetFrames:
     def single_files(self) -> bool:
         """Whether each frame is an image file, so that neighbours may be unrelated."""
         return isinstance(self.frames, ImageFolder)
+
+    def notes(self) -> tuple[str, ...]:
+        """A line about the files read so far that carry an orientation; nothing where none does."""
+        count = len(self._oriented)
+        if count == 0:
+            return ()
+        files = "1 file carries" if count == 1 else f"{count} files carry"
+        return (f"{files} an orientation: the network sees them upright, and coordinates are in pixels as stored",)
 
     def __iter__(self) -> Iterator[UnlabelledBatch]:
         """Yields batches of one."""
@@ -52,6 +77,8 @@ class TargetFrames:
         """
         given_any = False
         for frame in self.frames:
+            if frame.turn or frame.mirror:
+                self._oriented.add(frame.key if self.single_files else frame.sequence)
             boxed = self._with_box(frame)
             if boxed is None:
                 continue
@@ -78,12 +105,22 @@ class TargetFrames:
         frame = frame if self.K is None else replace(frame, K=self.K)
         if self.boxes is None:
             return frame
-        height, width = frame.shape
-        box = self.boxes.get(frame.key, width, height)
+        box = self._stored_box(frame, self.boxes)
         if box is None:
             self._without_box[frame.key] = f"no box in {self.boxes.path}"
             return None
         return replace(frame, box_xyxy=box.xyxy, hand=box.hand)
+
+    def _stored_box(self, frame: RawFrame, boxes: Boxes) -> SubjectBox | None:
+        """The frame's box in pixels of the file."""
+        height, width = frame.shape
+        if self.box_orientation == "stored":
+            return boxes.get(frame.key, width, height)
+        box = boxes.get(frame.key, *((height, width) if frame.turn % 2 else (width, height)))
+        if box is None:
+            return None
+        T_file_upright = inverse_map(upright_map(width, height, frame.turn, frame.mirror))
+        return replace(box, xyxy=mapped_box(torch.from_numpy(box.xyxy)[None], T_file_upright)[0].numpy())
 
 
 def open_target(config: TargetConfig, size_px: int) -> TargetFrames:
@@ -97,7 +134,8 @@ def open_target(config: TargetConfig, size_px: int) -> TargetFrames:
         hand = "annotated"
     K = None if config.intrinsics_px is None else intrinsics_matrix(config.intrinsics_px)
     crop = CropConfig(size_px, config.padding, hand)
-    return TargetFrames(open_frames(config.path, config.every, config.sequence_by), crop, boxes, K)
+    frames = open_frames(config.path, config.every, config.sequence_by)
+    return TargetFrames(frames, crop, boxes, K, config.box_orientation)
 
 
 def intrinsics_matrix(intrinsics_px: tuple[float, float, float, float]) -> np.ndarray:
@@ -114,10 +152,10 @@ def open_frames(path: str | Path, every: int = 1, sequence_by: SequenceBy = "fol
     if path.is_file():
         return Video(path, every) if path.suffix.lower() in VIDEO_SUFFIXES else ImageFolder(path, sequence_by)
     if not path.is_dir():
-        raise InputError(f"{path}: no such file or folder")
-    images, videos = visible_files(path, IMAGE_SUFFIXES), visible_files(path, VIDEO_SUFFIXES)
-    if images and videos:
+        raise InputError(f"{path}: {'neither a file nor a folder' if path.exists() else 'no such file or folder'}")
+    images, videos = find_files(path, IMAGE_SUFFIXES), visible_files(path, VIDEO_SUFFIXES)
+    if images.files and videos:
         raise InputError(f"{path}: the folder holds images and videos; name one of them, or a folder of one kind")
-    if not images and not videos:
-        raise InputError(f"{path}: the folder holds no image and no video")
+    if not images.files and not videos:
+        raise InputError(f"{path}: the folder holds no image and no video{images.example()}")
     return VideoFolder(path, every) if videos else ImageFolder(path, sequence_by)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from posebridge.data.datasets.options import Encoding, SequenceBy
+from posebridge.data.datasets.options import BoxOrientation, Encoding, SequenceBy
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,10 @@ class TargetConfig:
     boxes: Path | None = None
     """Boxes of the subject: .json {key: [x0, y0, x1, y1]}, or .csv with key,x0,y0,x1,y1 and optionally hand. Without
     it, the whole frame is the crop."""
+
+    box_orientation: BoxOrientation = "upright"
+    """Pixels in which boxes are given, where a file carries an orientation (EXIF, or a rotation of a video): upright,
+    as viewers and OpenCV show the picture, or stored, as predictions are."""
 
     hand: Literal["left", "right", "annotated"] | None = None
     """Which hand the frames show; annotated takes it from the file of boxes. Without it: from the boxes' column hand,
@@ -35,8 +39,8 @@ class TargetConfig:
     number, as in walk_0012."""
 
     intrinsics_px: Annotated[tuple[float, float, float, float] | None, arg(name="intrinsics")] = None
-    """fx fy cx cy in pixels of the files. With it, joints are in the camera's frame; without it, relative to the
-    root."""
+    """fx fy cx cy in pixels of the files as they are stored, whatever orientation they carry. With it, joints are in
+    the camera's frame; without it, relative to the root."""
 
 
 @dataclass(frozen=True)

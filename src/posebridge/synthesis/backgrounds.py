@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Generator, Tensor
 
+from posebridge.contracts.image_formats import bits_per_channel, open_image
 from posebridge.draw import chance, generator_for, log_uniform, normal, uniform
 from posebridge.errors import InputError
 
@@ -88,9 +89,10 @@ def photographs(folder: str) -> Float[Tensor, "N 3 T T"]:
 def _photograph(path: Path) -> UInt8[Tensor, "3 T T"] | None:
     """The central square of an image as a tile; None for a broken or tiny image or one with more than 8 bits."""
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             file.draft("RGB", (2 * _TILE_PX, 2 * _TILE_PX))  # decodes a JPEG at reduced size, which is much faster
-            if file.mode not in ("L", "P", "RGB", "RGBA", "CMYK", "YCbCr") or min(file.size) < _MIN_PHOTOGRAPH_PX:
+            known = file.mode in ("L", "P", "RGB", "RGBA", "CMYK", "YCbCr") and bits_per_channel(file) == 8
+            if not known or min(file.size) < _MIN_PHOTOGRAPH_PX:
                 return None
             side = min(file.size)
             left, top = (file.size[0] - side) // 2, (file.size[1] - side) // 2

@@ -18,7 +18,8 @@ import numpy as np
 from posebridge.data.boxes import box_problem
 from posebridge.data.datasets.annotations import camera_matrix, read_json
 from posebridge.data.datasets.options import Split
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, Side, UnreadableFrameError, read_image
+from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, Side, UnreadableFrameError
+from posebridge.data.image_file import read_image
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS, convert
 from posebridge.skeletons.skeleton import Skeleton

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.depth_png import natural_key, read_depth_png, read_depth_two_bytes
+from posebridge.data.datasets.depth_png import read_depth_png, read_depth_two_bytes
 from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
 from posebridge.data.datasets.image_folder import ImageFolder, numbers_within
 from posebridge.data.datasets.options import Encoding
 from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side
+from posebridge.data.image_file import further_pages
 from posebridge.errors import InputError
 
 _FOCAL_PX = 8.0  # shorter focal lengths are fractions of the picture, not pixels
@@ -17,7 +18,7 @@ _READERS = {"16-bit": read_depth_png, "two-bytes": read_depth_two_bytes}
 
 
 class DepthFolder(IndexedFrames):
-    """Keys and sequences as ``ImageFolder`` has them; files in the order in which people count, 9 before 10."""
+    """Keys, sequences and order as ``ImageFolder`` has them."""
 
     def __init__(
         self,
@@ -38,10 +39,7 @@ class DepthFolder(IndexedFrames):
         if not (np.isfinite(unit_m) and unit_m > 0):
             raise InputError(f"{path}: a unit of {1000 * unit_m:g} mm; give the length of one step of its depth")
         images = ImageFolder(path)
-        key_of = dict(zip(images.files, images.keys, strict=True))
-        self.files = sorted(images.files, key=lambda file: natural_key(file.as_posix()))
-        self.keys = [key_of[file] for file in self.files]
-        self.skipped: dict[str, str] = {}
+        self.files, self.keys, self.skipped = images.files, images.keys, images.skipped
         self._K = np.asarray(K, dtype=np.float64)
         self._unit_m = unit_m
         self._hand: Side | None = hand
@@ -58,6 +56,7 @@ class DepthFolder(IndexedFrames):
     def __getitem__(self, index: int) -> RawFrame:
         """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken or shows nothing near."""
         depth_m = self._read(self.files[index], self._unit_m)
+        self.skipped.update(further_pages(self.files[index]))
         return RawFrame(
             image=None,
             key=self.keys[index],

@@ -15,10 +15,10 @@ import numpy as np
 
 from posebridge.data.datasets.annotations import camera_matrix, check_near_together, is_rigid
 from posebridge.data.datasets.depth_folder import DepthFolder
-from posebridge.data.datasets.depth_png import natural_key
 from posebridge.data.datasets.options import Encoding
 from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side
+from posebridge.data.natural_order import natural_key
 from posebridge.errors import InputError
 
 CAMERAS = "cameras.json"
@@ -39,11 +39,14 @@ class DepthRig(IndexedFrames):
         """Raises ``InputError`` for a calibration that is missing, broken or singular, and for cameras without pictures
         of one moment.
         """
-        self.skipped: dict[str, str] = {}
         self.cameras = _read_cameras(path / CAMERAS)
         self._folders = [
             DepthFolder(path / name, K, unit_m, centres, blob, hand, encoding) for name, (K, _) in self.cameras.items()
         ]
+        self.skipped: dict[str, str] = {}
+        for folder in self._folders:
+            self.skipped.update(folder.skipped)
+            folder.skipped = self.skipped  # to which pages are added as they are met
         self._moments = [_moments(folder) for folder in self._folders]
         views_of = Counter(moment for moments in self._moments for moment in moments)
         self._number = {moment: i for i, moment in enumerate(sorted(views_of, key=natural_key))}

@@ -16,6 +16,7 @@ from posebridge.data.datasets.annotations import MM, camera_matrix
 from posebridge.data.datasets.hand_annotations import check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.datasets.options import Split
+from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS
 
@@ -82,7 +83,7 @@ class DexterObject(HandFrames):
     def _add(self, folder: Path, sequence: str) -> None:
         path = folder / "annotations" / f"my_{sequence}3D.txt"
         tips_m = _read_tips(path)
-        files = sorted((folder / "color").glob("image_*_color.png"))
+        files = sorted((folder / "color").glob("image_*_color.png"), key=natural_path_key)
         if len(files) != len(tips_m):
             raise InputError(
                 f"{path} has {len(tips_m)} lines, {folder / 'color'} {len(files)} images: expected as many"

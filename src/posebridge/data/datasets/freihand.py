@@ -14,7 +14,8 @@ import numpy as np
 from posebridge.data.datasets.annotations import project, read_json
 from posebridge.data.datasets.hand_annotations import AnySplit, adaptation_split, check_hand_scale, checked_camera
 from posebridge.data.datasets.options import Split
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, read_image
+from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
+from posebridge.data.image_file import read_image
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert

@@ -16,6 +16,7 @@ from posebridge.data.datasets.hand_annotations import JOINTS, check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.datasets.options import GANeratedPart, Split
 from posebridge.data.frames import UnreadableFrameError
+from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
@@ -43,7 +44,8 @@ class GANerated(HandFrames):
         self.part = part
         self.skipped: dict[str, str] = {}
         parts = ("noObject", "withObject") if part == "all" else (part,)
-        self._files = [file for name in parts for file in sorted((self.data / name).glob(f"*/*{_IMAGE_END}"))]
+        found = (sorted((self.data / name).glob(f"*/*{_IMAGE_END}"), key=natural_path_key) for name in parts)
+        self._files = [file for files in found for file in files]
         if not self._files:
             raise InputError(f"{self.data}: no image {parts[0]}/0001/0001{_IMAGE_END} and so on is there")
         # Another unit or layout shows at once; a file that is broken later on is skipped.

@@ -18,6 +18,7 @@ from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.image_folder import numbers_within
 from posebridge.data.datasets.options import Objects
 from posebridge.data.frames import Side
+from posebridge.data.natural_order import natural_key
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
@@ -114,6 +115,6 @@ def _has_object(sample: dict[str, Any]) -> bool:
 
 
 def _frame_numbers(samples: list[dict[str, Any]]) -> dict[str, int]:
-    """Each image's number among those of its folder, in the order of names, in whichever split it is."""
-    names = sorted({sample["name"] for sample in samples if isinstance(sample.get("name"), str)})
+    """Each image's number among those of its folder, in natural order of names, in whichever split it is."""
+    names = sorted({sample["name"] for sample in samples if isinstance(sample.get("name"), str)}, key=natural_key)
     return dict(zip(names, numbers_within(str(Path(name).parent) for name in names), strict=True))

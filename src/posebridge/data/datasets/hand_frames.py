@@ -14,8 +14,8 @@ from posebridge.data.frames import (
     RawFrame,
     Side,
     UnreadableFrameError,
-    read_image,
 )
+from posebridge.data.image_file import read_image
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import convert
 

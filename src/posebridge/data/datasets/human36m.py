@@ -17,6 +17,7 @@ from posebridge.data.datasets.annotations import MM, check_person_size, numbers,
 from posebridge.data.datasets.human36m_cameras import CAMERAS, StudioCamera, read_cameras
 from posebridge.data.datasets.options import Human36MProtocol, Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
+from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.orders import ORDERS
@@ -68,9 +69,9 @@ class Human36M(PersonSequences):
 
 
 def _read_subject(folder: Path, cameras: dict[str, StudioCamera], skipped: dict[str, str]) -> Iterator[PersonSequence]:
-    if videos := sorted((folder / "Videos").glob("*.mp4")):
+    if videos := sorted((folder / "Videos").glob("*.mp4"), key=natural_path_key):
         yield from _read_release(folder, videos, cameras, skipped)
-    elif files := sorted(folder.glob("*/annot.h5")):
+    elif files := sorted(folder.glob("*/annot.h5"), key=natural_path_key):
         for file in files:
             yield from _read_extracted(file, cameras, skipped)
     else:

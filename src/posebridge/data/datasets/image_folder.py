@@ -5,27 +5,30 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from posebridge.contracts.image_formats import IMAGE_SUFFIXES
+from posebridge.contracts.names import normal_name
+from posebridge.data.datasets.found_files import FoundFiles, find_files
 from posebridge.data.datasets.options import SequenceBy
-from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, read_image
+from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame
+from posebridge.data.image_file import further_pages, read_picture
 from posebridge.errors import InputError
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
 
 class ImageFolder(IndexedFrames):
-    """Images below a folder, sorted by path; hidden files are left out.
+    """Images below a folder, in natural order of their paths; hidden files are left out.
 
-    ``key`` is the file's stem, or the path below the folder without its suffix where stems repeat between sub-folders.
-    ``sequence`` is the sub-folder ("" at the top), ``frame`` the image's number in it. By name, ``walk_0012`` is frame
-    12 of the sequence ``walk`` of its sub-folder. Pixels are as stored: an EXIF orientation is not applied, so that
-    predictions are in pixels of the file on disk.
+    ``key`` is the file's stem, or the path below the folder without its suffix where stems repeat between sub-folders,
+    in composed Unicode (NFC). ``sequence`` is the sub-folder ("" at the top), ``frame`` the image's number in it. By
+    name, ``walk_0012`` is frame 12 of the sequence ``walk`` of its sub-folder. Pixels are as stored, so predictions are
+    in pixels of the file on disk; ``turn`` and ``mirror`` hold the EXIF orientation. All other files below the folder,
+    and further pages of a file, are in ``skipped``.
     """
 
     def __init__(self, path: str | Path, sequence_by: SequenceBy = "folder"):
         """Raises ``InputError`` for a missing or empty folder, and for two images that differ in their suffix only."""
         self.path = Path(path)
-        self.skipped: dict[str, str] = {}
-        self.files = list_images(self.path)
+        found = find_images(self.path)
+        self.files, self.skipped = found.files, dict(found.skipped)
         root = self.path if self.path.is_dir() else self.path.parent
         below = [file.relative_to(root) for file in self.files]
         self.keys = _keys(self.path, below)
@@ -36,8 +39,17 @@ class ImageFolder(IndexedFrames):
 
     def __getitem__(self, index: int) -> RawFrame:
         """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
-        image = read_image(self.files[index])
-        return RawFrame(image, self.keys[index], self._sequences[index], self._frames[index])
+        file = self.files[index]
+        picture = read_picture(file)
+        self.skipped.update(further_pages(file))
+        return RawFrame(
+            picture.image,
+            self.keys[index],
+            self._sequences[index],
+            self._frames[index],
+            turn=picture.turn,
+            mirror=picture.mirror,
+        )
 
     def frame_index(self) -> FrameIndex:
         """Sequence and number of every image; all are of view 0."""
@@ -71,29 +83,23 @@ def _by_name(below: list[Path]) -> tuple[list[str], list[int]]:
     return sequences, frames
 
 
-def list_images(path: Path) -> list[Path]:
-    """The image files below a folder, sorted; or the one file given. ``InputError`` where there is none."""
+def find_images(path: Path) -> FoundFiles:
+    """The image files below a folder, or the one file given. ``InputError`` where there is none."""
     if path.is_file():
-        return [path]
+        return FoundFiles([path])
     if not path.is_dir():
-        raise InputError(f"{path}: no such file or folder")
-    files = visible_files(path, IMAGE_SUFFIXES)
-    if not files:
-        raise InputError(f"{path}: the folder holds no image ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return files
-
-
-def visible_files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """Files below ``folder`` with one of the suffixes, sorted by path; nothing whose name starts with a dot."""
-    files = [file for file in folder.rglob("*") if file.suffix.lower() in suffixes and file.is_file()]
-    return sorted(file for file in files if not any(part.startswith(".") for part in file.relative_to(folder).parts))
+        raise InputError(f"{path}: {'neither a file nor a folder' if path.exists() else 'no such file or folder'}")
+    found = find_files(path, IMAGE_SUFFIXES)
+    if not found.files:
+        raise InputError(f"{path}: the folder holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){found.example()}")
+    return found
 
 
 def _keys(path: Path, below: list[Path]) -> list[str]:
-    stems = [file.stem for file in below]
+    stems = [normal_name(file.stem) for file in below]
     if len(set(stems)) == len(stems):
         return stems
-    keys = [file.with_suffix("").as_posix() for file in below]
+    keys = [normal_name(file.with_suffix("").as_posix()) for file in below]
     (key, count), *_ = Counter(keys).most_common(1)
     if count > 1:
         raise InputError(f"{path}: {count} images are called {key}, with different suffixes; keep one of them")

@@ -3,6 +3,7 @@
 Without the labels, the images are an ``ImageFolder``.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ class LabelsNpz(IndexedFrames):
         """
         self.images = ImageFolder(images)
         self.hand: Side | None = hand
-        self.skipped: dict[str, str] = {}
+        self.skipped = self.images.skipped
         truth = KeypointSet.load(labels)
         if truth.uv_px is None or truth.joint_names is None:
             raise InputError(f"{labels}: labels of images need uv_px and joint_names")
@@ -54,7 +55,7 @@ class LabelsNpz(IndexedFrames):
         """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
         image, row = self._index_row[index]
         frame = self.images[image]
-        return RawFrame(frame.rgb, frame.key, frame.sequence, frame.frame, K=self._intrinsics(row), hand=self.hand)
+        return replace(frame, K=self._intrinsics(row), hand=self.hand)
 
     def frame_index(self) -> FrameIndex:
         """Sequence and number of every labelled image, as ``ImageFolder`` has them."""

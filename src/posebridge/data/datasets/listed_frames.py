@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from posebridge.data.datasets.depth_hands import DepthRecord
-from posebridge.data.datasets.depth_png import natural_key
+from posebridge.data.datasets.found_files import visible_files
 from posebridge.data.datasets.hand_joints import joint_rows, read_lines
-from posebridge.data.datasets.image_folder import visible_files
+from posebridge.data.natural_order import natural_key
 from posebridge.errors import InputError
 
 _SUFFIXES = frozenset({".png"})

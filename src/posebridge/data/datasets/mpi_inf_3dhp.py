@@ -27,6 +27,7 @@ from posebridge.data.datasets.annotations import (
 )
 from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
+from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.orders import ORDERS
@@ -55,11 +56,12 @@ class MpiInf3dhp(PersonSequences):
         root = Path(root)
         skipped: dict[str, str] = {}
         if split == "train":
-            found, expected = sorted(root.glob("S*/Seq*/annot.mat")), root / "S1/Seq1/annot.mat"
+            found = sorted(root.glob("S*/Seq*/annot.mat"), key=natural_path_key)
+            expected = root / "S1/Seq1/annot.mat"
             sequences = [s for file in found for s in _read_training(file, views, skipped)]
             names = ORDERS["mpi_inf_3dhp_28"]
         else:
-            found = sorted((root / "mpi_inf_3dhp_test_set").glob("TS*/annot_data.mat"))
+            found = sorted((root / "mpi_inf_3dhp_test_set").glob("TS*/annot_data.mat"), key=natural_path_key)
             expected = root / "mpi_inf_3dhp_test_set/TS1/annot_data.mat"
             sequences = [s for file in found for s in _read_test(file, skipped)]
             names = ORDERS["mpi_inf_3dhp"]

@@ -16,7 +16,8 @@ import numpy as np
 from posebridge.data.datasets.annotations import MATLAB_FIRST_PIXEL, numbers, read_json, read_mat
 from posebridge.data.datasets.image_folder import numbers_within
 from posebridge.data.datasets.options import Split
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, read_image
+from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
+from posebridge.data.image_file import read_image
 from posebridge.errors import InputError
 from posebridge.skeletons.body import MPII16
 from posebridge.skeletons.orders import ORDERS, convert

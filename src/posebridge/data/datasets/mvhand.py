@@ -17,7 +17,8 @@ import numpy as np
 from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, is_rigid, numbers, read_npy
 from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit, check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
-from posebridge.data.frames import RawFrame, read_image
+from posebridge.data.frames import RawFrame
+from posebridge.data.image_file import read_image
 from posebridge.errors import InputError
 from posebridge.pickles import load_arrays
 from posebridge.skeletons.orders import ORDERS

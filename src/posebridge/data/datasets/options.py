@@ -11,6 +11,7 @@ SPLITS: tuple[Split, ...] = ("train", "test")
 
 # What makes images one sequence: their folder, or the name before their number.
 SequenceBy = Literal["folder", "name"]
+BoxOrientation = Literal["upright", "stored"]
 # Pixels of depth images: one channel of 16 bits, or NYU's, with the high byte in green and the low one in blue.
 Encoding = Literal["16-bit", "two-bytes"]
 StereoCamera = Literal["SK_color", "BB_left", "BB_right"]

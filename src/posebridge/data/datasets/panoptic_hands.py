@@ -18,6 +18,7 @@ from posebridge.data.datasets.hand_annotations import JOINTS
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.options import PanopticPart, Split
 from posebridge.data.frames import IndexedFrames, Side
+from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
@@ -81,7 +82,7 @@ class PanopticHands(HandFrames):
             raise InputError(f"{folder}: no such folder")
         present = PresentFiles()
         records: list[HandRecord] = []
-        for position, path in enumerate(sorted(folder.glob("*.json"))):
+        for position, path in enumerate(sorted(folder.glob("*.json"), key=natural_path_key)):
             try:
                 annotation = read_json(path)
                 side = _side(annotation)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from posebridge.data.datasets.annotations import MM, camera_matrix, checked_intrinsics, is_rigid, pose_of_camera
-from posebridge.data.datasets.image_folder import visible_files
+from posebridge.data.datasets.found_files import visible_files
 from posebridge.data.datasets.video import VIDEO_SUFFIXES
 from posebridge.data.datasets.video_access import VideoAccess
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame

@@ -20,6 +20,7 @@ from posebridge.data.datasets.annotations import check_person_size, numbers, pos
 from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences
 from posebridge.data.frames import FrameLabels, RawFrame
+from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.body import SMPL24
 from posebridge.skeletons.orders import ORDERS
@@ -59,7 +60,8 @@ class SURREAL(PersonSequences):
         self.depth = depth
         self.masks = masks
         self.folder = Path(root) / "cmu" / _FOLDERS[split]
-        infos = [info for run in runs for info in sorted((self.folder / f"run{run}").glob("*/*_info.mat"))]
+        found = (sorted((self.folder / f"run{run}").glob("*/*_info.mat"), key=natural_path_key) for run in runs)
+        infos = [info for infos_of_run in found for info in infos_of_run]
         if not infos:
             raise InputError(f"{self.folder}: no run0/<sequence>/<sequence>_c0001_info.mat and so on is there")
         if clips is not None and clips < len(infos):

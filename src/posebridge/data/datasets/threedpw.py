@@ -15,6 +15,7 @@ import numpy as np
 from posebridge.data.datasets.annotations import check_person_size, checked_intrinsics, is_rigid, numbers
 from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
+from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.pickles import load_arrays
 from posebridge.skeletons.body import SMPL24
@@ -45,7 +46,7 @@ class ThreeDPW(PersonSequences):
         """
         root = Path(root)
         folder = root / "sequenceFiles" / split
-        files = sorted(folder.glob("*.pkl"))
+        files = sorted(folder.glob("*.pkl"), key=natural_path_key)
         if not files:
             raise InputError(f"{folder}: no <sequence>.pkl is there; without labels, open imageFiles as a folder")
         skipped: dict[str, str] = {}

@@ -9,7 +9,7 @@ import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 
-from posebridge.data.datasets.image_folder import visible_files
+from posebridge.data.datasets.found_files import visible_files
 from posebridge.data.frames import RawFrame
 from posebridge.errors import InputError
 

@@ -1,0 +1,109 @@
+"""Image files as arrays: pixels as stored, with the orientation that the file carries."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from posebridge.cameras.orientation import EXIF_ORIENTATIONS, stored_image
+from posebridge.contracts.image_formats import IMAGE_FORMATS, bits_per_channel, open_image
+from posebridge.data.frames import UnreadableFrameError
+
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The first page of an image file, as in ``RawFrame``."""
+
+    image: np.ndarray  # (H, W, 3) uint8 RGB, pixels as stored
+    turn: int = 0
+    mirror: bool = False
+
+
+def read_picture(path: Path) -> Picture:
+    """Decode an image file. Raises ``UnreadableFrameError`` as ``read_image`` does."""
+    with opened_image(path) as file:
+        _check_channels(path, file)
+        turn, mirror = orientation(file)  # before decoding, as Pillow then forgets that of TIFF
+        return Picture(stored_pixels(file.convert("RGB"), file, turn, mirror), turn, mirror)
+
+
+def further_pages(path: Path) -> dict[str, str]:
+    """The pages of a file that are not read, with the reason; nothing for a file of one page or a broken file."""
+    try:
+        with opened_image(path) as file:
+            # The further pictures of a JPEG (MPO) are previews and gain maps of the first.
+            pages = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
+    except UnreadableFrameError:
+        return {}
+    reason = "only the first page of a file is read; save each page as a file"
+    return {f"{path} from page 2 to {pages}": reason} if pages > 1 else {}
+
+
+def _check_channels(path: Path, file: ImageFile.ImageFile) -> None:
+    if file.mode.startswith("I") or bits_per_channel(file) > 8:  # Pillow would drop the lower bits
+        reason = "more than 8 bits a channel, and the range of its values is not known; save it as an 8-bit image"
+        raise UnreadableFrameError(path, reason)
+    if file.mode not in _MODES:
+        raise UnreadableFrameError(path, f"pixels of type {file.mode}; give 8-bit colour or grey images")
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Returns (H, W, 3) uint8 RGB, pixels as stored: an EXIF orientation is not applied.
+
+    Raises ``UnreadableFrameError`` for a missing, broken or truncated file, for a format that is not read, and for more
+    than 8 bits a channel.
+    """
+    return read_picture(path).image
+
+
+@contextmanager
+def opened_image(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """An image file, open. Raises ``UnreadableFrameError`` with a reason of one line for all that Pillow raises."""
+    try:
+        with warnings.catch_warnings():
+            # Of damaged metadata, and of pictures that are large but below the 179 million pixels that Pillow refuses.
+            warnings.simplefilter("ignore")
+            with open_image(path) as file:
+                yield file
+    except UnreadableFrameError:
+        raise
+    except FileNotFoundError:
+        raise UnreadableFrameError(path, "the file is missing") from None
+    except Image.UnidentifiedImageError:
+        formats = ", ".join(IMAGE_FORMATS)
+        raise UnreadableFrameError(path, f"not an image ({formats}), or damaged from its first bytes on") from None
+    except Exception as error:  # Pillow's decoders raise errors of many types for damaged files
+        raise UnreadableFrameError(path, " ".join(str(error).split()) or type(error).__name__) from None
+
+
+def orientation(file: ImageFile.ImageFile) -> tuple[int, bool]:
+    """(turn, mirror) of an opened file; (0, False) where it carries no orientation, or damaged EXIF data."""
+    try:
+        value = file.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # as in ``opened_image``; the picture itself may be intact
+        value = None
+    return EXIF_ORIENTATIONS.get(value, (0, False)) if isinstance(value, int) else (0, False)
+
+
+def stored_pixels(decoded: Image.Image, file: ImageFile.ImageFile, turn: int, mirror: bool) -> np.ndarray:
+    """The array of a decoded picture, pixels as stored: Pillow itself turns TIFF upright."""
+    pixels = np.asarray(decoded)
+    return stored_image(pixels, turn, mirror) if isinstance(file, TiffImageFile) else pixels
+
+
+def declared_maximum(file: ImageFile.ImageFile) -> int | None:
+    """The maximum that a PPM or PGM declares, from which Pillow scales its values; None for all other files.
+
+    Call it before the file is decoded.
+    """
+    if file.format != "PPM" or not file.tile:
+        return None
+    arguments = file.tile[0].args  # (layout, maximum), or the layout alone where nothing is scaled
+    return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else None

@@ -1,0 +1,81 @@
+import os
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.on_disk import write_image
+from posebridge.cameras.orientation import EXIF_ORIENTATIONS
+from posebridge.data.frames import UnreadableFrameError
+from posebridge.data.image_file import further_pages, read_image, read_picture
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("value", EXIF_ORIENTATIONS)
+def test_pixels_stay_as_stored(tmp_path, suffix, value):
+    """Pillow turns TIFF upright by itself."""
+    pixels = np.zeros((16, 24, 3), np.uint8)
+    pixels[:8, :8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = value
+    Image.fromarray(pixels).save(tmp_path / f"x{suffix}", exif=exif)
+    picture = read_picture(tmp_path / f"x{suffix}")
+    assert (picture.turn, picture.mirror) == EXIF_ORIENTATIONS[value]
+    assert np.abs(picture.image.astype(int) - pixels).max() < 20
+
+
+@pytest.mark.filterwarnings("error")
+def test_damaged_orientation_counts_as_none(tmp_path):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "x.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert (read_picture(tmp_path / "x.jpg").turn, read_picture(tmp_path / "x.jpg").mirror) == (0, False)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1"])
+def test_other_pixel_formats_become_rgb(tmp_path, mode):
+    suffix = "jpg" if mode == "CMYK" else "png"
+    Image.new("RGB", (8, 6), (255, 255, 255)).convert(mode).save(tmp_path / f"x.{suffix}")
+    image = read_image(tmp_path / f"x.{suffix}")
+    assert image.shape == (6, 8, 3)
+    assert image.dtype == np.uint8
+    assert image.min() > 250
+
+
+@pytest.mark.parametrize("name", ["colour.png", "colour.tif", "grey.png"])
+def test_more_than_8_bits_are_refused(tmp_path, name):
+    shape = (8, 8) if name.startswith("grey") else (8, 8, 3)
+    cv2.imwrite(str(tmp_path / name), np.full(shape, 2000, np.uint16))  # 12 bits: the high byte is 7
+    with pytest.raises(UnreadableFrameError, match=r"more than 8 bits a channel.*save it as an 8-bit image"):
+        read_image(tmp_path / name)
+
+
+def test_colour_is_scaled_by_the_maximum_that_the_file_declares(tmp_path):
+    (tmp_path / "x.ppm").write_bytes(b"P6\n4 4\n4095\n" + np.full((4, 4, 3), 2000, ">u2").tobytes())
+    assert read_image(tmp_path / "x.ppm").max() == round(255 * 2000 / 4095)
+
+
+def test_no_other_decoder_is_started(tmp_path, monkeypatch):
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    (tmp_path / "x.jpg").write_bytes(eps)
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_: pytest.fail("Ghostscript was started"))
+    with pytest.raises(UnreadableFrameError, match="not an image"):
+        read_image(tmp_path / "x.jpg")
+
+
+def test_paths_that_would_block_or_fill_the_memory(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UnreadableFrameError, match="not a regular file"):
+        read_image(tmp_path / "pipe.png")
+    with pytest.raises(UnreadableFrameError, match="the file is missing"):
+        read_image(tmp_path / "absent.png")
+    (tmp_path / "bomb.pgm").write_bytes(b"P5\n60000 60000\n255\n")
+    with pytest.raises(UnreadableFrameError, match="exceeds limit"):
+        read_image(tmp_path / "bomb.pgm")
+
+
+def test_further_pages(tmp_path):
+    pages = [Image.new("RGB", (4, 4), (i, i, i)) for i in range(3)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    assert list(further_pages(tmp_path / "x.tif")) == [f"{tmp_path / 'x.tif'} from page 2 to 3"]
+    write_image(tmp_path / "x.png")
+    assert further_pages(tmp_path / "x.png") == {}

@@ -1,6 +1,7 @@
 """Adaptation to a user's images and videos, end to end, at a size that trains in a second."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,3 +266,24 @@ def test_folders_that_can_not_be_used(adapted, target, tmp_path):
         run_adapt(_config(target.images), adapted[0], ONE_CPU)
     with pytest.raises(InputError, match="holds a run of another config"):  # before the target is read
         run_adapt(_config(tmp_path / "absent"), adapted[0], ONE_CPU)
+
+
+def test_names_that_are_not_utf8_and_orientations(adapted, target, tmp_path, capsys):
+    """Names and notes reach every output of a run, and its config is read again."""
+    images = tmp_path / os.fsdecode(b"Mu\xf1oz")
+    images.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(target.images / "frame_00.png") as photo:
+        for name in (b"ni\xf1o", b"b", b"c"):
+            photo.save(images / os.fsdecode(name + b".jpg"), exif=exif)
+    (images / os.fsdecode(b"\xff.png")).touch()
+    config = _config(images, source=adapted[0])
+    record = run_adapt(config, tmp_path / "run", ONE_CPU)
+    assert KeypointSet.load(tmp_path / "run" / "predictions.npz").key.tolist() == ["b", "c", os.fsdecode(b"ni\xf1o")]
+    assert [skipped.file for skipped in load_record(tmp_path / "run").skipped] == [
+        skipped.file for skipped in record.skipped
+    ]
+    assert r"Mu\xf1oz/\xff.png" in (tmp_path / "run" / "report.html").read_text()
+    assert load_config(tmp_path / "run" / "config.yaml", {"adapt": AdaptConfig})[1] == config
+    assert "3 files carry an orientation" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.crops import CropConfig, CubeCropConfig
 from posebridge.data.datasets.depth_folder import check_pinhole
-from posebridge.data.datasets.options import Encoding
+from posebridge.data.datasets.options import BoxOrientation, Encoding
 from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.depth_target import DepthCrops, open_depth
 from posebridge.data.frames import SIDES, Side
@@ -66,6 +66,7 @@ class ImageEstimator:
         padding: float = 1.0,
         every: int = 1,
         batch_size: int = 16,
+        box_orientation: BoxOrientation = "upright",
     ) -> Poses:
         """Poses of images, in their order.
 
@@ -78,12 +79,23 @@ class ImageEstimator:
         intrinsics: fx fy cx cy in pixels, or K (3, 3), the same for all images. ``xyz_mm`` is then in the camera frame.
         padding: side of the crop over the box's larger side, above 0.
         every: of videos by path, each n-th frame only.
+        box_orientation: of paths, whether boxes are in pixels of the upright picture or of the stored one, where a file
+            carries an orientation. Poses and intrinsics are in pixels as stored.
         Raises ``InputError`` for arrays, boxes, hands or paths that can't be used, and where no frame is predicted.
         """
         check_cropping(padding, every, batch_size)
         intrinsics_px = None if intrinsics is None else intrinsics_of(intrinsics)
         if isinstance(images, str | Path):
-            target = _target_of_files(images, boxes, hand, self.predictor.spec.size_px, padding, every, intrinsics_px)
+            config = TargetConfig(
+                path=Path(images),
+                boxes=_file_or_none(boxes, "boxes"),
+                box_orientation=box_orientation,
+                hand=_hand_of_files(hand),
+                padding=padding,
+                every=every,
+                intrinsics_px=intrinsics_px,
+            )
+            target = open_target(config, self.predictor.spec.size_px)
         else:
             frames = ImageArrays(as_frames(images, 3), per_frame(boxes, images, 3), _one_each(hand))
             crop = CropConfig(self.predictor.spec.size_px, padding, _of_all(hand))
@@ -181,26 +193,10 @@ def _poses(predictor: Predictor, batches: Iterator[UnlabelledBatch], skipped: An
     )
 
 
-def _target_of_files(
-    path: str | Path,
-    boxes: Any,
-    hand: Any,
-    size_px: int,
-    padding: float,
-    every: int,
-    intrinsics_px: tuple[float, float, float, float] | None,
-) -> TargetFrames:
+def _hand_of_files(hand: Any) -> Literal["left", "right", "annotated"] | None:
     if hand not in (None, "left", "right", "annotated"):
         raise InputError(f"hand {hand!r}: for files give left, right or annotated")
-    config = TargetConfig(
-        path=Path(path),
-        boxes=_file_or_none(boxes, "boxes"),
-        hand=hand,
-        padding=padding,
-        every=every,
-        intrinsics_px=intrinsics_px,
-    )
-    return open_target(config, size_px)
+    return hand
 
 
 def _file_or_none(given: Any, name: str) -> Path | None:

@@ -1,7 +1,6 @@
 """Predicted skeletons drawn over their frames, as images and as videos."""
 
 import contextlib
-import os
 from abc import ABC, abstractmethod
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,8 @@ import cv2
 import numpy as np
 from av.video.stream import VideoStream
 
-from posebridge.contracts.files import write_atomically
+from posebridge.cameras.orientation import upright_image, upright_map
+from posebridge.contracts.files import temporary_name, write_atomically
 from posebridge.data.frames import RawFrame
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
@@ -85,13 +85,20 @@ class Overlays(ABC):
         self._of_sequence: dict[str, int] = {}
 
     def add(self, frame: RawFrame, uv_px: np.ndarray, confidence: np.ndarray) -> None:
-        """Draw one frame's pose. Raises ``InputError`` where the folder or the disk refuses."""
+        """Draw one frame's pose on the upright picture; ``uv_px`` (J, 2) is in pixels of the file.
+
+        Raises ``InputError`` where the folder or the disk refuses.
+        """
         unit = self._unit(frame)
         count = self._of_sequence.get(unit, 0)
         if self.limit is not None and count >= self.limit:
             return
         self._of_sequence[unit] = count + 1
-        self._write(frame, draw_pose(frame.rgb, uv_px, confidence, self.skeleton))
+        height, width = frame.shape
+        T_upright_file = upright_map(width, height, frame.turn, frame.mirror)[0].numpy()
+        image = upright_image(frame.rgb, frame.turn, frame.mirror)
+        upright_px = uv_px @ T_upright_file[:2, :2].T + T_upright_file[:2, 2]
+        self._write(frame, draw_pose(image, upright_px, confidence, self.skeleton))
         self.drawn += 1
 
     def __enter__(self) -> Self:
@@ -164,7 +171,7 @@ class _VideoFile:
     def __init__(self, path: Path, size: tuple[int, int], rate: Fraction):
         """``size``: (height, width) of the first frame; frames of another size are scaled to it."""
         self.path = path
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self.temporary = temporary_name(path)
         with self._raising_input_errors():
             path.parent.mkdir(parents=True, exist_ok=True)
             self.container = av.open(str(self.temporary), "w", format="mp4")

@@ -1,6 +1,5 @@
 """From a model and image files to ``predictions.npz``, drawn skeletons, and a list of skipped frames."""
 
-import json
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence, Set
@@ -16,8 +15,9 @@ import torch
 from tqdm import tqdm
 
 from posebridge.contracts.batch import UnlabelledBatch, concatenate
-from posebridge.contracts.files import write_atomically
+from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.names import printable
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.video import Video, VideoFolder
 from posebridge.data.frames import FrameStream, RawFrame
@@ -45,14 +45,16 @@ class PredictedFiles:
     skipped: dict[str, str] = field(default_factory=dict)  # file or frame -> why
     overlays: int = 0
     in_mm: bool = True  # False: the model has no reference length, so there are no joints in space
+    notes: tuple[str, ...] = ()  # on the input, a line each
 
     def __str__(self) -> str:
         drawn = f", {self.overlays} of them drawn in {self.predictions.parent / OVERLAYS}" if self.overlays else ""
         lines = [f"{self.frames} frames in {self.predictions}{drawn}"]
         if not self.in_mm:
             lines.append("no xyz_mm: the model has no length of its reference bone (reference_length_m)")
+        lines += self.notes
         if self.skipped:
-            first, reason = next(iter(self.skipped.items()))
+            first, reason = map(printable, next(iter(self.skipped.items())))
             others = ", ..." if len(self.skipped) > 1 else ""
             listed = self.predictions.parent / SKIPPED
             lines.append(f"skipped {len(self.skipped)} (listed in {listed}): {first}: {reason}{others}")
@@ -62,7 +64,7 @@ class PredictedFiles:
 def list_skipped(folder: Path, used: int, skipped: dict[str, str]) -> Path:
     """Write ``skipped.json``: how many frames were used, how many were not, and why."""
     content = {"used": used, "skipped": len(skipped), "reasons": skipped}
-    write_atomically(folder / SKIPPED, json.dumps(content, indent=1, ensure_ascii=False).encode())
+    write_atomically(folder / SKIPPED, json_bytes(content))
     return folder / SKIPPED
 
 
@@ -124,7 +126,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
                 parts.append(part)
                 _draw(overlays, frames, part)
                 bar.update(len(frames))
-        return _save(config, parts, target.skipped, overlays)
+        return _save(config, parts, target, overlays)
     except BaseException:
         if parts:
             join(parts).save(config.out / PARTIAL)
@@ -149,9 +151,9 @@ def _predicted(
 
 
 def _save(
-    config: PredictConfig, parts: list[KeypointSet], skipped: dict[str, str], overlays: Overlays | None
+    config: PredictConfig, parts: list[KeypointSet], target: TargetFrames, overlays: Overlays | None
 ) -> PredictedFiles:
-    frames = sum(map(len, parts))
+    frames, skipped = sum(map(len, parts)), target.skipped
     list_skipped(config.out, frames, skipped)
     if not parts:
         raise InputError(f"{config.target.path}: no frame can be predicted; {config.out / SKIPPED} lists the reasons")
@@ -159,7 +161,8 @@ def _save(
     predictions.save(config.out / PREDICTIONS)
     drop_earlier(config.out, _REPLACED, set() if overlays is None else overlays.files)
     drawn = 0 if overlays is None else overlays.drawn
-    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn, predictions.xyz_mm is not None)
+    in_mm = predictions.xyz_mm is not None
+    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn, in_mm, target.notes())
 
 
 def crop_batches(target: TargetFrames, size: int) -> Iterator[tuple[list[RawFrame], UnlabelledBatch]]:

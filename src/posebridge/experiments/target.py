@@ -20,6 +20,7 @@ class LoadedTarget:
     dataset: InMemoryDataset[UnlabelledBatch]
     skipped: dict[str, str]
     sequences: Sequences | None = None
+    orientation: tuple[str, ...] = ()  # a line about the files that carry one
 
     @property
     def camera_moves(self) -> bool:
@@ -27,11 +28,11 @@ class LoadedTarget:
         return self.sequences is not None and bool(self.sequences.moving)
 
     def notes(self) -> tuple[str, ...]:
-        """What the sequences show, a line each."""
+        """What orientations and sequences show, a line each."""
         if self.sequences is None:
-            return ()
+            return self.orientation
         affine = ("reconstructed frames therefore have a background that moves by a predicted affine map",)
-        return self.sequences.notes() + (affine if self.camera_moves else ())
+        return self.orientation + self.sequences.notes() + (affine if self.camera_moves else ())
 
     def frames(self, seed: int) -> InMemoryFrames[UnlabelledBatch]:
         """The frames as streams, pairs within one shot."""
@@ -50,7 +51,7 @@ def load_target(config: TargetConfig, size_px: int, skeleton: Skeleton, pairs: P
         raise InputError("people have both hands: leave --hand out, and hand from the boxes, or choose --subject hand")
     if pairs is None:
         dataset = InMemoryDataset(frames)
-        return LoadedTarget(dataset, frames.skipped)
+        return LoadedTarget(dataset, frames.skipped, orientation=frames.notes())
     detector = ShotDetector()
     dataset = InMemoryDataset(detector.observed(frames.with_files()))
     sequences = detector.sequences(pairs, photos=frames.single_files)
@@ -61,4 +62,4 @@ def load_target(config: TargetConfig, size_px: int, skeleton: Skeleton, pairs: P
             f"{config.path}: {sequences.without_pairs(pairs.stride)}; give videos, a folder of images for each "
             "sequence or another --stride, or adapt by integrated-pseudo-labels, which needs no pairs"
         ) from None
-    return LoadedTarget(dataset, frames.skipped, sequences)
+    return LoadedTarget(dataset, frames.skipped, sequences, frames.notes())

@@ -88,7 +88,8 @@ def test_missing_file(tmp_path):
 
 def test_keys_in_decomposed_unicode(tmp_path):
     composed, decomposed = "h\u00e4nde", unicodedata.normalize("NFD", "h\u00e4nde")
-    assert list(Boxes(write(tmp_path, "b.json", json.dumps({decomposed: [0, 0, 9, 9]}))).by_key) == [composed]
+    boxes = Boxes(write(tmp_path, "b.json", json.dumps({decomposed: [0, 0, 9, 9]})))
+    assert all(boxes.get(key, 9, 9) is not None for key in (composed, decomposed))
     both = json.dumps({composed: [0, 0, 9, 9], decomposed: [0, 0, 9, 9]})
     with pytest.raises(InputError, match="two keys differ in their form of Unicode only"):
         Boxes(write(tmp_path, "b.json", both))

@@ -1,3 +1,5 @@
+import unicodedata
+
 import numpy as np
 import pytest
 import torch
@@ -100,3 +102,9 @@ def test_unlabelled_crops_have_no_labels():
 def test_absurd_crops_are_refused(side):
     with pytest.raises(InputError, match=r"k: the crop is .* wide, and the image 160x120: check box and padding"):
         crop_frame(dotted_frame(box_xyxy=np.array([0, 0, side, side])), CropConfig(32))
+
+
+def test_keys_are_in_composed_unicode():
+    assert crop_frame(dotted_frame(key=unicodedata.normalize("NFD", "h\u00e4nde")), CropConfig(8)).key == (
+        "h\u00e4nde",
+    )

@@ -69,7 +69,7 @@ class Boxes:
 
         Raises ``InputError`` for a box entirely outside the image.
         """
-        box = self.by_key.get(key)
+        box = self.by_key.get(normal_name(key))
         if box is not None and (problem := box_problem(box.xyxy, width_px, height_px)):
             raise InputError(f"boxes {self.path}: the box {box.xyxy.tolist()} of {key} {problem}")
         return box

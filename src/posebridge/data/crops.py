@@ -16,6 +16,7 @@ from posebridge.cameras.cube import cube_crop_map
 from posebridge.cameras.orientation import mapped_box, upright_map
 from posebridge.cameras.pinhole import Camera, apply_affine
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
+from posebridge.contracts.names import normal_name
 from posebridge.data.frames import FrameLabels, FrameSource, LabelledFrames, RawFrame
 from posebridge.errors import InputError
 
@@ -139,7 +140,7 @@ def _cut(
     """The crop of one sensor's pixels, with what the frame has beside them."""
     return UnlabelledBatch(
         image=image,
-        key=(frame.key,),
+        key=(normal_name(frame.key),),
         camera=_crop_camera(frame, T_crop_file),
         T_crop_file=T_crop_file.float(),
         sequence=(frame.sequence,),

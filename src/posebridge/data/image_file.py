@@ -68,7 +68,7 @@ def opened_image(path: Path) -> Iterator[ImageFile.ImageFile]:
     """An image file, open. Raises ``UnreadableFrameError`` with a reason of one line for all that Pillow raises."""
     try:
         with warnings.catch_warnings():
-            # Of damaged metadata, and of pictures that are large but below the 179 million pixels that Pillow refuses.
+            # Of damaged metadata, and of pictures that are large, but not refused.
             warnings.simplefilter("ignore")
             with open_image(path) as file:
                 yield file
@@ -77,8 +77,10 @@ def opened_image(path: Path) -> Iterator[ImageFile.ImageFile]:
     except FileNotFoundError:
         raise UnreadableFrameError(path, "the file is missing") from None
     except Image.UnidentifiedImageError:
-        formats = ", ".join(IMAGE_FORMATS)
-        raise UnreadableFrameError(path, f"not an image ({formats}), or damaged from its first bytes on") from None
+        reason = f"not an image of {', '.join(IMAGE_FORMATS)}, or damaged from its first bytes on: convert it to PNG"
+        raise UnreadableFrameError(path, reason) from None
+    except Image.DecompressionBombError:
+        raise UnreadableFrameError(path, "more than 178 million pixels; make it smaller") from None
     except Exception as error:  # Pillow's decoders raise errors of many types for damaged files
         raise UnreadableFrameError(path, " ".join(str(error).split()) or type(error).__name__) from None
 

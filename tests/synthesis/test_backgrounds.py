@@ -1,5 +1,6 @@
 """Painted backgrounds, walls, and a user's photographs as backgrounds."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -89,10 +90,11 @@ def test_class_folders_with_jpegs_of_all_kinds(tmp_path, capsys):
     truncate(tmp_path / "n00" / "cut.jpg", 0.5)
     _write(tmp_path / "n01" / "thin.png", (1, 2, 3), 400, 1)
     Image.fromarray(np.full((50, 50), 700, np.uint16)).save(tmp_path / "n02" / "deep.png")
+    cv2.imwrite(str(tmp_path / "n02" / "deep_colour.png"), np.full((50, 50, 3), 700, np.uint16))
     tiles = photographs(str(tmp_path))
     expected = torch.tensor([[90, 90, 90], [255, 0, 0], [0, 120, 0]]) / 255
     torch.testing.assert_close(tiles.mean((2, 3)), expected, atol=0.03, rtol=0)
-    assert "3 of 6 background images can't be used" in capsys.readouterr().err
+    assert "4 of 7 background images can't be used" in capsys.readouterr().err
 
 
 def test_an_evenly_spaced_subset_of_many_photographs_is_used(tmp_path, monkeypatch):

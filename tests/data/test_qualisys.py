@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data.encoded_videos import write_encoded
 from data.on_disk import write_video
 from data.people import pixels, rotation
 from posebridge.data.crops import CropConfig, UnlabelledCrops
@@ -108,6 +109,39 @@ def test_missing_and_unknown_videos(folder):
     (folder / "left.mp4").unlink()
     with pytest.raises(InputError, match=r"no video called cam01\.mp4"):
         CalibratedVideos(folder, folder / "Calib.qca.txt")
+
+
+def timed_video(path, times_ms, codec="libx264") -> None:
+    write_encoded(path, codec, {"bf": "2"}, frames=len(times_ms), times_ms=times_ms)
+
+
+def test_frames_of_one_number_need_one_time(tmp_path):
+    write_calibration(tmp_path / "Calib.qca.txt")
+    constant = [40 * i for i in range(20)]
+    timed_video(tmp_path / "cam01.mp4", constant)
+    slower, stretched = [80 * i for i in range(20)], constant[:10] + [400 + 100 * i for i in range(10)]
+    for times_ms, frame, at in ((slower, 1, "0.080"), (stretched, 11, "0.500")):
+        timed_video(tmp_path / "cam02.mp4", times_ms)
+        message = (
+            rf"cam02\.mp4: frame {frame} is shown at {at} s, but at 0\.{4 * frame:02}0 s in cam01\.mp4; cameras need"
+        )
+        with pytest.raises(InputError, match=message):
+            CalibratedVideos(tmp_path, tmp_path / "Calib.qca.txt")
+    (tmp_path / "cam02.mp4").unlink()
+    write_encoded(tmp_path / "cam02.h264", "libx264", {}, frames=20)
+    with pytest.raises(InputError, match=r"cam02\.h264: its frames carry no times; cameras need"):
+        CalibratedVideos(tmp_path, tmp_path / "Calib.qca.txt")
+
+
+def test_cameras_of_one_clock_match_by_number(tmp_path):
+    write_calibration(tmp_path / "Calib.qca.txt")
+    write_encoded(tmp_path / "cam01.avi", "mpeg4", {"bf": "2"}, frames=20)  # of 25 frames a second
+    timed_video(tmp_path / "cam02.mkv", [300 + 40 * i + i % 3 for i in range(20)])
+    videos = CalibratedVideos(tmp_path, tmp_path / "Calib.qca.txt")
+    assert len(videos) == 40
+    timed_video(tmp_path / "cam01.mkv", [0, 40])
+    with pytest.raises(InputError, match=r"two videos of one camera, cam01\.avi and cam01\.mkv: keep one"):
+        CalibratedVideos(tmp_path, tmp_path / "Calib.qca.txt")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.encoded_videos import ENCODINGS, OPEN_GOPS, decoded_in_order, trim_by_edit_list, write_encoded
 from data.on_disk import truncate
 from posebridge.data.datasets.video_access import VideoAccess
 from posebridge.data.frames import UnreadableFrameError
@@ -22,19 +23,65 @@ def write_numbered(path, frames=60, **options) -> None:
         container.mux(stream.encode())
 
 
-@pytest.mark.parametrize(("name", "options"), [("a.mp4", {"bf": "2"}), ("a.mp4", {}), ("a.avi", {}), ("a.mkv", {})])
-def test_frames_do_not_depend_on_the_order_of_access(tmp_path, name, options):
-    path = tmp_path / name
-    write_numbered(path, **options)
-    with av.open(str(path)) as container:
-        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    assert len(decoded) == 60
-    order = [0, 1, 2, 59, 58, 3, 30, 31, 29, 7, 7, 45, 0, *np.random.default_rng(0).integers(0, 60, 40).tolist()]
+def check_random_access(path) -> None:
+    expected = decoded_in_order(path)
     access = VideoAccess()
-    for number in order:
-        np.testing.assert_array_equal(access.read(path, number), decoded[number])
-        assert abs(int(access.read(path, number).mean()) - (10 + 4 * number)) < 2
-    assert access.length(path) == 60
+    assert access.index(path).count == len(expected)
+    draws = np.random.default_rng(0).integers(0, len(expected), 30).tolist()
+    for number in [0, 1, 2, len(expected) - 1, *draws, *range(len(expected))]:
+        np.testing.assert_array_equal(access.read(path, number), expected[number], f"frame {number}")
+    with pytest.raises(UnreadableFrameError, match="no such frame"):
+        access.read(path, len(expected))
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_frames_of_every_codec_as_decoded_from_the_start(tmp_path, name):
+    codec, options = ENCODINGS[name]
+    write_encoded(tmp_path / name, codec, options)
+    check_random_access(tmp_path / name)
+    greys = [int(image[20:28, 24:40].mean()) for image in decoded_in_order(tmp_path / name)]
+    np.testing.assert_allclose(greys, 30 + 3 * np.arange(40), atol=6)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
+def test_frames_at_a_variable_rate(tmp_path, suffix):
+    times_ms = np.cumsum(np.random.default_rng(0).choice([33, 34, 100, 500], 40)).tolist()
+    write_encoded(tmp_path / f"a.{suffix}", "libx264", OPEN_GOPS, times_ms=times_ms)
+    check_random_access(tmp_path / f"a.{suffix}")
+    times_s = VideoAccess().index(tmp_path / f"a.{suffix}").times_s()
+    np.testing.assert_allclose(times_s, (np.array(times_ms) - times_ms[0]) / 1000, atol=1e-3)
+
+
+def test_frames_of_an_edit_list(tmp_path):
+    write_encoded(tmp_path / "a.mp4", "libx264", OPEN_GOPS)
+    whole = decoded_in_order(tmp_path / "a.mp4")
+    trim_by_edit_list(tmp_path / "a.mp4", first=15, frames=20)
+    check_random_access(tmp_path / "a.mp4")
+    np.testing.assert_array_equal(VideoAccess().read(tmp_path / "a.mp4", 3), whole[18])
+
+
+def test_a_video_that_begins_with_frames_of_a_lost_group(tmp_path):
+    write_encoded(tmp_path / "a.mp4", *ENCODINGS["hevc.mp4"])
+    with av.open(str(tmp_path / "a.mp4")) as whole, av.open(str(tmp_path / "b.mp4"), "w") as rest:
+        stream, keys, packets = rest.add_stream_from_template(whole.streams.video[0]), 0, 0
+        for packet in whole.demux(video=0):
+            keys += packet.is_keyframe
+            if keys >= 2 and packet.size:
+                packet.stream = stream
+                rest.mux(packet)
+                packets += 1
+    assert len(decoded_in_order(tmp_path / "b.mp4")) < packets
+    check_random_access(tmp_path / "b.mp4")
+
+
+def test_a_frame_costs_no_more_than_its_group(tmp_path):
+    write_encoded(tmp_path / "a.mp4", "libx264", ENCODINGS["h264.mp4"][1], frames=60)
+    access = VideoAccess()
+    access.read(tmp_path / "a.mp4", 59)
+    (video,) = access._videos.values()
+    video._seek(*video.index.starts_for(30)[0])
+    decoded = next(place for place, _ in video._frames)
+    assert video.index.numbers[decoded] == 20  # key frames are 0, 20 and 40
 
 
 def test_few_videos_stay_open(tmp_path):
@@ -81,14 +128,14 @@ def test_missing_frames_are_refused(tmp_path):
     access = VideoAccess()
     with pytest.raises(UnreadableFrameError, match=r"a\.mp4 frame 10: the video has no such frame"):
         access.read(tmp_path / "a.mp4", 10)
-    assert abs(int(access.read(tmp_path / "a.mp4", 3).mean()) - 22) <= 3  # and continues afterwards
-    with pytest.raises(UnreadableFrameError, match="No such file"):
+    assert abs(int(access.read(tmp_path / "a.mp4", 3).mean()) - 22) <= 3  # and goes on afterwards
+    with pytest.raises(UnreadableFrameError, match="no such file"):
         access.read(tmp_path / "b.mp4", 0)
     (tmp_path / "c.mp4").write_bytes(b"no video")
     with pytest.raises(UnreadableFrameError, match=r"c\.mp4 frame 0"):
         access.read(tmp_path / "c.mp4", 0)
     with pytest.raises(InputError, match=r"c\.mp4: not a video"):
-        access.length(tmp_path / "c.mp4")
+        access.index(tmp_path / "c.mp4")
     truncate(tmp_path / "a.mp4", 0.3)
     with pytest.raises(UnreadableFrameError):
         VideoAccess().read(tmp_path / "a.mp4", 9)

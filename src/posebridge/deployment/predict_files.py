@@ -9,8 +9,6 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
-import av
-import av.error
 import torch
 from tqdm import tqdm
 
@@ -20,6 +18,7 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.names import printable
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.video import Video, VideoFolder
+from posebridge.data.datasets.video_file import open_video
 from posebridge.data.frames import FrameStream, RawFrame
 from posebridge.data.target import TargetFrames, open_target
 from posebridge.deployment.model_file import load_model
@@ -202,11 +201,12 @@ def _videos(frames: FrameStream) -> dict[Path, tuple[Fraction | None, int]]:
     found: dict[Path, tuple[Fraction | None, int]] = {}
     for path in files:
         try:
-            with av.open(str(path)) as container:
-                stream = container.streams.video[0]
-                found[path] = (stream.average_rate, stream.frames)
-        except (av.error.FFmpegError, OSError, IndexError):
+            container, stream = open_video(path)
+        except InputError:
             found[path] = (None, 0)
+            continue
+        with container:
+            found[path] = (stream.average_rate, stream.frames)
     return found
 
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from posebridge.data.datasets.annotations import MM, camera_matrix, checked_intrinsics, is_rigid, pose_of_camera
 from posebridge.data.datasets.found_files import visible_files
-from posebridge.data.datasets.video import VIDEO_SUFFIXES
 from posebridge.data.datasets.video_access import VideoAccess
+from posebridge.data.datasets.video_file import VIDEO_SUFFIXES
+from posebridge.data.datasets.video_times import check_same_times
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame
 from posebridge.errors import InputError
 
@@ -100,15 +101,21 @@ class CalibratedVideos(IndexedFrames):
         """``every`` n-th frame. ``letterboxed``: a video of another size than calibrated shows the calibrated picture,
         scaled evenly and centred, as services that blur faces return it; its intrinsics follow.
 
-        Raises ``InputError`` where a video has no camera or another size, or none is there. Cameras without a video
-        are listed in ``skipped``, and the frames that not every video has.
+        Raises ``InputError`` where a video has no camera or another size, none is there, or frames of one number are
+        not of one time. Cameras without a video are listed in ``skipped``, and the frames that not every video has.
         """
         folder = Path(folder)
         self.name = folder.name
         self.letterboxed = letterboxed
         self.skipped: dict[str, str] = {}
         self.cameras = read_qualisys(calibration)
-        videos = {file.stem: file for file in visible_files(folder, VIDEO_SUFFIXES)}
+        videos: dict[str, Path] = {}
+        for file in visible_files(folder, VIDEO_SUFFIXES):
+            if file.stem in videos:
+                raise InputError(
+                    f"{folder}: two videos of one camera, {videos[file.stem].name} and {file.name}: keep one"
+                )
+            videos[file.stem] = file
         known = [camera.name for camera in self.cameras]
         for name in known:
             if name not in videos:
@@ -121,7 +128,12 @@ class CalibratedVideos(IndexedFrames):
         if not self._views:
             raise InputError(f"{folder}: no video called {known[0]}.mp4 and so on is there")
         self._access = VideoAccess(keep_open=len(self._views))
-        lengths = [self._access.length(file) for _, file in self._views]
+        indices = {file: self._access.index(file) for _, file in self._views}
+        check_same_times(indices)
+        for file, index in indices.items():
+            if index.packets.cut_short:
+                self.skipped[f"{file} from frame {index.count}"] = index.packets.cut_short
+        lengths = [index.count for index in indices.values()]
         self._numbers = range(0, min(lengths), every)
         if max(lengths) > min(lengths):
             self.skipped[f"{folder} from frame {min(lengths)} on"] = "not every video has these frames"

@@ -1,19 +1,17 @@
 """Videos, decoded frame by frame; no video is kept in memory."""
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 
-import av
-import av.error
-import numpy as np
-from av.container import InputContainer
 from av.video.frame import VideoFrame
 
 from posebridge.data.datasets.found_files import visible_files
+from posebridge.data.datasets.video_decoding import DAMAGED, decode_file
+from posebridge.data.datasets.video_file import VIDEO_SUFFIXES, open_video
+from posebridge.data.datasets.video_index import numbered, read_packets
 from posebridge.data.frames import RawFrame
 from posebridge.errors import InputError
-
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 
 
 class Video:
@@ -30,60 +28,42 @@ class Video:
         self.skipped: dict[str, str] = {}
         if every < 1:
             raise InputError(f"{self.path}: cannot keep every {every}th frame; give 1 or more")
-        self._open().close()
+        container, _ = open_video(self.path)
+        container.close()
 
     def __iter__(self) -> Iterator[RawFrame]:
         """Every frame that can be decoded; raises ``InputError`` where none can."""
-        number, decoded, declared = 0, 0, 0
-        with self._open() as container:
-            declared = container.streams.video[0].frames
-            for frame in self._decode(container):
-                if isinstance(frame, str):
-                    self.skipped[f"{self.path} frame {number}"] = frame
-                else:
-                    decoded += 1
-                    if number % self.every == 0:
-                        yield self._raw_frame(frame, number)
-                number += 1
-        if decoded == 0:
+        packets = read_packets(self.path)
+        count = 0 if packets.numbers is None else int(packets.numbers.max(initial=-1)) + 1
+        decoded: set[int] = set()
+        reasons: dict[int | None, str] = {}
+        for number, frame in numbered(decode_file(self.path, packets.last), packets.numbers):
+            count = count if number is None else max(count, number + 1)
+            if isinstance(frame, str):
+                reasons.setdefault(number, frame)
+            elif number is not None:
+                decoded.add(number)
+                if number % self.every == 0:
+                    yield self._raw_frame(frame, number)
+        if not decoded:
             raise InputError(f"{self.path}: not one frame of the video can be decoded")
-        if number < declared:
-            self.skipped[f"{self.path} from frame {number}"] = f"the file is cut short: {declared} frames are declared"
+        self._list_missing(decoded, count, reasons, packets.cut_short)
 
-    def _open(self) -> InputContainer:
-        if not self.path.is_file():
-            raise InputError(f"{self.path}: no such file")
-        try:
-            container = av.open(str(self.path))
-        except (av.error.FFmpegError, OSError) as error:
-            raise InputError(f"{self.path}: not a video that can be opened: {_reason(error)}") from None
-        if not container.streams.video:
-            container.close()
-            raise InputError(f"{self.path}: the file holds no video stream, or is cut short")
-        container.streams.video[0].thread_type = "AUTO"
-        return container
-
-    def _decode(self, container: InputContainer) -> Iterator[VideoFrame | str]:
-        """Yields frames, or the reason for a broken one; ends where the container can't be read further."""
-        packets = container.demux(container.streams.video[0])
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.error.FFmpegError as error:
-                yield f"the file can't be read from here on: {_reason(error)}"
-                return
-            if packet is None:
-                return
-            try:
-                frames = packet.decode()
-            except av.error.FFmpegError as error:
-                yield _reason(error)
-                continue
-            for frame in frames:
-                yield "the frame's data is damaged" if frame.is_corrupt else frame
+    def _list_missing(
+        self, decoded: set[int], count: int, reasons: dict[int | None, str], cut_short: str | None
+    ) -> None:
+        """List each run of damaged frames, and the end of the video where it is missing."""
+        if cut_short:
+            count = max(decoded) + 1
+            self.skipped[f"{self.path} from frame {count}"] = cut_short
+        missing = [number for number in range(count) if number not in decoded]
+        for _, run in groupby(enumerate(missing), key=lambda place: place[1] - place[0]):
+            numbers = [number for _, number in run]
+            name = f"frame {numbers[0]}" if len(numbers) == 1 else f"frames {numbers[0]} to {numbers[-1]}"
+            self.skipped[f"{self.path} {name}"] = reasons.get(numbers[0], reasons.get(None, DAMAGED))
 
     def _raw_frame(self, frame: VideoFrame, number: int) -> RawFrame:
-        image: np.ndarray = frame.to_ndarray(format="rgb24")
+        image = frame.to_ndarray(format="rgb24")
         return RawFrame(image, f"{self.path.stem}_{number:06d}", self.path.stem, number)
 
 
@@ -117,7 +97,3 @@ class VideoFolder:
                 self.skipped.update(video.skipped)
         if not read_any:
             raise InputError(f"{self.path}: none of {len(self.files)} videos can be read")
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or " ".join(str(error).split())

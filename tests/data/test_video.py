@@ -1,8 +1,12 @@
+import av
 import numpy as np
 import pytest
 
+from data.encoded_videos import decoded_in_order, trim_by_edit_list, write_encoded
 from data.on_disk import truncate, write_image, write_video
 from posebridge.data.datasets.video import Video, VideoFolder
+from posebridge.data.datasets.video_access import VideoAccess
+from posebridge.data.target import open_frames
 from posebridge.errors import InputError
 
 
@@ -49,6 +53,81 @@ def test_frames_before_damage_are_kept(tmp_path):
     assert grey_levels(frames) == [frame.frame for frame in frames]
     assert video.skipped
     assert all("clip.mp4" in name and reason for name, reason in video.skipped.items())
+
+
+CUT = {  # file -> encoder, its options, options of the container
+    "a.mp4": ("libx264", {"bf": "2"}, {"movflags": "faststart"}),
+    "fragments.mp4": ("libx264", {"g": "12"}, {"movflags": "frag_keyframe+empty_moov"}),
+    "a.mkv": ("libx264", {"bf": "2"}, {}),
+    "a.webm": ("libvpx-vp9", {"cpu-used": "8"}, {}),
+    "a.avi": ("mpeg4", {"bf": "2"}, {}),
+    "a.wmv": ("wmv2", {}, {}),
+    "a.flv": ("flv", {}, {}),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_the_end_of_a_cut_file_is_listed_and_the_rest_used(tmp_path, name):
+    codec, options, container_options = CUT[name]
+    write_encoded(tmp_path / name, codec, options, container_options=container_options)
+    whole, intact = decoded_in_order(tmp_path / name), Video(tmp_path / name)
+    assert len(list(intact)) == 40
+    assert intact.skipped == {}
+    truncate(tmp_path / name, 0.7)
+    video = Video(tmp_path / name)
+    frames = {frame.frame: frame.image for frame in video}
+    assert 10 < len(frames) < 40
+    for number in range(len(frames) - 3):
+        np.testing.assert_array_equal(frames[number], whole[number])
+    first = f"{tmp_path / name} from frame {max(frames) + 1}"
+    assert video.skipped[first].startswith("the file is cut short: ")
+    access = VideoAccess()
+    for number, image in frames.items():
+        np.testing.assert_array_equal(access.read(tmp_path / name, number), image)
+
+
+def test_a_live_recording_without_a_size_is_not_cut_short(tmp_path):
+    write_encoded(tmp_path / "a.mkv", "libx264", {}, container_options={"live": "1"})
+    video = Video(tmp_path / "a.mkv")
+    assert len(list(video)) == 40
+    assert video.skipped == {}
+
+
+def test_an_edit_list_hides_frames_and_cuts_nothing(tmp_path):
+    write_encoded(tmp_path / "a.mp4", "libx264", {"bf": "2", "g": "12"})
+    whole = list(Video(tmp_path / "a.mp4"))
+    trim_by_edit_list(tmp_path / "a.mp4", first=15, frames=20)
+    video = Video(tmp_path / "a.mp4")
+    frames = list(video)
+    assert [frame.frame for frame in frames] == list(range(20))
+    for frame, expected in zip(frames, whole[15:35], strict=True):
+        np.testing.assert_array_equal(frame.rgb, expected.rgb)
+    assert video.skipped == {}
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv"])
+def test_tags_that_are_no_utf8(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Munoz"
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.metadata["title"] = stream.metadata["handler_name"] = "Munoz"
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux([*stream.encode(av.VideoFrame(64, 48, "yuv420p")), *stream.encode()])
+    path.write_bytes(path.read_bytes().replace(b"Munoz", b"Mu\xf1oz"))
+    with pytest.raises(UnicodeDecodeError):
+        av.open(str(path))
+    assert [frame.key for frame in VideoFolder(tmp_path)] == ["a_000000"]
+    assert VideoAccess().read(path, 0).shape == (48, 64, 3)
+
+
+@pytest.mark.parametrize("suffix", ["mts", "M2TS", "ts", "3gp", "flv", "mpg", "vob", "h264", "asf"])
+def test_files_that_are_tried_as_videos(tmp_path, suffix):
+    format_name = {"mts": "mpegts", "M2TS": "mpegts"}.get(suffix)
+    codec = {"flv": "flv", "mpg": "mpeg2video", "vob": "mpeg2video", "asf": "wmv2"}.get(suffix, "libx264")
+    write_encoded(tmp_path / f"a.{suffix}", codec, {}, frames=6, format_name=format_name)
+    assert [frame.frame for frame in open_frames(tmp_path / f"a.{suffix}")] == list(range(6))
+    assert [frame.frame for frame in open_frames(tmp_path)] == list(range(6))
 
 
 def test_damage_in_the_middle_is_listed(tmp_path):

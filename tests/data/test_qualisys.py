@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -131,6 +132,16 @@ def test_frames_of_one_number_need_one_time(tmp_path):
     write_encoded(tmp_path / "cam02.h264", "libx264", {}, frames=20)
     with pytest.raises(InputError, match=r"cam02\.h264: its frames carry no times; cameras need"):
         CalibratedVideos(tmp_path, tmp_path / "Calib.qca.txt")
+
+
+def test_calibrated_videos_with_an_orientation(folder):
+    with av.open(str(folder / "cam02.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        stream.set_display_rotation(180)
+        container.mux([*stream.encode(av.VideoFrame(WIDTH, HEIGHT, "yuv420p")), *stream.encode()])
+    with pytest.raises(InputError, match=r"cam02\.mp4: the file carries an orientation.*store them upright"):
+        CalibratedVideos(folder, folder / "Calib.qca.txt")
 
 
 def test_cameras_of_one_clock_match_by_number(tmp_path):

@@ -15,6 +15,7 @@ from posebridge.data.datasets.annotations import MM, camera_matrix, checked_intr
 from posebridge.data.datasets.found_files import visible_files
 from posebridge.data.datasets.video_access import VideoAccess
 from posebridge.data.datasets.video_file import VIDEO_SUFFIXES
+from posebridge.data.datasets.video_orientation import check_upright
 from posebridge.data.datasets.video_times import check_same_times
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame
 from posebridge.errors import InputError
@@ -101,35 +102,24 @@ class CalibratedVideos(IndexedFrames):
         """``every`` n-th frame. ``letterboxed``: a video of another size than calibrated shows the calibrated picture,
         scaled evenly and centred, as services that blur faces return it; its intrinsics follow.
 
-        Raises ``InputError`` where a video has no camera or another size, none is there, or frames of one number are
-        not of one time. Cameras without a video are listed in ``skipped``, and the frames that not every video has.
+        Raises ``InputError`` where a video has no camera, another size or an orientation, none is there, or frames of
+        one number are not of one time. Cameras without a video are listed in ``skipped``, and the frames that not every
+        video has.
         """
         folder = Path(folder)
         self.name = folder.name
         self.letterboxed = letterboxed
         self.skipped: dict[str, str] = {}
         self.cameras = read_qualisys(calibration)
-        videos: dict[str, Path] = {}
-        for file in visible_files(folder, VIDEO_SUFFIXES):
-            if file.stem in videos:
-                raise InputError(
-                    f"{folder}: two videos of one camera, {videos[file.stem].name} and {file.name}: keep one"
-                )
-            videos[file.stem] = file
-        known = [camera.name for camera in self.cameras]
-        for name in known:
-            if name not in videos:
-                self.skipped[str(folder / f"{name}.mp4")] = "the video is missing"
-        if unknown := sorted(videos.keys() - set(known)):
-            raise InputError(
-                f"{videos[unknown[0]]}: no camera of {calibration} has this name; it has {', '.join(known)}"
-            )
-        self._views = [(view, videos[name]) for view, name in enumerate(known) if name in videos]
-        if not self._views:
-            raise InputError(f"{folder}: no video called {known[0]}.mp4 and so on is there")
+        videos = _videos_by_camera(folder, [camera.name for camera in self.cameras], calibration)
+        self._views = [(view, videos[camera.name]) for view, camera in enumerate(self.cameras) if camera.name in videos]
+        for camera in self.cameras:
+            if camera.name not in videos:
+                self.skipped[str(folder / f"{camera.name}.mp4")] = "the video is missing"
         self._access = VideoAccess(keep_open=len(self._views))
         indices = {file: self._access.index(file) for _, file in self._views}
         check_same_times(indices)
+        check_upright(indices)
         for file, index in indices.items():
             if index.packets.cut_short:
                 self.skipped[f"{file} from frame {index.count}"] = index.packets.cut_short
@@ -169,6 +159,21 @@ class CalibratedVideos(IndexedFrames):
     def frame_index(self) -> FrameIndex:
         """The folder's name, number and view of every frame."""
         return FrameIndex.of((self.name, number, view) for number in self._numbers for view, _ in self._views)
+
+
+def _videos_by_camera(folder: Path, names: list[str], calibration: str | Path) -> dict[str, Path]:
+    """The videos below a folder by their stems, which are the names of cameras."""
+    videos: dict[str, Path] = {}
+    for file in visible_files(folder, VIDEO_SUFFIXES):
+        if file.stem not in names:
+            raise InputError(f"{file}: no camera of {calibration} has this name; it has {', '.join(names)}")
+        if file.stem in videos:
+            both = f"{videos[file.stem].name} and {file.name}"
+            raise InputError(f"{folder}: two videos of one camera, {both}: keep one")
+        videos[file.stem] = file
+    if not videos:
+        raise InputError(f"{folder}: no video called {names[0]}.mp4 and so on is there")
+    return videos
 
 
 def _letterbox(old_px: tuple[int, int], new_px: tuple[int, int]) -> np.ndarray:

@@ -35,11 +35,13 @@ def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
         container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{path}: not a video that can be opened: {reason_of(error)}") from None
-    if not container.streams.video:
+    streams = container.streams.video
+    if not streams or not streams[0].codec_context:
         container.close()
-        raise InputError(f"{path}: the file holds no video stream, or is cut short")
+        lacks = "of a known codec, or is damaged" if streams else "stream, or is cut short"
+        raise InputError(f"{path}: the file holds no video {lacks}")
     container.flags &= ~Flags.gen_pts.value  # times of presentation that the file lacks are guesses
-    return container, container.streams.video[0]
+    return container, streams[0]
 
 
 def reason_of(error: Exception) -> str:

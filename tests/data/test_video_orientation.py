@@ -1,0 +1,44 @@
+import av
+import cv2
+import numpy as np
+import pytest
+
+from data.encoded_videos import picture
+from posebridge.data.datasets.video_orientation import orientation_of
+
+
+def stored_and_orientation(path) -> tuple[np.ndarray, tuple[int, bool]]:
+    with av.open(str(path)) as container:
+        frame = next(container.decode(video=0))
+        return frame.to_ndarray(format="rgb24"), orientation_of(frame)
+
+
+def write_oriented(path, degrees: int | None, hflip: bool = False) -> None:
+    """``degrees`` counter-clockwise, as FFmpeg counts them, then mirrored left-right."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width = picture(0).shape[:2]
+        stream.pix_fmt, stream.bit_rate = "yuv420p", 8_000_000
+        if degrees is not None:
+            stream.set_display_rotation(degrees, hflip=hflip)
+        frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
+        container.mux([*stream.encode(frame), *stream.encode()])
+
+
+@pytest.mark.parametrize(("degrees", "turn"), [(None, 0), (0, 0), (-90, 1), (180, 2), (90, 3), (-93, 1)])
+def test_turned_pixels_are_those_that_opencv_shows(tmp_path, degrees, turn):
+    write_oriented(tmp_path / "a.mp4", degrees)
+    stored, orientation = stored_and_orientation(tmp_path / "a.mp4")
+    assert orientation == (turn, False)
+    if degrees != -93:  # OpenCV turns by exact quarters alone
+        upright = cv2.cvtColor(cv2.VideoCapture(str(tmp_path / "a.mp4")).read()[1], cv2.COLOR_BGR2RGB)
+        np.testing.assert_allclose(np.rot90(stored, -turn).astype(int), upright, atol=6)
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_mirrored_pixels_are_mirrored_before_they_are_turned(tmp_path, degrees, suffix):
+    write_oriented(tmp_path / f"a.{suffix}", degrees, hflip=True)
+    stored, (turn, mirror) = stored_and_orientation(tmp_path / f"a.{suffix}")
+    assert mirror
+    np.testing.assert_array_equal(np.rot90(stored[:, ::-1], -turn), np.rot90(stored, degrees // 90)[:, ::-1])

@@ -2,9 +2,13 @@ import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from data.encoded_videos import picture
+from posebridge.data.datasets.video import Video
 from posebridge.data.datasets.video_orientation import orientation_of
+from posebridge.data.target import open_target
+from posebridge.data.target_config import TargetConfig
 
 
 def stored_and_orientation(path) -> tuple[np.ndarray, tuple[int, bool]]:
@@ -42,3 +46,17 @@ def test_mirrored_pixels_are_mirrored_before_they_are_turned(tmp_path, degrees, 
     stored, (turn, mirror) = stored_and_orientation(tmp_path / f"a.{suffix}")
     assert mirror
     np.testing.assert_array_equal(np.rot90(stored[:, ::-1], -turn), np.rot90(stored, degrees // 90)[:, ::-1])
+
+
+def test_crops_of_a_turned_video_are_upright(tmp_path):
+    write_oriented(tmp_path / "a.mp4", -90)
+    (frame,) = Video(tmp_path / "a.mp4")
+    target = open_target(TargetConfig(tmp_path / "a.mp4"), 64)
+    (batch,) = target
+    upright = np.pad(np.rot90(frame.rgb, -1), ((0, 0), (8, 8), (0, 0)))
+    np.testing.assert_allclose(255 * batch.image[0].permute(1, 2, 0).numpy(), upright, atol=1)
+    stored = torch.linalg.inv(batch.T_crop_file[0]) @ torch.tensor([63.0 - 8, 0, 1])
+    np.testing.assert_allclose(stored[:2], [0, 0], atol=1e-4)  # the upright top right corner
+    assert target.notes() == (
+        "1 file carries an orientation: the network sees them upright, and coordinates are in pixels as stored",
+    )

@@ -13,8 +13,9 @@ from posebridge.contracts.batch import UnlabelledBatch, concatenate
 from posebridge.contracts.image_formats import IMAGE_SUFFIXES
 from posebridge.data.boxes import Boxes, SubjectBox
 from posebridge.data.crops import CropConfig, crop_frame
-from posebridge.data.datasets.image_folder import IMAGE_SUFFIXES, ImageFolder, visible_files
-from posebridge.data.datasets.options import SequenceBy
+from posebridge.data.datasets.found_files import find_files, visible_files
+from posebridge.data.datasets.image_folder import ImageFolder
+from posebridge.data.datasets.options import BoxOrientation, SequenceBy
 from posebridge.data.datasets.video import Video, VideoFolder
 from posebridge.data.datasets.video_file import VIDEO_SUFFIXES
 from posebridge.data.frames import FrameStream, RawFrame

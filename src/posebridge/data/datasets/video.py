@@ -10,6 +10,7 @@ from posebridge.data.datasets.found_files import visible_files
 from posebridge.data.datasets.video_decoding import DAMAGED, decode_file
 from posebridge.data.datasets.video_file import VIDEO_SUFFIXES, open_video
 from posebridge.data.datasets.video_index import numbered, read_packets
+from posebridge.data.datasets.video_orientation import orientation_of
 from posebridge.data.frames import RawFrame
 from posebridge.errors import InputError
 
@@ -17,8 +18,8 @@ from posebridge.errors import InputError
 class Video:
     """A video's frames in order: key ``stem_000123``, sequence the file's stem, frame the number from 0.
 
-    Frames that can't be decoded are listed in ``skipped`` and keep their number. Pixels are as stored: a rotation in
-    the file's metadata is not applied. Each iteration decodes the video again.
+    Frames that can't be decoded are listed in ``skipped`` and keep their number. Pixels are as stored;
+    ``turn`` and ``mirror`` hold the orientation in the file's display matrix. Each iteration decodes the video again.
     """
 
     def __init__(self, path: str | Path, every: int = 1):
@@ -64,7 +65,8 @@ class Video:
 
     def _raw_frame(self, frame: VideoFrame, number: int) -> RawFrame:
         image = frame.to_ndarray(format="rgb24")
-        return RawFrame(image, f"{self.path.stem}_{number:06d}", self.path.stem, number)
+        turn, mirror = orientation_of(frame)
+        return RawFrame(image, f"{self.path.stem}_{number:06d}", self.path.stem, number, turn=turn, mirror=mirror)
 
 
 class VideoFolder:

@@ -190,6 +190,7 @@ class Attack:
     [
         ("a.npz", {"weights": np.zeros((5, 16))}, r"weights has the shape \[5, 16\], but MANO's is \[778, 16\]"),
         ("a.npz", {"v_template": None}, "is not a MANO hand"),
+        ("a.npz", {"v_template": 1000 * mano_arrays()["v_template"]}, "look like millimetres: multiply them by 0.001"),
         ("MANO_LEFT.npz", {}, "is a left hand"),
         ("nowhere.pkl", None, "no such file; give MANO_RIGHT.pkl"),
         ("a.pkl", {"v_template": Attack()}, "the pickle refers to"),

@@ -45,6 +45,7 @@ def test_images_and_labels_are_matched_by_key(tmp_path):
         (["5"], {}, "no image of .* has a label"),
         (["0"], {"joint_names": None}, "need uv_px and joint_names"),
         (["0"], {"uv_px": np.zeros((1, 21, 3))}, r"uv_px has shape \(1, 21, 3\)"),
+        (["0"], {"xyz_mm": np.random.default_rng(0).normal(0, 0.05, (1, 21, 3))}, "they look like metres"),
         (["0"], {"joint_names": np.array(["nose"] + [f"x{i}" for i in range(20)])}, "no joint of skeleton hand21"),
     ],
 )

@@ -21,6 +21,7 @@ from posebridge.bodies.rig import Rig
 from posebridge.errors import InputError
 from posebridge.pickles import OpaqueObject, load_arrays
 from posebridge.skeletons.hand import FINGERS, HAND21
+from posebridge.skeletons.plausible_lengths import check_plausible_lengths
 
 # MANO's joints: wrist, then index, middle, pinky, ring and thumb, base to tip. The thumb is finger 1.
 _BONES = ("wrist", *(f"finger{f}-{k}" for f in (2, 3, 5, 4, 1) for k in (1, 2, 3)))
@@ -83,7 +84,7 @@ def mano_hand(path: Path) -> ManoHandModel:
     flexion, spread, twist = _axes(rig)
     # The forearm's axes are the hand's.
     axes = torch.stack([flexion, twist, -spread], dim=-1)
-    rig, axes = with_forearm(_with_keypoints(rig), axes)
+    rig, axes = with_forearm(_checked(_with_keypoints(rig), path), axes)
     return ManoHandModel(rig, "right", axes[:, :, 0], -axes[:, :, 2], axes[:, :, 1])
 
 
@@ -207,6 +208,13 @@ def _axes(rig: Rig) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "N 3"], Float[T
                 T = _frame(along) @ _frame(anny.twist_axes[anny_bone]).T
                 flexion[bone], spread[bone] = T @ anny.flexion_axes[anny_bone], T @ anny.spread_axes[anny_bone]
     return flexion, spread, twist
+
+
+def _checked(rig: Rig, path: Path) -> Rig:
+    """The rig. Raises ``InputError`` for a rest pose that is not a hand's, in metres."""
+    joints_m = rig.shaped(torch.zeros(1, len(rig.vertex_basis_m))).keypoints_m()
+    check_plausible_lengths(joints_m.numpy(), HAND21.joints, f"{path}: joints of v_template", unit="metres")
+    return rig
 
 
 def _along(rig: Rig, finger: int, k: int, tip: int) -> Float[Tensor, "3"]:

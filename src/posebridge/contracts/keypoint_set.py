@@ -9,6 +9,7 @@ import numpy as np
 from posebridge.contracts.files import BROKEN_ARCHIVE, write_atomically
 from posebridge.contracts.names import normal_name
 from posebridge.errors import InputError
+from posebridge.skeletons.plausible_lengths import check_plausible_lengths
 
 _JOINTS_OF = {"uv_px": 2, "xyz_mm": 3, "uvd": 3}  # coordinates of each kind of joint array
 
@@ -42,6 +43,16 @@ class KeypointSet:
         present = np.isfinite(getattr(self, name)).all(-1)
         return present if self.valid is None else present & self.valid
 
+    def unprojected(self, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Joints (N, J, 3) in mm from ``uvd`` and fx fy cx cy (N, 4) in pixels, and whether each is present.
+
+        Depths of 0 or less are missing joints.
+        """
+        uvd = np.asarray(self.uvd, dtype=np.float64)
+        rays = (uvd[..., :2] - K[:, None, 2:]) / K[:, None, :2]
+        depth_mm = uvd[..., 2:]
+        return np.concatenate([rays * depth_mm, depth_mm], -1), self.present("uvd") & (uvd[..., 2] > 0)
+
     def take(self, frames: np.ndarray, joints: np.ndarray) -> "KeypointSet":
         """The frames and joints with the given indices, in that order."""
         per_joint = ("uv_px", "xyz_mm", "uvd", "confidence", "valid")
@@ -58,6 +69,21 @@ class KeypointSet:
         """
         path = Path(path)
         return _checked(_read(path), path)
+
+    @classmethod
+    def load_labels(cls, path: Path | str) -> "KeypointSet":
+        """Like ``load``, and raises ``InputError`` for joints in space that are not in millimetres."""
+        labels = cls.load(path)
+        xyz_mm = labels.xyz_mm
+        if xyz_mm is not None:
+            present = labels.present("xyz_mm")
+        elif labels.uvd is not None and labels.K is not None:
+            xyz_mm, present = labels.unprojected(labels.K)
+        else:
+            return labels
+        xyz_mm = np.where(present[..., None], xyz_mm, np.nan)
+        check_plausible_lengths(xyz_mm, labels.joint_names, f"{path}: joints in space")
+        return labels
 
     def save(self, path: Path | str) -> None:
         """Write an npz file, whole or not at all. Raises ``InputError`` for an unwritable folder or a full disk."""

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.errors import InputError
 from posebridge.evaluation.matching import MatchedSets
 from posebridge.evaluation.protocols import Alignment
@@ -84,7 +83,7 @@ def space_points(matched: MatchedSets, intrinsics: Intrinsics | None = None) -> 
         if prediction.uv_px is not None and truth.uv_px is not None:
             return None
         raise InputError("both files hold uvd: give --intrinsics fx fy cx cy to turn it into millimetres")
-    return _points(*_unprojected(prediction, K), *_unprojected(truth, K))
+    return _points(*prediction.unprojected(K), *truth.unprojected(K))
 
 
 def space_distances(
@@ -139,14 +138,6 @@ def _camera_of(matched: MatchedSets, intrinsics: Intrinsics | None) -> np.ndarra
     if K is not None and (not np.isfinite(K).all() or (K[:, :2] == 0).any()):
         raise InputError("intrinsics hold a focal length of 0 or a number that isn't finite: give fx fy cx cy in px")
     return K
-
-
-def _unprojected(keypoints: KeypointSet, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Joints in mm from ``uvd``, and whether each is present."""
-    uvd = np.asarray(keypoints.uvd, dtype=np.float64)
-    rays = (uvd[..., :2] - K[:, None, 2:]) / K[:, None, :2]
-    depth_mm = uvd[..., 2:]
-    return np.concatenate([rays * depth_mm, depth_mm], -1), keypoints.present("uvd") & (uvd[..., 2] > 0)
 
 
 def success_rates(space: Distances, thresholds_mm: tuple[float, ...]) -> dict[str, float]:

@@ -79,7 +79,7 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     preset = preset.with_weights(config.encoder_weights, config.feature_weights)
     preset = preset if model is None else replace(preset, model=model.spec)
     preset.check_weights(model_given=model is not None)
-    truth = None if config.truth is None else KeypointSet.load(config.truth)
+    truth = None if config.truth is None else KeypointSet.load_labels(config.truth)
     needed = pairs if method.target == "pairs" else None
     target = load_target(config.target, preset.model.size_px, track.skeleton, needed)
     frames = target.dataset.all()

@@ -31,7 +31,7 @@ class LabelsNpz(IndexedFrames):
         self.images = ImageFolder(images)
         self.hand: Side | None = hand
         self.skipped = self.images.skipped
-        truth = KeypointSet.load(labels)
+        truth = KeypointSet.load_labels(labels)
         if truth.uv_px is None or truth.joint_names is None:
             raise InputError(f"{labels}: labels of images need uv_px and joint_names")
         names = truth.joint_names

@@ -252,7 +252,9 @@ def test_predict_and_score(model, images, depth_model, batch, tmp_path):
     config = posebridge.PredictConfig(model, posebridge.TargetConfig(images), tmp_path / "a", overlays=0, device="cpu")
     done = posebridge.predict(config)
     assert done.frames == len(IMAGES)
-    scores = posebridge.score(done.predictions, str(done.predictions), posebridge.ScoreOptions(image_size=100))
+    truth = KeypointSet.load(done.predictions)
+    replace(truth, xyz_mm=None).save(tmp_path / "labels.npz")  # an untrained model predicts no hand in space
+    scores = posebridge.score(done.predictions, str(tmp_path / "labels.npz"), posebridge.ScoreOptions(image_size=100))
     assert (scores.mean_error_px, scores.pck["0.05"]) == (0, 1)
     depth = posebridge.DepthTargetConfig(write_archive(tmp_path / "clip.npz", batch, T_world_cam=None))
     done = posebridge.predict(

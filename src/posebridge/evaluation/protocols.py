@@ -60,9 +60,10 @@ class ScoreOptions:
     image_size: float | None = None
     """Side of the images in pixels: needed for PCK at fractions of it, and for --skip-border."""
 
-    align: Alignment = "none"
+    align: Alignment | None = None
     """Alignment of predicted joints in space to the truth: none, root (position), root-scale (position, and length of
-    the reference bone), or similarity (rotation, translation and scale with the least squared error)."""
+    the reference bone), or similarity (rotation, translation and scale with the least squared error). Without it: none
+    where both files are in one frame of reference, else root."""
 
     root_joint: str = HAND21.joints[HAND21.root]
     """Root joint of --align root and root-scale: its name, or its number where the files name no joints."""

@@ -3,10 +3,11 @@
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.errors import InputError
+from posebridge.evaluation.comparison import FramesOfReference, SpaceComparison, compare_spaces
 from posebridge.evaluation.distances import Distances, image_distances, space_distances, space_points, success_rates
 from posebridge.evaluation.matching import MatchedSets, match_keypoints
 from posebridge.evaluation.protocols import ScoreOptions
@@ -35,6 +36,9 @@ class Scores:
     unmatched_joints: tuple[str, ...]  # in one of the files only
     joints_without_prediction: int  # wrong at every threshold, excluded from mean and median
     align: str
+    frames_of_reference: FramesOfReference | None  # of the joints in space
+    notes: tuple[str, ...]  # what a reader must know beside the numbers
+    predicted_in: Literal["image", "space"]  # image: joints in space are relative to the subject, or absent
     mean_joint_error_mm: float | None
     median_joint_error_mm: float | None
     pa_mean_joint_error_mm: float | None
@@ -50,15 +54,12 @@ class Scores:
 
 
 def score_files(predictions: Path, truth: Path, options: ScoreOptions) -> Scores:
-    """Scores of two npz files. Raises ``InputError`` if they are invalid or share no frame, joint or kind of joints."""
+    """Scores of two npz files.
+
+    Raises ``InputError`` if they are invalid, share no frame, joint or kind of joints, or are in different units.
+    """
     matched = match_keypoints(KeypointSet.load(predictions), KeypointSet.load(truth))
-    points = space_points(matched, options.intrinsics)
-    space = procrustes = None
-    if points is not None:
-        space, procrustes = (
-            space_distances(points, align, matched, options.root_joint, options.reference_bone)
-            for align in (options.align, "similarity")
-        )
+    compared, space, procrustes = _space(matched, options, truth)
     image = image_distances(matched, options.image_size, options.skip_border)
     main = space or image
     if main is None:
@@ -69,7 +70,10 @@ def score_files(predictions: Path, truth: Path, options: ScoreOptions) -> Scores
         frames_without_truth=matched.without_truth,
         unmatched_joints=matched.unmatched_joints,
         joints_without_prediction=int((main.counted & ~main.measured).sum()),
-        align=options.align,
+        align=compared.alignment if compared else "none",
+        frames_of_reference=compared and compared.frames,
+        notes=compared.notes if compared else (),
+        predicted_in="image" if image and (compared is None or compared.relative) else "space",
         mean_joint_error_mm=space and masked_mean(space.errors, space.measured).item(),
         median_joint_error_mm=space and masked_median(space.errors, space.measured).item(),
         pa_mean_joint_error_mm=procrustes and masked_mean(procrustes.errors, procrustes.measured).item(),
@@ -79,6 +83,21 @@ def score_files(predictions: Path, truth: Path, options: ScoreOptions) -> Scores
         success_rate_max=space and success_rates(space, options.success_mm),
         per_joint=_per_joint(matched, space, image, options),
     )
+
+
+def _space(
+    matched: MatchedSets, options: ScoreOptions, truth: Path
+) -> tuple[SpaceComparison | None, Distances | None, Distances | None]:
+    """How the joints in space are compared, and their distances as aligned and after a similarity; None without any."""
+    points = space_points(matched, options.intrinsics)
+    if points is None:
+        return None, None, None
+    compared = compare_spaces(points, matched, options, f"{truth}: joints in space")
+    aligned, procrustes = (
+        space_distances(points, alignment, matched, compared.root, options.reference_bone)
+        for alignment in (compared.alignment, "similarity")
+    )
+    return compared, aligned, procrustes
 
 
 def _pck(space: Distances | None, image: Distances | None, options: ScoreOptions, dim: int | None = None) -> dict:

@@ -6,6 +6,10 @@ from posebridge.evaluation.score import Scores
 def score_table(scores: Scores) -> str:
     """Aligned text: what was compared, overall metrics, then a row per joint."""
     lines = [_frames_line(scores)]
+    if scores.frames_of_reference is not None:
+        frames = scores.frames_of_reference
+        lines.append(f"in space: predictions {frames.predictions}, truth {frames.truth}; alignment: {scores.align}")
+    lines += [f"note: {note}" for note in scores.notes]
     if scores.unmatched_joints:
         lines.append(f"ignored joints that only one file has: {', '.join(scores.unmatched_joints)}")
     if scores.joints_without_prediction:
@@ -22,8 +26,6 @@ def score_table(scores: Scores) -> str:
 
 def _frames_line(scores: Scores) -> str:
     line = f"{scores.frames} frames, {len(scores.per_joint)} joints"
-    if scores.mean_joint_error_mm is not None:
-        line += f", alignment: {scores.align}"
     if scores.frames_without_prediction:
         line += f"; {scores.frames_without_prediction} frames of the truth have no prediction and are NOT in the scores"
     if scores.frames_without_truth:
@@ -32,6 +34,12 @@ def _frames_line(scores: Scores) -> str:
 
 
 def _overall_rows(scores: Scores) -> list[tuple[str, str]]:
+    """Labels and values, those of what was predicted first."""
+    parts = [_space_rows(scores), _image_rows(scores)]
+    return [row for part in (parts[::-1] if scores.predicted_in == "image" else parts) for row in part]
+
+
+def _space_rows(scores: Scores) -> list[tuple[str, str]]:
     rows = []
     for label, value in (
         ("mean joint error", scores.mean_joint_error_mm),
@@ -42,12 +50,18 @@ def _overall_rows(scores: Scores) -> list[tuple[str, str]]:
             rows.append((label, f"{value:.3f} mm"))
     if scores.auc is not None:
         rows.append((f"AUC, {scores.auc.from_mm:g} to {scores.auc.to_mm:g} mm", f"{scores.auc.value:.3f}   "))
-    if scores.mean_error_px is not None:
-        rows.append(("mean error in the image", f"{scores.mean_error_px:.3f} px"))
-    rows += [(f"PCK {_threshold(label)}", f"{share:.3f}   ") for label, share in scores.pck.items()]
+    rows += [(f"PCK below {label} mm", f"{share:.3f}   ") for label, share in scores.pck.items() if float(label) >= 1]
     for label, share in (scores.success_rate_max or {}).items():
         rows.append((f"frames with largest error below {label} mm", f"{share:.3f}   "))
     return rows
+
+
+def _image_rows(scores: Scores) -> list[tuple[str, str]]:
+    rows = []
+    if scores.mean_error_px is not None:
+        rows.append(("mean error in the image", f"{scores.mean_error_px:.3f} px"))
+    shares = {label: share for label, share in scores.pck.items() if float(label) < 1}
+    return rows + [(f"PCK @{label} of the image side", f"{share:.3f}   ") for label, share in shares.items()]
 
 
 def _joint_lines(scores: Scores) -> list[str]:
@@ -61,10 +75,6 @@ def _joint_lines(scores: Scores) -> list[str]:
         cells = [f"{name:<{width}}", *(f"{numbers[key]:8.2f}" for key in shown)]
         lines.append("".join([*cells, *(f"{share:10.3f}" for share in numbers["pck"].values())]))
     return lines
-
-
-def _threshold(label: str) -> str:
-    return f"below {label} mm" if float(label) >= 1 else f"@{label} of the image side"
 
 
 def _column(label: str) -> str:

@@ -16,6 +16,7 @@ from posebridge.deployment.depth_predictor import DepthHandPredictor
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError
+from posebridge.evaluation.reference_frames import check_camera_frame
 from posebridge.evaluation.target_labels import joint_order
 from posebridge.experiments.configs import AdaptDepthConfig
 from posebridge.experiments.data import ExperimentData, statistics_joints_m
@@ -142,10 +143,11 @@ def load_truth(path: Path, frames: Observation) -> KeypointSet:
 
     Raises ``InputError`` for a file that has no labels of these frames.
     """
-    truth = KeypointSet.load(path)
+    truth = KeypointSet.load_labels(path)
     if truth.uv_px is None and truth.uvd is not None:
         truth = replace(truth, uv_px=truth.uvd[..., :2])
     if truth.uv_px is None:
         raise InputError(f"{path}: the truth has no uv_px and no uvd: give one of them beside xyz_mm")
     joint_order(truth, frames.key, HAND21)
+    check_camera_frame(truth, str(path))
     return truth

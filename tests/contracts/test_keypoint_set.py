@@ -70,6 +70,8 @@ def test_take_reorders_frames_and_joints(tmp_path):
         ({"uv_px": np.zeros((3, 0, 2)), "joint_names": None}, "uv_px has shape"),
         ({"xyz_mm": np.zeros((3, 5, 3))}, "xyz_mm has shape"),
         ({"xyz_mm": np.full((3, 2, 3), np.nan)}, "xyz_mm has no finite joint"),
+        ({"uv_px": GOOD["uv_px"] / 12}, "give pixels of the file, not fractions of the image"),
+        ({"uvd": np.concatenate([GOOD["uv_px"] / 12, np.full((3, 2, 1), 500)], -1)}, "uvd lies within 0.917 of"),
         ({"uv_px": np.full((3, 2, 2), "x")}, "expected numbers"),
         ({"confidence": np.zeros(3)}, "confidence has shape"),
         ({"K": np.zeros((1, 4))}, "K has shape"),

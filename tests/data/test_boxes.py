@@ -33,6 +33,9 @@ def test_json_and_csv_give_the_same_boxes(tmp_path):
         ([90, 40, 200, 200], None),
         ([10, 0, 10, 10], "empty"),
         ([10, 10, 0, 20], "empty"),
+        ([0.2, 0.1, 0.8, 0.9], "not fractions of the image"),
+        ([0, 0, 1, 1], "not fractions of the image"),
+        ([0, 0, 1, 9], None),
         ([0, 0, float("nan"), 10], "finite"),
         ([0, 0, float("inf"), 10], "finite"),
         ([100, 0, 120, 10], "outside the image, which is 100x50"),
@@ -48,7 +51,7 @@ def test_box_problem(box, problem):
 
 @pytest.mark.parametrize("numbers", ["[1,2,3]", '"abc"', "[1,2,3,null]", "[NaN,0,1,1]", "[5,0,5,9]", "[[1,2],[3,4]]"])
 def test_errors_of_bad_boxes_name_file_key_and_box(tmp_path, numbers):
-    path = write(tmp_path, "b.json", f'{{"good": [0,0,1,1], "bad": {numbers}}}')
+    path = write(tmp_path, "b.json", f'{{"good": [0,0,9,9], "bad": {numbers}}}')
     with pytest.raises(InputError, match=r"b\.json: the box .* of bad") as caught:
         Boxes(path)
     assert "\n" not in str(caught.value)

@@ -13,6 +13,8 @@ from posebridge.skeletons.plausible_lengths import check_plausible_lengths
 
 _JOINTS_OF = {"uv_px": 2, "xyz_mm": 3, "uvd": 3}  # coordinates of each kind of joint array
 
+_FRACTION = 1.5  # largest coordinate of joints in fractions of the image, some of them outside
+
 
 @dataclass(frozen=True)
 class KeypointSet:
@@ -126,6 +128,7 @@ def _checked(arrays: dict[str, np.ndarray], path: Path) -> KeypointSet:
         _expect(arrays[name], name, (n, max(j, 1), _JOINTS_OF[name]), path)
         if not np.isfinite(arrays[name]).all(-1).any():
             raise InputError(f"{path}: {name} has no finite joint at all, only NaN or infinity")
+    _check_pixels(arrays, path)
     for name, shape in {"confidence": (n, j), "valid": (n, j), "K": (n, 4)}.items():
         if name in arrays:
             _expect(arrays[name], name, shape, path)
@@ -137,6 +140,18 @@ def _checked(arrays: dict[str, np.ndarray], path: Path) -> KeypointSet:
     valid = arrays["valid"].astype(bool) if "valid" in arrays else None
     numbers = {name: arrays[name] for name in (*kinds, "confidence", "K") if name in arrays}
     return KeypointSet(key, names, valid=valid, **numbers)
+
+
+def _check_pixels(arrays: dict[str, np.ndarray], path: Path) -> None:
+    """Raise ``InputError`` for places in the image that are fractions of its sides."""
+    for name in ("uv_px", "uvd"):
+        uv = arrays[name][..., :2] if name in arrays else np.full(2, np.inf)
+        uv = uv[np.isfinite(uv).all(-1)]
+        if len(uv) > 1 and np.abs(uv).max() <= _FRACTION and np.ptp(uv) > 0:
+            raise InputError(
+                f"{path}: {name} lies within {np.abs(uv).max():.3g} of the first pixel: "
+                "give pixels of the file, not fractions of the image"
+            )
 
 
 def _expect(array: np.ndarray, name: str, shape: tuple[int, ...], path: Path) -> None:

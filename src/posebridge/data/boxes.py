@@ -25,15 +25,17 @@ class SubjectBox:
 
 
 def box_problem(xyxy: np.ndarray, width_px: float, height_px: float) -> str | None:
-    """The defect of a box (4,) x0 y0 x1 y1: not finite, empty, entirely outside the image, or far larger than it.
+    """The defect of a box (4,) x0 y0 x1 y1, or None for a valid one.
 
-    None for a valid box.
+    It is not finite, empty, not larger than a pixel, entirely outside the image, or far larger than it.
     """
     if not np.isfinite(xyxy).all():
         return "is not finite"
     x0, y0, x1, y1 = xyxy.tolist()
     if x1 <= x0 or y1 <= y0:
         return "is empty: give x0 < x1 and y0 < y1"
+    if max(x1 - x0, y1 - y0) <= 1:
+        return "is not larger than a pixel: give pixels of the file, not fractions of the image"
     if x1 <= -0.5 or y1 <= -0.5 or x0 >= width_px - 0.5 or y0 >= height_px - 0.5:
         return f"lies outside the image, which is {width_px}x{height_px}"
     if max(x1 - x0, y1 - y0) > _LARGEST * max(width_px, height_px):

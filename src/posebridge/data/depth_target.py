@@ -41,8 +41,7 @@ def open_depth(config: DepthTargetConfig, centres: Literal["blob", "none"] = "bl
         raise InputError(
             f"{path}: depth needs its camera's intrinsics: give --intrinsics fx fy cx cy, in pixels of the files"
         )
-    fx, fy, cx, cy = config.intrinsics_px
-    K = camera_matrix(fx, fy, cx, cy)
+    K = camera_matrix(*config.intrinsics_px)
     return DepthFolder(path, K, unit_m, config.centres or centres, blob, config.hand, config.encoding)
 
 

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 
 from posebridge.cameras.crop import inverse_map
+from posebridge.cameras.intrinsics import check_intrinsics
 from posebridge.cameras.orientation import mapped_box, upright_map
 from posebridge.contracts.batch import UnlabelledBatch, concatenate
 from posebridge.contracts.image_formats import IMAGE_SUFFIXES
 from posebridge.data.boxes import Boxes, SubjectBox
 from posebridge.data.crops import CropConfig, crop_frame
+from posebridge.data.datasets.annotations import camera_matrix
 from posebridge.data.datasets.found_files import find_files, visible_files
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.options import BoxOrientation, SequenceBy
@@ -140,11 +142,10 @@ def open_target(config: TargetConfig, size_px: int) -> TargetFrames:
 
 
 def intrinsics_matrix(intrinsics_px: tuple[float, float, float, float]) -> np.ndarray:
-    """K (3, 3) from fx fy cx cy in pixels. Raises ``InputError`` for numbers that aren't finite or a focal of 0."""
-    fx, fy, cx, cy = intrinsics_px
-    if not np.isfinite(intrinsics_px).all() or fx == 0 or fy == 0:
-        raise InputError(f"intrinsics {intrinsics_px}: give finite fx fy cx cy and focal lengths other than 0")
-    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    """K (3, 3) from fx fy cx cy. Raises ``InputError`` for numbers that are no camera's, in pixels."""
+    K = camera_matrix(*intrinsics_px)
+    check_intrinsics(K, "--intrinsics")
+    return K
 
 
 def open_frames(path: str | Path, every: int = 1, sequence_by: SequenceBy = "folder") -> FrameStream:

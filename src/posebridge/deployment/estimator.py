@@ -10,7 +10,6 @@ import numpy as np
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.crops import CropConfig, CubeCropConfig
-from posebridge.data.datasets.depth_folder import check_pinhole
 from posebridge.data.datasets.options import BoxOrientation, Encoding
 from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.depth_target import DepthCrops, open_depth
@@ -237,7 +236,6 @@ def _depth_arrays(
     if isinstance(centres, str | Path):
         raise InputError("centres of arrays must be arrays as well: give x y z in mm, one for each frame")
     K = intrinsics_matrix(intrinsics_px)
-    check_pinhole(K, "depth")
     near_m, far_m = reach_m
     if not 0 <= near_m < far_m:
         raise InputError(f"hands from {near_m:g} to {far_m:g} m are impossible: give two rising distances")

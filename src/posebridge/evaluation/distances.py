@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from posebridge.cameras.intrinsics import check_intrinsics
 from posebridge.errors import InputError
 from posebridge.evaluation.matching import MatchedSets
 from posebridge.evaluation.protocols import Alignment
@@ -135,8 +136,8 @@ def _camera_of(matched: MatchedSets, intrinsics: Intrinsics | None) -> np.ndarra
         K = np.tile(np.array(intrinsics, dtype=np.float64), (len(matched.truth), 1))
     else:
         K = matched.truth.K if matched.truth.K is not None else matched.prediction.K
-    if K is not None and (not np.isfinite(K).all() or (K[:, :2] == 0).any()):
-        raise InputError("intrinsics hold a focal length of 0 or a number that isn't finite: give fx fy cx cy in px")
+    for fx, fy, cx, cy in [] if K is None else np.unique(K, axis=0):
+        check_intrinsics(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), "--intrinsics, or K of the files")
     return K
 
 

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from posebridge.cameras.intrinsics import check_intrinsics
 from posebridge.contracts.files import BROKEN_ARCHIVE
 from posebridge.data.datasets.annotations import check_near_together, is_rigid
-from posebridge.data.datasets.depth_folder import check_pinhole
 from posebridge.data.depth_centre import BlobConfig, depth_centre
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side, UnreadableFrameError
 from posebridge.errors import InputError
@@ -50,7 +50,7 @@ class DepthArchive(IndexedFrames):
             raise InputError(f"{path}: it needs the intrinsics K, (3, 3) or ({count}, 3, 3)")
         self._K = np.array(np.broadcast_to(arrays["K"].astype(np.float64), (count, 3, 3)))
         for K in self._K if arrays["K"].ndim == 3 else self._K[:1]:
-            check_pinhole(K, str(path))
+            check_intrinsics(K, str(path))
         for name, shape in _SHAPES.items():
             if name in arrays and arrays[name].shape != (count, *shape):
                 raise InputError(f"{path}: {name} is {arrays[name].shape}, not {(count, *shape)}")

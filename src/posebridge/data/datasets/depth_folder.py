@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from posebridge.cameras.intrinsics import check_intrinsics
 from posebridge.data.datasets.depth_png import read_depth_png, read_depth_two_bytes
 from posebridge.data.datasets.hand_centres import CentreSource, HandCentres
 from posebridge.data.datasets.image_folder import ImageFolder, numbers_within
@@ -13,7 +14,6 @@ from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side
 from posebridge.data.image_file import further_pages
 from posebridge.errors import InputError
 
-_FOCAL_PX = 8.0  # shorter focal lengths are fractions of the picture, not pixels
 _READERS = {"16-bit": read_depth_png, "two-bytes": read_depth_two_bytes}
 
 
@@ -35,7 +35,7 @@ class DepthFolder(IndexedFrames):
         ``centres``: see ``HandCentres``; a file is in the camera frame.
         Raises ``InputError`` for an empty folder, intrinsics that are no camera's, and a unit of zero or less.
         """
-        check_pinhole(K, str(path))
+        check_intrinsics(K, str(path))
         if not (np.isfinite(unit_m) and unit_m > 0):
             raise InputError(f"{path}: a unit of {1000 * unit_m:g} mm; give the length of one step of its depth")
         images = ImageFolder(path)
@@ -71,13 +71,3 @@ class DepthFolder(IndexedFrames):
     def frame_index(self) -> FrameIndex:
         """Sequence and number of every picture; all are of view 0."""
         return FrameIndex.of((name, number, 0) for name, number in zip(self._sequences, self._numbers, strict=True))
-
-
-def check_pinhole(K: np.ndarray, where: str) -> None:
-    """Raise ``InputError`` unless these are a camera's intrinsics (3, 3) in pixels; mirrored axes are allowed."""
-    if np.shape(K) != (3, 3) or not np.isfinite(K).all() or not np.array_equal(K[2], [0, 0, 1]):
-        raise InputError(f"{where}: {np.asarray(K).tolist()} is no camera's K, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
-    fx, fy = np.linalg.norm(K[:2, :2], axis=1)
-    if min(fx, fy) < _FOCAL_PX or not 0.5 < fx / fy < 2 or np.linalg.det(K[:2, :2]) == 0:
-        given = f"fx={K[0, 0]:g} fy={K[1, 1]:g} cx={K[0, 2]:g} cy={K[1, 2]:g}"
-        raise InputError(f"{where}: the intrinsics {given} are impossible: expected pixels of the depth")

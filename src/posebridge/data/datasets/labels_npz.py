@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from posebridge.cameras.intrinsics import check_intrinsics
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.datasets.annotations import camera_matrix
 from posebridge.data.datasets.image_folder import ImageFolder
@@ -40,7 +41,7 @@ class LabelsNpz(IndexedFrames):
         if truth.xyz_mm is not None:
             self._joints_m, valid = convert(truth.xyz_mm * _MM, truth.present("xyz_mm"), names, skeleton)
             self._valid &= valid
-        self._K = truth.K
+        self._K = None if truth.K is None else [_checked_camera(K, labels) for K in truth.K]
         row_of = {key: row for row, key in enumerate(truth.key.tolist())}
         self._index_row = [(i, row_of[key]) for i, key in enumerate(self.images.keys) if key in row_of]
         if not self._index_row:
@@ -55,7 +56,8 @@ class LabelsNpz(IndexedFrames):
         """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
         image, row = self._index_row[index]
         frame = self.images[image]
-        return replace(frame, K=self._intrinsics(row), hand=self.hand)
+        K = None if self._K is None else self._K[row]
+        return replace(frame, K=K, hand=self.hand)
 
     def frame_index(self) -> FrameIndex:
         """Sequence and number of every labelled image, as ``ImageFolder`` has them."""
@@ -69,11 +71,13 @@ class LabelsNpz(IndexedFrames):
         joints_m = None if self._joints_m is None else np.where(valid[:, None], self._joints_m[row], 0)
         return FrameLabels(uv_px, valid, valid.copy(), joints_m)
 
-    def _intrinsics(self, row: int) -> np.ndarray | None:
-        if self._K is None:
-            return None
-        fx, fy, cx, cy = self._K[row].tolist()
-        return camera_matrix(fx, fy, cx, cy)
+
+def _checked_camera(intrinsics_px: np.ndarray, labels: str | Path) -> np.ndarray:
+    """K (3, 3) from fx fy cx cy (4,). Raises ``InputError`` for another unit than pixels."""
+    fx, fy, cx, cy = intrinsics_px.tolist()
+    K = camera_matrix(fx, fy, cx, cy)
+    check_intrinsics(K, str(labels))
+    return K
 
 
 def open_labels_npz(

@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from posebridge.errors import InputError
+from posebridge.errors import InputError, printable
 
 Side = Literal["left", "right"]
 SIDES: tuple[Side, Side] = ("left", "right")
@@ -25,7 +25,7 @@ class UnreadableFrameError(InputError):
         # Torch rebuilds the error of a worker process from its message alone, so the reason has a default.
         super().__init__(f"{file}: {reason}" if reason else str(file))
         self.file = str(file)
-        self.reason = reason
+        self.reason = printable(reason)
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ class _StepLoader(DataLoader[tuple[int, dict[str, Any]]]):
             try:
                 step = next(steps, None)
             except InputError as error:
-                line = str(error).strip().splitlines()[-1].partition("Error: ")[2] or str(error)
+                # Torch appends the message to the worker's traceback.
+                line = str(error.args[0]).strip().splitlines()[-1].partition("Error: ")[2] or str(error)
                 # Frames in a traceback would keep the workers until a garbage collection, which then stalls for 5 s.
                 error.__traceback__ = None
                 del steps

@@ -1,0 +1,16 @@
+from posebridge.data.frames import UnreadableFrameError
+from posebridge.errors import InputError
+
+
+def test_names_from_files_leave_one_printable_line():
+    message = str(InputError("boxes b.json: the key 'a\nb\u202etxt\udcf1' occurs twice"))
+    assert message == "boxes b.json: the key 'a\\nb\\u202etxt\\udcf1' occurs twice"
+    assert str(InputError("häuser/手.png: no such file")) == "häuser/手.png: no such file"
+
+
+def test_a_long_message_keeps_both_ends():
+    message = str(InputError("labels.npz: the name " + "x" * 1_000_000 + " occurs twice: give each once"))
+    assert message.startswith("labels.npz: the name xxx")
+    assert message.endswith("x occurs twice: give each once")
+    assert len(message) < 410
+    assert len(UnreadableFrameError("a.png", "x" * 5000).reason) < 410

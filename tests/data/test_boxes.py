@@ -25,6 +25,12 @@ def test_json_and_csv_give_the_same_boxes(tmp_path):
     assert by_json.get("unknown", 50, 50) is None
 
 
+@pytest.mark.parametrize("name", ["b.json", "b.csv"])
+def test_a_byte_order_mark_is_no_text(tmp_path, name):
+    text = {"b.json": '{"a": [0, 0, 120, 100]}', "b.csv": "key,x0,y0,x1,y1\na,0,0,120,100\n"}[name]
+    assert Boxes(write(tmp_path, name, "\ufeff" + text)).by_key["a"].xyxy.tolist() == [0, 0, 120, 100]
+
+
 @pytest.mark.parametrize(
     ("box", "problem"),
     [
@@ -71,6 +77,10 @@ def test_errors_of_boxes_outside_the_image_name_file_key_and_box(tmp_path):
         ("b.json", "{", "not JSON"),
         ("b.json", "[1]", "give an object"),
         ("b.json", "{}", "holds no box"),
+        ("b.json", '{"a": [0, 0, 20, 20], "a": [100, 100, 120, 120]}', "the key 'a' occurs twice"),
+        ("b.json", "[" * 100_000, "nested too deeply"),
+        ("b.json", f'{{"a": [0, 0, 1{"0" * 400}, 9]}}', "is not four numbers"),
+        ("b.json", f'{{"a": [0, 0, 1{"0" * 5000}, 9]}}', "not JSON"),
         ("b.txt", "", r"give a \.json or \.csv"),
         ("b.csv", "key,x0,y0,x1\na,1,2,3\n", "lacks y1"),
         ("b.csv", "", "lacks key"),

@@ -82,7 +82,7 @@ def test_archives_may_lack_optional_arrays(batch, tmp_path):
         ({"key": np.array(["a", "b", "/tmp/c", "d", "e", "f"])}, "'/tmp/c' is no name of a file"),
         ({"key": np.array(["a", "b", "", "d", "e", "f"])}, "'' is no name of a file"),
         ({"key": np.array(["a", "b", "c\0.ply", "d", "e", "f"])}, "is no name of a file"),
-        ({"key": np.array([{}] * 6)}, "not a readable .npz"),
+        ({"key": np.array([{}] * 6)}, "Python objects, which are never loaded"),
     ],
 )
 def test_invalid_archives_are_refused(batch, tmp_path, changes, message):
@@ -137,6 +137,9 @@ def change_cameras(folder, change):
         (lambda content: content["left"]["T_world_cam"][0].__setitem__(3, 5000.0), "T_world_cam: cameras of one hand"),
         (lambda content: content["left"]["T_world_cam"][3].__setitem__(0, 0.1), "T_world_cam of left is no"),
         (lambda content: content["left"].update(intrinsics=[1, 2]), "not a calibration"),
+        (lambda content: content["left"].update(intrinsics=[10**400] * 4), "not a calibration"),
+        (lambda content: content["left"].update(distortion=[0.1] * 8), "left has the unknown fields distortion"),
+        (lambda content: content.update(left=[1, 2]), "left is no object"),
         (lambda content: content.update(behind=content["left"]), "behind"),
         (lambda content: content.update({"../left": content["left"]}), "'../left' is no name of a folder beside it"),
         (lambda content: content.update({"..": content["left"]}), "'..' is no name of a folder beside it"),

@@ -104,7 +104,7 @@ def write_calibration(root, value):
     ("change", "message"),
     [
         (lambda r: write_joints(r, np.zeros((2, 20, 4))), r"joints\.npy: expected homogeneous joints"),
-        (lambda r: write_joints(r, np.array([object()])), r"joints\.npy: not a plain array"),
+        (lambda r: write_joints(r, np.array([object()])), r"joints\.npy holds Python objects"),
         (lambda r: (r / PEOPLE[0] / "mlresults" / f"{PEOPLE[0]}-joints.npy").unlink(), r"joints\.npy: No such file"),
         (lambda r: write_calibration(r, {CAMERAS[0]: np.eye(4)}), r"calib\.pkl: expected a dictionary"),
         (lambda r: write_calibration(r, dict.fromkeys(CAMERAS, np.eye(3))), r"calib\.pkl: .* is 3 x 3, expected 4 x 4"),

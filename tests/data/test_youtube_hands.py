@@ -109,11 +109,11 @@ def test_broken_image(root):
 
 @pytest.mark.parametrize(
     ("weights", "message"),
-    [(np.ones((16, 700)), "16 x 778"), (np.ones((16, 778)), "sum to one"), (np.array([None]), "not a plain array")],
+    [(np.ones((16, 700)), "16 x 778"), (np.ones((16, 778)), "sum to one"), (np.array([None]), "Python objects")],
 )
 def test_bad_regressors(root, regressor, weights, message):
     np.save(regressor, weights, allow_pickle=True)
-    with pytest.raises(InputError, match=rf"regressor\.npy: .*{message}"):
+    with pytest.raises(InputError, match=rf"regressor\.npy.*{message}"):
         YouTubeHands(root, "validation", regressor)
     regressor.unlink()
     with pytest.raises(InputError, match="give MANO's J_regressor"):

@@ -19,6 +19,7 @@ from posebridge.bodies.anny import anny_hand
 from posebridge.bodies.hand_model import HandModel, with_forearm
 from posebridge.bodies.rig import Rig
 from posebridge.errors import InputError
+from posebridge.npz_files import ArrayFileError, load_npz
 from posebridge.pickles import OpaqueObject, load_arrays
 from posebridge.skeletons.hand import FINGERS, HAND21
 from posebridge.skeletons.plausible_lengths import check_plausible_lengths
@@ -101,11 +102,12 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path} is a left hand, but left hands are mirrored right ones: {advice}")
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                content: Any = dict(file)
+            content: Any = load_npz(path, _SHAPES)
         else:
             content = load_arrays(path, opaque_packages=("chumpy", "scipy"))
         arrays = {name: _array(content[name]) for name in _SHAPES}
+    except ArrayFileError as error:
+        raise InputError(f"{path} {error}: {advice}") from None
     except (KeyError, TypeError, ValueError, OSError, IndexError) as error:
         raise InputError(f"{path} is not a MANO hand ({error!r}): {advice}") from None
     for name, shape in _SHAPES.items():

@@ -3,15 +3,10 @@
 import contextlib
 import json
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 from posebridge.errors import InputError
-
-# The errors of numpy and zipfile for an archive of arrays that is damaged, cut off, or of another format.
-BROKEN_ARCHIVE = (OSError, ValueError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 _LONGEST_NAME = 50  # characters of a name that its temporary name keeps, as names have at most 255 bytes

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.contracts.files import BROKEN_ARCHIVE, write_atomically
+from posebridge.contracts.files import write_atomically
 from posebridge.contracts.names import normal_name
 from posebridge.errors import InputError
+from posebridge.npz_files import ArrayFileError, load_npz
 from posebridge.skeletons.plausible_lengths import check_plausible_lengths
 
 _JOINTS_OF = {"uv_px": 2, "xyz_mm": 3, "uvd": 3}  # coordinates of each kind of joint array
@@ -101,15 +102,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         defect = "is a folder" if path.is_dir() else "does not exist"
         raise InputError(f"{path} {defect}: give an .npz file with key and uv_px, xyz_mm or uvd")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise InputError(f"{path} holds a single array: give an .npz file with key and uv_px, xyz_mm or uvd")
-        with archive:
-            return {f.name: archive[f.name] for f in fields(KeypointSet) if f.name in archive}
-    except BROKEN_ARCHIVE as error:
-        if isinstance(error, ValueError) and "Object arrays" in str(error):
-            raise InputError(f"{path} holds Python objects, which are never loaded: save plain arrays") from error
-        raise InputError(f"{path} is not a readable .npz file (cut off, perhaps, or another format)") from error
+        return load_npz(path, [f.name for f in fields(KeypointSet)])
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from error
+    except ArrayFileError as error:
+        raise InputError(f"{path} {error}") from error
 
 
 def _checked(arrays: dict[str, np.ndarray], path: Path) -> KeypointSet:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.contracts.files import BROKEN_ARCHIVE, json_bytes, write_atomically
+from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.plain import from_plain, to_plain
 from posebridge.contracts.record import Record
 from posebridge.errors import InputError
+from posebridge.npz_files import ArrayFileError, load_npz
+from posebridge.text_files import parse_json
 
 FORMAT = 2
 JSON_NAME, ARRAYS_NAME = "record.json", "record.npz"
@@ -39,7 +41,7 @@ def load_record(folder: Path) -> Record:
     """
     path = folder / JSON_NAME
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"{folder} holds no readable {JSON_NAME}: give the folder of a finished run") from error
     except ValueError as error:
@@ -58,9 +60,8 @@ def load_record(folder: Path) -> Record:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive}
-    except (*BROKEN_ARCHIVE, TypeError) as error:  # TypeError: a single array, which is no archive
+        return load_npz(path)
+    except (OSError, ArrayFileError) as error:
         raise InputError(f"{path} is missing or not readable (cut off, perhaps): run the command again") from error
 
 

@@ -1,7 +1,6 @@
 """Boxes of the subject from a file, in pixels of its images."""
 
 import csv
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from posebridge.contracts.names import normal_name
 from posebridge.data.frames import SIDES, Side
 from posebridge.errors import InputError
+from posebridge.text_files import parse_json
 
 _LARGEST = 10  # larger side of a box over the larger side of its image; larger boxes are in another unit
 _CSV_COLUMNS = ("key", "x0", "y0", "x1", "y1")
@@ -80,7 +80,7 @@ class Boxes:
 def _subject_box(path: Path, key: str, numbers: object, hand: object = None) -> SubjectBox:
     try:
         xyxy = np.asarray(numbers, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         xyxy = np.empty(0)
     if xyxy.shape != (4,):
         raise InputError(f"boxes {path}: the box {numbers} of {key} is not four numbers x0, y0, x1, y1")
@@ -97,9 +97,9 @@ def _subject_box(path: Path, key: str, numbers: object, hand: object = None) -> 
 
 def _read_json(path: Path) -> dict[str, SubjectBox]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"boxes {path}: not JSON: {error}") from None
+        content = parse_json(path.read_bytes(), unique_keys=True)
+    except ValueError as error:
+        raise InputError(f"boxes {path}: not JSON with a box for each key: {error}") from None
     if not isinstance(content, dict):
         raise InputError(f"boxes {path}: give an object {{key: [x0, y0, x1, y1]}}")
     return {key: _subject_box(path, key, numbers) for key, numbers in content.items()}

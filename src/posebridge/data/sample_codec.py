@@ -27,6 +27,7 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.image_formats import open_image
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.errors import InputError
+from posebridge.npz_files import load_npy
 
 ImageFormat = Literal["png", "jpg"]
 LABELS = "json"
@@ -210,7 +211,7 @@ def _pixels(members: Mapping[str, bytes], coding: ImageCoding) -> dict[str, Tens
         if suffix in members:
             found[name] = torch.from_numpy(_array(members[suffix]) > 0)[None]
     if _VERTICES in members:
-        vertices_m = np.load(io.BytesIO(members[_VERTICES]), allow_pickle=False)
+        vertices_m = load_npy(io.BytesIO(members[_VERTICES]))
         found["vertices_m"] = torch.from_numpy(vertices_m)[None]
     return found
 

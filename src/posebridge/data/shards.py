@@ -19,6 +19,7 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.data.sample_codec import ImageCoding, encode_sample
 from posebridge.errors import InputError
+from posebridge.text_files import parse_json
 
 FORMAT = 2  # 2: masks of hands without forearm
 INDEX = "index.json"
@@ -77,7 +78,7 @@ def load_index(folder: Path) -> SetIndex:
     """The index of a set. Raises ``InputError`` where there is none, or one that is damaged or of another format."""
     path = folder / INDEX
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         if content.pop("format") != FORMAT:
             raise InputError(
                 f"{path} was written by another version of posebridge (this one reads format {FORMAT}): "

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from posebridge.contracts.files import write_atomically
 from posebridge.contracts.plain import from_plain
 from posebridge.errors import InputError
+from posebridge.text_files import parse_json
 
 FORMAT = 2
 DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
@@ -40,7 +41,7 @@ def read_description(path: Path) -> Description:
     folder = model_folder(path)
     described = folder / DESCRIPTION
     try:
-        content = json.loads(described.read_text(encoding="utf-8"))
+        content = parse_json(described.read_bytes())
         found = content.pop("format")
         if found == FORMAT:
             return Description(folder, str(content.pop("kind")), _without_origin(content))

@@ -8,6 +8,7 @@ import yaml
 
 from posebridge.contracts.plain import from_plain, to_plain
 from posebridge.errors import InputError
+from posebridge.text_files import read_text
 
 
 def as_yaml(kind: str, config: Any) -> str:
@@ -21,7 +22,7 @@ def configs_equal(text: str, kind: str, config: Any) -> bool:
         return True
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.keys() == {kind} and _values_equal(content[kind], config)
 
@@ -45,17 +46,17 @@ def _default(field: dataclasses.Field) -> Any:
 def load_config(path: Path, kinds: dict[str, type]) -> tuple[str, Any]:
     """The kind and the config of a file. Raises ``InputError`` for another kind, and for fields that don't fit."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(read_text(path))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: give the folder of a run") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path} can't be read as YAML: {type(error).__name__}") from error
     if not isinstance(content, dict) or len(content) != 1 or next(iter(content)) not in kinds:
         raise InputError(f"{path} is not the config of a run: expected one of {', '.join(kinds)} at its top")
     kind, values = next(iter(content.items()))
     try:
         return kind, from_plain(kinds[kind], values)
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, OverflowError, KeyError) as error:
         raise InputError(
             f"{path} doesn't fit this version of posebridge ({error}): start again with another --out"
         ) from error

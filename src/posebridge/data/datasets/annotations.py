@@ -1,7 +1,6 @@
 """Functions that several readers share: files of arrays, cameras, projection, boxes and checks."""
 
 import importlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import torch
 
 from posebridge.cameras.pinhole import Camera
 from posebridge.errors import InputError
+from posebridge.npz_files import ArrayFileError, load_npy
+from posebridge.text_files import parse_json
 
 MM = 1e-3
 MATLAB_FIRST_PIXEL = 1.0  # Matlab's centre of the top-left pixel is (1, 1), ours (0, 0)
@@ -49,10 +50,10 @@ def read_mat(path: Path, names: Sequence[str], nested: bool = False) -> dict[str
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises ``InputError`` for a missing or damaged one."""
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; without labels, open the folder of images instead") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not JSON: {error}") from None
 
 
@@ -62,12 +63,13 @@ def read_npy(path: Path, hint: str) -> np.ndarray:
     Raises ``InputError`` for a missing file, or one that holds no plain array of numbers.
     """
     try:
-        array = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            array = load_npy(file)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; {hint}") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a plain array: {error}") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+    except ArrayFileError as error:
+        raise InputError(f"{path} {error}") from None
+    if array.dtype.kind not in "fiu":
         raise InputError(f"{path}: expected an array of numbers")
     return array
 
@@ -90,7 +92,7 @@ def numbers(value: Any, shape: tuple[int | None, ...], where: str) -> np.ndarray
     """The value as float64 of that shape; None in it allows any length. Raises ``InputError`` that names ``where``."""
     try:
         array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{where} is not an array of numbers") from None
     fits = array.ndim == len(shape) and all(e in (None, g) for e, g in zip(shape, array.shape, strict=True))
     if not fits:

@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 
 from posebridge.cameras.intrinsics import check_intrinsics
-from posebridge.contracts.files import BROKEN_ARCHIVE
 from posebridge.data.datasets.annotations import check_near_together, is_rigid
 from posebridge.data.depth_centre import BlobConfig, depth_centre
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side, UnreadableFrameError
 from posebridge.errors import InputError
+from posebridge.npz_files import ArrayFileError, load_npz
 
 _SHAPES = {"key": (), "sequence": (), "frame": (), "view": (), "T_world_cam": (4, 4), "centre_m": (3,)}  # after N
 _NUMBERS = {"frame": "iu", "view": "iu", "K": "fiu", "T_world_cam": "fiu", "centre_m": "fiu"}  # kinds of their types
@@ -151,10 +151,8 @@ def _check_keys(keys: list[str], path: Path) -> None:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        archive = np.load(path, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise InputError(f"{path} holds a single array: give an .npz with depth_m (N, H, W) and K")
-        with archive:
-            return {name: archive[name] for name in ("depth_m", "depth_mm", "K", *_SHAPES) if name in archive}
-    except BROKEN_ARCHIVE as error:
-        raise InputError(f"{path} is not a readable .npz file of plain arrays ({error})") from None
+        return load_npz(path, ("depth_m", "depth_mm", "K", *_SHAPES))
+    except OSError as error:
+        raise InputError(f"{path} can't be read: {error.strerror}") from None
+    except ArrayFileError as error:
+        raise InputError(f"{path} {error}; expected an .npz with depth_m (N, H, W) and K") from None

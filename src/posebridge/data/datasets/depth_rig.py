@@ -1,15 +1,14 @@
 """Calibrated depth cameras: a folder of depth pictures each, and ``cameras.json`` beside them.
 
 ``cameras.json`` has an entry a folder: ``{"left": {"intrinsics": [fx, fy, cx, cy], "T_world_cam": [[...], ...]}}``,
-intrinsics in pixels, the camera's pose (4, 4) in a world that all share, in metres. Pictures of one moment have the
-same name in each folder.
+intrinsics in pixels, the camera's pose (4, 4) in a world that all share, in metres. Other fields are refused: pictures
+are those of pinhole cameras. Pictures of one moment have the same name in each folder.
 """
 
-import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,8 +19,10 @@ from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side
 from posebridge.data.natural_order import natural_key
 from posebridge.errors import InputError
+from posebridge.text_files import parse_json
 
 CAMERAS = "cameras.json"
+_FIELDS = ("intrinsics", "T_world_cam")
 
 
 class DepthRig(IndexedFrames):
@@ -86,7 +87,7 @@ def _read_cameras(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """K (3, 3) and T_world_cam (4, 4) by the name of the camera's folder."""
     example = '{"left": {"intrinsics": [fx, fy, cx, cy], "T_world_cam": [[...], [...], [...], [...]]}}'
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes(), unique_keys=True)
         if not isinstance(content, dict) or not content:
             raise ValueError("no cameras")
         cameras = {name: _camera(name, entry) for name, entry in content.items()}
@@ -94,13 +95,20 @@ def _read_cameras(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         return cameras
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: not a calibration ({error!r}); it looks like {example}") from None
 
 
-def _camera(name: str, entry: dict) -> tuple[np.ndarray, np.ndarray]:
+def _camera(name: str, entry: Any) -> tuple[np.ndarray, np.ndarray]:
     if name in ("", ".", "..") or Path(name).name != name:
         raise InputError(f"{name!r} is no name of a folder beside it")
+    if not isinstance(entry, dict):
+        raise ValueError(f"{name} is no object")
+    if unknown := sorted(entry.keys() - _FIELDS):
+        raise InputError(
+            f"{name} has the unknown fields {', '.join(unknown)}: give {' and '.join(_FIELDS)} alone; "
+            "of cameras with lens distortion, undistort the pictures first"
+        )
     fx, fy, cx, cy = (float(number) for number in entry["intrinsics"])
     T_world_cam = np.array(entry["T_world_cam"], dtype=np.float64)
     if T_world_cam.shape != (4, 4) or not is_rigid(T_world_cam):

@@ -19,6 +19,7 @@ from posebridge.data.datasets.options import Split
 from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS
+from posebridge.text_files import read_text
 
 SEQUENCES = ("Grasp1", "Grasp2", "Occlusion", "Rigid", "Pinch", "Rotate")
 
@@ -103,7 +104,7 @@ class DexterObject(HandFrames):
 def _read_tips(path: Path) -> np.ndarray:
     """(N, 5, 3) metres in the frame of the colour camera, NaN where a tip is not labelled."""
     try:
-        lines = [line for line in path.read_text().splitlines() if line.strip()]
+        lines = [line for line in read_text(path).splitlines() if line.strip()]
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; without labels, open the folder of images instead") from None
     except UnicodeDecodeError:

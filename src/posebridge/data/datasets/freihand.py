@@ -113,7 +113,7 @@ def _read_array(path: Path, shape: tuple[int | None, int]) -> np.ndarray:
     """(N, *shape) from a JSON list of N matrices; None admits any number of rows, the same for all."""
     try:
         array = np.array(read_json(path), dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = np.empty(0)
     if array.ndim != 3 or any(want not in (None, have) for want, have in zip(shape, array.shape[1:], strict=True)):
         rows_wanted = "V" if shape[0] is None else shape[0]

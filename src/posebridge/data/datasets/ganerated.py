@@ -20,6 +20,7 @@ from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
+from posebridge.text_files import read_text
 
 _IMAGE_END = "_color_composed.png"
 _K_WHOLE = camera_matrix(617.173, 617.173, 315.453, 242.259)
@@ -102,9 +103,7 @@ def _read_hand(image: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _read_numbers(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        values = np.array(
-            [float(number) for number in path.read_text().replace("\n", ",").split(",") if number.strip()]
-        )
+        values = np.array([float(number) for number in read_text(path).replace("\n", ",").split(",") if number.strip()])
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; without labels, open the folder of images instead") from None
     except ValueError:

@@ -9,6 +9,7 @@ import numpy as np
 from posebridge.data.depth_centre import BlobConfig, depth_centre
 from posebridge.data.frames import FrameLabels, UnreadableFrameError
 from posebridge.errors import InputError
+from posebridge.text_files import read_text
 
 CentreSource = Literal["blob", "labels", "none"] | Path  # none: frames have no centre
 
@@ -74,7 +75,7 @@ class HandCentres:
 def _read_centres(path: Path, rows: int, axes: tuple[int, int, int]) -> np.ndarray:
     """(rows, 3) metres in the camera frame, NaN where the file has none."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_text(path).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"centres {path}: not readable as text ({error}); give a file, or none") from None
     lines = [line.split() for line in lines if line.strip()]

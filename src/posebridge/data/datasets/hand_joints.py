@@ -9,6 +9,7 @@ from posebridge.data.frames import FrameLabels
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import convert
 from posebridge.skeletons.skeleton import Skeleton
+from posebridge.text_files import read_text
 
 _MIN_HAND_M, _MAX_HAND_M = 0.02, 0.5  # diagonal of the box around a hand's joints
 _MAX_DEPTH_M = 5.0
@@ -17,7 +18,7 @@ _MAX_DEPTH_M = 5.0
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file that are not empty. Raises ``InputError`` for a missing file or one that is not text."""
     try:
-        return [line for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+        return [line for line in read_text(path).split("\n") if line.strip()]
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; frames can be used without it, their labels can't") from None
     except UnicodeDecodeError:

@@ -32,6 +32,7 @@ from posebridge.errors import InputError
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.orders import ORDERS
 from posebridge.skeletons.skeleton import Skeleton
+from posebridge.text_files import read_text
 
 _TRAIN_JOINTS, _TEST_JOINTS = 28, 17
 _AGREEMENT_PX = 10.0  # of annot2 with the projection of annot3; a wrong unit, order or camera is hundreds
@@ -176,7 +177,7 @@ def read_calibration(path: Path) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     ``extrinsic`` (4x4 row by row, world to camera, mm). Raises ``InputError`` for a missing or other file.
     """
     try:
-        lines = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+        lines = [line.split() for line in read_text(path).splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {getattr(error, 'strerror', None) or 'not a text file'}") from None
     cameras: dict[int, dict[str, np.ndarray]] = {}

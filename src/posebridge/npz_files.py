@@ -1,0 +1,114 @@
+"""Reading of numpy's array files that users give. Nothing in them is run, and declared sizes are checked first."""
+
+import io
+import math
+import os
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, BinaryIO
+
+import numpy as np
+
+_MAGIC = b"\x93NUMPY"
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+# The errors of numpy and zipfile for a file that is damaged, cut off, or of another format.
+_BROKEN = (
+    OSError,
+    ValueError,
+    TypeError,
+    EOFError,
+    SyntaxError,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+    NotImplementedError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class ArrayFileError(ValueError):
+    """A file is no file of plain arrays. The message says why, as the end of a sentence about the file."""
+
+
+def load_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file: those of ``names`` that it holds, or all.
+
+    Raises ``ArrayFileError`` for a file that is no archive, an array of Python objects or records, and one that is cut
+    off or larger than half of the memory; ``OSError`` for a missing file.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) == _MAGIC:
+            raise ArrayFileError("holds a single array, no archive")
+        try:
+            with zipfile.ZipFile(file) as archive:
+                members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+                wanted = [name for name in (members if names is None else names) if name in members]
+                sizes = [_declared_bytes(archive, members[name], name) for name in wanted]
+                _check_memory(sum(sizes))
+                return {name: _array(archive, members[name]) for name in wanted}
+        except ArrayFileError:
+            raise
+        except _BROKEN as error:
+            raise ArrayFileError("is not a readable .npz file (cut off, perhaps, or another format)") from error
+
+
+def load_npy(file: BinaryIO) -> np.ndarray:
+    """The array in an open ``.npy`` file. Raises ``ArrayFileError`` as ``load_npz`` does."""
+    try:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        _check_memory(_declared(file, size, "the array"))
+        file.seek(0)
+        return np.lib.format.read_array(file, allow_pickle=False)
+    except ArrayFileError:
+        raise
+    except _BROKEN as error:
+        raise ArrayFileError("is not a readable .npy file (cut off, perhaps, or another format)") from error
+
+
+def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _declared_bytes(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> int:
+    with archive.open(member) as file:
+        return _declared(file, member.file_size, f"its array {name}")
+
+
+def _declared(file: IO[bytes], size: int, name: str) -> int:
+    """The bytes that an array's header declares. Raises ``ArrayFileError`` unless the file of ``size`` has as many."""
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise ArrayFileError(f"is not plain: {name} has named fields")
+    shape, _, dtype = _HEADERS[version](file)
+    if dtype.hasobject:
+        raise ArrayFileError("holds Python objects, which are never loaded: save plain arrays")
+    if dtype.names is not None or dtype.kind not in "fiubcUSMm":
+        raise ArrayFileError(f"is not plain: {name} is of {dtype}")
+    declared = math.prod(shape) * dtype.itemsize
+    if declared != size - file.tell():
+        raise ArrayFileError(
+            f"is damaged: {name} of shape {shape} needs {declared:,} bytes and has {size - file.tell():,}"
+        )
+    return declared
+
+
+def _check_memory(size: int) -> None:
+    if size > _memory_bytes() // 2:
+        raise ArrayFileError(f"declares {size / 1e9:.3g} GB of arrays, more than half of the memory: split it")
+
+
+def _memory_bytes() -> int:
+    """The memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -13,4 +13,5 @@ def test_a_long_message_keeps_both_ends():
     assert message.startswith("labels.npz: the name xxx")
     assert message.endswith("x occurs twice: give each once")
     assert len(message) < 410
+    assert len(str(InputError("\n" * 5000))) < 410
     assert len(UnreadableFrameError("a.png", "x" * 5000).reason) < 410

@@ -17,6 +17,8 @@ class InputError(Exception):
 
 def printable(text: str) -> str:
     """The text on one line: without its middle where it is long, and with escapes for what is not printable."""
-    if len(text) > _HEAD + _TAIL:
-        text = f"{text[:_HEAD]} ... {text[-_TAIL:]}"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return _shortened("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in _shortened(text)))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _HEAD + _TAIL + 5 else f"{text[:_HEAD]} ... {text[-_TAIL:]}"

@@ -85,6 +85,7 @@ def test_joints_by_a_regressor(root, regressor):
         ),
         (lambda a: a["annotations"][2].update(vertices=[[900, 900, 0]] * 778), "outside the image, which is 64x48"),
         (lambda a: a["annotations"][2].update(image_id=9), "not among the images"),
+        (lambda a: a["annotations"][2].update(image_id=[1]), "not among the images"),
         (lambda a: a["annotations"][2].update(is_left=5), "is_left is neither"),
         (lambda a: a["images"][1].update(name="frames/3.png"), "not named youtube/VIDEO"),
         (lambda a: a["images"][1].update(name="youtube/abc-1/video/frames/9.png"), "9.png is missing"),

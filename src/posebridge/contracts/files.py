@@ -8,7 +8,6 @@ from typing import Any
 
 from posebridge.errors import InputError
 
-
 _LONGEST_NAME = 50  # characters of a name that its temporary name keeps, as names have at most 255 bytes
 
 

@@ -1,7 +1,6 @@
 """A run's record on disk: ``record.json`` for numbers and texts, ``record.npz`` for arrays."""
 
 import io
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path

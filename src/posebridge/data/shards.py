@@ -7,7 +7,6 @@ the number of workers, or on the order in which they render.
 
 import hashlib
 import io
-import json
 import re
 import tarfile
 from collections.abc import Iterator

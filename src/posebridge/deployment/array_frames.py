@@ -105,7 +105,7 @@ def intrinsics_of(intrinsics: Any) -> tuple[float, float, float, float]:
     """fx fy cx cy from these four numbers or from K (3, 3) without skew. Raises ``InputError`` for anything else."""
     try:
         given = np.asarray(intrinsics, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         given = np.empty(0)
     if given.shape == (3, 3) and given[0, 1] == given[1, 0] == 0 and given[2].tolist() == [0, 0, 1]:
         given = given[[0, 1, 0, 1], [0, 1, 2, 2]]
@@ -141,7 +141,7 @@ def _checked_image(image: Any, number: int) -> np.ndarray:
 def _box(box: Any, number: int, width: int, height: int) -> np.ndarray:
     try:
         xyxy = np.asarray(box, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         xyxy = np.empty(0)
     if xyxy.shape != (4,):
         raise InputError(f"the box {box} of image {number} is not four numbers x0, y0, x1, y1")
@@ -174,7 +174,7 @@ def _metres(depth: Any, number: int, unit_mm: float) -> np.ndarray:
 def _centre_m(centre_mm: Any, number: int) -> np.ndarray:
     try:
         centre_m = 1e-3 * np.asarray(centre_mm, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         centre_m = np.empty(0)
     if centre_m.shape != (3,) or not np.isfinite(centre_m).all():
         raise InputError(f"the centre {centre_mm} of depth {number} is not three numbers x, y, z in mm")

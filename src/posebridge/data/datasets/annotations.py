@@ -57,6 +57,19 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not JSON: {error}") from None
 
 
+def images_by_id(images: Sequence[Any]) -> dict[int | str, dict[str, Any]]:
+    """The images of a COCO-style file by their ids; those without a whole number or a text as id are left out."""
+    return {
+        image["id"]: image for image in images if isinstance(image, dict) and isinstance(image.get("id"), int | str)
+    }
+
+
+def image_of(annotation: dict[str, Any], images: dict[int | str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The image of an annotation; None where it names none."""
+    number = annotation.get("image_id")
+    return images.get(number) if isinstance(number, int | str) else None
+
+
 def read_npy(path: Path, hint: str) -> np.ndarray:
     """The array in a ``.npy`` file, without running anything in it. ``hint`` ends the error for a missing file.
 

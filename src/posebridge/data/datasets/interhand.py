@@ -13,7 +13,16 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, numbers, pose_of_camera, read_json
+from posebridge.data.datasets.annotations import (
+    MM,
+    PresentFiles,
+    camera_matrix,
+    image_of,
+    images_by_id,
+    numbers,
+    pose_of_camera,
+    read_json,
+)
 from posebridge.data.datasets.hand_annotations import JOINTS, check_hand_scale, checked_camera
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.datasets.options import Hands, Split
@@ -118,7 +127,7 @@ class InterHand(HandFrames):
         for name in ("images", "annotations"):
             if not isinstance(content.get(name), list):
                 raise InputError(f"{self._data_file}: it lacks a list {name!r}")
-        images = {image.get("id"): image for image in content["images"] if isinstance(image, dict)}
+        images = images_by_id(content["images"])
         instants = _Instants(joints)
         present = PresentFiles()
         for annotation in content["annotations"]:
@@ -127,7 +136,7 @@ class InterHand(HandFrames):
             if hands != "all" and interacting != (hands == "interacting"):
                 continue
             try:
-                image = _read_image_entry(images.get(annotation.get("image_id")))
+                image = _read_image_entry(image_of(annotation, images))
                 self._add(annotation, image, instants, present)
             except InputError as error:
                 self.skipped[f"{self._data_file} annotation {annotation.get('id')}"] = str(error)

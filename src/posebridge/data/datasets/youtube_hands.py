@@ -16,6 +16,8 @@ from posebridge.data.boxes import box_problem
 from posebridge.data.datasets.annotations import (
     JOINT_BOX_PADDING,
     PresentFiles,
+    image_of,
+    images_by_id,
     joint_box,
     numbers,
     read_json,
@@ -68,13 +70,13 @@ class YouTubeHands(HandFrames):
         for name in ("images", "annotations"):
             if not isinstance(content, dict) or not isinstance(content.get(name), list):
                 raise InputError(f"{path}: it lacks a list {name!r}")
-        images = {image.get("id"): image for image in content["images"] if isinstance(image, dict)}
+        images = images_by_id(content["images"])
         present = PresentFiles()
         self._hands: list[_Hand] = []
         for annotation in content["annotations"]:
             annotation = annotation if isinstance(annotation, dict) else {}
             try:
-                self._hands.append(self._read(annotation, images.get(annotation.get("image_id")), present))
+                self._hands.append(self._read(annotation, image_of(annotation, images), present))
             except InputError as error:
                 self.skipped[f"{path} annotation {annotation.get('id')}"] = str(error)
         if not self._hands:

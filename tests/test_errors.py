@@ -4,8 +4,9 @@ from posebridge.errors import InputError
 
 def test_names_from_files_leave_one_printable_line():
     message = str(InputError("boxes b.json: the key 'a\nb\u202etxt\udcf1' occurs twice"))
-    assert message == "boxes b.json: the key 'a\\nb\\u202etxt\\udcf1' occurs twice"
-    assert str(InputError("häuser/手.png: no such file")) == "häuser/手.png: no such file"
+    assert message == "boxes b.json: the key 'a\\nb\\u202etxt\\xf1' occurs twice"
+    assert str(InputError("häuser/手 \U0001f44b.png: no such file")) == "häuser/手 \U0001f44b.png: no such file"
+    assert str(InputError("\x1b[2J")) == "\\x1b[2J"
 
 
 def test_a_long_message_keeps_both_ends():

@@ -16,8 +16,18 @@ class InputError(Exception):
 
 
 def printable(text: str) -> str:
-    """The text on one line: without its middle where it is long, and with escapes for what is not printable."""
-    return _shortened("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in _shortened(text)))
+    """The text on one line: without its middle where it is long, and with escapes for what is not printable.
+
+    A byte of a file name that is no UTF-8 becomes ``\\xf1``, a mark of text direction ``\\u202e``.
+    """
+    return _shortened("".join(c if c.isprintable() else _escape(c) for c in _shortened(text)))
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte of a name
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 def _shortened(text: str) -> str:

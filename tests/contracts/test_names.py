@@ -6,14 +6,8 @@ import numpy as np
 
 from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.contracts.names import printable
 
 LATIN = os.fsdecode(b"Mu\xf1oz")  # not UTF-8
-
-
-def test_shown_on_one_line_without_marks_of_direction():
-    assert printable("h\u00e4nde \U0001f44b") == "h\u00e4nde \U0001f44b"
-    assert printable(f"{LATIN} \u202egpj.exe\n\x1b[2J") == "Mu\\xf1oz \\u202egpj.exe\\x0a\\x1b[2J"
 
 
 def test_json_keeps_names_that_are_not_utf8():

@@ -81,4 +81,4 @@ def test_errors_are_one_line_without_marks_of_direction(tmp_path, capsys):
     assert main(["predict", "model", f"{tmp_path}/a\u202egpj\nb", "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert r"a\u202egpj\x0ab: no such file or folder" in error
+    assert r"a\u202egpj\nb: no such file or folder" in error

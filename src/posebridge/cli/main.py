@@ -22,7 +22,6 @@ from posebridge.cli.report import ReportCommand
 from posebridge.cli.resume import ResumeCommand
 from posebridge.cli.score import ScoreCommand
 from posebridge.cli.train import TrainCommand
-from posebridge.contracts.names import printable
 from posebridge.errors import InputError
 
 INPUT_ERROR, INTERRUPTED = 2, 130
@@ -65,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         command.run()
     except InputError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return INPUT_ERROR
     except BrokenPipeError:  # the reader of the output has ended, such as head
         sys.stdout = None

@@ -6,19 +6,9 @@ import unicodedata
 _DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _BYTES = {code: f"\\x{code - 0xDC00:02x}" for code in range(0xDC80, 0xDD00)}
 _SURROGATES = {code: f"\\u{code:04x}" for code in range(0xD800, 0xE000)}
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 UNPRINTABLE: dict[int, str] = {**{code: f"\\u{code:04x}" for code in _DIRECTIONS}, **_SURROGATES, **_BYTES}
-_ON_ONE_LINE = UNPRINTABLE | _CONTROLS
 
 
 def normal_name(name: str) -> str:
     """The name in composed Unicode (NFC): macOS writes decomposed names, most other systems composed ones."""
     return unicodedata.normalize("NFC", name)
-
-
-def printable(text: str) -> str:
-    """The text on one line that any terminal shows as it is: control characters and marks of direction by their codes.
-
-    A byte of a file name that is no UTF-8 is shown as ``\\xf1``.
-    """
-    return text.translate(_ON_ONE_LINE)

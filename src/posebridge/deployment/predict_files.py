@@ -15,7 +15,6 @@ from tqdm import tqdm
 from posebridge.contracts.batch import UnlabelledBatch, concatenate
 from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.contracts.names import printable
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.video import Video, VideoFolder
 from posebridge.data.datasets.video_file import open_video
@@ -27,7 +26,7 @@ from posebridge.deployment.model_spec import ModelSpec, skeleton_of
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
 from posebridge.deployment.predict_config import PredictConfig
 from posebridge.deployment.predictor import Predictor, join
-from posebridge.errors import InputError
+from posebridge.errors import InputError, printable
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
 _DRAWN = (".jpg", ".mp4")

@@ -3,6 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from posebridge.representations.heatmaps import expectation
 from posebridge.representations.pose_maps import PoseMaps
 
 READINGS = ["softmax", "peak"]
@@ -100,3 +101,20 @@ def test_softmax_ignores_constants():
     one, other = maps.decode(heat, depth), maps.decode(heat + 5, depth)
     assert torch.allclose(one.uv_map, other.uv_map, atol=1e-3)
     assert torch.allclose(one.relative_depth, other.relative_depth, atol=1e-4)
+
+
+@pytest.mark.parametrize("height", [1.0, 0.4, 0.3, 0.1])
+def test_soft_position_of_a_weak_peak(height):
+    """A single peak of any height is read where it is, in a map of 64 px with noise."""
+    maps = PoseMaps("peak")
+    places = uv(count=8, side=64)
+    noise = 0.01 * height * torch.randn(2, 8, 64, 64, generator=torch.Generator().manual_seed(1))
+    heat = (height * heat_maps_of(maps, places, 64) + noise).requires_grad_()
+    found = expectation(maps.probability(heat))
+    assert (found - places).norm(dim=-1).max() < 0.3
+    depth = torch.arange(64.0).expand(2, 8, 64, 64)  # of the columns
+    assert torch.allclose(maps.relative_depth(heat, depth), places[..., 0], atol=0.3)
+    found.sum().backward()
+    assert heat.grad.abs().sum() > 0
+    flat = expectation(maps.probability(torch.zeros(1, 1, 64, 64)))
+    assert torch.allclose(flat, torch.full((1, 1, 2), 31.5), atol=1e-3)  # no peak: the middle

@@ -10,6 +10,9 @@ from torch import Tensor
 from posebridge.representations.heatmaps import decode_argmax, encode_gaussian, spatial_softmax
 
 
+_LEAST_PEAK = 0.05  # lower maxima are noise, and their maps stay flat
+
+
 @dataclass(frozen=True)
 class DecodedPose:
     """A pose decoded from maps."""
@@ -42,8 +45,15 @@ class PoseMaps:
         return encode_gaussian(uv_map, height, width, self.sigma, "sum" if self.heatmap_type == "softmax" else "peak")
 
     def probability(self, heat: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J H W"]:
-        """The distribution over pixels that weights the depth map."""
-        return spatial_softmax(heat, 1.0 if self.heatmap_type == "softmax" else self.peak_temperature)
+        """The distribution over pixels that weights the depth map, and whose mean is a joint's soft position.
+
+        Of type ``peak``, each map is divided by the height of its peak, which gets no gradient. Without that, the many
+        pixels without a joint outweigh a weak peak and move its position to the middle of the map.
+        """
+        if self.heatmap_type == "softmax":
+            return spatial_softmax(heat)
+        height = heat.detach().amax(dim=(-2, -1), keepdim=True).clamp_min(_LEAST_PEAK)
+        return spatial_softmax(heat / height, self.peak_temperature)
 
     def relative_depth(self, heat: Float[Tensor, "B J H W"], depth: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J"]:
         """Mean of the depth map, weighted by the heat map (Iqbal et al. 2018, Eq. 10)."""

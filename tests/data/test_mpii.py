@@ -81,6 +81,14 @@ def test_people_of_the_json(folder):
     np.testing.assert_allclose(crop.uv_px[0, 0], joints()[0] - 1 - [6.5, -1.0] - 0.5, atol=1e-4)
 
 
+def test_files_of_one_name_in_two_folders_have_different_keys(folder):
+    people = records()
+    for record, name in zip(people, ("walk/1.jpg", "run/1.jpg", "run/1.jpg"), strict=True):
+        write_image(folder / "images" / name, 140, 120)
+        record["image"] = name
+    assert [frame.key for frame in open_json(folder, people)] == ["walk/1", "run/1_0", "run/1_1"]
+
+
 def test_people_of_the_release(folder):
     savemat(
         folder / "mpii.mat", release([[rectangle()], [rectangle(leave_out=(0,)), {"x1": 3}, rectangle(30)]], [1, 1])

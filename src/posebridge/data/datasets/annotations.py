@@ -1,6 +1,7 @@
 """Functions that several readers share: files of arrays, cameras, projection, boxes and checks."""
 
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,19 +58,6 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not JSON: {error}") from None
 
 
-def images_by_id(images: Sequence[Any]) -> dict[int | str, dict[str, Any]]:
-    """The images of a COCO-style file by their ids; those without a whole number or a text as id are left out."""
-    return {
-        image["id"]: image for image in images if isinstance(image, dict) and isinstance(image.get("id"), int | str)
-    }
-
-
-def image_of(annotation: dict[str, Any], images: dict[int | str, dict[str, Any]]) -> dict[str, Any] | None:
-    """The image of an annotation; None where it names none."""
-    number = annotation.get("image_id")
-    return images.get(number) if isinstance(number, int | str) else None
-
-
 def read_npy(path: Path, hint: str) -> np.ndarray:
     """The array in a ``.npy`` file, without running anything in it. ``hint`` ends the error for a missing file.
 
@@ -96,8 +84,10 @@ class PresentFiles:
     def __contains__(self, file: Path) -> bool:
         folder = file.parent
         if folder not in self._names:
-            names = (entry.name for entry in folder.iterdir()) if folder.is_dir() else ()
-            self._names[folder] = frozenset(names)
+            try:
+                self._names[folder] = frozenset(os.listdir(folder))
+            except (OSError, ValueError):  # ValueError: a name with a null character
+                self._names[folder] = frozenset()
         return file.name in self._names[folder]
 
 
@@ -113,6 +103,17 @@ def numbers(value: Any, shape: tuple[int | None, ...], where: str) -> np.ndarray
         given = " x ".join(map(str, array.shape)) or "a single number"
         raise InputError(f"{where} is {given}, expected {expected}")
     return array
+
+
+def flat_numbers(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
+    """As ``numbers``, of a value that may be flat or nested in any way. NaN stands for null."""
+    try:
+        array = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{where} are not a list of numbers") from None
+    if array.size != np.prod(shape):
+        raise InputError(f"{where} have {array.size} numbers, expected {' x '.join(map(str, shape))}")
+    return array.reshape(shape)
 
 
 def camera_matrix(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:

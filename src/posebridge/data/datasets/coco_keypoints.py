@@ -1,124 +1,151 @@
 """COCO-style keypoint JSON, of hands and bodies, as public datasets and annotation tools write it.
 
 ``images`` (id, file_name, width, height, perhaps ``cam_param`` with ``focal`` and ``princpt``), ``annotations``
-(image_id, ``keypoints`` [x, y, v] * J, flat or nested, perhaps ``bbox`` [x, y, w, h], ``hand_type``, ``joint_cam``
-(J, 3)) and ``categories`` with the joints' names. A file's names may be wrong: those of RHD in this form list base
-to tip where the joints go tip to base, so hand it ``ORDERS["rhd2d"]``. Without the annotations, the images are an
-``ImageFolder``.
+(image_id, category_id, ``keypoints`` [x, y, v] * J, flat or nested, perhaps ``bbox`` [x, y, w, h], ``hand_type``,
+``joint_cam`` (J, 3)) and ``categories`` with the joints' names. A file's names may be wrong: those of RHD in this form
+list base to tip where the joints go tip to base, so hand it ``ORDERS["rhd2d"]``. Without the annotations, the images
+are an ``ImageFolder``.
+
+Boxes, keypoints, sizes and intrinsics are in pixels as stored, before an EXIF orientation, as pycocotools reads them.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from posebridge.data.boxes import box_problem
-from posebridge.data.datasets.annotations import camera_matrix, read_json
+from posebridge.data.datasets.coco_records import CocoFile, CocoRecord, is_labelled
+from posebridge.data.datasets.json_entries import AnnotationNames
 from posebridge.data.datasets.options import Split
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, Side, UnreadableFrameError
-from posebridge.data.image_file import read_image
+from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, UnreadableFrameError
+from posebridge.data.image_file import read_picture
 from posebridge.errors import InputError
+from posebridge.skeletons.joint_units import METRES_PER_UNIT, impossible, joint_unit
 from posebridge.skeletons.orders import ORDERS, convert
 from posebridge.skeletons.skeleton import Skeleton
 
-_BOX_PADDING = 1.25  # where there is no bbox: of the extent of the labelled joints
-_MM = 1e-3
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """One annotation, checked. Joints in the file's order."""
-
-    file: Path
-    key: str
-    size_px: tuple[int, int]  # width, height
-    box_xyxy: np.ndarray
-    uv_v: np.ndarray  # (J, 3)
-    hand: Side | None
-    joints_m: np.ndarray | None
-    K: np.ndarray | None
-
-
-class _BrokenRecordError(Exception):
-    """One annotation is wrong; the message has the reason."""
+_NAMES_IN_FILE = {"K": "cam_param", "joint_cam": "joint_cam"}  # fields of a record that a file may lack
 
 
 class CocoKeypoints(IndexedFrames):
-    """One frame an annotated subject; key the image's stem, with the annotation's id after it (``000123_7``) where an
-    image shows several.
+    """One frame an annotated subject.
 
-    Annotations without a labelled joint and crowds are left out; broken ones are listed in ``skipped``. COCO's
-    v = 1 means labelled but hidden; in a file without any 2, a 1 means visible.
+    The key is the image's stem, or its path without suffix where stems repeat between folders. The annotation's id
+    follows (``000123_7``) where an image shows several. Annotations without a labelled joint and crowds are left out;
+    broken ones are listed in ``skipped``. COCO's v = 1 means labelled but hidden; in a file without any 2, a 1 means
+    visible. Where most annotations have ``joint_cam`` or ``cam_param``, those without are listed in ``skipped``.
     """
 
     def __init__(
         self, annotations: str | Path, images: str | Path, skeleton: Skeleton, joint_names: Sequence[str] | None = None
     ):
-        """``joint_names`` replaces the names in the file. ``joint_cam`` is in millimetres, as mmpose has it.
+        """``joint_names`` replaces the names in the file. The lengths of bones tell the unit of ``joint_cam``.
 
-        Raises ``InputError`` for a file that is no keypoint JSON, joints that don't fit the skeleton, or where not
-        one annotation is usable.
+        Raises ``InputError`` for a file that is no keypoint JSON, joints that don't fit the skeleton or are of no known
+        unit, or where not one annotation is usable.
         """
         self.path = Path(annotations)
         self.skeleton = skeleton
         self.skipped: dict[str, str] = {}
-        content = _read_json(self.path)
-        self.names = tuple(joint_names) if joint_names is not None else _joint_names(self.path, content)
-        skeleton.order_of(self.names)  # raises for names that don't fit
-        self._subjects = self._read_subjects(content, Path(images))
-        if not self._subjects:
+        file = CocoFile(self.path, Path(images), skeleton, joint_names)
+        records = self._read(file)
+        for field in ("K", "joint_cam"):
+            records = self._with_what_most_have(field, records)
+        self._has_K = all(record.K is not None for record in records.values())
+        self._has_joints = all(record.joint_cam is not None for record in records.values())
+        if self._has_joints and records:
+            records = self._in_metres(records)
+        if not records:
             reason = next(iter(self.skipped.values()), "none has a labelled joint")
-            raise InputError(f"{self.path}: no usable annotation of {len(content['annotations'])}: {reason}")
-        self._has_K = all(subject.K is not None for subject in self._subjects)
-        self._has_joints_m = all(subject.joints_m is not None for subject in self._subjects)
-        self._says_visible = any((subject.uv_v[:, 2] == 2).any() for subject in self._subjects)
+            raise InputError(f"{self.path}: no usable annotation of {len(file.annotations)}: {reason}")
+        self._records = list(records.values())
+        self._says_visible = any((record.v == 2).any() for record in self._records)
 
     def __len__(self) -> int:
-        return len(self._subjects)
+        return len(self._records)
 
     def __getitem__(self, index: int) -> RawFrame:
         """The frame, with its intrinsics if every subject has some; raises ``UnreadableFrameError`` where its file is
         broken or of another size than annotated.
         """
-        subject = self._subjects[index]
-        image = read_image(subject.file)
-        width, height = subject.size_px
-        if image.shape[:2] != (height, width):
-            found = f"{image.shape[1]}x{image.shape[0]}"
-            raise UnreadableFrameError(subject.file, f"it is {found}, but annotated as {width}x{height}")
-        K = subject.K if self._has_K else None
-        return RawFrame(image, subject.key, frame=index, K=K, box_xyxy=subject.box_xyxy, hand=subject.hand)
+        record = self._records[index]
+        picture = read_picture(record.file)
+        width, height = record.size_px
+        if picture.image.shape[:2] != (height, width):
+            found = f"{picture.image.shape[1]}x{picture.image.shape[0]}"
+            raise UnreadableFrameError(record.file, f"it is {found}, but annotated as {width}x{height}")
+        K = record.K if self._has_K else None
+        return RawFrame(
+            picture.image,
+            record.key,
+            frame=index,
+            K=K,
+            box_xyxy=record.box_xyxy,
+            hand=record.hand,
+            turn=picture.turn,
+            mirror=picture.mirror,
+        )
 
     def labels(self, index: int) -> FrameLabels:
         """Labels in the order of the skeleton; ``joints_m`` if every subject has them."""
-        subject = self._subjects[index]
-        v = subject.uv_v[:, 2]
-        visible_in_file = v == 2 if self._says_visible else v > 0
-        uv_px, valid = convert(subject.uv_v[:, :2], v > 0, self.names, self.skeleton)
-        _, visible = convert(subject.uv_v[:, :2], visible_in_file, self.names, self.skeleton)
-        joints_m = None
-        if self._has_joints_m and subject.joints_m is not None:
-            joints_m, _ = convert(subject.joints_m, v > 0, self.names, self.skeleton)
+        record = self._records[index]
+        visible_in_file = record.v == 2 if self._says_visible else record.v > 0
+        uv_px, valid = convert(record.uv_px, record.v > 0, record.names, self.skeleton)
+        _, visible = convert(record.uv_px, visible_in_file, record.names, self.skeleton)
+        joints_m = self._joints_of(record)[0] if self._has_joints else None
         return FrameLabels(uv_px, valid, visible, joints_m)
 
-    def _read_subjects(self, content: dict[str, Any], folder: Path) -> list[_Subject]:
-        images = {image.get("id"): image for image in content["images"] if isinstance(image, dict)}
-        records = [a for a in content["annotations"] if isinstance(a, dict) and _is_labelled(a)]
-        shown = Counter(str(record.get("image_id")) for record in records)
-        subjects: list[_Subject] = []
-        for record in records:
+    def _read(self, file: CocoFile) -> dict[str, CocoRecord]:
+        """Usable annotations by the name under which ``skipped`` would list them."""
+        names = AnnotationNames(self.path)
+        records: dict[str, CocoRecord] = {}
+        keys: set[str] = set()
+        for position, annotation in enumerate(file.annotations):
+            if not is_labelled(annotation):
+                continue
+            name = names.of(position, annotation)
             try:
-                image = images.get(record.get("image_id"))
-                if image is None:
-                    raise _BrokenRecordError(f"its image {record.get('image_id')} is not among the images")
-                several = shown[str(record.get("image_id"))] > 1
-                subjects.append(_read_subject(record, image, folder, len(self.names), several))
-            except _BrokenRecordError as error:
-                self.skipped[f"{self.path} annotation {record.get('id')}"] = str(error)
-        return subjects
+                record = file.record(annotation)
+                if record.key in keys:
+                    raise InputError(f"another annotation has its key {record.key}: give each an id of its own")
+            except InputError as error:
+                self.skipped[name] = str(error)
+                continue
+            keys.add(record.key)
+            records[name] = record
+        return records
+
+    def _with_what_most_have(self, field: str, records: dict[str, CocoRecord]) -> dict[str, CocoRecord]:
+        """The records with a field that more than half of them have; all records where fewer have it."""
+        having = {name: record for name, record in records.items() if getattr(record, field) is not None}
+        if 2 * len(having) <= len(records):
+            return records
+        for name in records.keys() - having.keys():
+            self.skipped[name] = f"it has no {_NAMES_IN_FILE[field]}, and most annotations of the file have one"
+        return having
+
+    def _in_metres(self, records: dict[str, CocoRecord]) -> dict[str, CocoRecord]:
+        """The records with joints in metres, but for those of impossible size."""
+        pairs = [self._joints_of(record) for record in records.values()]
+        joints, valid = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
+        unit = joint_unit(joints, valid, self.skeleton)
+        if unit is None:
+            raise InputError(f"{self.path}: its joint_cam has no possible bone lengths: expected millimetres")
+        metres = METRES_PER_UNIT[unit]
+        kept: dict[str, CocoRecord] = {}
+        broken = impossible(joints * metres, valid, self.skeleton)
+        for (name, record), is_broken in zip(records.items(), broken, strict=True):
+            if is_broken:
+                self.skipped[name] = f"its joint_cam has impossible lengths: most annotations of the file are in {unit}"
+            elif record.joint_cam is not None:
+                kept[name] = replace(record, joint_cam=record.joint_cam * metres)
+        return kept
+
+    def _joints_of(self, record: CocoRecord) -> tuple[np.ndarray, np.ndarray]:
+        """``joint_cam`` and the mask of labelled joints, in the order of the skeleton."""
+        assert record.joint_cam is not None
+        return convert(record.joint_cam, record.v > 0, record.names, self.skeleton)
 
 
 def open_coco_keypoints(
@@ -134,81 +161,3 @@ def open_coco_keypoints(
     names = None if joint_order is None else ORDERS[joint_order]
     file = "annotations.json" if whole_set else f"{split}.json"
     return CocoKeypoints(Path(root) / file, Path(root) / "images", skeleton, names)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    content = read_json(path)
-    for name in ("images", "annotations"):
-        if not isinstance(content, dict) or not isinstance(content.get(name), list):
-            raise InputError(f"{path}: no keypoint JSON in COCO's style: it lacks a list {name!r}")
-    return content
-
-
-def _joint_names(path: Path, content: dict[str, Any]) -> tuple[str, ...]:
-    for category in content.get("categories") or ():
-        if isinstance(category, dict) and isinstance(category.get("keypoints"), list):
-            return tuple(str(name) for name in category["keypoints"])
-    raise InputError(f"{path}: its categories name no keypoints; give a joint order")
-
-
-def _is_labelled(record: dict[str, Any]) -> bool:
-    """False for crowds and subjects without a labelled joint. True where the joints are malformed: checked later."""
-    if record.get("iscrowd"):
-        return False
-    try:
-        flat = np.asarray(record.get("keypoints"), dtype=np.float64).reshape(-1)
-    except (TypeError, ValueError):
-        return True
-    return flat.size % 3 != 0 or bool((flat[2::3] != 0).any())
-
-
-def _read_subject(record: dict[str, Any], image: dict[str, Any], folder: Path, n: int, several: bool) -> _Subject:
-    """Raises ``_BrokenRecordError``."""
-    if not isinstance(image.get("file_name"), str):
-        raise _BrokenRecordError("its image has no file_name")
-    file = folder / image["file_name"]
-    if not file.is_file():
-        raise _BrokenRecordError(f"its image {file} is missing")
-    width, height = image.get("width"), image.get("height")
-    if not isinstance(width, int) or not isinstance(height, int):
-        raise _BrokenRecordError("its image has no width and height")
-    uv_v = _numbers(record, "keypoints", (n, 3))
-    box = _box(record, uv_v)
-    if problem := box_problem(box, width, height):
-        raise _BrokenRecordError(f"its bbox {box.tolist()} (x0 y0 x1 y1) {problem}")
-    return _Subject(
-        file=file,
-        key=f"{file.stem}_{record.get('id')}" if several else file.stem,
-        size_px=(width, height),
-        box_xyxy=box,
-        uv_v=uv_v,
-        hand=record["hand_type"] if record.get("hand_type") in ("left", "right") else None,
-        joints_m=_numbers(record, "joint_cam", (n, 3)) * _MM if "joint_cam" in record else None,
-        K=_intrinsics(image["cam_param"]) if "cam_param" in image else None,
-    )
-
-
-def _numbers(record: dict[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    try:
-        array = np.asarray(record.get(name), dtype=np.float64)
-    except (TypeError, ValueError):
-        raise _BrokenRecordError(f"its {name} are not a list of numbers") from None
-    if array.size != np.prod(shape) or not np.isfinite(array).all():
-        wrong = "are not finite" if array.size == np.prod(shape) else f"have {array.size} numbers"
-        raise _BrokenRecordError(f"its {name} {wrong}, expected {' x '.join(map(str, shape))} finite ones")
-    return array.reshape(shape)
-
-
-def _box(record: dict[str, Any], uv_v: np.ndarray) -> np.ndarray:
-    if "bbox" in record:
-        x, y, width, height = _numbers(record, "bbox", (4,)).tolist()
-        return np.array([x, y, x + width, y + height])
-    labelled = uv_v[uv_v[:, 2] > 0, :2]
-    low, high = labelled.min(axis=0), labelled.max(axis=0)
-    half = (high - low) / 2 * _BOX_PADDING
-    return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half])
-
-
-def _intrinsics(parameters: dict[str, Any]) -> np.ndarray:
-    (fx, fy), (cx, cy) = _numbers(parameters, "focal", (2,)), _numbers(parameters, "princpt", (2,))
-    return camera_matrix(fx, fy, cx, cy)

@@ -31,7 +31,7 @@ class ImageFolder(IndexedFrames):
         self.files, self.skipped = found.files, dict(found.skipped)
         root = self.path if self.path.is_dir() else self.path.parent
         below = [file.relative_to(root) for file in self.files]
-        self.keys = _keys(self.path, below)
+        self.keys = unique_keys(self.path, below)
         self._sequences, self._frames = (_by_folder if sequence_by == "folder" else _by_name)(below)
 
     def __len__(self) -> int:
@@ -95,7 +95,11 @@ def find_images(path: Path) -> FoundFiles:
     return found
 
 
-def _keys(path: Path, below: list[Path]) -> list[str]:
+def unique_keys(path: Path, below: list[Path]) -> list[str]:
+    """Keys of different files in NFC: their stems, or paths without suffix where stems repeat between folders.
+
+    Raises ``InputError``, which names ``path``, for files that differ in their suffix only.
+    """
     stems = [normal_name(file.stem) for file in below]
     if len(set(stems)) == len(stems):
         return stems

@@ -17,14 +17,14 @@ from posebridge.data.datasets.annotations import (
     MM,
     PresentFiles,
     camera_matrix,
-    image_of,
-    images_by_id,
+    flat_numbers,
     numbers,
     pose_of_camera,
     read_json,
 )
 from posebridge.data.datasets.hand_annotations import JOINTS, check_hand_scale, checked_camera
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
+from posebridge.data.datasets.json_entries import AnnotationNames, EntriesById, whole_number
 from posebridge.data.datasets.options import Hands, Split
 from posebridge.data.frames import FrameIndex, Side
 from posebridge.errors import InputError
@@ -127,19 +127,20 @@ class InterHand(HandFrames):
         for name in ("images", "annotations"):
             if not isinstance(content.get(name), list):
                 raise InputError(f"{self._data_file}: it lacks a list {name!r}")
-        images = images_by_id(content["images"])
+        images, names = EntriesById(content["images"], "image"), AnnotationNames(self._data_file)
         instants = _Instants(joints)
         present = PresentFiles()
-        for annotation in content["annotations"]:
+        for position, annotation in enumerate(content["annotations"]):
+            name = names.of(position, annotation)
             annotation = annotation if isinstance(annotation, dict) else {}
-            interacting = annotation.get("hand_type") == "interacting"
+            interacting = str(annotation.get("hand_type")).lower() == "interacting"
             if hands != "all" and interacting != (hands == "interacting"):
                 continue
             try:
-                image = _read_image_entry(image_of(annotation, images))
+                image = _read_image_entry(images.get(annotation.get("image_id")))
                 self._add(annotation, image, instants, present)
             except InputError as error:
-                self.skipped[f"{self._data_file} annotation {annotation.get('id')}"] = str(error)
+                self.skipped[name] = str(error)
 
     def _add(self, annotation: dict[str, Any], image: _Image, instants: "_Instants", present: PresentFiles) -> None:
         file = self.images / image.name
@@ -147,7 +148,7 @@ class InterHand(HandFrames):
             raise InputError(f"its image {file} is missing")
         self._cameras.get(image.capture, image.camera)  # raises where the image has no camera
         joints_m, valid = instants.get(image.capture, image.frame)
-        seen = numbers(np.ravel(annotation.get("joint_valid", ())), (2 * JOINTS,), "its joint_valid") > 0
+        seen = flat_numbers(annotation.get("joint_valid"), (2 * JOINTS,), "its joint_valid") > 0
         self._images.append(image)
         for side, rows in _ROWS.items():
             labelled = seen[rows] & valid[rows]
@@ -212,7 +213,7 @@ class _Instants:
             if not isinstance(entry, dict):
                 raise InputError(f"frame {frame} of capture {capture} has no joints in space")
             joints = numbers(entry.get("world_coord"), (2 * JOINTS, 3), "its world_coord")
-            valid = numbers(np.ravel(entry.get("joint_valid", ())), (2 * JOINTS,), "its joint_valid") > 0
+            valid = flat_numbers(entry.get("joint_valid"), (2 * JOINTS,), "its joint_valid") > 0
             if not np.isfinite(joints[valid]).all():
                 raise InputError("its world_coord is not finite")
             self._read[capture, frame] = joints * MM, valid
@@ -232,10 +233,9 @@ def _entry(content: Any, *keys: str) -> Any:
     return content
 
 
-def _read_image_entry(image: dict[str, Any] | None) -> _Image:
-    if image is None:
-        raise InputError("its image is not among the images")
-    if not isinstance(image.get("file_name"), str) or not isinstance(image.get("frame_idx"), int):
+def _read_image_entry(image: dict[str, Any]) -> _Image:
+    frame = whole_number(image.get("frame_idx"))
+    if not isinstance(image.get("file_name"), str) or frame is None:
         raise InputError("its image has no file_name or frame_idx")
     if not str(image.get("camera")).isdecimal():
         raise InputError(f"its image's camera {image.get('camera')!r} is not a number")
@@ -244,5 +244,5 @@ def _read_image_entry(image: dict[str, Any] | None) -> _Image:
         str(image.get("capture")),
         str(image.get("seq_name")),
         str(image["camera"]),
-        image["frame_idx"],
+        frame,
     )

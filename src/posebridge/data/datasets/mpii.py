@@ -6,6 +6,7 @@ both, pixels count from (1, 1), and ``scale`` is the person's height over 200 px
 ``ImageFolder``.
 """
 
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from posebridge.data.datasets.annotations import MATLAB_FIRST_PIXEL, numbers, read_json, read_mat
-from posebridge.data.datasets.image_folder import numbers_within
+from posebridge.data.datasets.image_folder import numbers_within, unique_keys
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
 from posebridge.data.image_file import read_image
@@ -43,7 +44,8 @@ class _Person:
 
 
 class MPII(IndexedFrames):
-    """One frame a person; key the image's stem, with ``_`` and the person's number in it where it shows several.
+    """One frame a person; key the image's stem, or its path without suffix where stems repeat between folders; with
+    ``_`` and the person's number in it where it shows several.
 
     Boxes are squares of 1.25 times the person's height about a centre 15 px (at scale 1) below the annotated one, as is
     usual for this dataset. The Matlab file marks hidden joints, the JSON does not.
@@ -56,14 +58,14 @@ class MPII(IndexedFrames):
         read = _read_release if self.path.suffix.lower() == ".mat" else _read_json
         people = read(self.path, self.skipped)
         folder = Path(images)
-        exists = {name: (folder / name).is_file() for name in dict.fromkeys(person.image for person in people)}
+        exists = {name: os.path.isfile(folder / name) for name in dict.fromkeys(person.image for person in people)}
         self.skipped |= {str(folder / name): "the file is missing" for name, found in exists.items() if not found}
         self._folder = folder
         self._people = [person for person in people if exists[person.image]]
         if not self._people:
             reason = next(iter(self.skipped.values()), "it annotates no person")
             raise InputError(f"{self.path}: no annotated person has an image in {folder}: {reason}")
-        self._keys = _keys(self._people)
+        self._keys = _keys(self.path, self._people)
 
     def __len__(self) -> int:
         return len(self._people)
@@ -97,11 +99,12 @@ def open_mpii(
     return MPII(file, root / "images", skeleton)
 
 
-def _keys(people: list[_Person]) -> list[str]:
+def _keys(path: Path, people: list[_Person]) -> list[str]:
     images = [person.image for person in people]
     count = Counter(images)
+    key_of = dict(zip(count, unique_keys(path, [Path(image) for image in count]), strict=True))
     return [
-        f"{Path(image).stem}_{number}" if count[image] > 1 else Path(image).stem
+        f"{key_of[image]}_{number}" if count[image] > 1 else key_of[image]
         for image, number in zip(images, numbers_within(images), strict=True)
     ]
 

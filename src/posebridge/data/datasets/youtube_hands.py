@@ -16,14 +16,13 @@ from posebridge.data.boxes import box_problem
 from posebridge.data.datasets.annotations import (
     JOINT_BOX_PADDING,
     PresentFiles,
-    image_of,
-    images_by_id,
     joint_box,
     numbers,
     read_json,
     read_npy,
 )
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
+from posebridge.data.datasets.json_entries import AnnotationNames, EntriesById, whole_number
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import Side
 from posebridge.errors import InputError
@@ -70,15 +69,16 @@ class YouTubeHands(HandFrames):
         for name in ("images", "annotations"):
             if not isinstance(content, dict) or not isinstance(content.get(name), list):
                 raise InputError(f"{path}: it lacks a list {name!r}")
-        images = images_by_id(content["images"])
+        images, names = EntriesById(content["images"], "image"), AnnotationNames(path)
         present = PresentFiles()
         self._hands: list[_Hand] = []
-        for annotation in content["annotations"]:
+        for position, annotation in enumerate(content["annotations"]):
+            name = names.of(position, annotation)
             annotation = annotation if isinstance(annotation, dict) else {}
             try:
-                self._hands.append(self._read(annotation, image_of(annotation, images), present))
+                self._hands.append(self._read(annotation, images.get(annotation.get("image_id")), present))
             except InputError as error:
-                self.skipped[f"{path} annotation {annotation.get('id')}"] = str(error)
+                self.skipped[name] = str(error)
         if not self._hands:
             reason = next(iter(self.skipped.values()), "there is none")
             raise InputError(f"{path}: no usable annotation: {reason}")
@@ -109,9 +109,9 @@ class YouTubeHands(HandFrames):
             frame=hand.number,
         )
 
-    def _read(self, annotation: dict[str, Any], image: dict[str, Any] | None, present: PresentFiles) -> _Hand:
-        if image is None or not isinstance(image.get("name"), str):
-            raise InputError("its image is not among the images, or has no name")
+    def _read(self, annotation: dict[str, Any], image: dict[str, Any], present: PresentFiles) -> _Hand:
+        if not isinstance(image.get("name"), str):
+            raise InputError("its image has no name")
         parts = Path(image["name"]).parts
         number = Path(image["name"]).stem
         if len(parts) < 2 or parts[0] != "youtube" or not number.isdecimal():
@@ -120,8 +120,10 @@ class YouTubeHands(HandFrames):
         if file not in present:
             raise InputError(f"its image {file} is missing")
         vertices_px = numbers(annotation.get("vertices"), (_VERTICES, 3), "its vertices")
-        width, height = image.get("width"), image.get("height")
-        if not isinstance(width, int) or not isinstance(height, int):
+        if not np.isfinite(vertices_px).all():
+            raise InputError("its vertices are not finite")
+        width, height = whole_number(image.get("width")), whole_number(image.get("height"))
+        if width is None or height is None:
             raise InputError("its image has no width and height")
         box = joint_box(vertices_px[:, :2], JOINT_BOX_PADDING)
         if problem := box_problem(box, width, height):

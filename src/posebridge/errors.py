@@ -1,4 +1,6 @@
-"""The exception for invalid user input."""
+"""Exceptions for invalid user input, and for a request to end the process."""
+
+import signal
 
 _HEAD, _TAIL = 300, 100  # characters that remain of a long message: what is wrong and where; what to do
 
@@ -13,6 +15,13 @@ class InputError(Exception):
 
     def __str__(self) -> str:
         return printable(super().__str__())
+
+
+class TerminatedError(SystemExit):
+    """SIGTERM was received. Where nothing catches it, the process ends with code 143, as shells report that signal."""
+
+    def __init__(self):
+        super().__init__(128 + signal.SIGTERM)
 
 
 def printable(text: str) -> str:

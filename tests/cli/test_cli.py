@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from evaluation.keypoint_files import ICVL, hands, needs_icvl
-from posebridge.cli.main import COMMANDS, ScoreCommand, main
+from posebridge.cli.commands import COMMANDS, ScoreCommand
+from posebridge.cli.main import main
 from posebridge.contracts.record_file import save_record
 from posebridge.data.datasets.registry import DATASETS
 from posebridge.experiments.transfers import TRANSFERS
@@ -43,8 +44,26 @@ def test_help_is_quick(command):
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5  # seconds of CPU
 
 
+def test_ctrl_c_during_the_first_imports():
+    interrupt = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "tyro":
+            os.kill(os.getpid(), signal.SIGINT)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupt())
+from posebridge.cli.main import main
+sys.exit(main(["doctor"]))
+"""
+    done = subprocess.run([sys.executable, "-c", interrupt], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "stopped: finished results are on disk\n")
+
+
 def test_help_imports_nothing_heavy():
-    heavy = "import posebridge.cli.main, sys; sys.exit(bool({'torch', 'cv2', 'scipy', 'jinja2'} & set(sys.modules)))"
+    heavy = (
+        "import posebridge.cli.commands, sys; sys.exit(bool({'torch', 'cv2', 'scipy', 'jinja2'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", heavy], check=False).returncode == 0
 
 

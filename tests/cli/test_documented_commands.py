@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from posebridge.cli.main import COMMANDS
+from posebridge.cli.commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -1,4 +1,5 @@
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from deployment.rigged import small_model
 from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.deployment.doctor import Finding
+from posebridge.deployment.predict_files import crop_batches
 
 
 @pytest.fixture
@@ -72,6 +74,19 @@ def test_unreadable_images_are_one_line(model, images, tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: none of 3 images can be read")
     assert done.stderr.count("\n") == 1
+
+
+def test_sigterm_keeps_what_was_predicted(model, images, tmp_path, capsys, monkeypatch):
+    joined = crop_batches
+
+    def terminated_after_a_batch(*arguments):
+        yield next(joined(*arguments))
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("posebridge.deployment.predict_files.crop_batches", terminated_after_a_batch)
+    assert predict(model, images, "--out", tmp_path / "out", "--batch-size", 2) == 143
+    assert capsys.readouterr().err.splitlines()[-1] == "terminated: finished results are on disk"
+    assert len(KeypointSet.load(tmp_path / "out" / "predictions.partial.npz")) == 2
 
 
 def test_refusals_are_one_line(model, images, tmp_path, capsys):

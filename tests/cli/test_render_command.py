@@ -51,7 +51,14 @@ def test_examples_of_the_page_run(rendered, library, printed, capsys):
     assert capsys.readouterr().out.splitlines()[0] == printed
 
 
-def test_ctrl_c_keeps_every_finished_piece(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("sent", "code", "line"),
+    [
+        (signal.SIGINT, 130, "stopped: finished results are on disk"),
+        (signal.SIGTERM, 143, "terminated: finished results are on disk"),
+    ],
+)
+def test_signals_leave_every_finished_piece(sent, code, line, tmp_path, capsys):
     command = [sys.executable, "-m", "posebridge.cli.main", "render", "studio", "--count", "100000", "--size-px", "32"]
     process = subprocess.Popen(
         [*command, "--out", str(tmp_path / "set")],
@@ -63,10 +70,10 @@ def test_ctrl_c_keeps_every_finished_piece(tmp_path, capsys):
     started = time.monotonic()
     while len(list((tmp_path / "set").glob("pieces/*.piece"))) < 2 and time.monotonic() - started < 60:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.splitlines()[-1] == "stopped: finished results are on disk"
+    assert process.returncode == code
+    assert errors.splitlines()[-1] == line
     assert "Traceback" not in errors
     assert load_index(tmp_path / "set").count == 100_000
     pieces = [path for path in (tmp_path / "set" / "pieces").iterdir() if path.suffix == ".piece"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from posebridge.errors import TerminatedError
 from posebridge.networks.weights import read_weights
 from posebridge.training.run import Run, SelectionPlan
 from posebridge.training.selection import BoneStatistics, agreement
@@ -142,7 +143,10 @@ def test_a_terminated_job_saves_its_last_step(tmp_path, undisturbed):
     def terminate():
         signal.raise_signal(signal.SIGTERM)
 
-    assert stopped(tmp_path, "adaptation", {6: terminate}, math.inf, SystemExit) == 7
+    before = signal.getsignal(signal.SIGTERM)
+    assert stopped(tmp_path, "adaptation", {6: terminate}, math.inf, TerminatedError) == 7
+    assert TerminatedError().code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
     assert_same(resumed(tmp_path, "adaptation", 7), undisturbed["adaptation", "32"])
 
 

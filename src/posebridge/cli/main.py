@@ -1,68 +1,29 @@
-"""The ``posebridge`` command: the table of commands, and ``main``, which runs one of them.
+"""The ``posebridge`` command.
 
 A command is a frozen dataclass. Its flags are the fields of the configs that it holds, and its ``run`` calls one
 function. Heavy libraries are imported inside ``run``, so that help appears at once and ``report`` never loads torch.
 """
 
 import io
+import signal
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Never
 
-import tyro
-
-from posebridge.cli.adapt import AdaptCommand
-from posebridge.cli.adapt_depth import AdaptDepthCommand
-from posebridge.cli.demo import DemoCommand
-from posebridge.cli.doctor import DoctorCommand
-from posebridge.cli.predict import PredictCommand
-from posebridge.cli.predict_depth import PredictDepthCommand
-from posebridge.cli.render import RenderCommand
-from posebridge.cli.report import ReportCommand
-from posebridge.cli.resume import ResumeCommand
-from posebridge.cli.score import ScoreCommand
-from posebridge.cli.train import TrainCommand
-from posebridge.errors import InputError
+from posebridge.errors import InputError, TerminatedError
 
 INPUT_ERROR, INTERRUPTED = 2, 130
 
 
-class Command(Protocol):
-    """What every command has."""
-
-    def run(self) -> None:
-        """Do the work; raise ``InputError`` for bad input."""
-        ...
-
-
-COMMANDS: Mapping[str, type[Command]] = {
-    "demo": DemoCommand,
-    "render": RenderCommand,
-    "adapt": AdaptCommand,
-    "adapt-depth": AdaptDepthCommand,
-    "train": TrainCommand,
-    "predict": PredictCommand,
-    "predict-depth": PredictDepthCommand,
-    "score": ScoreCommand,
-    "resume": ResumeCommand,
-    "report": ReportCommand,
-    "doctor": DoctorCommand,
-}
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Returns 0, 2 for bad input (an error of one line), or 130 after ctrl-c."""
+    """Run one command. Returns 0, 2 for bad input (an error of one line), 130 after ctrl-c, or 143 after SIGTERM."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no UTF-8
     try:
-        command = tyro.extras.subcommand_cli_from_dict(
-            dict(COMMANDS),
-            prog="posebridge",
-            description="Train hand and body pose estimators without one label from the place where they will be used.",
-            args=arguments,
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
-        command.run()
+        with _sigterm_raises():
+            _run(arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return INPUT_ERROR
@@ -72,7 +33,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped: finished results are on disk", file=sys.stderr)
         return INTERRUPTED
+    except TerminatedError as ended:
+        print("terminated: finished results are on disk", file=sys.stderr)
+        return int(ended.code or 0)
     return 0
+
+
+def _run(arguments: Sequence[str] | None) -> None:
+    # Imported here, so that ctrl-c during the import ends in one line, too.
+    import tyro
+
+    from posebridge.cli.commands import COMMANDS
+
+    command = tyro.extras.subcommand_cli_from_dict(
+        dict(COMMANDS),
+        prog="posebridge",
+        description="Train hand and body pose estimators without one label from the place where they will be used.",
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+    command.run()
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Raise ``TerminatedError`` on SIGTERM within this block, unless the caller of the process handles or ignores it.
+
+    Does nothing outside the main thread, where Python delivers no signals.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(*_: Any) -> Never:
+    raise TerminatedError
 
 
 if __name__ == "__main__":

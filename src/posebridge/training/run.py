@@ -137,12 +137,12 @@ class Run:
         try:
             with stop.listening():
                 trainer.fit(stage, ckpt_path=last, weights_only=True)
-        except StoppedError:
-            raise KeyboardInterrupt from None
-        except SystemExit as ended:  # Lightning raises it after a KeyboardInterrupt; SIGTERM has another code
-            if ended.code != 1:
-                raise
-            raise KeyboardInterrupt from None
+        except (StoppedError, SystemExit):  # Lightning raises SystemExit after a KeyboardInterrupt or SIGTERM
+            raise stop.exception() from None
+        except RuntimeError:
+            if stop.made:  # the signal has ended a worker of the loader, too
+                raise stop.exception() from None
+            raise
         chosen = None
         if chooser is not None:
             chosen = int(chooser.best()["step"])

@@ -1,0 +1,39 @@
+"""The table of commands."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from posebridge.cli.adapt import AdaptCommand
+from posebridge.cli.adapt_depth import AdaptDepthCommand
+from posebridge.cli.demo import DemoCommand
+from posebridge.cli.doctor import DoctorCommand
+from posebridge.cli.predict import PredictCommand
+from posebridge.cli.predict_depth import PredictDepthCommand
+from posebridge.cli.render import RenderCommand
+from posebridge.cli.report import ReportCommand
+from posebridge.cli.resume import ResumeCommand
+from posebridge.cli.score import ScoreCommand
+from posebridge.cli.train import TrainCommand
+
+
+class Command(Protocol):
+    """What every command has."""
+
+    def run(self) -> None:
+        """Do the work; raise ``InputError`` for bad input."""
+        ...
+
+
+COMMANDS: Mapping[str, type[Command]] = {
+    "demo": DemoCommand,
+    "render": RenderCommand,
+    "adapt": AdaptCommand,
+    "adapt-depth": AdaptDepthCommand,
+    "train": TrainCommand,
+    "predict": PredictCommand,
+    "predict-depth": PredictDepthCommand,
+    "score": ScoreCommand,
+    "resume": ResumeCommand,
+    "report": ReportCommand,
+    "doctor": DoctorCommand,
+}

@@ -1,6 +1,8 @@
+import os
+
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from posebridge.errors import InputError
@@ -66,3 +68,50 @@ def test_missing_and_truncated_files_are_refused(tmp_path):
 def test_unwritable_place_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     assert "cannot write" in refused(lambda: save_weights(net(), tmp_path / "file" / "w"))
+
+
+def changed(path, name: str, value: torch.Tensor) -> None:
+    """Another tool writes the file with one tensor replaced."""
+    save_file({**load_file(path), name: value}, path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    save_weights(net(), tmp_path / "w")
+    changed(tmp_path / "w", "0.bias", torch.tensor([0, 0, value, 0]))
+    assert "0.bias are not finite" in refused(lambda: load_weights(net(), tmp_path / "w"))
+    diverged = net()
+    diverged[0].bias.data[2] = value
+    assert "training has diverged" in refused(lambda: save_weights(diverged, tmp_path / "v"))
+
+
+def test_weights_of_another_type(tmp_path):
+    save_weights(net(), tmp_path / "w")
+    changed(tmp_path / "w", "0.bias", torch.zeros(4, dtype=torch.int64))
+    assert "0.bias are torch.int64, expected torch.float32" in refused(lambda: load_weights(net(), tmp_path / "w"))
+    changed(tmp_path / "w", "0.bias", torch.ones(4, dtype=torch.float16))
+    other = net()
+    load_weights(other, tmp_path / "w")
+    assert torch.equal(other[0].bias, torch.ones(4))
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    save_weights(net(), tmp_path / "w")
+    whole = (tmp_path / "w").read_bytes()
+    for position in range(8, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        (tmp_path / "w").write_bytes(damaged)
+        try:
+            load_weights(net(), tmp_path / "w")
+        except InputError:
+            continue
+        assert position < 8 + int.from_bytes(whole[:8], "little")  # spelling of the header alone
+        values = load_file(tmp_path / "w")
+        (tmp_path / "w").write_bytes(whole)
+        assert all(torch.equal(value, values[name]) for name, value in load_file(tmp_path / "w").items())
+
+
+def test_pipes_are_refused(tmp_path):
+    os.mkfifo(tmp_path / "w")
+    assert "no file" in refused(lambda: read_weights(tmp_path / "w"))

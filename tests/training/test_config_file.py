@@ -8,7 +8,7 @@ import yaml
 from posebridge.contracts.plain import from_plain, to_plain
 from posebridge.errors import InputError
 from posebridge.methods.source_only import SourceOnlyConfig
-from posebridge.training.config_file import as_yaml, configs_equal, load_config
+from posebridge.training.config_file import as_yaml, configs_equal, load_config, signed
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,18 @@ def test_configs_survive_saving_and_loading(config, tmp_path):
     kind = type(config).__name__.lower()
     (tmp_path / "config.yaml").write_text(as_yaml(kind, config))
     assert load_config(tmp_path / "config.yaml", KINDS) == (kind, config)
+
+
+def test_flipped_bits_are_noticed(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(signed(as_yaml("outer", Outer("plain"))))
+    assert load_config(path, KINDS) == ("outer", Outer("plain"))
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"count: 3", b"count: 7"))
+    with pytest.raises(InputError, match=r"config\.yaml is damaged, its checksum differs"):
+        load_config(path, KINDS)
+    path.write_text(as_yaml("outer", Outer("changed by hand")))
+    assert load_config(path, KINDS) == ("outer", Outer("changed by hand"))
 
 
 def test_files_are_plain_yaml_in_the_order_of_the_fields():
@@ -94,6 +106,8 @@ def test_absent_fields_equal_their_defaults():
         "outer: {name: x, flag: 1}",
         "outer: {name: 7}",
         "outer: {name: x",
+        "outer: {name: 2026-99-99}",
+        "[" * 5000,
         "outer: !!python/object/apply:os.system [true]",
     ],
 )

@@ -11,7 +11,7 @@ import torch
 from posebridge.errors import InputError
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run, check_space, environment
-from training.dots import ONE_CPU, adaptation_stage, context, crash, disturb, finished, source_stage
+from training.dots import ONE_CPU, adaptation_stage, context, disturb, finished, source_stage
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -102,17 +102,19 @@ def test_a_full_disk_keeps_the_last_checkpoint(make, tmp_path):
     assert files == finished(tmp_path / "roomy", make(context()))[1]
 
 
-def test_a_broken_checkpoint_is_refused(tmp_path):
-    stage = source_stage(context())
-    disturb(stage, {3: crash})
-    run = Run(tmp_path, ONE_CPU, checkpoint_seconds=0)
-    with pytest.raises(RuntimeError):
-        run.train(1, stage)
-    last = run.layout.stage(1, stage.name).folder / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:-1000])
+@pytest.mark.parametrize("name", ["config.yaml", "recipe.yaml", "environment.json"])
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 5000, b"tiny: {seed: " + b"9" * 5000 + b"}", None])
+def test_damaged_files_of_the_folder(name, content, tmp_path):
+    Run.create(tmp_path, "tiny", Config(), ONE_CPU, recipe=Config(7))
+    path = tmp_path / name
+    if content is None:
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_bytes(content)
     with pytest.raises(InputError) as error:
-        run.train(1, source_stage(context()))
-    assert str(last) in one_line(error)
+        Run.create(tmp_path, "tiny", Config(), ONE_CPU, recipe=Config(7))
+    assert "another --out" in one_line(error) or str(path) in one_line(error)
 
 
 def test_metrics_are_the_terms_of_the_steps(tmp_path):

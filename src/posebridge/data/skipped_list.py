@@ -40,14 +40,14 @@ class SkippedList:
             ) from error
 
     def read(self) -> dict[str, str]:
-        """Reasons by file, in the order of their first note. A line that a full disk cut off is left out."""
+        """Reasons by file, in the order of their first note. Lines that a full disk has cut off are left out."""
         if not self.path.exists():
             return {}
         noted: dict[str, str] = {}
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 file, reason = json.loads(line)
-            except ValueError:
+                noted.setdefault(str(file), str(reason))
+            except (ValueError, TypeError, RecursionError):
                 continue
-            noted.setdefault(file, reason)
         return noted

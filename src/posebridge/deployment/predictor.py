@@ -78,9 +78,10 @@ class PosePredictor:
 
         Joints are in the camera frame where the batch has intrinsics or a cube; otherwise relative to the root, with
         the axes of the file. They are None where neither network nor spec gives a length.
-        Raises ``InputError`` for a batch of what the model doesn't read.
+        Raises ``InputError`` for a batch of what the model doesn't read, and for output that is not finite.
         """
         output = self.network.predict(self._images(batch))
+        check_finite(batch.key, output.uv_px, output.relative_depth, output.joints_m)
         return replace(output, joints_m=self._joints_m(batch, output))
 
     def predict_batch(self, batch: Observation) -> KeypointSet:
@@ -128,6 +129,14 @@ class PosePredictor:
         # Lifted in pixels of the file, so that a mirrored or turned crop gives an upright, unmirrored pose.
         uv_file = file_pixels(uv_px, batch.T_crop_file)
         return lift_weak_perspective(uv_file, depth, skeleton, length_m)[0]
+
+
+def check_finite(key: Sequence[str], *outputs: Tensor | None) -> None:
+    """Raise ``InputError`` that names the first of B frames with NaN or infinity in an output (B, ...)."""
+    for output in outputs:
+        if output is not None and not output.isfinite().all():
+            first = int((~output.isfinite()).flatten(1).any(1).nonzero()[0])
+            raise InputError(f"{key[first]}: the network's output is not finite: train the model again")
 
 
 def file_pixels(uv_px: Float[Tensor, "B J 2"], T_crop_file: Float[Tensor, "B 3 3"] | None) -> Float[Tensor, "B J 2"]:

@@ -24,8 +24,9 @@ from posebridge.contracts.section import Section
 from posebridge.experiments.training import Trained
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.pseudo_label_section import pseudo_label_sections
-from posebridge.training.run import StageReport, command_line, environment
+from posebridge.training.run import command_line, environment
 from posebridge.training.selection import CRITERION
+from posebridge.training.stage_report import StageReport
 
 
 @dataclass(frozen=True)

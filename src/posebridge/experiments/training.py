@@ -14,9 +14,10 @@ from posebridge.presets.preset import SelectionConfig
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.options import Hardware
 from posebridge.training.pseudo_label_metrics import PseudoLabelMetrics
-from posebridge.training.run import Run, SelectionPlan, StageReport
+from posebridge.training.run import Run, SelectionPlan
 from posebridge.training.selection import BoneStatistics, agreement
 from posebridge.training.stage import Stage
+from posebridge.training.stage_report import StageReport
 
 SELECTION_FRAMES = 256  # unlabelled target frames on which checkpoints are compared
 

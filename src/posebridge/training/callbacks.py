@@ -8,23 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lightning as L
-import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from tqdm import tqdm
 
 from posebridge.contracts.files import write_atomically
 from posebridge.training.interruption import StoppedError, StopRequest
 from posebridge.training.stage import PoseStage, Stage, Terms
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints atomically. Raises ``InputError`` where the folder can't be written or the disk is full."""
-
-    def save_checkpoint(self, checkpoint, path, storage_options=None) -> None:
-        """Called by the trainer."""
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        write_atomically(Path(path), content.getvalue())
 
 
 class Checkpoint(L.Callback):

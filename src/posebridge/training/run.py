@@ -12,7 +12,6 @@ import shutil
 import sys
 import time
 import warnings
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,19 +21,21 @@ from typing import Any
 import lightning as L
 import torch
 
-from posebridge.contracts.files import write_atomically
+from posebridge.contracts.files import read_file, write_atomically
 from posebridge.contracts.run_layout import RunLayout, StageLayout
 from posebridge.data.skipped_list import SkippedList
 from posebridge.draw import check_seed
 from posebridge.errors import InputError
 from posebridge.networks.pose_network import PoseNetwork
 from posebridge.networks.weights import load_weights, save_weights
-from posebridge.training.callbacks import AtomicCheckpointIO, Checkpoint, MetricsTable, Progress
-from posebridge.training.config_file import as_yaml, configs_equal
+from posebridge.training.callbacks import Checkpoint, MetricsTable, Progress
+from posebridge.training.checkpoint_file import AtomicCheckpointIO
+from posebridge.training.config_file import as_yaml, configs_equal, read_signed, signed
 from posebridge.training.interruption import StoppedError, StopRequest
 from posebridge.training.options import Hardware
 from posebridge.training.selection import Measure, Selection
 from posebridge.training.stage import Stage
+from posebridge.training.stage_report import StageReport, read_report, train_again, write_report
 
 _PACKAGES = ("posebridge", "torch", "lightning", "timm", "warp-lang", "anny", "numpy")
 _ROWS = 200  # of a stage's table of metrics
@@ -47,17 +48,6 @@ class SelectionPlan:
     score: Callable[[PoseNetwork], float]
     measure: Measure | None = None
     evaluations: int = 8
-
-
-@dataclass(frozen=True)
-class StageReport:
-    """Result of a finished stage, as ``stage.json`` holds it."""
-
-    name: str
-    seconds: float
-    steps: int
-    candidates: tuple[dict[str, float], ...] = ()
-    chosen_step: int | None = None
 
 
 class Run:
@@ -105,20 +95,19 @@ class Run:
     def train(self, number: int, stage: Stage, selection: SelectionPlan | None = None) -> StageReport:
         """Train a stage, or load it if it is finished. Afterwards the stage's result holds the weights that it keeps.
 
-        Raises ``InputError`` for a folder that can't be written or a full disk, and ``KeyboardInterrupt`` after ctrl-c.
+        Raises ``InputError`` for damaged files of the stage, a folder that can't be written or a full disk,
+        ``KeyboardInterrupt`` after ctrl-c and ``TerminatedError`` after SIGTERM.
         """
         files = self.layout.stage(number, stage.name)
-        if files.report.exists():
-            load_weights(stage.result(), files.result)
-            values = json.loads(files.report.read_text())
-            return StageReport(**{**values, "candidates": tuple(values["candidates"])})
+        if files.report.exists() and files.result.exists():
+            return _finished(files, stage)
         try:
             files.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {files.folder}: {error.strerror}; choose another --out") from error
         report = self._fit(files, f"{number} {stage.name}", stage, selection)
         save_weights(stage.result(), files.result)
-        write_atomically(files.report, json.dumps(vars(report), indent=1).encode())
+        write_report(files, report)
         files.checkpoint.unlink(missing_ok=True)
         return report
 
@@ -133,7 +122,7 @@ class Run:
         callbacks = [clock, table, *([chooser] if chooser else []), Progress(label)]
         callbacks.append(Checkpoint(files.checkpoint, self.checkpoint_seconds, stop))
         trainer = _trainer(self.hardware, stage, callbacks)
-        last = _whole_checkpoint(files.checkpoint)
+        last = files.checkpoint if files.checkpoint.exists() else None
         try:
             with stop.listening():
                 trainer.fit(stage, ckpt_path=last, weights_only=True)
@@ -170,13 +159,14 @@ class _Clock(L.Callback):
         self.before = state_dict["seconds"]
 
 
-def _whole_checkpoint(path: Path) -> Path | None:
-    """The checkpoint to resume from, or None."""
-    if not path.exists():
-        return None
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is broken: delete it, and its stage is trained from its beginning")
-    return path
+def _finished(files: StageLayout, stage: Stage) -> StageReport:
+    """The report of a finished stage, whose result is loaded. Raises ``InputError`` where a file is damaged."""
+    report = read_report(files)
+    try:
+        load_weights(stage.result(), files.result)
+    except InputError as error:
+        raise InputError(f"{error}; {train_again(files)}") from error
+    return report
 
 
 def _check_present(hardware: Hardware) -> None:
@@ -212,11 +202,11 @@ def _write_or_compare(path: Path, kind: str, config: Any, what: str) -> None:
     if path.exists():
         _compare(path, kind, config, what)
     else:
-        write_atomically(path, as_yaml(kind, config).encode())
+        write_atomically(path, signed(as_yaml(kind, config)).encode())
 
 
 def _compare(path: Path, kind: str, config: Any, what: str) -> None:
-    if not configs_equal(path.read_text(), kind, config):
+    if not configs_equal(read_signed(path), kind, config):
         raise InputError(f"{path.parent} holds a run of another {what}: choose another --out")
 
 
@@ -226,8 +216,8 @@ def check_version(folder: Path) -> None:
     if not path.exists():
         return
     try:
-        written_by = str(json.loads(path.read_text())["posebridge"])
-    except (ValueError, KeyError, TypeError) as error:
+        written_by = str(json.loads(read_file(path))["posebridge"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is damaged: choose another --out") from error
     here = version("posebridge")
     if written_by.split(".")[:2] != here.split(".")[:2]:

@@ -1,0 +1,61 @@
+"""``stage.json``: the report of a finished stage, with checksums of itself and of ``metrics.csv``."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from posebridge.contracts.files import read_file, write_atomically
+from posebridge.contracts.run_layout import StageLayout
+from posebridge.errors import InputError
+
+_OWN, _METRICS = "sha256", "metrics_sha256"
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """Result of a finished stage, as ``stage.json`` holds it."""
+
+    name: str
+    seconds: float
+    steps: int
+    candidates: tuple[dict[str, float], ...] = ()
+    chosen_step: int | None = None
+
+
+def write_report(files: StageLayout, report: StageReport) -> None:
+    """Write ``stage.json`` after the other files of the stage. Raises ``InputError`` where the disk refuses."""
+    content = {**vars(report), _METRICS: _checksum(files.metrics.read_bytes()) if files.metrics.exists() else None}
+    write_atomically(files.report, json.dumps({**content, _OWN: _json_checksum(content)}, indent=1).encode())
+
+
+def read_report(files: StageLayout) -> StageReport:
+    """The report of a finished stage. Raises ``InputError`` where it or ``metrics.csv`` is missing or damaged."""
+    try:
+        content = json.loads(read_file(files.report))
+        if content.pop(_OWN) != _json_checksum(content):
+            raise ValueError("its checksum differs")
+        expected = content.pop(_METRICS)
+        report = StageReport(**{**content, "candidates": tuple(content["candidates"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError(f"{files.report} is damaged ({type(error).__name__}): {train_again(files)}") from error
+    try:
+        found = None if expected is None else _checksum(read_file(files.metrics))
+    except OSError as error:
+        raise InputError(f"{files.metrics} can't be read ({error.strerror}): {train_again(files)}") from error
+    if found != expected:
+        raise InputError(f"{files.metrics} is damaged, its checksum differs: {train_again(files)}")
+    return report
+
+
+def train_again(files: StageLayout) -> str:
+    """What to do about damaged files of a finished stage, for errors."""
+    return f"delete {files.folder}, and the run trains this stage again"
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _json_checksum(content: dict[str, Any]) -> str:
+    return _checksum(json.dumps(content, sort_keys=True).encode())

@@ -1,0 +1,83 @@
+"""Damaged files of a run are refused in one line that says what to delete; then the run goes on."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from posebridge.errors import InputError
+from posebridge.training.run import Run
+from training.dots import ONE_CPU, context, crash, disturb, files_of, finished, source_stage
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def flip(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :]
+
+
+def zeros(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes(2000) + data[middle + 2000 :]
+
+
+def cut(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(InputError) as error:
+        Run(folder, ONE_CPU).train(1, source_stage(context()))
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run with a finished stage. Not to be changed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("whole")
+    finished(folder, source_stage(context()))
+    torch.set_num_threads(threads)
+    return folder
+
+
+@pytest.mark.parametrize("damage", [flip, zeros, cut, lambda data: b""])
+def test_checkpoints(damage: Callable[[bytes], bytes], whole, tmp_path):
+    stage = source_stage(context())
+    disturb(stage, {3: crash})
+    with pytest.raises(RuntimeError, match="power cut"):
+        Run(tmp_path, ONE_CPU, checkpoint_seconds=0).train(1, stage)
+    last = tmp_path / "stages" / "1-source" / "last.ckpt"
+    last.write_bytes(damage(last.read_bytes()))
+    assert f"{last} is damaged" in (message := refused(tmp_path))
+    assert "delete it" in message
+    last.unlink()
+    assert finished(tmp_path, source_stage(context()))[1] == files_of(whole / "stages" / "1-source")
+
+
+@pytest.mark.parametrize("damage", [flip, cut, lambda data: b"[]", lambda data: b"\xff", None])
+@pytest.mark.parametrize("name", ["stage.json", "metrics.csv", "result.safetensors"])
+def test_files_of_finished_stages(name, damage, whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "stages" / "1-source"
+    if damage is not None:
+        (folder / name).write_bytes(damage((folder / name).read_bytes()))
+    elif name == "metrics.csv":
+        (folder / name).unlink()
+    else:
+        pytest.skip("without it, the stage is trained again")
+    assert str(folder / name) in (message := refused(tmp_path))
+    assert f"delete {folder}, and the run trains this stage again" in message
+    shutil.rmtree(folder)
+    assert finished(tmp_path, source_stage(context()))[1] == files_of(whole / "stages" / "1-source")
+
+
+def test_a_deleted_result_is_trained_again(whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "stages" / "1-source" / "result.safetensors").unlink()
+    assert finished(tmp_path, source_stage(context()))[1] == files_of(whole / "stages" / "1-source")

@@ -1,4 +1,6 @@
+import gzip
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -106,7 +108,7 @@ def test_a_broken_sample_is_skipped_counted_and_listed(copied):
     assert source.damaged() == {"shard-000001.tar": "its checksum differs"}
 
 
-@pytest.mark.parametrize("how", ["cut in data", "broken header", "missing", "not a tar file"])
+@pytest.mark.parametrize("how", ["cut in data", "broken header", "missing", "not a tar file", "compressed", "pipe"])
 def test_missing_samples_of_a_shard_are_listed(copied, how):
     path = copied / "shard-000001.tar"
     data = path.read_bytes()
@@ -117,6 +119,11 @@ def test_missing_samples_of_a_shard_are_listed(copied, how):
         flip(path, at - 60 - 500)
     elif how == "missing":
         path.unlink()
+    elif how == "compressed":
+        path.write_bytes(gzip.compress(data))
+    elif how == "pipe":
+        path.unlink()
+        os.mkfifo(path)
     else:
         path.write_bytes(b"x" * len(data))
     source = ShardedSet(copied)
@@ -150,6 +157,11 @@ def test_invalid_sets_are_refused(tmp_path, copied):
         {**content, "surprise": 1},
         {**content, "shards": [{**content["shards"][0], "name": "pipe:touch pwned"}]},
         {**content, "shards": [{**content["shards"][0], "name": "../shard-000000.tar"}]},
+        {**content, "shards": [{**content["shards"][0], "first": 10**9}]},
+        {**content, "shards": [{**content["shards"][0], "first": 0.5}]},
+        {**content, "shards": [{**content["shards"][0], "first": 125 * SHARD, "name": "shard-000125.tar"}]},
+        {**content, "shards": [content["shards"][0]] * 2},
+        {**content, "shard_length": 0},
         [],
     ):
         (copied / "index.json").write_text(json.dumps(broken))

@@ -179,9 +179,25 @@ def test_unusable_folders_are_refused(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "holiday.tar").write_text("")
     refused(lambda: write_set(tmp_path / "other", COUNT), "holds holiday.tar but no index.json")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "pieces").symlink_to(tmp_path / "photos")
+    refused(lambda: write_set(tmp_path / "new", COUNT), r"holds pieces but no index\.json")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "index.json").write_text("{")
     refused(lambda: write_set(tmp_path / "broken", COUNT), "index.json can't be read")
+
+
+def test_files_of_others_among_the_pieces_are_left_alone(whole, tmp_path):
+    with contextlib.suppress(StopError):
+        write_set(tmp_path, COUNT, on_progress=stop_at(1))
+    (tmp_path / "pieces" / "notes.txt").write_text("mine")
+    (tmp_path / "pieces" / "1-2.piece").mkdir()
+    made: list[int] = []
+    write_set(tmp_path, COUNT, on_progress=made.append)
+    assert made == list(range(1, 6))
+    assert contents(tmp_path) == {**contents(whole), "pieces/notes.txt": b"mine"}
+    assert (tmp_path / "pieces" / "1-2.piece").is_dir()
 
 
 def test_two_processes_do_not_write_the_same_set(tmp_path):

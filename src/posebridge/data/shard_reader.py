@@ -10,7 +10,7 @@ from webdataset.tariterators import tarfile_samples
 from posebridge.contracts.batch import LabelledBatch, concatenate
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.data.sample_codec import decode_sample, number_of
-from posebridge.data.shards import SetIndex, Shard, load_index
+from posebridge.data.shards import SetIndex, Shard, check_plain_tar, load_index
 from posebridge.errors import InputError
 
 Members = Mapping[str, bytes]
@@ -112,9 +112,13 @@ class ShardedSet:
             reasons.append(" ".join(str(reason).partition(" @ ")[0].split()))
             return False
 
-        for members in tarfile_samples([{"url": path}], handler=stop):
-            found += 1
-            yield members
+        try:
+            check_plain_tar(Path(path))
+            for members in tarfile_samples([{"url": path}], handler=stop):
+                found += 1
+                yield members
+        except OSError as error:
+            stop(error)
         if found < shard.samples:
             reason = next(iter(reasons), "the file is damaged")
             self.skipped[path] = f"{reason}; {shard.samples - found} of its {shard.samples} samples can't be found"

@@ -19,7 +19,10 @@ from posebridge.data.shards import INDEX, SetIndex, Shard, join_pieces, load_ind
 from posebridge.errors import InputError
 
 PIECES = "pieces"
-_PIECE_NAME = re.compile(r"(\d+)-(\d+)-([0-9a-f]{64})\.piece")
+# A killed process leaves its last piece unfinished, under the name that ``write_atomically`` gives.
+_PIECE_NAME = re.compile(
+    r"\.?(?P<chunk>\d{8,})-(?P<samples>\d+)-(?P<sha256>[0-9a-f]{64})\.piece(?P<unfinished>\.\d+\.part)?"
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -74,7 +77,7 @@ class ShardWriter:
 
         Raises ``InputError`` where the disk refuses; pieces added before are kept.
         """
-        name = f"{piece.chunk:08d}-{piece.samples}-{hashlib.sha256(data).hexdigest()}.piece"
+        name = f"{piece.chunk:08d}-{piece.samples}-{_sha256(data)}.piece"
         path = self.folder / PIECES / name
         write_atomically(path, data)
         self._there[piece] = path
@@ -101,7 +104,7 @@ class ShardWriter:
         data = join_pieces(path.read_bytes() for path in paths)
         write_atomically(self.folder / name, data)
         first, samples = number * self.index.shard_length, sum(piece.samples for piece in pieces)
-        shard = Shard(name, first, samples, len(data), hashlib.sha256(data).hexdigest())
+        shard = Shard(name, first, samples, len(data), _sha256(data))
         others = (other for other in self.index.shards if other.name != name)
         self.index = replace(self.index, shards=tuple(sorted((*others, shard), key=lambda shard: shard.first)))
         self.index.save(self.folder)
@@ -116,8 +119,9 @@ class ShardWriter:
         samples are requested.
         """
         if not (self.folder / INDEX).exists():
-            if found := next(self.folder.glob("*.tar"), None):
-                raise InputError(f"{self.folder} holds {found.name} but no {INDEX}: choose another folder")
+            foreign = (*self.folder.glob("*.tar"), *self.folder.glob(PIECES))
+            if foreign:
+                raise InputError(f"{self.folder} holds {foreign[0].name} but no {INDEX}: choose another folder")
             return
         before = load_index(self.folder)
         _refuse_another(self.folder, before, self.index)
@@ -131,18 +135,23 @@ class ShardWriter:
         self.index = replace(self.index, count=count, shards=tuple(kept))
 
     def _whole_pieces(self) -> dict[Piece, Path]:
-        """Whole pieces of unfinished shards; every other file among the pieces is deleted."""
+        """Whole pieces of unfinished shards. Other pieces are deleted, files of another name are left alone."""
         wanted = {piece for number in range(self._shard_count) for piece in self._pieces_of(number)}
         found: dict[Piece, Path] = {}
         for path in sorted((self.folder / PIECES).glob("*")):
             match = _PIECE_NAME.fullmatch(path.name)
-            piece = None if match is None else Piece(int(match[1]), int(match[2]))
-            whole = match is not None and hashlib.sha256(path.read_bytes()).hexdigest() == match[3]
-            if piece in wanted and whole:
+            if match is None or not path.is_file():
+                continue
+            piece, unfinished = Piece(int(match["chunk"]), int(match["samples"])), match["unfinished"] is not None
+            if piece in wanted and not unfinished and _sha256(path.read_bytes()) == match["sha256"]:
                 found[piece] = path
             else:
                 path.unlink()
         return found
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def _locked(folder: Path) -> int:

@@ -5,9 +5,9 @@ configuration and the piece's number alone, and a shard is its pieces one after 
 the number of workers, or on the order in which they render.
 """
 
+import errno
 import hashlib
 import io
-import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from posebridge.contracts.batch import LabelledBatch
-from posebridge.contracts.files import json_bytes, write_atomically
+from posebridge.contracts.files import json_bytes, read_file, write_atomically
+from posebridge.contracts.plain import from_plain
 from posebridge.data.sample_codec import ImageCoding, encode_sample
 from posebridge.errors import InputError
 from posebridge.text_files import parse_json
 
 FORMAT = 2  # 2: masks of hands without forearm
 INDEX = "index.json"
-_SHARD_NAME = re.compile(r"shard-\d{6,}\.tar")
 _END = bytes(2 * tarfile.BLOCKSIZE)  # closes a tar file
 
 
@@ -77,22 +77,45 @@ def load_index(folder: Path) -> SetIndex:
     """The index of a set. Raises ``InputError`` where there is none, or one that is damaged or of another format."""
     path = folder / INDEX
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(read_file(path))
         if content.pop("format") != FORMAT:
             raise InputError(
                 f"{path} was written by another version of posebridge (this one reads format {FORMAT}): "
                 "render the set again into another folder"
             )
-        shards = tuple(Shard(**shard) for shard in content.pop("shards"))
-        index = SetIndex(coding=ImageCoding(**content.pop("coding")), shards=shards, **content)
-        # Names are read from a file: none may lead out of the folder.
-        if not all(_SHARD_NAME.fullmatch(shard.name) for shard in shards):
-            raise ValueError("a shard has another name than shard-000000.tar and so on")
+        index = from_plain(SetIndex, content)
+        _check_lengths(index)
     except FileNotFoundError:
         raise InputError(f"{folder} holds no {INDEX}: give a folder that posebridge render has written") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} can't be read ({error}): restore it, or render into another folder") from None
     return index
+
+
+def _check_lengths(index: SetIndex) -> None:
+    """Raise ``ValueError`` for shards that the set can't have: each has its number in its name, none is twice there.
+
+    Names are read from a file: so none leads out of the folder.
+    """
+    if not 0 < index.chunk_length <= index.shard_length or index.shard_length % index.chunk_length or index.count < 1:
+        raise ValueError("its lengths are not those of a set")
+    for shard in index.shards:
+        number, rest = divmod(shard.first, index.shard_length)
+        if rest or number < 0 or not 0 < shard.samples <= index.shard_length or shard.name != shard_name(number):
+            raise ValueError(f"it has a shard {shard.name} of samples {shard.first} to {shard.first + shard.samples}")
+        if shard.first + shard.samples > index.count:
+            raise ValueError(f"its shard {shard.name} ends behind the {index.count} samples of the set")
+    if len({shard.name for shard in index.shards}) < len(index.shards):
+        raise ValueError("a shard is listed twice")
+
+
+def check_plain_tar(path: Path) -> None:
+    """Raise ``OSError`` for a shard that is missing or no uncompressed tar file: others may unpack to any size."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "a folder, pipe or device, and no file")
+    with path.open("rb") as file:
+        if file.read(tarfile.BLOCKSIZE)[257:262] != b"ustar":
+            raise OSError(errno.EINVAL, "no uncompressed tar file")
 
 
 def shard_name(number: int) -> str:

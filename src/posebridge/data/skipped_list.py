@@ -40,7 +40,7 @@ class SkippedList:
             ) from error
 
     def read(self) -> dict[str, str]:
-        """Reasons by file, in the order of their first note. Lines that a full disk has cut off are left out."""
+        """Reasons by file, in the order of their first note. Damaged lines are left out."""
         if not self.path.exists():
             return {}
         noted: dict[str, str] = {}

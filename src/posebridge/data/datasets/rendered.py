@@ -24,7 +24,7 @@ from posebridge.data.frames import (
     UnreadableFrameError,
 )
 from posebridge.data.sample_codec import LABELS, decode_sample
-from posebridge.data.shards import INDEX, SetIndex, Shard, load_index
+from posebridge.data.shards import INDEX, SetIndex, Shard, check_plain_tar, load_index
 from posebridge.data.subset import NamedJoints
 from posebridge.errors import InputError
 from posebridge.skeletons.body import H36M17
@@ -135,7 +135,8 @@ class RenderedFrames(IndexedFrames):
         places: dict[str, dict[str, tuple[int, int]]] = {}
         path = self.folder / shard.name
         try:
-            with tarfile.open(path) as file:
+            check_plain_tar(path)
+            with tarfile.open(path, "r:") as file:
                 for member in file:
                     key, _, suffix = member.name.partition(".")
                     places.setdefault(key, {})[suffix] = (member.offset_data, member.size)

@@ -61,6 +61,10 @@ def change(folder, *path_and_value):
         (("kind", "crystal-ball"), "unknown kind of model 'crystal-ball'; this version has pose, depth-hand"),
         (("surprise", 1), "doesn't describe a model"),
         (("network", None), "doesn't describe a model"),
+        (("size_px", 0), "size_px 0 is impossible"),
+        (("network", "decoder_channels", -8), r"network\.decoder_channels -8 is impossible"),
+        (("network", "decoder_channels", 10**9), r"network\.decoder_channels 1000000000 is impossible"),
+        (("maps", "sigma", "nan"), r"maps\.sigma nan is impossible"),
     ],
 )
 def test_descriptions_that_do_not_fit_are_refused(tmp_path, entry, message):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from posebridge.contracts.files import write_atomically
+from posebridge.contracts.files import read_file, write_atomically
 from posebridge.contracts.plain import from_plain
 from posebridge.errors import InputError
 from posebridge.text_files import parse_json
@@ -15,7 +15,8 @@ FORMAT = 2
 DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
 ConfigT = TypeVar("ConfigT")
 
-_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OSError)
+_LARGEST = 10_000  # of widths, counts, and lengths
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def read_description(path: Path) -> Description:
     folder = model_folder(path)
     described = folder / DESCRIPTION
     try:
-        content = parse_json(described.read_bytes())
+        content = parse_json(read_file(described))
         found = content.pop("format")
         if found == FORMAT:
             return Description(folder, str(content.pop("kind")), _without_origin(content))
@@ -54,11 +55,29 @@ def read_description(path: Path) -> Description:
 
 
 def typed_config(kind: type[ConfigT], content: dict[str, Any]) -> ConfigT:
-    """A config from JSON, nested ones included. Raises ``InputError`` for content that isn't one."""
+    """A config from JSON, nested ones included. Raises ``InputError`` for content that isn't one.
+
+    Its numbers are sizes and lengths: all are finite and above zero.
+    """
     try:
-        return from_plain(kind, content)
+        config = from_plain(kind, content)
+        if name := _impossible_number(config):
+            raise ValueError(f"{name} is impossible")
+        return config
     except _MALFORMED as error:
         raise InputError(f"it doesn't describe a model ({error}): train it again or restore it") from error
+
+
+def _impossible_number(config: Any, prefix: str = "") -> str | None:
+    """The first number of a config that is no size or length, with its value."""
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            if found := _impossible_number(value, f"{name}."):
+                return found
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and not 0 < value <= _LARGEST:
+            return f"{name} {value}"
+    return None
 
 
 def model_folder(path: Path) -> Path:

@@ -65,6 +65,9 @@ def load_model(path: Path, kind: ModelKind[Any, Any] | None = None) -> LoadedMod
         network = found.build(spec)
     except InputError as error:
         raise InputError(f"{described.folder / DESCRIPTION}: {error}") from error
+    except (RuntimeError, ValueError, ArithmeticError, LookupError) as error:  # of torch and timm, for odd sizes
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{described.folder / DESCRIPTION} describes no network that can be built: {reason}") from error
     load_weights(network, described.folder / WEIGHTS)
     return LoadedModel(found, spec, network.eval())
 

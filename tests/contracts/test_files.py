@@ -1,9 +1,10 @@
+import os
 import resource
 from pathlib import Path
 
 import pytest
 
-from posebridge.contracts.files import write_atomically
+from posebridge.contracts.files import read_file, write_atomically
 from posebridge.errors import InputError
 
 
@@ -44,3 +45,27 @@ def test_an_interrupt_leaves_no_partial_file(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / "file.bin", b"data")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_temporary_files_of_killed_processes_are_removed(tmp_path):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    for name in (f".a.json.{child}.part", f".b.json.{child}.part", f".a.json.{os.getppid()}.part", ".a.json.part"):
+        (tmp_path / name).write_text("")
+    write_atomically(tmp_path / "a.json", b"whole")
+    remaining = {file.name for file in tmp_path.iterdir()}
+    assert remaining == {"a.json", f".b.json.{child}.part", f".a.json.{os.getppid()}.part", ".a.json.part"}
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "ä" * 127])
+def test_names_as_long_as_the_file_system_allows(name, tmp_path):
+    write_atomically(tmp_path / name, b"whole")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {name: b"whole"}
+
+
+def test_pipes_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no file"):
+        read_file(tmp_path / "pipe")

@@ -4,17 +4,31 @@ import contextlib
 import errno
 import json
 import os
+import re
+from collections import defaultdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from posebridge.errors import InputError
 
-_LONGEST_NAME = 50  # characters of a name that its temporary name keeps, as names have at most 255 bytes
+_UNFINISHED = re.compile(r"\.(?P<name>.+)\.(?P<process>\d{1,9})\.part")
+_NAME_BYTES = 200  # of a file's name in that of its temporary file; file systems allow 255 in all
 
 
 def temporary_name(path: Path) -> Path:
     """The hidden file beside ``path`` under which its content is written first."""
-    return path.with_name(f".{path.name[:_LONGEST_NAME]}.{os.getpid()}.part")
+    return path.with_name(f".{_short_name(path)}.{os.getpid()}.part")
+
+
+def prepare_folder(path: Path) -> None:
+    """Create the folder of a file, and remove the temporary files of it that killed processes have left there.
+
+    Raises ``OSError`` for an unwritable folder.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for unfinished in _unfinished(path.parent.absolute()).pop(_short_name(path), ()):
+        unfinished.unlink(missing_ok=True)
 
 
 def json_bytes(content: Any, indent: int | None = 1, allow_nan: bool = True) -> bytes:
@@ -33,11 +47,11 @@ def read_file(path: Path) -> bytes:
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file under a temporary name, then rename it, so that a kill or a full disk leaves the old file whole.
 
-    Creates the folder if it is missing. Raises ``InputError`` for an unwritable folder or a full disk.
+    Prepares the folder as ``prepare_folder`` does. Raises ``InputError`` for an unwritable folder or a full disk.
     """
     temporary = temporary_name(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        prepare_folder(path)
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
@@ -50,3 +64,31 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _short_name(path: Path) -> str:
+    name = path.name
+    while len(os.fsencode(name)) > _NAME_BYTES:
+        name = name[:-1]
+    return name
+
+
+@lru_cache(maxsize=64)  # each folder is listed once, since a folder of overlays has many thousands of files
+def _unfinished(folder: Path) -> dict[str, list[Path]]:
+    """Temporary files of killed processes by the name of the file that they were to become."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for file in folder.iterdir():
+        match = _UNFINISHED.fullmatch(file.name)
+        if match is not None and not _is_running(int(match["process"])):
+            found[match["name"]].append(file)
+    return found
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True

@@ -67,7 +67,7 @@ def load_model(path: Path, kind: ModelKind[Any, Any] | None = None) -> LoadedMod
         raise InputError(f"{described.folder / DESCRIPTION}: {error}") from error
     except (RuntimeError, ValueError, ArithmeticError, LookupError) as error:  # of torch and timm, for odd sizes
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{described.folder / DESCRIPTION} describes no network that can be built: {reason}") from error
+        raise InputError(f"{described.folder / DESCRIPTION}: its network can't be built: {reason}") from error
     load_weights(network, described.folder / WEIGHTS)
     return LoadedModel(found, spec, network.eval())
 

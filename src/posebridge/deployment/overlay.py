@@ -13,7 +13,7 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from posebridge.cameras.orientation import upright_image, upright_map
-from posebridge.contracts.files import temporary_name, write_atomically
+from posebridge.contracts.files import prepare_folder, temporary_name, write_atomically
 from posebridge.data.frames import RawFrame
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
@@ -173,7 +173,7 @@ class _VideoFile:
         self.path = path
         self.temporary = temporary_name(path)
         with self._raising_input_errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            prepare_folder(path)
             self.container = av.open(str(self.temporary), "w", format="mp4")
             name = "libx264" if "libx264" in av.codecs_available else "mpeg4"
             self.stream = self.container.add_stream(name, rate=rate)

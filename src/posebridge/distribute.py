@@ -8,6 +8,7 @@ import concurrent.futures as futures
 import importlib.util
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import sys
@@ -77,13 +78,14 @@ def _in_processes(
 ) -> Iterator[tuple[PieceT, ResultT]]:
     # Spawn, because the threads of torch and OpenCV do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    pool = futures.ProcessPoolExecutor(processes, context, _start_worker, (work,))
+    # Work and pieces go as bytes, since torch would take shared memory for tensors, which containers have little of.
+    pool = futures.ProcessPoolExecutor(processes, context, _start_worker, (pickle.dumps(work),))
     waiting = iter(pieces)
     running: dict[futures.Future[ResultT], PieceT] = {}
     try:
         while True:
             for piece in islice(waiting, _IN_FLIGHT * processes - len(running)):
-                running[pool.submit(_do, piece)] = piece
+                running[pool.submit(_do, pickle.dumps(piece))] = piece
             if not running:
                 return
             awaited = [next(iter(running))] if ordered else list(running)
@@ -97,16 +99,16 @@ def _in_processes(
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(work: Callable[[Any], Any]) -> None:
+def _start_worker(work: bytes) -> None:
     """Initialise a worker. It ignores ctrl-c, because the main process stops its workers."""
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _work = work
+    _work = pickle.loads(work)
     _compute_with_one_thread()
 
 
-def _do(piece: Any) -> Any:
-    return _work(piece)
+def _do(piece: bytes) -> Any:
+    return _work(pickle.loads(piece))
 
 
 def _compute_with_one_thread() -> None:

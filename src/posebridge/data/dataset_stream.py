@@ -8,7 +8,7 @@ A stream of ``UnlabelledCrops`` gives ``UnlabelledBatch``; it reads no label.
 """
 
 from collections.abc import Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from posebridge.data.pairs import FramePairs, PairConfig
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.source_labels import missing_label, select_labels
 from posebridge.data.streams import leave_ctrl_c_to_the_main_process
+from posebridge.data.worker_transfer import packed, unpacked
 from posebridge.errors import InputError
 
 _MOST_UNREADABLE = 100  # in a row, after which the dataset is refused
@@ -155,7 +156,7 @@ def ordered_batches(
         worker_init_fn=leave_ctrl_c_to_the_main_process,
     )
     read_any = False
-    for part in loader:
+    for part in map(unpacked, loader):
         if isinstance(part, InputError):
             raise part
         if part is not None:
@@ -165,8 +166,8 @@ def ordered_batches(
         raise _nothing_readable(len(crops), "frames", skipped)
 
 
-class _Parts(Dataset["tuple[list[int], Observation] | InputError | None"]):
-    """Consecutive crops as batches, None where not one of them can be read.
+class _Parts(Dataset[Any]):
+    """Consecutive crops as batches with their indices, as ``packed`` gives them; None where none can be read.
 
     An error is returned, not raised, since torch would put the worker's traceback before its line.
     """
@@ -179,7 +180,10 @@ class _Parts(Dataset["tuple[list[int], Observation] | InputError | None"]):
     def __len__(self) -> int:
         return -(-len(self.crops) // self.size)
 
-    def __getitem__(self, number: int) -> tuple[list[int], Observation] | InputError | None:
+    def __getitem__(self, number: int) -> Any:
+        return packed(self._read(number))
+
+    def _read(self, number: int) -> tuple[list[int], Observation] | InputError | None:
         part = range(number * self.size, min((number + 1) * self.size, len(self.crops)))
         try:
             read = {i: crop for i in part if (crop := read_crop(self.crops, i, self.skipped)) is not None}

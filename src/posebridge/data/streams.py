@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from posebridge.contracts.batch import BatchT, Observation
 from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.worker_transfer import packed, unpacked
 from posebridge.errors import InputError
 
 StreamBatchT = TypeVar("StreamBatchT", bound=Observation, covariant=True)
@@ -55,14 +56,14 @@ class StepBatches(IterableDataset[tuple[int, dict[str, Any]]]):
         self.rank = rank
         self.ranks = ranks
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Steps without end."""
+    def __iter__(self) -> Iterator[Any]:
+        """Steps without end, each as ``packed`` gives it."""
         worker = torch.utils.data.get_worker_info()
         start, stride = (0, 1) if worker is None else (worker.id, worker.num_workers)
         step = self.first_step + start
         while True:
             number = step * self.ranks + self.rank
-            yield number, {name: stream.batch(number) for name, stream in self.streams.items()}
+            yield packed((number, {name: stream.batch(number) for name, stream in self.streams.items()}))
             step += stride
 
 
@@ -83,7 +84,7 @@ class _StepLoader(DataLoader[tuple[int, dict[str, Any]]]):
                 raise InputError(line) from None
             if step is None:
                 return
-            yield step
+            yield unpacked(step)
 
 
 def step_loader(batches: StepBatches, workers: int = 0) -> DataLoader[tuple[int, dict[str, Any]]]:

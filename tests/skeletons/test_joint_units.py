@@ -3,7 +3,7 @@ import pytest
 
 from posebridge.skeletons.body import BODIES
 from posebridge.skeletons.hand import HAND21
-from posebridge.skeletons.joint_units import METRES_PER_UNIT, impossible, joint_unit
+from posebridge.skeletons.plausible_lengths import METRES_PER_UNIT, impossible_bones, joint_unit
 from posebridge.skeletons.skeleton import Skeleton
 
 # Adult's index finger: metacarpal, phalanges (Buryanov and Kotiuk 2010), wrist to metacarpal left out.
@@ -45,12 +45,12 @@ def test_most_hands_decide():
     joints = np.concatenate([adult_hand()] * 2 + [1000 * adult_hand()])
     valid = np.ones((3, 21), bool)
     assert joint_unit(joints, valid, HAND21) == "metres"
-    assert impossible(joints, valid, HAND21).tolist() == [False, False, True]
+    assert impossible_bones(joints, valid, HAND21).tolist() == [False, False, True]
     assert joint_unit(joints * 1e4, valid, HAND21) is None
 
 
 def test_hands_that_cannot_be_measured_are_possible():
     valid = np.zeros((1, 21), bool)
     valid[:, [4, 8, 12, 16, 20]] = True
-    assert not impossible(adult_hand(), valid, HAND21).any()
+    assert not impossible_bones(adult_hand(), valid, HAND21).any()
     assert joint_unit(adult_hand(), valid, HAND21) == "millimetres"

@@ -1,4 +1,7 @@
-"""The size of hands and people from their joints, which tells the unit of the coordinates."""
+"""The size of hands and people from their joints, which tells the unit of the coordinates.
+
+``check_plausible_lengths`` compares joints with a known unit; ``joint_unit`` finds the unit where files differ.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ _UNIT_MM = {
     "tenths of a millimetre": 0.1,
     "micrometres": 0.001,
 }
+METRES_PER_UNIT = {unit: _UNIT_MM[unit] / 1000 for unit in ("millimetres", "centimetres", "metres")}
 # Slack for noise and for joints that datasets annotate in different places. Numbers of an adult in centimetres are a
 # third to a half of a newborn's in millimetres, so that half is left below.
 _SLACK_BELOW, _SLACK_ABOVE = 2.0, 3.0
@@ -25,27 +29,35 @@ _MIN_JOINTS = 3  # of a frame without a complete chain
 
 @dataclass(frozen=True)
 class _Lengths:
-    """A length and its values in mm, of a newborn, an adult, and a giant."""
+    """A length, its value for an adult, and its bounds, in mm."""
 
     label: str
-    smallest_mm: float
+    lowest_mm: float
     typical_mm: float
-    largest_mm: float
+    highest_mm: float
 
-    def plausible(self, mm: float) -> bool:
-        """Whether a length may be a subject's, with slack."""
-        return self.smallest_mm / _SLACK_BELOW <= mm <= self.largest_mm * _SLACK_ABOVE
+    @classmethod
+    def with_slack(cls, label: str, newborn_mm: float, adult_mm: float, giant_mm: float) -> "_Lengths":
+        return cls(label, newborn_mm / _SLACK_BELOW, adult_mm, giant_mm * _SLACK_ABOVE)
+
+    def plausible(self, mm: np.ndarray | float) -> np.ndarray:
+        """Whether lengths may be a subject's. False for NaN."""
+        return (np.asarray(mm) >= self.lowest_mm) & (np.asarray(mm) <= self.highest_mm)
 
 
 # A newborn is 500 mm tall with hands of 60 mm. The tallest man was 2720 mm tall, with hands of 320 mm and a span of
 # 2880 mm (Guinness World Records). Chains of bones have the same length in every pose.
 _CHAINS = {
-    "hand21": _Lengths("from the wrist to a finger tip", 60, 180, 320),
-    "nyu14": _Lengths("from the palm to a finger tip", 40, 120, 220),
-    "icvl16": _Lengths("from the palm to a finger tip", 35, 105, 190),
+    "hand21": _Lengths.with_slack("from the wrist to a finger tip", 60, 180, 320),
+    "nyu14": _Lengths.with_slack("from the palm to a finger tip", 40, 120, 220),
+    "icvl16": _Lengths.with_slack("from the palm to a finger tip", 35, 105, 190),
 }
-_BODY_CHAIN = _Lengths("along the longest limb", 300, 1200, 2500)
-_SPREAD = _Lengths("across all joints", 20, 300, 3400)  # five finger tips of a newborn's fist; a giant's span
+_BODY_CHAIN = _Lengths.with_slack("along the longest limb", 300, 1200, 2500)
+_SPREAD = _Lengths.with_slack("across all joints", 20, 300, 3400)  # finger tips of a newborn's fist; a giant's span
+# The median bone of a toddler to a tall adult. The bounds differ by less than a factor of 10, so that no two units of
+# ``METRES_PER_UNIT`` fit the same joints.
+_HAND_BONE = _Lengths("of the median bone", 12, 30, 100)
+_BODY_BONE = _Lengths("of the median bone", 80, 250, 700)
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,30 @@ def check_plausible_lengths(
         raise InputError(f"{source} measure {extent}, expected {unit} of a hand or a person; {advice}")
 
 
+def joint_unit(joints: np.ndarray, valid: np.ndarray, skeleton: Skeleton) -> str | None:
+    """The unit, a key of ``METRES_PER_UNIT``, in which at least half of the subjects have a possible size, or None.
+
+    Args:
+        joints: (N, J, 3) of N hands or bodies in one unknown unit.
+        valid: (N, J) bool. Without subjects that can be measured, the unit is millimetres.
+        skeleton: of a hand or a body.
+    """
+    faults = {unit: impossible_bones(joints * scale, valid, skeleton).sum() for unit, scale in METRES_PER_UNIT.items()}
+    best = min(faults, key=lambda unit: faults[unit])
+    measured = np.isfinite(_median_bone(joints, valid, skeleton)).sum()
+    return best if 2 * faults[best] <= measured else None
+
+
+def impossible_bones(joints_m: np.ndarray, valid: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Whether each hand or body (N,) is too small or too large to be one; False where it can't be measured.
+
+    ``joints_m`` is (N, J, 3) in metres, ``valid`` (N, J) bool.
+    """
+    median_mm = 1000 * _median_bone(joints_m, valid, skeleton)
+    bounds = _BODY_BONE if skeleton.mirror_of else _HAND_BONE
+    return ~np.isnan(median_mm) & ~bounds.plausible(median_mm)
+
+
 def spread_mm(xyz_mm: np.ndarray) -> np.ndarray:
     """The diagonal (N,) of the box around joints (N, J, 3), NaN with fewer than three finite joints."""
     present = np.isfinite(xyz_mm).all(-1, keepdims=True)
@@ -140,6 +176,17 @@ def _chain_mm(xyz_mm: np.ndarray, skeleton: Skeleton, order: np.ndarray) -> np.n
     paths = [np.linalg.norm(np.diff(joints[:, _path(skeleton, end)], axis=1), axis=-1).sum(1) for end in ends]
     longest = np.where(np.isfinite(paths), paths, -np.inf).max(0)
     return np.where(np.isfinite(longest), longest, np.nan)
+
+
+def _median_bone(joints: np.ndarray, valid: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """Median bone length (N,) of joints (N, J, 3); NaN where fewer than half of the bones have two valid ends."""
+    parents, children = np.array(skeleton.bones).T
+    known = valid[:, children] & valid[:, parents]
+    lengths = np.linalg.norm(joints[:, children] - joints[:, parents], axis=-1)
+    medians = np.full(len(joints), np.nan)
+    measured = 2 * known.sum(axis=1) >= len(skeleton.bones)
+    medians[measured] = np.nanmedian(np.where(known, lengths, np.nan)[measured], axis=1)
+    return medians
 
 
 def _path(skeleton: Skeleton, joint: int) -> list[int]:

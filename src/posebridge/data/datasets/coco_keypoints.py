@@ -21,8 +21,8 @@ from posebridge.data.datasets.options import Split
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, UnreadableFrameError
 from posebridge.data.image_file import read_picture
 from posebridge.errors import InputError
-from posebridge.skeletons.joint_units import METRES_PER_UNIT, impossible, joint_unit
 from posebridge.skeletons.orders import ORDERS, convert
+from posebridge.skeletons.plausible_lengths import METRES_PER_UNIT, impossible_bones, joint_unit
 from posebridge.skeletons.skeleton import Skeleton
 
 _NAMES_IN_FILE = {"K": "cam_param", "joint_cam": "joint_cam"}  # fields of a record that a file may lack
@@ -134,7 +134,7 @@ class CocoKeypoints(IndexedFrames):
             raise InputError(f"{self.path}: its joint_cam has no possible bone lengths: expected millimetres")
         metres = METRES_PER_UNIT[unit]
         kept: dict[str, CocoRecord] = {}
-        broken = impossible(joints * metres, valid, self.skeleton)
+        broken = impossible_bones(joints * metres, valid, self.skeleton)
         for (name, record), is_broken in zip(records.items(), broken, strict=True):
             if is_broken:
                 self.skipped[name] = f"its joint_cam has impossible lengths: most annotations of the file are in {unit}"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from data.on_disk import write_image
 from posebridge.data.datasets.coco_keypoints import CocoKeypoints
@@ -70,6 +71,20 @@ def test_each_category_names_its_joints(folder):
     coco = open_set(folder, what)
     assert [frame.key for frame in coco] == ["walk/00001"]
     assert "category None is not among" in coco.skipped[f"{folder}/set.json annotation 2"]
+
+
+def test_pixels_are_those_stored_before_an_exif_orientation(folder):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (60, 40)).save(folder / "walk" / "00001.png", exif=exif)
+    what = content()
+    what["images"][0] |= {"width": 60, "height": 40}
+    frame = open_set(folder, what)[0]
+    assert (frame.shape, frame.turn, frame.mirror) == ((40, 60), 1, False)
+    assert frame.box_xyxy.tolist() == [5, 5, 35, 35]
+    what["images"][0] |= {"width": 40, "height": 60}  # as of the upright picture
+    with pytest.raises(InputError, match="it is 60x40 as stored, but annotated as 40x60"):
+        open_set(folder, what)[0]
 
 
 @pytest.mark.parametrize("missing", [{"bbox": None}, {"bbox": "absent"}])

@@ -73,7 +73,7 @@ class CocoKeypoints(IndexedFrames):
         picture = read_picture(record.file)
         width, height = record.size_px
         if picture.image.shape[:2] != (height, width):
-            found = f"{picture.image.shape[1]}x{picture.image.shape[0]}"
+            found = f"{picture.image.shape[1]}x{picture.image.shape[0]} as stored"
             raise UnreadableFrameError(record.file, f"it is {found}, but annotated as {width}x{height}")
         K = record.K if self._has_K else None
         return RawFrame(

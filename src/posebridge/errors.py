@@ -32,6 +32,11 @@ def printable(text: str) -> str:
     return _shortened("".join(c if c.isprintable() else _escape(c) for c in _shortened(text)))
 
 
+def one_line(error: BaseException) -> str:
+    """An error's message on one line, or its kind where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte of a name

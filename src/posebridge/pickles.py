@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.errors import InputError
+from posebridge.errors import InputError, one_line
 
 _CONTAINERS = ("set", "frozenset", "complex", "list", "dict", "tuple")
 _ADMITTED = {
@@ -180,13 +180,9 @@ def load_arrays(path: str | Path, opaque_packages: tuple[str, ...] = ()) -> Any:
         return _with_arrays(_ArrayUnpickler(content, opaque_packages).load())
     except _RefusedError as error:
         raise InputError(
-            f"{path}: the pickle refers to {_one_line(error)}, which is refused: give plain arrays of numbers"
+            f"{path}: the pickle refers to {one_line(error)}, which is refused: give plain arrays of numbers"
         ) from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except _DAMAGED_PICKLE_ERRORS as error:
-        raise InputError(f"{path}: not a pickle that can be read: {_one_line(error)}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: not a pickle that can be read: {one_line(error)}") from None

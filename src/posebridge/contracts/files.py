@@ -39,9 +39,14 @@ def json_bytes(content: Any, indent: int | None = 1, allow_nan: bool = True) -> 
 
 def read_file(path: Path) -> bytes:
     """The content of a regular file. Raises ``OSError``, also for a device or a pipe, whose reading may never end."""
+    check_regular(path)
+    return path.read_bytes()
+
+
+def check_regular(path: Path) -> None:
+    """Raise ``OSError`` for a folder, a pipe or a device. A missing file passes."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "a folder, pipe or device, and no file", str(path))
-    return path.read_bytes()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

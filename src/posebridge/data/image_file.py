@@ -13,6 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from posebridge.cameras.orientation import EXIF_ORIENTATIONS, stored_image
 from posebridge.contracts.image_formats import IMAGE_FORMATS, bits_per_channel, open_image
 from posebridge.data.frames import UnreadableFrameError
+from posebridge.errors import one_line
 
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
@@ -82,7 +83,7 @@ def opened_image(path: Path) -> Iterator[ImageFile.ImageFile]:
     except Image.DecompressionBombError:
         raise UnreadableFrameError(path, "more than 178 million pixels; make it smaller") from None
     except Exception as error:  # Pillow's decoders raise errors of many types for damaged files
-        raise UnreadableFrameError(path, " ".join(str(error).split()) or type(error).__name__) from None
+        raise UnreadableFrameError(path, one_line(error)) from None
 
 
 def orientation(file: ImageFile.ImageFile) -> tuple[int, bool]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from posebridge.contracts.batch import LabelledBatch
-from posebridge.contracts.files import json_bytes, read_file, write_atomically
+from posebridge.contracts.files import check_regular, json_bytes, read_file, write_atomically
 from posebridge.contracts.plain import from_plain
 from posebridge.data.sample_codec import ImageCoding, encode_sample
 from posebridge.errors import InputError
@@ -111,8 +111,7 @@ def _check_lengths(index: SetIndex) -> None:
 
 def check_plain_tar(path: Path) -> None:
     """Raise ``OSError`` for a shard that is missing or no uncompressed tar file: others may unpack to any size."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "a folder, pipe or device, and no file")
+    check_regular(path)
     with path.open("rb") as file:
         if file.read(tarfile.BLOCKSIZE)[257:262] != b"ustar":
             raise OSError(errno.EINVAL, "no uncompressed tar file")

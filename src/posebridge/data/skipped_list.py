@@ -1,11 +1,11 @@
 """A list on disk of files that could not be read, shared by any number of processes: one line of JSON a file."""
 
-import json
 import os
 from pathlib import Path
 
 from posebridge.contracts.files import json_bytes
 from posebridge.errors import InputError
+from posebridge.text_files import parse_json
 
 
 class SkippedList:
@@ -46,8 +46,8 @@ class SkippedList:
         noted: dict[str, str] = {}
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                file, reason = json.loads(line)
+                file, reason = parse_json(line)
                 noted.setdefault(str(file), str(reason))
-            except (ValueError, TypeError, RecursionError):
+            except (ValueError, TypeError):
                 continue
         return noted

@@ -1,12 +1,11 @@
 """``model.json``: the kind and the typed config of a model. Reading it runs nothing."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from posebridge.contracts.files import read_file, write_atomically
+from posebridge.contracts.files import json_bytes, read_file, write_atomically
 from posebridge.contracts.plain import from_plain
 from posebridge.errors import InputError
 from posebridge.text_files import parse_json
@@ -31,7 +30,7 @@ class Description:
 def write_description(folder: Path, kind: str, spec: Any) -> None:
     """Write a spec, a dataclass of numbers, texts and nested dataclasses. ``InputError`` where the disk refuses."""
     content = {"format": FORMAT, "kind": kind, **_without_origin(dataclasses.asdict(spec))}
-    write_atomically(folder / DESCRIPTION, json.dumps(content, indent=1).encode())
+    write_atomically(folder / DESCRIPTION, json_bytes(content))
 
 
 def read_description(path: Path) -> Description:

@@ -3,7 +3,6 @@
 Imports no torch. A function's module is imported when it runs.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from importlib import import_module
@@ -11,10 +10,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from posebridge.contracts.files import read_file
 from posebridge.contracts.run_layout import RunLayout
 from posebridge.errors import InputError
 from posebridge.experiments.configs import AdaptConfig, AdaptDepthConfig, DemoConfig, SynthShiftConfig, TrainConfig
 from posebridge.experiments.summaries import demo_summary, outputs_summary, synthshift_summary, train_summary
+from posebridge.text_files import parse_json
 from posebridge.training.config_file import load_config
 from posebridge.training.options import Hardware
 
@@ -88,7 +89,7 @@ def load_run_config(folder: Path) -> Any:
 def _version_of(layout: RunLayout) -> str | None:
     """The version of posebridge that wrote a run; None where its environment can't be read."""
     try:
-        return json.loads(layout.environment.read_text())["posebridge"]
+        return parse_json(read_file(layout.environment))["posebridge"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -4,7 +4,6 @@
 ``stage.json``, which marks the stage as finished. Finished stages are loaded, not trained again.
 """
 
-import json
 import logging
 import os
 import platform
@@ -21,13 +20,14 @@ from typing import Any
 import lightning as L
 import torch
 
-from posebridge.contracts.files import read_file, write_atomically
+from posebridge.contracts.files import json_bytes, read_file, write_atomically
 from posebridge.contracts.run_layout import RunLayout, StageLayout
 from posebridge.data.skipped_list import SkippedList
 from posebridge.draw import check_seed
 from posebridge.errors import InputError
 from posebridge.networks.pose_network import PoseNetwork
 from posebridge.networks.weights import load_weights, save_weights
+from posebridge.text_files import parse_json
 from posebridge.training.callbacks import Checkpoint, MetricsTable, Progress
 from posebridge.training.checkpoint_file import AtomicCheckpointIO
 from posebridge.training.config_file import as_yaml, configs_equal, read_signed, signed
@@ -70,7 +70,7 @@ class Run:
         _write_or_compare(layout.config, kind, config, "config")
         if recipe is not None:
             _write_or_compare(layout.recipe, "recipe", recipe, "version of its recipe")
-        write_atomically(layout.environment, json.dumps(environment(), indent=1).encode())
+        write_atomically(layout.environment, json_bytes(environment()))
         return cls(folder, hardware)
 
     @staticmethod
@@ -216,8 +216,8 @@ def check_version(folder: Path) -> None:
     if not path.exists():
         return
     try:
-        written_by = str(json.loads(read_file(path))["posebridge"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        written_by = str(parse_json(read_file(path))["posebridge"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged: choose another --out") from error
     here = version("posebridge")
     if written_by.split(".")[:2] != here.split(".")[:2]:

@@ -5,9 +5,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from posebridge.contracts.files import read_file, write_atomically
+from posebridge.contracts.files import json_bytes, read_file, write_atomically
 from posebridge.contracts.run_layout import StageLayout
 from posebridge.errors import InputError
+from posebridge.text_files import parse_json
 
 _OWN, _METRICS = "sha256", "metrics_sha256"
 
@@ -26,18 +27,18 @@ class StageReport:
 def write_report(files: StageLayout, report: StageReport) -> None:
     """Write ``stage.json`` after the other files of the stage. Raises ``InputError`` where the disk refuses."""
     content = {**vars(report), _METRICS: _checksum(files.metrics.read_bytes()) if files.metrics.exists() else None}
-    write_atomically(files.report, json.dumps({**content, _OWN: _json_checksum(content)}, indent=1).encode())
+    write_atomically(files.report, json_bytes({**content, _OWN: _json_checksum(content)}))
 
 
 def read_report(files: StageLayout) -> StageReport:
     """The report of a finished stage. Raises ``InputError`` where it or ``metrics.csv`` is missing or damaged."""
     try:
-        content = json.loads(read_file(files.report))
+        content = parse_json(read_file(files.report))
         if content.pop(_OWN) != _json_checksum(content):
             raise ValueError("its checksum differs")
         expected = content.pop(_METRICS)
         report = StageReport(**{**content, "candidates": tuple(content["candidates"])})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{files.report} is damaged ({type(error).__name__}): {train_again(files)}") from error
     try:
         found = None if expected is None else _checksum(read_file(files.metrics))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from posebridge.cameras.pinhole import Camera
-from posebridge.errors import InputError
+from posebridge.errors import InputError, one_line
 from posebridge.npz_files import ArrayFileError, load_npy
 from posebridge.text_files import parse_json
 
@@ -190,8 +190,3 @@ def optional_library(name: str, needed_for: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise InputError(f"{needed_for}: reading it needs the library {name}: pip install {name}") from None
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message on one line, or its kind where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__

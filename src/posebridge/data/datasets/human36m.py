@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, check_person_size, numbers, one_line, optional_library
+from posebridge.data.datasets.annotations import MM, check_person_size, numbers, optional_library
 from posebridge.data.datasets.human36m_cameras import CAMERAS, StudioCamera, read_cameras
 from posebridge.data.datasets.options import Human36MProtocol, Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
 from posebridge.data.natural_order import natural_path_key
-from posebridge.errors import InputError
+from posebridge.errors import InputError, one_line
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.orders import ORDERS
 from posebridge.skeletons.skeleton import Skeleton

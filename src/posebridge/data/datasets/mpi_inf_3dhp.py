@@ -20,7 +20,6 @@ from posebridge.data.datasets.annotations import (
     checked_intrinsics,
     is_rigid,
     numbers,
-    one_line,
     optional_library,
     project,
     read_mat,
@@ -28,7 +27,7 @@ from posebridge.data.datasets.annotations import (
 from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
 from posebridge.data.natural_order import natural_path_key
-from posebridge.errors import InputError
+from posebridge.errors import InputError, one_line
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.orders import ORDERS
 from posebridge.skeletons.skeleton import Skeleton

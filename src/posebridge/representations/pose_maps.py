@@ -9,7 +9,6 @@ from torch import Tensor
 
 from posebridge.representations.heatmaps import decode_argmax, encode_gaussian, spatial_softmax
 
-
 _LEAST_PEAK = 0.05  # lower maxima are noise, and their maps stay flat
 
 

@@ -1,6 +1,6 @@
 """Samples that are kept in memory."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Generic, TypeVar
 
@@ -9,12 +9,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from posebridge.contracts.batch import BatchT, Observation, concatenate
+from posebridge.data.growing_tensor import GrowingTensor
 from posebridge.errors import InputError
 
 OtherT = TypeVar("OtherT", bound=Observation)
 
 _PACKED = ("image", "depth_label_m")
 _LARGE = (*_PACKED, "depth_m", "mask", "hand_mask", "vertices_m")
+_JOINED = 64  # samples whose small fields are joined at once: thousands of small tensors would fragment the memory
 _DEPTH_STEP_M = 0.0002
 _DEPTH_LIMIT_M = 65535 * _DEPTH_STEP_M
 
@@ -29,20 +31,25 @@ class InMemoryDataset(Dataset[BatchT], Generic[BatchT]):
     def __init__(self, samples: Iterable[BatchT]):
         """Raises ``InputError`` where there is no sample, or a depth label beyond 13.1 m.
 
-        The largest fields are copied part by part, each of which is freed at once: the peak is little above the end.
+        Samples are copied and freed one by one: the peak of memory is little above the set's own size.
         """
+        rest: list[BatchT] = []
         small: list[BatchT] = []
-        large: dict[str, list[Tensor]] = {name: [] for name in _LARGE}
+        large: dict[str, GrowingTensor] = {}
         for sample in samples:
-            present = {name: value for name in _LARGE if (value := getattr(sample, name, None)) is not None}
-            for name, value in present.items():
-                large[name].append(_packed(name, value))
-            small.append(replace(sample, **dict.fromkeys(present)))
-        if not small:
+            small.append(_without_large(sample, large))
+            if len(small) == _JOINED:
+                rest.append(concatenate(small))
+                small = []
+        if not (rest or small):
             raise InputError("there is no sample to load: the frames are empty")
-        joined = {name: _joined(name, parts, len(small)) for name, parts in large.items() if parts}
+        whole = concatenate([*rest, *small])
+        for name, values in large.items():
+            if len(values) < len(whole):
+                raise ValueError(f"cannot join batches: {name} is present in some and absent in others")
+        joined = {name: large.pop(name).join() for name in tuple(large)}
         self._pixels = {name: joined.pop(name) for name in _PACKED if name in joined}
-        self._rest = replace(concatenate(small), **joined)
+        self._rest = replace(whole, **joined)
 
     def __len__(self) -> int:
         return len(self._rest)
@@ -52,6 +59,10 @@ class InMemoryDataset(Dataset[BatchT], Generic[BatchT]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         return self.part(slice(index, index + 1))
+
+    def samples(self) -> Iterator[BatchT]:
+        """Batches of one, in order."""
+        return (self[index] for index in range(len(self)))
 
     def take(self, index: Tensor) -> BatchT:
         """The samples at the given positions as one batch."""
@@ -85,6 +96,17 @@ class InMemoryDataset(Dataset[BatchT], Generic[BatchT]):
         return {name: scales[name](values[index]) for name, values in self._pixels.items()}
 
 
+def _without_large(sample: BatchT, large: dict[str, GrowingTensor]) -> BatchT:
+    """The sample without its large fields, which are appended to ``large``."""
+    present = {name: value for name in _LARGE if (value := getattr(sample, name, None)) is not None}
+    for name, value in present.items():
+        packed = _packed(name, value)
+        if name not in large:
+            large[name] = GrowingTensor(packed)
+        large[name].append(packed)
+    return replace(sample, **dict.fromkeys(present))
+
+
 def _packed(name: str, values: Tensor) -> Tensor:
     match name:
         case "image":
@@ -97,23 +119,3 @@ def _packed(name: str, values: Tensor) -> Tensor:
             return (values / _DEPTH_STEP_M).round().to(torch.uint16)
         case _:
             return values
-
-
-def _joined(name: str, parts: list[Tensor], samples: int) -> Tensor:
-    """All parts in one tensor; ``parts`` is emptied."""
-    if len(parts) < samples:
-        raise ValueError(f"cannot join batches: {name} is present in some and absent in others")
-    size = (sum(map(len, parts)), *parts[0].shape[1:])
-    whole = torch.empty(size, dtype=parts[0].dtype, memory_format=_layout(parts[0]))  # the layout that cat would give
-    parts.reverse()
-    start = 0
-    while parts:
-        part = parts.pop()
-        whole[start : start + len(part)] = part
-        start += len(part)
-    return whole
-
-
-def _layout(part: Tensor) -> torch.memory_format:
-    channels_last = part.ndim == 4 and part.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if channels_last and not part.is_contiguous() else torch.contiguous_format

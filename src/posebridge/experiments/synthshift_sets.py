@@ -1,6 +1,7 @@
 """The rendered sets of one seed of SynthShift."""
 
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.annotation_gap import with_gap
@@ -30,7 +31,7 @@ class SynthShiftSets:
         if split == "train":
             return self.target
         test = self.test_target.map(_renamed_test)
-        return test if split == "test" else InMemoryDataset([self.target.all(), test.all()])
+        return test if split == "test" else InMemoryDataset(chain(self.target.samples(), test.samples()))
 
 
 def render_sets(config: SynthShiftConfig, preset: Preset, method: MethodEntry) -> SynthShiftSets:

@@ -15,7 +15,7 @@ from posebridge.cameras.pinhole import Camera
 from posebridge.data.cube_views import CubeViews
 from posebridge.deployment.depth_overlay import hand_panels
 from posebridge.deployment.depth_predictor import MeshSet, depth_fit, join_meshes, keypoints_of
-from posebridge.deployment.mesh_files import ply, save_meshes
+from posebridge.deployment.mesh_files import open_meshes, ply, save_meshes
 from posebridge.deployment.model_file import kind_of_model, load_model
 from posebridge.deployment.model_kinds import DEPTH_HAND, POSE
 from posebridge.errors import InputError
@@ -121,12 +121,13 @@ def test_files_of_meshes(batch, ours, tmp_path):
     meshes = MeshSet.of(ours, batch, true_hands(batch))
     joined = join_meshes([meshes, meshes])
     assert len(joined) == 2 * len(batch)
-    assert save_meshes(meshes, tmp_path, "npz") == {tmp_path / "meshes.npz"}
+    save_meshes(meshes, tmp_path)
     saved = np.load(tmp_path / "meshes.npz")
     np.testing.assert_allclose(saved["vertices_mm"], 1000 * batch.vertices_m, rtol=1e-6)
-    assert save_meshes(meshes, tmp_path, "none") == set()
     files = [tmp_path / "meshes" / f"{key}.ply" for key in batch.key]
-    assert save_meshes(meshes, tmp_path, "ply") == {*files}
+    with open_meshes(tmp_path, "ply") as opened:
+        opened.add(meshes)
+        assert opened.finish() == {*files}
     read = trimesh.load(files[2], process=False)
     np.testing.assert_allclose(read.vertices, meshes.vertices_mm[2], rtol=1e-6)
     np.testing.assert_array_equal(read.faces, meshes.faces)

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -177,3 +178,27 @@ def test_interrupted_predictions_are_kept(batch, model, tmp_path, monkeypatch):
     partial = KeypointSet.load(tmp_path / "out" / "predictions.partial.npz")
     assert len(partial) == 3  # the views of the first moment
     assert not (tmp_path / "out" / "predictions.npz").exists()
+
+
+def test_meshes_do_not_stay_in_memory(batch, model, tmp_path, monkeypatch):
+    """A frame has 10 KB of vertices; its keypoints, 2 KB, stay."""
+    file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=None)
+    config = PredictDepthConfig(model, DepthTargetConfig(file), tmp_path / "out", overlays=0)
+    predict = predict_depth._each
+
+    def peak_bytes(batches: int) -> int:
+        def repeated(*inputs):
+            for crops, found in predict(*inputs):
+                for i in range(batches):
+                    yield replace(crops, key=tuple(f"{i}-{key}" for key in crops.key)), found
+
+        monkeypatch.setattr(predict_depth, "_each", repeated)
+        tracemalloc.start()
+        assert predict_depth_files(config).frames == 6 * batches
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    few, many = peak_bytes(20), peak_bytes(80)
+    assert (many - few) / (6 * 60) < 4000
+    assert np.load(tmp_path / "out" / "meshes.npz")["vertices_mm"].shape[0] == 6 * 80

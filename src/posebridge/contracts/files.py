@@ -6,9 +6,10 @@ import json
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from posebridge.errors import InputError
 
@@ -50,25 +51,39 @@ def check_regular(path: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then rename it, so that a kill or a full disk leaves the old file whole.
+    """Write a file as ``atomic_file`` does. Raises ``InputError`` for an unwritable folder or a full disk."""
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write under a temporary name, then renamed, so that a kill or a full disk leaves the old file whole.
 
     Prepares the folder as ``prepare_folder`` does. Raises ``InputError`` for an unwritable folder or a full disk.
     """
     temporary = temporary_name(path)
     try:
-        prepare_folder(path)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
+        with refused_writes(path):
+            prepare_folder(path)
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+    except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise InputError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def refused_writes(path: Path) -> Iterator[None]:
+    """Raise ``InputError`` where the system refuses to write the file."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}; free some space or choose another folder") from error
 
 
 def _short_name(path: Path) -> str:

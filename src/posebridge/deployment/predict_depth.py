@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -15,9 +14,9 @@ from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthCrops, blob_of, open_depth
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.deployment.depth_overlay import DepthOverlays
-from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, MeshSet, join_meshes, keypoints_of
+from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, MeshSet, keypoints_of
 from posebridge.deployment.hand_tracking import HandTracker
-from posebridge.deployment.mesh_files import MESHES, PLY_FOLDER, save_meshes
+from posebridge.deployment.mesh_files import MESHES, PLY_FOLDER, MeshFiles, open_meshes
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import DEPTH_HAND
 from posebridge.deployment.model_spec import skeleton_of
@@ -40,12 +39,32 @@ from posebridge.fitting.hand_fitting import HandFittingConfig
 _REPLACED = (PARTIAL, f"{OVERLAYS}/**/*.jpg", MESHES, f"{PLY_FOLDER}/**/*.ply", RECORDING)
 
 
-@dataclass
-class _Predicted:
-    """Parts of the output so far, one a batch."""
+@dataclass(frozen=True)
+class _Outputs:
+    """Writes meshes, pictures and the 3D view batch by batch; keypoints are kept, about a kilobyte a frame."""
 
+    predictor: DepthHandPredictor
+    overlays: DepthOverlays
+    meshes: MeshFiles | None
+    space: SpaceView | None
     keypoints: list[KeypointSet] = field(default_factory=list)
-    meshes: list[MeshSet] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, config: PredictDepthConfig, predictor: DepthHandPredictor, meshes: MeshFiles | None) -> "_Outputs":
+        """Raises ``InputError`` for a 3D view without Rerun, or where its file can't be written."""
+        spec, faces = predictor.spec, predictor.hand.faces(torch.device("cpu"))
+        overlays = DepthOverlays(config.out / OVERLAYS, faces, skeleton_of(spec), spec.cube_m, config.overlays)
+        space = SpaceView(config.out / RECORDING, faces, skeleton_of(spec), spec.cube_m) if config.view_3d else None
+        return cls(predictor, overlays, meshes, space)
+
+    def add(self, crops: UnlabelledBatch, hands: DepthHands) -> None:
+        """Write a batch. Raises ``InputError`` where the disk refuses."""
+        self.keypoints.append(keypoints_of(self.predictor, crops, hands))
+        if self.meshes is not None:
+            self.meshes.add(MeshSet.of(self.predictor, crops, hands))
+        self.overlays.add(crops, hands)
+        if self.space is not None:
+            self.space.add(crops, hands)
 
 
 def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
@@ -64,26 +83,19 @@ def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
     skipped: dict[str, str] = {}
     predict = _followed if config.follow else _each
-    faces = predictor.hand.faces(torch.device("cpu"))
-    overlays = DepthOverlays(config.out / OVERLAYS, faces, skeleton_of(spec), spec.cube_m, config.overlays)
-    predicted = _Predicted()
-    space = SpaceView(config.out / RECORDING, faces, skeleton_of(spec), spec.cube_m) if config.view_3d else None
-    try:
-        progress = tqdm(desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True)
-        with space or nullcontext(), progress as bar:
-            for crops, hands in predict(config, predictor, crop, skipped):
-                predicted.keypoints.append(keypoints_of(predictor, crops, hands))
-                if config.meshes != "none":
-                    predicted.meshes.append(MeshSet.of(predictor, crops, hands))
-                overlays.add(crops, hands)
-                if space is not None:
-                    space.add(crops, hands)
-                bar.update(len(crops))
-        return _save(config, predicted, skipped, overlays.files)
-    except BaseException:
-        if predicted.keypoints:
-            join(predicted.keypoints).save(config.out / PARTIAL)
-        raise
+    progress = tqdm(desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True)
+    with open_meshes(config.out, config.meshes) as meshes:
+        outputs = _Outputs.open(config, predictor, meshes)
+        try:
+            with outputs.space or nullcontext(), progress as bar:
+                for crops, hands in predict(config, predictor, crop, skipped):
+                    outputs.add(crops, hands)
+                    bar.update(len(crops))
+            return _save(config, outputs, skipped)
+        except BaseException:
+            if outputs.keypoints:
+                join(outputs.keypoints).save(config.out / PARTIAL)
+            raise
 
 
 def _each(
@@ -125,18 +137,15 @@ def _followed(
     skipped |= frames.skipped
 
 
-def _save(
-    config: PredictDepthConfig, predicted: _Predicted, skipped: dict[str, str], drawn: set[Path]
-) -> PredictedFiles:
-    frames = sum(map(len, predicted.keypoints))
+def _save(config: PredictDepthConfig, outputs: _Outputs, skipped: dict[str, str]) -> PredictedFiles:
+    frames, drawn = sum(map(len, outputs.keypoints)), outputs.overlays.files
     listed = list_skipped(config.out, frames, skipped)
     if not frames:
         raise InputError(f"{config.target.path}: no frame can be predicted; {listed} lists the reasons")
-    keypoints = join(predicted.keypoints)
-    keypoints.save(config.out / PREDICTIONS)
+    join(outputs.keypoints).save(config.out / PREDICTIONS)
     written = set(drawn)
-    if predicted.meshes:
-        written |= save_meshes(join_meshes(predicted.meshes), config.out, config.meshes)
+    if outputs.meshes is not None:
+        written |= outputs.meshes.finish()
     if config.view_3d:
         written.add(config.out / RECORDING)
     drop_earlier(config.out, _REPLACED, written)

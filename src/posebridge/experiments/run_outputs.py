@@ -41,7 +41,7 @@ class RunOutputs:
 
     def save_meshes(self, meshes: MeshSet) -> None:
         """Write the meshes of the target."""
-        save_meshes(meshes, self.layout.folder, "npz")
+        save_meshes(meshes, self.layout.folder)
 
     def save_sequences(self, sequences: Sequences) -> None:
         """Write scene cuts and camera motion."""

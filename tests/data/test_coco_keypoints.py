@@ -84,6 +84,15 @@ def test_keypoints_are_ordered_by_name(folder):
     np.testing.assert_array_equal(tip_first.uv_px[HAND21.index("thumb_4")], keypoints(0)[1][:2])
 
 
+def test_hand_where_none_is_annotated(folder):
+    what = content()
+    what["annotations"][0]["hand_type"] = "left"
+    for annotation in what["annotations"][1:]:
+        annotation.pop("hand_type", None)
+    frames = open_set(folder, what, hand="right")
+    assert [frames[i].hand for i in range(len(frames))] == ["left"] + ["right"] * (len(frames) - 1)
+
+
 def test_camera_and_joints(folder):
     what = content()
     for image in what["images"]:

@@ -1,5 +1,7 @@
 """Rendered sets read frame by frame, compared with the renderer and with the reader of whole shards."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from posebridge.data.frames import UnreadableFrameError
 from posebridge.data.render_config import RenderConfig
 from posebridge.data.rendered_set import open_samples, render_set
 from posebridge.data.shard_reader import ShardedSet
+from posebridge.data.shards import load_index
 from posebridge.errors import InputError
 
 STILLS = RenderConfig("studio", count=70, size_px=32, shard_length=32)
@@ -105,6 +108,38 @@ def test_shard_cut_at_a_header(tmp_path, size):
     assert f"{32 - len(frames)} of its 32 samples can't be found" in reason
     shard.unlink()
     with pytest.raises(InputError, match=r"no sample can be read \(No such file or directory; 32 of its 32"):
+        DATASETS["rendered"].open(tmp_path, "train", skeleton="hand21")
+
+
+def test_files_of_other_sets(tmp_path):
+    """A shard in the place of another is left out, and a sample with other joints is unreadable."""
+    people = RenderConfig("studio", count=40, size_px=16, track="body-rgb", shard_length=32)
+    for name, config in (("hands", replace(people, track="hand-rgb")), ("people", people)):
+        render_set(config, tmp_path / name)
+    shard = tmp_path / "hands" / "shard-000001.tar"
+    shard.write_bytes((tmp_path / "people" / "shard-000001.tar").read_bytes())
+    frames = DATASETS["rendered"].open(tmp_path / "hands", "train", skeleton="hand21")
+    assert len(frames) == 32
+    assert "another file: " in frames.skipped[str(shard)]
+    index = tmp_path / "hands" / "index.json"
+    there, here = (load_index(tmp_path / name) for name in ("people", "hands"))
+    replace(here, shards=(here.shards[0], there.shards[1])).save(index.parent)
+    frames = DATASETS["rendered"].open(tmp_path / "hands", "train", skeleton="hand21")
+    with pytest.raises(UnreadableFrameError, match="it has other joints than hand21"):
+        frames.labels(32)
+
+
+def test_unfinished_set(tmp_path):
+    render_set(RenderConfig("studio", count=64, size_px=16, shard_length=32), tmp_path)
+    replace(load_index(tmp_path), count=100).save(tmp_path)
+    frames = DATASETS["rendered"].open(tmp_path, "train", skeleton="hand21")
+    assert frames.skipped == {str(tmp_path): "36 of its 100 samples are not rendered yet"}
+
+
+def test_same_samples_in_both_splits(tmp_path):
+    for split, count in (("train", 3), ("test", 2)):
+        render_set(RenderConfig("studio", count=count, size_px=16), tmp_path / split)
+    with pytest.raises(InputError, match="hold the same samples: render one of them with another --seed"):
         DATASETS["rendered"].open(tmp_path, "train", skeleton="hand21")
 
 

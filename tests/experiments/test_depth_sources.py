@@ -144,17 +144,18 @@ def test_image_networks_train_on_renders_of_mano(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"whole": True, "same": True}, "the source would contain the scored frames: leave whole_set out"),
         ({"mano": Path("mano.npz")}, "leave --mano out: the source is a dataset"),
         ({"whole": True, "target_split": "both"}, "whole_set makes both splits the same frames: leave --target-split"),
         ({"whole": True, "method": "supervised-target"}, "would train on the scored frames: leave whole_set out"),
     ],
-    ids=["mano", "both", "supervised"],
+    ids=["same", "mano", "both", "supervised"],
 )
 def test_flags_that_do_not_fit(tmp_path, changes, message):
     options = DatasetOptions(whole_set=changes.pop("whole", None))
     config = TrainConfig(
         target=DatasetRef("rendered-depth", tmp_path, options),
-        source=DatasetRef("msra", tmp_path),
+        source=DatasetRef("msra", tmp_path if changes.pop("same", False) else tmp_path / "msra"),
         method=changes.pop("method", "mean-teacher"),
     )
     with pytest.raises(InputError, match=message):

@@ -97,12 +97,16 @@ class ImageEstimator:
             target = open_target(config, self.predictor.spec.size_px)
         else:
             frames = ImageArrays(as_frames(images, 3), per_frame(boxes, images, 3), _one_each(hand))
-            crop = CropConfig(self.predictor.spec.size_px, padding, _of_all(hand))
-            K = None if intrinsics_px is None else intrinsics_matrix(intrinsics_px)
-            target = TargetFrames(frames, crop, K=K)
+            target = _target_of(frames, CropConfig(self.predictor.spec.size_px, padding, _of_all(hand)), intrinsics_px)
         check_readable(self.predictor.spec, target)
         batches = (batch for _, batch in crop_batches(target, batch_size))
         return _poses(self.predictor, batches, lambda: target.skipped)
+
+
+def _target_of(
+    frames: ImageArrays, crop: CropConfig, intrinsics_px: tuple[float, float, float, float] | None
+) -> TargetFrames:
+    return TargetFrames(frames, crop, K=None if intrinsics_px is None else intrinsics_matrix(intrinsics_px))
 
 
 @dataclass(frozen=True)

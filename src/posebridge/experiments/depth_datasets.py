@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from posebridge.contracts.record import PublishedRow
 from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.datasets.dataset import Dataset
+from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.skipped_list import SkippedList
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.evaluation.published import published_rows
@@ -93,6 +94,8 @@ def depth_dataset_data(
 
 
 def _remarks(config: TrainConfig) -> tuple[str, ...]:
+    if dataset_named(config.target.name).own_centres:
+        return ("hands are cut around the centres of the set, which were made from its labels",)
     around_labels = config.target.options.centres == "labels"
     return ("hands are cut around their labelled joints, in training and in the test",) if around_labels else ()
 

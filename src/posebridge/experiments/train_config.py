@@ -88,6 +88,8 @@ def source_title(config: TrainConfig) -> str:
 def check_fit(config: TrainConfig) -> None:
     """Raise ``InputError`` where method, source, target and flags of a resolved config don't go together."""
     method, target = method_of(config), dataset_named(config.target.name)
+    if config.target_split not in SPLITS_OF:
+        raise InputError(f"there is no target split {config.target_split!r}: choose {', '.join(SPLITS_OF)}")
     method.check_sensor(target.sensor, f"dataset {target.name}")
     if config.source is not None:
         _refuse_unused(config, ("domain", "mano"), "the source is a dataset, so nothing is rendered")
@@ -110,6 +112,8 @@ def check_fit(config: TrainConfig) -> None:
 
 
 def _check_whole_set(config: TrainConfig, method: MethodEntry) -> None:
+    if config.source is not None and config.source.path.resolve() == config.target.path.resolve():
+        raise InputError("the source would contain the scored frames: leave whole_set out, or give another source")
     if config.target_split == "both":
         raise InputError("whole_set makes both splits the same frames: leave --target-split out")
     if method.role == "supervised_target":
@@ -119,6 +123,10 @@ def _check_whole_set(config: TrainConfig, method: MethodEntry) -> None:
 def _check_source(config: TrainConfig, ref: DatasetRef) -> None:
     source, target = dataset_named(ref.name), dataset_named(config.target.name)
     source.check_labelled(ref.options)
+    if not source.joints_3d:
+        raise InputError(
+            f"{source.name} has labels in 2D alone, and networks predict depth as well: choose a source with 3D labels"
+        )
     if source.sensor != target.sensor:
         raise InputError(
             f"{source.name} is {source.sensor}, and {target.name} is {target.sensor}: choose two of a kind"

@@ -96,7 +96,9 @@ def summary(record: Record) -> str:
             else "no model was trained on the target's labels"
         )
         return f"Adaptation without labels changed {change}. There is no gap to compare this with: {why}."
-    return "Fewer than two models were scored, so there is no gap to report."
+    if len(scores) < 2:
+        return "Fewer than two models were scored, so there is no gap to report."
+    return "No adapted model was scored, so there is no gap to report."
 
 
 def _style() -> str:

@@ -116,5 +116,8 @@ def source_joints(frames: LabelledFrames, skeleton: Skeleton) -> Float[Tensor, "
         others = "; of bodies, --joints chooses others" if skeleton.mirror_of else ""
         raise InputError(f"the source labels no {', '.join(missing)} of {skeleton.name}: choose another source{others}")
     if len(found) < 2:
-        raise InputError("the source has no two frames with all joints in metres, from which bone lengths are taken")
+        raise InputError(
+            "the source has no two frames with all joints in metres, and networks predict depth: choose one "
+            "with labels in 3D"
+        )
     return torch.stack(found)

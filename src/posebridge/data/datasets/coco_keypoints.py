@@ -18,7 +18,7 @@ import numpy as np
 from posebridge.data.datasets.coco_records import CocoFile, CocoRecord, is_labelled
 from posebridge.data.datasets.json_entries import AnnotationNames
 from posebridge.data.datasets.options import Split
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, UnreadableFrameError
+from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, Side, UnreadableFrameError
 from posebridge.data.image_file import read_picture
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS, convert
@@ -38,15 +38,23 @@ class CocoKeypoints(IndexedFrames):
     """
 
     def __init__(
-        self, annotations: str | Path, images: str | Path, skeleton: Skeleton, joint_names: Sequence[str] | None = None
+        self,
+        annotations: str | Path,
+        images: str | Path,
+        skeleton: Skeleton,
+        joint_names: Sequence[str] | None = None,
+        hand: Side | None = None,
     ):
-        """``joint_names`` replaces the names in the file. The lengths of bones tell the unit of ``joint_cam``.
+        """``joint_names`` replaces the names in the file. ``hand`` is the one of subjects without ``hand_type``.
+
+        The lengths of bones determine the unit of ``joint_cam``.
 
         Raises ``InputError`` for a file that is no keypoint JSON, joints that don't fit the skeleton or are of no known
         unit, or where not one annotation is usable.
         """
         self.path = Path(annotations)
         self.skeleton = skeleton
+        self.hand: Side | None = hand
         self.skipped: dict[str, str] = {}
         file = CocoFile(self.path, Path(images), skeleton, joint_names)
         records = self._read(file)
@@ -82,7 +90,7 @@ class CocoKeypoints(IndexedFrames):
             frame=index,
             K=K,
             box_xyxy=record.box_xyxy,
-            hand=record.hand,
+            hand=record.hand or self.hand,
             turn=picture.turn,
             mirror=picture.mirror,
         )
@@ -149,15 +157,20 @@ class CocoKeypoints(IndexedFrames):
 
 
 def open_coco_keypoints(
-    root: str | Path, split: Split, skeleton: Skeleton, joint_order: str | None = None, whole_set: bool = False
+    root: str | Path,
+    split: Split,
+    skeleton: Skeleton,
+    joint_order: str | None = None,
+    whole_set: bool = False,
+    hand: Side | None = None,
 ) -> CocoKeypoints:
     """A folder of ``train.json``, ``test.json`` and ``images/``; with ``whole_set``, of ``annotations.json`` for both.
 
-    ``joint_order``: a name in ``ORDERS`` that replaces the file's own names of joints.
+    ``joint_order``: a name in ``ORDERS`` that replaces the file's own names of joints. ``hand``: as ``CocoKeypoints``.
     Raises ``InputError`` for an unknown order, and as ``CocoKeypoints`` does.
     """
     if joint_order is not None and joint_order not in ORDERS:
         raise InputError(f"no joint order {joint_order!r}: there are {', '.join(sorted(ORDERS))}")
     names = None if joint_order is None else ORDERS[joint_order]
     file = "annotations.json" if whole_set else f"{split}.json"
-    return CocoKeypoints(Path(root) / file, Path(root) / "images", skeleton, names)
+    return CocoKeypoints(Path(root) / file, Path(root) / "images", skeleton, names, hand)

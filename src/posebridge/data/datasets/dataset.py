@@ -54,6 +54,7 @@ class Dataset:
     options: tuple[str, ...] = ()  # names of ``DatasetOptions`` that the reader takes
     takes_skeleton: bool = False  # the reader takes ``skeleton`` and converts its joints to it by name
     body_joints: str = "mpii16"  # of bodies as a source: the skeleton that a network learns from it
+    own_centres: bool = False  # of depth: frames bring the centres of their cubes, made from labels
     moving_camera: bool = False  # the background moves in the crops
     labels_need: str | None = None  # an option without which no joint is labelled
 

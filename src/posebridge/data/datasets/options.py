@@ -32,7 +32,8 @@ class DatasetOptions:
     clips: int | None = None  # surreal: read at most that many clips, evenly chosen
     views: tuple[int, ...] | None = None  # mvhand 0 to 3, nyu 1 to 3, human3.6m 0 to 3, mpi-inf-3dhp 0 to 13
     camera: StereoCamera | None = None  # stb
-    hand: Literal["left", "right"] | None = None  # h3d, msra, bighand2.2m, labels-npz: the hand that all images show
+    # h3d, msra, bighand2.2m, labels-npz: the hand that all images show; coco-keypoints: where it is not annotated
+    hand: Literal["left", "right"] | None = None
     part: GANeratedPart | PanopticPart | None = None  # ganerated, panoptic-hands
     hands: Hands | None = None  # interhand2.6m: images of one hand, of two, or both
     objects: Objects | None = None  # h3d: hands alone, with an object, or both

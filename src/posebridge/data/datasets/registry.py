@@ -356,7 +356,7 @@ _OWN_SETS = (
         sequences=False,
         contents="images/, train.json and test.json; with whole_set, images/ and annotations.json",
         reader="coco_keypoints:open_coco_keypoints",
-        options=("joint_order", "whole_set"),
+        options=("joint_order", "whole_set", "hand"),
         takes_skeleton=True,
     ),
     Dataset(
@@ -406,6 +406,7 @@ _OWN_SETS = (
         contents="a set of posebridge render --track hand-depth, the split train; or train/ and test/ with a set each",
         reader="rendered:open_rendered_depth",
         options=("whole_set",),
+        own_centres=True,
     ),
 )
 

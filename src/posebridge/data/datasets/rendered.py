@@ -81,6 +81,8 @@ class RenderedFrames(IndexedFrames):
             name = "rendered-depth" if track.endswith("depth") else "rendered"
             raise InputError(f"{self.folder} is a set of track {track}: give it as {name}={self.folder}")
         self._members = [member for shard in self.index.shards for member in self._listed(shard)]
+        if unfinished := self.index.count - self.index.samples:
+            self.skipped[str(self.folder)] = f"{unfinished} of its {self.index.count} samples are not rendered yet"
         if not self._members:
             reason = next(iter(self.skipped.values()))
             raise InputError(f"{self.folder}: no sample can be read ({reason}); posebridge render makes it whole again")
@@ -142,6 +144,9 @@ class RenderedFrames(IndexedFrames):
                     places.setdefault(key, {})[suffix] = (member.offset_data, member.size)
         except (OSError, tarfile.TarError) as error:
             self.skipped[str(path)] = getattr(error, "strerror", None) or "the file is damaged"
+        if len(places) >= shard.samples and path.stat().st_size != shard.size_bytes:
+            self.skipped[str(path)] = f"another file: {path.stat().st_size} bytes instead of {shard.size_bytes}"
+            return []
         if len(places) < shard.samples:
             reason = self.skipped.get(str(path), "the file is damaged")
             missing = shard.samples - len(places)
@@ -151,7 +156,11 @@ class RenderedFrames(IndexedFrames):
     def _sample(self, index: int) -> LabelledBatch:
         if self._last is None or self._last[0] != index:
             member = self._members[index]
-            self._last = index, decode_sample(member.read(), self.index.coding, f"{member.shard}:{member.key}")[1]
+            name = f"{member.shard}:{member.key}"
+            sample = decode_sample(member.read(), self.index.coding, name)[1]
+            if sample.uv_px is None or sample.uv_px.shape[1] != len(self.skeleton):
+                raise UnreadableFrameError(name, f"it has other joints than {self.skeleton.name}")
+            self._last = index, sample
         return self._last[1]
 
 
@@ -179,6 +188,7 @@ def open_rendered_depth(root: str | Path, split: Split, whole_set: bool = False)
 
 def _folder(root: Path, split: Split, whole_set: bool) -> Path:
     if not (root / INDEX).is_file():
+        _check_apart(root)
         return root / split
     if split == "test" and not whole_set:
         raise InputError(
@@ -188,8 +198,20 @@ def _folder(root: Path, split: Split, whole_set: bool) -> Path:
     return root
 
 
+def _check_apart(root: Path) -> None:
+    """Raise ``InputError`` where ``train/`` and ``test/`` hold the same samples."""
+    folders = [root / split for split in ("train", "test")]
+    if all((folder / INDEX).is_file() for folder in folders):
+        train, test = (load_index(folder).made_of for folder in folders)
+        if train == test:
+            raise InputError(f"{root}: train/ and test/ hold the same samples: render one of them with another --seed")
+
+
 def _opened(folder: Path, sensor: Sensor, skeleton: Skeleton) -> LabelledFrames:
     frames = RenderedFrames(folder, sensor)
     if bool(frames.skeleton.mirror_of) != bool(skeleton.mirror_of):
-        raise InputError(f"{folder} has the joints of {frames.skeleton.name}, and {skeleton.name} is requested")
+        raise InputError(
+            f"{folder} has the joints of {frames.skeleton.name}, and {skeleton.name} is requested: --joints chooses "
+            "those of people"
+        )
     return frames if frames.skeleton.name == skeleton.name else NamedJoints(frames, frames.skeleton, skeleton)

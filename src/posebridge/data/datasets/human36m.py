@@ -155,7 +155,7 @@ def _read_h5(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             if missing:
                 raise InputError(f"{file}: it lacks {', '.join(missing)}; its joints are expected in pose/3d, in mm")
             arrays = [np.asarray(content[name]) for name in ("pose/3d", "frame", "camera")]
-    except OSError as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # of h5py, for damaged files
         raise InputError(f"{file}: not an HDF5 file that can be read: {one_line(error)}") from None
     poses = numbers(arrays[0], (None, _JOINTS, 3), f"{file}: pose/3d")
     frames, cameras = (numbers(array, (len(poses),), f"{file}: frame, camera").astype(int) for array in arrays[1:])

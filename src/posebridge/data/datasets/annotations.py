@@ -48,6 +48,18 @@ def read_mat(path: Path, names: Sequence[str], nested: bool = False) -> dict[str
     return {name: content[name] for name in names}
 
 
+def read_h5(path: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """Arrays of an HDF5 file. Raises ``InputError`` for a damaged file, and for one that lacks an array."""
+    h5py = optional_library("h5py", str(path))
+    try:
+        with h5py.File(path, "r") as content:
+            if missing := [name for name in names if name not in content]:
+                raise InputError(f"{path}: it lacks {', '.join(missing)}")
+            return [np.asarray(content[name]) for name in names]
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # of h5py, for damaged files
+        raise InputError(f"{path}: not an HDF5 file that can be read: {one_line(error)}") from None
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises ``InputError`` for a missing or damaged one."""
     try:

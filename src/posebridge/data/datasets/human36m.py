@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, check_person_size, numbers, optional_library
+from posebridge.data.datasets.annotations import MM, check_person_size, numbers, optional_library, read_h5
 from posebridge.data.datasets.human36m_cameras import CAMERAS, StudioCamera, read_cameras
 from posebridge.data.datasets.options import Human36MProtocol, Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
@@ -148,15 +148,7 @@ def _read_cdf(file: Path) -> np.ndarray:
 
 def _read_h5(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Poses (N, 32, 3) in millimetres, frame numbers (N,) and cameras (N,) of all views, one after the other."""
-    h5py = optional_library("h5py", str(file))
-    try:
-        with h5py.File(file, "r") as content:
-            missing = [name for name in ("pose/3d", "frame", "camera") if name not in content]
-            if missing:
-                raise InputError(f"{file}: it lacks {', '.join(missing)}; its joints are expected in pose/3d, in mm")
-            arrays = [np.asarray(content[name]) for name in ("pose/3d", "frame", "camera")]
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # of h5py, for damaged files
-        raise InputError(f"{file}: not an HDF5 file that can be read: {one_line(error)}") from None
+    arrays = read_h5(file, ("pose/3d", "frame", "camera"))
     poses = numbers(arrays[0], (None, _JOINTS, 3), f"{file}: pose/3d")
     frames, cameras = (numbers(array, (len(poses),), f"{file}: frame, camera").astype(int) for array in arrays[1:])
     return poses, frames, cameras

@@ -20,14 +20,14 @@ from posebridge.data.datasets.annotations import (
     checked_intrinsics,
     is_rigid,
     numbers,
-    optional_library,
     project,
+    read_h5,
     read_mat,
 )
 from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
 from posebridge.data.natural_order import natural_path_key
-from posebridge.errors import InputError, one_line
+from posebridge.errors import InputError
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.orders import ORDERS
 from posebridge.skeletons.skeleton import Skeleton
@@ -136,15 +136,7 @@ def _check(where: str, joints_m: np.ndarray, uv_px: np.ndarray, K: np.ndarray) -
 
 def _read_annot_data(file: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels (T, 17, 2), joints (T, 17, 3) in metres, valid (T,)."""
-    h5py = optional_library("h5py", str(file))
-    names = ("annot2", "annot3", "valid_frame")
-    try:
-        with h5py.File(file, "r") as content:
-            if missing := [name for name in names if name not in content]:
-                raise InputError(f"{file}: it lacks {', '.join(missing)}")
-            pixels, joints, valid = (np.asarray(content[name]) for name in names)
-    except OSError as error:
-        raise InputError(f"{file}: not an HDF5 file that can be read: {one_line(error)}") from None
+    pixels, joints, valid = read_h5(file, ("annot2", "annot3", "valid_frame"))
     count = valid.size
     uv_px = numbers(np.squeeze(pixels, axis=_ones(pixels)), (count, _TEST_JOINTS, 2), f"{file}: annot2")
     joints_mm = numbers(np.squeeze(joints, axis=_ones(joints)), (count, _TEST_JOINTS, 3), f"{file}: annot3")

@@ -262,4 +262,4 @@ def test_refusals(datasets, tmp_path, monkeypatch, name, changes, message):
     with pytest.raises(InputError, match=message) as error:
         run_train(replace(config, **changes), tmp_path / "run", ONE_CPU)
     assert "\n" not in str(error.value)
-    assert not (tmp_path / "run" / "config.yaml").exists()
+    assert not (tmp_path / "run").exists()

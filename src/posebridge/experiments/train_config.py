@@ -123,16 +123,16 @@ def _check_whole_set(config: TrainConfig, method: MethodEntry) -> None:
 def _check_source(config: TrainConfig, ref: DatasetRef) -> None:
     source, target = dataset_named(ref.name), dataset_named(config.target.name)
     source.check_labelled(ref.options)
-    if not source.joints_3d:
-        raise InputError(
-            f"{source.name} has labels in 2D alone, and networks predict depth as well: choose a source with 3D labels"
-        )
     if source.sensor != target.sensor:
         raise InputError(
             f"{source.name} is {source.sensor}, and {target.name} is {target.sensor}: choose two of a kind"
         )
     if source.subject not in (subject_shown(config), None):
         raise InputError(f"{source.name} and {target.name} show a hand and a body: choose two of a kind")
+    if not source.joints_3d:
+        raise InputError(
+            f"{source.name} has labels in 2D alone, and networks predict depth as well: choose a source with 3D labels"
+        )
 
 
 def _refuse_unused(config: TrainConfig, names: tuple[str, ...], reason: str) -> None:

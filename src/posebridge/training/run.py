@@ -236,14 +236,13 @@ def environment() -> dict[str, str]:
 
 
 def check_space(folder: Path, needed_mb: int) -> None:
-    """Raise ``InputError`` where the folder can't be written or its disk is nearly full."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
-    if not os.access(folder, os.W_OK):
+    """Raise ``InputError`` where the folder can't be written or its disk is nearly full. Creates nothing."""
+    place = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not place.is_dir():
+        raise InputError(f"cannot write to {folder}: {place} is not a folder; choose another --out")
+    if not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"cannot write to {folder}: permission denied; choose another --out")
-    free_mb = shutil.disk_usage(folder).free // 2**20
+    free_mb = shutil.disk_usage(place).free // 2**20
     if free_mb < needed_mb:
         raise InputError(f"only {free_mb} MB are free at {folder}, and the run needs about {needed_mb} MB")
 

@@ -65,7 +65,7 @@ def test_source_labels_are_those_of_the_reader(tmp_path):
     preset = preset_of("datasets/hand-depth", "mean-teacher")
     ref = DatasetRef("msra", root, DatasetOptions(test_subject=1))
     cubes = DepthCubes(ref, preset.model, None, SkippedList(tmp_path / "s"), 0)
-    batch = cubes.labelled(None, frozenset({"joints"})).dataset.all()
+    batch = cubes.labelled(cubes.open_labelled(frozenset({"joints"})), None).dataset.all()
     reader = MSRA(root, "train", 1)
     assert batch.key == tuple(reader[i].key for i in range(len(reader)))
     np.testing.assert_allclose(batch.joints_m, [reader.labels(i).joints_m for i in range(len(reader))], atol=1e-6)

@@ -94,9 +94,10 @@ def dataset_data(
     target = dataset_named(config.target.name)
     skeleton, seed, clips = skeleton_of(preset.model), config.seed, preset.data.source_clips
     crop = CropConfig(preset.model.size_px, hand=shown_hand(config.target, config.hand, bool(skeleton.mirror_of)))
-    trained_on = [open_dataset(config.target, split, skeleton, clips) for split in SPLITS_OF[config.target_split]]
-    train = trained_on[0] if len(trained_on) == 1 else Joined(*trained_on)
-    test = open_dataset(config.target, "test", skeleton, clips)
+    splits = SPLITS_OF[config.target_split]
+    opened = {split: open_dataset(config.target, split, skeleton, clips) for split in dict.fromkeys((*splits, "test"))}
+    train = opened[splits[0]] if len(splits) == 1 else Joined(*(opened[split] for split in splits))
+    test = opened["test"]
     labelled = LabelledCrops(train, crop)
     find_pairs = cache(lambda pairs: dataset_pairs(train, pairs))
     pairs = preset.config_of(method.name).target_pairs

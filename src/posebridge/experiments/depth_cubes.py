@@ -64,8 +64,8 @@ class DepthCubes:
         """The given options, with the benchmark's where none are given."""
         return with_defaults(self.ref)
 
-    def check_labels(self, labels: SourceLabels) -> None:
-        """Open the training split. Reads no frame.
+    def open_labelled(self, labels: SourceLabels) -> LabelledFrames:
+        """The training split, as a source. Reads no frame.
 
         Raises ``InputError`` for a dataset whose joints aren't the network's, for one without the labels, and as its
         reader does.
@@ -75,7 +75,8 @@ class DepthCubes:
                 f"{self.ref.name} labels the joints of {self.dataset.skeleton}, and the network predicts those of "
                 f"{self.model.skeleton}: train on another dataset, or on renders"
             )
-        _ = self._crop, self._open("train", self._single_views(labels))
+        shown_hand(self.ref, self.hand)  # raises where it isn't known
+        return self._open("train", self.dataset.loading(labels, replace(self.options, views=None)))
 
     def unlabelled(self, splits: tuple[Split, ...], moments: int | None) -> InMemoryDataset:
         """So many moments of each split, all their views; views that disagree with the others are left out."""
@@ -94,15 +95,11 @@ class DepthCubes:
         frames = self._open("test", replace(self.options, views=None))
         return concatenate([*self._read(LabelledCrops(_evenly(frames, count), self._crop))])
 
-    def labelled(self, count: int | None, labels: SourceLabels) -> "LabelledCubes":
-        """So many frames of the training split, as a source. Raises ``InputError`` as ``check_labels``."""
-        self.check_labels(labels)
-        frames = _evenly(self._open("train", self._single_views(labels)), count)
-        dataset = InMemoryDataset(self._read(LabelledCrops(frames, self._crop)))
-        return LabelledCubes(dataset, source_joints(frames, skeleton_of(self.model)))
-
-    def _single_views(self, labels: SourceLabels) -> DatasetOptions:
-        return self.dataset.loading(labels, replace(self.options, views=None))
+    def labelled(self, frames: LabelledFrames, count: int | None) -> LabelledCubes:
+        """So many frames of those that ``open_labelled`` returned."""
+        chosen = _evenly(frames, count)
+        dataset = InMemoryDataset(self._read(LabelledCrops(chosen, self._crop)))
+        return LabelledCubes(dataset, source_joints(chosen, skeleton_of(self.model)))
 
     @property
     def _crop(self) -> CubeCropConfig:
@@ -128,8 +125,7 @@ class DepthCubes:
 
 def _evenly(frames: LabelledFrames, count: int | None) -> Subset:
     """``count`` evenly chosen frames; None: all."""
-    kept = len(frames) if count is None else min(count, len(frames))
-    return Subset(frames, np.linspace(0, len(frames) - 1, kept).round().astype(int))
+    return Subset(frames, _even_positions(len(frames), count))
 
 
 def _moments(frames: LabelledFrames, count: int | None) -> Subset:
@@ -137,6 +133,10 @@ def _moments(frames: LabelledFrames, count: int | None) -> Subset:
     index = frames.frame_index()
     moment_of = list(zip(index.sequence, index.frame.tolist(), strict=True))
     moments = list(dict.fromkeys(moment_of))
-    kept = len(moments) if count is None else min(count, len(moments))
-    chosen = {moments[i] for i in np.linspace(0, len(moments) - 1, kept).round().astype(int)}
+    chosen = {moments[i] for i in _even_positions(len(moments), count)}
     return Subset(frames, [position for position, moment in enumerate(moment_of) if moment in chosen])
+
+
+def _even_positions(length: int, count: int | None) -> np.ndarray:
+    kept = length if count is None else min(count, length)
+    return np.linspace(0, length - 1, kept).round().astype(int)

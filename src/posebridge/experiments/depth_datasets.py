@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import PublishedRow
 from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.datasets.dataset import Dataset
@@ -61,23 +62,20 @@ def depth_dataset_data(
     """
     cubes = DepthCubes(config.target, preset.model, config.hand, skipped, workers)
     read_source = None if config.source is None else DepthCubes(config.source, preset.model, None, skipped, workers)
-    if read_source is not None:
-        read_source.check_labels(frozenset(method.source_labels))
-    labelled = cubes.labelled(preset.data.target, _JOINTS) if method.role == "supervised_target" else None
+    frames = None if read_source is None else read_source.open_labelled(frozenset(method.source_labels))
+    supervised = method.role == "supervised_target"
+    labelled = cubes.labelled(cubes.open_labelled(_JOINTS), preset.data.target) if supervised else None
     target, test = cubes.unlabelled(SPLITS_OF[config.target_split], preset.data.target), cubes.test(preset.data.test)
-    source = _rendered(config, method, preset) if read_source is None else _read(read_source, method, preset)
-    scored = cubes.dataset.scored_joints
+    if read_source is None or frames is None:
+        source = _rendered(config, method, preset)
+    else:
+        source = read_source.labelled(frames, preset.data.source)
+    scored = cubes.dataset.scored_joints or cubes.dataset.joints
     return DepthDatasetData(
         source=InMemoryFrames(source.dataset, config.seed),
         target=InMemoryFrames(target, config.seed + 1),
         source_joints_m=source.joints_m,
-        evaluation=InMemoryEvaluation(
-            observed=test.unlabelled(),
-            truth=truth_of(test, cubes.dataset.joints),
-            protocol=TRACKS["hand-depth"].protocol,
-            cube_m=preset.model.cube_m,
-            joints=scored,
-        ),
+        evaluation=_evaluation(test, cubes),
         selection=None if preset.model.takes_depth_m else SelectionData(evenly(target, SELECTION_FRAMES)),
         labelled_target=None if labelled is None else InMemoryFrames(labelled.dataset, config.seed),
         hand=preset.model.hand_model(config.mano),
@@ -86,10 +84,20 @@ def depth_dataset_data(
         remarks=(
             f"Labelled: {len(source.dataset)} images of {source_title(config)}. "
             f"Unlabelled: {len(target)} images of {_SPLIT_TEXTS[config.target_split]} of {cubes.dataset.title}. "
-            f"Scored: {len(test)}, by {len(scored or cubes.dataset.joints)} joints, not aligned.",
+            f"Scored: {len(test)}, by {len(scored)} joints, not aligned.",
             *_remarks(config),
         ),
         images=len(target) + len(test) + (0 if read_source is None else len(source.dataset)),
+    )
+
+
+def _evaluation(test: LabelledBatch, cubes: DepthCubes) -> InMemoryEvaluation:
+    return InMemoryEvaluation(
+        observed=test.unlabelled(),
+        truth=truth_of(test, cubes.dataset.joints),
+        protocol=TRACKS["hand-depth"].protocol,
+        cube_m=cubes.cube_m,
+        joints=cubes.dataset.scored_joints,
     )
 
 
@@ -103,10 +111,6 @@ def _remarks(config: TrainConfig) -> tuple[str, ...]:
 def _rendered(config: TrainConfig, method: MethodEntry, preset: Preset) -> LabelledCubes:
     frames = render_source(preset, method, TRACKS["hand-depth"], config.domain, config.seed, mano=config.mano)
     return LabelledCubes(frames.dataset, statistics_joints_m(frames.dataset))
-
-
-def _read(cubes: DepthCubes, method: MethodEntry, preset: Preset) -> LabelledCubes:
-    return cubes.labelled(preset.data.source, frozenset(method.source_labels))
 
 
 def _published(config: TrainConfig, target: Dataset) -> tuple[PublishedRow, ...]:

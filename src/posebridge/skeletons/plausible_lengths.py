@@ -1,4 +1,4 @@
-"""The size of hands and people from their joints, which tells the unit of the coordinates.
+"""The size of hands and people from their joints, which determines the unit of the coordinates.
 
 ``check_plausible_lengths`` compares joints with a known unit; ``joint_unit`` finds the unit where files differ.
 """

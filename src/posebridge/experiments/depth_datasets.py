@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import PublishedRow
-from posebridge.contracts.source_labels import SourceLabels
+from posebridge.contracts.source_labels import JOINTS
 from posebridge.data.datasets.dataset import Dataset
 from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.skipped_list import SkippedList
@@ -23,7 +23,6 @@ from posebridge.presets.preset import Preset
 from posebridge.training.frames import InMemoryFrames
 
 _SPLIT_TEXTS = {"train": "the training split", "test": "the test split", "both": "both splits"}
-_JOINTS: SourceLabels = frozenset({"joints"})
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def depth_dataset_data(
     read_source = None if config.source is None else DepthCubes(config.source, preset.model, None, skipped, workers)
     frames = None if read_source is None else read_source.open_labelled(frozenset(method.source_labels))
     supervised = method.role == "supervised_target"
-    labelled = cubes.labelled(cubes.open_labelled(_JOINTS), preset.data.target) if supervised else None
+    labelled = cubes.labelled(cubes.open_labelled(JOINTS), preset.data.target) if supervised else None
     target, test = cubes.unlabelled(SPLITS_OF[config.target_split], preset.data.target), cubes.test(preset.data.test)
     if read_source is None or frames is None:
         source = _rendered(config, method, preset)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from posebridge.contracts.batch import LabelledBatch, concatenate
-from posebridge.contracts.source_labels import SourceLabels
+from posebridge.contracts.source_labels import JOINTS, SourceLabels
 from posebridge.data.crops import LabelledCrops
 from posebridge.data.dataset_stream import ordered_batches
 from posebridge.data.datasets.dataset_ref import DatasetRef
@@ -35,7 +35,7 @@ def open_dataset(
     split: Split,
     skeleton: Skeleton,
     clips: int | None = None,
-    labels: SourceLabels = frozenset({"joints"}),
+    labels: SourceLabels = JOINTS,
 ) -> LabelledFrames:
     """The frames of a split with the given labels, joints in the order of ``skeleton``.
 

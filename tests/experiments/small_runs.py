@@ -59,15 +59,13 @@ def _method(config: MethodConfig) -> MethodConfig:
 
 
 def _geometric(config: GeometricReconstructionConfig) -> GeometricReconstructionConfig:
+    config = replace(_brief(config, 9), pretraining=None, warm_start=replace(config.warm_start, steps=4))
     reconstruction = config.reconstruction
     if reconstruction is None:
-        return replace(_brief(config, 13), pretraining=None)
+        return config
     schedule = replace(reconstruction.schedule, steps=4)
-    warm_start = replace(reconstruction.warm_start, steps=4)
-    reconstruction = replace(
-        reconstruction, reconstructor=_RECONSTRUCTOR, schedule=schedule, warm_start=warm_start, batch_pairs=4
-    )
-    return replace(_brief(config, 9), pretraining=None, reconstruction=reconstruction)
+    reconstruction = replace(reconstruction, reconstructor=_RECONSTRUCTOR, schedule=schedule, batch_pairs=4)
+    return replace(config, reconstruction=reconstruction)
 
 
 def shrunk(preset: Preset) -> Preset:

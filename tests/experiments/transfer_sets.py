@@ -99,8 +99,9 @@ def _brief(config, **changes):
 def _tiny_geometric(config: GeometricReconstructionConfig) -> GeometricReconstructionConfig:
     config = _brief(config, pretraining=_brief(PretrainingConfig()))
     reconstruction = config.reconstruction
+    config = replace(config, warm_start=replace(config.warm_start, steps=STEPS))
     if reconstruction is None:
-        return replace(config, schedule=replace(config.schedule, steps=2 * STEPS))
+        return config
     warping = replace(
         reconstruction.reconstructor.warping, hourglass=HourglassConfig(blocks=2, channels=4, most_channels=8)
     )
@@ -112,7 +113,6 @@ def _tiny_geometric(config: GeometricReconstructionConfig) -> GeometricReconstru
             reconstructor=replace(reconstruction.reconstructor, warping=warping, generator=generator),
             schedule=replace(reconstruction.schedule, steps=STEPS),
             batch_pairs=2,
-            warm_start=replace(reconstruction.warm_start, steps=STEPS),
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Moments against a double loop, roots and axes against scipy and an SVD, gradients against finite differences."""
+"""Moments against samples, roots and axes against scipy and an SVD, gradients against finite differences."""
 
 import math
 
@@ -9,15 +9,9 @@ from scipy.linalg import sqrtm
 from torch import Tensor
 from torch.autograd import gradcheck
 
-from posebridge.geometry.ellipses import ellipse_map, second_moments, square_root
+from posebridge.geometry.ellipses import ellipse_map, segment_moments, square_root
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def masses(count: int = 4, height: int = 5, width: int = 7) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    mass = torch.rand(count, height, width, generator=generator, dtype=torch.float64)
-    return mass, 5 * torch.rand(count, 2, generator=generator, dtype=torch.float64)
 
 
 def ellipses(count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -36,42 +30,14 @@ def turned_and_stretched(angle: float, along: float, across: float) -> Tensor:
     return R @ torch.diag(torch.tensor([along, across], dtype=torch.float64)) @ R.T
 
 
-def test_moments_against_a_double_loop():
-    mass, centre = masses()
-    found = second_moments(mass, centre, least=0.25)
-    for i, (picture, middle) in enumerate(zip(mass.numpy(), centre.numpy(), strict=True)):
-        expected = np.zeros((2, 2))
-        for v in range(picture.shape[0]):
-            for u in range(picture.shape[1]):
-                offset = np.array([u, v]) - middle
-                expected += picture[v, u] * np.outer(offset, offset)
-        expected = expected / picture.sum() + 0.25 * np.eye(2)
-        np.testing.assert_allclose(found[i].numpy(), expected, rtol=1e-12)
-
-
-def test_moments_do_not_depend_on_total_mass():
-    mass, centre = masses()
-    for factor in (1e-9, 1e6):
-        torch.testing.assert_close(second_moments(factor * mass, centre), second_moments(mass, centre))
-    torch.testing.assert_close(
-        second_moments(0 * mass, centre, least=0.1), 0.1 * torch.eye(2).double().expand(len(mass), 2, 2)
-    )
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_gradients_are_finite_for_any_mass(dtype):
-    """A mean over a mass of 1e-37 has no gradient in float32, for it divides by the square."""
-    mass, centre = (value.to(dtype) for value in masses())
-    for exponent in range(-330, 20, 10):
-        faint = (mass * 10.0**exponent).requires_grad_()
-        middle = (centre - 200).requires_grad_()
-        moments = second_moments(faint, middle)
-        square_root(moments).sum().backward()
-        assert moments.isfinite().all()
-        assert faint.grad is not None
-        assert faint.grad.isfinite().all(), exponent
-        assert middle.grad is not None
-        assert middle.grad.isfinite().all(), exponent
+def test_moments_of_a_segment_against_samples():
+    """Points spread evenly along a segment, with Gaussian noise."""
+    generator = np.random.default_rng(0)
+    for extent, width in (((3.0, -4.0), 0.7), ((0.0, 0.0), 1.3), ((0.2, 9.0), 2.0)):
+        along = (np.linspace(-0.5, 0.5, 200_001))[:, None] * np.array(extent)
+        points = along + width * generator.standard_normal(along.shape)
+        found = segment_moments(torch.tensor(extent, dtype=torch.float64), width)
+        np.testing.assert_allclose(found.numpy(), points.T @ points / len(points), atol=0.03)
 
 
 def test_the_root_is_scipys():
@@ -170,5 +136,5 @@ def test_gradients_by_finite_differences(case):
 
 
 def test_gradients_of_moments_by_finite_differences():
-    mass, centre = masses(2)
-    assert gradcheck(second_moments, (mass.requires_grad_(), centre.requires_grad_()))
+    extent = torch.tensor([[3.0, -4.0], [0.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    assert gradcheck(lambda value: segment_moments(value, 0.7), (extent,))

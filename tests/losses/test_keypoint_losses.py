@@ -8,7 +8,7 @@ from posebridge.losses.keypoints import (
     combine,
     coordinate_smooth_l1,
     heatmap_cross_entropy,
-    heatmap_mse,
+    heatmap_l2,
     weighted_mean,
 )
 from posebridge.representations.heatmaps import encode_gaussian
@@ -24,10 +24,16 @@ def gaussians() -> torch.Tensor:
     return encode_gaussian(1 + 2 * random(B, J, 2, seed=9).sigmoid(), H, W, 1.0, "sum")[0]
 
 
-def test_mse_is_a_mean_over_pixels():
+def test_l2_is_the_norm_of_each_map():
     predicted, target = random(B, J, H, W), random(B, J, H, W, seed=1)
-    expected = ((predicted.numpy() - target.numpy()) ** 2).reshape(B, J, -1).mean(-1)
-    np.testing.assert_allclose(heatmap_mse(predicted, target).numpy(), expected)
+    expected = np.linalg.norm((predicted - target).numpy().reshape(B, J, -1), axis=-1)
+    np.testing.assert_allclose(heatmap_l2(predicted, target).numpy(), expected)
+
+
+def test_l2_has_a_finite_gradient_at_the_target():
+    predicted = gaussians().requires_grad_()
+    (gradient,) = torch.autograd.grad(heatmap_l2(predicted, gaussians()).sum(), predicted)
+    assert (gradient == 0).all()
 
 
 def test_cross_entropy_against_scipy():
@@ -72,7 +78,7 @@ def test_smooth_l1_is_hubers_loss_over_beta(beta):
     np.testing.assert_allclose(coordinate_smooth_l1(predicted, target, beta).numpy(), expected)
 
 
-@pytest.mark.parametrize("loss", [heatmap_mse, heatmap_cross_entropy])
+@pytest.mark.parametrize("loss", [heatmap_l2, heatmap_cross_entropy])
 def test_heat_map_gradients_by_finite_differences(loss):
     target = gaussians()
     assert gradcheck(lambda x: loss(x, target), random(B, J, H, W).requires_grad_())

@@ -51,12 +51,12 @@ RECONSTRUCTION = ReconstructionConfig(
     features=EncoderFeatures(levels=2),
     schedule=SCHEDULE,
     batch_pairs=2,
-    warm_start=SCHEDULE,
 )
 CONFIG = GeometricReconstructionConfig(
     pretraining=PretrainingConfig(schedule=SCHEDULE, batch_size=4),
     style=FourierStyle(),
     reconstruction=RECONSTRUCTION,
+    warm_start=SCHEDULE,
     schedule=replace(SCHEDULE, steps=2 * STEPS),
     batch_size=4,
     geometry=MILD,

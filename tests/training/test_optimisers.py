@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from posebridge.training.optimisers import Schedule, optimiser
+from posebridge.training.optimisers import ParameterGroup, Schedule, optimiser
 
 
 def test_steps_fall_to_a_tenth_at_each_drop():
@@ -44,7 +44,7 @@ def test_steps_match_adamw():
     schedule = Schedule(steps=10, learning_rate=0.1, decay="cosine", weight_decay=0.2)
     moved, frozen = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64)), nn.Parameter(torch.ones(1))
     frozen.requires_grad_(False)
-    adam, rate = optimiser([moved, frozen], schedule)
+    adam, rate = optimiser([ParameterGroup((moved, frozen))], schedule)
     assert [len(group["params"]) for group in adam.param_groups] == [1]
     expected, m, v = moved.detach().clone(), torch.zeros(2).double(), torch.zeros(2).double()
     for step in range(5):

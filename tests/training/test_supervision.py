@@ -40,7 +40,7 @@ def test_heat_against_a_loop(reading):
                 logs = heat[sample, joint] - heat[sample, joint].logsumexp((0, 1))
                 expected.append(-(target / target.sum() * logs).sum())
             else:
-                expected.append((heat[sample, joint] - target).square().mean())
+                expected.append((heat[sample, joint] - target).norm())
     term = heat_term(maps, heat, BATCH.uv_px, SIDE, torch.ones(4, 3))
     assert term.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-4)
 

@@ -86,6 +86,10 @@ class StageLayout:
         """The weights that the stage keeps."""
         return self.folder / "result.safetensors"
 
+    def other_result(self, name: str) -> Path:
+        """Weights of another trained module of a finished stage."""
+        return self.folder / f"{name}.safetensors"
+
     @property
     def checkpoint(self) -> Path:
         """The state of a stage that is still training."""

@@ -11,26 +11,15 @@ from torch import Tensor
 
 _MIN_LENGTH_PRODUCT_PX2 = 0.25  # product of two directions' lengths below which the rotation fades out
 _MIN_DETERMINANT = 1e-6  # over the squared trace; below it a float32 determinant is rounding error
-_MIN_MASS = 1e-12  # sum over pixels by which moments are divided at least; gradients overflow below
 
 
-def second_moments(
-    mass: Float[Tensor, "... H W"], centre: Float[Tensor, "... 2"], least: float = 1e-3
-) -> Float[Tensor, "... 2 2"]:
-    """Mean of (p - centre)(p - centre)^T under the mass, plus ``least`` on the diagonal; pixels squared.
+def segment_moments(extent: Float[Tensor, "... 2"], width: float) -> Float[Tensor, "... 2 2"]:
+    """Second moments of a segment from -extent / 2 to extent / 2, blurred by a Gaussian of deviation ``width``.
 
-    Masses are of the order of one per pixel. For a total below 1e-12 the moments shrink towards ``least`` times the
-    identity.
+    They are length^2 / 12 + width^2 along the segment and width^2 across it, in squared units of the input.
     """
-    height, width = mass.shape[-2:]
-    total = mass.sum((-2, -1)).clamp_min(_MIN_MASS)
-    u = torch.arange(width, dtype=mass.dtype, device=mass.device) - centre[..., :1]
-    v = torch.arange(height, dtype=mass.dtype, device=mass.device) - centre[..., 1:]
-    rows, columns = mass.sum(-1), mass.sum(-2)
-    uu = (columns * u.square()).sum(-1) / total + least
-    vv = (rows * v.square()).sum(-1) / total + least
-    uv = ((mass * u[..., None, :]).sum(-1) * v).sum(-1) / total
-    return torch.stack([torch.stack([uu, uv], -1), torch.stack([uv, vv], -1)], -2)
+    across = width**2 * torch.eye(2, dtype=extent.dtype, device=extent.device)
+    return extent[..., :, None] * extent[..., None, :] / 12 + across
 
 
 def square_root(moments: Float[Tensor, "... 2 2"]) -> Float[Tensor, "... 2 2"]:

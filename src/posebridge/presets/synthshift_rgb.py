@@ -79,11 +79,11 @@ def _geometric_reconstruction(
             joint_temperature=0.5,
             source_videos=source_videos,
             schedule=_schedule(600, learning_rate=1e-3),
-            warm_start=_schedule(250, learning_rate=5e-4),
             weight=weight,
         ),
         # Heat maps and anatomy agree on a third of what they trust, and on four fifths in the paper, which joins them.
         labels=LabelIntegration(combination="separate", max_correction_frac=0.01, joint_temperature=0.5),
+        warm_start=_schedule(250, learning_rate=5e-4),
         schedule=_schedule(250, learning_rate=5e-4),
         batch_size=32,
         geometry=views,

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from posebridge.geometry.ellipses import ellipse_map, second_moments
+from posebridge.geometry.ellipses import ellipse_map, segment_moments
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,21 @@ class BoneMaps:
     maps: Float[Tensor, "B J H W"]  # Eq. 6, in (0, 1]
     centre: Float[Tensor, "B J 2"]  # mu_j
     direction: Float[Tensor, "B J 2"]  # from parent to child
-    moments: Float[Tensor, "B J 2 2"]  # second moments of the map around the centre, per mass
+    moments: Float[Tensor, "B J 2 2"]  # second moments around the centre, per mass
 
 
 def draw_bones(
     joints: Float[Tensor, "B K 2"], bones: Sequence[tuple[int, int]], height: int, width: int, sigma: float
 ) -> BoneMaps:
-    """Bone maps of poses, for bones given as (parent, child); maps fall to 1/e at a distance of ``sigma`` ** 2 px."""
+    """Bone maps of poses, for bones given as (parent, child); maps fall to 1/e at a distance of ``sigma`` ** 2 px.
+
+    Moments (Eq. 7) are those of a segment with standard deviation ``sigma`` across it. Moments of the map would include
+    its flanks, which don't grow with the bone, so that the map of a short bone would hardly follow a joint.
+    """
     parent, child = (joints[:, list(ends)] for ends in zip(*bones, strict=True))
     maps = torch.exp(-distance_to_segments(parent, child, height, width) / sigma**2)  # Eq. 6
-    middle = (parent + child) / 2
-    # Eq. 7, divided by the map's mass; otherwise longer bones would be thicker as well.
-    return BoneMaps(maps, middle, child - parent, second_moments(maps, middle))
+    direction = child - parent
+    return BoneMaps(maps, (parent + child) / 2, direction, segment_moments(direction, sigma))
 
 
 def distance_to_segments(

@@ -27,7 +27,7 @@ class PoseMaps:
 
     ``softmax``: logits of a distribution over pixels, trained by cross-entropy against a Gaussian that sums to one. A
     joint's confidence is the probability within two sigmas of the peak. ``peak``: a Gaussian of unit height, trained by
-    squared error as in the papers. A joint's confidence is the height of its peak.
+    the Euclidean norm of the error as in the papers. A joint's confidence is the height of its peak.
     """
 
     heatmap_type: Literal["softmax", "peak"] = "softmax"

@@ -57,6 +57,11 @@ class Skeleton:
         return root
 
     @cached_property
+    def root_children(self) -> tuple[int, ...]:
+        """Indices of the joints whose parent is the root."""
+        return tuple(child for parent, child in self.bones if parent == self.root)
+
+    @cached_property
     def parents(self) -> tuple[int, ...]:
         """Parent index of every joint; the root's is -1."""
         return tuple(self.index(self.parent_of[name]) if name in self.parent_of else -1 for name in self.joints)

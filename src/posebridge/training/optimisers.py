@@ -1,7 +1,7 @@
 """The optimiser, and the learning-rate schedule of a stage."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,10 +35,21 @@ class Schedule:
         return rise
 
 
-def optimiser(parameters: Iterable[nn.Parameter], schedule: Schedule) -> tuple[Optimizer, LambdaLR]:
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share a learning rate."""
+
+    parameters: tuple[nn.Parameter, ...]
+    rate: float = 1.0  # as a fraction of the schedule's
+
+
+def optimiser(groups: Sequence[ParameterGroup], schedule: Schedule) -> tuple[Optimizer, LambdaLR]:
     """AdamW (Adam without weight decay) and its schedule, which advances once per training step."""
     adam = torch.optim.AdamW(
-        [p for p in parameters if p.requires_grad],
+        [
+            {"params": [p for p in group.parameters if p.requires_grad], "lr": schedule.learning_rate * group.rate}
+            for group in groups
+        ],
         lr=schedule.learning_rate,
         weight_decay=schedule.weight_decay,
         betas=(schedule.momentum, 0.999),

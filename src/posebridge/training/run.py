@@ -1,7 +1,8 @@
 """A run: a folder in which stages are trained one after the other, and which can be stopped and resumed anywhere.
 
-``stages/1-.../`` holds ``last.ckpt`` while the stage trains; then ``result.safetensors``, ``metrics.csv`` and
-``stage.json``, which marks the stage as finished. Finished stages are loaded, not trained again.
+``stages/1-.../`` holds ``last.ckpt`` while the stage trains; then ``result.safetensors``, weights of other trained
+modules that the report needs, ``metrics.csv`` and ``stage.json``, which marks the stage as finished. Finished stages
+are loaded, not trained again.
 """
 
 import logging
@@ -107,6 +108,8 @@ class Run:
             raise InputError(f"cannot write to {files.folder}: {error.strerror}; choose another --out") from error
         report = self._fit(files, f"{number} {stage.name}", stage, selection)
         save_weights(stage.result(), files.result)
+        for name, module in stage.other_results().items():
+            save_weights(module, files.other_result(name))
         write_report(files, report)
         files.checkpoint.unlink(missing_ok=True)
         return report
@@ -160,10 +163,12 @@ class _Clock(L.Callback):
 
 
 def _finished(files: StageLayout, stage: Stage) -> StageReport:
-    """The report of a finished stage, whose result is loaded. Raises ``InputError`` where a file is damaged."""
+    """The report of a finished stage, whose results are loaded. Raises ``InputError`` where a file is damaged."""
     report = read_report(files)
     try:
         load_weights(stage.result(), files.result)
+        for name, module in stage.other_results().items():
+            load_weights(module, files.other_result(name))
     except InputError as error:
         raise InputError(f"{error}; {train_again(files)}") from error
     return report

@@ -1,7 +1,7 @@
 """Stages: what is trained, on which streams, by which schedule and loss terms."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import lightning as L
 import torch
@@ -14,7 +14,7 @@ from posebridge.data.streams import StepBatches, Stream, step_loader
 from posebridge.draw import generator_for
 from posebridge.losses.keypoints import combine
 from posebridge.networks.pose_network import HeatmapNetwork, PoseNetwork, PoseOutput
-from posebridge.training.optimisers import Schedule, optimiser
+from posebridge.training.optimisers import ParameterGroup, Schedule, optimiser
 
 Terms = dict[str, Tensor]
 MapPair = tuple[Float[Tensor, "B J h w"], Float[Tensor, "B J h w"]]
@@ -54,6 +54,10 @@ class Stage(L.LightningModule):
     def result(self) -> nn.Module:
         """The module that the stage has trained."""
 
+    def other_results(self) -> Mapping[str, nn.Module]:
+        """Trained modules besides the result that the report needs, by the name of their file."""
+        return {}
+
     def trained_parameters(self) -> Iterable[nn.Parameter]:
         """The parameters that the optimiser updates."""
         return self.parameters()
@@ -68,9 +72,13 @@ class Stage(L.LightningModule):
         self.latest = {"loss": loss.detach(), **{name: value.detach() for name, value in terms.items()}}
         return loss
 
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """The parameters that the optimiser updates, with their learning rates."""
+        return (ParameterGroup(tuple(self.trained_parameters())),)
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Called by the trainer."""
-        adam, rate = optimiser(self.trained_parameters(), self.schedule)
+        adam, rate = optimiser(self.parameter_groups(), self.schedule)
         return {"optimizer": adam, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
     def train_dataloader(self):

@@ -4,7 +4,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from posebridge.contracts.batch import LabelledBatch
-from posebridge.losses.keypoints import coordinate_smooth_l1, heatmap_cross_entropy, heatmap_mse, weighted_mean
+from posebridge.losses.keypoints import coordinate_smooth_l1, heatmap_cross_entropy, heatmap_l2, weighted_mean
 from posebridge.representations.heatmaps import map_from_image
 from posebridge.representations.pose25d import cube_depth, relative_depth
 from posebridge.representations.pose_maps import PoseMaps
@@ -26,7 +26,7 @@ def heat_term(
     """
     size = heat.shape[-2:]
     target, inside = maps.encode(map_from_image(uv_px, (image_px, image_px), size), *size)
-    loss = heatmap_cross_entropy(heat, target) if maps.heatmap_type == "softmax" else heatmap_mse(heat, target)
+    loss = heatmap_cross_entropy(heat, target) if maps.heatmap_type == "softmax" else heatmap_l2(heat, target)
     return weighted_mean(loss, weight * inside)
 
 

@@ -23,6 +23,7 @@ from methods.stick_hands import (
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.draw import generator_for
 from posebridge.losses.keypoints import combine
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning, Phase
 from posebridge.methods.geometric_reconstruction.integrated_labels import LabelIntegration
 from posebridge.methods.geometric_reconstruction.pretraining import Pretraining
@@ -83,7 +84,8 @@ def test_fine_tuning_trains_student_reconstructor_and_teacher(tmp_path):
     stage = fine_tuning_stage()
     before = {name: state(module) for name, module in stage.named_children()}
     finished(tmp_path, stage)
-    assert {id(p) for p in stage.trained_parameters() if p.requires_grad} == {
+    trained = [p for group in stage.parameter_groups() for p in group.parameters if p.requires_grad]
+    assert {id(p) for p in trained} == {
         id(p) for module in (stage.student, stage.reconstructor) for p in module.parameters()
     }
     assert changed(stage.reconstructor, before["reconstructor"])
@@ -92,6 +94,37 @@ def test_fine_tuning_trains_student_reconstructor_and_teacher(tmp_path):
     assert not changed(stage.perceptual_loss, before["perceptual_loss"])
     assert stage.result() is stage.teacher
     assert not any(p.requires_grad for p in stage.teacher.parameters())
+
+
+def with_source_videos(**changes) -> GeometricReconstructionConfig:
+    return replace(CONFIG, reconstruction=replace(RECONSTRUCTION, source_videos=True, **changes))
+
+
+def test_source_videos_train_the_reconstructor_alone():
+    stage = with_trainer(fine_tuning_stage(with_source_videos(fine_tune_on_source=True)))
+    assert stage.term_weights["source_reconstruction"] == stage.term_weights["reconstruction"]
+    stage.terms(batches(stage), generator_for(0, 0))["source_reconstruction"].backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in stage.reconstructor.parameters())
+    assert all(p.grad is None for p in stage.student.parameters())
+    assert "source_reconstruction" not in fine_tuning_stage(with_source_videos()).term_weights
+
+
+def test_the_reconstructor_has_its_own_learning_rate(tmp_path):
+    stage = fine_tuning_stage(replace(CONFIG, reconstruction=replace(RECONSTRUCTION, fine_tuning_rate=0.0)))
+    before = {name: parameter.clone() for name, parameter in stage.reconstructor.named_parameters()}
+    student = state(stage.student)
+    finished(tmp_path, stage)
+    assert all(torch.equal(parameter, before[name]) for name, parameter in stage.reconstructor.named_parameters())
+    assert changed(stage.student, student)
+
+
+def test_a_finished_stage_is_loaded_with_its_reconstructor(tmp_path):
+    trained = fine_tuning_stage()
+    finished(tmp_path, trained)
+    loaded = fine_tuning_stage()
+    assert changed(loaded.reconstructor, state(trained.reconstructor))
+    finished(tmp_path, loaded)
+    assert not changed(loaded.reconstructor, state(trained.reconstructor))
 
 
 def test_the_given_reconstructor_is_not_changed(tmp_path):
@@ -119,7 +152,7 @@ def test_progress_of_the_union_includes_the_warm_start(since, until, tmp_path):
     finished(tmp_path, stage)
     expected = [since + (until - since) * step / STEPS for step in range(STEPS)]
     assert passed == pytest.approx(expected)
-    assert RECONSTRUCTION.warm_start_frac(CONFIG.schedule) == pytest.approx(1 / 3)
+    assert CONFIG.warm_start_frac == pytest.approx(1 / 3)
 
 
 def test_student_and_reconstruction_share_the_view_of_a_pair():

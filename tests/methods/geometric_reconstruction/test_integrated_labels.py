@@ -82,7 +82,21 @@ def test_without_a_camera_most_of_a_true_pose_is_kept():
     rectified = labels.rectify(seen, None, SIDE)
     assert 0.7 < rectified.kept.double().mean() < 1
     moved = (rectified.uv_px - seen.uv_px).norm(dim=-1) / SIDE
-    assert torch.equal(rectified.kept, moved < labels.config.max_correction_frac)
+    assert torch.equal(rectified.kept[:, 1:], moved[:, 1:] < labels.config.max_correction_frac)
+
+
+def test_the_root_is_kept_only_with_its_children():
+    """The correction never moves the root: a wrong wrist shows in the knuckles."""
+    labels = integrated(dtype=torch.float64)
+    joints = with_lengths(true_poses(HAND21), HAND21, labels.limits.lengths)
+    cameras = camera(len(joints))
+    seen = seen_of(joints, cameras, HAND21)
+    moved = seen.uv_px.clone()
+    moved[:, HAND21.root, 0] += 0.1 * SIDE
+    rectified = labels.rectify(replace(seen, uv_px=moved), cameras, SIDE)
+    children = [HAND21.index(f"{finger}_1") for finger in ("thumb", "index", "middle", "ring", "pinky")]
+    assert torch.equal(rectified.kept[:, HAND21.root], rectified.kept[:, children].all(dim=1))
+    assert rectified.kept[:, HAND21.root].double().mean() < 0.05
 
 
 def test_only_a_fingertip_bent_backwards_is_rejected():

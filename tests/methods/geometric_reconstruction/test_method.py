@@ -56,7 +56,7 @@ ORDERS = {
         replace(CONFIG, from_source_model=True, pretraining=None, style=None),
         ["source", "warm-start", "reconstructor", "fine-tuning"],
     ),
-    "pseudo-labels alone": (ALONE, ["pretraining", "fine-tuning"]),
+    "pseudo-labels alone": (ALONE, ["pretraining", "warm-start", "fine-tuning"]),
     "guided by heat maps": (
         with_reconstructor(guide="heatmaps"),
         ["pretraining", "warm-start", "reconstructor", "fine-tuning"],
@@ -159,18 +159,13 @@ def test_a_target_without_pairs_is_refused_before_anything_is_trained(missing):
 
 
 def test_pseudo_labels_alone_keep_steps_and_learning_rates():
-    """40 + 80 epochs of 500 steps; a tenth of the rate at epochs 60 and 75 of the 80."""
+    """80 epochs of 500 steps, of them 20 of warm start; a tenth of the rate at epochs 60 and 75."""
     full = GeometricReconstructionConfig()
     alone = full.without_reconstruction()
-    assert alone.reconstruction is None
-    assert alone.schedule.steps == 80 * 500
-    assert [round(drop * alone.schedule.steps) for drop in alone.schedule.drops] == [60 * 500, 75 * 500]
-    assert full.reconstruction is not None
-    warm = full.reconstruction.warm_start.steps
-    for step in range(0, 80 * 500, 500):
-        part = full.reconstruction.warm_start if step < warm else full.schedule
-        assert alone.schedule.rate_factor(step) == pytest.approx(part.rate_factor(step if step < warm else step - warm))
-    assert alone.without_reconstruction() is alone
+    assert alone == replace(full, reconstruction=None)
+    assert (alone.warm_start.steps, alone.schedule.steps) == (20 * 500, 60 * 500)
+    rates = [alone.schedule.rate_factor(500 * (epoch - 20)) for epoch in (20, 59, 60, 74, 75)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
     assert alone.with_moving_camera() is alone
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from posebridge.cameras.crop import flip_map
 from posebridge.cameras.pinhole import Camera
-from posebridge.data.augment import warp_points
+from posebridge.data.augment import inside, warp_points
 from posebridge.losses.keypoints import combine
 from posebridge.methods.geometric_reconstruction.integrated_labels import (
     IntegratedLabels,
@@ -111,14 +111,23 @@ def test_each_term_covers_its_mask(combination, progress):
             assert not terms[name].requires_grad
             continue
         (gradient,) = torch.autograd.grad(terms[name], learner, retain_graph=True)
-        assert torch.equal(gradient.abs().sum((2, 3)) > 0, mask & on_the_map(targets, name)), name
+        labels = targets.predicted if name == "pseudo_heat" or combination == "2d" else targets.rectified
+        assert torch.equal(gradient.abs().sum((2, 3)) > 0, mask & inside(labels.uv_px, SIDE, SIDE)), name
 
 
-def on_the_map(targets: PseudoTargets, name: str) -> Tensor:
-    """Joints outside the image have no target heat map, but still a position in the pose term."""
-    uv = targets.predicted.uv_px
-    inside = ((uv >= -0.5) & (uv <= SIDE - 0.5)).all(-1)
-    return inside if name == "pseudo_heat" else torch.ones_like(inside)
+@pytest.mark.parametrize("combination", ["2d", "3d", "union"])
+def test_joints_outside_the_view_have_no_terms(combination):
+    """The view shows the right half of the crop: a joint to the left of it can't be seen."""
+    labels, targets = pseudo_targets_of(combination=combination)
+    T_view = STILL.clone()
+    T_view[:, 0, 2] = -SIDE / 2
+    heat, depth = maps_at(torch.full_like(targets.predicted.uv_px, 3.0), targets.predicted.relative_depth + 0.3)
+    terms = labels.terms((heat, depth), targets, T_view, SIDE)
+    gradients = torch.autograd.grad(sum(terms.values()), (heat, depth))
+    left = (targets.predicted.uv_px[..., 0] < SIDE / 2 - 3) & (targets.rectified.uv_px[..., 0] < SIDE / 2 - 3)
+    assert left.sum() > 10
+    assert all(gradient[left].abs().max() == 0 for gradient in gradients)
+    assert all(gradient[~left].abs().max() > 0 for gradient in gradients)
 
 
 def test_terms_by_hand():

@@ -26,7 +26,10 @@ class GeometricReconstructionConfig(MethodConfig):
     style: AdaINStyle | FourierStyle | None = field(default_factory=AdaINStyle)
     reconstruction: ReconstructionConfig | None = field(default_factory=ReconstructionConfig)  # None: without
     labels: LabelIntegration = field(default_factory=LabelIntegration)
-    schedule: Schedule = field(  # epochs 20 to 80, of 500 steps; the rate falls to a tenth at epochs 60 and 75
+    # Epochs 0 to 20, of 500 steps, without reconstruction; the paper doesn't give the length. Then epochs 20 to 80; the
+    # rate falls to a tenth at epochs 60 and 75.
+    warm_start: Schedule = field(default_factory=lambda: Schedule(steps=10_000, learning_rate=1e-4, decay="none"))
+    schedule: Schedule = field(
         default_factory=lambda: Schedule(steps=30_000, learning_rate=1e-4, drops=(40 / 60, 55 / 60))
     )
     batch_size: int = 32  # target frames, which are half as many pairs
@@ -45,13 +48,13 @@ class GeometricReconstructionConfig(MethodConfig):
     pseudo_label_weight: float = 0.1  # lambda_p, Eq. 11
 
     def without_reconstruction(self) -> "GeometricReconstructionConfig":
-        """The config for pseudo-labels alone, with the same number of steps and the same learning rate at each step."""
-        if self.reconstruction is None:
-            return self
-        warm, schedule = self.reconstruction.warm_start.steps, self.schedule
-        steps = warm + schedule.steps
-        drops = tuple((warm + drop * schedule.steps) / steps for drop in schedule.drops)
-        return replace(self, reconstruction=None, schedule=replace(schedule, steps=steps, drops=drops))
+        """The config for pseudo-labels alone, with the same warm start, steps and learning rates."""
+        return replace(self, reconstruction=None)
+
+    @property
+    def warm_start_frac(self) -> float:
+        """Fraction of fine-tuning that is the warm start."""
+        return self.warm_start.steps / (self.warm_start.steps + self.schedule.steps)
 
     @property
     def starts_untrained(self) -> bool:

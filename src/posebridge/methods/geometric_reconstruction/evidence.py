@@ -64,7 +64,9 @@ def _reconstructed_pairs(
     reconstructor_stage, tuning = _last(stages, ReconstructorTraining), _last(stages, FineTuning)
     if reconstructor_stage is None or tuning is None:
         return ()
-    reconstructor = reconstructor_stage.reconstructor.eval()
+    reconstructor = tuning.reconstructor
+    assert reconstructor is not None
+    reconstructor.eval()
     before, after = reconstructor_stage.network, tuning.result()
     reconstruction = tuning.config.reconstruction
     assert reconstruction is not None

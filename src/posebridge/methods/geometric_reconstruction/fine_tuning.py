@@ -6,11 +6,12 @@ from functools import partial
 
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.data.augment import warp_batch
 from posebridge.data.occlude import adaptive_occlusion
+from posebridge.data.streams import Stream
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructor
 from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels
@@ -18,13 +19,14 @@ from posebridge.methods.geometric_reconstruction.perceptual_features import Perc
 from posebridge.methods.geometric_reconstruction.reconstructor_training import (
     ReconstructionConfig,
     draw_same_views,
+    labelled_view,
     reconstruction_loss,
     soft_joints,
 )
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import apply_appearance
 from posebridge.training.context import Context
-from posebridge.training.optimisers import Schedule
+from posebridge.training.optimisers import ParameterGroup, Schedule
 from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import PseudoLabels, update_average
 from posebridge.training.source_training import augmented
@@ -60,14 +62,9 @@ class FineTuning(PoseStage):
         reconstructor: FrameReconstructor | None = None,
     ):
         reconstruction = config.reconstruction if reconstructor is not None else None
-        frames = (
-            context.target_frames.batches(config.batch_size)
-            if reconstruction is None
-            else context.target_frames.pairs(config.batch_size // 2, reconstruction.pairs)
-        )
         super().__init__(
             phase.schedule,
-            {"source": context.source.batches(config.batch_size), "target": frames},
+            _streams(config, reconstruction, context),
             _term_weights(config, reconstruction),
             **context.stage_options(6 if phase.start_frac == 0 else 7),
         )
@@ -96,7 +93,11 @@ class FineTuning(PoseStage):
         output = self.predict_maps(self.student, self._student_input(view, pseudo, T_view, generator))
         terms |= self.integrated.terms(output, targets, T_view, view.rgb.shape[-1])  # Eq. 3
         if self.reconstructor is not None:
-            terms["reconstruction"] = self._reconstruction(output[0], view)
+            uv_px = soft_joints(output[0], self.maps, view.rgb.shape[-1], self.temperature)
+            terms["reconstruction"] = self._reconstruction(view, uv_px)
+        if "source_pairs" in batches:
+            labelled = labelled_view(batches["source_pairs"], self.config.geometry, generator, self.skeleton.mirror)
+            terms["source_reconstruction"] = self._reconstruction(*labelled)
         return terms
 
     def _supervised(self, source: Observation, frames: UnlabelledBatch, generator: Generator) -> Terms:
@@ -124,11 +125,10 @@ class FineTuning(PoseStage):
         image, _ = adaptive_occlusion(image, labels.uv_px, labels.confidence, self.config.occlusion, generator)
         return image
 
-    def _reconstruction(self, heat: Tensor, view: UnlabelledBatch) -> Float[Tensor, ""]:
-        """Eq. 9: the loss of driving frames that are reconstructed from the student's joints."""
+    def _reconstruction(self, view: Observation, uv_px: Float[Tensor, "B K 2"]) -> Float[Tensor, ""]:
+        """Eq. 9: the loss of driving frames that are reconstructed from these joints."""
         assert self.reconstructor is not None
         assert self.perceptual_loss is not None
-        uv_px = soft_joints(heat, self.maps, view.rgb.shape[-1], self.temperature)
         with self.trainer.precision_plugin.forward_context():
             return reconstruction_loss(self.reconstructor, self.perceptual_loss, view, uv_px)
 
@@ -143,16 +143,21 @@ class FineTuning(PoseStage):
         super().optimizer_step(*args, **kwargs)
         update_average(self.teacher, self.student, self.config.average_decay)
 
-    def trained_parameters(self):
-        """Those of student, warping estimator and generator, and bone lengths where they are learnt."""
-        yield from self.student.parameters()
-        yield from self.integrated.parameters()
-        if self.reconstructor is not None:
-            yield from self.reconstructor.parameters()
+    def parameter_groups(self) -> tuple[ParameterGroup, ...]:
+        """Those of student and learnt bone lengths; those of warping estimator and generator, with their own rate."""
+        pose = ParameterGroup((*self.student.parameters(), *self.integrated.parameters()))
+        reconstruction = self.config.reconstruction
+        if self.reconstructor is None or reconstruction is None:
+            return (pose,)
+        return pose, ParameterGroup(tuple(self.reconstructor.parameters()), reconstruction.fine_tuning_rate)
 
     def result(self) -> PoseResNet:
         """The teacher."""
         return self.teacher
+
+    def other_results(self) -> dict[str, nn.Module]:
+        """Warping estimator and generator."""
+        return {} if self.reconstructor is None else {"reconstructor": self.reconstructor}
 
     def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:
         """The pseudo-labels of un-augmented frames."""
@@ -167,4 +172,22 @@ def _term_weights(
     """Eq. 11 and, within the pseudo-labels, Eq. 3."""
     weights = {"heat": config.heat_weight, "depth": config.depth_weight}
     weights |= {name: config.pseudo_label_weight * weight for name, weight in config.labels.weights.items()}
-    return weights if reconstruction is None else weights | {"reconstruction": reconstruction.weight}
+    if reconstruction is None:
+        return weights
+    weights["reconstruction"] = reconstruction.weight
+    if reconstruction.keeps_source_videos:
+        weights["source_reconstruction"] = reconstruction.weight  # trains the reconstructor alone
+    return weights
+
+
+def _streams(
+    config: GeometricReconstructionConfig, reconstruction: ReconstructionConfig | None, context: Context
+) -> dict[str, Stream[Observation]]:
+    """Batches of the source and of the target: single frames, or pairs for reconstruction."""
+    streams: dict[str, Stream[Observation]] = {"source": context.source.batches(config.batch_size)}
+    if reconstruction is None:
+        return streams | {"target": context.target_frames.batches(config.batch_size)}
+    streams["target"] = context.target_frames.pairs(config.batch_size // 2, reconstruction.pairs)
+    if reconstruction.keeps_source_videos:
+        streams["source_pairs"] = context.source.pairs(reconstruction.batch_pairs // 2, reconstruction.source_pairs)
+    return streams

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch
+from posebridge.data.augment import inside
 from posebridge.errors import InputError
 from posebridge.geometry.joint_limits import JointLimits, correct_poses, estimate_bone_lengths
 from posebridge.losses.keypoints import coordinate_smooth_l1, weighted_mean
@@ -131,6 +132,8 @@ class IntegratedLabels(nn.Module):
         uv_px = space.project(pose)
         moved = (uv_px - predicted.uv_px).norm(dim=-1) / image_px
         kept = (moved < self.config.max_correction_frac) & space.valid[:, None]  # False for NaN
+        # The correction never moves the root, so its children show whether it is right.
+        kept[:, self.skeleton.root] = kept[:, self.skeleton.root_children].all(dim=1)
         corrected = uv_px.isfinite().all(-1) & space.valid[:, None]
         uv_px = torch.where(corrected[..., None], uv_px, predicted.uv_px)
         return replace(predicted, uv_px=uv_px, relative_depth=relative_depth(pose, self.skeleton), kept=kept)
@@ -149,7 +152,9 @@ class IntegratedLabels(nn.Module):
         mirror = self.skeleton.mirror
         predicted = replace(targets.predicted, kept=targets.heat_mask).in_view(T_view, mirror)
         rectified = replace(targets.rectified, kept=targets.pose_mask).in_view(T_view, mirror)
-        heat_weight, pose_weight = predicted.kept.float(), rectified.kept.float()
+        heat_weight, pose_weight = (
+            (labels.kept & inside(labels.uv_px, image_px, image_px)).float() for labels in (predicted, rectified)
+        )
         zero = heat.new_zeros(())
         terms = {"pseudo_heat": zero, "pseudo_pose": zero, "pseudo_depth": zero}
         if self.config.combination != "3d":

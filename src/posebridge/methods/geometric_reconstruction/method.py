@@ -38,17 +38,16 @@ class GeometricReconstruction(Method[GeometricReconstructionConfig]):
             pretraining = Pretraining(config, config.pretraining, context, copy.deepcopy(network), restyler)
             yield pretraining, None
             network = pretraining.result()
-        if reconstruction is None:
-            yield FineTuning(config, Phase(config.schedule), context, network, restyler), context.selection
-            return
-        phase = Phase(reconstruction.warm_start, end_frac=reconstruction.warm_start_frac(config.schedule))
-        warm = FineTuning(config, phase, context, network, restyler)
+        warm = FineTuning(config, Phase(config.warm_start, end_frac=config.warm_start_frac), context, network, restyler)
         warm.name = "warm-start"
         yield warm, context.selection
-        reconstructor = ReconstructorTraining(config.geometry, reconstruction, context, warm.result())
-        yield reconstructor, None
-        phase = Phase(config.schedule, start_frac=phase.end_frac)
-        yield FineTuning(config, phase, context, warm.result(), restyler, reconstructor.result()), context.selection
+        reconstructor = None
+        if reconstruction is not None:
+            training = ReconstructorTraining(config.geometry, reconstruction, context, warm.result())
+            yield training, None
+            reconstructor = training.result()
+        phase = Phase(config.schedule, start_frac=config.warm_start_frac)
+        yield FineTuning(config, phase, context, warm.result(), restyler, reconstructor), context.selection
 
     def _first_network(self, context: Context) -> nn.Module:
         if self.config.from_source_model:

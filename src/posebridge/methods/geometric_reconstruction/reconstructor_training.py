@@ -47,13 +47,16 @@ class ReconstructionConfig:
     # Take half of the pairs from source videos, with labelled joints; not in the paper. A reconstructor that is trained
     # on wrong predicted joints alone reconstructs frames from wrong joints too.
     source_videos: bool = False
-    # Fine-tuning without the reconstruction loss; the paper doesn't give its length.
-    warm_start: Schedule = field(default_factory=lambda: Schedule(steps=10_000, learning_rate=1e-4, decay="none"))
     weight: float = 0.1  # lambda_r, Eq. 11
+    # In fine-tuning: the reconstructor's learning rate as a fraction of the pose network's, and whether source videos
+    # still train it. The paper gives neither.
+    fine_tuning_rate: float = 1.0
+    fine_tune_on_source: bool = False
 
-    def warm_start_frac(self, schedule: Schedule) -> float:
-        """Fraction of fine-tuning that precedes the loss, which ``schedule`` then trains with."""
-        return self.warm_start.steps / (self.warm_start.steps + schedule.steps)
+    @property
+    def keeps_source_videos(self) -> bool:
+        """Whether source videos also train the reconstructor in fine-tuning."""
+        return self.source_videos and self.fine_tune_on_source
 
 
 class ReconstructorTraining(Stage):
@@ -92,10 +95,9 @@ class ReconstructorTraining(Stage):
             uv_px = soft_joints(self.network(view.rgb)[0].float(), self.maps, view.rgb.shape[-1], self.temperature)
         pairs: dict[str, tuple[Observation, Tensor]] = {"reconstruction": (view, uv_px)}
         if "source_pairs" in batches:
-            labelled = same_view(batches["source_pairs"], self.geometry, generator, self.mirror)
-            assert isinstance(labelled, LabelledBatch)
-            assert labelled.uv_px is not None
-            pairs["source_reconstruction"] = (labelled, labelled.uv_px)
+            pairs["source_reconstruction"] = labelled_view(
+                batches["source_pairs"], self.geometry, generator, self.mirror
+            )
         with self.trainer.precision_plugin.forward_context():
             return {
                 name: reconstruction_loss(self.reconstructor, self.perceptual_loss, *view_and_joints)
@@ -146,6 +148,16 @@ def same_view(
 ) -> BatchT:
     """Each pair, warped by one random view. ``mirror`` has the index of each joint's mirror joint, for labels."""
     return warp_batch(pairs, draw_same_views(pairs, geometry, generator), mirror)
+
+
+def labelled_view(
+    pairs: Observation, geometry: GeometryConfig, generator: Generator, mirror: Sequence[int]
+) -> tuple[LabelledBatch, Float[Tensor, "B K 2"]]:
+    """Each labelled pair, warped by one random view, and its joints in pixels of the view."""
+    view = same_view(pairs, geometry, generator, mirror)
+    assert isinstance(view, LabelledBatch)
+    assert view.uv_px is not None
+    return view, view.uv_px
 
 
 def reconstruction_streams(context: Context, reconstruction: ReconstructionConfig) -> dict[str, Stream[Observation]]:

@@ -13,6 +13,7 @@ from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.data.augment import draw_views, warp_batch
 from posebridge.data.pairs import PairConfig
 from posebridge.data.streams import Stream
+from posebridge.losses.keypoints import heatmap_l2
 from posebridge.rendering.photometry import apply_appearance
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.training.context import Context
@@ -48,5 +49,4 @@ def temporal_term(
     images = apply_appearance(warp_batch(pairs, T_view).rgb, config.appearance, generator)
     heat = predict_heatmaps(images)
     compared = maps.probability(heat) if maps.heatmap_type == "softmax" else heat
-    first, second = compared.flatten(2).chunk(2)
-    return ((first - second).square().sum(-1) + 1e-12).sqrt().mean()
+    return heatmap_l2(*compared.chunk(2)).mean()

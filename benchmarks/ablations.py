@@ -136,6 +136,7 @@ STUDIES: Mapping[Study, Mapping[str, Variant]] = {
         "UniFrame's pseudo-labels and reconstruction": Variant(
             RECONSTRUCTION, _configured(RECONSTRUCTION, _with_2d_labels)
         ),
+        "lambda_r = 0": _reconstructing(weight=0.0),
         "geometric reconstruction": Variant(RECONSTRUCTION),
         "reconstructor trained on the target alone": _reconstructing(source_videos=False),
         "after pretraining": Variant(RECONSTRUCTION, _configured(RECONSTRUCTION, _pretrained)),

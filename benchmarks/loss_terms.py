@@ -94,7 +94,7 @@ def measure(options: Options) -> dict[str, float]:
     source = StageTrainer(run).train(method.source_stages(preset.source, context))
     for number, (stage, _) in enumerate(method.stages(replace(context, source_network=source.network)), 2):
         if stage.name == "fine-tuning":
-            return _relative(stage, options.batches)
+            return relative_norms(stage, options.batches)
         run.train(number, stage)
     raise ValueError("no fine-tuning")
 
@@ -110,7 +110,7 @@ def gradient_norms(stage: FineTuning, batches: Mapping[str, Observation], seed: 
     return norms
 
 
-def _relative(stage: Stage, count: int) -> dict[str, float]:
+def relative_norms(stage: Stage, count: int) -> dict[str, float]:
     assert isinstance(stage, FineTuning)
     stage.trainer = L.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
     total: dict[str, float] = {}

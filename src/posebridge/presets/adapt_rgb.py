@@ -54,6 +54,8 @@ def _geometric_reconstruction(views: GeometryConfig) -> GeometricReconstructionC
             schedule=_schedule(600, learning_rate=1e-3),
             batch_pairs=16,
             weight=3.0,
+            fine_tuning_rate=0.2,
+            fine_tune_on_source=True,
         ),
         labels=LabelIntegration(combination="separate", max_correction_frac=0.01, joint_temperature=0.5),
         warm_start=_schedule(300, learning_rate=5e-4),

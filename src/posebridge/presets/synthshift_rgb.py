@@ -80,6 +80,8 @@ def _geometric_reconstruction(
             source_videos=source_videos,
             schedule=_schedule(600, learning_rate=1e-3),
             weight=weight,
+            fine_tuning_rate=0.2,
+            fine_tune_on_source=True,
         ),
         # Heat maps and anatomy agree on a third of what they trust, and on four fifths in the paper, which joins them.
         labels=LabelIntegration(combination="separate", max_correction_frac=0.01, joint_temperature=0.5),

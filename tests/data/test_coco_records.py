@@ -2,6 +2,7 @@ import json
 import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
@@ -11,6 +12,7 @@ from posebridge.data.datasets.coco_keypoints import CocoKeypoints
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import FINGERS, HAND21
 
+_AS_STORED = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 TIP_FIRST = ["wrist", *(f"{finger}_{i}" for finger in FINGERS for i in (4, 3, 2, 1))]
 POINTS = {name: (10 + 3 * (i % 7), 10 + 6 * (i // 7)) for i, name in enumerate(HAND21.joints)}
 
@@ -73,18 +75,36 @@ def test_each_category_names_its_joints(folder):
     assert "category None is not among" in coco.skipped[f"{folder}/set.json annotation 2"]
 
 
-def test_pixels_are_those_stored_before_an_exif_orientation(folder):
+def write_turned(path: Path, width: int, height: int, orientation: int) -> None:
     exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6
-    Image.new("RGB", (60, 40)).save(folder / "walk" / "00001.png", exif=exif)
+    exif[ExifTags.Base.Orientation] = orientation
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, exif=exif, quality=95)
+
+
+def test_the_annotated_size_tells_whether_pixels_are_upright(folder):
+    """OpenCV, with which MMPose and Detectron2 read, applies the orientation."""
     what = content()
-    what["images"][0] |= {"width": 60, "height": 40}
-    frame = open_set(folder, what)[0]
-    assert (frame.shape, frame.turn, frame.mirror) == ((40, 60), 1, False)
-    assert frame.box_xyxy.tolist() == [5, 5, 35, 35]
-    what["images"][0] |= {"width": 40, "height": 60}  # as of the upright picture
-    with pytest.raises(InputError, match="it is 60x40 as stored, but annotated as 40x60"):
-        open_set(folder, what)[0]
+    what["images"][0] |= {"file_name": "turned.jpg", "width": 60, "height": 40}
+    write_turned(folder / "turned.jpg", 60, 40, orientation=6)
+    stored = open_set(folder, what)[0]
+    assert (stored.shape, stored.turn, stored.mirror) == ((40, 60), 1, False)
+    np.testing.assert_array_equal(stored.image, cv2.imread(str(folder / "turned.jpg"), _AS_STORED)[..., ::-1])
+    what["images"][0] |= {"width": 40, "height": 60}
+    upright = open_set(folder, what)[0]
+    assert (upright.shape, upright.turn, upright.mirror) == ((60, 40), 0, False)
+    np.testing.assert_array_equal(upright.image, cv2.imread(str(folder / "turned.jpg"))[..., ::-1])
+    assert upright.box_xyxy.tolist() == stored.box_xyxy.tolist() == [5, 5, 35, 35]
+
+
+@pytest.mark.parametrize(("width", "orientation"), [(60, 3), (60, 2), (40, 6)])
+def test_an_orientation_that_the_size_does_not_tell_is_listed(folder, width, orientation):
+    what = content()
+    what["images"][0] |= {"file_name": "turned.jpg", "width": width}
+    write_turned(folder / "turned.jpg", width, 40, orientation)
+    coco = open_set(folder, what)
+    assert [frame.key for frame in coco] == ["00001"]
+    assert "carries an EXIF orientation" in coco.skipped[str(folder / "turned.jpg")]
 
 
 @pytest.mark.parametrize("missing", [{"bbox": None}, {"bbox": "absent"}])

@@ -25,6 +25,14 @@ def test_pixels_stay_as_stored(tmp_path, suffix, value):
     assert np.abs(picture.image.astype(int) - pixels).max() < 20
 
 
+def test_labels_of_a_release_are_of_files_without_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (24, 16)).save(tmp_path / "x.jpg", exif=exif)
+    with pytest.raises(UnreadableFrameError, match=r"labels may be of stored or of upright pixels: store its pixels"):
+        read_image(tmp_path / "x.jpg")
+
+
 @pytest.mark.filterwarnings("error")
 def test_damaged_orientation_counts_as_none(tmp_path):
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "x.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")

@@ -6,7 +6,9 @@ import torch
 
 from data.encoded_videos import picture
 from posebridge.data.datasets.video import Video
+from posebridge.data.datasets.video_access import VideoAccess
 from posebridge.data.datasets.video_orientation import orientation_of
+from posebridge.data.frames import UnreadableFrameError
 from posebridge.data.target import open_target
 from posebridge.data.target_config import TargetConfig
 
@@ -60,3 +62,9 @@ def test_crops_of_a_turned_video_are_upright(tmp_path):
     assert target.notes() == (
         "1 file carries an orientation: the network sees them upright, and coordinates are in pixels as stored",
     )
+
+
+def test_labels_of_a_turned_video_may_be_of_either_pixels(tmp_path):
+    write_oriented(tmp_path / "a.mp4", -90)
+    with pytest.raises(UnreadableFrameError, match=r"a\.mp4 frame 0: the video carries an orientation"):
+        VideoAccess().read(tmp_path / "a.mp4", 0)

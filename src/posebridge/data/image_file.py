@@ -10,11 +10,12 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from posebridge.cameras.orientation import EXIF_ORIENTATIONS, stored_image
+from posebridge.cameras.orientation import EXIF_ORIENTATIONS, stored_image, upright_image
 from posebridge.contracts.image_formats import IMAGE_FORMATS, bits_per_channel, open_image
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.errors import one_line
 
+_ORIENTED = "it carries an EXIF orientation, so its labels may be of stored or of upright pixels"
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
@@ -26,9 +27,18 @@ class Picture:
     turn: int = 0
     mirror: bool = False
 
+    @property
+    def is_upright(self) -> bool:
+        """Whether the file carries no orientation."""
+        return (self.turn, self.mirror) == (0, False)
+
 
 def read_picture(path: Path) -> Picture:
-    """Decode an image file. Raises ``UnreadableFrameError`` as ``read_image`` does."""
+    """Decode an image file, pixels as stored: its EXIF orientation is returned beside them.
+
+    Raises ``UnreadableFrameError`` for a missing, broken or truncated file, for a format that is not read, and for more
+    than 8 bits a channel.
+    """
     with opened_image(path) as file:
         _check_channels(path, file)
         turn, mirror = orientation(file)  # before decoding, as Pillow then forgets that of TIFF
@@ -56,12 +66,34 @@ def _check_channels(path: Path, file: ImageFile.ImageFile) -> None:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Returns (H, W, 3) uint8 RGB, pixels as stored: an EXIF orientation is not applied.
+    """The image (H, W, 3) uint8 RGB of a release, whose files carry no orientation.
 
-    Raises ``UnreadableFrameError`` for a missing, broken or truncated file, for a format that is not read, and for more
-    than 8 bits a channel.
+    Raises ``UnreadableFrameError`` as ``read_picture`` does, and for a file with an orientation: its labels may be of
+    stored or of upright pixels.
     """
-    return read_picture(path).image
+    picture = read_picture(path)
+    if not picture.is_upright:
+        raise UnreadableFrameError(path, f"{_ORIENTED}: store its pixels upright, without an orientation")
+    return picture.image
+
+
+def read_annotated(path: Path, width_px: int, height_px: int) -> Picture:
+    """The picture whose pixels the annotations of an image of that size refer to.
+
+    Where only the stored or only the upright picture has that size, the annotations refer to it. An upright picture is
+    returned without an orientation. Raises ``UnreadableFrameError`` as ``read_picture`` does, and for pictures of which
+    neither has that size, or both.
+    """
+    picture = read_picture(path)
+    upright = Picture(upright_image(picture.image, picture.turn, picture.mirror))
+    fitting = [choice for choice in (picture, upright) if choice.image.shape[:2] == (height_px, width_px)]
+    if not fitting:
+        sizes = dict.fromkeys(f"{choice.image.shape[1]}x{choice.image.shape[0]}" for choice in (picture, upright))
+        sizes_text = " as stored and ".join(sizes) + (" upright" if len(sizes) > 1 else "")
+        raise UnreadableFrameError(path, f"it is {sizes_text}, but annotated as {width_px}x{height_px}")
+    if len(fitting) > 1 and not picture.is_upright:
+        raise UnreadableFrameError(path, f"{_ORIENTED}, which have the same size: store it without an orientation")
+    return fitting[0]
 
 
 @contextmanager

@@ -6,7 +6,9 @@
 list base to tip where the joints go tip to base, so hand it ``ORDERS["rhd2d"]``. Without the annotations, the images
 are an ``ImageFolder``.
 
-Boxes, keypoints, sizes and intrinsics are in pixels as stored, before an EXIF orientation, as pycocotools reads them.
+Boxes, keypoints and intrinsics are in the pixels that have the annotated ``width`` and ``height``: for photographs with
+an EXIF orientation, those of the upright picture, as OpenCV and most annotation tools have it, or those stored. Where
+both have that size, the image is listed in ``skipped``.
 """
 
 from collections.abc import Sequence
@@ -18,8 +20,8 @@ import numpy as np
 from posebridge.data.datasets.coco_records import CocoFile, CocoRecord, is_labelled
 from posebridge.data.datasets.json_entries import AnnotationNames
 from posebridge.data.datasets.options import Split
-from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, Side, UnreadableFrameError
-from posebridge.data.image_file import read_picture
+from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame, Side
+from posebridge.data.image_file import read_annotated
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS, convert
 from posebridge.skeletons.plausible_lengths import METRES_PER_UNIT, impossible_bones, joint_unit
@@ -74,15 +76,13 @@ class CocoKeypoints(IndexedFrames):
         return len(self._records)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """The frame, with its intrinsics if every subject has some; raises ``UnreadableFrameError`` where its file is
-        broken or of another size than annotated.
+        """The frame in the pixels of its annotation, with its intrinsics if every subject has some.
+
+        Raises ``UnreadableFrameError`` where its file is broken, of another size than annotated, or carries an
+        orientation that the size doesn't tell from none.
         """
         record = self._records[index]
-        picture = read_picture(record.file)
-        width, height = record.size_px
-        if picture.image.shape[:2] != (height, width):
-            found = f"{picture.image.shape[1]}x{picture.image.shape[0]} as stored"
-            raise UnreadableFrameError(record.file, f"it is {found}, but annotated as {width}x{height}")
+        picture = read_annotated(record.file, *record.size_px)
         K = record.K if self._has_K else None
         return RawFrame(
             picture.image,

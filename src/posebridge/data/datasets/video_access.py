@@ -14,12 +14,17 @@ from av.video.frame import VideoFrame
 from posebridge.data.datasets.video_decoding import decode, demux
 from posebridge.data.datasets.video_file import open_video, reason_of
 from posebridge.data.datasets.video_index import VideoIndex, index_video
+from posebridge.data.datasets.video_orientation import orientation_of
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.errors import InputError
 
 _LOOK_AHEAD = 24  # frames up to which decoding forward is cheaper than seeking
 _STARTS = 3  # key frames tried for a frame: after some, decoding is exact only some frames later
 _KEPT_INDICES = 8192
+_ORIENTED = (
+    "the video carries an orientation, so its labels may be of stored or of upright pixels: store them upright "
+    "(ffmpeg -i IN OUT does)"
+)
 _LOSE_TIMES = ("mpeg",)  # containers that after a seek give packets other times
 # Videos of the parent process. Closing them in a fork would wait for decoding threads that only the parent has.
 _videos_of_parent: list["OrderedDict[Path, _OpenVideo]"] = []
@@ -45,7 +50,10 @@ class VideoAccess:
         self.__init__(state["keep_open"])
 
     def read(self, path: Path, number: int) -> np.ndarray:
-        """(H, W, 3) uint8 RGB of frame ``number`` from 0. Raises ``UnreadableFrameError`` where there is none."""
+        """(H, W, 3) uint8 RGB of frame ``number`` from 0.
+
+        Raises ``UnreadableFrameError`` where there is none, and for a video with an orientation.
+        """
         if self._process != os.getpid():  # a fork shares the parent's file positions
             _videos_of_parent.append(self._videos)
             self._videos, self._process = OrderedDict(), os.getpid()
@@ -63,6 +71,8 @@ class VideoAccess:
             self._close(next(iter(self._videos)))
         if frame is None:
             raise UnreadableFrameError(f"{path} frame {number}", self._absence(path, number))
+        if orientation_of(frame) != (0, False):
+            raise UnreadableFrameError(f"{path} frame {number}", _ORIENTED)
         return frame.to_ndarray(format="rgb24")
 
     def index(self, path: Path) -> VideoIndex:

@@ -130,4 +130,4 @@ def test_further_pages_are_listed(tmp_path):
     pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
     frames = DepthFolder(tmp_path, K, centres="none")
     assert len(list(frames)) == 1
-    assert list(frames.skipped) == [f"{tmp_path / 'x.tif'} from page 2 to 2"]
+    assert list(frames.skipped) == [f"{tmp_path / 'x.tif'} page 2"]

@@ -87,3 +87,19 @@ def test_further_pages(tmp_path):
     assert list(further_pages(tmp_path / "x.tif")) == [f"{tmp_path / 'x.tif'} from page 2 to 3"]
     write_image(tmp_path / "x.png")
     assert further_pages(tmp_path / "x.png") == {}
+
+
+def test_second_views_of_a_jpeg_are_listed_and_previews_are_not(tmp_path):
+    """As a stereo camera and a telephone write them."""
+    left, right, preview = (Image.new("RGB", size) for size in ((16, 12), (16, 12), (8, 6)))
+    left.save(tmp_path / "x.jpg", format="MPO", save_all=True, append_images=[right])
+    assert list(further_pages(tmp_path / "x.jpg")) == [f"{tmp_path / 'x.jpg'} page 2"]
+    left.save(tmp_path / "y.jpg", format="MPO", save_all=True, append_images=[preview])
+    assert further_pages(tmp_path / "y.jpg") == {}
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png"])
+def test_frames_of_an_animation_are_listed(tmp_path, suffix):
+    frames = [Image.new("RGB", (8, 8), (50 * i, 0, 0)) for i in range(4)]
+    frames[0].save(tmp_path / f"x{suffix}", save_all=True, append_images=frames[1:])
+    assert list(further_pages(tmp_path / f"x{suffix}")) == [f"{tmp_path / 'x'}{suffix} from page 2 to 4"]

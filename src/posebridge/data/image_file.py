@@ -49,12 +49,24 @@ def further_pages(path: Path) -> dict[str, str]:
     """The pages of a file that are not read, with the reason; nothing for a file of one page or a broken file."""
     try:
         with opened_image(path) as file:
-            # The further pictures of a JPEG (MPO) are previews and gain maps of the first.
-            pages = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
+            pages = list(_pages(file))
     except UnreadableFrameError:
         return {}
-    reason = "only the first page of a file is read; save each page as a file"
-    return {f"{path} from page 2 to {pages}": reason} if pages > 1 else {}
+    if not pages:
+        return {}
+    name = f"{path} page {pages[0]}" if len(pages) == 1 else f"{path} from page {pages[0]} to {pages[-1]}"
+    return {name: "only the first page of a file is read; save each page as a file"}
+
+
+def _pages(file: ImageFile.ImageFile) -> Iterator[int]:
+    """Numbers of the pages after the first, counted from 1."""
+    size = file.size
+    for index in range(1, getattr(file, "n_frames", 1)):
+        if file.format == "MPO":  # views of a stereo camera, or smaller previews and gain maps of the first picture
+            file.seek(index)
+            if file.size != size:
+                continue
+        yield index + 1
 
 
 def _check_channels(path: Path, file: ImageFile.ImageFile) -> None:

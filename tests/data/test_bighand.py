@@ -93,7 +93,9 @@ def test_a_hand_of_the_wrong_unit(root):
         name, *numbers = line.split("\t")
         scaled.append("\t".join([name, *(str(float(number) * 100) for number in numbers)]))
     path.write_text("\n".join(scaled))
-    with pytest.raises(InputError, match=r"Training_Annotation\.txt: hands of 2\d\.?\d* m .*in millimetres"):
+    with pytest.raises(
+        InputError, match=r"Training_Annotation\.txt: hands measure 2\.\d*e\+04 mm .*expected millimetres"
+    ):
         BigHand(root).labels(0)
 
 

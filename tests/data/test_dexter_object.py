@@ -85,7 +85,7 @@ def test_crops(root):
         ("", "holds no line"),
         (lines_of(0, {}, 2), r"has 2 lines, .*color 3 images"),
         (lines_of(0, {}, 3, 0.001), "expected millimetres"),
-        (lines_of(0, {}, 3, 50), r"the hand of image_00000_color is .* m long: expected millimetres"),
+        (lines_of(0, {}, 3, 50), "finger tips measure .* expected millimetres"),
     ],
 )
 def test_bad_annotations(root, text, message):

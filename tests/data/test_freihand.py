@@ -88,7 +88,7 @@ def test_a_hand_of_impossible_size_is_listed(root):
     assert [frame.frame for frame in freihand] == [0, 2, 0, 2]
     ((where, reason),) = freihand.skipped.items()
     assert where.endswith("training_xyz.json sample 1")
-    assert "m long: expected metres" in reason
+    assert "expected 20 to 500 mm" in reason
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_hand_of_impossible_size_is_listed(root):
         (
             "training_xyz.json",
             json.dumps([[[0, j, 600] for j in range(21)]] * 3),
-            "sample 0 is 20 m long: expected metres",
+            "hands measure 2e\\+04 mm across a hand's joints, expected metres of",
         ),
         ("training_K.json", json.dumps([K, [[0, 0, 112], K[1], K[2]], K]), "sample 1: the intrinsics .* impossible"),
         ("training_K.json", '["a"]', "expected a list of 3 x 3"),

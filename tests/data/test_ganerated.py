@@ -74,7 +74,7 @@ def test_broken_annotations_are_skipped(root, end, text, reason):
 
 def test_wrong_units_are_refused(tmp_path):
     write_sample(tmp_path / "data" / "noObject" / "0001", 1, 0, scale=0.001)
-    with pytest.raises(InputError, match=r"0001_joint_pos_global\.txt: the hand of 0001 is .* expected millimetres"):
+    with pytest.raises(InputError, match=r"0001_joint_pos_global\.txt: joints measure .*they look like metres"):
         GANerated(tmp_path)
     (tmp_path / "data" / "noObject" / "0001" / "0001_joint2D.txt").unlink()
     with pytest.raises(InputError, match=r"0001_joint2D\.txt: .*without labels, open the folder of images"):

@@ -4,39 +4,8 @@ import numpy as np
 import pytest
 
 from posebridge.data.datasets.annotations import PresentFiles, project, read_json
-from posebridge.data.datasets.hand_annotations import adaptation_split, check_hand_scale, checked_camera, hand_lengths_m
+from posebridge.data.datasets.hand_annotations import adaptation_split, checked_camera
 from posebridge.errors import InputError
-
-
-def hands(*sizes: float) -> np.ndarray:
-    unit = np.zeros((21, 3))
-    unit[-1] = [0, 0.6, 0.8]
-    return np.stack([size * unit + [0.1, 0.2, 3.0] for size in sizes])
-
-
-def test_hand_lengths_ignore_unlabelled_joints():
-    joints = hands(0.2, 0.3, 0.4)
-    joints[1, -1] = np.nan
-    joints[2] = np.nan
-    np.testing.assert_allclose(hand_lengths_m(joints), [0.2, 0, np.nan])
-
-
-def test_other_units_are_refused_and_wrong_hands_are_listed():
-    names = ["a", "b", "c"]
-    with pytest.raises(InputError, match=r"set\.json: the hand of a is 200 m long: expected millimetres"):
-        check_hand_scale(hands(200, 210, 0.2), names, "set.json", "millimetres")
-    with pytest.raises(InputError, match=r"the hand of b is 0\.0002 m long: expected metres"):
-        check_hand_scale(hands(0.2, 0.0002, 0.00021), names, "set.json", "metres")
-    assert check_hand_scale(hands(0.2, 20.3, 0.1), names, "x", "metres") == {
-        1: "the hand of b is 20.3 m long: expected metres"
-    }
-    assert check_hand_scale(hands(0.2)[:0], [], "x", "metres") == {}
-
-
-def test_touching_finger_tips_are_accepted():
-    joints = hands(0.2)
-    joints[:, 2:] = np.nan
-    assert check_hand_scale(joints, ["a"], "x", "metres") == {}
 
 
 @pytest.mark.parametrize("row", range(4))

@@ -105,7 +105,7 @@ def test_wrong_units_are_refused(root):
             numbers[2::3] = [str(float(d) / 1000) for d in numbers[2::3]]
             lines.append(" ".join([name, *numbers]))
         listed.write_text("\n".join(lines))
-    with pytest.raises(InputError, match=r"test_seq_1\.txt: hands of .*in millimetres"):
+    with pytest.raises(InputError, match=r"test_seq_1\.txt: hands measure .*they look like metres"):
         ICVL(root).labels(0)
 
 

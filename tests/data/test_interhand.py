@@ -121,7 +121,7 @@ def test_joints_without_a_label(root):
         (lambda d, c, j: j["0"]["7"].update(world_coord=[[1, 2, float("nan")]] * 42), "not finite"),
         (
             lambda d, c, j: j["0"]["7"].update(world_coord=(100 * world_coord(7)).tolist()),
-            "m long: expected millimetres",
+            "across a hand's joints, expected 20 to 500 mm",
         ),
     ],
 )
@@ -148,7 +148,7 @@ def test_broken_image(root):
             lambda d, c, j: [
                 f.update(world_coord=(np.array(f["world_coord"]) / 1000).tolist()) for f in j["0"].values()
             ],
-            r"joint_3d\.json: the hand of capture 0, frame 7 \(right\) is .* long: expected millimetres",
+            r"joint_3d\.json: hands measure .*expected millimetres .*look like metres",
         ),
         (lambda d, c, j: [a.update(joint_valid=[[0]] * 42) for a in d["annotations"]], "no usable hand"),
     ],

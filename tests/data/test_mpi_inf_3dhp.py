@@ -183,7 +183,7 @@ def test_missing_and_broken_files_are_listed(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"annot3": cells([np.ones((FRAMES, 84))] * CAMERAS)}, "camera 0: annot3: its people are 0 m long"),
+        ({"annot3": cells([np.ones((FRAMES, 84))] * CAMERAS)}, "camera 0: annot3 measure 0 mm across .*no common unit"),
         ({"annot2": cells([np.zeros((FRAMES, 56))] * CAMERAS)}, "annot2 lie .* px from the projection of annot3"),
         ({"annot3": cells([np.ones((FRAMES, 51))] * CAMERAS)}, "annot3 is 4 x 51, expected T x 84"),
     ],
@@ -200,7 +200,7 @@ def test_wrong_cameras(tmp_path):
     with pytest.raises(InputError, match=r"intrinsics fx=-100 fy=100 cx=0 cy=0 are impossible"):
         MpiInf3dhp(tmp_path)
     write_test(tmp_path, joints_mm=person(ORDERS["mpi_inf_3dhp"], FRAMES))
-    with pytest.raises(InputError, match=r"annot_data\.mat: annot3: .*expected joints in millimetres"):
+    with pytest.raises(InputError, match=r"annot_data\.mat: annot3 measure .*they look like metres"):
         MpiInf3dhp(tmp_path, "test")
     write_test(tmp_path / "b", size=3 * SIZE)
     with pytest.raises(InputError, match="it is 384x384, but its camera is centred"):

@@ -116,7 +116,7 @@ def test_bad_annotations(root, text, message):
 
 def test_a_hand_of_the_wrong_unit(tmp_path):
     write_msra_sequence(tmp_path / "P0" / "1", 2, scale=100)
-    with pytest.raises(InputError, match=r"joint\.txt: hands of 2\d\.?\d* m .*in millimetres"):
+    with pytest.raises(InputError, match=r"joint\.txt: hands measure 2\.\d*e\+04 mm .*expected millimetres"):
         MSRA(tmp_path).labels(0)
 
 

@@ -124,5 +124,7 @@ def test_bad_files(root, change, message):
 def test_metres_and_millimetres(tmp_path):
     for name in PEOPLE[:2]:
         write_person(tmp_path / name, 0, scale=0.001)
-    with pytest.raises(InputError, match=r"7-14-1-2-joints\.npy: the hand of 7-14-1-2 0 is .* expected millimetres"):
+    with pytest.raises(
+        InputError, match=r"7-14-1-2-joints\.npy: hands measure .* expected millimetres .*they look like metres"
+    ):
         MVHand(tmp_path)

@@ -115,7 +115,7 @@ def test_broken_and_missing_frames_are_listed(root):
 
 def test_a_hand_of_the_wrong_unit(tmp_path):
     write_nyu(tmp_path, scale=100.0)
-    with pytest.raises(InputError, match=r"joint_data\.mat: hands of 2\d\.?\d* m .*in millimetres"):
+    with pytest.raises(InputError, match=r"joint_data\.mat: hands measure 2\.\d*e\+04 mm .*expected millimetres"):
         NYU(tmp_path).labels(0)
 
 

@@ -102,7 +102,7 @@ def test_missing_images_are_listed(root):
         ({"handPara": np.zeros((3, 20, 2))}, r"handPara is not .* \(3, 21, N\)"),
         (
             {"handPara": hand_para(hands_of(1)) * 100},
-            r"the hand of B1Counting 0 is \d\d.* m long: expected millimetres",
+            r"hands measure 1\.\d*e\+04 mm .*expected millimetres",
         ),
         ({"handPara": hand_para(hands_of(1)) / 1000}, "expected millimetres"),
     ],

@@ -1,16 +1,20 @@
 """The size of hands and people from their joints, which determines the unit of the coordinates.
 
-``check_plausible_lengths`` compares joints with a known unit; ``joint_unit`` finds the unit where files differ.
+``check_plausible_lengths`` compares joints with a known unit, by bones; ``check_unit`` does so by the box around them,
+for joints in any order; ``joint_unit`` finds the unit where files differ.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from posebridge.errors import InputError
 from posebridge.skeletons.named import SKELETONS
 from posebridge.skeletons.skeleton import Skeleton
+
+Subject = Literal["hand", "person"]
 
 _UNIT_MM = {
     "metres": 1000.0,
@@ -54,6 +58,12 @@ _CHAINS = {
 }
 _BODY_CHAIN = _Lengths.with_slack("along the longest limb", 300, 1200, 2500)
 _SPREAD = _Lengths.with_slack("across all joints", 20, 300, 3400)  # finger tips of a newborn's fist; a giant's span
+# All joints of one subject in any pose: from a small fist or a crouching child to a spread hand or a stretched adult.
+# Centimetres that are read as millimetres lie below.
+_SPREADS = {
+    "hand": _Lengths("across a hand's joints", 20, 180, 500),
+    "person": _Lengths("across a person's joints", 400, 1500, 3000),
+}
 # The median bone of a toddler to a tall adult. The bounds differ by less than a factor of 10, so that no two units of
 # ``METRES_PER_UNIT`` fit the same joints.
 _HAND_BONE = _Lengths("of the median bone", 12, 30, 100)
@@ -99,13 +109,40 @@ def check_plausible_lengths(
     ``joint_names`` as in ``measure``; joints that are not finite are ignored. ``source`` names the file and its joints.
     Raises ``InputError`` with the likely unit.
     """
-    unit_mm = {"millimetres": 1.0, "metres": 1000.0}[unit]
-    extent = measure(xyz * unit_mm, joint_names)
-    if extent is None:
-        return
-    if not extent.lengths.plausible(extent.mm):
-        advice = _advice(extent, unit_mm)
-        raise InputError(f"{source} measure {extent}, expected {unit} of a hand or a person; {advice}")
+    extent = measure(xyz * _UNIT_MM[unit], joint_names)
+    if extent is not None:
+        _check_extent(extent, source, unit)
+
+
+def check_unit(joints_m: np.ndarray, subject: Subject, source: str, unit: str) -> None:
+    """Check that more than half of the subjects have a possible size, as ``impossible_spreads`` measures it.
+
+    ``joints_m`` (N, J, 3) are converted from ``unit`` (millimetres or metres). ``source`` names the file and its
+    joints. Raises ``InputError`` with the likely unit.
+    """
+    impossible = impossible_spreads(joints_m, subject)
+    spreads = spread_mm(1000 * joints_m)
+    if 2 * impossible.sum() > np.isfinite(spreads).sum():
+        _check_extent(Extent(float(np.median(spreads[impossible])), _SPREADS[subject]), source, unit)
+
+
+def size_problems(joints_m: np.ndarray, subject: Subject) -> dict[int, str]:
+    """The subjects of an impossible size among joints (N, J, 3), each with the reason to leave it out."""
+    spreads = spread_mm(1000 * joints_m)
+    bounds = _SPREADS[subject]
+    limits = f"expected {bounds.lowest_mm:g} to {bounds.highest_mm:g} mm"
+    rows = np.flatnonzero(impossible_spreads(joints_m, subject)).tolist()
+    return {row: f"it measures {Extent(float(spreads[row]), bounds)}, {limits}" for row in rows}
+
+
+def impossible_spreads(joints_m: np.ndarray, subject: Subject) -> np.ndarray:
+    """Whether the box around the joints of each subject (N,) is too small or too large for one.
+
+    Joints (N, J, 3) that are missing are not finite. Finger tips may touch, so only a complete subject is too small.
+    """
+    spreads, bounds = spread_mm(1000 * joints_m), _SPREADS[subject]
+    complete = np.isfinite(joints_m).all((1, 2))
+    return (spreads > bounds.highest_mm) | (complete & (spreads < bounds.lowest_mm))
 
 
 def joint_unit(joints: np.ndarray, valid: np.ndarray, skeleton: Skeleton) -> str | None:
@@ -139,6 +176,12 @@ def spread_mm(xyz_mm: np.ndarray) -> np.ndarray:
     high = np.where(present, xyz_mm, -np.inf).max(1)
     enough = present.sum(1)[:, 0] >= _MIN_JOINTS
     return np.where(enough, np.linalg.norm(np.where(enough[:, None], high - low, 0), axis=-1), np.nan)
+
+
+def _check_extent(extent: Extent, source: str, unit: str) -> None:
+    if not extent.lengths.plausible(extent.mm):
+        advice = _advice(extent, _UNIT_MM[unit])
+        raise InputError(f"{source} measure {extent}, expected {unit} of a hand or a person; {advice}")
 
 
 def _advice(extent: Extent, unit_mm: float) -> str:

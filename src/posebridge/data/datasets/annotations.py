@@ -19,7 +19,6 @@ MATLAB_FIRST_PIXEL = 1.0  # Matlab's centre of the top-left pixel is (1, 1), our
 
 _CENTRE_PX = 8.0  # of an image of 16 px; a centre below is one of normalised intrinsics
 _MAX_RIG_M = 10.0  # between cameras that see one hand
-_PERSON_M = (0.4, 3.0)  # diagonal of the box around a crouching child's, a stretched adult's joints
 
 
 def read_mat(path: Path, names: Sequence[str], nested: bool = False) -> dict[str, Any]:
@@ -142,17 +141,6 @@ def checked_intrinsics(K: np.ndarray, where: str) -> np.ndarray:
             f"{where}: the intrinsics fx={fx:g} fy={fy:g} cx={cx:g} cy={cy:g} are impossible: expected pixels"
         )
     return K
-
-
-def check_person_size(joints_m: np.ndarray, where: str, unit: str) -> None:
-    """Check that joints (T, J, 3) in metres, converted from ``unit``, have the size of a person.
-
-    Raises ``InputError`` where the median diagonal of their boxes is not that of a person: the unit is another one.
-    """
-    diagonals = np.linalg.norm(joints_m.max(axis=1) - joints_m.min(axis=1), axis=-1)
-    typical = float(np.median(diagonals[np.isfinite(diagonals)])) if np.isfinite(diagonals).any() else np.nan
-    if not _PERSON_M[0] <= typical <= _PERSON_M[1]:
-        raise InputError(f"{where}: its people are {typical:.3g} m long: expected joints in {unit}")
 
 
 def project(joints_m: np.ndarray, K: np.ndarray, distortion: np.ndarray | None = None) -> np.ndarray:

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import numpy as np
 
 from posebridge.data.datasets.annotations import MM, camera_matrix
-from posebridge.data.datasets.hand_annotations import check_hand_scale
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.datasets.options import Split
 from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS
+from posebridge.skeletons.plausible_lengths import check_unit, size_problems
 from posebridge.text_files import read_text
 
 SEQUENCES = ("Grasp1", "Grasp2", "Occlusion", "Rigid", "Pinch", "Rotate")
@@ -89,8 +89,8 @@ class DexterObject(HandFrames):
             raise InputError(
                 f"{path} has {len(tips_m)} lines, {folder / 'color'} {len(files)} images: expected as many"
             )
-        names = [file.stem for file in files]
-        broken = check_hand_scale(tips_m, names, str(path), "millimetres")
+        check_unit(tips_m, "hand", f"{path}: finger tips", "millimetres")
+        broken = size_problems(tips_m, "hand")
         for row, (file, tips) in enumerate(zip(files, tips_m, strict=True)):
             number = file.stem.split("_")[1]
             if not number.isdecimal():

@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from posebridge.data.datasets.annotations import project, read_json
-from posebridge.data.datasets.hand_annotations import AnySplit, adaptation_split, check_hand_scale, checked_camera
+from posebridge.data.datasets.hand_annotations import AnySplit, adaptation_split, checked_camera
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
 from posebridge.data.image_file import read_image
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
+from posebridge.skeletons.plausible_lengths import check_unit, size_problems
 
 _JOINTS = 21
 _FOLDERS: dict[Split, str] = {"train": "training", "test": "evaluation"}
@@ -60,7 +61,8 @@ class FreiHAND(IndexedFrames):
         samples = [f"sample {sample}" for sample in range(len(self._K))]
         for sample, K in zip(samples, self._K, strict=True):
             checked_camera(K, f"{root / f'{name}_K.json'}: {sample}")
-        broken = check_hand_scale(self._xyz, samples, str(root / f"{name}_xyz.json"), "metres")
+        check_unit(self._xyz, "hand", f"{root / f'{name}_xyz.json'}: hands", "metres")
+        broken = size_problems(self._xyz, "hand")
         self.skipped |= {f"{root / f'{name}_xyz.json'} {samples[i]}": reason for i, reason in broken.items()}
         if versions is None:
             versions = _BENCHMARK_VERSIONS if benchmark_split else (0, 1, 2, 3)

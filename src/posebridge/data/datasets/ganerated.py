@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from posebridge.data.datasets.annotations import MM, camera_matrix
-from posebridge.data.datasets.hand_annotations import JOINTS, check_hand_scale
+from posebridge.data.datasets.hand_annotations import JOINTS
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.datasets.options import GANeratedPart, Split
 from posebridge.data.frames import UnreadableFrameError
@@ -20,6 +20,7 @@ from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
+from posebridge.skeletons.plausible_lengths import check_unit
 from posebridge.text_files import read_text
 
 _IMAGE_END = "_color_composed.png"
@@ -87,7 +88,7 @@ def _read_hand(image: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     joints_m = _read_numbers(joints_file, (JOINTS, 3)) * MM
     uv_px = _read_numbers(image.with_name(f"{stem}_joint2D.txt"), (JOINTS, 2))
     u, v, scale = _read_numbers(image.with_name(f"{stem}_crop_params.txt"), (3,)).tolist()
-    check_hand_scale(joints_m[None], [stem], str(joints_file), "millimetres")
+    check_unit(joints_m[None], "hand", f"{joints_file}: joints", "millimetres")
     if not scale > 0:
         raise InputError(f"{stem}_crop_params.txt: the scale {scale} is not above zero")
     K = camera_matrix(scale, scale, -scale * u, -scale * v) @ _K_WHOLE

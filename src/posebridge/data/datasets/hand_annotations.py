@@ -1,7 +1,6 @@
 """Checks that the readers of colour hands share, and the split of the adaptation benchmarks."""
 
 import random
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,32 +11,7 @@ from posebridge.errors import InputError
 JOINTS = 21
 AnySplit = Split | Literal["all"]
 
-_HAND_M = (0.002, 1.0)  # no hand's joints lie closer together or farther apart than this
 _SPLIT_SEED, _TEST_SHARE, _MOST_TEST = 42, 0.2, 3200
-
-
-def hand_lengths_m(joints_m: np.ndarray) -> np.ndarray:
-    """Diagonals (N,) of the boxes around joints (N, J, 3), those that aren't finite left out; NaN without any."""
-    finite = np.isfinite(joints_m).all(axis=-1, keepdims=True)
-    sides = np.where(finite, joints_m, -np.inf).max(axis=1) - np.where(finite, joints_m, np.inf).min(axis=1)
-    lengths = np.linalg.norm(sides, axis=-1)
-    return np.where(np.isfinite(lengths), lengths, np.nan)
-
-
-def check_hand_scale(joints_m: np.ndarray, samples: Sequence[str], where: str, unit: str) -> dict[int, str]:
-    """Positions of the hands (N, J, 3) that have an impossible size, each with its reason.
-
-    Joints are in metres, made so on the assumption that ``where`` (a file) has them in ``unit``, and NaN where they
-    are not labelled. Raises ``InputError`` where more than half of the hands are impossible: the unit is another one.
-    """
-    lengths = hand_lengths_m(joints_m)
-    complete = np.all(np.isfinite(joints_m), axis=(1, 2))
-    # Two finger tips alone may touch, so only a whole hand can be too small.
-    impossible = np.flatnonzero((lengths > _HAND_M[1]) | (complete & (lengths < _HAND_M[0]))).tolist()
-    reasons = {i: f"the hand of {samples[i]} is {lengths[i]:.3g} m long: expected {unit}" for i in impossible}
-    if 2 * len(reasons) > len(lengths):
-        raise InputError(f"{where}: {next(iter(reasons.values()))}")
-    return reasons
 
 
 def checked_camera(K: np.ndarray, where: str) -> np.ndarray:

@@ -8,10 +8,10 @@ import numpy as np
 from posebridge.data.frames import FrameLabels
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import convert
+from posebridge.skeletons.plausible_lengths import check_unit, size_problems
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.text_files import read_text
 
-_MIN_HAND_M, _MAX_HAND_M = 0.02, 0.5  # diagonal of the box around a hand's joints
 _MAX_DEPTH_M = 5.0
 
 
@@ -47,19 +47,20 @@ def plausible_hands(path: Path, joints_m: np.ndarray, skipped: dict[str, str]) -
 
     Raises ``InputError`` where more than half of the hands are impossible, since then the unit is wrong.
     """
-    labelled = np.isfinite(joints_m).all(axis=(1, 2))
-    low, high = joints_m[labelled].min(axis=1), joints_m[labelled].max(axis=1)
-    size_m = np.linalg.norm(high - low, axis=1)
-    possible = (size_m > _MIN_HAND_M) & (size_m < _MAX_HAND_M) & (low[:, 2] > 0) & (high[:, 2] < _MAX_DEPTH_M)
-    if 2 * possible.sum() < len(possible):
+    check_unit(joints_m, "hand", f"{path}: hands", "millimetres")
+    problems = size_problems(joints_m, "hand")
+    depth_m = joints_m[..., 2]
+    away = ((depth_m <= 0) | (depth_m >= _MAX_DEPTH_M)).any(axis=1)
+    if 2 * away.sum() > np.isfinite(depth_m).any(axis=1).sum():
+        nearest = np.median(np.nanmin(depth_m[away], axis=1))
         raise InputError(
-            f"{path}: hands of {np.median(size_m):.3g} m at {np.median(low[:, 2]):.3g} m from the camera; "
-            "check that this is the release's own file, in millimetres"
+            f"{path}: hands at {nearest:.3g} m from the camera; give the release's own file, in millimetres"
         )
+    problems |= dict.fromkeys(np.flatnonzero(away).tolist(), f"lies behind the camera or beyond {_MAX_DEPTH_M:g} m")
     kept = joints_m.copy()
-    for row, size in zip(np.flatnonzero(labelled)[~possible], size_m[~possible], strict=True):
+    for row, problem in sorted(problems.items()):
         kept[row] = np.nan
-        skipped[f"{path} hand {row + 1}"] = f"measures {size:.3g} m or lies behind the camera: no hand"
+        skipped[f"{path} hand {row + 1}"] = problem
     return kept
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, check_person_size, numbers, optional_library, read_h5
+from posebridge.data.datasets.annotations import MM, numbers, optional_library, read_h5
 from posebridge.data.datasets.human36m_cameras import CAMERAS, StudioCamera, read_cameras
 from posebridge.data.datasets.options import Human36MProtocol, Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
@@ -21,6 +21,7 @@ from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError, one_line
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.orders import ORDERS
+from posebridge.skeletons.plausible_lengths import check_unit
 from posebridge.skeletons.skeleton import Skeleton
 
 SUBJECTS: dict[Human36MProtocol, dict[Split, tuple[int, ...]]] = {
@@ -117,7 +118,7 @@ def _sequence(
     camera: tuple[str, StudioCamera],
 ) -> PersonSequence:
     joints_m = poses_mm[:, _OF_32] * MM
-    check_person_size(joints_m, str(file), "millimetres")
+    check_unit(joints_m, "person", f"{file}: people", "millimetres")
     subject = next(part for part in reversed(file.parts) if part[:1] == "S" and part[1:].isdigit())
     name = f"{subject}_{action.replace(' ', '_').replace('-', '_')}"
     return PersonSequence(

@@ -22,13 +22,14 @@ from posebridge.data.datasets.annotations import (
     pose_of_camera,
     read_json,
 )
-from posebridge.data.datasets.hand_annotations import JOINTS, check_hand_scale, checked_camera
+from posebridge.data.datasets.hand_annotations import JOINTS, checked_camera
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.datasets.json_entries import AnnotationNames, EntriesById, whole_number
 from posebridge.data.datasets.options import Hands, Split
 from posebridge.data.frames import FrameIndex, Side
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS
+from posebridge.skeletons.plausible_lengths import check_unit, size_problems
 
 _WORDS: dict[Split | Literal["validation"], str] = {"train": "train", "validation": "val", "test": "test"}
 _ROWS: dict[Side, slice] = {"right": slice(0, JOINTS), "left": slice(JOINTS, 2 * JOINTS)}
@@ -162,7 +163,8 @@ class InterHand(HandFrames):
             return
         joints_m = np.stack([np.where(hand.valid[:, None], hand.joints_m, np.nan) for hand in seen.values()])
         names = [f"capture {capture}, frame {frame} ({side})" for capture, frame, side in seen]
-        reasons = check_hand_scale(joints_m, names, str(self._joints_file), "millimetres")
+        check_unit(joints_m, "hand", f"{self._joints_file}: hands", "millimetres")
+        reasons = size_problems(joints_m, "hand")
         self.skipped |= {f"{self._joints_file} {names[position]}": reason for position, reason in reasons.items()}
         broken = {list(seen)[position] for position in reasons}
         self._hands = [hand for hand in self._hands if self._instant(hand) not in broken]

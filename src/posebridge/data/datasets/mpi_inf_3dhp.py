@@ -16,7 +16,6 @@ import numpy as np
 
 from posebridge.data.datasets.annotations import (
     MM,
-    check_person_size,
     checked_intrinsics,
     is_rigid,
     numbers,
@@ -30,6 +29,7 @@ from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.orders import ORDERS
+from posebridge.skeletons.plausible_lengths import check_unit
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.text_files import read_text
 
@@ -126,7 +126,7 @@ def _read_test(file: Path, skipped: dict[str, str]) -> Iterator[PersonSequence]:
 
 
 def _check(where: str, joints_m: np.ndarray, uv_px: np.ndarray, K: np.ndarray) -> None:
-    check_person_size(joints_m, f"{where}: annot3", "millimetres")
+    check_unit(joints_m, "person", f"{where}: annot3", "millimetres")
     away = float(np.median(np.abs(project(joints_m, K) - uv_px)))
     if not away < _AGREEMENT_PX:
         raise InputError(

@@ -15,13 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, is_rigid, numbers, read_npy
-from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit, check_hand_scale
+from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.frames import RawFrame
 from posebridge.data.image_file import read_image
 from posebridge.errors import InputError
 from posebridge.pickles import load_arrays
 from posebridge.skeletons.orders import ORDERS
+from posebridge.skeletons.plausible_lengths import check_unit, size_problems
 
 SEQUENCES = ("7-14-1-2", "9-10-1-2", "9-17-1-2", "9-25-1-2")
 _PEOPLE: dict[AnySplit, tuple[str, ...]] = {"train": SEQUENCES[:2], "test": SEQUENCES[2:], "all": SEQUENCES}
@@ -101,8 +102,8 @@ class MVHand(HandFrames):
         )
 
     def _list_images(self, sequence: _Sequence, views: Sequence[int]) -> list[tuple[int, int]]:
-        names = [f"{sequence.name} {number}" for number in range(len(sequence.joints_m))]
-        broken = check_hand_scale(sequence.joints_m, names, _joints_file(sequence.folder), "millimetres")
+        check_unit(sequence.joints_m, "hand", f"{_joints_file(sequence.folder)}: hands", "millimetres")
+        broken = size_problems(sequence.joints_m, "hand")
         present = PresentFiles()
         images: list[tuple[int, int]] = []
         for number in range(len(sequence.joints_m)):

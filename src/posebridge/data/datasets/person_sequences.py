@@ -15,6 +15,7 @@ from posebridge.data.frames import FrameIndex, FrameLabels, IndexedFrames, RawFr
 from posebridge.data.image_file import read_image
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import convert
+from posebridge.skeletons.plausible_lengths import impossible_spreads
 from posebridge.skeletons.skeleton import Skeleton
 
 _NEAREST_M = 0.1
@@ -140,6 +141,9 @@ class PersonSequences(IndexedFrames):
         good = np.isfinite(sequence.joints_m).all(axis=(1, 2)) & np.greater(nearest, _NEAREST_M)
         self._note(sequence, ~good, "a joint is not finite or not in front of the camera")
         sequence = sequence.rows(good)
+        impossible = impossible_spreads(sequence.joints_m, "person")
+        self._note(sequence, impossible, "the joints span no person's size")
+        sequence = sequence.rows(~impossible)
         seen = np.asarray(_inside(project(sequence.joints_m, sequence.K, sequence.distortion), sequence.K).any(axis=1))
         self._note(sequence, ~seen, "no joint lies inside the image")
         sequence = sequence.rows(seen)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from posebridge.data.datasets.annotations import JOINT_BOX_PADDING, joint_box
-from posebridge.data.datasets.hand_annotations import check_hand_scale, checked_camera
+from posebridge.data.datasets.hand_annotations import checked_camera
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import SIDES, FrameLabels, IndexedFrames, RawFrame, Side
 from posebridge.data.image_file import read_image
@@ -20,6 +20,7 @@ from posebridge.errors import InputError
 from posebridge.pickles import load_arrays
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
+from posebridge.skeletons.plausible_lengths import check_unit, size_problems
 
 _JOINTS = 21
 _MIN_VISIBLE = 17  # "more than 16 joints visible"
@@ -97,7 +98,8 @@ class RHD(IndexedFrames):
     def _of_possible_size(self, hands: list[_Hand], path: Path) -> list[_Hand]:
         joints_m = np.array([self._xyz[hand.row, _joints_of(hand.side)] for hand in hands]).reshape(-1, _JOINTS, 3)
         names = [f"image {self._numbers[hand.row]} ({hand.side})" for hand in hands]
-        broken = check_hand_scale(joints_m, names, str(path), "metres")
+        check_unit(joints_m, "hand", f"{path}: hands", "metres")
+        broken = size_problems(joints_m, "hand")
         self.skipped |= {f"{path} {names[i]}": reason for i, reason in broken.items()}
         return [hand for i, hand in enumerate(hands) if i not in broken]
 

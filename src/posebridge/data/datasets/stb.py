@@ -16,11 +16,12 @@ import roma
 import torch
 
 from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, read_mat
-from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit, check_hand_scale
+from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.datasets.options import StereoCamera
 from posebridge.errors import InputError
 from posebridge.skeletons.orders import ORDERS
+from posebridge.skeletons.plausible_lengths import check_unit, size_problems
 
 _MOTIONS = ("Counting", "Random")
 _BACKGROUNDS: dict[AnySplit, range] = {"train": range(2, 7), "test": range(1, 2), "all": range(1, 7)}
@@ -72,9 +73,9 @@ class STB(HandFrames):
                 sequence = f"B{background}{motion}"
                 path = root / "labels" / f"{sequence}_{camera[:2]}.mat"
                 joints_m.append(_read_joints(path, self._camera))
-                names = [f"{sequence} {number}" for number in range(len(joints_m[-1]))]
-                broken = check_hand_scale(joints_m[-1], names, str(path), "millimetres")
-                self._add(images / sequence, sum(map(len, joints_m[:-1])), len(names), broken)
+                check_unit(joints_m[-1], "hand", f"{path}: hands", "millimetres")
+                broken = size_problems(joints_m[-1], "hand")
+                self._add(images / sequence, sum(map(len, joints_m[:-1])), len(joints_m[-1]), broken)
         self._joints_m = np.concatenate(joints_m)
         if not self._images:
             raise InputError(f"{images}: no image B1Counting/{camera}_0.png and so on of split {split!r} is there")

@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import check_person_size, numbers, pose_of_camera, project, read_mat
+from posebridge.data.datasets.annotations import numbers, pose_of_camera, project, read_mat
 from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences
 from posebridge.data.frames import FrameLabels, RawFrame
@@ -24,6 +24,7 @@ from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
 from posebridge.skeletons.body import SMPL24
 from posebridge.skeletons.orders import ORDERS
+from posebridge.skeletons.plausible_lengths import check_unit
 from posebridge.skeletons.skeleton import Skeleton
 
 # A lens of 60 mm before a sensor of 32 mm and 320x240 px: 600 px. The release's centre (160, 120) is the image's
@@ -107,7 +108,7 @@ def _read_clip(info: Path, every: int, skipped: dict[str, str]) -> PersonSequenc
     except InputError as error:
         skipped[str(info)] = str(error).removeprefix(f"{info}: ")
         return None
-    check_person_size(joints, f"{info}: joints3D", "metres")
+    check_unit(joints, "person", f"{info}: joints3D", "metres")
     centre = camera * _MIRROR_WORLD
     joints_m = (joints * _MIRROR_WORLD - centre) @ _R_CAM_WORLD.T
     away = np.abs(project(joints_m, _K) + 0.5 - joints2d).max(axis=(1, 2))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import check_person_size, checked_intrinsics, is_rigid, numbers
+from posebridge.data.datasets.annotations import checked_intrinsics, is_rigid, numbers
 from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
 from posebridge.data.natural_order import natural_path_key
@@ -20,6 +20,7 @@ from posebridge.errors import InputError
 from posebridge.pickles import load_arrays
 from posebridge.skeletons.body import SMPL24
 from posebridge.skeletons.orders import ORDERS
+from posebridge.skeletons.plausible_lengths import check_unit
 from posebridge.skeletons.skeleton import Skeleton
 
 _JOINTS = 24
@@ -95,7 +96,7 @@ def _read_person(
     """All frames of one person, and which of them are usable (T,). Raises ``InputError`` for a wrong unit."""
     T_cam_world = np.asarray(content["cam_poses"], dtype=np.float64)
     joints_world = np.asarray(content["jointPositions"][person], dtype=np.float64).reshape(-1, _JOINTS, 3)
-    check_person_size(joints_world, f"{file}: jointPositions of person {person}", "metres")
+    check_unit(joints_world, "person", f"{file}: jointPositions of person {person}", "metres")
     usable = (np.asarray(content["campose_valid"][person]) > 0) & is_rigid(T_cam_world)
     if detected_only:
         if "poses2d" not in content:

@@ -5,9 +5,9 @@ import pytest
 
 from evaluation.keypoint_files import hands
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.reference_frames import ReferenceFrame, reference_frame
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import ScoreOptions
-from posebridge.evaluation.reference_frames import ReferenceFrame, check_camera_frame, reference_frame
 from posebridge.evaluation.score import score_files
 from posebridge.evaluation.score_table import score_table
 from posebridge.skeletons.body import H36M17
@@ -124,9 +124,3 @@ def test_frames_are_seen_with_missing_joints():
     saved_as_zero[:, 4] = 0
     assert reference_frame(saved_as_zero) == ReferenceFrame("camera")
     assert reference_frame(np.zeros((3, 21, 3))) is None
-
-
-def test_depth_is_scored_in_the_frame_of_the_camera():
-    check_camera_frame(hands(), "labels.npz")
-    with pytest.raises(InputError, match=r"labels.npz: xyz_mm is relative to the joint wrist"):
-        check_camera_frame(relative(hands()), "labels.npz")

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from posebridge.contracts.reference_frames import ReferenceFrame, reference_frame
 from posebridge.errors import InputError
 from posebridge.evaluation.distances import JointPairs
 from posebridge.evaluation.matching import MatchedSets
 from posebridge.evaluation.protocols import Alignment, ScoreOptions
-from posebridge.evaluation.reference_frames import ReferenceFrame, reference_frame
 from posebridge.skeletons.plausible_lengths import check_plausible_lengths, measure
 
 _SCALE_FREE = ("root-scale", "similarity")

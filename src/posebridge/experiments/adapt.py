@@ -6,6 +6,7 @@ from pathlib import Path
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record
+from posebridge.contracts.reference_frames import check_reference_frame
 from posebridge.data.pairs import PairConfig
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.errors import InputError
@@ -79,7 +80,7 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     preset = preset.with_weights(config.encoder_weights, config.feature_weights)
     preset = preset if model is None else replace(preset, model=model.spec)
     preset.check_weights(model_given=model is not None)
-    truth = None if config.truth is None else KeypointSet.load_labels(config.truth)
+    truth = None if config.truth is None else _truth(config.truth)
     needed = pairs if method.target == "pairs" else None
     target = load_target(config.target, preset.model.size_px, track.skeleton, needed)
     frames = target.dataset.all()
@@ -89,6 +90,12 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     preset = preset.with_config(method.name, method_config.for_target(target.dataset.without_images()))
     labelled = None if truth is None else labels_for(frames, truth, track.skeleton)
     return _Start(method, track, preset, model, target, frames, truth, labelled)
+
+
+def _truth(path: Path) -> KeypointSet:
+    truth = KeypointSet.load_labels(path)
+    check_reference_frame(truth, str(path))
+    return truth
 
 
 def _data(config: AdaptConfig, start: _Start) -> ExperimentData:

@@ -7,6 +7,7 @@ from posebridge.bodies.parametric_hand import check_mano_file
 from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record
+from posebridge.contracts.reference_frames import check_reference_frame
 from posebridge.data.agreeing_views import agreeing_views
 from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthCrops, blob_of, open_depth
@@ -16,7 +17,6 @@ from posebridge.deployment.depth_predictor import DepthHandPredictor
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError
-from posebridge.evaluation.reference_frames import check_camera_frame
 from posebridge.evaluation.target_labels import joint_order
 from posebridge.experiments.configs import AdaptDepthConfig
 from posebridge.experiments.data import ExperimentData, statistics_joints_m
@@ -149,5 +149,5 @@ def load_truth(path: Path, frames: Observation) -> KeypointSet:
     if truth.uv_px is None:
         raise InputError(f"{path}: the truth has no uv_px and no uvd: give one of them beside xyz_mm")
     joint_order(truth, frames.key, HAND21)
-    check_camera_frame(truth, str(path))
+    check_reference_frame(truth, str(path), relative=False)
     return truth

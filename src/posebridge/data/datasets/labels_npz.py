@@ -10,6 +10,7 @@ import numpy as np
 
 from posebridge.cameras.intrinsics import check_intrinsics
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.reference_frames import check_reference_frame
 from posebridge.data.datasets.annotations import camera_matrix
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.options import Split
@@ -27,7 +28,8 @@ class LabelsNpz(IndexedFrames):
     def __init__(self, images: str | Path, labels: str | Path, skeleton: Skeleton, hand: Side | None = None):
         """``hand``: the one that all images show.
 
-        Raises ``InputError`` where the labels are damaged, lack ``uv_px`` or joint names, or fit no image.
+        Raises ``InputError`` where the labels are damaged, lack ``uv_px`` or joint names, are in the frame
+        of a world, or fit no image.
         """
         self.images = ImageFolder(images)
         self.hand: Side | None = hand
@@ -35,6 +37,7 @@ class LabelsNpz(IndexedFrames):
         truth = KeypointSet.load_labels(labels)
         if truth.uv_px is None or truth.joint_names is None:
             raise InputError(f"{labels}: labels of images need uv_px and joint_names")
+        check_reference_frame(truth, str(labels))
         names = truth.joint_names
         self._uv_px, self._valid = convert(truth.uv_px, truth.present("uv_px"), names, skeleton)
         self._joints_m = None

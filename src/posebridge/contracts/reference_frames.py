@@ -12,6 +12,7 @@ from posebridge.skeletons.plausible_lengths import spread_mm
 
 _ORIGIN_MM = 0.01  # a root minus itself is 0, up to conversions between formats
 _NEAR = 1.0  # largest distance of the joints' mean from a point of the subject, in diagonals of the joints' box
+_MIN_AGREEMENT = 0.5  # correlation of x with u and y with v; that of noisy labels in the camera's axes exceeds 0.9
 _DESCRIPTIONS = {
     "camera": "in the camera's frame",
     "subject": "relative to a point of the subject",
@@ -65,14 +66,45 @@ def reference_frame(xyz_mm: np.ndarray) -> ReferenceFrame | None:
     return ReferenceFrame("subject" if near else "other")
 
 
-def check_camera_frame(truth: KeypointSet, source: str) -> None:
-    """Raise ``InputError`` for ``xyz_mm`` that lies elsewhere than before the camera."""
+def check_reference_frame(truth: KeypointSet, source: str, *, relative: bool = True) -> None:
+    """Check that ``xyz_mm`` of labels are in the camera's frame, or with ``relative`` relative to the subject.
+
+    Where labels have ``uv_px`` too, x must grow with u and y with v. ``source`` names the file. Raises ``InputError``
+    for other frames, such as that of a world or of a camera that looks along -z.
+    """
     if truth.xyz_mm is None:
         return
-    frame = reference_frame(np.where(truth.present("xyz_mm")[..., None], truth.xyz_mm, np.nan))
-    if frame is not None and frame.kind != "camera":
+    xyz_mm = np.where(truth.present("xyz_mm")[..., None], truth.xyz_mm, np.nan)
+    frame = reference_frame(xyz_mm)
+    if frame is None:
+        return
+    wanted = "the camera's frame (x right, y down, z forward)" + (" or relative to the root" if relative else "")
+    advice = f"give it in {wanted}, or leave it out"
+    if frame.kind != "camera" and not (relative and frame.relative):
         names = truth.joint_names or tuple(map(str, range(truth.n_joints)))
-        raise InputError(
-            f"{source}: xyz_mm is {frame.describe(names)}, but depth is scored in the camera's frame: "
-            "add the position of the root (x right, y down, z forward), or leave xyz_mm out"
-        )
+        raise InputError(f"{source}: xyz_mm is {frame.describe(names)}: {advice}")
+    if truth.uv_px is not None:
+        rays = xyz_mm[..., :2] / (xyz_mm[..., 2:] if frame.kind == "camera" else 1)
+        agreement = _axis_agreement(rays, np.where(truth.present("uv_px")[..., None], truth.uv_px, np.nan))
+        if agreement.min() < _MIN_AGREEMENT:
+            raise InputError(
+                f"{source}: x and y of xyz_mm don't grow with u and v of uv_px (correlations "
+                f"{agreement[0]:.2f} and {agreement[1]:.2f}), so its axes aren't the camera's: {advice}"
+            )
+
+
+def _axis_agreement(rays: np.ndarray, uv_px: np.ndarray) -> np.ndarray:
+    """Correlations (2,) within frames of x with u and of y with v, of rays and pixels (N, J, 2).
+
+    1 for axes without any spread.
+    """
+    present = (np.isfinite(rays) & np.isfinite(uv_px)).all(-1, keepdims=True)
+    parts = []
+    for points in (rays, uv_px):
+        count = np.maximum(present.sum(1, keepdims=True), 1)
+        centred = np.where(present, points - np.where(present, points, 0).sum(1, keepdims=True) / count, 0)
+        spread = np.linalg.norm(centred, axis=(1, 2), keepdims=True)
+        parts.append(centred / np.where(spread > 0, spread, 1))
+    x, u = parts
+    scale = np.sqrt((x**2).sum((0, 1)) * (u**2).sum((0, 1)))
+    return np.where(scale > 0, (x * u).sum((0, 1)) / np.where(scale > 0, scale, 1), 1.0)

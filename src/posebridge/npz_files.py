@@ -13,6 +13,8 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
+from posebridge.regular_files import open_file
+
 _MAGIC = b"\x93NUMPY"
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -46,7 +48,7 @@ def load_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.nda
     Raises ``ArrayFileError`` for a file that is no archive, an array of Python objects or records, and one that is cut
     off or larger than half of the memory; ``OSError`` for a missing file.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if file.read(len(_MAGIC)) == _MAGIC:
             raise ArrayFileError("holds a single array, no archive")
         try:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from posebridge.errors import InputError, one_line
+from posebridge.regular_files import read_file
 
 _CONTAINERS = ("set", "frozenset", "complex", "list", "dict", "tuple")
 _ADMITTED = {
@@ -175,8 +176,7 @@ def load_arrays(path: str | Path, opaque_packages: tuple[str, ...] = ()) -> Any:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            content = io.BytesIO(file.read())
+        content = io.BytesIO(read_file(path))
         return _with_arrays(_ArrayUnpickler(content, opaque_packages).load())
     except _RefusedError as error:
         raise InputError(

@@ -1,13 +1,17 @@
 """Reading of text and JSON that users give. A byte-order mark, which some editors write, is no part of the text."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+from posebridge.regular_files import open_file
+
 
 def read_text(path: Path) -> str:
     """A text file in UTF-8. Raises ``OSError`` for an unreadable file, ``UnicodeDecodeError`` for other content."""
-    return path.read_text(encoding="utf-8-sig")
+    with io.TextIOWrapper(open_file(path), encoding="utf-8-sig") as file:
+        return file.read()
 
 
 def parse_json(data: bytes | str, *, unique_keys: bool = False) -> Any:

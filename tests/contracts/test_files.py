@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from posebridge.contracts.files import read_file, write_atomically
+from posebridge.contracts.files import write_atomically
 from posebridge.errors import InputError
 
 
@@ -63,9 +63,3 @@ def test_temporary_files_of_killed_processes_are_removed(tmp_path):
 def test_names_as_long_as_the_file_system_allows(name, tmp_path):
     write_atomically(tmp_path / name, b"whole")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {name: b"whole"}
-
-
-def test_pipes_are_not_read(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="no file"):
-        read_file(tmp_path / "pipe")

@@ -1,6 +1,12 @@
-"""Every reader on damaged files: frames, refusals in one line, or entries in ``skipped``; never another exception."""
+"""Every reader on damaged files, and on pipes in their place.
 
-from collections.abc import Callable
+It gives frames, refusals in one line, or entries in ``skipped``; never another exception.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +17,7 @@ from posebridge.data.datasets.registry import DATASETS
 from posebridge.errors import InputError
 
 _SEEDS = range(6)
+_IMAGES = (".jpg", ".png", ".bin", ".mp4")  # one of each kind is enough
 
 
 def truncated(content: bytes, rng: np.random.Generator) -> bytes:
@@ -57,6 +64,22 @@ def refused_or_read(read: Callable[[], object]) -> None:
     assert message is None or (message and "\n" not in message)
 
 
+@contextmanager
+def ended_within(seconds: int) -> Iterator[None]:
+    """Fail for code that waits, as for the writer of a pipe."""
+
+    def stop(*_: object) -> None:
+        pytest.fail(f"still waiting after {seconds} s")  # no TimeoutError, which readers handle as an OSError
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+
+
 @pytest.mark.parametrize("small", SMALL_SETS, ids=[small.name for small in SMALL_SETS])
 def test_damaged_files(small, tmp_path):
     small.write(tmp_path)
@@ -68,3 +91,9 @@ def test_damaged_files(small, tmp_path):
         file.write_bytes(damage(whole, rng))
         refused_or_read(lambda: read_all(small, tmp_path))
         file.write_bytes(whole)
+    for file in {file.suffix if file.suffix in _IMAGES else file.name: file for file in files}.values():
+        file.rename(tmp_path / "away")
+        os.mkfifo(file)
+        with ended_within(seconds=20):
+            refused_or_read(lambda: read_all(small, tmp_path))
+        (tmp_path / "away").replace(file)

@@ -240,7 +240,7 @@ def test_targets_that_do_not_fit(batch, tmp_path, changes, message):
         ({"joint_names": None, "uv_px": np.zeros((9, 14, 2)), "xyz_mm": None}, "14 joints without names"),
         ({"joint_names": tuple(f"bone-{i}" for i in range(21))}, "no joint of skeleton hand21"),
         ({"xyz_mm": np.random.default_rng(0).normal([0, 0, 0.5], 0.05, (9, 21, 3))}, "they look like metres"),
-        ({"xyz_mm": np.random.default_rng(0).normal(0, 50, (9, 21, 3))}, "scored in the camera's frame"),
+        ({"xyz_mm": np.random.default_rng(0).normal(0, 50, (9, 21, 3))}, "give it in the camera's frame"),
         ({"uv_px": None}, "the truth has no uv_px and no uvd: give one of them"),
     ],
 )

@@ -1,7 +1,6 @@
-"""Reading of regular files, and writing of files whole or not at all."""
+"""Writing of files whole or not at all."""
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -36,18 +35,6 @@ def json_bytes(content: Any, indent: int | None = 1, allow_nan: bool = True) -> 
     """JSON in UTF-8. Bytes of file names that are no UTF-8, surrogates in Python, become JSON's escapes of these."""
     text = json.dumps(content, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
     return text.encode(errors="backslashreplace")
-
-
-def read_file(path: Path) -> bytes:
-    """The content of a regular file. Raises ``OSError``, also for a device or a pipe, whose reading may never end."""
-    check_regular(path)
-    return path.read_bytes()
-
-
-def check_regular(path: Path) -> None:
-    """Raise ``OSError`` for a folder, a pipe or a device. A missing file passes."""
-    if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "a folder, pipe or device, and no file", str(path))
 
 
 def write_atomically(path: Path, data: bytes) -> None:

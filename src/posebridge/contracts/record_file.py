@@ -13,6 +13,7 @@ from posebridge.contracts.plain import from_plain, to_plain
 from posebridge.contracts.record import Record
 from posebridge.errors import InputError
 from posebridge.npz_files import ArrayFileError, load_npz
+from posebridge.regular_files import read_file
 from posebridge.text_files import parse_json
 
 FORMAT = 2
@@ -40,7 +41,7 @@ def load_record(folder: Path) -> Record:
     """
     path = folder / JSON_NAME
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(read_file(path))
     except OSError as error:
         raise InputError(f"{folder} holds no readable {JSON_NAME}: give the folder of a finished run") from error
     except ValueError as error:

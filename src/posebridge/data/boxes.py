@@ -10,6 +10,7 @@ import numpy as np
 from posebridge.contracts.names import normal_name
 from posebridge.data.frames import SIDES, Side
 from posebridge.errors import InputError
+from posebridge.regular_files import read_file
 from posebridge.text_files import parse_json
 
 _LARGEST = 10  # larger side of a box over the larger side of its image; larger boxes are in another unit
@@ -97,7 +98,7 @@ def _subject_box(path: Path, key: str, numbers: object, hand: object = None) -> 
 
 def _read_json(path: Path) -> dict[str, SubjectBox]:
     try:
-        content = parse_json(path.read_bytes(), unique_keys=True)
+        content = parse_json(read_file(path), unique_keys=True)
     except ValueError as error:
         raise InputError(f"boxes {path}: not JSON with a box for each key: {error}") from None
     if not isinstance(content, dict):

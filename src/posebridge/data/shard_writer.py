@@ -17,6 +17,7 @@ from typing import Any, Self
 from posebridge.contracts.files import write_atomically
 from posebridge.data.shards import INDEX, SetIndex, Shard, join_pieces, load_index, shard_name
 from posebridge.errors import InputError
+from posebridge.regular_files import read_file
 
 PIECES = "pieces"
 # A killed process leaves its last piece unfinished, under the name that ``write_atomically`` gives.
@@ -101,7 +102,7 @@ class ShardWriter:
         if not pieces or any(piece not in self._there for piece in pieces):
             return
         name, paths = shard_name(number), [self._there[piece] for piece in pieces]
-        data = join_pieces(path.read_bytes() for path in paths)
+        data = join_pieces(read_file(path) for path in paths)
         write_atomically(self.folder / name, data)
         first, samples = number * self.index.shard_length, sum(piece.samples for piece in pieces)
         shard = Shard(name, first, samples, len(data), _sha256(data))
@@ -143,7 +144,7 @@ class ShardWriter:
             if match is None or not path.is_file():
                 continue
             piece, unfinished = Piece(int(match["chunk"]), int(match["samples"])), match["unfinished"] is not None
-            if piece in wanted and not unfinished and _sha256(path.read_bytes()) == match["sha256"]:
+            if piece in wanted and not unfinished and _sha256(read_file(path)) == match["sha256"]:
                 found[piece] = path
             else:
                 path.unlink()

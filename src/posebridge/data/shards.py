@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from posebridge.contracts.batch import LabelledBatch
-from posebridge.contracts.files import check_regular, json_bytes, read_file, write_atomically
+from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.plain import from_plain
 from posebridge.data.sample_codec import ImageCoding, encode_sample
 from posebridge.errors import InputError
+from posebridge.regular_files import open_file, read_file
 from posebridge.text_files import parse_json
 
 FORMAT = 2  # 2: masks of hands without forearm
@@ -42,7 +43,7 @@ class Shard:
         try:
             if (size := path.stat().st_size) != self.size_bytes:
                 return f"{size} bytes instead of {self.size_bytes}"
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except FileNotFoundError:
             return "missing"
@@ -111,8 +112,7 @@ def _check_lengths(index: SetIndex) -> None:
 
 def check_plain_tar(path: Path) -> None:
     """Raise ``OSError`` for a shard that is missing or no uncompressed tar file: others may unpack to any size."""
-    check_regular(path)
-    with path.open("rb") as file:
+    with open_file(path) as file:
         if file.read(tarfile.BLOCKSIZE)[257:262] != b"ustar":
             raise OSError(errno.EINVAL, "no uncompressed tar file")
 

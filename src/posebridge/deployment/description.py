@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from posebridge.contracts.files import json_bytes, read_file, write_atomically
+from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.plain import from_plain
 from posebridge.errors import InputError
+from posebridge.regular_files import read_file
 from posebridge.text_files import parse_json
 
 FORMAT = 2

@@ -10,11 +10,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from posebridge.contracts.files import read_file
 from posebridge.contracts.run_layout import RunLayout
 from posebridge.errors import InputError
 from posebridge.experiments.configs import AdaptConfig, AdaptDepthConfig, DemoConfig, SynthShiftConfig, TrainConfig
 from posebridge.experiments.summaries import demo_summary, outputs_summary, synthshift_summary, train_summary
+from posebridge.regular_files import read_file
 from posebridge.text_files import parse_json
 from posebridge.training.config_file import load_config
 from posebridge.training.options import Hardware

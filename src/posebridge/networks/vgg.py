@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from posebridge.errors import InputError
 from posebridge.networks.weights import read_weights
+from posebridge.regular_files import check_regular
 
 _HUB_ID = "timm/vgg19.tv_in1k"
 _ADVICE = "give a local weights file (--feature-weights FILE) or use none (--feature-weights none)"
@@ -96,6 +97,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return read_weights(path)
     try:
+        check_regular(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise InputError(f"{path} can't be read as weights ({type(error).__name__}): {_ADVICE}") from error

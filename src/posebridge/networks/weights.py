@@ -9,8 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from posebridge.contracts.files import read_file, write_atomically
+from posebridge.contracts.files import write_atomically
 from posebridge.errors import InputError
+from posebridge.regular_files import read_file
 
 _CHECKSUM = "sha256"  # in the header: of all bytes behind the header
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from posebridge.contracts.files import read_file, write_atomically
+from posebridge.contracts.files import write_atomically
 from posebridge.errors import InputError
+from posebridge.regular_files import read_file
 
 # torch writes a zip file without a comment. The checksum of that file becomes its comment, so that torch.load reads it.
 _NO_COMMENT = (0).to_bytes(2, "little")

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from posebridge.contracts.files import read_file
 from posebridge.contracts.plain import from_plain, to_plain
 from posebridge.errors import InputError
+from posebridge.regular_files import read_file
 
 _SIGNATURE = "# sha256: "
 _MALFORMED = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: an impossible date, or thousands of digits

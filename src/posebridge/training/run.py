@@ -21,13 +21,14 @@ from typing import Any
 import lightning as L
 import torch
 
-from posebridge.contracts.files import json_bytes, read_file, write_atomically
+from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.run_layout import RunLayout, StageLayout
 from posebridge.data.skipped_list import SkippedList
 from posebridge.draw import check_seed
 from posebridge.errors import InputError
 from posebridge.networks.pose_network import PoseNetwork
 from posebridge.networks.weights import load_weights, save_weights
+from posebridge.regular_files import read_file
 from posebridge.text_files import parse_json
 from posebridge.training.callbacks import Checkpoint, MetricsTable, Progress
 from posebridge.training.checkpoint_file import AtomicCheckpointIO

@@ -5,9 +5,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from posebridge.contracts.files import json_bytes, read_file, write_atomically
+from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.run_layout import StageLayout
 from posebridge.errors import InputError
+from posebridge.regular_files import read_file
 from posebridge.text_files import parse_json
 
 _OWN, _METRICS = "sha256", "metrics_sha256"
@@ -26,7 +27,7 @@ class StageReport:
 
 def write_report(files: StageLayout, report: StageReport) -> None:
     """Write ``stage.json`` after the other files of the stage. Raises ``InputError`` where the disk refuses."""
-    content = {**vars(report), _METRICS: _checksum(files.metrics.read_bytes()) if files.metrics.exists() else None}
+    content = {**vars(report), _METRICS: _checksum(read_file(files.metrics)) if files.metrics.exists() else None}
     write_atomically(files.report, json_bytes({**content, _OWN: _json_checksum(content)}))
 
 

@@ -12,6 +12,7 @@ import torch
 from posebridge.cameras.pinhole import Camera
 from posebridge.errors import InputError, one_line
 from posebridge.npz_files import ArrayFileError, load_npy
+from posebridge.regular_files import check_regular, open_file, read_file
 from posebridge.text_files import parse_json
 
 MM = 1e-3
@@ -51,6 +52,7 @@ def read_h5(path: Path, names: Sequence[str]) -> list[np.ndarray]:
     """Arrays of an HDF5 file. Raises ``InputError`` for a damaged file, and for one that lacks an array."""
     h5py = optional_library("h5py", str(path))
     try:
+        check_regular(path)
         with h5py.File(path, "r") as content:
             if missing := [name for name in names if name not in content]:
                 raise InputError(f"{path}: it lacks {', '.join(missing)}")
@@ -62,7 +64,7 @@ def read_h5(path: Path, names: Sequence[str]) -> list[np.ndarray]:
 def read_json(path: Path) -> Any:
     """The content of a JSON file. Raises ``InputError`` for a missing or damaged one."""
     try:
-        return parse_json(path.read_bytes())
+        return parse_json(read_file(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; without labels, open the folder of images instead") from None
     except ValueError as error:
@@ -75,7 +77,7 @@ def read_npy(path: Path, hint: str) -> np.ndarray:
     Raises ``InputError`` for a missing file, or one that holds no plain array of numbers.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             array = load_npy(file)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}; {hint}") from None

@@ -19,6 +19,7 @@ from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side
 from posebridge.data.natural_order import natural_key
 from posebridge.errors import InputError
+from posebridge.regular_files import read_file
 from posebridge.text_files import parse_json
 
 CAMERAS = "cameras.json"
@@ -87,7 +88,7 @@ def _read_cameras(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """K (3, 3) and T_world_cam (4, 4) by the name of the camera's folder."""
     example = '{"left": {"intrinsics": [fx, fy, cx, cy], "T_world_cam": [[...], [...], [...], [...]]}}'
     try:
-        content = parse_json(path.read_bytes(), unique_keys=True)
+        content = parse_json(read_file(path), unique_keys=True)
         if not isinstance(content, dict) or not content:
             raise ValueError("no cameras")
         cameras = {name: _camera(name, entry) for name, entry in content.items()}

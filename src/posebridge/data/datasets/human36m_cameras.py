@@ -8,6 +8,7 @@ import numpy as np
 
 from posebridge.data.datasets.annotations import MM, camera_matrix, checked_intrinsics, pose_of_camera
 from posebridge.errors import InputError
+from posebridge.regular_files import read_file
 
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")
 _SUBJECTS = 11
@@ -31,7 +32,7 @@ def read_cameras(metadata: Path) -> dict[tuple[int, str], StudioCamera]:
     focal lengths, centre, k1 k2 k3, p1 p2. Raises ``InputError`` for a missing or other file.
     """
     try:
-        text = ElementTree.parse(metadata).getroot().findtext(".//w0", "")
+        text = ElementTree.fromstring(read_file(metadata)).findtext(".//w0", "")
     except OSError as error:
         raise InputError(
             f"{metadata}: {error.strerror}; the release's metadata.xml holds the cameras, put it there"

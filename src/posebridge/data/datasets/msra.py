@@ -19,6 +19,7 @@ from posebridge.data.datasets.hand_joints import hand_labels, joint_rows, plausi
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import FrameLabels, Side, UnreadableFrameError
 from posebridge.errors import InputError
+from posebridge.regular_files import read_file
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS
 
@@ -137,7 +138,7 @@ def read_joint_file(path: Path, skipped: dict[str, str]) -> np.ndarray:
 def read_depth_bin(path: Path) -> np.ndarray:
     """(H, W) float32 metres, 0 outside the stored box. Raises ``UnreadableFrameError`` for a broken file."""
     try:
-        content = path.read_bytes()
+        content = read_file(path)
     except OSError as error:
         raise UnreadableFrameError(path, error.strerror or "can't be read") from None
     if len(content) < _HEADER_BYTES:

@@ -19,6 +19,7 @@ from posebridge.data.datasets.video_orientation import check_upright
 from posebridge.data.datasets.video_times import check_same_times
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame
 from posebridge.errors import InputError
+from posebridge.regular_files import read_file
 
 _SUBPIXELS = 64.0
 _LENS = (
@@ -49,7 +50,7 @@ def read_qualisys(path: str | Path) -> tuple[CalibratedCamera, ...]:
     """
     path = Path(path)
     try:
-        root = ElementTree.parse(path).getroot()
+        root = ElementTree.fromstring(read_file(path))
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
     except ElementTree.ParseError as error:

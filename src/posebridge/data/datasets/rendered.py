@@ -27,6 +27,7 @@ from posebridge.data.sample_codec import LABELS, decode_sample
 from posebridge.data.shards import INDEX, SetIndex, Shard, check_plain_tar, load_index
 from posebridge.data.subset import NamedJoints
 from posebridge.errors import InputError
+from posebridge.regular_files import open_file
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
@@ -52,7 +53,7 @@ class _Member:
         """The files of these suffixes; all of them without. Raises ``UnreadableFrameError`` where the shard is gone."""
         found = {}
         try:
-            with self.shard.open("rb") as file:
+            with open_file(self.shard) as file:
                 for suffix, (offset, size) in self.places.items():
                     if not suffixes or suffix in suffixes:
                         file.seek(offset)

@@ -43,6 +43,7 @@ def test_arrays_come_back(tmp_path, save):
         (header((-1,)), "needs -8 bytes"),
         (header((2,), "<U100000000"), "needs 800,000,000 bytes"),
         (header((1,), "|O") + bytes(8), "Python objects, which are never loaded"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\x7f", "declares a header of 2,147,483,647 bytes"),
         (header((1,), "<f8")[:30], "not a readable"),
         (b"text", "not a readable"),
         (b"", "not a readable"),
@@ -67,6 +68,17 @@ def test_more_than_half_of_the_memory(tmp_path, monkeypatch):
     with pytest.raises(ArrayFileError, match="more than half of the memory"):
         load_npz(tmp_path / "a.npz")
     assert load_npz(tmp_path / "a.npz", ["key"]) == {}
+
+
+def test_a_container_has_its_own_limit(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", uv_px=np.zeros(1000))
+    monkeypatch.setattr(npz_files, "_CONTAINER_LIMIT", tmp_path / "memory.max")
+    for limit in ("max\n", "17179869184\n"):
+        (tmp_path / "memory.max").write_text(limit)
+        assert load_npz(tmp_path / "a.npz")["uv_px"].shape == (1000,)
+    (tmp_path / "memory.max").write_text("15000\n")
+    with pytest.raises(ArrayFileError, match="more than half of the memory"):
+        load_npz(tmp_path / "a.npz")
 
 
 def test_no_archive(tmp_path):

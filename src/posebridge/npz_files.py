@@ -16,6 +16,8 @@ import numpy as np
 from posebridge.regular_files import open_file
 
 _MAGIC = b"\x93NUMPY"
+_CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_LONGEST_HEADER = 10_000  # numpy's own bound
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -93,6 +95,7 @@ def _declared(file: IO[bytes], size: int, name: str) -> int:
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise ArrayFileError(f"is not plain: {name} has named fields")
+    _check_header(file, version, name)
     shape, _, dtype = _HEADERS[version](file)
     if dtype.hasobject:
         raise ArrayFileError("holds Python objects, which are never loaded: save plain arrays")
@@ -106,11 +109,24 @@ def _declared(file: IO[bytes], size: int, name: str) -> int:
     return declared
 
 
+def _check_header(file: IO[bytes], version: tuple[int, int], name: str) -> None:
+    """Refuse a header that numpy would read whole before it refuses it: version 2 may declare 4 GB."""
+    start = file.tell()
+    length = int.from_bytes(file.read(2 if version == (1, 0) else 4), "little")
+    if length > _LONGEST_HEADER:
+        raise ArrayFileError(f"is damaged: {name} declares a header of {length:,} bytes")
+    file.seek(start)
+
+
 def _check_memory(size: int) -> None:
     if size > _memory_bytes() // 2:
         raise ArrayFileError(f"declares {size / 1e9:.3g} GB of arrays, more than half of the memory: split it")
 
 
 def _memory_bytes() -> int:
-    """The memory of this machine."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """The memory of this machine, or of the container where that is less."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(installed, int(_CONTAINER_LIMIT.read_text()))
+    except (OSError, ValueError):  # no control groups of version 2, or "max"
+        return installed

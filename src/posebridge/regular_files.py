@@ -8,7 +8,12 @@ from pathlib import Path
 def check_regular(path: Path) -> None:
     """Raise ``OSError`` for a folder, a pipe, a socket or a device. A missing file passes."""
     if path.exists() and not path.is_file():
-        raise OSError(errno.EINVAL, "a folder, pipe or device, and no file", str(path))
+        raise OSError(errno.EINVAL, absence(path), str(path))
+
+
+def absence(path: Path) -> str:
+    """Why a path is no regular file, for errors."""
+    return "a folder, pipe or device, and no file" if path.exists() else "no such file"
 
 
 def open_file(path: Path) -> BufferedReader:

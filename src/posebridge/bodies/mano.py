@@ -21,6 +21,7 @@ from posebridge.bodies.rig import Rig
 from posebridge.errors import InputError
 from posebridge.npz_files import ArrayFileError, load_npz
 from posebridge.pickles import OpaqueObject, load_arrays
+from posebridge.regular_files import absence
 from posebridge.skeletons.hand import FINGERS, HAND21
 from posebridge.skeletons.plausible_lengths import check_plausible_lengths
 
@@ -97,7 +98,7 @@ def load_hand_model(mano: Path | None) -> HandModel:
 def _read(path: Path) -> dict[str, Tensor]:
     advice = "give MANO_RIGHT.pkl, or an .npz with its arrays"
     if not path.is_file():
-        raise InputError(f"{path}: no such file; {advice}")
+        raise InputError(f"{path}: {absence(path)}; {advice}")
     if "left" in path.stem.lower():
         raise InputError(f"{path} is a left hand, but left hands are mirrored right ones: {advice}")
     try:

@@ -10,7 +10,7 @@ import numpy as np
 from posebridge.contracts.names import normal_name
 from posebridge.data.frames import SIDES, Side
 from posebridge.errors import InputError
-from posebridge.regular_files import read_file
+from posebridge.regular_files import absence, read_file
 from posebridge.text_files import parse_json
 
 _LARGEST = 10  # larger side of a box over the larger side of its image; larger boxes are in another unit
@@ -51,7 +51,7 @@ class Boxes:
         """Raises ``InputError`` naming file and key for a file that is neither, a bad number or an empty box."""
         self.path = Path(path)
         if not self.path.is_file():
-            raise InputError(f"boxes {self.path}: no such file")
+            raise InputError(f"boxes {self.path}: {absence(self.path)}")
         if self.path.suffix.lower() not in (".json", ".csv"):
             raise InputError(f"boxes {self.path}: give a .json or .csv file")
         read = _read_json if self.path.suffix.lower() == ".json" else _read_csv

@@ -15,6 +15,7 @@ from posebridge.data.filled_cubes import EMPTY, holds_hand
 from posebridge.data.frames import FrameStream, IndexedFrames
 from posebridge.data.target_config import DepthTargetConfig
 from posebridge.errors import InputError
+from posebridge.regular_files import absence
 
 
 def open_depth(config: DepthTargetConfig, centres: Literal["blob", "none"] = "blob") -> IndexedFrames:
@@ -33,7 +34,7 @@ def open_depth(config: DepthTargetConfig, centres: Literal["blob", "none"] = "bl
         if rig:
             return DepthRig(path, unit_m, centres, blob, config.hand, config.encoding)
         if not path.is_file():
-            raise InputError(f"{path}: no such file")
+            raise InputError(f"{path}: {absence(path)}")
         if config.unit_mm != 1 or config.encoding != "16-bit":
             raise InputError(f"{path} holds its own unit: leave --depth-unit-mm and --depth-encoding out")
         return DepthArchive(path, centres, blob, config.hand)

@@ -12,7 +12,7 @@ import torch
 from posebridge.cameras.pinhole import Camera
 from posebridge.errors import InputError, one_line
 from posebridge.npz_files import ArrayFileError, load_npy
-from posebridge.regular_files import check_regular, open_file, read_file
+from posebridge.regular_files import absence, check_regular, open_file, read_file
 from posebridge.text_files import parse_json
 
 MM = 1e-3
@@ -31,7 +31,7 @@ def read_mat(path: Path, names: Sequence[str], nested: bool = False) -> dict[str
     from scipy.io.matlab import MatReadError
 
     if not path.is_file():
-        raise InputError(f"{path}: no such file; without labels, open the images or videos instead")
+        raise InputError(f"{path}: {absence(path)}; without labels, open the images or videos instead")
     try:
         content = loadmat(
             str(path), variable_names=list(names), struct_as_record=not nested, squeeze_me=nested, appendmat=False

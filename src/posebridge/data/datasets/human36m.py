@@ -19,6 +19,7 @@ from posebridge.data.datasets.options import Human36MProtocol, Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences, numbered_images
 from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError, one_line
+from posebridge.regular_files import absence
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.orders import ORDERS
 from posebridge.skeletons.plausible_lengths import check_unit
@@ -138,7 +139,7 @@ def _read_cdf(file: Path) -> np.ndarray:
     """Poses (T, 32, 3) in millimetres."""
     cdflib = optional_library("cdflib", str(file))
     if not file.is_file():
-        raise InputError(f"{file}: no such file")
+        raise InputError(f"{file}: {absence(file)}")
     try:
         pose = np.asarray(cdflib.CDF(str(file)).varget("Pose"), dtype=np.float64)
     except Exception as error:  # a damaged file may raise any exception in the library

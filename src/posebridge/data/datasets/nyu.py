@@ -26,6 +26,7 @@ from posebridge.data.datasets.hand_joints import hand_labels, plausible_hands
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import FrameLabels, Side
 from posebridge.errors import InputError
+from posebridge.regular_files import absence
 from posebridge.skeletons.depth_hands import NYU14
 
 NYU_K = np.array([[588.03, 0.0, 320.0], [0.0, 587.07, 240.0], [0.0, 0.0, 1.0]])
@@ -108,7 +109,7 @@ class NYU(DepthHands):
 def _read_joint_data(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """``joint_uvd`` and ``joint_xyz`` (3, N, 36, 3). A MATLAB 5 file holds arrays; reading it runs nothing."""
     if not path.is_file():
-        raise InputError(f"{path}: no such file; frames can be used without it, their labels can't")
+        raise InputError(f"{path}: {absence(path)}; frames can be used without it, their labels can't")
     try:
         content = loadmat(path, variable_names=["joint_uvd", "joint_xyz"])
     except NotImplementedError:

@@ -10,6 +10,7 @@ from av.container.core import Flags
 from av.video.stream import VideoStream
 
 from posebridge.errors import InputError
+from posebridge.regular_files import absence
 
 # fmt: off
 VIDEO_SUFFIXES = frozenset({
@@ -30,7 +31,7 @@ def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
     from its start.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        raise InputError(f"{path}: {absence(path)}")
     try:
         container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:

@@ -1,5 +1,7 @@
 """Damaged files of a run are refused in one line that says what to delete; then the run goes on."""
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 from posebridge.errors import InputError
+from posebridge.training.checkpoint_file import AtomicCheckpointIO
 from posebridge.training.run import Run
 from training.dots import ONE_CPU, context, crash, disturb, files_of, finished, source_stage
 
@@ -75,6 +78,34 @@ def test_files_of_finished_stages(name, damage, whole, tmp_path):
     assert f"delete {folder}, and the run trains this stage again" in message
     shutil.rmtree(folder)
     assert finished(tmp_path, source_stage(context()))[1] == files_of(whole / "stages" / "1-source")
+
+
+def unsigned(content: dict) -> None:
+    """As written before stages had checksums."""
+    content.pop("sha256")
+
+
+def with_other_fields(content: dict) -> None:
+    content.pop("sha256")
+    content["learning_rate"] = 0.1
+    content["sha256"] = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("change", [unsigned, with_other_fields])
+def test_stages_of_another_version(change, whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    report = tmp_path / "stages" / "1-source" / "stage.json"
+    content = json.loads(report.read_text())
+    change(content)
+    report.write_text(json.dumps(content))
+    message = refused(tmp_path)
+    assert message.startswith(f"{report} was written by another version of posebridge: start the run again")
+
+
+def test_checkpoints_of_another_version(tmp_path):
+    torch.save({"step": 3}, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match="was written by another version of posebridge: delete it"):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt")
 
 
 def test_a_deleted_result_is_trained_again(whole, tmp_path):

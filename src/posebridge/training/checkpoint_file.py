@@ -14,6 +14,7 @@ from posebridge.regular_files import read_file
 
 # torch writes a zip file without a comment. The checksum of that file becomes its comment, so that torch.load reads it.
 _NO_COMMENT = (0).to_bytes(2, "little")
+_END, _END_LENGTH = b"PK\x05\x06", 22  # the record that ends a zip file without a comment
 _CHECKSUM_LENGTH = 2 * hashlib.sha256().digest_size
 
 
@@ -27,9 +28,17 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         write_atomically(Path(path), _with_checksum(content.getvalue()))
 
     def load_checkpoint(self, path, map_location=None, weights_only=None) -> dict:
-        """Called by the trainer. Runs nothing from the file. Raises ``InputError`` for a damaged one."""
+        """Called by the trainer. Runs nothing from the file.
+
+        Raises ``InputError`` for a damaged one, and for one of another version.
+        """
         try:
             content = read_file(Path(path))
+            if _ends_without_comment(content):
+                raise InputError(
+                    f"{path} was written by another version of posebridge: delete it, and its stage is trained from "
+                    "its beginning"
+                )
             if content != _with_checksum(content[: -_CHECKSUM_LENGTH - len(_NO_COMMENT)] + _NO_COMMENT):
                 raise ValueError("its checksum differs")
             return torch.load(io.BytesIO(content), map_location=map_location, weights_only=True)
@@ -38,6 +47,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise InputError(
                 f"{path} is damaged ({reason}): delete it, and its stage is trained from its beginning"
             ) from error
+
+
+def _ends_without_comment(content: bytes) -> bool:
+    """Whether these are all bytes of a zip file that has no comment, and so no checksum."""
+    end = content[-_END_LENGTH:]
+    return end.startswith(_END) and end.endswith(_NO_COMMENT)
 
 
 def _with_checksum(content: bytes) -> bytes:

@@ -32,15 +32,11 @@ def write_report(files: StageLayout, report: StageReport) -> None:
 
 
 def read_report(files: StageLayout) -> StageReport:
-    """The report of a finished stage. Raises ``InputError`` where it or ``metrics.csv`` is missing or damaged."""
-    try:
-        content = parse_json(read_file(files.report))
-        if content.pop(_OWN) != _json_checksum(content):
-            raise ValueError("its checksum differs")
-        expected = content.pop(_METRICS)
-        report = StageReport(**{**content, "candidates": tuple(content["candidates"])})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{files.report} is damaged ({type(error).__name__}): {train_again(files)}") from error
+    """The report of a finished stage.
+
+    Raises ``InputError`` where it or ``metrics.csv`` is missing or damaged, or another version has written it.
+    """
+    report, expected = _read(files)
     try:
         found = None if expected is None else _checksum(read_file(files.metrics))
     except OSError as error:
@@ -48,6 +44,27 @@ def read_report(files: StageLayout) -> StageReport:
     if found != expected:
         raise InputError(f"{files.metrics} is damaged, its checksum differs: {train_again(files)}")
     return report
+
+
+def _read(files: StageLayout) -> tuple[StageReport, str | None]:
+    """The content of ``stage.json``, and the checksum of ``metrics.csv``; None for a stage without metrics."""
+    try:
+        content = parse_json(read_file(files.report))
+        own = content.pop(_OWN, None)
+        if own not in (None, _json_checksum(content)):
+            raise ValueError("its checksum differs")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{files.report} is damaged ({type(error).__name__}): {train_again(files)}") from error
+    try:
+        if own is None:
+            raise KeyError(_OWN)
+        expected = content.pop(_METRICS)
+        return StageReport(**{**content, "candidates": tuple(content["candidates"])}), expected
+    except (KeyError, TypeError) as error:  # the checksum of other fields is right, or they have none
+        raise InputError(
+            f"{files.report} was written by another version of posebridge: start the run again with another --out, "
+            f"or {train_again(files)}"
+        ) from error
 
 
 def train_again(files: StageLayout) -> str:

@@ -1,5 +1,5 @@
 from posebridge.data.frames import UnreadableFrameError
-from posebridge.errors import InputError
+from posebridge.errors import InputError, first_line, last_line
 
 
 def test_names_from_files_leave_one_printable_line():
@@ -16,3 +16,10 @@ def test_a_long_message_keeps_both_ends():
     assert len(message) < 410
     assert len(str(InputError("\n" * 5000))) < 410
     assert len(UnreadableFrameError("a.png", "x" * 5000).reason) < 410
+
+
+def test_lines_of_errors_without_a_message():
+    for error in (RuntimeError(""), RuntimeError(), RuntimeError(" \n\n ")):
+        assert first_line(error) == last_line(error) == "RuntimeError"
+    assert first_line(RuntimeError("\nno such device\nCUDA kernel errors\n")) == "no such device"
+    assert last_line(InputError("Traceback:\n  x\nInputError: a.png is broken\n")) == "InputError: a.png is broken"

@@ -22,7 +22,7 @@ from typing import Annotated, Any, TypeVar
 
 from tyro.conf import arg
 
-from posebridge.errors import InputError
+from posebridge.errors import InputError, first_line
 
 PieceT = TypeVar("PieceT")
 ResultT = TypeVar("ResultT")
@@ -142,7 +142,7 @@ def _on_ray(
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None  # the original exception, without Ray's tracebacks
         except ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise InputError(f"the Ray cluster failed ({reason}); start again; finished work is kept") from error
 
 
@@ -196,6 +196,6 @@ def _connect(ray: Any, address: str) -> None:
         with _keep_sigterm_handler():
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, ValueError, OverflowError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         message = f"no Ray cluster at {address} ({reason}): give host:port, or auto on one of its machines"
         raise InputError(message) from error

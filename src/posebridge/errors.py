@@ -37,6 +37,21 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that is not empty, or its kind where it has none."""
+    return next(iter(_lines(error)), type(error).__name__)
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of an error's message that is not empty, or its kind where it has none."""
+    return next(reversed(_lines(error)), type(error).__name__)
+
+
+def _lines(error: BaseException) -> list[str]:
+    text = Exception.__str__(error) if isinstance(error, InputError) else str(error)  # before it is escaped
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def _escape(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # Python's stand-in for a byte of a name

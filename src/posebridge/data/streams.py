@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from posebridge.contracts.batch import BatchT, Observation
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.worker_transfer import packed, unpacked
-from posebridge.errors import InputError
+from posebridge.errors import InputError, last_line
 
 StreamBatchT = TypeVar("StreamBatchT", bound=Observation, covariant=True)
 
@@ -77,7 +77,7 @@ class _StepLoader(DataLoader[tuple[int, dict[str, Any]]]):
                 step = next(steps, None)
             except InputError as error:
                 # Torch appends the message to the worker's traceback.
-                line = str(error.args[0]).strip().splitlines()[-1].partition("Error: ")[2] or str(error)
+                line = last_line(error).partition("Error: ")[2] or str(error)
                 # Frames in a traceback would keep the workers until a garbage collection, which then stalls for 5 s.
                 error.__traceback__ = None
                 del steps

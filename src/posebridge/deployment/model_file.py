@@ -11,7 +11,7 @@ from posebridge.deployment.description import DESCRIPTION, WEIGHTS, read_descrip
 from posebridge.deployment.model_kinds import MODEL_KINDS, ModelKind, kind_of_spec
 from posebridge.deployment.model_spec import ModelSpec
 from posebridge.deployment.predictor import Predictor
-from posebridge.errors import InputError
+from posebridge.errors import InputError, first_line
 from posebridge.networks.weights import load_weights, save_weights
 
 SpecT = TypeVar("SpecT", bound=ModelSpec)
@@ -66,7 +66,7 @@ def load_model(path: Path, kind: ModelKind[Any, Any] | None = None) -> LoadedMod
     except InputError as error:
         raise InputError(f"{described.folder / DESCRIPTION}: {error}") from error
     except (RuntimeError, ValueError, ArithmeticError, LookupError) as error:  # of torch and timm, for odd sizes
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"{described.folder / DESCRIPTION}: its network can't be built: {reason}") from error
     load_weights(network, described.folder / WEIGHTS)
     return LoadedModel(found, spec, network.eval())

@@ -26,7 +26,7 @@ from posebridge.deployment.model_spec import ModelSpec, skeleton_of
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
 from posebridge.deployment.predict_config import PredictConfig
 from posebridge.deployment.predictor import Predictor, join
-from posebridge.errors import InputError, printable
+from posebridge.errors import InputError, first_line, printable
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
 _DRAWN = (".jpg", ".mp4")
@@ -235,7 +235,7 @@ def usable_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise InputError(f"device {name} can't be used ({reason}): give auto, cpu or cuda") from error
     return device
 

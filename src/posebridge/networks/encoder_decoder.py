@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from timm.models import FeatureInfo
 from torch import Tensor, nn
 
-from posebridge.errors import InputError
+from posebridge.errors import InputError, last_line
 
 _UNREADABLE = (UnpicklingError, SafetensorError)
 
@@ -121,7 +121,7 @@ def _encoder_from_file(name: str, path: str, options: dict[str, Any]) -> nn.Modu
             raise InputError(f"pretrained={path} doesn't hold weights of {name} under timm's names: no {missing[0]}")
         return timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": path}, **options)
     except (OSError, EOFError, RuntimeError, ValueError, LookupError, AttributeError, *_UNREADABLE) as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
+        cause = last_line(error)
         raise InputError(f"pretrained={path} can't be read as weights of {name}: {cause}") from error
 
 

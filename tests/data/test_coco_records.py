@@ -1,5 +1,6 @@
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 import cv2
@@ -105,6 +106,18 @@ def test_an_orientation_that_the_size_does_not_tell_is_listed(folder, width, ori
     coco = open_set(folder, what)
     assert [frame.key for frame in coco] == ["00001"]
     assert "carries an EXIF orientation" in coco.skipped[str(folder / "turned.jpg")]
+
+
+@pytest.mark.parametrize("on_disk", ["NFC", "NFD"])
+@pytest.mark.parametrize("in_file", ["NFC", "NFD"])
+def test_names_match_in_any_form_of_unicode(folder, on_disk, in_file):
+    name = "Fälle/hände.png"
+    write_image(folder / unicodedata.normalize(on_disk, name), 40, 40)
+    what = content()
+    what["images"][0]["file_name"] = unicodedata.normalize(in_file, name)
+    coco = open_set(folder, what)
+    assert coco.skipped == {}
+    assert [frame.key for frame in coco] == ["hände", "00001"]
 
 
 @pytest.mark.parametrize("missing", [{"bbox": None}, {"bbox": "absent"}])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from posebridge.cameras.pinhole import Camera
+from posebridge.contracts.names import normal_name
 from posebridge.errors import InputError, one_line
 from posebridge.npz_files import ArrayFileError, load_npy
 from posebridge.regular_files import absence, check_regular, open_file, read_file
@@ -92,16 +93,31 @@ class PresentFiles:
     """The existing files. Each folder is listed once, since a release has up to millions of images."""
 
     def __init__(self):
-        self._names: dict[Path, frozenset[str]] = {}
+        self._names: dict[Path, dict[str, str]] = {}
 
     def __contains__(self, file: Path) -> bool:
-        folder = file.parent
+        return self._listed(file.parent).get(normal_name(file.name)) == file.name or os.path.lexists(file)
+
+    def find(self, file: Path) -> Path | None:
+        """The file as the disk names it, which may be in another form of Unicode (NFC, NFD); None without one."""
+        if os.path.isfile(file):  # Path.is_file raises OSError for a name that is too long
+            return file
+        if str(file).isascii():
+            return None
+        found = Path(file.anchor)
+        for part in file.relative_to(file.anchor).parts:
+            exact = os.path.exists(found / part)
+            found /= part if exact else self._listed(found).get(normal_name(part), part)
+        return found if os.path.isfile(found) else None
+
+    def _listed(self, folder: Path) -> dict[str, str]:
+        """The names in a folder by their composed form."""
         if folder not in self._names:
             try:
-                self._names[folder] = frozenset(os.listdir(folder))
+                self._names[folder] = {normal_name(name): name for name in os.listdir(folder)}
             except (OSError, ValueError):  # ValueError: a name with a null character
-                self._names[folder] = frozenset()
-        return file.name in self._names[folder]
+                self._names[folder] = {}
+        return self._names[folder]
 
 
 def numbers(value: Any, shape: tuple[int | None, ...], where: str) -> np.ndarray:

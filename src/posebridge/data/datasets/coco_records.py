@@ -1,6 +1,5 @@
 """Annotations of COCO-style JSON, checked one by one."""
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from posebridge.data.boxes import box_problem
-from posebridge.data.datasets.annotations import camera_matrix, flat_numbers, joint_box, numbers, read_json
+from posebridge.data.datasets.annotations import (
+    PresentFiles,
+    camera_matrix,
+    flat_numbers,
+    joint_box,
+    numbers,
+    read_json,
+)
 from posebridge.data.datasets.hand_annotations import checked_camera
 from posebridge.data.datasets.image_folder import unique_keys
 from posebridge.data.datasets.json_entries import EntriesById, whole_number
@@ -54,6 +60,7 @@ class CocoFile:
         self.path = path
         self.annotations: list[Any] = content["annotations"]
         self._folder = images
+        self._present = PresentFiles()
         self._images = EntriesById(content["images"], "image")
         names = sorted({image["file_name"] for image in self._images if isinstance(image.get("file_name"), str)})
         self._keys = dict(zip(names, unique_keys(path, [Path(name) for name in names]), strict=True))
@@ -68,9 +75,9 @@ class CocoFile:
         name = image.get("file_name")
         if not isinstance(name, str):
             raise InputError("its image has no file_name")
-        file = self._folder / name
-        if not os.path.isfile(file):  # Path.is_file raises OSError for a name that is too long
-            raise InputError(f"its image {file} is missing")
+        file = self._present.find(self._folder / name)
+        if file is None:
+            raise InputError(f"its image {self._folder / name} is missing")
         width, height = whole_number(image.get("width")), whole_number(image.get("height"))
         if width is None or height is None:
             raise InputError("its image has no width and height")

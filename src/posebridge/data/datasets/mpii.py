@@ -6,7 +6,6 @@ both, pixels count from (1, 1), and ``scale`` is the person's height over 200 px
 ``ImageFolder``.
 """
 
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MATLAB_FIRST_PIXEL, numbers, read_json, read_mat
+from posebridge.data.datasets.annotations import MATLAB_FIRST_PIXEL, PresentFiles, numbers, read_json, read_mat
 from posebridge.data.datasets.image_folder import numbers_within, unique_keys
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
@@ -58,10 +57,11 @@ class MPII(IndexedFrames):
         read = _read_release if self.path.suffix.lower() == ".mat" else _read_json
         people = read(self.path, self.skipped)
         folder = Path(images)
-        exists = {name: os.path.isfile(folder / name) for name in dict.fromkeys(person.image for person in people)}
-        self.skipped |= {str(folder / name): "the file is missing" for name, found in exists.items() if not found}
-        self._folder = folder
-        self._people = [person for person in people if exists[person.image]]
+        present = PresentFiles()
+        files = {name: present.find(folder / name) for name in dict.fromkeys(person.image for person in people)}
+        self.skipped |= {str(folder / name): "the file is missing" for name, file in files.items() if file is None}
+        self._files = {name: file for name, file in files.items() if file is not None}
+        self._people = [person for person in people if person.image in self._files]
         if not self._people:
             reason = next(iter(self.skipped.values()), "it annotates no person")
             raise InputError(f"{self.path}: no annotated person has an image in {folder}: {reason}")
@@ -76,7 +76,7 @@ class MPII(IndexedFrames):
         centre = person.centre_px - MATLAB_FIRST_PIXEL + [0, _CENTRE_SHIFT_PX * person.scale]
         half = person.scale * _HEIGHT_PX * _BOX_PADDING / 2
         box = np.concatenate([centre - half, centre + half])
-        return RawFrame(read_image(self._folder / person.image), self._keys[index], frame=index, box_xyxy=box)
+        return RawFrame(read_image(self._files[person.image]), self._keys[index], frame=index, box_xyxy=box)
 
     def labels(self, index: int) -> FrameLabels:
         """Labels in the order of the skeleton."""

@@ -70,6 +70,14 @@ def test_more_than_half_of_the_memory(tmp_path, monkeypatch):
     assert load_npz(tmp_path / "a.npz", ["key"]) == {}
 
 
+def test_zeros_that_fill_the_memory(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "a.npz", uv_px=np.zeros(1_000_000))
+    assert load_npz(tmp_path / "a.npz")["uv_px"].shape == (1_000_000,)
+    monkeypatch.setattr(npz_files, "_ALWAYS_READ", 1_000_000)
+    with pytest.raises(ArrayFileError, match=r"unpacks from 0.00\d+ MB to 0.008 GB"):
+        load_npz(tmp_path / "a.npz")
+
+
 def test_a_container_has_its_own_limit(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", uv_px=np.zeros(1000))
     monkeypatch.setattr(npz_files, "_CONTAINER_LIMIT", tmp_path / "memory.max")

@@ -17,6 +17,7 @@ from posebridge.regular_files import open_file
 
 _MAGIC = b"\x93NUMPY"
 _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_ALWAYS_READ, _MOST_EXPANDED = 10**9, 400  # bytes; of the file's size, where zeros alone reach 1000
 _LONGEST_HEADER = 10_000  # numpy's own bound
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -59,6 +60,7 @@ def load_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.nda
                 wanted = [name for name in (members if names is None else names) if name in members]
                 sizes = [_declared_bytes(archive, members[name], name) for name in wanted]
                 _check_memory(sum(sizes))
+                _check_expansion(sum(sizes), path.stat().st_size)
                 return {name: _array(archive, members[name]) for name in wanted}
         except ArrayFileError:
             raise
@@ -121,6 +123,13 @@ def _check_header(file: IO[bytes], version: tuple[int, int], name: str) -> None:
 def _check_memory(size: int) -> None:
     if size > _memory_bytes() // 2:
         raise ArrayFileError(f"declares {size / 1e9:.3g} GB of arrays, more than half of the memory: split it")
+
+
+def _check_expansion(size: int, file_bytes: int) -> None:
+    if size > _ALWAYS_READ and size > _MOST_EXPANDED * file_bytes:
+        raise ArrayFileError(
+            f"unpacks from {file_bytes / 1e6:.3g} MB to {size / 1e9:.3g} GB, so it is empty or damaged: save it again"
+        )
 
 
 def _memory_bytes() -> int:

@@ -20,6 +20,7 @@ from posebridge.deployment.mesh_files import MESHES, PLY_FOLDER, MeshFiles, open
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import DEPTH_HAND
 from posebridge.deployment.model_spec import skeleton_of
+from posebridge.deployment.plausible_predictions import implausible_frames, implausible_notes
 from posebridge.deployment.predict_config import PredictDepthConfig
 from posebridge.deployment.predict_files import (
     OVERLAYS,
@@ -35,6 +36,7 @@ from posebridge.deployment.predictor import join
 from posebridge.deployment.space_view import RECORDING, SpaceView
 from posebridge.errors import InputError
 from posebridge.fitting.hand_fitting import HandFittingConfig
+from posebridge.skeletons.hand import HAND21
 
 _REPLACED = (PARTIAL, f"{OVERLAYS}/**/*.jpg", MESHES, f"{PLY_FOLDER}/**/*.ply", RECORDING)
 
@@ -139,14 +141,17 @@ def _followed(
 
 def _save(config: PredictDepthConfig, outputs: _Outputs, skipped: dict[str, str]) -> PredictedFiles:
     frames, drawn = sum(map(len, outputs.keypoints)), outputs.overlays.files
-    listed = list_skipped(config.out, frames, skipped)
-    if not frames:
+    predictions = join(outputs.keypoints) if frames else None
+    implausible = {} if predictions is None else implausible_frames(predictions, HAND21)
+    listed = list_skipped(config.out, frames, skipped, implausible)
+    if predictions is None:
         raise InputError(f"{config.target.path}: no frame can be predicted; {listed} lists the reasons")
-    join(outputs.keypoints).save(config.out / PREDICTIONS)
+    predictions.save(config.out / PREDICTIONS)
     written = set(drawn)
     if outputs.meshes is not None:
         written |= outputs.meshes.finish()
     if config.view_3d:
         written.add(config.out / RECORDING)
     drop_earlier(config.out, _REPLACED, written)
-    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, len(drawn))
+    notes = implausible_notes(implausible, frames, listed)
+    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, len(drawn), notes=notes)

@@ -24,9 +24,11 @@ from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import POSE
 from posebridge.deployment.model_spec import ModelSpec, skeleton_of
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
+from posebridge.deployment.plausible_predictions import implausible_frames, implausible_notes
 from posebridge.deployment.predict_config import PredictConfig
 from posebridge.deployment.predictor import Predictor, join
 from posebridge.errors import InputError, first_line, printable
+from posebridge.skeletons.skeleton import Skeleton
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
 _DRAWN = (".jpg", ".mp4")
@@ -43,7 +45,7 @@ class PredictedFiles:
     skipped: dict[str, str] = field(default_factory=dict)  # file or frame -> why
     overlays: int = 0
     in_mm: bool = True  # False: the model has no reference length, so there are no joints in space
-    notes: tuple[str, ...] = ()  # on the input, a line each
+    notes: tuple[str, ...] = ()  # on the input and the predictions, a line each
 
     def __str__(self) -> str:
         drawn = f", {self.overlays} of them drawn in {self.predictions.parent / OVERLAYS}" if self.overlays else ""
@@ -59,9 +61,11 @@ class PredictedFiles:
         return "\n".join(lines)
 
 
-def list_skipped(folder: Path, used: int, skipped: dict[str, str]) -> Path:
-    """Write ``skipped.json``: how many frames were used, how many were not, and why."""
+def list_skipped(folder: Path, used: int, skipped: dict[str, str], warnings: dict[str, str] | None = None) -> Path:
+    """Write ``skipped.json``: how many frames were used, how many were not, and why; and warnings of frames by key."""
     content = {"used": used, "skipped": len(skipped), "reasons": skipped}
+    if warnings:
+        content["warnings"] = warnings
     write_atomically(folder / SKIPPED, json_bytes(content))
     return folder / SKIPPED
 
@@ -124,7 +128,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
                 parts.append(part)
                 _draw(overlays, frames, part)
                 bar.update(len(frames))
-        return _save(config, parts, target, overlays)
+        return _save(config, parts, target, overlays, skeleton_of(predictor.spec))
     except BaseException:
         if parts:
             join(parts).save(config.out / PARTIAL)
@@ -149,18 +153,24 @@ def _predicted(
 
 
 def _save(
-    config: PredictConfig, parts: list[KeypointSet], target: TargetFrames, overlays: Overlays | None
+    config: PredictConfig,
+    parts: list[KeypointSet],
+    target: TargetFrames,
+    overlays: Overlays | None,
+    skeleton: Skeleton,
 ) -> PredictedFiles:
     frames, skipped = sum(map(len, parts)), target.skipped
-    list_skipped(config.out, frames, skipped)
-    if not parts:
-        raise InputError(f"{config.target.path}: no frame can be predicted; {config.out / SKIPPED} lists the reasons")
-    predictions = join(parts)
+    predictions = join(parts) if parts else None
+    implausible = {} if predictions is None else implausible_frames(predictions, skeleton)
+    listed = list_skipped(config.out, frames, skipped, implausible)
+    if predictions is None:
+        raise InputError(f"{config.target.path}: no frame can be predicted; {listed} lists the reasons")
     predictions.save(config.out / PREDICTIONS)
     drop_earlier(config.out, _REPLACED, set() if overlays is None else overlays.files)
     drawn = 0 if overlays is None else overlays.drawn
     in_mm = predictions.xyz_mm is not None
-    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn, in_mm, target.notes())
+    notes = (*target.notes(), *implausible_notes(implausible, frames, listed))
+    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn, in_mm, notes)
 
 
 def crop_batches(target: TargetFrames, size: int) -> Iterator[tuple[list[RawFrame], UnlabelledBatch]]:

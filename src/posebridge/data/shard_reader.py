@@ -120,8 +120,7 @@ class ShardedSet:
         except OSError as error:
             stop(error)
         if found < shard.samples:
-            reason = next(iter(reasons), "the file is damaged")
-            self.skipped[path] = f"{reason}; {shard.samples - found} of its {shard.samples} samples can't be found"
+            self.skipped[path] = shard.missing(found, next(iter(reasons), None))
 
 
 def _name(members: Members) -> str:

@@ -37,6 +37,10 @@ class Shard:
     size_bytes: int
     sha256: str
 
+    def missing(self, found: int, reason: str | None) -> str:
+        """What is missing where only so many samples are found, for a list of what was left out."""
+        return f"{reason or 'the file is damaged'}; {self.samples - found} of its {self.samples} samples can't be found"
+
     def damage(self, folder: Path) -> str | None:
         """The first fault of the shard's file, None if it is whole; reads all of it."""
         path = folder / self.name

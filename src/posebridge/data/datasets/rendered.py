@@ -149,9 +149,7 @@ class RenderedFrames(IndexedFrames):
             self.skipped[str(path)] = f"another file: {path.stat().st_size} bytes instead of {shard.size_bytes}"
             return []
         if len(places) < shard.samples:
-            reason = self.skipped.get(str(path), "the file is damaged")
-            missing = shard.samples - len(places)
-            self.skipped[str(path)] = f"{reason}; {missing} of its {shard.samples} samples can't be found"
+            self.skipped[str(path)] = shard.missing(len(places), self.skipped.get(str(path)))
         return [_Member(path, key, own) for key, own in places.items()]
 
     def _sample(self, index: int) -> LabelledBatch:

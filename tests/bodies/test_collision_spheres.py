@@ -24,7 +24,7 @@ def spheres(model) -> CollisionSpheres:
 
 
 def joints(model: AnnyHand, angles: Tensor, shape: float = 0.0) -> Tensor:
-    coefficients = torch.zeros(len(angles), 6)
+    coefficients = torch.zeros(len(angles), 8)
     coefficients[:, 0] = shape
     return model.in_hand_frame(angles - model.relaxed_rad, coefficients).joints
 
@@ -32,7 +32,7 @@ def joints(model: AnnyHand, angles: Tensor, shape: float = 0.0) -> Tensor:
 def test_66_spheres_fill_the_hand(spheres, model):
     assert spheres.weights.shape == (66, 21)
     torch.testing.assert_close(spheres.weights.sum(1), torch.ones(66))
-    own = model.in_hand_frame(torch.zeros(1, 22), torch.zeros(1, 6))
+    own = model.in_hand_frame(torch.zeros(1, 22), torch.zeros(1, 8))
     away = torch.cdist(spheres.centres(own.joints)[0], own.vertices[0]).amin(1)
     length = (own.joints[0, 9] - own.joints[0, 0]).norm()
     tips = spheres.weights[:, [4, 8, 12, 16, 20]].amax(1) > 0.5  # made smaller

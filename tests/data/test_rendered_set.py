@@ -9,7 +9,7 @@ import torch
 
 from bodies.mano_file import write_mano
 from data.small_rendered_set import CONFIG, contents
-from posebridge.bodies.anny_loading import PHENOTYPES
+from posebridge.bodies.shape_distribution import HAND_SHAPE_NAMES
 from posebridge.data import rendered_set as module
 from posebridge.data.render_config import RenderConfig
 from posebridge.data.rendered_set import open_samples, render_set
@@ -48,7 +48,8 @@ def test_index_names_the_columns(rendered):
     sample = ShardedSet(rendered).samples(0, 1)
     assert len(index.made_of["joint_names"]) == sample.joints_m.shape[1]
     assert len(index.made_of["angle_names"]) == sample.angles_rad.shape[1]
-    assert index.made_of["phenotype_names"] == list(PHENOTYPES)
+    assert len(index.made_of["phenotype_names"]) == sample.phenotypes.shape[1]
+    assert index.made_of["phenotype_names"] == list(HAND_SHAPE_NAMES)
     assert index.made_of["versions"]["torch"] == torch.__version__.split("+")[0]
     assert index.made_of["distributions"]["poses"]["random_share"] == 0.4
     assert [shard.samples for shard in index.shards] == [64, 8]

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import cv2
@@ -157,6 +158,16 @@ def test_panels_show_the_hand_at_its_position(batch, ours):
     hand = cv2.dilate(((side.sum(-1) > 150) & ~measured).astype(np.uint8), np.ones((9, 9))) > 0
     assert measured.sum() > 300
     assert hand[measured].mean() > 0.9
+
+
+def test_models_with_other_shape_parameters_are_refused(tmp_path):
+    """Those of earlier versions have six."""
+    save_small(tmp_path)
+    content = json.loads((tmp_path / "model.json").read_text())
+    content["network"]["shape_size"] = 6
+    (tmp_path / "model.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="hands have 6 shape parameters, those of this version 8: train the model"):
+        load_model(tmp_path)
 
 
 def test_saved_models_predict_the_same(batch, tmp_path):

@@ -37,7 +37,7 @@ def test_sets_of_views(name, request):
     assert batch.uv_px.shape == (n, 21, 2)
     assert batch.valid.all()
     assert batch.angles_rad.shape == (n, 22)
-    assert batch.phenotypes.shape == (n, 6)
+    assert batch.phenotypes.shape == (n, 11)
     for tensor in (batch.angles_rad, batch.phenotypes):
         assert torch.equal(tensor[0::3], tensor[1::3])
         assert torch.equal(tensor[0::3], tensor[2::3])

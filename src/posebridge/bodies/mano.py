@@ -16,8 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from posebridge.bodies.anny import anny_hand
-from posebridge.bodies.hand_model import HandModel, with_forearm
+from posebridge.bodies.hand_model import POPULATION_SAMPLES, HandModel, PopulationShapes, with_forearm
 from posebridge.bodies.rig import Rig
+from posebridge.bodies.shape_distribution import HAND_POPULATION, sample_hand_shapes
+from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.npz_files import ArrayFileError, load_npz
 from posebridge.pickles import OpaqueObject, load_arrays
@@ -45,8 +47,8 @@ _MAX_SHAPE = 3.0  # standard deviations
 class ManoHandModel(HandModel):
     """MANO's hand. Its shape coefficients are MANO's, in standard deviations of the population."""
 
-    def shape_coefficients(self, phenotypes: Float[Tensor, "B 6"]) -> Float[Tensor, "B S"]:
-        """The most likely shapes with the bone lengths of Anny's hand with ``PHENOTYPES`` in [0, 1]."""
+    def shape_coefficients(self, phenotypes: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
+        """The most likely shapes with the bone lengths of Anny's hand; columns as in ``HAND_SHAPE_NAMES``."""
         anny = anny_hand("right")
         target = _bone_lengths(anny.rig, anny.shape_coefficients(phenotypes.cpu()))
         lengths, by_shape = self._lengths
@@ -57,14 +59,16 @@ class ManoHandModel(HandModel):
         solution = torch.linalg.solve(normal, right.T).T
         return solution.clamp(-_MAX_SHAPE, _MAX_SHAPE).to(phenotypes)
 
-    def with_population_shapes(self, count: int) -> Rig:
-        """The rig with MANO's first ``count`` shapes. Raises ``InputError`` if the file has fewer."""
+    def population_shapes(self, count: int) -> PopulationShapes:
+        """MANO's first ``count`` shapes. Raises ``InputError`` if the file has fewer."""
         available = len(self.rig.vertex_basis_m)
         if count > available:
             raise InputError(f"MANO's file has {available} shapes, not {count}: give a model with at most that many")
-        return replace(
+        rig = replace(
             self.rig, vertex_basis_m=self.rig.vertex_basis_m[:count], head_basis_m=self.rig.head_basis_m[:count]
         )
+        phenotypes = sample_hand_shapes(HAND_POPULATION, POPULATION_SAMPLES, generator_for(0, 0))
+        return PopulationShapes.from_subjects(rig, self.shape_coefficients(phenotypes)[:, :count])
 
     @cached_property
     def _lengths(self) -> tuple[Float[Tensor, "20"], Float[Tensor, "20 S"]]:

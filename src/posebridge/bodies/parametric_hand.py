@@ -10,13 +10,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from posebridge.bodies.hand_articulation import HAND_ANGLE_NAMES, HandAngles, pose_hand
-from posebridge.bodies.hand_model import HandModel
+from posebridge.bodies.hand_model import HandModel, PopulationShapes
 from posebridge.bodies.mano import load_hand_model
-from posebridge.bodies.rig import Rig
 from posebridge.cameras.multiview import transform_to_views
 
 _RELAXED_FINGER_DEG = (25.0, 0.0, 30.0, 17.0)  # in the order of ``HandAngles``
 _RELAXED_THUMB_DEG = (8.0, 0.0, 15.0, 15.0)
+SHAPE_SIZE = 8  # shape parameters: of Anny's hand three components of phenotypes and five finger lengths
+_BOUND_WIDTH = 0.05  # by how much of its range a shape may exceed the population's
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class HandParameters:
     """B hands. The hand frame is rotated by ``R``, and the mean of the joints moved to ``centre``, in any unit."""
 
     pose: Float[Tensor, "B P"]
-    shape: Float[Tensor, "B S"]  # in standard deviations of the population
+    shape: Float[Tensor, "B S"]  # in standard deviations of the population, not bounded
     R: Float[Tensor, "B 3 3"]
     centre: Float[Tensor, "B 3"]
 
@@ -72,19 +73,35 @@ def hand_meshes_in_views(
 
 
 @lru_cache(maxsize=4)  # finding principal shapes takes seconds; two models are equal if they share their arrays
-def _population_rig(model: HandModel, shapes: int) -> Rig:
-    return model.with_population_shapes(shapes)
+def _population_shapes(model: HandModel, shapes: int) -> PopulationShapes:
+    return model.population_shapes(shapes)
+
+
+def bounded_shape(
+    shape: Float[Tensor, "B S"], low: Float[Tensor, "S"], high: Float[Tensor, "S"]
+) -> Float[Tensor, "B S"]:
+    """Shapes clamped smoothly: unchanged between ``low`` and ``high``, little beyond.
+
+    Without a bound, fitting and fine-tuning can diverge: the surface of a huge hand is close to every measured point.
+    """
+    inside, room = shape.clamp(low, high), _BOUND_WIDTH * (high - low)
+    return inside + room * ((shape - inside) / room).tanh()
 
 
 class RiggedHand:
-    """A right hand whose pose parameters are ``HandAngles`` relative to a relaxed hand, with population shapes."""
+    """A right hand whose pose parameters are ``HandAngles`` relative to a relaxed hand, with population shapes.
+
+    ``shape_range`` holds the smallest and largest shapes (S,) of the renders' hands.
+    """
 
     pose_size = len(HAND_ANGLE_NAMES)
 
     def __init__(self, model: HandModel, shapes: int):
         """``shapes`` is the number of shape parameters."""
         self.shape_size = shapes
-        self._models = {torch.device("cpu"): replace(model, rig=_population_rig(model, shapes))}
+        population = _population_shapes(model, shapes)
+        self.shape_range = population.low, population.high
+        self._models = {torch.device("cpu"): replace(model, rig=population.rig)}
         self.relaxed_rad = torch.deg2rad(torch.tensor((_RELAXED_FINGER_DEG * 4 + _RELAXED_THUMB_DEG + (0.0, 0.0),)))
 
     def model(self, device: torch.device) -> HandModel:
@@ -98,8 +115,12 @@ class RiggedHand:
         return self.model(device).rig.faces
 
     def in_hand_frame(self, pose: Float[Tensor, "B 22"], shape: Float[Tensor, "B S"]) -> HandMesh:
-        """Hands in metres: origin at the wrist, y to the middle knuckle, z out of the palm."""
+        """Hands in metres: origin at the wrist, y to the middle knuckle, z out of the palm.
+
+        Shapes are bounded by the population's range (``bounded_shape``).
+        """
         model = self.model(pose.device)
+        shape = bounded_shape(shape, *(bound.to(shape) for bound in self.shape_range))
         posed = pose_hand(model, HandAngles.from_stacked(pose + self.relaxed_rad.to(pose)), shape)
         vertices_m = posed.vertices_m()
         return HandMesh(vertices_m, posed.keypoints_m(vertices_m))
@@ -108,7 +129,7 @@ class RiggedHand:
 class AnnyHand(RiggedHand):
     """Anny's right hand."""
 
-    def __init__(self, shapes: int = 6):
+    def __init__(self, shapes: int = SHAPE_SIZE):
         super().__init__(load_hand_model(None), shapes)
 
 

@@ -119,9 +119,10 @@ class LabelledBatch(Observation):
     hand_mask: Bool[Tensor, "B H W"] | None = None  # visible part of a hand beyond its wrist
     depth_label_m: Float[Tensor, "B H W"] | None = None  # of a colour crop: along the optical axis; 0 where unknown
     vertices_m: Float[Tensor, "B V 3"] | None = None  # camera frame
-    # Of rendered subjects: joint angles as their articulation names them, and Anny's phenotypes.
+    # Of rendered subjects: joint angles as their articulation names them; Anny's phenotypes, and finger lengths of
+    # hands.
     angles_rad: Float[Tensor, "B A"] | None = None
-    phenotypes: Float[Tensor, "B 6"] | None = None
+    phenotypes: Float[Tensor, "B P"] | None = None
 
     def unlabelled(self) -> UnlabelledBatch:
         """The observations without any label."""

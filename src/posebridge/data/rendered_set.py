@@ -15,6 +15,7 @@ from tqdm import tqdm
 from posebridge.bodies.anny_loading import PHENOTYPES
 from posebridge.bodies.body_articulation import BODY_ANGLE_NAMES
 from posebridge.bodies.hand_articulation import HAND_ANGLE_NAMES
+from posebridge.bodies.shape_distribution import HAND_SHAPE_NAMES
 from posebridge.contracts.plain import to_plain
 from posebridge.data.render_config import DEPTH_UNIT_MM, RenderConfig
 from posebridge.data.sample_codec import ImageCoding
@@ -78,6 +79,8 @@ def describe(config: RenderConfig) -> SetIndex:
     check_seed(config.seed)
     samples = open_samples(config)
     chunk = samples.chunk_length
+    body = config.track == "body-rgb"
+    angle_names, shape_names = (BODY_ANGLE_NAMES, PHENOTYPES) if body else (HAND_ANGLE_NAMES, HAND_SHAPE_NAMES)
     made_of: dict[str, Any] = {
         "track": config.track,
         "domain": config.domain,
@@ -86,8 +89,8 @@ def describe(config: RenderConfig) -> SetIndex:
         "frames": config.frames,
         "chunk": chunk,
         "joint_names": list(_joint_names(samples.domain)),
-        "angle_names": list(BODY_ANGLE_NAMES if config.track == "body-rgb" else HAND_ANGLE_NAMES),
-        "phenotype_names": list(PHENOTYPES),
+        "angle_names": list(angle_names),
+        "phenotype_names": list(shape_names),
         "distributions": to_plain(samples.domain),
         "versions": versions(),
     }

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
+from posebridge.bodies.parametric_hand import SHAPE_SIZE
 from posebridge.deployment.depth_predictor import DepthHandPredictor
 from posebridge.deployment.model_spec import DepthHandSpec, ModelSpec, PoseSpec, skeleton_of
 from posebridge.deployment.predictor import PosePredictor, Predictor
@@ -42,6 +43,11 @@ def _pose_predictor(spec: PoseSpec, network: PoseResNet, mano: Path | None) -> P
 
 def _build_depth_hand(spec: DepthHandSpec) -> DepthHandModel:
     _check_joints(spec, spec.network.joints)
+    if spec.network.shape_size != SHAPE_SIZE:
+        raise InputError(
+            f"the model's hands have {spec.network.shape_size} shape parameters, those of this version {SHAPE_SIZE}: "
+            "train the model again"
+        )
     return DepthHandModel(spec.network, spec.fusion, skeleton_of(spec))
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from posebridge.bodies.parametric_hand import HandParameters
+from posebridge.bodies.parametric_hand import SHAPE_SIZE, HandParameters
 from posebridge.geometry.offset_maps import OffsetMaps, decode_offsets, encode_offsets, normalised_weights
 from posebridge.networks.encoder_decoder import EncoderDecoder
 from posebridge.networks.hourglass import Hourglass, HourglassConfig, conv_bn_relu
@@ -30,7 +30,7 @@ class DepthHandConfig:
     stacks: int = 1  # 2: a second stage refines the output of the first
     stack: HourglassConfig = field(default_factory=lambda: HourglassConfig(blocks=3, channels=64, most_channels=256))
     pose_size: int = 22  # of the hand model
-    shape_size: int = 6
+    shape_size: int = SHAPE_SIZE
     # None: one layer on the crop's features regresses the hand model, as in the paper. A number: two hidden layers of
     # this width precede it. They also take the pixel-wise joints in the frame of the palm, which separates finger
     # articulation from global rotation.
@@ -183,7 +183,7 @@ class ParameterHead(nn.Module):
         pose, shape, six, shift = self.layer(self.hidden(pooled)).float().split(self.sizes, dim=-1)
         rotation = rotation_from_6d(six + six.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
         with torch.autocast(joints.device.type, enabled=False):
-            return HandParameters(pose, soft_clamp(shape), R @ rotation, middle + shift)
+            return HandParameters(pose, shape, R @ rotation, middle + shift)
 
 
 class _Stack(nn.Module):
@@ -207,16 +207,6 @@ class _Stack(nn.Module):
         stacked = torch.cat([*predicted, implied.heat, implied.direction.flatten(1, 2)], dim=1)
         x = x + self.project(self.hourglass(self.fuse(stacked.to(x))))
         return x, x.mean((2, 3))
-
-
-def soft_clamp(shape: Float[Tensor, "B S"], free: float = 2.0, most: float = 3.0) -> Float[Tensor, "B S"]:
-    """Values clamped smoothly: unchanged up to ``free`` standard deviations, below ``most`` beyond.
-
-    Without a bound fine-tuning can diverge: the surface of a huge hand is close to every measured point.
-    """
-    beyond = (shape.abs() - free).clamp_min(0)
-    room = most - free
-    return shape.clamp(-free, free) + shape.sign() * room * (beyond / room).tanh()
 
 
 def with_joint_gradients(hands: HandParameters, joints: Float[Tensor, "B J 3"]) -> HandParameters:

@@ -6,6 +6,7 @@ Changing them changes the benchmark. ``varied`` is the source for models that ar
 from dataclasses import dataclass, field
 from typing import Literal
 
+from posebridge.bodies.shape_distribution import ShapeDistribution
 from posebridge.rendering.photometry import OFF
 from posebridge.synthesis.backgrounds import BackgroundDistribution
 from posebridge.synthesis.body_poses import BodyPoseDistribution
@@ -18,7 +19,6 @@ from posebridge.synthesis.scene_domain import (
     VARIED_LIGHTS,
     OccluderDistribution,
     SceneDomain,
-    ShapeDistribution,
 )
 from posebridge.synthesis.viewpoints import ViewpointDistribution
 

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 
 from posebridge.bodies.anny_body import BodyModel, anny_body
 from posebridge.bodies.body_articulation import BodyAngles, pose_body
+from posebridge.bodies.shape_distribution import sample_phenotypes
 from posebridge.cameras.pinhole import Camera
 from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.skeletons.body import BODIES
@@ -18,7 +19,6 @@ from posebridge.synthesis.body_domains import BodyDomain
 from posebridge.synthesis.body_poses import sample_body_poses
 from posebridge.synthesis.body_surface import body_surface
 from posebridge.synthesis.outfits import Outfit, sample_outfits
-from posebridge.synthesis.scene_domain import sample_phenotypes
 from posebridge.synthesis.subject import PoseShape
 
 # Directions from which the depth of joints below the skin is measured.

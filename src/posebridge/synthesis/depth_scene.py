@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from posebridge.bodies.hand_articulation import HandAngles, pose_hand
 from posebridge.bodies.hand_model import HandModel
 from posebridge.bodies.mano import load_hand_model
+from posebridge.bodies.shape_distribution import HAND_POPULATION, ShapeDistribution, sample_hand_shapes
 from posebridge.cameras.cube import cube_crop_map
 from posebridge.cameras.multiview import CameraRig, look_at, on_sphere
 from posebridge.cameras.pinhole import Camera
@@ -29,7 +30,6 @@ from posebridge.synthesis.depth_sensor import CLEAN, CONSUMER, DepthSensorConfig
 from posebridge.synthesis.hand_poses import PoseDistribution, sample_hand_poses
 from posebridge.synthesis.hand_subject import JOINT_DEPTH_M
 from posebridge.synthesis.hand_surface import beyond_wrist_m, hand_mask
-from posebridge.synthesis.scene_domain import ShapeDistribution, sample_phenotypes
 from posebridge.synthesis.viewpoints import ViewpointDistribution, sample_rotations
 from posebridge.synthesis.visibility import visible_joints
 
@@ -103,6 +103,7 @@ DEPTH_BARE = replace(DEPTH_STREET, name="bare", clutter=ClutterDistribution())
 DEPTH_VARIED = replace(
     DEPTH_STREET,
     name="varied",
+    shapes=HAND_POPULATION,
     viewpoints=ViewpointDistribution(
         front_share=0.5, turn_deg=60.0, tilt_deg=40.0, roll_deg=90.0, uniform_rotation_share=0.2
     ),
@@ -118,7 +119,7 @@ def render_depth_hands(domain: DepthHandDomain, count: int, size_px: int, genera
     The views of a set share world, hand and cube centre. ``depth_m`` is the sensor's depth in the crop, 0 for no depth.
     ``mask`` covers hand and forearm without sensor effects, ``hand_mask`` the hand only. ``key`` is a running number,
     ``frame`` the number of the set and ``sequence`` its name. Angles are in the order of ``HandAngles.stacked``,
-    phenotypes in that of ``bodies.anny_loading.PHENOTYPES``.
+    phenotypes in that of ``bodies.shape_distribution.HAND_SHAPE_NAMES``.
     """
     views = domain.rigs.views
     hands = _place_hands(domain, count, generator)
@@ -178,13 +179,13 @@ class _PlacedHands:
     vertices_m: Float[Tensor, "B V 3"]
     joints_m: Float[Tensor, "B 21 3"]
     angles_rad: Float[Tensor, "B 22"]
-    phenotypes: Float[Tensor, "B 6"]
+    phenotypes: Float[Tensor, "B 11"]
 
 
 def _place_hands(domain: DepthHandDomain, count: int, generator: Generator) -> _PlacedHands:
     model = domain.hand
     angles = sample_hand_poses(domain.poses, count, generator)
-    phenotypes = sample_phenotypes(domain.shapes, count, generator)
+    phenotypes = sample_hand_shapes(domain.shapes, count, generator)
     posed = pose_hand(model, angles, model.shape_coefficients(phenotypes))
     vertices_m = posed.vertices_m()
     joints_m = posed.keypoints_m(vertices_m)

@@ -4,8 +4,9 @@
 benchmark. ``varied`` is the source for models that are adapted to real images; it varies everything.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from posebridge.bodies.shape_distribution import HAND_POPULATION, ShapeDistribution
 from posebridge.rendering.photometry import OFF
 from posebridge.synthesis.backgrounds import BackgroundDistribution
 from posebridge.synthesis.hand_poses import PoseDistribution
@@ -16,7 +17,6 @@ from posebridge.synthesis.scene_domain import (
     VARIED_LIGHTS,
     OccluderDistribution,
     SceneDomain,
-    ShapeDistribution,
 )
 from posebridge.synthesis.skin import SkinDistribution
 from posebridge.synthesis.viewpoints import ViewpointDistribution
@@ -62,7 +62,7 @@ STREET = HandDomain(
 VARIED = HandDomain(
     name="varied",
     poses=PoseDistribution(random_share=0.6, blend=0.4, noise_deg=9.0),
-    shapes=ShapeDistribution(age=(0.45, 1.0), muscle=(0.0, 1.0), weight=(0.0, 1.0), proportions=(0.1, 0.9)),
+    shapes=replace(HAND_POPULATION, age=(0.45, 1.0)),
     viewpoints=ViewpointDistribution(uniform_rotation_share=0.05, joint_extent_frac=(0.55, 0.88)),
     skin=SkinDistribution(tone=(0.0, 1.0), texture=(0.0, 0.12), sleeve_share=0.3),
     lights=VARIED_LIGHTS,

@@ -9,11 +9,11 @@ from torch import Generator, Tensor
 from posebridge.bodies.anny import anny_hand
 from posebridge.bodies.hand_articulation import HandAngles, pose_hand
 from posebridge.bodies.hand_model import HandModel
+from posebridge.bodies.shape_distribution import sample_hand_shapes
 from posebridge.skeletons.hand import HAND21
 from posebridge.synthesis.hand_domains import HandDomain
 from posebridge.synthesis.hand_poses import sample_hand_poses
 from posebridge.synthesis.hand_surface import beyond_wrist_m, hand_surface
-from posebridge.synthesis.scene_domain import sample_phenotypes
 from posebridge.synthesis.skin import Skin, sample_skins
 from posebridge.synthesis.subject import PoseShape
 
@@ -56,9 +56,9 @@ class HandSubject:
     def sample_pose_shape(self, count: int, generator: Generator) -> PoseShape:
         """Sample poses and shapes."""
         angles = sample_hand_poses(self.domain.poses, count, generator)
-        return PoseShape(angles.stacked(), sample_phenotypes(self.domain.shapes, count, generator))
+        return PoseShape(angles.stacked(), sample_hand_shapes(self.domain.shapes, count, generator))
 
-    def sample_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B 22"]:
+    def sample_angles(self, phenotypes: Float[Tensor, "B 11"], generator: Generator) -> Float[Tensor, "B 22"]:
         """Sample poses, which do not depend on the shape."""
         return sample_hand_poses(self.domain.poses, len(phenotypes), generator).stacked()
 

@@ -2,11 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-import torch
-from jaxtyping import Float
-from torch import Generator, Tensor
-
-from posebridge.draw import uniform
+from posebridge.bodies.shape_distribution import ShapeDistribution
 from posebridge.rendering.photometry import OFF, AppearanceConfig
 from posebridge.synthesis.backgrounds import BackgroundDistribution
 from posebridge.synthesis.lights import LightDistribution
@@ -38,18 +34,6 @@ VARIED_LIGHTS = LightDistribution(
 
 
 @dataclass(frozen=True)
-class ShapeDistribution:
-    """Uniform ranges of Anny's phenotypes, within [0, 1]. Age: 1/3 is a child, 2/3 a young adult, 1 is old."""
-
-    age: tuple[float, float] = (0.55, 0.85)
-    gender: tuple[float, float] = (0.0, 1.0)
-    muscle: tuple[float, float] = (0.2, 0.8)
-    weight: tuple[float, float] = (0.2, 0.8)
-    height: tuple[float, float] = (0.3, 0.7)
-    proportions: tuple[float, float] = (0.3, 0.7)
-
-
-@dataclass(frozen=True)
 class OccluderDistribution:
     """Occluders: a fraction ``share`` of the samples gets one patch of clutter in front of the subject."""
 
@@ -69,9 +53,3 @@ class SceneDomain:
     occluders: OccluderDistribution = field(default_factory=OccluderDistribution)
     sensor: AppearanceConfig = CLEAN_SENSOR
     motion: MotionDistribution = field(default_factory=MotionDistribution)
-
-
-def sample_phenotypes(shapes: ShapeDistribution, count: int, generator: Generator) -> Float[Tensor, "B 6"]:
-    """Sample phenotypes in [0, 1], in the order of ``bodies.anny_loading.PHENOTYPES``."""
-    ranges = (shapes.gender, shapes.age, shapes.muscle, shapes.weight, shapes.height, shapes.proportions)
-    return torch.stack([uniform(generator, low, high, count) for low, high in ranges], dim=-1)

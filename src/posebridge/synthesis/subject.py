@@ -28,7 +28,7 @@ class PoseShape:
     """Sampled pose and shape of B subjects."""
 
     angles_rad: Float[Tensor, "B A"]
-    phenotypes: Float[Tensor, "B 6"]  # in [0, 1], order of ``bodies.anny_loading.PHENOTYPES``
+    phenotypes: Float[Tensor, "B P"]  # order of ``HAND_SHAPE_NAMES``, or of ``PHENOTYPES`` for bodies
 
 
 class Subject(Protocol):
@@ -73,7 +73,7 @@ class Subject(Protocol):
         """Sample poses and shapes."""
         ...
 
-    def sample_angles(self, phenotypes: Float[Tensor, "B 6"], generator: Generator) -> Float[Tensor, "B A"]:
+    def sample_angles(self, phenotypes: Float[Tensor, "B P"], generator: Generator) -> Float[Tensor, "B A"]:
         """Sample poses for given shapes. Any interpolation of two poses stays within the joint limits."""
         ...
 

@@ -33,7 +33,7 @@ class Motion:
 
     subject: Subject
     keyframe_interval: int
-    phenotypes: Float[Tensor, "1 6"]
+    phenotypes: Float[Tensor, "1 P"]
     angles_rad: Float[Tensor, "K A"]
     R_cam_subject: Float[Tensor, "1 3 3"]
     rotvec_rad: Float[Tensor, "K 3"]  # rotation vectors in the camera frame, after ``R_cam_subject``

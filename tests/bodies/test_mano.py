@@ -122,6 +122,18 @@ def test_shapes_have_bone_lengths_of_annys_subjects(model):
     assert off < 0.35 * (lengths(model.rig, torch.zeros_like(shapes)) - expected).abs().mean()
 
 
+def test_the_mean_adult_is_manos_mean_hand_wherever_its_joints_lie(tmp_path, arrays):
+    """MANO's knuckles lie elsewhere within the skin than Anny's."""
+    regressor = arrays["J_regressor"].copy()
+    regressor[1:13:3] = 0.9 * regressor[1:13:3] + 0.1 * regressor[2:13:3]  # a tenth of the proximal phalanx to the tips
+    np.savez(tmp_path / "a.npz", **{**arrays, "J_regressor": regressor})
+    moved = mano_hand(tmp_path / "a.npz")
+    adults = torch.tensor([[0.5, 2 / 3, 0.5, 0.5, 0.5, 0.5], [0.5, 2 / 3, 0.5, 0.5, 0.9, 0.5]])
+    mean, tall = moved.shape_coefficients(adults)
+    torch.testing.assert_close(mean, torch.zeros(10), atol=0.02, rtol=0)
+    assert tall[0] > 0.1  # the first shape is the size
+
+
 def test_parametric_hand_of_mano(model):
     rigged = RiggedHand(model, shapes=6)
     pose = torch.zeros(2, rigged.pose_size, requires_grad=True)

@@ -48,13 +48,18 @@ class ManoHandModel(HandModel):
     """MANO's hand. Its shape coefficients are MANO's, in standard deviations of the population."""
 
     def shape_coefficients(self, phenotypes: Float[Tensor, "B P"]) -> Float[Tensor, "B S"]:
-        """The most likely shapes with the bone lengths of Anny's hand; columns as in ``HAND_SHAPE_NAMES``."""
+        """The most likely shapes with the proportions of Anny's hand; columns as in ``HAND_SHAPE_NAMES``.
+
+        Bones differ from those of MANO's mean hand by the factors by which Anny's differ from the mean adult's. Lengths
+        are not compared, since the joints of the two models lie at different places within the skin.
+        """
         anny = anny_hand("right")
-        target = _bone_lengths(anny.rig, anny.shape_coefficients(phenotypes.cpu()))
+        coefficients = anny.shape_coefficients(phenotypes.cpu())
+        factors = _bone_lengths(anny.rig, coefficients) / _bone_lengths(anny.rig, torch.zeros_like(coefficients[:1]))
         lengths, by_shape = self._lengths
         # Least squares with a normal prior on shapes and a standard deviation of 1 mm on lengths.
         A = by_shape / 1e-3
-        right = (target - lengths) / 1e-3 @ A
+        right = (factors - 1) * lengths / 1e-3 @ A
         normal = A.T @ A + torch.eye(A.shape[1])
         solution = torch.linalg.solve(normal, right.T).T
         return solution.clamp(-_MAX_SHAPE, _MAX_SHAPE).to(phenotypes)

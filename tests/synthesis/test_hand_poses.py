@@ -7,17 +7,14 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from posebridge.bodies.hand_articulation import HandAngles
-from posebridge.synthesis.hand_poses import (
+from posebridge.bodies.hand_articulation import (
     FINGER_LIMITS_DEG,
-    GESTURES,
     THUMB_LIMITS_DEG,
     WRIST_LIMITS_DEG,
-    PoseDistribution,
+    HandAngles,
     clamp_to_limits,
-    gesture_angles,
-    sample_hand_poses,
 )
+from posebridge.synthesis.hand_poses import GESTURES, PoseDistribution, gesture_angles, sample_hand_poses
 
 
 def _sample(count: int = 10_000, seed: int = 0, **changes) -> HandAngles:

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from posebridge.bodies.hand_articulation import HandAngles
+from posebridge.bodies.hand_articulation import HandAngles, clamp_to_limits
 from posebridge.errors import InputError
 from posebridge.rendering.photometry import OFF
 from posebridge.synthesis.hand_domains import STREET, STUDIO
-from posebridge.synthesis.hand_poses import clamp_to_limits
 from posebridge.synthesis.hand_subject import HandSubject
 from posebridge.synthesis.motion import MotionDistribution
 from posebridge.synthesis.stream import CHUNK, VideoSamples

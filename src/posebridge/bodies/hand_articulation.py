@@ -17,6 +17,13 @@ HAND_ANGLE_NAMES = (
     *("wrist_flexion", "wrist_deviation"),
 )
 
+# Degrees; active range of motion of healthy adults, rounded (American Academy of Orthopaedic Surgeons).
+FINGER_LIMITS_DEG = ((-25.0, 92.0), (-20.0, 20.0), (-5.0, 110.0), (-8.0, 80.0))  # MCP flexion, spread, PIP, DIP
+THUMB_LIMITS_DEG = ((-30.0, 50.0), (-25.0, 30.0), (-10.0, 60.0), (-20.0, 80.0))  # CMC flexion, CMC lift, MCP, IP
+WRIST_LIMITS_DEG = ((-60.0, 65.0), (-30.0, 20.0))  # flexion, deviation towards the thumb
+# In the order of ``HAND_ANGLE_NAMES``.
+HAND_ANGLE_LIMITS_DEG = (*FINGER_LIMITS_DEG * 4, *THUMB_LIMITS_DEG, *WRIST_LIMITS_DEG)
+
 
 @dataclass(frozen=True)
 class HandAngles:
@@ -41,6 +48,19 @@ class HandAngles:
         """The inverse of ``stacked``."""
         fingers, thumb, wrist = values.split([16, 4, 2], dim=1)
         return cls(fingers.unflatten(1, (4, 4)), thumb, wrist)
+
+
+def clamp_to_limits(angles: HandAngles) -> HandAngles:
+    """Clamp angles to the joint limits. Flexion of the MCP joint reduces the finger's spread, as in real hands."""
+
+    def clamp(values: Tensor, limits_deg) -> Tensor:
+        low, high = torch.deg2rad(torch.tensor(limits_deg)).to(values).unbind(-1)
+        return values.clamp(low, high)
+
+    fingers = clamp(angles.fingers, FINGER_LIMITS_DEG)
+    room = (1 - fingers[..., 0] / torch.deg2rad(torch.tensor(100.0))).clamp(0.1, 1.0)
+    fingers = torch.cat([fingers[..., :1], fingers[..., 1:2] * room[..., None], fingers[..., 2:]], dim=-1)
+    return HandAngles(fingers, clamp(angles.thumb, THUMB_LIMITS_DEG), clamp(angles.wrist, WRIST_LIMITS_DEG))
 
 
 def pose_hand(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from posebridge.bodies.hand_articulation import HAND_ANGLE_NAMES, HandAngles, pose_hand
+from posebridge.bodies.hand_articulation import HAND_ANGLE_LIMITS_DEG, HAND_ANGLE_NAMES, HandAngles, pose_hand
 from posebridge.bodies.hand_model import HandModel, PopulationShapes
 from posebridge.bodies.mano import load_hand_model
 from posebridge.cameras.multiview import transform_to_views
@@ -50,6 +50,14 @@ class ParametricHand(Protocol):
 
     def in_hand_frame(self, pose: Float[Tensor, "B P"], shape: Float[Tensor, "B S"]) -> HandMesh:
         """Hands in metres, in the hand frame."""
+        ...
+
+    def pose_of(self, angles: HandAngles) -> Float[Tensor, "B P"]:
+        """The parameters of joint angles."""
+        ...
+
+    def clamped_pose(self, pose: Float[Tensor, "B P"]) -> Float[Tensor, "B P"]:
+        """The nearest pose within the limits of the joints."""
         ...
 
 
@@ -124,6 +132,16 @@ class RiggedHand:
         posed = pose_hand(model, HandAngles.from_stacked(pose + self.relaxed_rad.to(pose)), shape)
         vertices_m = posed.vertices_m()
         return HandMesh(vertices_m, posed.keypoints_m(vertices_m))
+
+    def pose_of(self, angles: HandAngles) -> Float[Tensor, "B 22"]:
+        """The parameters of joint angles: differences from the relaxed hand in radians."""
+        stacked = angles.stacked()
+        return stacked - self.relaxed_rad.to(stacked)
+
+    def clamped_pose(self, pose: Float[Tensor, "B 22"]) -> Float[Tensor, "B 22"]:
+        """The nearest pose within ``HAND_ANGLE_LIMITS_DEG``."""
+        low, high = torch.deg2rad(torch.tensor(HAND_ANGLE_LIMITS_DEG)).T - self.relaxed_rad
+        return pose.clamp(low.to(pose), high.to(pose))
 
 
 class AnnyHand(RiggedHand):

@@ -16,7 +16,7 @@ from posebridge.synthesis.depth_scene import DEPTH_STUDIO
 from posebridge.training.optimisers import Schedule
 
 FAMILIES = ("synthshift/hand-depth", "adapt/hand-depth", "datasets/hand-depth")
-_FITTED = HandFittingConfig(steps=10)
+_FITTED = HandFittingConfig(steps=10, gestures=())
 
 
 def _schedule(steps: int) -> Schedule:

@@ -6,13 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from posebridge.bodies.hand_articulation import HandAngles
+from posebridge.bodies.hand_articulation import HandAngles, clamp_to_limits
 from posebridge.draw import chance, choice, normal, uniform
-
-# Degrees; active range of motion of healthy adults, rounded (American Academy of Orthopaedic Surgeons).
-FINGER_LIMITS_DEG = ((-25.0, 92.0), (-20.0, 20.0), (-5.0, 110.0), (-8.0, 80.0))  # MCP flexion, spread, PIP, DIP
-THUMB_LIMITS_DEG = ((-30.0, 50.0), (-25.0, 30.0), (-10.0, 60.0), (-20.0, 80.0))  # CMC flexion, CMC lift, MCP, IP
-WRIST_LIMITS_DEG = ((-60.0, 65.0), (-30.0, 20.0))  # flexion, deviation towards the thumb
 
 _STRAIGHT, _CURLED, _HALF, _HOOK = (0.0, 4.0, 2.0), (78.0, 98.0, 58.0), (38.0, 45.0, 25.0), (5.0, 85.0, 50.0)
 _FAN_DEG = (7.0, 1.0, -6.0, -13.0)  # spread of an open hand, index to pinky
@@ -83,19 +78,6 @@ def gesture_angles(names: tuple[str, ...]) -> HandAngles:
             fingers[i, f] = torch.tensor([mcp, fan * _FAN_DEG[f], pip, dip])
         thumb[i] = torch.tensor(thumb_deg)
     return HandAngles(torch.deg2rad(fingers), torch.deg2rad(thumb), torch.zeros(len(names), 2))
-
-
-def clamp_to_limits(angles: HandAngles) -> HandAngles:
-    """Clamp angles to the joint limits. Flexion of the MCP joint reduces the finger's spread, as in real hands."""
-
-    def clamp(values: Tensor, limits_deg) -> Tensor:
-        low, high = torch.deg2rad(torch.tensor(limits_deg)).to(values).unbind(-1)
-        return values.clamp(low, high)
-
-    fingers = clamp(angles.fingers, FINGER_LIMITS_DEG)
-    room = (1 - fingers[..., 0] / torch.deg2rad(torch.tensor(100.0))).clamp(0.1, 1.0)
-    fingers = torch.cat([fingers[..., :1], fingers[..., 1:2] * room[..., None], fingers[..., 2:]], dim=-1)
-    return HandAngles(fingers, clamp(angles.thumb, THUMB_LIMITS_DEG), clamp(angles.wrist, WRIST_LIMITS_DEG))
 
 
 def _random_articulation(count: int, generator: Generator) -> HandAngles:

@@ -46,7 +46,7 @@ def seen_as(truth: HandMesh, views: CubeViews) -> ViewPrediction:
     weights = normalised_weights(torch.zeros_like(maps.heat), surface)
     count = len(points)
     R, place = torch.eye(3).expand(count, 3, 3), torch.zeros(count, 3)
-    hand = HandParameters(torch.zeros(count, 22), torch.zeros(count, 6), R, place)
+    hand = HandParameters(torch.zeros(count, 22), torch.zeros(count, 8), R, place)
     return ViewPrediction(maps, weights, truth.joints, hand, torch.zeros(count, 1, 16, 16), 1.0, points, surface)
 
 

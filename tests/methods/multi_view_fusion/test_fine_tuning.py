@@ -109,7 +109,8 @@ def test_fitting_has_gradients_for_hand_heads(context):
     stage = tuning(context)
     for term in ("fitting", "cross"):
         assert moved(stage, term) == {"pixels": False, "whole": True, "fusion": False, "fused_hand": False}
-    assert moved(stage, "fused_fitting")["fused_hand"]
+    for term in ("fused_fitting", "fused_cross"):
+        assert moved(stage, term)["fused_hand"]
 
 
 def test_fitting_has_gradients_for_joints_that_hands_are_aligned_to():
@@ -122,8 +123,8 @@ def test_fitting_has_gradients_for_joints_that_hands_are_aligned_to():
 @pytest.mark.parametrize(
     ("weight", "gone"),
     [
-        ("fitting_weight", {"fitting"}),
-        ("cross_weight", {"cross"}),
+        ("fitting_weight", {"fitting", "fused_fitting"}),
+        ("cross_weight", {"cross", "fused_cross"}),
         (
             "distillation_weight",
             {"distillation_joints", "distillation_maps", "distillation_model_joints", "distillation_mesh"},
@@ -134,6 +135,47 @@ def test_fitting_has_gradients_for_joints_that_hands_are_aligned_to():
 def test_a_weight_of_zero_leaves_a_term_out(context, weight, gone):
     whole = set(terms_of(tuning(context)))
     assert whole - set(terms_of(tuning(context, **{weight: 0.0}))) == gone
+
+
+def first_view_gradients(stage: FineTuning, monkeypatch, empty_view: int | None) -> torch.Tensor:
+    """Gradient of the target's loss in the first view's prediction; one view may be emptied."""
+    stage.model.eval()  # the batch's statistics would combine views
+    batches = {name: stream.batch(0) for name, stream in stage.streams.items()}
+    if empty_view is not None:
+        depth_m = batches["target"].depth_m.clone()
+        depth_m[empty_view] = 0
+        batches["target"] = replace(batches["target"], depth_m=depth_m)
+    predicted = []
+    predict_views = type(stage).predict_views
+
+    def remember(views):
+        predicted.append(predict_views(stage, views))
+        return predicted[-1]
+
+    monkeypatch.setattr(stage, "predict_views", remember)
+    terms = stage.terms(batches, generator_for(1, 1))
+    loss = torch.stack([stage.term_weights[name] * value for name, value in terms.items()]).sum()
+    (prediction,) = predicted[-1]
+    hand = prediction.hand
+    gradients = torch.autograd.grad(loss, (hand.pose, hand.shape, hand.R, hand.centre, prediction.joints))
+    return torch.cat([gradient[0].flatten() for gradient in gradients])
+
+
+L_SM = {"cross_weight": 0.0, "distillation_weight": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "combines"),
+    [(L_SM, False), ({**L_SM, "cross_weight": 10.0}, True), ({**L_SM, "distillation_weight": 1.0}, True)],
+)
+def test_single_view_fitting_alone_combines_no_views(monkeypatch, changes, combines):
+    """The gradient of a view then depends on its own depth only. Table 2's other rows do combine views."""
+    context = depth_context(network=replace(TINY, parameter_head_width=16))
+    stage = tuning(context, **changes)
+    assert any(name.startswith(("fused_", "cross")) for name in stage.term_weights) == combines
+    before, other, own = (first_view_gradients(stage, monkeypatch, view) for view in (None, 1, 0))
+    assert torch.equal(before, other) != combines
+    assert not torch.equal(before, own)
 
 
 def test_another_view_of_the_same_set():

@@ -40,6 +40,11 @@ class FineTuningConfig:
     source_weight: float = 1.0
     teacher_fitting: HandFittingConfig | None = None  # fits fused hands to the depth before they are pseudo-labels
 
+    @property
+    def combines_views(self) -> bool:
+        """Whether views of the target are fused: for L_cm and L_ms. Fused hands pass gradients to all their views."""
+        return self.cross_weight > 0 or self.distillation_weight > 0
+
 
 @dataclass(frozen=True)
 class MultiViewFusionConfig(MethodConfig):

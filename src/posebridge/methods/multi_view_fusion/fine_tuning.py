@@ -1,6 +1,6 @@
 """Stage 3 of multi-view fusion: self-supervised fine-tuning (Ren et al., CVPR 2022, Sec. 3.4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -80,13 +80,13 @@ class FineTuning(DepthStage):
         sets, views = len(batch) // tuning.views, augmented.complete
         evidence = DepthEvidence.from_views(views, tuning.evidence, generator)
         stacks = self.predict_views(augmented.erased)
-        fused = FusedHands.predict(self.model, self.hand, stacks[-1], views, sets, generator)
-        pseudo_labels = self._pseudo_labels(fused, evidence)
+        terms, pseudo_labels = Terms(), None
+        if tuning.combines_views:
+            fused = FusedHands.predict(self.model, self.hand, stacks[-1], views, sets, generator)
+            pseudo_labels = self._pseudo_labels(fused, evidence)
+            terms |= self._fused_terms(fused, evidence, pseudo_labels)
         other = _another_view(sets, tuning.views, generator).to(views.depth_m.device)
-        return {
-            **self._single_view_terms(stacks, views, evidence, other, pseudo_labels),
-            **self._fused_terms(fused, evidence, pseudo_labels),
-        }
+        return terms | self._single_view_terms(stacks, views, evidence, other, pseudo_labels)
 
     def _single_view_terms(
         self,
@@ -94,35 +94,38 @@ class FineTuning(DepthStage):
         views: CubeViews,
         evidence: DepthEvidence,
         other: Tensor,
-        pseudo_labels: HandMesh,
+        pseudo_labels: HandMesh | None,
     ) -> Terms:
         """Each stack against the depth of the same and of the ``other`` view, against pseudo-labels and the prior."""
         beta, terms = self.config.single_view.beta, []
         T_other_view = views.world_to_cube[other] @ views.cube_to_world
         for prediction in stacks:
             mesh = hand_meshes(self.hand, prediction.hand, views.half_m)
-            distilled = {
-                **pixel_terms(prediction, pseudo_labels.joints, beta),
-                **model_terms(mesh, pseudo_labels, beta),
-            }
+            distilled = Terms()
+            if pseudo_labels is not None:
+                distilled |= pixel_terms(prediction, pseudo_labels.joints, beta)
+                distilled |= model_terms(mesh, pseudo_labels, beta)
             hands = self._with_joint_gradients(prediction.hand, prediction.joints)
             vertices = hand_meshes(self.hand, hands, views.half_m).vertices
             elsewhere = transform(T_other_view, vertices)
-            fitting = self._misfits({"fitting": (vertices, evidence), "cross": (elsewhere, evidence.take(other))})
+            compared = {"fitting": (vertices, evidence), "cross": (elsewhere, evidence.take(other))}
+            fitting = {name: self._misfit(*pair).mean() for name, pair in compared.items() if name in self.term_weights}
             prior = prior_terms(self.spheres, mesh, prediction.hand)
             terms.append({**fitting, **_prefixed("distillation_", distilled), **prior})
         return mean_of_stacks(terms)
 
     def _fused_terms(self, fused: FusedHands, evidence: DepthEvidence, pseudo_labels: HandMesh) -> Terms:
-        """Fused hands against the depth of all their views, against the prior and against fitted pseudo-labels.
+        """Fused hands against the depth of their candidate (L_sm) and of their other views (L_cm), and the prior.
 
-        The last differ from the fused hands only where these are fitted; elsewhere the terms have no weight.
+        Fitted pseudo-labels also train them. Others are the fused hands themselves, and the terms have no weight.
         """
         beta = self.config.single_view.beta
         hands = self._with_joint_gradients(fused.prediction.hand, fused.prediction.fusion.joints)
         vertices = hand_meshes_in_views(self.hand, hands, fused.half_m, fused.T_view_candidate).vertices
+        misfits = self._misfit(vertices, evidence)
         return {
-            **self._misfits({"fused_fitting": (vertices, evidence)}),
+            "fused_fitting": torch.where(fused.is_candidate, misfits, 0).mean(),
+            "fused_cross": torch.where(fused.is_candidate, 0, misfits).mean(),
             **_prefixed("fused_", prior_terms(self.spheres, fused.mesh, fused.prediction.hand)),
             **_prefixed("fused_distillation_", distillation_terms(fused, pseudo_labels, beta)),
         }
@@ -144,14 +147,9 @@ class FineTuning(DepthStage):
         """The hands, with gradients to the joints that a joint-based head places them on; the paper's head has none."""
         return hands if self.model.single.config.parameter_head_width is None else with_joint_gradients(hands, joints)
 
-    def _misfits(self, meshes: Mapping[str, tuple[Float[Tensor, "B V 3"], DepthEvidence]]) -> Terms:
-        """The sum of Eq. 5 and 6, as the mean over views; only terms that have a weight."""
-        terms: Terms = {}
-        for name, (vertices, evidence) in meshes.items():
-            if name in self.term_weights:
-                faces = self.hand.faces(vertices.device)
-                terms[name] = misfit(vertices, faces, evidence, self.tuning.evidence).mean()
-        return terms
+    def _misfit(self, vertices: Float[Tensor, "B V 3"], evidence: DepthEvidence) -> Float[Tensor, "B"]:
+        """The sum of Eq. 5 and 6 for each view."""
+        return misfit(vertices, self.hand.faces(vertices.device), evidence, self.tuning.evidence)
 
 
 def _term_weights(config: MultiViewFusionConfig) -> dict[str, float]:
@@ -164,12 +162,12 @@ def _term_weights(config: MultiViewFusionConfig) -> dict[str, float]:
         **{name: tuning.source_weight * value for name, value in labels.by_term("source_fused_", ("maps",)).items()},
         "fitting": tuning.fitting_weight,
         "cross": tuning.cross_weight,
-        # The fused hand is compared with all views at once, so its fitting covers both terms.
-        "fused_fitting": tuning.fitting_weight if tuning.cross_weight == 0 else tuning.cross_weight,
         **{name: tuning.distillation_weight * value for name, value in distillation.items()},
         **prior,
-        **{f"fused_{name}": value for name, value in prior.items()},
     }
+    if tuning.combines_views:
+        weights |= {"fused_fitting": tuning.fitting_weight, "fused_cross": tuning.cross_weight}
+        weights |= {f"fused_{name}": value for name, value in prior.items()}
     if tuning.teacher_fitting is not None:
         fused = labels.by_term("fused_distillation_", ("maps", "shape", "collision"))
         weights |= {name: tuning.distillation_weight * value for name, value in fused.items()}

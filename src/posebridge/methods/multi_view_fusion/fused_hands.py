@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from posebridge.bodies.parametric_hand import HandMesh, ParametricHand, hand_meshes_in_views
@@ -27,6 +27,7 @@ class FusedHands:
     mesh: HandMesh  # of the hand model
     half_m: Float[Tensor, "S"]  # half the side of the candidates' cubes
     T_view_candidate: Float[Tensor, "B 4 4"]
+    is_candidate: Bool[Tensor, "B"]
 
     @classmethod
     def predict(
@@ -47,7 +48,8 @@ class FusedHands:
         T_view_candidate = torch.linalg.inv(T_candidate_view)
         mesh = hand_meshes_in_views(hand, prediction.hand, half_m, T_view_candidate)
         joints = transform_to_views(prediction.fusion.joints, T_view_candidate)
-        return cls(prediction, joints, mesh, half_m, T_view_candidate)
+        is_candidate = torch.arange(count, device=candidate.device) == candidate[:, None]
+        return cls(prediction, joints, mesh, half_m, T_view_candidate, is_candidate.flatten())
 
     def fitted(self, hand: ParametricHand, evidence: DepthEvidence, config: HandFittingConfig) -> HandMesh:
         """The meshes after the hands were fitted to the depth of all their views; without gradients."""

@@ -230,6 +230,6 @@ def test_invalid_targets_are_refused(tmp_path, config, message):
 
 def test_frames_without_centres_are_the_whole_image(batch, tmp_path):
     file = write_archive(tmp_path / "clip.npz", batch)
-    frame = open_depth(DepthTargetConfig(file), centres="none")[0]
+    frame = open_depth(DepthTargetConfig(file))[0]
     assert frame.centre_m is None
     assert torch.equal(torch.from_numpy(frame.depth_m), batch.depth_m[0])

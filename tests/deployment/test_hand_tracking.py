@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from data.depth_on_disk import depth_picture_m, hand_places
-from posebridge.data.crops import CubeCropConfig
+from posebridge.data.crops import CubeCropConfig, crop_cube
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.depth_centre import depth_centre
 from posebridge.data.frames import RawFrame, UnreadableFrameError
+from posebridge.data.located_frames import located
 from posebridge.deployment.depth_predictor import DepthHands
 from posebridge.deployment.hand_tracking import HandTracker
 
@@ -76,11 +77,10 @@ def test_tracking_keeps_the_hand_beside_a_nearer_one(track):
 
 def test_second_crop_is_centred_on_the_joints_of_the_first(track):
     places = hand_places((0.05, 0.02, 0.6))
-    found = track(frame_of(places))
-    blob = HandTracker(MiddleFinder(), CubeCropConfig(48, CUBE_M))
-    blob.config = type(blob.config)(refine_steps=1)
-    first = blob(frame_of(places))
-    np.testing.assert_allclose(found.crop.centre_m[0], first.hands.joints_m[0, 0], atol=1e-6)
+    frame = frame_of(places)
+    first = crop_cube(located(frame), track.crop)
+    middle_m = track.predictor(first, fused=False).joints_m[0, 0]
+    np.testing.assert_allclose(track(frame).crop.centre_m[0], middle_m, atol=1e-6)
 
 
 def test_crop_that_explains_more_is_kept():

@@ -12,8 +12,14 @@ from deployment.rigged import small_model
 from posebridge.cameras.multiview import transform
 from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.data.depth_target import DepthTargetConfig
+from posebridge.data.crops import CubeCropConfig
+from posebridge.data.depth_target import DepthTargetConfig, open_depth
 from posebridge.deployment import predict_depth
+from posebridge.deployment.depth_predictor import DepthHandPredictor
+from posebridge.deployment.estimator import DepthEstimator
+from posebridge.deployment.hand_tracking import HandTracker
+from posebridge.deployment.model_file import load_model
+from posebridge.deployment.model_kinds import DEPTH_HAND
 from posebridge.deployment.predict_depth import PredictDepthConfig, predict_depth_files
 from posebridge.errors import InputError
 
@@ -47,6 +53,21 @@ def test_written_files(batch, model, tmp_path):
     assert 30 < np.abs(meshes["pixel_joints_mm"] - found.xyz_mm).max() < 300
     assert sorted(path.name for path in (tmp_path / "out" / "overlays").iterdir()) == ["clip-0.jpg", "clip-1.jpg"]
     assert json.loads((tmp_path / "out" / "skipped.json").read_text()) == {"used": 6, "skipped": 0, "reasons": {}}
+
+
+def test_frames_are_cropped_twice(batch, model, tmp_path):
+    """As streams are, of which each frame is detected anew; arrays in memory and files alike."""
+    file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=None)
+    done = predict_depth_files(PredictDepthConfig(model, DepthTargetConfig(file), tmp_path / "out", overlays=0))
+    loaded = load_model(model, DEPTH_HAND)
+    predictor = DepthHandPredictor(loaded.spec, loaded.network)
+    tracker = HandTracker(predictor, CubeCropConfig(loaded.spec.size_px, loaded.spec.cube_m))
+    frames = list(open_depth(DepthTargetConfig(file)))
+    single = [tracker.detect(frame).hands.joints_m[0].numpy() for frame in frames]
+    found = KeypointSet.load(done.predictions).xyz_mm
+    np.testing.assert_allclose(found, 1000 * np.stack(single), atol=0.1)
+    arrays = DepthEstimator(predictor, loaded.spec.cube_m).predict(frames[0].depth_m, intrinsics=frames[0].K)
+    np.testing.assert_allclose(arrays.xyz_mm[0], found[0], atol=0.1)
 
 
 def test_earlier_predictions_are_replaced(batch, model, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from evaluation.keypoint_files import hands
 from posebridge.errors import InputError
 from posebridge.evaluation.evaluate import evaluate, frame_errors_px, select_example_frames
-from posebridge.evaluation.protocols import PCK_005
+from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR, PCK_005
 from posebridge.skeletons.hand import HAND21
 
 
@@ -45,6 +45,17 @@ def test_space_is_scored_with_known_root_and_scale():
     assert score.pa_mean_error_mm == pytest.approx(0, abs=1e-6)
     assert score.alignment == "root-scale"
     assert evaluate(replace(truth, xyz_mm=None), truth, 256.0).mean_error_mm is None
+
+
+def test_failed_frames_count_in_the_mean_and_at_no_threshold():
+    """The protocol of the depth benchmarks: perfect predictions of frames in which no hand was found are failures."""
+    truth = hands()
+    near = replace(truth, xyz_mm=truth.xyz_mm + 3.0, uv_px=truth.uv_px + 3.0)
+    scores = [evaluate(near, truth, 256.0, DEPTH_JOINT_ERROR, failed) for failed in ((), ("frame_002", "frame_007"))]
+    assert [score.success_rates["20"] for score in scores] == pytest.approx([1.0, 10 / 12])
+    assert [score.pck_005 for score in scores] == pytest.approx([1.0, 10 / 12])
+    assert [score.mean_error_mm for score in scores] == pytest.approx([np.sqrt(27)] * 2)
+    assert [score.mean_error_px for score in scores] == pytest.approx([np.sqrt(18)] * 2)
 
 
 def test_groups_of_joints_that_are_absent_are_nan():

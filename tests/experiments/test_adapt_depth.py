@@ -18,15 +18,15 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record_file import load_record
 from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthCrops, DepthTargetConfig, open_depth
+from posebridge.data.filled_cubes import filled_cube
 from posebridge.data.in_memory import InMemoryDataset
+from posebridge.deployment import refined_crops
 from posebridge.deployment.depth_predictor import DepthHandPredictor
-from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import DEPTH_HAND
 from posebridge.deployment.predict_depth import PredictDepthConfig, predict_depth_files
 from posebridge.errors import InputError
 from posebridge.evaluation.protocols import DEPTH_JOINT_ERROR
-from posebridge.experiments import adapt_depth
 from posebridge.experiments.adapt_depth import DepthTargetData, run_adapt_depth
 from posebridge.experiments.configs import AdaptDepthConfig
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation
@@ -47,15 +47,14 @@ def target_data(config: DepthTargetConfig) -> DepthTargetData:
     """The frames cut around the nearest blob; nothing is rendered."""
     preset = preset_of("adapt/hand-depth", "multi-view-fusion")
     crop = CubeCropConfig(preset.model.size_px, preset.model.cube_m, config.hand)
-    dataset = InMemoryDataset(DepthCrops(open_depth(config), crop))
+    crops = DepthCrops(open_depth(config), crop)
+    dataset = InMemoryDataset(crops)
     return DepthTargetData(
         source=InMemoryFrames(dataset, 0),
         target=InMemoryFrames(dataset, 1),
         source_joints_m=torch.zeros(1, 21, 3),
         evaluation=InMemoryEvaluation(dataset.all(), None, DEPTH_JOINT_ERROR, preset.model.cube_m),
-        files=config,
-        crop=crop,
-        dataset=dataset,
+        crops=crops,
     )
 
 
@@ -129,36 +128,36 @@ def test_target_is_cut_around_predicted_hands(batch, tmp_path):
     loaded = load_model(tmp_path / "run", DEPTH_HAND)
     ours = DepthHandPredictor(loaded.spec, loaded.network)
     chosen = by_blob.refined(ours)
-    assert chosen.target.dataset is chosen.dataset
-    torch.testing.assert_close(chosen.evaluation.frames.centre_m, chosen.dataset.all().centre_m)
-    assert chosen.dataset.without_images().key == by_blob.dataset.without_images().key
-    first = ours(by_blob.dataset.all(), fused=False)
-    centre_m, blob_m = (target.dataset.without_images().centre_m for target in (chosen, by_blob))
+    torch.testing.assert_close(chosen.evaluation.frames.centre_m, chosen.target.dataset.all().centre_m)
+    assert chosen.target.dataset.without_images().key == by_blob.target.dataset.without_images().key
+    first = ours(by_blob.target.dataset.all(), fused=False)
+    centre_m, blob_m = (data.target.dataset.without_images().centre_m for data in (chosen, by_blob))
     joints_m = first.pixel_joints_m.mean(1)
     stayed, moved = ((centre_m - place).norm(dim=1) < 1e-3 for place in (blob_m, joints_m))
     assert (stayed | moved).all()
     assert moved.any()
-    explained = ours(chosen.dataset.all(), fused=False).explained_frac
+    explained = ours(chosen.target.dataset.all(), fused=False).explained_frac
     assert (explained >= first.explained_frac - 1e-3).all()
 
 
 def test_views_that_disagree_keep_their_centres(batch, tmp_path, monkeypatch):
-    class OtherHandTracker(HandTracker):
-        """Takes another thing for the hand, in the middle view of every moment."""
+    def other_hand(frame, centre_m, *args):
+        """The middle view of every moment is cut around another thing."""
+        found = filled_cube(frame, centre_m, *args)
+        aside = 0.3 * (frame.view == 1) * torch.tensor([1.0, 0.0, 0.0])
+        return None if found is None else replace(found, centre_m=found.centre_m + aside)
 
-        def detect(self, frame):
-            found = super().detect(frame)
-            aside = 0.3 * (frame.view == 1) * torch.tensor([1.0, 0.0, 0.0])
-            return replace(found, crop=replace(found.crop, centre_m=found.crop.centre_m + aside))
-
-    monkeypatch.setattr(adapt_depth, "HandTracker", OtherHandTracker)
+    monkeypatch.setattr(refined_crops, "filled_cube", other_hand)
+    monkeypatch.setattr(
+        refined_crops, "_predicted", lambda _, crops: (crops.centre_m.numpy() + 0.01, np.ones(len(crops)))
+    )
     first = target_data(DepthTargetConfig(write_archive(tmp_path / "clip.npz", batch)))
     again = first.refined(predictor())
-    before, after = first.dataset.without_images(), again.dataset.without_images()
+    before, after = first.target.dataset.without_images(), again.target.dataset.without_images()
     assert after.key == before.key
-    other_hand = before.view == 1
-    torch.testing.assert_close(after.centre_m[other_hand], before.centre_m[other_hand])
-    assert not torch.equal(after.centre_m[~other_hand], before.centre_m[~other_hand])
+    aside = before.view == 1
+    torch.testing.assert_close(after.centre_m[aside], before.centre_m[aside])
+    torch.testing.assert_close(after.centre_m[~aside], before.centre_m[~aside] + 0.01)
 
 
 def test_renders_in_the_style_of_the_target(batch, tmp_path):

@@ -5,15 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 
+from deployment.depth_hands import SPEC, predictor
 from experiments.depth_benchmarks import truth, write_set
 from experiments.small_runs import preset_of
+from posebridge.contracts.batch import concatenate
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.run_layout import RunLayout
+from posebridge.data.crops import CubeCropConfig
+from posebridge.data.datasets.icvl import ICVL
 from posebridge.data.datasets.nyu import NYU
 from posebridge.data.datasets.options import DatasetOptions
 from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.skipped_list import SkippedList
+from posebridge.deployment.depth_predictor import DepthHandPredictor
+from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.errors import InputError
 from posebridge.experiments import renders
 from posebridge.experiments.configs import DatasetRef, TrainConfig
@@ -78,7 +86,7 @@ def test_cubes_around_labelled_joints(views, tmp_path):
     assert "hands are cut around their labelled joints, in training and in the test" in record.notes
     frames = NYU(root, centres="labels")
     preset = preset_of("datasets/hand-depth", "multi-view-fusion")
-    cut = DepthCubes(config.target, preset.model, None, SkippedList(tmp_path / "s"), 0).test(None)
+    cut = DepthCubes(config.target, preset.model, None, SkippedList(tmp_path / "s"), 0).test(None).batch
     np.testing.assert_allclose(cut.centre_m, [frames[i].centre_m for i in range(len(frames))], atol=1e-6)
 
 
@@ -114,6 +122,54 @@ def test_frames_that_can_not_be_used_are_listed(tmp_path, capsys):
     record = run_train(config_of("nyu", root), tmp_path / "run", ONE_CPU).record
     assert "1 files could not be used" in capsys.readouterr().out
     assert len(record.skipped) == 1
+
+
+def test_frames_without_a_hand_are_failures(tmp_path):
+    """At every threshold, also where the joints happen to be near. The mean error contains what is predicted."""
+    root = write_set("nyu", tmp_path / "set")
+    file = root / "test" / "depth_1_0000002.png"
+    wall = np.zeros((480, 640, 3), np.uint8)
+    wall[..., 1:] = divmod(2001, 256)  # millimetres, beyond the range in which hands are searched
+    Image.fromarray(wall).save(file)
+    record = run_train(config_of("nyu", root), tmp_path / "run", ONE_CPU).record
+    found, true = KeypointSet.load(tmp_path / "run" / "predictions.npz"), truth("nyu", root, centres="none")
+    scored = scored_joints(found, dataset_named("nyu").scored_joints)
+    errors = np.linalg.norm(scored.xyz_mm - np.stack([true[str(key)] for key in found.key]), axis=-1)
+    score = record.scores["adapted"]
+    assert {*map(str, found.key)} == {*true}
+    assert score.n_frames == 3
+    assert score.mean_error_mm == pytest.approx(errors.mean(), rel=1e-3)
+    hand = found.key != "depth_1_0000002"
+    assert score.success_rates == pytest.approx({f"{mm}": (hand & (errors.max(1) < mm)).mean() for mm in (20, 40, 80)})
+    assert any(note.startswith("no hand is found in 1 test frames: they fail") for note in record.notes)
+    assert [entry.file for entry in record.skipped] == ["depth_1_0000002"]
+
+
+class EqualMeshes(DepthHandPredictor):
+    """All meshes explain the depth equally, so that the second crop is kept."""
+
+    def __call__(self, batch, fused=True):
+        hands = super().__call__(batch, fused)
+        return replace(hands, explained_frac=torch.ones(len(batch)))
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_second_crops_are_those_of_single_frames(tmp_path, labelled):
+    """A batch of a dataset is cropped again as a frame of a stream is."""
+    cubes = DepthCubes(
+        DatasetRef("icvl", write_set("icvl", tmp_path / "set")), SPEC, None, SkippedList(tmp_path / "skipped"), 0
+    )
+    ours = EqualMeshes(SPEC, predictor().model)
+    test = cubes.test(None).batch
+    first = test if labelled else test.unlabelled()
+    (second,) = cubes.refined(ours, [first])
+    frames = ICVL(tmp_path / "set", centres="none")
+    tracker = HandTracker(ours, CubeCropConfig(SPEC.size_px, SPEC.cube_m, "left"))
+    single = concatenate([tracker.detect(frames[i]).crop for i in range(len(frames))])
+    torch.testing.assert_close(second.centre_m, single.centre_m, atol=1e-5, rtol=0)
+    torch.testing.assert_close(second.depth_m, single.depth_m)
+    assert (second.centre_m - first.centre_m).norm(dim=1).max() > 0.005
+    assert type(second) is type(first)
 
 
 def test_no_label_of_the_target_is_read(tmp_path):

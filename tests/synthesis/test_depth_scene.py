@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from posebridge.cameras.cube import normalise_depth
+from posebridge.data.depth_centre import depth_centre
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
@@ -14,6 +15,7 @@ from posebridge.synthesis.depth_scene import (
     DEPTH_BARE,
     DEPTH_STREET,
     DEPTH_STUDIO,
+    DEPTH_VARIED,
     RigDistribution,
     render_depth_hands,
     sample_rigs,
@@ -71,6 +73,35 @@ def test_pixels_are_projected_joints_and_the_crop_is_the_cube(name, request):
     offset = (centre - joints.mean(1))[::VIEWS]
     assert np.abs(offset).max() < 5 * 0.02
     assert np.abs(offset).min(1).max() > 1e-4
+
+
+def test_varied_centres_spread_as_those_of_the_nearest_blob():
+    """Towards the wrist and across it, compared with blobs in whole frames; within a second or two."""
+    crops = render_depth_hands(DEPTH_VARIED, 400, 8, generator_for(0, 1))
+    whole = replace(DEPTH_VARIED, cube_m=0.8, centre_jitter_m=0.0, towards_wrist_m=None)
+    frames = render_depth_hands(whole, 40, 128, generator_for(1, 1))
+    blobs_m = torch.stack(
+        [
+            torch.from_numpy(depth_centre(depth_m.numpy(), K.double().numpy())).float()
+            for depth_m, K in zip(frames.depth_m, frames.camera.K, strict=True)
+        ]
+    )
+    on_hand = (blobs_m - frames.joints_m.mean(1)).norm(dim=1) < 0.1  # elsewhere another thing is nearest
+    towards_mm, across_mm = wrist_offsets_mm(crops.centre_m, crops.joints_m)
+    blob_towards_mm, blob_across_mm = wrist_offsets_mm(blobs_m[on_hand], frames.joints_m[on_hand])
+    assert on_hand.sum() > 30
+    assert abs(towards_mm.mean() - blob_towards_mm.mean()) < 10
+    assert abs(across_mm.mean() - blob_across_mm.mean()) < 6
+    assert 20 < towards_mm.mean() < 35
+
+
+def wrist_offsets_mm(points_m, joints_m):
+    """Offsets from the joints' mean: along the direction to the wrist, and the distance across it."""
+    middle_m = joints_m.mean(1)
+    wrist = torch.nn.functional.normalize(joints_m[:, HAND21.root] - middle_m, dim=1)
+    offset_mm = 1000 * (points_m - middle_m)
+    towards_mm = (offset_mm * wrist).sum(1)
+    return towards_mm, (offset_mm - towards_mm[:, None] * wrist).norm(dim=1)
 
 
 def test_bare_domain_is_the_street_without_clutter(street):

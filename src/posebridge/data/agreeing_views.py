@@ -3,20 +3,21 @@
 That happens where a calibration, a time stamp or a centre is wrong.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import compress, groupby
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from posebridge.cameras.multiview import inverse_rigid, transform
-from posebridge.contracts.batch import Observation, UnlabelledBatch, concatenate
+from posebridge.contracts.batch import BatchT, Observation, concatenate
+
+ItemT = TypeVar("ItemT")
 
 
-def agreeing_views(
-    crops: Iterable[UnlabelledBatch], cube_m: float, dropped: dict[str, str]
-) -> Iterator[UnlabelledBatch]:
+def agreeing_views(crops: Iterable[BatchT], cube_m: float, dropped: dict[str, str]) -> Iterator[BatchT]:
     """Yields the crops whose cube holds the hand's centre of the other views.
 
     ``crops`` are batches of one, the views of a moment one after the other. ``cube_m`` is the side of the cube.
@@ -24,14 +25,29 @@ def agreeing_views(
     one view passes; of two views that disagree, none. ``dropped`` receives the keys of the others, with the reason.
     """
     for _, group in groupby(crops, key=moment_of):
-        views = concatenate(list(group))
+        singles = list(group)
+        views = concatenate(singles)
         agrees = _agreeing(views, cube_m)
         if not agrees.all():
             dropped |= dict.fromkeys(compress(views.key, ~agrees), _reason(views, cube_m))
-        yield from (views[i : i + 1] for i in range(len(views)) if agrees[i])
+        yield from compress(singles, agrees)
 
 
-def moment_of(crop: UnlabelledBatch) -> tuple[str, int]:
+def in_whole_moments(
+    items: Iterable[ItemT], size: int, crop_of: Callable[[ItemT], Observation]
+) -> Iterator[list[ItemT]]:
+    """Groups of ``size`` items, or more, so that all views of a moment are in one. They follow one another."""
+    waiting: list[ItemT] = []
+    for item in items:
+        if len(waiting) >= size and moment_of(crop_of(item)) != moment_of(crop_of(waiting[-1])):
+            yield waiting
+            waiting = []
+        waiting.append(item)
+    if waiting:
+        yield waiting
+
+
+def moment_of(crop: Observation) -> tuple[str, int]:
     """Sequence and frame of a batch of one."""
     assert crop.sequence is not None
     assert crop.frame is not None

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 
 from posebridge.data.boxes import box_problem
-from posebridge.data.depth_centre import BlobConfig, depth_centre
 from posebridge.data.frames import SIDES, RawFrame, Side
 from posebridge.errors import InputError
 
@@ -46,8 +45,8 @@ class ImageArrays:
 class DepthArrays:
     """Depth (H, W) as a ``FrameStream``: floats in metres, or uint16 in steps of ``unit_mm``.
 
-    ``centres_mm`` holds the middle of each hand's cube (3,) in the camera frame; without it the nearest blob is taken.
-    Frames without a blob are listed in ``skipped``. Iterating raises ``InputError`` for depth of another form.
+    ``centres_mm`` holds the middle of each hand's cube (3,) in the camera frame; without it frames have no centre.
+    Iterating raises ``InputError`` for depth of another form.
     """
 
     depth: Iterable[np.ndarray]
@@ -55,7 +54,6 @@ class DepthArrays:
     hand: Literal["left", "right"] = "right"
     unit_mm: float = 1.0
     centres_mm: Iterable[Any] | None = None
-    blob: BlobConfig | None = None
     skipped: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[RawFrame]:
@@ -66,14 +64,7 @@ class DepthArrays:
         for number, depth in enumerate(self.depth):
             depth_m = _metres(depth, number, self.unit_mm)
             key = f"{number:06d}"
-            if centres is not None:
-                centre_m = _centre_m(_next(centres, number, "centre"), number)
-            else:
-                try:
-                    centre_m = depth_centre(depth_m, self.K, self.blob)
-                except InputError as error:
-                    self.skipped[key] = str(error)
-                    continue
+            centre_m = None if centres is None else _centre_m(_next(centres, number, "centre"), number)
             yield RawFrame(None, key, frame=number, K=self.K, hand=self.hand, depth_m=depth_m, centre_m=centre_m)
         if number < 0:
             raise InputError("there is no depth to predict: give at least one array")

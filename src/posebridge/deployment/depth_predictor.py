@@ -52,6 +52,20 @@ class MeshPredictor(Predictor, Protocol):
         ...
 
 
+@runtime_checkable
+class HandPredictor(Protocol):
+    """A predictor of hands with meshes."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        ...
+
+    def __call__(self, batch: Observation, fused: bool = True) -> DepthHands:
+        """Hands of a batch of crops on ``device``, see ``DepthHandPredictor``."""
+        ...
+
+
 @dataclass(frozen=True)
 class DepthHandPredictor:
     """Predicts joints and meshes with a depth hand model."""

@@ -11,8 +11,7 @@ from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.crops import CropConfig, CubeCropConfig
 from posebridge.data.datasets.options import BoxOrientation, Encoding
-from posebridge.data.depth_centre import BlobConfig
-from posebridge.data.depth_target import DepthCrops, open_depth
+from posebridge.data.depth_target import DepthCrops, blob_between, open_depth
 from posebridge.data.frames import SIDES, Side
 from posebridge.data.target import TargetFrames, intrinsics_matrix, open_target
 from posebridge.data.target_config import DepthTargetConfig, TargetConfig
@@ -20,9 +19,9 @@ from posebridge.deployment.array_frames import DepthArrays, ImageArrays, as_fram
 from posebridge.deployment.depth_predictor import MeshPredictor, MeshSet, join_meshes
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.predict_config import check_cropping
-from posebridge.deployment.predict_depth import depth_batches
 from posebridge.deployment.predict_files import check_readable, crop_batches, usable_device
 from posebridge.deployment.predictor import Predictor, join
+from posebridge.deployment.refined_crops import depth_batches
 from posebridge.errors import InputError
 
 
@@ -136,7 +135,7 @@ class DepthEstimator:
         intrinsics: fx fy cx cy in pixels, or K (3, 3). Needed unless the path has its own.
         unit_mm: millimetres of one step of uint16, above 0.
         centres: middle of each hand's cube in mm, camera frame: (3,) for one array, one for each of several, or a
-            file for paths. None: the nearest blob.
+            file for paths. None: the nearest blob, then the middle of the joints that are predicted around it.
         reach_m: from where to where, in metres from the camera, a hand is searched.
         encoding: of pictures on disk, as in ``DepthTargetConfig``.
         Raises ``InputError`` for arrays, centres or paths that can't be used, and where no frame is predicted.
@@ -145,13 +144,14 @@ class DepthEstimator:
         if hand not in ("left", "right"):
             raise InputError(f"hand {hand!r} is neither left nor right")
         intrinsics_px = None if intrinsics is None else intrinsics_of(intrinsics)
+        blob = blob_between(*reach_m)
         if isinstance(depth, str | Path):
             file = _file_or_none(centres, "centres")
             frames = open_depth(DepthTargetConfig(Path(depth), intrinsics_px, unit_mm, encoding, file, reach_m, hand))
         else:
-            frames = _depth_arrays(depth, intrinsics_px, hand, unit_mm, centres, reach_m)
-        crops = DepthCrops(frames, CubeCropConfig(self.predictor.spec.size_px, self.cube_m, hand))
-        return _poses(self.predictor, depth_batches(crops, batch_size), lambda: crops.skipped)
+            frames = _depth_arrays(depth, intrinsics_px, hand, unit_mm, centres)
+        crops = DepthCrops(frames, CubeCropConfig(self.predictor.spec.size_px, self.cube_m, hand), blob)
+        return _poses(self.predictor, depth_batches(crops, self.predictor, batch_size), lambda: crops.skipped)
 
 
 def load_estimator(
@@ -231,7 +231,6 @@ def _depth_arrays(
     hand: Side,
     unit_mm: float,
     centres: Any,
-    reach_m: tuple[float, float],
 ) -> DepthArrays:
     if intrinsics_px is None:
         raise InputError("depth needs its camera's intrinsics: give fx fy cx cy in pixels")
@@ -240,8 +239,4 @@ def _depth_arrays(
     if isinstance(centres, str | Path):
         raise InputError("centres of arrays must be arrays as well: give x y z in mm, one for each frame")
     K = intrinsics_matrix(intrinsics_px)
-    near_m, far_m = reach_m
-    if not 0 <= near_m < far_m:
-        raise InputError(f"hands from {near_m:g} to {far_m:g} m are impossible: give two rising distances")
-    blob = BlobConfig(near_m=near_m, far_m=far_m)
-    return DepthArrays(as_frames(depth, 2), K, hand, unit_mm, per_frame(centres, depth, 2), blob)
+    return DepthArrays(as_frames(depth, 2), K, hand, unit_mm, per_frame(centres, depth, 2))

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from tqdm import tqdm
 
-from posebridge.contracts.batch import UnlabelledBatch, concatenate
+from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.data.agreeing_views import moment_of
 from posebridge.data.crops import CubeCropConfig
-from posebridge.data.depth_target import DepthCrops, blob_of, open_depth
+from posebridge.data.depth_target import DepthCrops, blob_between, open_depth
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.deployment.depth_overlay import DepthOverlays
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, MeshSet, keypoints_of
@@ -33,6 +32,7 @@ from posebridge.deployment.predict_files import (
     usable_device,
 )
 from posebridge.deployment.predictor import join
+from posebridge.deployment.refined_crops import depth_batches
 from posebridge.deployment.space_view import RECORDING, SpaceView
 from posebridge.errors import InputError
 from posebridge.fitting.hand_fitting import HandFittingConfig
@@ -104,31 +104,18 @@ def _each(
     config: PredictDepthConfig, predictor: DepthHandPredictor, crop: CubeCropConfig, skipped: dict[str, str]
 ) -> Iterator[tuple[UnlabelledBatch, DepthHands]]:
     """Hands of all frames, batch by batch; all views of a moment are in one batch."""
-    frames = open_depth(config.target)
-    crops = DepthCrops(frames, crop)
-    for batch in depth_batches(crops, config.batch_size):
+    crops = DepthCrops(open_depth(config.target), crop, blob_between(*config.target.reach_m))
+    for batch in depth_batches(crops, replace(predictor, fitting=None), config.batch_size):
         yield batch, predictor(batch.to(predictor.device))
     skipped |= crops.skipped
-
-
-def depth_batches(crops: DepthCrops, size: int) -> Iterator[UnlabelledBatch]:
-    """Batches of ``size`` crops, or more, so that all views of a moment are in one. Readers yield them in a row."""
-    waiting: list[UnlabelledBatch] = []
-    for crop in crops:
-        if len(waiting) >= size and moment_of(crop) != moment_of(waiting[-1]):
-            yield concatenate(waiting)
-            waiting = []
-        waiting.append(crop)
-    if waiting:
-        yield concatenate(waiting)
 
 
 def _followed(
     config: PredictDepthConfig, predictor: DepthHandPredictor, crop: CubeCropConfig, skipped: dict[str, str]
 ) -> Iterator[tuple[UnlabelledBatch, DepthHands]]:
     """Hands of all frames of a stream, one by one."""
-    frames = open_depth(config.target, centres="none")
-    track = HandTracker(predictor, crop, blob_of(config.target))
+    frames = open_depth(config.target)
+    track = HandTracker(predictor, crop, blob_between(*config.target.reach_m))
     for frame in frames:
         try:
             tracked = track(frame)

@@ -29,6 +29,10 @@ class Distances:
         """Counted joints that are predicted, over which mean errors are taken."""
         return self.counted & torch.isfinite(self.errors)
 
+    def failing(self, frames: Bool[Tensor, "N"]) -> "Distances":
+        """The same with some frames wrong at every threshold."""
+        return Distances(self.errors.masked_fill(frames[:, None], torch.inf), self.counted)
+
 
 @dataclass(frozen=True)
 class JointPairs:

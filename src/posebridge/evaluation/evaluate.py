@@ -1,10 +1,11 @@
 """Scores of predictions for a report."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Score
@@ -17,18 +18,25 @@ from posebridge.metrics.joints import auc, masked_mean, masked_median, pck, pck_
 
 
 def evaluate(
-    prediction: KeypointSet, truth: KeypointSet, image_side_px: float, protocol: EvaluationProtocol = PCK_005
+    prediction: KeypointSet,
+    truth: KeypointSet,
+    image_side_px: float,
+    protocol: EvaluationProtocol = PCK_005,
+    failed: Collection[str] = (),
 ) -> Score:
     """Score predictions of square images of side ``image_side_px`` under a protocol.
 
-    A joint that only the truth has is wrong at every threshold and excluded from mean errors. Raises ``InputError`` if
-    the sets share no frame or joint, or one has no ``uv_px``.
+    A joint that only the truth has is wrong at every threshold and excluded from mean errors. Frames of ``failed``, by
+    key, are wrong at every threshold and included in mean errors, by what is predicted.
+    Raises ``InputError`` if the sets share no frame or joint, or one has no ``uv_px``.
     """
     matched = match_keypoints(prediction, truth)
     skip_px = None if protocol.skip_border is None else protocol.skip_border * image_side_px
     image = image_distances(matched, image_side_px, skip_px)
     if image is None:
         raise InputError("predictions and truth can't be compared in the image: both must hold uv_px")
+    failing = torch.from_numpy(np.isin(matched.truth.key, [*failed]))
+    strict = image.failing(failing)
     threshold_px = protocol.threshold * image_side_px
     thresholds = torch.linspace(0, protocol.curve_end, protocol.curve_steps, dtype=torch.float64)
     groups = {
@@ -39,25 +47,27 @@ def evaluate(
         n_frames=int(image.counted.any(1).sum()),
         joint_names=matched.joint_names,
         image_side_px=image_side_px,
-        pck_005=pck(image.errors, image.counted, threshold_px).item(),
+        pck_005=pck(strict.errors, image.counted, threshold_px).item(),
         mean_error_px=masked_mean(image.errors, image.measured).item(),
-        auc=auc(image.errors, image.counted, (0.0, protocol.curve_end * image_side_px), protocol.curve_steps).item(),
+        auc=auc(strict.errors, image.counted, (0.0, protocol.curve_end * image_side_px), protocol.curve_steps).item(),
         pck_thresholds=tuple(thresholds.tolist()),
-        pck_curve=tuple(pck_curve(image.errors, image.counted, thresholds * image_side_px).tolist()),
-        per_joint_pck=tuple(pck(image.errors, image.counted, threshold_px, dim=0).tolist()),
+        pck_curve=tuple(pck_curve(strict.errors, image.counted, thresholds * image_side_px).tolist()),
+        per_joint_pck=tuple(pck(strict.errors, image.counted, threshold_px, dim=0).tolist()),
         per_joint_error_px=tuple(masked_mean(image.errors, image.measured, dim=0).tolist()),
         per_group_pck={
             name: share.item()
             for name, share in per_group(
-                lambda errors, valid: pck(errors, valid, threshold_px), image.errors, image.counted, groups
+                lambda errors, valid: pck(errors, valid, threshold_px), strict.errors, image.counted, groups
             ).items()
         },
         alignment=protocol.alignment,
-        **_in_space(space_points(matched), matched, protocol),
+        **_in_space(space_points(matched), matched, protocol, failing),
     )
 
 
-def _in_space(points: JointPairs | None, matched: MatchedSets, protocol: EvaluationProtocol) -> dict[str, Any]:
+def _in_space(
+    points: JointPairs | None, matched: MatchedSets, protocol: EvaluationProtocol, failing: Tensor
+) -> dict[str, Any]:
     """The scores in mm, if both sets have joints in space."""
     if points is None:
         return {}
@@ -68,7 +78,7 @@ def _in_space(points: JointPairs | None, matched: MatchedSets, protocol: Evaluat
         "mean_error_mm": masked_mean(space.errors, space.measured).item(),
         "median_error_mm": masked_median(space.errors, space.measured).item(),
         "pa_mean_error_mm": masked_mean(procrustes.errors, procrustes.measured).item(),
-        "success_rates": success_rates(space, protocol.success_mm),
+        "success_rates": success_rates(space.failing(failing), protocol.success_mm),
     }
 
 

@@ -8,14 +8,12 @@ from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record
 from posebridge.contracts.reference_frames import check_reference_frame
-from posebridge.data.agreeing_views import agreeing_views
 from posebridge.data.crops import CubeCropConfig
-from posebridge.data.depth_target import DepthCrops, blob_of, open_depth
+from posebridge.data.depth_target import DepthCrops, blob_between, open_depth
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.target_config import DepthTargetConfig
-from posebridge.deployment.depth_predictor import DepthHandPredictor
-from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.predictor import Predictor
+from posebridge.deployment.refined_crops import depth_batches
 from posebridge.errors import InputError
 from posebridge.evaluation.target_labels import joint_order
 from posebridge.experiments.configs import AdaptDepthConfig
@@ -52,7 +50,8 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
             raise InputError(f"leave --stacks out: {config.source} is trained already, with stacks of its own")
         model = load_source_model(config.source, preset.model, config.mano)
         preset = replace(preset, model=model.spec)
-    crops = DepthCrops(open_depth(config.target), _crop_config(config.target, preset))
+    reach = blob_between(*config.target.reach_m)
+    crops = DepthCrops(open_depth(config.target), _crop_config(config.target, preset), reach)
     target = InMemoryDataset(crops)
     frames = target.without_images()
     truth = None if config.truth is None else load_truth(config.truth, frames)
@@ -90,46 +89,29 @@ def _data(
         evaluation=InMemoryEvaluation(target.all(), truth, track.protocol, preset.model.cube_m),
         hand=preset.model.hand_model(config.mano),
         unusable=crops.skipped,
-        files=config.target,
-        crop=_crop_config(config.target, preset),
-        dataset=target,
+        crops=crops,
     )
+
+
+_REFINED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
 class DepthTargetData(ExperimentData):
     """A user's depth frames. They are cropped again around the hands that the source model predicts."""
 
-    files: DepthTargetConfig | None = None
-    crop: CubeCropConfig | None = None
-    dataset: InMemoryDataset[UnlabelledBatch] | None = None
+    crops: DepthCrops | None = None
 
     def refined(self, predictor: Predictor) -> "DepthTargetData":
-        """The same frames, each cropped around the hand that explains more of its depth.
-
-        Centres from the user are kept, as are those of views whose new crop would show another hand.
-        """
-        assert self.files is not None
-        assert self.crop is not None
-        assert self.dataset is not None
-        if self.files.centres is not None or not isinstance(predictor, DepthHandPredictor):
-            return self
-        place_of = {key: place for place, key in enumerate(self.dataset.without_images().key)}
-        tracker = HandTracker(predictor, self.crop, blob_of(self.files))
-        frames = open_depth(self.files, "none")
-        crops = (tracker.detect(frame).crop.to("cpu") for frame in frames if frame.key in place_of)
-        disagreeing: dict[str, str] = {}
-        recropped = {view.key[0]: view for view in agreeing_views(crops, self.crop.cube_m, disagreeing)}
-        dataset = InMemoryDataset(
-            recropped[key] if key in recropped else self.dataset[place] for key, place in place_of.items()
-        )
+        """The same frames in their second crops. Centres from the user are kept."""
+        assert self.crops is not None
+        dataset = InMemoryDataset(depth_batches(self.crops, predictor, _REFINED_AT_ONCE))
         assert isinstance(self.target, InMemoryFrames)
         assert isinstance(self.evaluation, InMemoryEvaluation)
         return replace(
             self,
             target=replace(self.target, dataset=dataset),
             evaluation=replace(self.evaluation, observed=dataset.all()),
-            dataset=dataset,
         )
 
 

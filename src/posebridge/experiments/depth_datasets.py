@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass, replace
 
-from posebridge.contracts.batch import LabelledBatch
+from posebridge.contracts.batch import BatchT, LabelledBatch, concatenate
 from posebridge.contracts.record import PublishedRow
 from posebridge.contracts.source_labels import JOINTS
+from posebridge.data.agreeing_views import in_whole_moments
 from posebridge.data.datasets.dataset import Dataset
 from posebridge.data.datasets.registry import dataset_named
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.skipped_list import SkippedList
-from posebridge.deployment.frame_predictions import FramePredictions
+from posebridge.deployment.frame_predictions import FramePredictions, parts
+from posebridge.deployment.predictor import Predictor
 from posebridge.evaluation.published import published_rows
 from posebridge.experiments.configs import TrainConfig
 from posebridge.experiments.data import ExperimentData, SelectionData, evenly, statistics_joints_m
-from posebridge.experiments.depth_cubes import DepthCubes, LabelledCubes
+from posebridge.experiments.depth_cubes import DepthCubes, LabelledCubes, ScoredCubes
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
 from posebridge.experiments.renders import render_source
 from posebridge.experiments.tracks import TRACKS
@@ -20,16 +23,48 @@ from posebridge.experiments.train_config import SPLITS_OF, source_title
 from posebridge.experiments.training import SELECTION_FRAMES
 from posebridge.methods.registry import MethodEntry
 from posebridge.presets.preset import Preset
-from posebridge.training.frames import InMemoryFrames
+from posebridge.training.frames import Frames, InMemoryFrames
 
+_REFINED_AT_ONCE = 64
 _SPLIT_TEXTS = {"train": "the training split", "test": "the test split", "both": "both splits"}
 
 
 @dataclass(frozen=True)
-class DepthDatasetData(ExperimentData):
-    """A depth dataset."""
+class TargetCubes:
+    """Readers of the target's crops: unlabelled, of the test split, and labelled."""
 
+    target: DepthCubes
+    test: DepthCubes
+    labelled: DepthCubes
+
+    def left_out(self) -> dict[str, str]:
+        """What the readers leave out, with reasons."""
+        return self.labelled.left_out | self.target.left_out | self.test.left_out
+
+
+@dataclass(frozen=True)
+class DepthDatasetData(ExperimentData):
+    """A depth dataset. Its hands are cropped again around those that the source model predicts."""
+
+    cubes: TargetCubes | None = None
     images: int = 0  # that were read
+
+    def refined(self, predictor: Predictor) -> "DepthDatasetData":
+        """The second crops of all frames. Given centres are kept."""
+        assert self.cubes is not None
+        assert isinstance(self.evaluation, InMemoryEvaluation)
+        if not self.cubes.target.refines:
+            return self
+        target = _refined(self.target, self.cubes.target, predictor)
+        observed = concatenate([*self.cubes.test.refined(predictor, parts(self.evaluation.observed))])
+        labelled = self.labelled_target
+        return replace(
+            self,
+            target=target,
+            selection=None if self.selection is None else SelectionData(evenly(target.dataset, SELECTION_FRAMES)),
+            evaluation=replace(self.evaluation, observed=observed),
+            labelled_target=None if labelled is None else _refined(labelled, self.cubes.labelled, predictor),
+        )
 
     def fitted(self, preset: Preset, method: str) -> Preset:
         """The preset for as many views and moments as the target has."""
@@ -59,52 +94,78 @@ def depth_dataset_data(
     Frames that are broken or show no hand are noted in ``skipped``. Raises ``InputError`` for a wrong folder, split or
     option, for labels that a method or a source lacks, and where no frame can be read.
     """
-    cubes = DepthCubes(config.target, preset.model, config.hand, skipped, workers)
+    cubes = TargetCubes(
+        *(DepthCubes(config.target, preset.model, config.hand, skipped, workers) for _ in range(3)),
+    )
     read_source = None if config.source is None else DepthCubes(config.source, preset.model, None, skipped, workers)
     frames = None if read_source is None else read_source.open_labelled(frozenset(method.source_labels))
-    supervised = method.role == "supervised_target"
-    labelled = cubes.labelled(cubes.open_labelled(JOINTS), preset.data.target) if supervised else None
-    target, test = cubes.unlabelled(SPLITS_OF[config.target_split], preset.data.target), cubes.test(preset.data.test)
+    labelled = _labelled_target(cubes.labelled, method, preset, config.seed)
+    target = cubes.target.unlabelled(SPLITS_OF[config.target_split], preset.data.target)
+    test = cubes.test.test(preset.data.test)
     if read_source is None or frames is None:
         source = _rendered(config, method, preset)
     else:
         source = read_source.labelled(frames, preset.data.source)
-    scored = cubes.dataset.scored_joints or cubes.dataset.joints
     return DepthDatasetData(
         source=InMemoryFrames(source.dataset, config.seed),
         target=InMemoryFrames(target, config.seed + 1),
         source_joints_m=source.joints_m,
-        evaluation=_evaluation(test, cubes),
+        evaluation=_evaluation(test, cubes.test),
         selection=None if preset.model.takes_depth_m else SelectionData(evenly(target, SELECTION_FRAMES)),
-        labelled_target=None if labelled is None else InMemoryFrames(labelled.dataset, config.seed),
+        labelled_target=labelled,
         hand=preset.model.hand_model(config.mano),
-        published=_published(config, cubes.dataset),
-        unusable=cubes.left_out | ({} if read_source is None else read_source.left_out) | skipped.read(),
-        remarks=(
-            f"Labelled: {len(source.dataset)} images of {source_title(config)}. "
-            f"Unlabelled: {len(target)} images of {_SPLIT_TEXTS[config.target_split]} of {cubes.dataset.title}. "
-            f"Scored: {len(test)}, by {len(scored)} joints, not aligned.",
-            *_remarks(config),
-        ),
-        images=len(target) + len(test) + (0 if read_source is None else len(source.dataset)),
+        published=_published(config, cubes.target.dataset),
+        unusable=cubes.left_out() | ({} if read_source is None else read_source.left_out) | skipped.read(),
+        remarks=_remarks(config, len(source.dataset), len(target), test),
+        cubes=cubes,
+        images=len(target) + len(test.batch) + (0 if read_source is None else len(source.dataset)),
     )
 
 
-def _evaluation(test: LabelledBatch, cubes: DepthCubes) -> InMemoryEvaluation:
+def _labelled_target(
+    cubes: DepthCubes, method: MethodEntry, preset: Preset, seed: int
+) -> InMemoryFrames[LabelledBatch] | None:
+    """The target with labels; None for methods that don't learn from them."""
+    if method.role != "supervised_target":
+        return None
+    return InMemoryFrames(cubes.labelled(cubes.open_labelled(JOINTS), preset.data.target).dataset, seed)
+
+
+def _refined(frames: Frames[BatchT], cubes: DepthCubes, predictor: Predictor) -> InMemoryFrames[BatchT]:
+    assert isinstance(frames, InMemoryFrames)
+    groups = in_whole_moments(frames.dataset.samples(), _REFINED_AT_ONCE, lambda crop: crop)
+    return replace(frames, dataset=InMemoryDataset(cubes.refined(predictor, map(concatenate, groups))))
+
+
+def _evaluation(test: ScoredCubes, cubes: DepthCubes) -> InMemoryEvaluation:
     return InMemoryEvaluation(
-        observed=test.unlabelled(),
-        truth=truth_of(test, cubes.dataset.joints),
+        observed=test.batch.unlabelled(),
+        truth=truth_of(test.batch, cubes.dataset.joints),
         protocol=TRACKS["hand-depth"].protocol,
         cube_m=cubes.cube_m,
         joints=cubes.dataset.scored_joints,
+        failed=test.failed,
     )
 
 
-def _remarks(config: TrainConfig) -> tuple[str, ...]:
-    if dataset_named(config.target.name).own_centres:
-        return ("hands are cut around the centres of the set, which were made from its labels",)
-    around_labels = config.target.options.centres == "labels"
-    return ("hands are cut around their labelled joints, in training and in the test",) if around_labels else ()
+def _remarks(config: TrainConfig, labelled: int, unlabelled: int, test: ScoredCubes) -> tuple[str, ...]:
+    dataset = dataset_named(config.target.name)
+    scored = dataset.scored_joints or dataset.joints
+    remarks = [
+        f"Labelled: {labelled} images of {source_title(config)}. "
+        f"Unlabelled: {unlabelled} images of {_SPLIT_TEXTS[config.target_split]} of {dataset.title}. "
+        f"Scored: {len(test.batch)}, by {len(scored)} joints, not aligned."
+    ]
+    if dataset.own_centres:
+        remarks.append("hands are cut around the centres of the set, which were made from its labels")
+    elif config.target.options.centres == "labels":
+        remarks.append("hands are cut around their labelled joints, in training and in the test")
+    if test.failed:
+        remarks.append(
+            f"no hand is found in {len(test.failed)} test frames: they fail at every threshold, and the mean error "
+            "contains what is predicted in the middle of the searched range"
+        )
+    return tuple(remarks)
 
 
 def _rendered(config: TrainConfig, method: MethodEntry, preset: Preset) -> LabelledCubes:

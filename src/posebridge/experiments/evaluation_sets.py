@@ -57,6 +57,7 @@ class InMemoryEvaluation(EvaluationSet):
     protocol: EvaluationProtocol
     cube_m: float | None = None  # side of the cube of depth crops, which are shown as closeness
     joints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # see ``scored_joints``
+    failed: frozenset[str] = frozenset()  # keys of frames in which no hand was found
 
     @property
     def frames(self) -> UnlabelledBatch:
@@ -73,7 +74,8 @@ class InMemoryEvaluation(EvaluationSet):
             return None
         side_px = crop_side(self.observed)
         predicted = in_crops(scored_joints(keypoints, self.joints), self.observed, side_px)
-        return evaluate(predicted, in_crops(self.truth, self.observed, side_px), side_px, self.protocol)
+        true = in_crops(self.truth, self.observed, side_px)
+        return evaluate(predicted, true, side_px, self.protocol, self.failed)
 
     def gallery(self, keypoints: KeypointSet) -> tuple[GalleryFrame, ...]:
         """The best, median and worst frames, or evenly chosen ones without labels."""

@@ -8,13 +8,11 @@ It may hold ``key`` (N,) texts, ``sequence`` (N,) texts, ``frame`` and ``view`` 
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
 
 from posebridge.cameras.intrinsics import check_intrinsics
 from posebridge.data.datasets.annotations import check_near_together, is_rigid
-from posebridge.data.depth_centre import BlobConfig, depth_centre
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side, UnreadableFrameError
 from posebridge.errors import InputError
 from posebridge.npz_files import ArrayFileError, load_npz
@@ -26,17 +24,8 @@ _NUMBERS = {"frame": "iu", "view": "iu", "K": "fiu", "T_world_cam": "fiu", "cent
 class DepthArchive(IndexedFrames):
     """Frames of a file, those of a moment together. Without keys they are numbered, as in ``clip-00012``."""
 
-    def __init__(
-        self,
-        path: Path,
-        centres: Literal["blob", "none"] = "blob",
-        blob: BlobConfig | None = None,
-        hand: Side | None = None,
-    ):
-        """``centres``: of hands whose ``centre_m`` the file doesn't hold.
-
-        Runs nothing in the file. Raises ``InputError`` for one that is broken or lacks depth or intrinsics.
-        """
+    def __init__(self, path: Path, hand: Side | None = None):
+        """Runs nothing in the file. Raises ``InputError`` for one that is broken or lacks depth or intrinsics."""
         arrays = _read(path)
         given = [name for name in ("depth_m", "depth_mm") if name in arrays]
         if len(given) != 1 or arrays[given[0]].ndim != 3 or arrays[given[0]].dtype.kind not in "fiu":
@@ -55,7 +44,7 @@ class DepthArchive(IndexedFrames):
             if name in arrays and arrays[name].shape != (count, *shape):
                 raise InputError(f"{path}: {name} is {arrays[name].shape}, not {(count, *shape)}")
         self.path, self.skipped = path, {}
-        self._arrays, self._centres, self._blob = arrays, centres, blob
+        self._arrays = arrays
         self._hand: Side | None = hand
         width = len(str(count - 1))
         self._keys = [str(key) for key in arrays.get("key", [f"{path.stem}-{i:0{width}d}" for i in range(count)])]
@@ -81,7 +70,7 @@ class DepthArchive(IndexedFrames):
         return len(self._depth)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """Returns the frame. Raises ``UnreadableFrameError`` where no surface is near the camera."""
+        """Returns the frame. Raises ``UnreadableFrameError`` for a centre that isn't in front of the camera."""
         row = self._rows[index]
         depth_m = self._depth[row].astype(np.float32) * self._unit_m
         depth_m = np.where(np.isfinite(depth_m), depth_m, 0)
@@ -97,7 +86,7 @@ class DepthArchive(IndexedFrames):
             hand=self._hand,
             depth_m=depth_m,
             T_world_cam=own["T_world_cam"].astype(np.float64) if "T_world_cam" in own else None,
-            centre_m=self._centre(row, depth_m, own.get("centre_m")),
+            centre_m=self._centre(row),
         )
 
     def frame_index(self) -> FrameIndex:
@@ -110,19 +99,16 @@ class DepthArchive(IndexedFrames):
         sequence, frame = (self._arrays.get(name) for name in ("sequence", "frame"))
         return self.path.stem if sequence is None else str(sequence[row]), row if frame is None else int(frame[row])
 
-    def _centre(self, row: int, depth_m: np.ndarray, given_m: np.ndarray | None) -> np.ndarray | None:
-        if given_m is not None:
-            if not np.isfinite(given_m).all() or given_m[2] <= 0:
-                raise UnreadableFrameError(
-                    self._keys[row], f"its centre_m {given_m.tolist()} is not in front of the camera"
-                )
-            return given_m.astype(np.float64)
-        if self._centres == "none":
+    def _centre(self, row: int) -> np.ndarray | None:
+        """(3,) metres; None where the file holds no centres."""
+        if "centre_m" not in self._arrays:
             return None
-        try:
-            return depth_centre(depth_m, self._K[row], self._blob)
-        except InputError as error:
-            raise UnreadableFrameError(self._keys[row], str(error)) from None
+        centre_m = self._arrays["centre_m"][row].astype(np.float64)
+        if not np.isfinite(centre_m).all() or centre_m[2] <= 0:
+            raise UnreadableFrameError(
+                self._keys[row], f"its centre_m {centre_m.tolist()} is not in front of the camera"
+            )
+        return centre_m
 
 
 def _check_numbers(arrays: dict[str, np.ndarray], path: Path) -> None:

@@ -8,14 +8,13 @@ are those of pinhole cameras. Pictures of one moment have the same name in each 
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from posebridge.data.datasets.annotations import camera_matrix, check_near_together, is_rigid
 from posebridge.data.datasets.depth_folder import DepthFolder
 from posebridge.data.datasets.options import Encoding
-from posebridge.data.depth_centre import BlobConfig
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side
 from posebridge.data.natural_order import natural_key
 from posebridge.errors import InputError
@@ -33,8 +32,6 @@ class DepthRig(IndexedFrames):
         self,
         path: Path,
         unit_m: float = 1e-3,
-        centres: Literal["blob", "none"] = "blob",
-        blob: BlobConfig | None = None,
         hand: Side | None = None,
         encoding: Encoding = "16-bit",
     ):
@@ -43,7 +40,8 @@ class DepthRig(IndexedFrames):
         """
         self.cameras = _read_cameras(path / CAMERAS)
         self._folders = [
-            DepthFolder(path / name, K, unit_m, centres, blob, hand, encoding) for name, (K, _) in self.cameras.items()
+            DepthFolder(path / name, K, unit_m, "none", hand=hand, encoding=encoding)
+            for name, (K, _) in self.cameras.items()
         ]
         self.skipped: dict[str, str] = {}
         for folder in self._folders:
@@ -64,7 +62,7 @@ class DepthRig(IndexedFrames):
         return len(self._places)
 
     def __getitem__(self, index: int) -> RawFrame:
-        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken or shows nothing near."""
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
         view, i = self._places[index]
         folder, (name, (_, T_world_cam)) = self._folders[view], list(self.cameras.items())[view]
         key = f"{name}/{self._moments[view][i]}"

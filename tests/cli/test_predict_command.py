@@ -42,8 +42,8 @@ def test_images(model, images, tmp_path, capsys):
     assert len(list((tmp_path / "out" / "overlays").iterdir())) == 1
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith(f"2 frames in {tmp_path / 'out' / 'predictions.npz'}, 1 of them drawn")
-    assert "skipped 1" in printed[1]
-    assert str(images / "1.jpg") in printed[1]
+    (line,) = (line for line in printed if "skipped 1" in line)
+    assert str(images / "1.jpg") in line
 
 
 def test_video_with_intrinsics(model, tmp_path):

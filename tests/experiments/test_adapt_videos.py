@@ -75,7 +75,7 @@ def test_static_camera_and_files_by_name(adapted, tmp_path):
 def test_pseudo_labels_alone_need_no_pairs(adapted, target, tmp_path):
     config = AdaptConfig("integrated-pseudo-labels", TargetConfig(target.images), source=adapted[0], domain="studio")
     record = run_adapt(config, tmp_path / "run", ONE_CPU)
-    assert list(record.curves) == ["1-fine-tuning"]
+    assert list(record.curves) == ["1-warm-start", "2-fine-tuning"]
     assert record.notes == ()
     assert not (tmp_path / "run" / "sequences.json").exists()
     assert _recipe(tmp_path / "run")["reconstruction"] is None

@@ -20,12 +20,12 @@ from posebridge.data.datasets.nyu import NYU
 from posebridge.data.datasets.options import DatasetOptions
 from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.skipped_list import SkippedList
+from posebridge.deployment.depth_cubes import DepthCubes
 from posebridge.deployment.depth_predictor import DepthHandPredictor
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.errors import InputError
 from posebridge.experiments import renders
 from posebridge.experiments.configs import DatasetRef, TrainConfig
-from posebridge.experiments.depth_cubes import DepthCubes
 from posebridge.experiments.evaluation_sets import scored_joints
 from posebridge.experiments.train import run_train
 from posebridge.skeletons.hand import HAND21

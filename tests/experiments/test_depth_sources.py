@@ -18,9 +18,9 @@ from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.render_config import RenderConfig
 from posebridge.data.rendered_set import render_set
 from posebridge.data.skipped_list import SkippedList
+from posebridge.deployment.depth_cubes import DepthCubes
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TrainConfig
-from posebridge.experiments.depth_cubes import DepthCubes
 from posebridge.experiments.depth_datasets import depth_dataset_data
 from posebridge.experiments.evaluation_sets import scored_joints
 from posebridge.experiments.train import run_train

@@ -71,7 +71,7 @@ def test_runs(runs, name, method):
     stages = {
         "source-only": ["1-source"],
         "mean-teacher": ["1-source", "2-mean-teacher"],
-        "integrated-pseudo-labels": ["1-source", "2-pretraining", "3-fine-tuning"],
+        "integrated-pseudo-labels": ["1-source", "2-pretraining", "3-warm-start", "4-fine-tuning"],
         "geometric-reconstruction": ["1-source", "2-pretraining", "3-warm-start", "4-reconstructor", "5-fine-tuning"],
         "supervised-target": ["1-source", "2-supervised-target"],
     }[method]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from posebridge.cameras.cube import normalise_depth
-from posebridge.data.depth_centre import depth_centre
+from posebridge.data.depth_centre import BlobConfig, depth_centre
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
@@ -82,7 +82,7 @@ def test_varied_centres_spread_as_those_of_the_nearest_blob():
     frames = render_depth_hands(whole, 40, 128, generator_for(1, 1))
     blobs_m = torch.stack(
         [
-            torch.from_numpy(depth_centre(depth_m.numpy(), K.double().numpy())).float()
+            torch.from_numpy(depth_centre(depth_m.numpy(), K.double().numpy(), BlobConfig(min_area_m2=15e-4))).float()
             for depth_m, K in zip(frames.depth_m, frames.camera.K, strict=True)
         ]
     )

@@ -19,7 +19,7 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.multiview_stream import moments_of
 from posebridge.deployment.model_spec import DepthHandSpec, skeleton_of
-from posebridge.deployment.predictor import Predictor, check_output, file_pixels
+from posebridge.deployment.predictor import Predictor, check_finite, file_pixels
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.fitting.depth_misfit import DepthEvidence
@@ -129,7 +129,7 @@ class DepthHandPredictor:
         network = self.model.single
         seen = network(views.picture(), *views.points(network.map_stride))[-1]
         in_cubes = self._hands(batch, views, seen, fused and batch.T_world_cam is not None)
-        check_output(batch.key, *in_cubes)
+        check_finite(batch.key, *in_cubes)
         pixel_joints_m, joints_m, vertices_m = (views.in_cameras(points) for points in in_cubes)
         depth_error_m, explained_frac = depth_fit(views, vertices_m, self.hand.faces(views.depth_m.device))
         return DepthHands(joints_m, seen.confidence(), pixel_joints_m, vertices_m, depth_error_m, explained_frac)

@@ -18,8 +18,6 @@ from posebridge.networks.pose_network import PoseNetwork, PoseOutput
 from posebridge.representations.depth_image import depth_image
 from posebridge.representations.pose25d import lift, lift_from_cube, lift_weak_perspective
 
-_LARGEST = 1e6
-
 
 @runtime_checkable
 class Predictor(Protocol):
@@ -80,10 +78,10 @@ class PosePredictor:
 
         Joints are in the camera frame where the batch has intrinsics or a cube; otherwise relative to the root, with
         the axes of the file. They are None where neither network nor spec gives a length.
-        Raises ``InputError`` for a batch of what the model doesn't read, and for output that no trained network gives.
+        Raises ``InputError`` for a batch of what the model doesn't read, and for output that is not finite.
         """
         output = self.network.predict(self._images(batch))
-        check_output(batch.key, output.uv_px, output.relative_depth, output.joints_m)
+        check_finite(batch.key, output.uv_px, output.relative_depth, output.joints_m)
         return replace(output, joints_m=self._joints_m(batch, output))
 
     def predict_batch(self, batch: Observation) -> KeypointSet:
@@ -133,15 +131,12 @@ class PosePredictor:
         return lift_weak_perspective(uv_file, depth, skeleton, length_m)[0]
 
 
-def check_output(key: Sequence[str], *outputs: Tensor | None) -> None:
-    """Raise ``InputError`` that names the first of B frames whose output (B, ...) no trained network gives.
-
-    Such values are NaN, infinity, and numbers beyond ``_LARGEST``, in pixels of the crop, bone lengths or metres.
-    """
+def check_finite(key: Sequence[str], *outputs: Tensor | None) -> None:
+    """Raise ``InputError`` that names the first of B frames with NaN or infinity in an output (B, ...)."""
     for output in outputs:
-        if output is not None and not (possible := output.abs() <= _LARGEST).all():
-            first = int((~possible).flatten(1).any(1).nonzero()[0])
-            raise InputError(f"{key[first]}: the network's output is not finite or absurdly large: train it again")
+        if output is not None and not output.isfinite().all():
+            first = int((~output.isfinite()).flatten(1).any(1).nonzero()[0])
+            raise InputError(f"{key[first]}: the network's output is not finite: train the model again")
 
 
 def file_pixels(uv_px: Float[Tensor, "B J 2"], T_crop_file: Float[Tensor, "B 3 3"] | None) -> Float[Tensor, "B J 2"]:

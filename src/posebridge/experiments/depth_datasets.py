@@ -10,12 +10,12 @@ from posebridge.data.datasets.dataset import Dataset
 from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.skipped_list import SkippedList
+from posebridge.deployment.depth_cubes import DepthCubes, LabelledCubes, ScoredCubes
 from posebridge.deployment.frame_predictions import FramePredictions, parts
 from posebridge.deployment.predictor import Predictor
 from posebridge.evaluation.published import published_rows
 from posebridge.experiments.configs import TrainConfig
 from posebridge.experiments.data import ExperimentData, SelectionData, evenly, statistics_joints_m
-from posebridge.experiments.depth_cubes import DepthCubes, LabelledCubes, ScoredCubes
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
 from posebridge.experiments.renders import render_source
 from posebridge.experiments.tracks import TRACKS

@@ -68,9 +68,7 @@ BANDS = {
     [("paper", PAPER, PoseMaps("peak", sigma=1.5)), ("small", small(), PoseMaps("softmax", sigma=1.5))],
     ids=["paper", "small"],
 )
-def test_terms_have_comparable_gradients(
-    name: str, config: GeometricReconstructionConfig, maps: PoseMaps, tmp_path: Path
-):
+def test_terms_have_comparable_gradients(name, config, maps, tmp_path):
     """It trains a network and a reconstructor first, as both decide how the terms compare."""
     made = context()
     torch.manual_seed(0)

@@ -24,7 +24,7 @@ CONFIG = MultiViewFusionConfig(
     single_view=QUICK,
     fusion=QUICK,
     fine_tuning=FineTuningConfig(
-        schedule=Schedule(steps=20, learning_rate=1e-3, decay="cosine", warmup=0.1, clip_norm=5.0),
+        schedule=Schedule(steps=40, learning_rate=1e-3, decay="cosine", warmup=0.1, clip_norm=5.0),
         sets=2,
         augmentation=STILL,
     ),

@@ -98,7 +98,6 @@ class DepthCubes:
                 f"{self.ref.name} labels the joints of {self.dataset.skeleton}, and the network predicts those of "
                 f"{self.model.skeleton}: train on another dataset, or on renders"
             )
-        shown_hand(self.ref, self.hand)  # raises where it isn't known
         return self._open("train", self.dataset.loading(labels, replace(self.options, views=None)))
 
     def unlabelled(self, splits: tuple[Split, ...], moments: int | None) -> InMemoryDataset:
@@ -160,7 +159,11 @@ class DepthCubes:
         return CubeCropConfig(self.model.size_px, self.cube_m, shown_hand(self.ref, self.hand))
 
     def _open(self, split: Split, options: DatasetOptions) -> LabelledFrames:
-        """The reader, whose frames have a centre only where the dataset or the options give one."""
+        """The reader, whose frames have a centre only where the dataset or the options give one.
+
+        Raises ``InputError`` for a dataset of an unknown hand, and as the reader does.
+        """
+        shown_hand(self.ref, self.hand)
         if self.refines:
             options = replace(options, centres="none")
         frames = self.dataset.open(self.ref.path, split, options)

@@ -84,7 +84,7 @@ def shrunk(preset: Preset) -> Preset:
     )
     methods = {name: _method(config) for name, config in preset.methods.items()}
     if preset.family.endswith("-videos"):
-        methods["mean-teacher"] = _brief(methods["mean-teacher"], methods["integrated-pseudo-labels"].schedule.steps)
+        methods["mean-teacher"] = _brief(methods["mean-teacher"], methods["integrated-pseudo-labels"].steps)
     return replace(
         preset,
         model=replace(preset.model, size_px=SIDE, network=replace(_NETWORK, joints=preset.model.network.joints)),

@@ -144,7 +144,7 @@ def _on_videos(preset: Preset) -> Preset:
     labels, teacher = preset.methods["integrated-pseudo-labels"], preset.methods["mean-teacher"]
     assert isinstance(labels, GeometricReconstructionConfig)
     assert isinstance(teacher, MeanTeacherConfig)
-    teacher = replace(teacher, schedule=labels.schedule, batch_size=labels.batch_size)
+    teacher = replace(teacher, schedule=labels.one_cycle(), batch_size=labels.batch_size)
     return replace(preset.with_config("mean-teacher", teacher), family=f"{preset.family}-videos")
 
 

@@ -167,6 +167,9 @@ def test_pseudo_labels_alone_keep_steps_and_learning_rates():
     rates = [alone.schedule.rate_factor(500 * (epoch - 20)) for epoch in (20, 59, 60, 74, 75)]
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01])
     assert alone.with_moving_camera() is alone
+    once = full.one_cycle()
+    assert once.steps == 80 * 500
+    assert [round(drop * once.steps) for drop in once.drops] == [60 * 500, 75 * 500]
 
 
 def test_the_defaults_are_the_papers():

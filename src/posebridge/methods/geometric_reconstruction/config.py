@@ -52,9 +52,19 @@ class GeometricReconstructionConfig(MethodConfig):
         return replace(self, reconstruction=None)
 
     @property
+    def steps(self) -> int:
+        """Steps of warm start and fine-tuning."""
+        return self.warm_start.steps + self.schedule.steps
+
+    @property
     def warm_start_frac(self) -> float:
-        """Fraction of fine-tuning that is the warm start."""
-        return self.warm_start.steps / (self.warm_start.steps + self.schedule.steps)
+        """Fraction of these steps that is the warm start."""
+        return self.warm_start.steps / self.steps
+
+    def one_cycle(self) -> Schedule:
+        """A schedule of as many steps in one stage, whose rate falls at the same steps."""
+        drops = tuple((self.warm_start.steps + drop * self.schedule.steps) / self.steps for drop in self.schedule.drops)
+        return replace(self.schedule, steps=self.steps, drops=drops)
 
     @property
     def starts_untrained(self) -> bool:

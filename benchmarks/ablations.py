@@ -3,7 +3,7 @@
 python benchmarks/ablations.py --track body-rgb --study combinations --seeds 3 --json FILE
 
 Studies, with the tables of Lin et al., NeurIPS 2023: components (3a), combinations (B(a), supplement), strides (4),
-temporal (5a), lengths of bones, masks.
+temporal (5a), lengths of bones, masks, fine-tuning of the reconstructor.
 """
 
 import re
@@ -29,7 +29,7 @@ from posebridge.presets.preset import Change, Preset, unchanged
 from posebridge.presets.table import find_preset
 from posebridge.synthesis.domains import Track
 
-Study = Literal["components", "combinations", "strides", "temporal", "lengths", "masks"]
+Study = Literal["components", "combinations", "strides", "temporal", "lengths", "masks", "reconstructor"]
 WORD = re.compile(r"\w+")
 LABELS, RECONSTRUCTION, TEACHER = "integrated-pseudo-labels", "geometric-reconstruction", "mean-teacher"
 
@@ -46,6 +46,9 @@ class Ablation(OverSeeds):
 
     annotation_gap: float = 0.0
     """Interpolation factor by which some joints of the source are moved. See data/annotation_gap.py."""
+
+    target_domain: str = SynthShiftConfig.target_domain
+    """Domain of the target. Values are chosen on varied, never on street."""
 
     out: Path = Path("runs/ablations")
     """Folder of the runs. Stages that are finished there are not trained again."""
@@ -159,6 +162,12 @@ STUDIES: Mapping[Study, Mapping[str, Variant]] = {
         "bone masks": _with_bone_masks(1.0),
         "bone masks, 3 lambda_r": _with_bone_masks(3.0),
     },
+    "reconstructor": {
+        "lambda_r = 0": _reconstructing(weight=0.0),
+        "full rate, target alone": _reconstructing(fine_tuning_rate=1.0, fine_tune_on_source=False),
+        "target alone": _reconstructing(fine_tune_on_source=False),
+        "geometric reconstruction": Variant(RECONSTRUCTION),
+    },
     "lengths": {name: _with_labels(lengths=name) for name in ("source", "estimated", "learnt")},
 }
 
@@ -171,7 +180,8 @@ def run(config: Ablation) -> list[dict[str, Any]]:
         raise InputError(f"track {config.track} has no videos: choose {with_videos}")
     for seed in config.seed_numbers:
         gap = f"-{config.annotation_gap:g}" if config.annotation_gap else ""
-        cell = config.out / f"{config.track}-{config.preset}{gap}-{seed}"
+        domain = "" if config.target_domain == SynthShiftConfig.target_domain else f"-{config.target_domain}"
+        cell = config.out / f"{config.track}-{config.preset}{domain}{gap}-{seed}"
         for name, variant in STUDIES[config.study].items():
             synthshift = SynthShiftConfig(
                 track=config.track,
@@ -179,6 +189,7 @@ def run(config: Ablation) -> list[dict[str, Any]]:
                 preset=config.preset,
                 seed=seed,
                 target_frames="videos",
+                target_domain=config.target_domain,
                 annotation_gap=config.annotation_gap,
                 shared=cell / "shared",
                 sets=config.sets,

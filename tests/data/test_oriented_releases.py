@@ -12,7 +12,7 @@ from posebridge.data.frames import UnreadableFrameError
 _DEPTH = ("I;16", "I")
 _WITHOUT_COLOUR_IMAGES = {"surreal", "rendered", "rendered-depth", "icvl", "msra", "bighand2.2m"}
 _COLOUR = [small for small in SMALL_SETS if small.name not in _WITHOUT_COLOUR_IMAGES]
-_STORED_PIXELS = {"labels-npz"}  # its format says so
+_STORED_PIXELS = {"labels-npz"}  # as its format states
 
 
 def turn_by_tag(folder: Path) -> None:

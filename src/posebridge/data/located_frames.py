@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from posebridge.data.depth_centre import BlobConfig, depth_centre
-from posebridge.data.frames import FrameIndex, FrameLabels, LabelledFrames, RawFrame, UnreadableFrameError
+from posebridge.data.frames import LabelledFrames, RawFrame, UnreadableFrameError
+from posebridge.data.subset import ReaderView
 from posebridge.errors import InputError
 
 
@@ -36,29 +37,13 @@ def middle_of_range(frame: RawFrame, blob: BlobConfig | None = None) -> np.ndarr
     return ray * (blob.near_m + blob.far_m) / 2
 
 
-class LocatedFrames:
+class LocatedFrames(ReaderView):
     """The frames of a reader with a centre each, see ``located``."""
 
     def __init__(self, frames: LabelledFrames, blob: BlobConfig | None = None):
-        self.frames = frames
+        super().__init__(frames)
         self.blob = blob
-
-    @property
-    def skipped(self) -> dict[str, str]:
-        """What the reader leaves out, with the reason."""
-        return self.frames.skipped
-
-    def __len__(self) -> int:
-        return len(self.frames)
 
     def __getitem__(self, index: int) -> RawFrame:
         """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken or no hand is found."""
-        return located(self.frames[index], self.blob)
-
-    def frame_index(self) -> FrameIndex:
-        """The reader's index."""
-        return self.frames.frame_index()
-
-    def labels(self, index: int) -> FrameLabels:
-        """The frame's labels."""
-        return self.frames.labels(index)
+        return located(super().__getitem__(index), self.blob)

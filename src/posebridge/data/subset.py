@@ -10,12 +10,11 @@ from posebridge.skeletons.orders import convert
 from posebridge.skeletons.skeleton import Skeleton
 
 
-class Subset:
-    """The frames at some positions of a reader."""
+class ReaderView:
+    """The frames of a reader as it returns them; base of views that change some of it."""
 
-    def __init__(self, frames: LabelledFrames, positions: Sequence[int] | np.ndarray):
+    def __init__(self, frames: LabelledFrames):
         self.frames = frames
-        self.positions = np.asarray(positions, dtype=np.int64)
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -23,19 +22,42 @@ class Subset:
         return self.frames.skipped
 
     def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> RawFrame:
+        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
+        return self.frames[index]
+
+    def frame_index(self) -> FrameIndex:
+        """The reader's index. Raises ``InputError`` for frames without sequences."""
+        return self.frames.frame_index()
+
+    def labels(self, index: int) -> FrameLabels:
+        """The frame's labels."""
+        return self.frames.labels(index)
+
+
+class Subset(ReaderView):
+    """The frames at some positions of a reader."""
+
+    def __init__(self, frames: LabelledFrames, positions: Sequence[int] | np.ndarray):
+        super().__init__(frames)
+        self.positions = np.asarray(positions, dtype=np.int64)
+
+    def __len__(self) -> int:
         return len(self.positions)
 
     def __getitem__(self, index: int) -> RawFrame:
         """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
-        return self.frames[int(self.positions[index])]
+        return super().__getitem__(int(self.positions[index]))
 
     def frame_index(self) -> FrameIndex:
         """The reader's index at these positions. Raises ``InputError`` for frames without sequences."""
-        return self.frames.frame_index().take(self.positions)
+        return super().frame_index().take(self.positions)
 
     def labels(self, index: int) -> FrameLabels:
         """The frame's labels."""
-        return self.frames.labels(int(self.positions[index]))
+        return super().labels(int(self.positions[index]))
 
 
 class Joined:
@@ -79,7 +101,7 @@ class Joined:
         return reader, index - int(self._ends[reader]) + len(self.readers[reader])
 
 
-class NamedJoints:
+class NamedJoints(ReaderView):
     """A reader with its joints in the order of another skeleton. Joints that the reader lacks are not valid.
 
     ``frames`` returns labels in the order of the skeleton ``own``. Without ``joint_of``, joints of the same canonical
@@ -95,30 +117,14 @@ class NamedJoints:
         joint_of: Mapping[str, str] | None = None,
     ):
         """Raises ``InputError`` where the skeletons share no joint, ``ValueError`` for a rule that fits neither."""
-        self.frames = frames
+        super().__init__(frames)
         self.skeleton = skeleton
         self._names = own.canonical_names if joint_of is None else _renamed(own, skeleton, joint_of)
         skeleton.order_of(self._names)  # raises where no joint is shared
 
-    @property
-    def skipped(self) -> dict[str, str]:
-        """What the reader leaves out, with the reason."""
-        return self.frames.skipped
-
-    def __len__(self) -> int:
-        return len(self.frames)
-
-    def __getitem__(self, index: int) -> RawFrame:
-        """Returns the frame. Raises ``UnreadableFrameError`` where its file is broken."""
-        return self.frames[index]
-
-    def frame_index(self) -> FrameIndex:
-        """The reader's index. Raises ``InputError`` for frames without sequences."""
-        return self.frames.frame_index()
-
     def labels(self, index: int) -> FrameLabels:
         """The frame's labels in the order of ``skeleton``."""
-        given = self.frames.labels(index)
+        given = super().labels(index)
         uv_px, valid = convert(given.uv_px, given.valid, self._names, self.skeleton)
         _, visible = convert(given.uv_px, given.visible, self._names, self.skeleton)
         joints_m = None

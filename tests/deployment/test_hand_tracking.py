@@ -9,7 +9,6 @@ import torch
 from data.depth_on_disk import depth_picture_m, hand_places
 from posebridge.data.crops import CubeCropConfig, crop_cube
 from posebridge.data.cube_views import CubeViews
-from posebridge.data.depth_centre import depth_centre
 from posebridge.data.frames import RawFrame, UnreadableFrameError
 from posebridge.data.located_frames import located
 from posebridge.deployment.depth_predictor import DepthHands
@@ -25,9 +24,6 @@ class MiddleFinder:
     device = torch.device("cpu")
     apart_m = 0.0
 
-    def __init__(self, explained=(1.0,)):
-        self.explained = [*explained]  # one depth error per prediction, and the last for all later ones
-
     def __call__(self, batch, fused):
         assert not fused
         views = CubeViews.of(batch, CUBE_M)
@@ -36,10 +32,7 @@ class MiddleFinder:
         points_m = points_m[points_m[:, 2] < points_m[:, 2].min() + 0.1]
         joints_m = points_m.mean(0).expand(1, 21, 3)
         one = torch.ones(1)
-        explained = self.explained.pop(0) if len(self.explained) > 1 else self.explained[0]
-        return DepthHands(
-            joints_m, torch.ones(joints_m.shape[:2]), joints_m, joints_m, self.apart_m * one, explained * one
-        )
+        return DepthHands(joints_m, torch.ones(joints_m.shape[:2]), joints_m, joints_m, self.apart_m * one, one)
 
 
 def frame_of(places, sequence="a", more=None) -> RawFrame:
@@ -81,17 +74,6 @@ def test_second_crop_is_centred_on_the_joints_of_the_first(track):
     first = crop_cube(located(frame), track.crop)
     middle_m = track.predictor(first, fused=False).joints_m[0, 0]
     np.testing.assert_allclose(track(frame).crop.centre_m[0], middle_m, atol=1e-6)
-
-
-def test_crop_that_explains_more_is_kept():
-    places = hand_places((0.05, 0.02, 0.6))
-    first, second = (
-        HandTracker(MiddleFinder(errors_m), CubeCropConfig(48, CUBE_M)) for errors_m in ((0.9, 0.2), (0.2, 0.9))
-    )
-    frame = frame_of(places)
-    by_blob, by_joints = (tracker.detect(frame).crop.centre_m[0].numpy() for tracker in (first, second))
-    np.testing.assert_allclose(by_blob, depth_centre(frame.depth_m, K), atol=1e-6)
-    assert np.linalg.norm(by_joints - by_blob) > 1e-3
 
 
 def test_given_centres_are_kept(track):

@@ -131,13 +131,8 @@ def test_target_is_cut_around_predicted_hands(batch, tmp_path):
     torch.testing.assert_close(chosen.evaluation.frames.centre_m, chosen.target.dataset.all().centre_m)
     assert chosen.target.dataset.without_images().key == by_blob.target.dataset.without_images().key
     first = ours(by_blob.target.dataset.all(), fused=False)
-    centre_m, blob_m = (data.target.dataset.without_images().centre_m for data in (chosen, by_blob))
-    joints_m = first.pixel_joints_m.mean(1)
-    stayed, moved = ((centre_m - place).norm(dim=1) < 1e-3 for place in (blob_m, joints_m))
-    assert (stayed | moved).all()
-    assert moved.any()
-    explained = ours(chosen.target.dataset.all(), fused=False).explained_frac
-    assert (explained >= first.explained_frac - 1e-3).all()
+    centre_m = chosen.target.dataset.without_images().centre_m
+    torch.testing.assert_close(centre_m, first.pixel_joints_m.mean(1), atol=1e-3, rtol=0)
 
 
 def test_views_that_disagree_keep_their_centres(batch, tmp_path, monkeypatch):
@@ -148,9 +143,7 @@ def test_views_that_disagree_keep_their_centres(batch, tmp_path, monkeypatch):
         return None if found is None else replace(found, centre_m=found.centre_m + aside)
 
     monkeypatch.setattr(refined_crops, "filled_cube", other_hand)
-    monkeypatch.setattr(
-        refined_crops, "_predicted", lambda _, crops: (crops.centre_m.numpy() + 0.01, np.ones(len(crops)))
-    )
+    monkeypatch.setattr(refined_crops, "_middles_m", lambda _, crops: crops.centre_m.numpy() + 0.01)
     first = target_data(DepthTargetConfig(write_archive(tmp_path / "clip.npz", batch)))
     again = first.refined(predictor())
     before, after = first.target.dataset.without_images(), again.target.dataset.without_images()

@@ -21,7 +21,6 @@ from posebridge.data.datasets.options import DatasetOptions
 from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.skipped_list import SkippedList
 from posebridge.deployment.depth_cubes import DepthCubes
-from posebridge.deployment.depth_predictor import DepthHandPredictor
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.errors import InputError
 from posebridge.experiments import renders
@@ -145,21 +144,13 @@ def test_frames_without_a_hand_are_failures(tmp_path):
     assert [entry.file for entry in record.skipped] == ["depth_1_0000002"]
 
 
-class EqualMeshes(DepthHandPredictor):
-    """All meshes explain the depth equally, so that the second crop is kept."""
-
-    def __call__(self, batch, fused=True):
-        hands = super().__call__(batch, fused)
-        return replace(hands, explained_frac=torch.ones(len(batch)))
-
-
 @pytest.mark.parametrize("labelled", [False, True])
 def test_second_crops_are_those_of_single_frames(tmp_path, labelled):
     """A batch of a dataset is cropped again as a frame of a stream is."""
     cubes = DepthCubes(
         DatasetRef("icvl", write_set("icvl", tmp_path / "set")), SPEC, None, SkippedList(tmp_path / "skipped"), 0
     )
-    ours = EqualMeshes(SPEC, predictor().model)
+    ours = predictor()
     test = cubes.test(None).batch
     first = test if labelled else test.unlabelled()
     (second,) = cubes.refined(ours, [first])

@@ -1,7 +1,7 @@
 """The second crop of a depth frame: a cube around the hand that is predicted in the first one.
 
 The nearest blob's centre of mass lies some centimetres from the middle of the joints, towards the wrist. Training,
-evaluation and prediction all take their second crops from here.
+evaluation and prediction all take their second crops from here (``benchmarks/depth_crops.py``).
 """
 
 from collections.abc import Callable, Iterator
@@ -22,23 +22,17 @@ def refined_crops(
     recrop: Callable[[int, np.ndarray], BatchT | None],
     cube_m: float,
 ) -> BatchT:
-    """The crops of a batch, each replaced by one around its predicted joints where that explains as much depth.
+    """The crops of a batch, each replaced by one around its predicted joints.
 
     ``first`` holds all views of its moments. ``recrop(i, centre_m)`` cuts the frame of crop ``i`` around a centre (3,)
     in the camera frame; None keeps the first crop, as does a new one that shows another hand than the moment's other
-    views. Networks without a mesh explain nothing, so their second crop is kept.
+    views.
     """
-    centres_m, explained = _predicted(predictor, first)
-    second = {i: crop for i in range(len(first)) if (crop := recrop(i, centres_m[i])) is not None}
-    if not second:
-        return first
-    _, explained_again = _predicted(predictor, concatenate([*second.values()]))
-    chosen = [first[i : i + 1] for i in range(len(first))]
-    for (i, crop), again in zip(second.items(), explained_again, strict=True):
-        if again >= explained[i]:
-            chosen[i] = crop
+    before = [first[i : i + 1] for i in range(len(first))]
+    recut = [recrop(i, centre_m) for i, centre_m in enumerate(_middles_m(predictor, first))]
+    chosen = [old if new is None else new for old, new in zip(before, recut, strict=True)]
     agreeing = {id(view) for view in agreeing_views(chosen, cube_m, {})}
-    return concatenate([view if id(view) in agreeing else first[i : i + 1] for i, view in enumerate(chosen)])
+    return concatenate([new if id(new) in agreeing else old for old, new in zip(before, chosen, strict=True)])
 
 
 def depth_batches(crops: DepthCrops, predictor: Predictor, size: int) -> Iterator[UnlabelledBatch]:
@@ -54,14 +48,13 @@ def depth_batches(crops: DepthCrops, predictor: Predictor, size: int) -> Iterato
         yield first
 
 
-def _predicted(predictor: Predictor | HandPredictor, crops: Observation) -> tuple[np.ndarray, np.ndarray]:
-    """Means of the predicted joints (B, 3) metres, and the fraction of the depth that the mesh explains (B,)."""
+def _middles_m(predictor: Predictor | HandPredictor, crops: Observation) -> np.ndarray:
+    """Means of the predicted joints (B, 3), metres in the camera frame."""
     if isinstance(predictor, HandPredictor):
-        hands = predictor(crops.to(predictor.device), fused=False)
-        return predicted_middle(hands), hands.explained_frac.cpu().numpy()
+        return predicted_middle(predictor(crops.to(predictor.device), fused=False))
     xyz_mm = predictor.predict_batch(crops).xyz_mm
     assert xyz_mm is not None
-    return 1e-3 * xyz_mm.mean(1), np.zeros(len(crops))
+    return 1e-3 * xyz_mm.mean(1)
 
 
 def predicted_middle(hands: DepthHands) -> np.ndarray:

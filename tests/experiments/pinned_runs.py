@@ -1,6 +1,7 @@
 """Tiny runs of every method and preset with fixed seeds, and checksums of the weights that they leave.
 
-``PYTHONPATH=src:tests python tests/experiments/pinned_runs.py`` writes the reference anew.
+``PYTHONPATH=src:tests python tests/experiments/pinned_runs.py`` writes this machine's reference anew. Runs whose
+numbers have changed here are removed from the references of other machines.
 """
 
 import json
@@ -39,6 +40,8 @@ from posebridge.synthesis.domains import Track
 
 REFERENCE = Path(__file__).with_name("reference_weights.json")
 Checksums = dict[str, list[float]]  # by stage, and of the predictions: sum of |w|, sum of w cos(i)
+References = dict[str, dict[str, Checksums]]  # by machine and run
+EXACT = 1e-12  # relative difference of the same numbers on one machine
 
 
 def _synthshift(track: Track, method: str, target_frames: TargetFrames = "stills") -> Callable[[Path], None]:
@@ -159,13 +162,31 @@ def _sums(values: np.ndarray) -> list[float]:
 def machine() -> str:
     """What the last digits depend on: the processor and the version of torch."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return f"{models[0].split(': ')[-1] if models else platform.machine()}, torch {torch.__version__}"
+    tiles = " with AMX" if torch.cpu.get_capabilities().get("amx_bf16", False) else ""
+    return f"{models[0].split(': ')[-1] if models else platform.machine()}{tiles}, torch {torch.__version__}"
+
+
+def difference(found: list[float], expected: list[float]) -> float:
+    """Of both sums, relative to the sum of absolute values."""
+    return max(abs(a - b) for a, b in zip(found, expected, strict=True)) / max(expected[0], 1e-9)
 
 
 def _write_reference() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        runs = {group: train(group, Path(folder) / group) for group in GROUPS}
-    REFERENCE.write_text(json.dumps({"machine": machine(), "runs": runs}, indent=2) + "\n")
+        runs = {run: sums for group in GROUPS for run, sums in train(group, Path(folder) / group).items()}
+    references: References = json.loads(REFERENCE.read_text())
+    before = references.get(machine(), {})
+    changed = {run for run, sums in before.items() if not _same(runs.get(run), sums)}
+    for other in references.values():
+        for run in changed & other.keys():
+            del other[run]
+    REFERENCE.write_text(json.dumps({**references, machine(): runs}, indent=2) + "\n")
+
+
+def _same(found: Checksums | None, expected: Checksums) -> bool:
+    if found is None or found.keys() != expected.keys():
+        return False
+    return all(difference(sums, expected[name]) <= EXACT for name, sums in found.items())
 
 
 if __name__ == "__main__":

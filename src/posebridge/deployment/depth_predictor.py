@@ -12,13 +12,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from posebridge.bodies.joint_maps import JointMap, joint_map
 from posebridge.bodies.parametric_hand import RiggedHand, hand_meshes_in_views, load_parametric_hand
 from posebridge.cameras.multiview import transform_to_views
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.multiview_stream import moments_of
-from posebridge.deployment.model_spec import DepthHandSpec, skeleton_of
+from posebridge.deployment.model_spec import DepthHandSpec
 from posebridge.deployment.predictor import Predictor, check_finite, file_pixels
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
@@ -27,6 +28,8 @@ from posebridge.fitting.hand_fitting import HandFittingConfig, fit_hands
 from posebridge.networks.depth_hand import ViewPrediction
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.rendering.rasterise_warp import rasterise
+from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.skeleton import Skeleton
 
 NEAR_M = 0.01  # a mesh explains a measurement that differs from its own depth by less
 
@@ -74,6 +77,7 @@ class DepthHandPredictor:
     model: DepthHandModel
     mano: Path | None = None  # MANO's file, for a model of that hand
     fitting: HandFittingConfig | None = None  # moves each hand to explain its depth; None: hands as predicted
+    skeleton: Skeleton = HAND21  # of keypoints and mesh files; calls return the joints of ``HAND21``
 
     def __post_init__(self):
         """Raises ``InputError`` where the model's hand needs a file that isn't given, or takes none."""
@@ -94,8 +98,25 @@ class DepthHandPredictor:
 
     @property
     def joint_names(self) -> tuple[str, ...]:
-        """Names of the J joints, in their order."""
-        return skeleton_of(self.spec).joints
+        """Names of the J joints of keypoints, in their order."""
+        return self.skeleton.joints
+
+    @cached_property
+    def joint_map(self) -> JointMap:
+        """From a predicted hand to the joints of ``skeleton``."""
+        return joint_map(self.hand.model(torch.device("cpu")), self.skeleton)
+
+    def with_output_joints(self, hands: DepthHands) -> DepthHands:
+        """Hands as this predictor's call returns them, with the joints of ``skeleton`` instead of ``HAND21``'s.
+
+        Pixel-wise joints get the offsets of the mesh, see ``JointMap``.
+        """
+        return replace(
+            hands,
+            joints_m=self.joint_map(hands.joints_m, hands.vertices_m),
+            pixel_joints_m=self.joint_map(hands.pixel_joints_m, hands.vertices_m),
+            confidence=self.joint_map.confidence(hands.confidence),
+        )
 
     def on_device(self, device: torch.device | str) -> "DepthHandPredictor":
         """The same predictor with its model moved to a device."""
@@ -106,11 +127,11 @@ class DepthHandPredictor:
 
         Raises ``InputError`` for a batch of what the model doesn't read.
         """
-        return keypoints_of(self, batch, self._hands_of(batch))
+        return keypoints_of(self, batch, self.with_output_joints(self._hands_of(batch)))
 
     def predict_meshes(self, batch: Observation) -> "tuple[KeypointSet, MeshSet]":
         """Keypoints as ``predict_batch`` returns them, with the meshes of the same frames."""
-        hands = self._hands_of(batch)
+        hands = self.with_output_joints(self._hands_of(batch))
         return keypoints_of(self, batch, hands), MeshSet.of(self, batch, hands)
 
     def _hands_of(self, batch: Observation) -> DepthHands:
@@ -183,7 +204,10 @@ def depth_fit(
 
 
 def keypoints_of(predictor: DepthHandPredictor, batch: Observation, hands: DepthHands) -> KeypointSet:
-    """The mesh's joints, in pixels of the files as they lie on disk and in millimetres of the camera frame."""
+    """The mesh's joints, in pixels of the files as they lie on disk and in millimetres of the camera frame.
+
+    ``hands`` has the joints of ``predictor.skeleton``, see ``with_output_joints``.
+    """
     assert batch.camera is not None
     uv_px = batch.camera.project(hands.joints_m.cpu())
     return KeypointSet(

@@ -1,9 +1,9 @@
 """Trained models for use from Python: arrays or files in, joints out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -16,13 +16,15 @@ from posebridge.data.frames import SIDES, Side
 from posebridge.data.target import TargetFrames, intrinsics_matrix, open_target
 from posebridge.data.target_config import DepthTargetConfig, TargetConfig
 from posebridge.deployment.array_frames import DepthArrays, ImageArrays, as_frames, intrinsics_of, per_frame
-from posebridge.deployment.depth_predictor import MeshPredictor, MeshSet, join_meshes
+from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshPredictor, MeshSet, join_meshes
 from posebridge.deployment.model_file import load_model
-from posebridge.deployment.predict_config import check_cropping
+from posebridge.deployment.predict_config import HandJoints, check_cropping
 from posebridge.deployment.predict_files import check_readable, crop_batches, usable_device
 from posebridge.deployment.predictor import Predictor, join
 from posebridge.deployment.refined_crops import depth_batches
 from posebridge.errors import InputError
+from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.named import skeleton_named
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class DepthEstimator:
         reach_m: tuple[float, float] = (0.1, 1.5),
         encoding: Encoding = "16-bit",
         batch_size: int = 16,
+        joints: HandJoints = "hand21",
     ) -> Poses:
         """Poses of depth frames, in their order.
 
@@ -138,6 +141,7 @@ class DepthEstimator:
             file for paths. None: the nearest blob, then the middle of the joints that are predicted around it.
         reach_m: from where to where, in metres from the camera, a hand is searched.
         encoding: of pictures on disk, as in ``DepthTargetConfig``.
+        joints: of the mesh that are returned: those of the network, of NYU ("nyu14"), or of ICVL ("icvl16").
         Raises ``InputError`` for arrays, centres or paths that can't be used, and where no frame is predicted.
         """
         check_cropping(1.0, 1, batch_size)
@@ -151,7 +155,19 @@ class DepthEstimator:
         else:
             frames = _depth_arrays(depth, intrinsics_px, hand, unit_mm, centres)
         crops = DepthCrops(frames, CubeCropConfig(self.predictor.spec.size_px, self.cube_m, hand), blob)
-        return _poses(self.predictor, depth_batches(crops, self.predictor, batch_size), lambda: crops.skipped)
+        batches = depth_batches(crops, self.predictor, batch_size)
+        return _poses(_with_joints(self.predictor, joints), batches, lambda: crops.skipped)
+
+
+def _with_joints(predictor: Predictor, joints: HandJoints) -> Predictor:
+    """The predictor with other joints of its mesh. Raises ``InputError`` for unknown joints, or without a mesh."""
+    if joints not in get_args(HandJoints):
+        raise InputError(f"no joints {joints!r}: choose {', '.join(get_args(HandJoints))}")
+    if isinstance(predictor, DepthHandPredictor):
+        return replace(predictor, skeleton=skeleton_named(joints))
+    if joints != HAND21.name:
+        raise InputError(f"this model predicts the joints of {HAND21.name} without a mesh: leave joints out")
+    return predictor
 
 
 def load_estimator(

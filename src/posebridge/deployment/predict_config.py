@@ -11,6 +11,7 @@ from posebridge.distribute import Workers
 from posebridge.errors import InputError
 
 MeshFormat = Literal["npz", "ply", "none"]
+HandJoints = Literal["hand21", "nyu14", "icvl16"]  # MSRA's and BigHand2.2M's are ``hand21``
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,9 @@ class PredictDepthConfig:
     fit_steps: int = 0
     """Fit each hand to the depth of all views of its moment by this many steps. 40 steps reduce the error, and take
     half a second a frame on two CPU cores. 0: hands as predicted."""
+
+    joints: HandJoints = "hand21"
+    """Joints of the mesh that are written: those of the network, of NYU, or of ICVL."""
 
     def __post_init__(self):
         _check_overlays(self.overlays)

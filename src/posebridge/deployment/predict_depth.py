@@ -18,7 +18,6 @@ from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.mesh_files import MESHES, PLY_FOLDER, MeshFiles, open_meshes
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import DEPTH_HAND
-from posebridge.deployment.model_spec import skeleton_of
 from posebridge.deployment.plausible_predictions import implausible_frames, implausible_notes
 from posebridge.deployment.predict_config import PredictDepthConfig
 from posebridge.deployment.predict_files import (
@@ -36,7 +35,7 @@ from posebridge.deployment.refined_crops import depth_batches
 from posebridge.deployment.space_view import RECORDING, SpaceView
 from posebridge.errors import InputError
 from posebridge.fitting.hand_fitting import HandFittingConfig
-from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.named import skeleton_named
 
 _REPLACED = (PARTIAL, f"{OVERLAYS}/**/*.jpg", MESHES, f"{PLY_FOLDER}/**/*.ply", RECORDING)
 
@@ -54,13 +53,14 @@ class _Outputs:
     @classmethod
     def open(cls, config: PredictDepthConfig, predictor: DepthHandPredictor, meshes: MeshFiles | None) -> "_Outputs":
         """Raises ``InputError`` for a 3D view without Rerun, or where its file can't be written."""
-        spec, faces = predictor.spec, predictor.hand.faces(torch.device("cpu"))
-        overlays = DepthOverlays(config.out / OVERLAYS, faces, skeleton_of(spec), spec.cube_m, config.overlays)
-        space = SpaceView(config.out / RECORDING, faces, skeleton_of(spec), spec.cube_m) if config.view_3d else None
+        skeleton, cube_m, faces = predictor.skeleton, predictor.spec.cube_m, predictor.hand.faces(torch.device("cpu"))
+        overlays = DepthOverlays(config.out / OVERLAYS, faces, skeleton, cube_m, config.overlays)
+        space = SpaceView(config.out / RECORDING, faces, skeleton, cube_m) if config.view_3d else None
         return cls(predictor, overlays, meshes, space)
 
     def add(self, crops: UnlabelledBatch, hands: DepthHands) -> None:
-        """Write a batch. Raises ``InputError`` where the disk refuses."""
+        """Write a batch, as the predictor returns it. Raises ``InputError`` where the disk refuses."""
+        hands = self.predictor.with_output_joints(hands)
         self.keypoints.append(keypoints_of(self.predictor, crops, hands))
         if self.meshes is not None:
             self.meshes.add(MeshSet.of(self.predictor, crops, hands))
@@ -80,7 +80,7 @@ def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
     fitting = HandFittingConfig(config.fit_steps) if config.fit_steps else None
     loaded = load_model(config.model, DEPTH_HAND)
     spec = loaded.spec
-    predictor = DepthHandPredictor(spec, loaded.network.to(device), config.mano, fitting)
+    predictor = DepthHandPredictor(spec, loaded.network.to(device), config.mano, fitting, skeleton_named(config.joints))
     crop = CubeCropConfig(spec.size_px, spec.cube_m, config.target.hand)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
     skipped: dict[str, str] = {}
@@ -129,7 +129,7 @@ def _followed(
 def _save(config: PredictDepthConfig, outputs: _Outputs, skipped: dict[str, str]) -> PredictedFiles:
     frames, drawn = sum(map(len, outputs.keypoints)), outputs.overlays.files
     predictions = join(outputs.keypoints) if frames else None
-    implausible = {} if predictions is None else implausible_frames(predictions, HAND21)
+    implausible = {} if predictions is None else implausible_frames(predictions, outputs.predictor.skeleton)
     listed = list_skipped(config.out, frames, skipped, implausible)
     if predictions is None:
         raise InputError(f"{config.target.path}: no frame can be predicted; {listed} lists the reasons")

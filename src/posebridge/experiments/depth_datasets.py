@@ -23,6 +23,7 @@ from posebridge.experiments.train_config import SPLITS_OF, source_title
 from posebridge.experiments.training import SELECTION_FRAMES
 from posebridge.methods.registry import MethodEntry
 from posebridge.presets.preset import Preset
+from posebridge.skeletons.named import skeleton_named
 from posebridge.training.frames import Frames, InMemoryFrames
 
 _REFINED_AT_ONCE = 64
@@ -80,8 +81,8 @@ class DepthDatasetData(ExperimentData):
         """How many frames are used, and the error of the pixel-wise joints, beside that of the mesh's."""
         if predictions.hands is None:
             return self.remarks
-        xyz_mm = 1000 * predictions.hands.pixel_joints_m.numpy()
-        score = self.evaluation.score(replace(predictions.keypoints, xyz_mm=xyz_mm))
+        hands = replace(predictions.hands, joints_m=predictions.hands.pixel_joints_m)
+        score = self.evaluation.score(replace(predictions, hands=hands))
         assert score is not None
         return (*self.remarks, f"pixel-wise joints, instead of the mesh's: mean error of {score.mean_error_mm:.1f} mm")
 
@@ -138,23 +139,24 @@ def _refined(frames: Frames[BatchT], cubes: DepthCubes, predictor: Predictor) ->
 
 
 def _evaluation(test: ScoredCubes, cubes: DepthCubes) -> InMemoryEvaluation:
+    assert cubes.dataset.skeleton is not None
     return InMemoryEvaluation(
         observed=test.batch.unlabelled(),
         truth=truth_of(test.batch, cubes.dataset.joints),
         protocol=TRACKS["hand-depth"].protocol,
         cube_m=cubes.cube_m,
-        joints=cubes.dataset.scored_joints,
+        skeleton=skeleton_named(cubes.dataset.skeleton),
+        scored=cubes.dataset.scored_joints,
         failed=test.failed,
     )
 
 
 def _remarks(config: TrainConfig, labelled: int, unlabelled: int, test: ScoredCubes) -> tuple[str, ...]:
     dataset = dataset_named(config.target.name)
-    scored = dataset.scored_joints or dataset.joints
     remarks = [
         f"Labelled: {labelled} images of {source_title(config)}. "
         f"Unlabelled: {unlabelled} images of {_SPLIT_TEXTS[config.target_split]} of {dataset.title}. "
-        f"Scored: {len(test.batch)}, by {len(scored)} joints, not aligned."
+        f"Scored: {len(test.batch)}, by {len(dataset.scored_joints)} joints, not aligned."
     ]
     if dataset.own_centres:
         remarks.append("hands are cut around the centres of the set, which were made from its labels")

@@ -14,7 +14,7 @@ from posebridge.data.crops import LabelledCrops
 from posebridge.data.dataset_stream import ordered_batches
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Subset
-from posebridge.deployment.frame_predictions import FramePredictions, predict_frames
+from posebridge.deployment.frame_predictions import FramePredictions, keypoints_as, predict_frames
 from posebridge.deployment.predictor import Predictor, file_pixels, join
 from posebridge.evaluation.evaluate import evaluate, frame_errors_px, select_example_frames
 from posebridge.evaluation.gallery import gallery
@@ -35,7 +35,7 @@ class EvaluationSet(ABC):
         """The predictions of every model."""
 
     @abstractmethod
-    def score(self, keypoints: KeypointSet) -> Score | None:
+    def score(self, predictions: FramePredictions) -> Score | None:
         """The score of predictions; None for frames without labels."""
 
     @abstractmethod
@@ -56,7 +56,8 @@ class InMemoryEvaluation(EvaluationSet):
     truth: KeypointSet | None
     protocol: EvaluationProtocol
     cube_m: float | None = None  # side of the cube of depth crops, which are shown as closeness
-    joints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # see ``scored_joints``
+    skeleton: Skeleton | None = None  # of labelled hands; None: the model's
+    scored: tuple[str, ...] | None = None  # labelled joints that count; None: all
     failed: frozenset[str] = frozenset()  # keys of frames in which no hand was found
 
     @property
@@ -68,13 +69,16 @@ class InMemoryEvaluation(EvaluationSet):
         """The predictions of every model."""
         return {role: predict_frames(predictor, self.observed) for role, predictor in predictors.items()}
 
-    def score(self, keypoints: KeypointSet) -> Score | None:
+    def score(self, predictions: FramePredictions) -> Score | None:
         """The score by the protocol; None without labels."""
         if self.truth is None:
             return None
+        keypoints = predictions.keypoints
+        if self.skeleton is not None:
+            keypoints = keypoints_as(self.skeleton, predictions, self.observed)
         side_px = crop_side(self.observed)
-        predicted = in_crops(scored_joints(keypoints, self.joints), self.observed, side_px)
-        true = in_crops(self.truth, self.observed, side_px)
+        predicted = in_crops(keypoints, self.observed, side_px)
+        true = in_crops(_joints_of(self.truth, self.scored), self.observed, side_px)
         return evaluate(predicted, true, side_px, self.protocol, self.failed)
 
     def gallery(self, keypoints: KeypointSet) -> tuple[GalleryFrame, ...]:
@@ -85,18 +89,13 @@ class InMemoryEvaluation(EvaluationSet):
         return gallery(self.observed, keypoints, truth, self.cube_m if self.observed.image is None else None)
 
 
-def scored_joints(keypoints: KeypointSet, joints: Mapping[str, tuple[str, ...]]) -> KeypointSet:
-    """Keypoints as the joints that a benchmark scores, each the mean of the named ones; unchanged without."""
-    if not joints:
+def _joints_of(keypoints: KeypointSet, joints: tuple[str, ...] | None) -> KeypointSet:
+    """The keypoints of the named joints, or all of them without names."""
+    if joints is None:
         return keypoints
-    names = keypoints.joint_names
-    assert names is not None
-    members = [[names.index(name) for name in members] for members in joints.values()]
-
-    def means(array: np.ndarray | None) -> np.ndarray | None:
-        return None if array is None else np.stack([array[:, own].mean(1) for own in members], axis=1)
-
-    return KeypointSet(keypoints.key, tuple(joints), uv_px=means(keypoints.uv_px), xyz_mm=means(keypoints.xyz_mm))
+    assert keypoints.joint_names is not None
+    places = np.array([keypoints.joint_names.index(joint) for joint in joints])
+    return keypoints.take(np.arange(len(keypoints)), places)
 
 
 def truth_of(batch: LabelledBatch, joint_names: tuple[str, ...]) -> KeypointSet:
@@ -152,9 +151,9 @@ class DatasetEvaluation(EvaluationSet):
         self._batch, self._positions = concatenate(read), np.array(positions)
         return {role: FramePredictions(predictors[role], join(found)) for role, found in parts.items()}
 
-    def score(self, keypoints: KeypointSet) -> Score:
+    def score(self, predictions: FramePredictions) -> Score:
         """The score by the protocol, in pixels of the crops."""
-        return evaluate(self.in_crops(keypoints), self.truth, self.crops.config.size_px, self.protocol)
+        return evaluate(self.in_crops(predictions.keypoints), self.truth, self.crops.config.size_px, self.protocol)
 
     @property
     def truth(self) -> KeypointSet:

@@ -186,7 +186,7 @@ class _Runner:
         experiment, data = self.experiment, self.data
         scores: dict[Role, Score] = {}
         for role, found in predictions.items():
-            score = data.evaluation.score(found.keypoints)
+            score = data.evaluation.score(found)
             if score is not None:
                 scores[role] = score
         evidence = Evidence(

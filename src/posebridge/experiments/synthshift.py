@@ -188,7 +188,7 @@ def _outcome(outcome: Outcome, track: TrackSpec, sets: SynthShiftSets) -> SynthS
         test_source.unlabelled(), truth_of(test_source, track.skeleton.joints), track.protocol
     )
     predictor = outcome.predictions["source_only"].predictor
-    predicted = on_source.predict({"source_only": predictor})["source_only"].keypoints
+    predicted = on_source.predict({"source_only": predictor})["source_only"]
     score = on_source.score(predicted)
     assert score is not None
     gaps: dict[Role, float] = {}

@@ -64,11 +64,12 @@ class Dataset:
         return () if self.skeleton is None else self._own_skeleton().joints
 
     @property
-    def scored_joints(self) -> Mapping[str, tuple[str, ...]]:
-        """Joints that its benchmark scores -> joints of HAND21 whose mean replaces each; empty: all, as they are."""
-        from posebridge.data.datasets.joint_rules import SCORED_JOINTS
+    def scored_joints(self) -> tuple[str, ...]:
+        """The joints that its benchmark scores."""
+        from posebridge.data.datasets.joint_rules import UNSCORED_JOINTS
 
-        return SCORED_JOINTS.get(self.name, {})
+        unscored = UNSCORED_JOINTS.get(self.name, ())
+        return tuple(joint for joint in self.joints if joint not in unscored)
 
     def loading(self, labels: SourceLabels, options: DatasetOptions | None = None) -> DatasetOptions:
         """``options`` with which the reader loads these labels and no others, since reading some takes long.

@@ -1,9 +1,6 @@
-"""Joints of a dataset that replace those of another skeleton in published benchmarks, and joints that are scored."""
+"""Rules of published benchmarks: joints that replace those of another skeleton, and joints that are not scored."""
 
 from collections.abc import Mapping
-
-from posebridge.skeletons.depth_hands import NYU14
-from posebridge.skeletons.hand import FINGERS, HAND21
 
 # The joints of RegDA's and UniFrame's public code, which take the nearest joints of the dataset for MPII's: SMPL's
 # collars are shoulders. Lin et al., NeurIPS 2023, supplement E, call this the annotation gap. The columns Head, Sld
@@ -25,15 +22,10 @@ STAND_INS: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("human3.6m", "mpii16"): _HUMAN36M_AS_MPII,
 }
 
-# By dataset: scored joints -> the joints of HAND21 whose mean replaces each (Ren et al., CVPR 2022, Sec. 4.1).
-# NYU is scored without its palm and two wrists, ICVL and MSRA without their palms. A dataset that isn't here is scored
-# by all of its joints.
-SCORED_JOINTS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "nyu": {joint: (joint,) for joint in NYU14.joints if joint in HAND21.joints},
-    "icvl": {
-        f"{finger}_{part}": (f"{finger}_{i}", f"{finger}_{i + 1}")
-        for finger in FINGERS
-        for i, part in enumerate(("root", "mid", "tip"), 1)
-    },
-    "msra": {joint: (joint,) for joint in HAND21.joints if joint != "wrist"},
+# By dataset: joints that its published benchmark leaves out (Ren et al., CVPR 2022, Sec. 4.1: wrists and palm of NYU,
+# palm of ICVL and MSRA, whose palm is the wrist here).
+UNSCORED_JOINTS: Mapping[str, tuple[str, ...]] = {
+    "nyu": ("wrist_ulnar", "wrist_radial", "palm"),
+    "icvl": ("palm",),
+    "msra": ("wrist",),
 }

@@ -2,8 +2,8 @@
 
 ``{train,test}/depth_{view}_{frame:07d}.png``, views 1 to 3, frames from 1; depth in millimetres is B + 256 G.
 ``joint_data.mat`` has ``joint_uvd`` and ``joint_xyz`` (3 views, N, 36, 3) in pixels and millimetres. Of the 36, 14 are
-read; ``joint_rules.SCORED_JOINTS`` has those that are scored. The release's y axis points up, so its fy is negative.
-Here y points down and fy is positive, which gives the same pixels. The release has no calibration between its views.
+read; ``joint_rules.UNSCORED_JOINTS`` lists unscored ones. The release's y axis points up, so its fy is negative. Here y
+points down and fy is positive, which gives the same pixels. The release has no calibration between its views.
 
 The pictures are mirrored by the sensor's driver, so that left hands look right (seen in one test frame, taken for all).
 """

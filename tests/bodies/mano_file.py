@@ -1,4 +1,4 @@
-"""Files in MANO's layout with synthetic values: joints of a hand, and a closed surface around them."""
+"""Files in MANO's layout with synthetic values: joints of a hand, a closed surface around them, skin of finger ends."""
 
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from posebridge.bodies.anny import anny_hand
 ORDER = ("wrist", *(f"finger{f}-{k}" for f in (2, 3, 5, 4, 1) for k in (1, 2, 3)))
 PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 TIPS = {1: 744, 2: 333, 3: 444, 4: 555, 5: 672}
-AROUND, RINGS = 24, 32
+AROUND, RINGS = 24, 23
+SKIN_RINGS = 5  # of a finger's end, of eight vertices each; no face has them
+RADIUS_M = 0.006  # of a finger's end
 
 
 def mano_arrays(seed: int = 0, shapes: int = 10) -> dict[str, np.ndarray]:
@@ -23,8 +25,11 @@ def mano_arrays(seed: int = 0, shapes: int = 10) -> dict[str, np.ndarray]:
     keypoints = rest.keypoints_m()[0].double().numpy()
     joints = np.stack([heads[name] for name in ORDER])
     vertices = _bag()
+    spare = AROUND * RINGS + 1
     for finger, vertex in TIPS.items():
-        vertices[vertex] = keypoints[4 * finger]
+        skin = _finger_end(keypoints[4 * finger - 1], keypoints[4 * finger])
+        places = np.setdiff1d(np.arange(spare, 778), [*TIPS.values()])[(finger - 1) * len(skin) :][: len(skin)]
+        vertices[places], vertices[vertex] = skin, keypoints[4 * finger]
     weights = np.exp(-80 * np.linalg.norm(vertices[:, None] - joints, axis=-1))
     R, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     R, shift = R * np.linalg.det(R), 0.1 * rng.normal(size=3)
@@ -52,6 +57,16 @@ def _bag() -> np.ndarray:
         rings.append(np.stack([width * np.cos(turn), np.full(AROUND, 0.2 * t - 0.01), 0.4 * width * np.sin(turn)], 1))
     rest = np.tile([[0.0, 0.195, 0.0]], (778 - AROUND * RINGS, 1))
     return np.concatenate([*rings, rest])
+
+
+def _finger_end(joint: np.ndarray, tip: np.ndarray) -> np.ndarray:
+    """(n, 3) vertices around the outer half of a finger's last bone: rings of a cylinder that ends at the tip."""
+    along = (tip - joint) / np.linalg.norm(tip - joint)
+    across = np.cross(along, [0.0, 0.0, 1.0])
+    across /= np.linalg.norm(across)
+    turn = 2 * np.pi * np.arange(8) / 8
+    ring = RADIUS_M * (np.outer(np.cos(turn), across) + np.outer(np.sin(turn), np.cross(along, across)))
+    return np.concatenate([joint + t * (tip - joint) + ring for t in np.linspace(0.5, 1, SKIN_RINGS)])
 
 
 def _faces() -> np.ndarray:

@@ -12,11 +12,12 @@ from experiments.dot_frames import dot_frames
 from experiments.transfer_sets import COLOUR, SIDE, opened
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.deployment.frame_predictions import predict_frames
+from posebridge.deployment.frame_predictions import FramePredictions, keypoints_as, predict_frames
 from posebridge.deployment.predictor import PosePredictor
 from posebridge.evaluation.protocols import BENCHMARKS
 from posebridge.evaluation.score import score_files
-from posebridge.experiments.evaluation_sets import scored_joints, truth_of
+from posebridge.experiments.evaluation_sets import truth_of
+from posebridge.skeletons.depth_hands import ICVL16, NYU14
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
 
@@ -65,7 +66,7 @@ def data(datasets):
 @pytest.mark.parametrize(("moved_frac", "right"), [(0.0, 1.0), (0.045, 1.0), (0.055, 0.0)])
 def test_scores_are_fractions_of_the_crop(data, name, moved_frac, right, tmp_path):
     evaluation, found = predicted(data[name], moved_frac)
-    score = evaluation.score(found)
+    score = evaluation.score(FramePredictions(PosePredictor(SPEC, DotFinder()), found))
     assert score.pck_005 == right
     assert set(score.per_group_pck.values()) == {right}
     assert score.mean_error_px == pytest.approx(moved_frac * SIDE, abs=1e-3)
@@ -114,11 +115,17 @@ def test_truth_in_pixels_of_files(dots):
     assert truth.xyz_mm is None
 
 
-def test_scored_joints_are_means():
+@pytest.mark.parametrize("skeleton", [NYU14, ICVL16, HAND21], ids=lambda skeleton: skeleton.name)
+def test_joints_without_a_mesh_are_means(dots, skeleton):
+    """Those of a network of heat maps; finger tips stay where the network predicts them."""
     xyz_mm = np.random.default_rng(0).normal(size=(2, 21, 3))
     hands = KeypointSet(np.array(["a", "b"]), HAND21.joints, uv_px=xyz_mm[..., :2], xyz_mm=xyz_mm)
-    found = scored_joints(hands, {"ring_mid": ("ring_2", "ring_3"), "wrist": ("wrist",)})
+    found = keypoints_as(skeleton, FramePredictions(PosePredictor(SPEC, DotFinder()), hands), dots)
     at = {name: xyz_mm[:, i] for i, name in enumerate(HAND21.joints)}
-    np.testing.assert_allclose(found.xyz_mm[:, 0], (at["ring_2"] + at["ring_3"]) / 2)
-    np.testing.assert_allclose(found.xyz_mm[:, 1], at["wrist"])
-    assert scored_joints(hands, {}) is hands
+    at["ring_mid"], at["thumb_root"] = (at["ring_2"] + at["ring_3"]) / 2, (at["thumb_1"] + at["thumb_2"]) / 2
+    assert found.joint_names == skeleton.joints
+    compared = set(at) & {*skeleton.joints}
+    assert len(compared) == {"nyu14": 11, "icvl16": 2, "hand21": 21}[skeleton.name]
+    for name in compared:
+        np.testing.assert_allclose(found.xyz_mm[:, skeleton.index(name)], at[name])
+        np.testing.assert_allclose(found.uv_px[:, skeleton.index(name)], at[name][:, :2])

@@ -65,6 +65,8 @@ def _tip_offset(model: HandModel, finger: str, depth: float) -> Float[Tensor, "V
     # The middle of the slice of skin around that depth: nails and the density of the mesh do not move it.
     end, depth_m = along.max(), depth * length_m
     around = (along - (end - depth_m)).abs() < 0.5 * depth_m
+    if not around.any():
+        raise _no_skin(finger)
     middle = [0.5 * (side[around].min() + side[around].max()) for side in across]
     place = rig.heads_m[bone] + axes @ torch.stack([end - depth_m, *middle])
     weights = torch.zeros(len(rig.vertices_m))
@@ -87,7 +89,9 @@ def _affine_weights(vertices_m: Float[Tensor, "n 3"], point_m: Float[Tensor, "3"
     system = torch.cat([vertices_m.T, torch.ones(1, len(vertices_m))]).double()
     weights = torch.linalg.pinv(system) @ torch.cat([point_m, torch.ones(1)]).double()
     if not (system[:3] @ weights - point_m).norm() < _MAX_RESIDUAL_M:
-        raise InputError(
-            f"the hand's mesh has no closed skin around the end of the {finger}: give a complete hand mesh"
-        )
+        raise _no_skin(finger)
     return weights.float()
+
+
+def _no_skin(finger: str) -> InputError:
+    return InputError(f"the hand's mesh has no closed skin around the end of the {finger}: give a complete hand mesh")

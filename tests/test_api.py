@@ -16,12 +16,14 @@ from data.on_disk import truncate, write_pictures
 from data.rendered_depth import UNIT_M, hands, write_archive, write_rig
 from deployment.depth_hands import save_small
 from deployment.rigged import SPEC, draw_dots, small_model
+from posebridge.bodies.joint_maps import joint_map
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target_config import DepthTargetConfig, TargetConfig
 from posebridge.deployment.estimator import DepthEstimator, ImageEstimator
 from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
 from posebridge.deployment.predict_depth import predict_depth_files
 from posebridge.deployment.predict_files import predict_files
+from posebridge.skeletons.depth_hands import ICVL16, NYU14
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
@@ -206,9 +208,35 @@ def test_depth_arrays(batch, depth_model):
     assert "no depth at all" in empty.skipped["000001"]
 
 
+@pytest.mark.parametrize("skeleton", [NYU14, ICVL16], ids=lambda skeleton: skeleton.name)
+def test_joints_of_datasets(batch, depth_model, tmp_path, skeleton):
+    """The joints of the same meshes as without the option, from Python and in files."""
+    file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=None)
+    estimator = posebridge.load(depth_model, "cpu")
+    own, found = estimator.predict(file), estimator.predict(file, joints=skeleton.name)
+    np.testing.assert_array_equal(own.meshes.vertices_mm, found.meshes.vertices_mm)
+    to_dataset = joint_map(estimator.predictor.hand.model(torch.device("cpu")), skeleton)
+    vertices = torch.from_numpy(own.meshes.vertices_mm)
+    for joints, mapped in (
+        (own.xyz_mm, found.xyz_mm),
+        (own.meshes.pixel_joints_mm, found.meshes.pixel_joints_mm),
+    ):
+        np.testing.assert_allclose(mapped, to_dataset(torch.from_numpy(joints), vertices), atol=0.01)
+    assert found.joint_names == skeleton.joints
+    assert found.uv_px.shape == (6, len(skeleton), 2)
+    assert found.confidence.shape == (6, len(skeleton))
+    config = posebridge.PredictDepthConfig(
+        depth_model, DepthTargetConfig(file), tmp_path / "out", overlays=1, device="cpu", joints=skeleton.name
+    )
+    check_equal(found, KeypointSet.load(posebridge.predict(config).predictions))
+    saved = np.load(tmp_path / "out" / "meshes.npz")
+    np.testing.assert_array_equal(found.meshes.pixel_joints_mm, saved["pixel_joints_mm"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"depth": np.ones((4, 4)), "joints": "mpii16"}, "no joints 'mpii16': choose hand21, nyu14, icvl16"),
         ({"depth": np.ones((4, 4)), "intrinsics": None}, "depth needs its camera's intrinsics"),
         ({"depth": np.ones((4, 4), int)}, "depth 0 is int64"),
         ({"depth": [np.ones(4)]}, r"depth 0 is of shape \(4,\)"),

@@ -1,9 +1,9 @@
 """Hand skeletons of the depth benchmarks that differ from ``HAND21``: NYU with 14 joints, ICVL with 16.
 
-Joints that other skeletons have too share their names: NYU's finger tips, PIP joints and thumb are those of ``HAND21``.
-ICVL's joints are not. In its test labels, palm, root, mid and tip of the index finger are 57, 29 and 19 mm apart. That
-is too short for joints and matches the middles of the finger's three bones. ``tip`` is then the middle of the last
-bone, about a centimetre short of the finger tip.
+Joints that other skeletons have too share their names: NYU's finger tips, PIP joints and thumb are named as in
+``HAND21``, but its tips lie within the finger (``dataset_joints``). ICVL's joints are others. In its test labels, palm,
+root, mid and tip of the index finger are 57, 29 and 19 mm apart. That is too short for joints and matches the middles
+of the finger's three bones. ``tip`` is then the middle of the last bone, about a centimetre short of the finger tip.
 """
 
 from posebridge.skeletons.hand import FINGERS

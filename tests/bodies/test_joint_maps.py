@@ -7,7 +7,7 @@ import pytest
 import roma
 import torch
 
-from bodies.mano_file import RADIUS_M, TIPS, write_mano
+from bodies.mano_file import TIPS, mano_arrays, write_mano
 from posebridge.bodies.anny import anny_hand
 from posebridge.bodies.hand_articulation import HandAngles, pose_hand
 from posebridge.bodies.joint_maps import JointMap, joint_map
@@ -141,7 +141,6 @@ def test_tips_of_mano_lie_on_the_axis(models):
         depth_mm = {1: 0.17, 2: 0.105, 3: 0.115, 4: 0.115, 5: 0.095}[finger] / 1.959 * length_mm
         assert float(offset @ along) == pytest.approx(-depth_mm, abs=0.2)
         assert (offset - (offset @ along) * along).norm() < 0.3
-    assert RADIUS_M == 0.006
 
 
 def test_palm_of_nyu(rest):
@@ -167,8 +166,6 @@ def test_refusals(models, tmp_path):
 
 def flat_ends() -> np.ndarray:
     """The vertices of a MANO file whose fingers are lines."""
-    from bodies.mano_file import mano_arrays
-
     arrays = mano_arrays()
     vertices = arrays["v_template"].copy()
     moved = arrays["weights"].argmax(1)

@@ -14,6 +14,7 @@ from posebridge.cli.report import ReportCommand
 from posebridge.cli.resume import ResumeCommand
 from posebridge.cli.score import ScoreCommand
 from posebridge.cli.train import TrainCommand
+from posebridge.cli.train_source import TrainSourceCommand
 
 
 class Command(Protocol):
@@ -30,6 +31,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "adapt": AdaptCommand,
     "adapt-depth": AdaptDepthCommand,
     "train": TrainCommand,
+    "train-source": TrainSourceCommand,
     "predict": PredictCommand,
     "predict-depth": PredictDepthCommand,
     "score": ScoreCommand,

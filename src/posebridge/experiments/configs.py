@@ -19,6 +19,7 @@ from posebridge.methods.registry import DEFAULT_METHOD, describe_methods
 TargetFrames = Literal["stills", "videos"]  # single images, or frames of videos
 TargetSplit = Literal["train", "test", "both"]
 Weights = Literal["timm", "none"] | Path
+EncoderWeights = Literal["package"] | Weights
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ class AdaptConfig:
     """Smallest and largest distance of the two frames of a pair, by the frames' numbers: with --every 5, the default
     pairs frames that are 5, 10 or 15 apart. For methods that take pairs of frames."""
 
-    encoder_weights: Weights | None = None
-    """Initial weights of the encoder of a source model that is trained here: timm (downloads ImageNet weights), a file,
-    or none. Without it: none."""
+    encoder_weights: EncoderWeights | None = None
+    """Initial weights of the encoder of a source model that is trained here: timm (downloads ImageNet weights), package
+    (those of an installed package), a file, or none. Without it: none."""
 
     feature_weights: Weights | None = None
     """Weights of the VGG-19 behind style and perceptual losses in preset full: timm (downloads), a file, or none, which
@@ -156,9 +157,9 @@ class TrainConfig:
     target_split: TargetSplit = "train"
     """The target's frames to adapt to, without their labels. The test split is scored."""
 
-    encoder_weights: Weights | None = None
-    """Initial weights of the pose network's encoder: timm (downloads ImageNet weights), a file, or none. Without it:
-    timm in preset full, none in preset small."""
+    encoder_weights: EncoderWeights | None = None
+    """Initial weights of the pose network's encoder: timm (downloads ImageNet weights), package (those of an
+    installed package), a file, or none. Without it: timm in preset full, none in preset small."""
 
     feature_weights: Weights | None = None
     """Weights of the VGG-19 behind style and perceptual losses in preset full: timm (downloads), a file, or none, which
@@ -172,6 +173,39 @@ class TrainConfig:
 
     stacks: Literal[1, 2] = 1
     """Of depth: number of single-view networks; the second one refines the first one's prediction."""
+
+
+@dataclass(frozen=True)
+class TrainSourceConfig:
+    """A run that trains a source model on renders alone."""
+
+    name: Annotated[Positional[Literal["hand-rgb", "body-rgb"]], arg(metavar="MODEL")]
+    """hand-rgb or body-rgb."""
+
+    start: Path | None = None
+    """A model of the same network (the folder of a run or of a model) whose weights training starts from. Without it:
+    random weights, or those of the preset's encoder."""
+
+    renders: int | None = None
+    """Number of renders. Default: the preset's."""
+
+    steps: int | None = None
+    """Steps of training. Default: the preset's."""
+
+    preset: str = "small"
+    """small is for CPUs."""
+
+    seed: int = 0
+    """Seed of all random numbers, renders included."""
+
+    sets: Path | None = None
+    """Folder in which renders are kept as shards and read again. Default: they are rendered in memory."""
+
+    def __post_init__(self):
+        """Raises ``InputError`` for numbers out of range."""
+        for name, value in (("renders", self.renders), ("steps", self.steps)):
+            if value is not None and value < 1:
+                raise InputError(f"{value} {name} are impossible: give 1 or more")
 
 
 @dataclass(frozen=True)

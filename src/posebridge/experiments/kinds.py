@@ -12,8 +12,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from posebridge.contracts.run_layout import RunLayout
 from posebridge.errors import InputError
-from posebridge.experiments.configs import AdaptConfig, AdaptDepthConfig, DemoConfig, SynthShiftConfig, TrainConfig
-from posebridge.experiments.summaries import demo_summary, outputs_summary, synthshift_summary, train_summary
+from posebridge.experiments.configs import (
+    AdaptConfig,
+    AdaptDepthConfig,
+    DemoConfig,
+    SynthShiftConfig,
+    TrainConfig,
+    TrainSourceConfig,
+)
+from posebridge.experiments.summaries import (
+    demo_summary,
+    outputs_summary,
+    source_summary,
+    synthshift_summary,
+    train_summary,
+)
 from posebridge.regular_files import read_file
 from posebridge.text_files import parse_json
 from posebridge.training.config_file import load_config
@@ -46,6 +59,7 @@ _KINDS = (
     RunKind("adapt", AdaptConfig, "adapt:run_adapt", outputs_summary),
     RunKind("adapt-depth", AdaptDepthConfig, "adapt_depth:run_adapt_depth", outputs_summary),
     RunKind("train", TrainConfig, "train:run_train", train_summary),
+    RunKind("train-source", TrainSourceConfig, "train_source:run_train_source", source_summary),
 )
 KINDS: Mapping[str, RunKind] = {kind.name: kind for kind in _KINDS}
 

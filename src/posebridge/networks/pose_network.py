@@ -1,7 +1,7 @@
 """What every pose network offers: images in; joints in pixels, confidence, and depth or metres out."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
@@ -53,6 +53,10 @@ class HeatmapNetwork(PoseNetwork):
     def cube_m(self) -> float | None:
         """As ``maps`` has it."""
         return self.maps.cube_m
+
+    def encoder_parameters(self) -> Iterable[nn.Parameter]:
+        """The parameters of the encoder, which may start trained; none for a network without one."""
+        return ()
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K h w"]]:

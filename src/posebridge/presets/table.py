@@ -7,6 +7,7 @@ from posebridge.presets import (
     datasets_rgb,
     hand_depth,
     multi_view_fusion,
+    source_models,
     synthshift_rgb,
 )
 from posebridge.presets.preset import Preset
@@ -17,6 +18,7 @@ PRESETS: list[Preset] = [
     *adapt_rgb.PRESETS,
     *datasets_rgb.PRESETS,
     *multi_view_fusion.PRESETS,
+    *source_models.PRESETS,
 ]
 
 

@@ -60,6 +60,13 @@ def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
         slow.lerp_(fast.to(slow.dtype), 1 - decay)
 
 
+@torch.no_grad()
+def copy_buffers(average: nn.Module, model: nn.Module) -> None:
+    """Copy the buffers, such as batch statistics, to an average that makes no forward passes of its own."""
+    for own, current in zip(average.buffers(), model.buffers(), strict=True):
+        own.copy_(current)
+
+
 @runtime_checkable
 class HasPseudoLabels(Protocol):
     """A stage that trains on pseudo-labels and returns them for inspection."""

@@ -1,17 +1,20 @@
 """Supervised training on the labelled source (Lin et al., NeurIPS 2023, Sec. 3.2, Eq. 1)."""
 
-from collections.abc import Generator, Sequence
+import copy
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
 from posebridge.networks.pose_network import HeatmapNetwork, network_as
 from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
-from posebridge.training.optimisers import Schedule
+from posebridge.training.optimisers import ParameterGroup, Schedule
+from posebridge.training.pseudo_labels import copy_buffers, update_average
 from posebridge.training.run import SelectionPlan
 from posebridge.training.stage import PoseStage, Stage, Terms
 from posebridge.training.supervision import supervised_terms
@@ -28,6 +31,8 @@ class SourceTrainingConfig:
     batch_size: int = 32
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
+    encoder_rate: float = 1.0  # of the encoder, as a fraction of the schedule's: less where it starts trained
+    average_decay: float = 0.0  # of a moving average of the weights, which is the result; 0: the last weights
     heat_weight: float = 1.0
     depth_weight: float = 0.1  # lambda_d of Eq. 1; not given, chosen so that both terms have similar gradients
 
@@ -48,15 +53,39 @@ class SourceTraining(PoseStage):
         self.maps = network.maps
         self.skeleton = context.skeleton
         self.network = network.train()
+        self.average = copy.deepcopy(network).eval().requires_grad_(False) if config.average_decay else None
 
     def terms(self, batches: dict[str, Observation], generator: torch.Generator) -> Terms:
         """Eq. 1 on augmented samples."""
         view = augmented(batches["source"], self.config, generator, self.skeleton.mirror)
         return supervised_terms(self.maps, self.predict_maps(self.network, view.rgb), view, self.skeleton)
 
+    def trained_parameters(self) -> Iterable[nn.Parameter]:
+        """Those of the network."""
+        return self.network.parameters()
+
+    def parameter_groups(self) -> Sequence[ParameterGroup]:
+        """The encoder's rate may differ from that of the rest."""
+        if self.config.encoder_rate == 1.0:
+            return super().parameter_groups()
+        encoder = {id(parameter) for parameter in self.network.encoder_parameters()}
+        parts = ([p for p in self.network.parameters() if (id(p) in encoder) == inside] for inside in (True, False))
+        return tuple(
+            ParameterGroup(tuple(part), rate) for part, rate in zip(parts, (self.config.encoder_rate, 1.0), strict=True)
+        )
+
+    def optimizer_step(self, *args, **kwargs) -> None:
+        """Called by the trainer: update the network, then the average of its weights."""
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            # The average forgets initial weights as fast as it can: its decay rises with the number of steps.
+            decay = min(self.config.average_decay, (self.global_step + 1) / (self.global_step + 10))
+            update_average(self.average, self.network, decay)
+            copy_buffers(self.average, self.network)
+
     def result(self) -> HeatmapNetwork:
         """The source-trained network."""
-        return self.network
+        return self.network if self.average is None else self.average
 
 
 def train_source(

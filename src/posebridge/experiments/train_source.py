@@ -1,0 +1,119 @@
+"""A source model: trained on ``varied`` renders alone, measured on renders of other seeds and domains."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.contracts.record import Record, Score
+from posebridge.deployment.frame_predictions import FramePredictions, predict_frames
+from posebridge.deployment.model_file import LoadedModel
+from posebridge.errors import InputError
+from posebridge.experiments.configs import TrainSourceConfig
+from posebridge.experiments.data import ExperimentData, statistics_joints_m
+from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
+from posebridge.experiments.renders import RenderLoader, rendering_progress
+from posebridge.experiments.runner import Experiment, run_experiment
+from posebridge.experiments.source_model import load_source_model
+from posebridge.experiments.tracks import TRACKS, TrackSpec
+from posebridge.methods.registry import find_method
+from posebridge.presets.preset import Change, Preset, unchanged
+from posebridge.presets.table import find_preset
+from posebridge.training.frames import InMemoryFrames
+from posebridge.training.options import Hardware
+from posebridge.training.run import Run, check_space
+
+SOURCE_DOMAIN = "varied"
+_VALIDATION_SEED = 2_000_003  # apart from the seeds of training and test sets
+_OTHER_DOMAINS = ("studio", "street")  # measured too; no choice depends on them
+
+
+def run_train_source(config: TrainSourceConfig, folder: Path, hardware: Hardware, change: Change = unchanged) -> Record:
+    """Render, train, measure; leave model, record and report. ``change`` makes another preset, for comparisons.
+
+    Raises ``InputError`` for numbers that are too small, and for a model to start from that has another network.
+    """
+    Run.check(folder, "train-source", config, hardware)
+    track, method = TRACKS[config.name], find_method("source-only")
+    preset = _sized(change(find_preset(f"source/{config.name}", config.preset, method.name)), config)
+    start = None if config.start is None else _start(config.start, preset)
+    check_space(folder, preset.space_mb)
+    run = Run.create(folder, "train-source", config, hardware, preset)
+    experiment = Experiment(
+        title=f"Source model {config.name}",
+        method=method,
+        preset=preset,
+        seed=config.seed,
+        hardware=hardware,
+        config=config,
+        initial_model=start,
+    )
+    return run_experiment(experiment, _data(config, preset, track), run).record
+
+
+def _sized(preset: Preset, config: TrainSourceConfig) -> Preset:
+    """The preset with the given number of renders and steps."""
+    assert preset.source is not None
+    if config.renders is not None:
+        preset = replace(preset, data=replace(preset.data, source=config.renders))
+    if config.steps is not None:
+        schedule = replace(preset.source.schedule, steps=config.steps)
+        preset = replace(preset, source=replace(preset.source, schedule=schedule))
+    return preset
+
+
+def _start(path: Path, preset: Preset) -> LoadedModel:
+    """The model whose weights training starts from."""
+    model = load_source_model(path, preset.model)
+    wanted, found = preset.model, model.spec
+    if replace(found.network, pretrained="none") != replace(wanted.network, pretrained="none"):
+        raise InputError(f"{path} has another network than preset {preset.name} of {preset.family}: leave --start out")
+    return model
+
+
+@dataclass(frozen=True)
+class _SourceData(ExperimentData):
+    others: Mapping[str, InMemoryEvaluation] = field(default_factory=dict)  # by domain
+
+    def notes(self, predictions: FramePredictions) -> tuple[str, ...]:
+        """The accuracy on renders of other domains."""
+        scores = {
+            domain: other.score(predict_frames(predictions.predictor, other.observed).keypoints)
+            for domain, other in self.others.items()
+        }
+        return (*self.remarks, *(f"On {domain} renders: {_numbers(score)}." for domain, score in scores.items()))
+
+
+def _numbers(score: Score | None) -> str:
+    assert score is not None
+    return f"PCK@0.05 {score.pck_005:.3f}, mean error after Procrustes {score.pa_mean_error_mm:.1f} mm"
+
+
+def _data(config: TrainSourceConfig, preset: Preset, track: TrackSpec) -> _SourceData:
+    sizes = preset.data
+    assert sizes.source is not None
+    assert sizes.test is not None
+    domains = (SOURCE_DOMAIN, *_OTHER_DOMAINS)
+    with rendering_progress(sizes.source + sizes.test * len(domains)) as on_progress:
+        loader = RenderLoader(track.name, preset.model, frozenset({"joints"}), config.sets, on_progress=on_progress)
+        renders = loader.load(SOURCE_DOMAIN, sizes.source, config.seed)
+        scored = {
+            domain: loader.load(domain, sizes.test, _VALIDATION_SEED + place) for place, domain in enumerate(domains)
+        }
+    evaluations = {domain: _evaluation(scored[domain].all(), track, preset) for domain in domains}
+    return _SourceData(
+        source=InMemoryFrames(renders, config.seed),
+        target=InMemoryFrames(renders.map(lambda batch: batch.unlabelled()), config.seed),
+        source_joints_m=statistics_joints_m(renders),
+        evaluation=evaluations.pop(SOURCE_DOMAIN),
+        others=evaluations,
+        remarks=(
+            f"Trained on {sizes.source} labelled {SOURCE_DOMAIN} renders of seed {config.seed}, scored on renders of "
+            "another seed.",
+        ),
+    )
+
+
+def _evaluation(batch: LabelledBatch, track: TrackSpec, preset: Preset) -> InMemoryEvaluation:
+    truth = truth_of(batch, track.skeleton.joints)
+    return InMemoryEvaluation(batch.unlabelled(), truth, track.protocol, preset.model.cube_m)

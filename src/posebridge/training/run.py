@@ -20,6 +20,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.accelerators import CPUAccelerator
 
 from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.run_layout import RunLayout, StageLayout
@@ -33,6 +34,7 @@ from posebridge.text_files import parse_json
 from posebridge.training.callbacks import Checkpoint, MetricsTable, Progress
 from posebridge.training.checkpoint_file import AtomicCheckpointIO
 from posebridge.training.config_file import as_yaml, configs_equal, read_signed, signed
+from posebridge.training.freed_memory import keep_freed_memory
 from posebridge.training.interruption import StoppedError, StopRequest
 from posebridge.training.options import Hardware
 from posebridge.training.selection import Measure, Selection
@@ -126,6 +128,8 @@ class Run:
         callbacks = [clock, table, *([chooser] if chooser else []), Progress(label)]
         callbacks.append(Checkpoint(files.checkpoint, self.checkpoint_seconds, stop))
         trainer = _trainer(self.hardware, stage, callbacks)
+        if isinstance(trainer.accelerator, CPUAccelerator):
+            keep_freed_memory()
         last = files.checkpoint if files.checkpoint.exists() else None
         try:
             with stop.listening():

@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 from posebridge.contracts.track import Track
 from posebridge.data.datasets.dataset_ref import REFERENCE, DatasetRef, describe_datasets
 from posebridge.data.target_config import DepthTargetConfig, TargetConfig
+from posebridge.errors import InputError
 from posebridge.experiments.transfers import TRANSFERS
 from posebridge.methods.registry import DEFAULT_METHOD, describe_methods
 

@@ -7,16 +7,10 @@ import pytest
 import torch
 
 from cameras.rotations import rotation_map
-from posebridge.cameras.crop import (
-    crop_map,
-    flip_map,
-    full_image_box,
-    inverse_map,
-    resize_map,
-    warp_array,
-    warp_images,
-)
+from posebridge.cameras import pixel_maps
+from posebridge.cameras.crop import flip_map, inverse_map, resize_map, warp_images
 from posebridge.cameras.pinhole import Camera, apply_affine
+from posebridge.cameras.pixel_maps import apply_map, crop_map, full_image_box, warp_array
 
 WIDTH, HEIGHT = 200, 150
 DOTS = torch.tensor([[[60.3, 50.0], [100.0, 71.7], [90.5, 99.2], [70.0, 80.0]]], dtype=torch.float64)
@@ -33,6 +27,11 @@ def centroid(image: np.ndarray) -> np.ndarray:
     return np.array([(u * image).sum(), (v * image).sum()]) / image.sum()
 
 
+def crop_maps(boxes: list[list[float]], size_px: int, padding: float = 1.0, mirror: bool = False) -> torch.Tensor:
+    """Maps of several boxes, in single precision as those of a batch."""
+    return torch.stack([torch.from_numpy(crop_map(np.array(box), size_px, padding, mirror)).float() for box in boxes])
+
+
 def smooth_images(batch: int, seed: int = 0) -> torch.Tensor:
     rng = np.random.default_rng(seed)
     return torch.from_numpy(
@@ -44,36 +43,44 @@ def smooth_images(batch: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("mirror", [False, True])
 def test_joints_stay_on_their_dots(size_px, mirror):
     # A dot must lie completely in the crop for its centroid to be its centre.
-    box = torch.tensor([[30.0, 20.0, 130.0, 125.0]], dtype=torch.float64)
-    T = resize_map(0.9).double() @ crop_map(box, size_px, padding=1.1, mirror=mirror)
-    expected = apply_affine(T, DOTS)[0].numpy()
+    box = np.array([30.0, 20.0, 130.0, 125.0])
+    T = pixel_maps.resize_map(0.9) @ crop_map(box, size_px, padding=1.1, mirror=mirror)
+    expected = apply_map(T, DOTS[0].numpy())
     for dot, uv in zip(dot_image(DOTS), expected, strict=True):
-        by_array = warp_array(dot, T[0].numpy(), size_px, size_px)
-        by_tensor = warp_images(torch.from_numpy(dot)[None, None], T.float(), size_px, size_px)
+        by_array = warp_array(dot, T, size_px, size_px)
+        by_tensor = warp_images(torch.from_numpy(dot)[None, None], torch.from_numpy(T)[None].float(), size_px, size_px)
         assert np.abs(centroid(by_array) - uv).max() < 0.1
         assert np.abs(centroid(by_tensor[0, 0].numpy()) - uv).max() < 0.1
 
 
 def test_crop_map_maps_the_box_to_the_crops_edges():
-    box = torch.tensor([[10.0, 20.0, 50.0, 40.0]])  # 40 x 20: the square is [10, 50] x [10, 50]
-    corners = torch.tensor([[[10.0, 10.0], [50.0, 50.0]]])
-    assert torch.allclose(apply_affine(crop_map(box, 80), corners), torch.tensor([[[-0.5, -0.5], [79.5, 79.5]]]))
-    mirrored = apply_affine(crop_map(box, 80, mirror=torch.tensor([True])), corners)
-    assert torch.allclose(mirrored, torch.tensor([[[79.5, -0.5], [-0.5, 79.5]]]))
+    box = np.array([10.0, 20.0, 50.0, 40.0])  # 40 x 20: the square is [10, 50] x [10, 50]
+    corners = np.array([[10.0, 10.0], [50.0, 50.0]])
+    np.testing.assert_allclose(apply_map(crop_map(box, 80), corners), [[-0.5, -0.5], [79.5, 79.5]])
+    np.testing.assert_allclose(apply_map(crop_map(box, 80, mirror=True), corners), [[79.5, -0.5], [-0.5, 79.5]])
 
 
 def test_whole_square_image_is_the_identity():
-    torch.testing.assert_close(crop_map(full_image_box(64, 64), 64)[0], torch.eye(3, dtype=torch.float64))
+    np.testing.assert_array_equal(crop_map(full_image_box(64, 64), 64), np.eye(3))
 
 
 def test_mirroring_is_a_flip_after_the_crop():
-    box = torch.tensor([[10.0, 20.0, 57.0, 40.0]])
-    torch.testing.assert_close(crop_map(box, 48, 1.3, mirror=True), flip_map(48) @ crop_map(box, 48, 1.3))
+    box = np.array([10.0, 20.0, 57.0, 40.0])
+    mirrored, plain = (crop_map(box, 48, 1.3, mirror) for mirror in (True, False))
+    np.testing.assert_allclose(mirrored, pixel_maps.flip_map(48) @ plain, atol=1e-12)
 
 
 def test_empty_box_is_refused():
     with pytest.raises(ValueError, match="empty"):
-        crop_map(torch.tensor([[5.0, 5.0, 5.0, 5.0]]), 32)
+        crop_map(np.full(4, 5.0), 32)
+
+
+def test_maps_of_frames_and_of_batches_are_alike():
+    for single, batch in (
+        (pixel_maps.flip_map(97), flip_map(97)),
+        (pixel_maps.resize_map(0.3, 0.7), resize_map(0.3, 0.7)),
+    ):
+        np.testing.assert_allclose(batch[0].numpy(), single, atol=1e-6)
 
 
 def test_flip_and_resize_agree_with_numpy_and_opencv():
@@ -93,17 +100,17 @@ def test_rotation_agrees_with_opencv():
 
 
 def test_inverse_map_is_the_matrix_inverse():
-    T = rotation_map(torch.rand(5) * 6, torch.rand(5, 2) * 99) @ crop_map(
-        torch.tensor([[3.0, 4.0, 90.0, 70.0]]).repeat(5, 1), 64, mirror=torch.tensor([True, False] * 2 + [True])
-    )
+    box = [3.0, 4.0, 90.0, 70.0]
+    crops = torch.cat([crop_maps([box] * 3, 64, mirror=True), crop_maps([box] * 2, 64)])
+    T = rotation_map(torch.rand(5) * 6, torch.rand(5, 2) * 99) @ crops
     torch.testing.assert_close(inverse_map(T) @ T, torch.eye(3).expand(5, 3, 3), atol=1e-4, rtol=0)
     torch.testing.assert_close(inverse_map(T.double()), torch.linalg.inv(T.double()))
 
 
 def test_warp_images_agrees_with_opencv():
     images = smooth_images(2)
-    box = torch.tensor([[40.0, 30.0, 80.0, 75.0], [20.0, 10.0, 60.0, 50.0]])
-    T = rotation_map(torch.tensor([0.3, -1.0]), torch.tensor([[31.5, 31.5]] * 2)) @ crop_map(box, 64)
+    crops = crop_maps([[40.0, 30.0, 80.0, 75.0], [20.0, 10.0, 60.0, 50.0]], 64)
+    T = rotation_map(torch.tensor([0.3, -1.0]), torch.tensor([[31.5, 31.5]] * 2)) @ crops
     ours = warp_images(images, T, 64, 64)
     for image, map_, warped in zip(images, T, ours, strict=True):
         theirs = cv2.warpAffine(image[0].numpy(), map_[:2].double().numpy(), (64, 64), flags=cv2.INTER_LINEAR)
@@ -113,7 +120,7 @@ def test_warp_images_agrees_with_opencv():
 @pytest.mark.parametrize("side", [50.0, 90.0, 145.0])
 def test_shrinking_agrees_with_warp_array(side):
     image = torch.rand(1, 1, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
-    T = crop_map(torch.tensor([[2.0, 1.0, 2.0 + side, 1.0 + side]]), 24, mirror=True)
+    T = crop_maps([[2.0, 1.0, 2.0 + side, 1.0 + side]], 24, mirror=True)
     ours = warp_images(image, T, 24, 24)[0, 0].numpy()
     theirs = warp_array(image[0, 0].numpy(), T[0].double().numpy(), 24, 24)
     np.testing.assert_allclose(ours, theirs, atol=0.01)
@@ -123,7 +130,7 @@ def test_shrinking_agrees_with_warp_array(side):
 
 def test_nearest_sampling_keeps_labels():
     labels = (torch.rand(1, 1, HEIGHT, WIDTH) * 5).floor()
-    T = crop_map(torch.tensor([[0.0, 0.0, 140.0, 140.0]]), 33)
+    T = crop_maps([[0.0, 0.0, 140.0, 140.0]], 33)
     warped = warp_images(labels, T, 33, 33, interpolation="nearest")
     assert set(warped.unique().tolist()) <= {0.0, 1.0, 2.0, 3.0, 4.0}
     by_array = warp_array(labels[0, 0].numpy(), T[0].double().numpy(), 33, 33, interpolation="nearest")
@@ -152,7 +159,7 @@ def test_warp_is_differentiable_in_the_map():
 @pytest.mark.parametrize("shape", [(1, 30000), (30000, 1)])
 def test_long_narrow_images_take_little_memory(shape):
     """The sum of the crop is what the image covers of it."""
-    T = crop_map(full_image_box(shape[1], shape[0]), 128)[0].numpy()
+    T = crop_map(full_image_box(shape[1], shape[0]), 128)
     tracemalloc.start()
     warped = warp_array(np.ones(shape, np.float32), T, 128, 128)
     assert tracemalloc.get_traced_memory()[1] < 2e8
@@ -162,9 +169,9 @@ def test_long_narrow_images_take_little_memory(shape):
 
 def test_bands_agree_with_a_single_warp(monkeypatch):
     image = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
-    turn = rotation_map(torch.tensor([0.4]), torch.tensor([[20.0, 30.0]])).double()
-    T = (turn @ crop_map(full_image_box(300, 200), 40))[0].numpy()
+    turn = rotation_map(torch.tensor([0.4]), torch.tensor([[20.0, 30.0]]))[0].double().numpy()
+    T = turn @ crop_map(full_image_box(300, 200), 40)
     single = warp_array(image, T, 40, 40)
-    monkeypatch.setattr("posebridge.cameras.crop._FINE_PIXELS", 20_000)
+    monkeypatch.setattr("posebridge.cameras.pixel_maps._FINE_PIXELS", 20_000)
     banded = warp_array(image, T, 40, 40)
     assert np.abs(banded.astype(int) - single).max() <= 2

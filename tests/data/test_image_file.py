@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from data.on_disk import write_image
-from posebridge.cameras.orientation import EXIF_ORIENTATIONS
+from posebridge.cameras.pixel_maps import EXIF_ORIENTATIONS
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.data.image_file import further_pages, read_image, read_picture
 

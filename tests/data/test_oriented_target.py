@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from posebridge.cameras.orientation import EXIF_ORIENTATIONS
 from posebridge.cameras.pinhole import apply_affine
+from posebridge.cameras.pixel_maps import EXIF_ORIENTATIONS
 from posebridge.data.target import open_target
 from posebridge.data.target_config import TargetConfig
 

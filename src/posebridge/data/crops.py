@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from posebridge.cameras.crop import crop_map, flip_map, full_image_box, warp_array
 from posebridge.cameras.cube import cube_crop_map
-from posebridge.cameras.orientation import mapped_box, upright_map
 from posebridge.cameras.pinhole import Camera, apply_affine
+from posebridge.cameras.pixel_maps import crop_map, flip_map, full_image_box, mapped_box, upright_map, warp_array
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.contracts.names import normal_name
 from posebridge.data.frames import FrameLabels, FrameSource, LabelledFrames, RawFrame
@@ -54,20 +53,20 @@ def crop_frame(frame: RawFrame, config: CropConfig) -> UnlabelledBatch:
     if frame.box_xyxy is None:
         box, padding = full_image_box(width, height), 1.0
     else:
-        box, padding = torch.as_tensor(frame.box_xyxy, dtype=torch.float64)[None], config.padding
+        box, padding = frame.box_xyxy, config.padding
     _check_side(frame, box, padding)
     T_upright_file = upright_map(width, height, frame.turn, frame.mirror)
     upright_box = mapped_box(box, T_upright_file)
     T_crop_file = crop_map(upright_box, config.size_px, padding, _mirrored(frame, config)) @ T_upright_file
     if frame.image is None:
         return _cut(frame, T_crop_file, depth_m=_warped_depth(frame, T_crop_file, config.size_px))
-    image = torch.from_numpy(warp_array(frame.image, T_crop_file[0].numpy(), config.size_px, config.size_px))
+    image = torch.from_numpy(warp_array(frame.image, T_crop_file, config.size_px, config.size_px))
     return _cut(frame, T_crop_file, image=image.permute(2, 0, 1)[None].float() / 255)
 
 
-def _check_side(frame: RawFrame, box_xyxy: Tensor, padding: float) -> None:
+def _check_side(frame: RawFrame, box_xyxy: np.ndarray, padding: float) -> None:
     """Raise ``InputError`` for a crop that is far smaller than a pixel or far larger than the image."""
-    side_px = padding * (box_xyxy[0, 2:] - box_xyxy[0, :2]).max().item()
+    side_px = padding * float((box_xyxy[2:] - box_xyxy[:2]).max())
     if not _SMALLEST_CROP_PX <= side_px <= _LARGEST_CROP * max(frame.shape):
         height, width = frame.shape
         raise InputError(
@@ -84,7 +83,7 @@ def crop_labelled(frame: RawFrame, labels: FrameLabels, config: CropConfig) -> L
     if frame.image is None or frame.depth_m is None:
         return crop
     assert crop.T_crop_file is not None
-    return replace(crop, depth_label_m=_warped_depth(frame, crop.T_crop_file.double(), config.size_px))
+    return replace(crop, depth_label_m=_warped_depth(frame, crop.T_crop_file[0].double().numpy(), config.size_px))
 
 
 def crop_cube(frame: RawFrame, config: CubeCropConfig) -> UnlabelledBatch:
@@ -106,11 +105,11 @@ def crop_cube(frame: RawFrame, config: CubeCropConfig) -> UnlabelledBatch:
     try:
         T_crop_file = cube_crop_map(
             _double(frame.centre_m)[None], _double(frame.K)[None], config.cube_m, config.size_px
-        )
+        )[0].numpy()
     except ValueError as error:
         raise InputError(f"{frame.key}: centre {np.round(frame.centre_m, 4).tolist()} m: {error}") from None
     if _mirrored(frame, config):
-        T_crop_file = flip_map(config.size_px).double() @ T_crop_file
+        T_crop_file = flip_map(config.size_px) @ T_crop_file
     return _cut(frame, T_crop_file, depth_m=_warped_depth(frame, T_crop_file, config.size_px))
 
 
@@ -119,10 +118,10 @@ def crop_cube_labelled(frame: RawFrame, labels: FrameLabels, config: CubeCropCon
     return _with_labels(crop_cube(frame, config), labels, config.size_px)
 
 
-def _warped_depth(frame: RawFrame, T_crop_file: Tensor, size_px: int) -> Tensor:
+def _warped_depth(frame: RawFrame, T_crop_file: np.ndarray, size_px: int) -> Tensor:
     """(1, H, W) metres, 0 where the sensor measured nothing."""
     assert frame.depth_m is not None
-    nearest = warp_array(frame.depth_m, T_crop_file[0].numpy(), size_px, size_px, interpolation="nearest")
+    nearest = warp_array(frame.depth_m, T_crop_file, size_px, size_px, interpolation="nearest")
     # Some sensors write NaN where they measured nothing.
     return torch.from_numpy(nearest.astype(np.float32)).nan_to_num(0, 0, 0)[None]
 
@@ -135,14 +134,14 @@ def _warped_mask(mask: np.ndarray | None, T_crop_file: Tensor, size_px: int) -> 
 
 
 def _cut(
-    frame: RawFrame, T_crop_file: Tensor, image: Tensor | None = None, depth_m: Tensor | None = None
+    frame: RawFrame, T_crop_file: np.ndarray, image: Tensor | None = None, depth_m: Tensor | None = None
 ) -> UnlabelledBatch:
     """The crop of one sensor's pixels, with what the frame has beside them."""
     return UnlabelledBatch(
         image=image,
         key=(normal_name(frame.key),),
         camera=_crop_camera(frame, T_crop_file),
-        T_crop_file=T_crop_file.float(),
+        T_crop_file=_single(T_crop_file),
         sequence=(frame.sequence,),
         frame=torch.tensor([frame.frame]),
         view=torch.tensor([frame.view]),
@@ -152,11 +151,11 @@ def _cut(
     )
 
 
-def _crop_camera(frame: RawFrame, T_crop_file: Tensor) -> Camera | None:
+def _crop_camera(frame: RawFrame, T_crop_file: np.ndarray) -> Camera | None:
     """The camera of the file, with the crop applied to its intrinsics."""
     if frame.K is None:
         return None
-    return Camera((T_crop_file @ _double(frame.K)[None]).float(), _single(frame.distortion))
+    return Camera((_double(T_crop_file) @ _double(frame.K))[None].float(), _single(frame.distortion))
 
 
 def _with_labels(observation: UnlabelledBatch, labels: FrameLabels, size_px: int) -> LabelledBatch:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from posebridge.cameras.orientation import EXIF_ORIENTATIONS, stored_image, upright_image
+from posebridge.cameras.pixel_maps import EXIF_ORIENTATIONS, stored_image, upright_image
 from posebridge.contracts.image_formats import IMAGE_FORMATS, bits_per_channel, open_image
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.errors import one_line

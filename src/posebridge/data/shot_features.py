@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from posebridge.cameras.crop import resize_map
+from posebridge.cameras.pixel_maps import resize_map
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.frames import RawFrame
 
@@ -51,7 +51,7 @@ def shot_features(frame: RawFrame, crop: UnlabelledBatch) -> ShotFeatures:
     small = cv2.resize(frame.rgb, (width, height), interpolation=cv2.INTER_AREA)
     box = None
     if frame.box_xyxy is not None:
-        T = resize_map(width / frame.shape[1], height / frame.shape[0])[0].double().numpy()
+        T = resize_map(width / frame.shape[1], height / frame.shape[0])
         box = np.concatenate([T[:2, :2] @ corner + T[:2, 2] for corner in np.reshape(frame.box_xyxy, (2, 2))])
     assert crop.T_crop_file is not None
     crop_scale = abs(np.linalg.det(crop.T_crop_file[0, :2, :2].double().numpy())) ** 0.5

@@ -5,11 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from posebridge.cameras.crop import inverse_map
 from posebridge.cameras.intrinsics import check_intrinsics
-from posebridge.cameras.orientation import mapped_box, upright_map
+from posebridge.cameras.pixel_maps import mapped_box, upright_map
 from posebridge.contracts.batch import UnlabelledBatch, concatenate
 from posebridge.contracts.image_formats import IMAGE_SUFFIXES
 from posebridge.data.boxes import Boxes, SubjectBox
@@ -122,8 +120,8 @@ class TargetFrames:
         box = boxes.get(frame.key, *((height, width) if frame.turn % 2 else (width, height)))
         if box is None:
             return None
-        T_file_upright = inverse_map(upright_map(width, height, frame.turn, frame.mirror))
-        return replace(box, xyxy=mapped_box(torch.from_numpy(box.xyxy)[None], T_file_upright)[0].numpy())
+        T_file_upright = np.linalg.inv(upright_map(width, height, frame.turn, frame.mirror))
+        return replace(box, xyxy=mapped_box(box.xyxy, T_file_upright))
 
 
 def open_target(config: TargetConfig, size_px: int) -> TargetFrames:

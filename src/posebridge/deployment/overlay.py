@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from av.video.stream import VideoStream
 
-from posebridge.cameras.orientation import upright_image, upright_map
+from posebridge.cameras.pixel_maps import apply_map, upright_image, upright_map
 from posebridge.contracts.files import prepare_folder, temporary_name, write_atomically
 from posebridge.data.frames import RawFrame
 from posebridge.errors import InputError
@@ -95,10 +95,9 @@ class Overlays(ABC):
             return
         self._of_sequence[unit] = count + 1
         height, width = frame.shape
-        T_upright_file = upright_map(width, height, frame.turn, frame.mirror)[0].numpy()
+        T_upright_file = upright_map(width, height, frame.turn, frame.mirror)
         image = upright_image(frame.rgb, frame.turn, frame.mirror)
-        upright_px = uv_px @ T_upright_file[:2, :2].T + T_upright_file[:2, 2]
-        self._write(frame, draw_pose(image, upright_px, confidence, self.skeleton))
+        self._write(frame, draw_pose(image, apply_map(T_upright_file, uv_px), confidence, self.skeleton))
         self.drawn += 1
 
     def __enter__(self) -> Self:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from posebridge.cameras.crop import inverse_map
 from posebridge.errors import InputError
 
 _UNDISTORT_ITERATIONS = 20
@@ -61,7 +62,7 @@ class Camera:
 
     def rays(self, uv_px: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 3"]:
         """Directions (x/z, y/z, 1) through pixels; the inverse of ``project`` up to depth."""
-        rays = apply_affine(torch.linalg.inv(self.K), uv_px)
+        rays = apply_affine(inverse_map(self.K), uv_px)
         if self.distortion is not None:
             rays = undistort(rays, self.distortion)
         return torch.cat([rays, torch.ones_like(rays[..., :1])], dim=-1)

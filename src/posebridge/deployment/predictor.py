@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from posebridge.cameras.crop import inverse_map
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
@@ -143,7 +144,7 @@ def file_pixels(uv_px: Float[Tensor, "B J 2"], T_crop_file: Float[Tensor, "B 3 3
     """Pixels of crops as pixels of the files that they were cut from."""
     if T_crop_file is None:
         return uv_px
-    return apply_affine(torch.linalg.inv(T_crop_file.double()).to(uv_px), uv_px)
+    return apply_affine(inverse_map(T_crop_file.double()).to(uv_px), uv_px)
 
 
 def file_axes(joints_m: Float[Tensor, "B J 3"], T_crop_file: Float[Tensor, "B 3 3"] | None) -> Float[Tensor, "B J 3"]:

@@ -71,7 +71,8 @@ class PoseMaps:
     def _mass_near(self, probability: Tensor, uv_map: Tensor) -> Float[Tensor, "B J"]:
         """Probability in the square of two sigmas around a point."""
         radius = max(1, round(2 * self.sigma))
-        mass = F.avg_pool2d(F.pad(probability, (radius,) * 4), 2 * radius + 1, stride=1, divisor_override=1)
+        side = 2 * radius + 1
+        mass = F.avg_pool2d(F.pad(probability, (radius,) * 4), side, stride=1) * side**2
         height, width = probability.shape[-2:]
         column = uv_map[..., 0].round().long().clamp(0, width - 1)
         row = uv_map[..., 1].round().long().clamp(0, height - 1)

@@ -63,5 +63,5 @@ class DotFinder(HeatmapNetwork):
         uv_px = torch.stack([u, v], dim=-1)[:, CHANNEL_OF_JOINT]
         small = (height // 4, width // 4)
         maps, inside = encode_gaussian(map_from_image(uv_px, (height, width), small), *small, 2.0, "sum")
-        assert inside.all()
+        assert torch.compiler.is_exporting() or inside.all()
         return maps.clamp_min(1e-30).log(), torch.zeros_like(maps)

@@ -36,7 +36,7 @@ def inverse_map(T_out_in: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
 
 
 def _affine(linear: Shaped[Tensor, "B 2 2"], shift: Float[Tensor, "B 2"]) -> Float[Tensor, "B 3 3"]:
-    last_row = linear.new_tensor([[[0.0, 0.0, 1.0]]]).expand(len(linear), 1, 3)
+    last_row = linear.new_tensor([[[0.0, 0.0, 1.0]]]).expand(linear.shape[0], 1, 3)
     return torch.cat([torch.cat([linear, shift[..., None]], dim=2), last_row], dim=1)
 
 

@@ -7,6 +7,7 @@ from posebridge.cli.adapt import AdaptCommand
 from posebridge.cli.adapt_depth import AdaptDepthCommand
 from posebridge.cli.demo import DemoCommand
 from posebridge.cli.doctor import DoctorCommand
+from posebridge.cli.export import ExportCommand
 from posebridge.cli.predict import PredictCommand
 from posebridge.cli.predict_depth import PredictDepthCommand
 from posebridge.cli.render import RenderCommand
@@ -34,6 +35,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "train-source": TrainSourceCommand,
     "predict": PredictCommand,
     "predict-depth": PredictDepthCommand,
+    "export": ExportCommand,
     "score": ScoreCommand,
     "resume": ResumeCommand,
     "report": ReportCommand,

@@ -75,7 +75,7 @@ class OnnxModel:
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except FileNotFoundError:
             raise InputError(f"{path} does not exist: give an ONNX file") from None
-        except (OSError, RuntimeError, ValueError, *_runtime_errors()) as error:
+        except Exception as error:  # the runtime's exceptions have no common base
             raise InputError(f"{path} can't be loaded as an ONNX file: {first_line(error)}") from error
         return cls(path, _description(path, session), session)
 
@@ -96,33 +96,21 @@ class OnnxModel:
 
         Raises ``InputError`` for output that is not finite.
         """
-        count = len(images)
-        found = dict(
-            zip(
-                OUTPUTS,
-                self.session.run(
-                    [*OUTPUTS[: 3 if self.description.in_mm else 2]],
-                    {
-                        "image": np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32) / 255,
-                        "T_crop_file": T_crop_file.astype(np.float32),
-                        "K": np.zeros((count, 3, 3), np.float32) if K is None else K.astype(np.float32),
-                    },
-                ),
-                strict=False,
-            )
-        )
+        count, outputs = len(images), OUTPUTS[: 3 if self.description.in_mm else 2]
+        inputs = {
+            "image": np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32) / 255,
+            "T_crop_file": T_crop_file.astype(np.float32),
+            "K": np.zeros((count, 3, 3), np.float32) if K is None else K.astype(np.float32),
+        }
+        found = dict(zip(outputs, map(np.asarray, self.session.run([*outputs], inputs)), strict=True))
         for values in found.values():
-            broken = ~np.isfinite(np.asarray(values)).reshape(count, -1).all(axis=1)
+            broken = ~np.isfinite(values).reshape(count, -1).all(axis=1)
             if broken.any():
                 raise InputError(f"{keys[int(broken.argmax())]}: the network's output is not finite: train it again")
-        return KeypointSet(key=np.array(keys), joint_names=self.description.joint_names, **found)
-
-
-def _runtime_errors() -> tuple[type[Exception], ...]:
-    """The exceptions of ONNX Runtime's C++ code, which have no common base of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    return tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))
+        names = self.description.joint_names
+        return KeypointSet(
+            np.array(keys), names, uv_px=found["uv_px"], xyz_mm=found.get("xyz_mm"), confidence=found["confidence"]
+        )
 
 
 def _description(path: Path, session: "InferenceSession") -> OnnxDescription:

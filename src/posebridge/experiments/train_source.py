@@ -8,6 +8,7 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import Record, Score
 from posebridge.deployment.frame_predictions import FramePredictions, predict_frames
 from posebridge.deployment.model_file import LoadedModel
+from posebridge.deployment.model_spec import PoseSpec
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TrainSourceConfig
 from posebridge.experiments.data import ExperimentData, statistics_joints_m
@@ -53,20 +54,20 @@ def run_train_source(config: TrainSourceConfig, folder: Path, hardware: Hardware
 
 def _sized(preset: Preset, config: TrainSourceConfig) -> Preset:
     """The preset with the given number of renders and steps."""
-    assert preset.source is not None
+    source = preset.source
+    assert source is not None
     if config.renders is not None:
         preset = replace(preset, data=replace(preset.data, source=config.renders))
     if config.steps is not None:
-        schedule = replace(preset.source.schedule, steps=config.steps)
-        preset = replace(preset, source=replace(preset.source, schedule=schedule))
+        preset = replace(preset, source=replace(source, schedule=replace(source.schedule, steps=config.steps)))
     return preset
 
 
 def _start(path: Path, preset: Preset) -> LoadedModel:
     """The model whose weights training starts from."""
-    model = load_source_model(path, preset.model)
-    wanted, found = preset.model, model.spec
-    if replace(found.network, pretrained="none") != replace(wanted.network, pretrained="none"):
+    model, wanted = load_source_model(path, preset.model), preset.model
+    assert isinstance(wanted, PoseSpec)
+    if model.spec.network != replace(wanted.network, pretrained="none"):
         raise InputError(f"{path} has another network than preset {preset.name} of {preset.family}: leave --start out")
     return model
 
@@ -78,7 +79,7 @@ class _SourceData(ExperimentData):
     def notes(self, predictions: FramePredictions) -> tuple[str, ...]:
         """The accuracy on renders of other domains."""
         scores = {
-            domain: other.score(predict_frames(predictions.predictor, other.observed).keypoints)
+            domain: other.score(predict_frames(predictions.predictor, other.observed))
             for domain, other in self.others.items()
         }
         return (*self.remarks, *(f"On {domain} renders: {_numbers(score)}." for domain, score in scores.items()))

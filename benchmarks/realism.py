@@ -96,7 +96,7 @@ class Benchmark:
 def run(config: Benchmark) -> list[dict[str, Any]]:
     """All rows."""
     preset = _preset(config)
-    real = InMemoryDataset(open_target(TargetConfig(config.images, hand=config.hand), preset.model.size_px)).all()
+    real = InMemoryDataset(open_target(TargetConfig(config.images, hand=config.hand), preset.model.size_px))
     truth = KeypointSet.load(config.labels)
     rows = []
     for seed in range(config.first_seed, config.first_seed + config.seeds):
@@ -113,7 +113,7 @@ def run(config: Benchmark) -> list[dict[str, Any]]:
 
 
 def predictions_of_model(
-    domain: HandDomain, name: str, seed: int, config: Benchmark, real: UnlabelledBatch
+    domain: HandDomain, name: str, seed: int, config: Benchmark, real: InMemoryDataset[UnlabelledBatch]
 ) -> KeypointSet:
     """The real images' keypoints, by a source-only model that is trained on renders of the domain."""
     preset, method = _preset(config), find_method(_METHOD)

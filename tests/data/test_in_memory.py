@@ -36,6 +36,24 @@ def test_batches_equal_the_frames(crops):
     assert len(list(dataset)) == 6
 
 
+def test_batches_are_the_samples_in_order(crops):
+    dataset = InMemoryDataset(crops[i] for i in range(6))
+    batches = [*dataset.batches(4)]
+    assert [batch.key for batch in batches] == [("0", "1", "2", "3"), ("4", "5")]
+    assert torch.equal(torch.cat([batch.rgb for batch in batches]), dataset.all().rgb)
+
+
+def test_a_batch_as_a_dataset_is_kept_exactly():
+    batch = LabelledBatch(torch.rand(5, 3, 4, 4), tuple("abcde"), depth_label_m=20 * torch.rand(5, 4, 4))
+    dataset = InMemoryDataset.of_batch(batch)
+    assert dataset.without_images().image is dataset.without_images().depth_label_m is None
+    taken = dataset.take(torch.tensor([3, 1]))
+    assert taken.key == ("d", "b")
+    assert torch.equal(taken.rgb, batch.rgb[[3, 1]])
+    assert torch.equal(dataset.all().depth_label_m, batch.depth_label_m)
+    assert dataset.all().rgb.data_ptr() == batch.rgb.data_ptr()
+
+
 def test_labelled_depth():
     samples = [
         LabelledBatch(None, (str(i),), depth_m=torch.full((1, 4, 4), float(i)), uv_px=torch.full((1, 2, 2), float(i)))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -14,12 +15,14 @@ from data.on_disk import truncate, write_image, write_video
 from deployment.rigged import SMALL, SPEC, small_model
 from experiments.refusals import refused
 from experiments.small_runs import FRAMES, HEIGHT, ONE_CPU, SIDE, WIDTH
+from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record_file import load_record
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.target import TargetConfig
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
-from posebridge.experiments.adapt import run_adapt
+from posebridge.experiments.adapt import _measured, run_adapt
 from posebridge.experiments.configs import AdaptConfig
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.config_file import load_config
@@ -287,3 +290,16 @@ def test_names_that_are_not_utf8_and_orientations(adapted, target, tmp_path, cap
     assert r"Mu\xf1oz/\xff.png" in (tmp_path / "run" / "report.html").read_text()
     assert load_config(tmp_path / "run" / "config.yaml", {"adapt": AdaptConfig})[1] == config
     assert "3 files carry an orientation" in capsys.readouterr().out
+
+
+def test_trusted_joints_are_measured_on_labelled_frames():
+    """Of a few frames all are measured; of many, at most 512 of those that have a label."""
+    labelled = torch.zeros(2600, 21, dtype=torch.bool)
+    labelled[::2, 3] = True
+    batch = LabelledBatch(torch.zeros(2600, 3, 1, 1), tuple(map(str, range(2600))), valid=labelled)
+    keys = [int(key) for key in _measured(InMemoryDataset.of_batch(batch)).key]
+    assert len(keys) == 512
+    assert {*np.diff(keys)} == {4, 6}  # every second or third frame with a label
+    assert (keys[0], keys[-1]) == (0, 2598)
+    few = InMemoryDataset.of_batch(batch[:512])
+    assert _measured(few).key == batch.key[:512]

@@ -53,7 +53,7 @@ def target_data(config: DepthTargetConfig) -> DepthTargetData:
         source=InMemoryFrames(dataset, 0),
         target=InMemoryFrames(dataset, 1),
         source_joints_m=torch.zeros(1, 21, 3),
-        evaluation=InMemoryEvaluation(dataset.all(), None, DEPTH_JOINT_ERROR, preset.model.cube_m),
+        evaluation=InMemoryEvaluation(dataset, None, DEPTH_JOINT_ERROR, preset.model.cube_m),
         crops=crops,
     )
 

@@ -45,18 +45,20 @@ def gap_joints(skeleton: Skeleton) -> tuple[list[int], list[int]]:
     return [skeleton.index(joint) for joint in moves], [skeleton.index(towards) for towards in moves.values()]
 
 
-def residual_gap(uv_px: Float[Tensor, "B J 2"], truth: LabelledBatch, skeleton: Skeleton) -> float:
+def residual_gap(
+    uv_px: Float[Tensor, "B J 2"], uv_true_px: Float[Tensor, "B J 2"], skeleton: Skeleton, side_px: int
+) -> float:
     """Median interpolation factor, from label to neighbour, at which the model predicts the moved joints.
 
     It is 0 for a model that follows the target's convention, and the factor of ``with_gap`` for one that follows the
     source's. Bones shorter than a twentieth of the image side are excluded: noise dominates their direction. So are
     joints with an error above the bone's length, which the model confuses with other joints. NaN without any joint.
+    ``uv_true_px`` are the labels, and ``side_px`` is the image side.
     """
-    assert truth.uv_px is not None
     joints, towards = gap_joints(skeleton)
-    bone = truth.uv_px[:, towards] - truth.uv_px[:, joints]
+    bone = uv_true_px[:, towards] - uv_true_px[:, joints]
     length2 = bone.square().sum(-1)
-    error = uv_px[:, joints] - truth.uv_px[:, joints]
-    valid = (length2.sqrt() > truth.rgb.shape[-1] / 20) & (error.square().sum(-1) < length2)
+    error = uv_px[:, joints] - uv_true_px[:, joints]
+    valid = (length2.sqrt() > side_px / 20) & (error.square().sum(-1) < length2)
     factors = (error * bone).sum(-1) / length2.clamp_min(1e-6)
     return factors[valid].median().item()

@@ -51,6 +51,14 @@ class InMemoryDataset(Dataset[BatchT], Generic[BatchT]):
         self._pixels = {name: joined.pop(name) for name in _PACKED if name in joined}
         self._rest = replace(whole, **joined)
 
+    @classmethod
+    def of_batch(cls, batch: BatchT) -> "InMemoryDataset[BatchT]":
+        """A batch as a dataset: all its values are kept exactly, without a copy."""
+        dataset: InMemoryDataset[BatchT] = object.__new__(cls)
+        dataset._pixels = {name: value for name in _PACKED if (value := getattr(batch, name, None)) is not None}
+        dataset._rest = replace(batch, **dict.fromkeys(dataset._pixels))
+        return dataset
+
     def __len__(self) -> int:
         return len(self._rest)
 
@@ -64,12 +72,16 @@ class InMemoryDataset(Dataset[BatchT], Generic[BatchT]):
         """Batches of one, in order."""
         return (self[index] for index in range(len(self)))
 
+    def batches(self, size: int) -> Iterator[BatchT]:
+        """Batches of ``size`` samples in order, the last one perhaps smaller."""
+        return (self.part(slice(start, start + size)) for start in range(0, len(self), size))
+
     def take(self, index: Tensor) -> BatchT:
         """The samples at the given positions as one batch."""
         return replace(self._rest.take(index), **self._unpacked(index))
 
     def all(self) -> BatchT:
-        """All samples as one batch."""
+        """All samples as one batch, whose images take four times the memory of the set's own."""
         return self.part(slice(0, len(self)))
 
     def without_images(self) -> BatchT:
@@ -92,8 +104,7 @@ class InMemoryDataset(Dataset[BatchT], Generic[BatchT]):
         return replace(self._rest[index], **self._unpacked(index))
 
     def _unpacked(self, index: Tensor | slice) -> Mapping[str, Tensor]:
-        scales = {"image": lambda stored: stored.float() / 255, "depth_label_m": lambda stored: stored * _DEPTH_STEP_M}
-        return {name: scales[name](values[index]) for name, values in self._pixels.items()}
+        return {name: _unpacked(name, values[index]) for name, values in self._pixels.items()}
 
 
 def _without_large(sample: BatchT, large: dict[str, GrowingTensor]) -> BatchT:
@@ -119,3 +130,9 @@ def _packed(name: str, values: Tensor) -> Tensor:
             return (values / _DEPTH_STEP_M).round().to(torch.uint16)
         case _:
             return values
+
+
+def _unpacked(name: str, stored: Tensor) -> Tensor:
+    if stored.is_floating_point():  # of a batch that was not packed
+        return stored
+    return stored.float() / 255 if name == "image" else stored * _DEPTH_STEP_M

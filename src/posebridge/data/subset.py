@@ -60,6 +60,11 @@ class Subset(ReaderView):
         return super().labels(int(self.positions[index]))
 
 
+def even_positions(length: int, count: int) -> np.ndarray:
+    """``count`` of ``length`` positions (n,) at even distances, the first and the last among them; all if no more."""
+    return np.linspace(0, length - 1, min(count, length)).round().astype(int)
+
+
 class Joined:
     """The frames of several readers, one after the other. Their sequences stay apart."""
 

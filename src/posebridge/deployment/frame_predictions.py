@@ -1,13 +1,13 @@
 """The predictions of one model for frames in memory; of a depth hand model with its meshes."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 
-from posebridge.contracts.batch import Observation
+from posebridge.contracts.batch import BatchT, Observation
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, keypoints_of
 from posebridge.deployment.predictor import Predictor, predict_all
 from posebridge.skeletons.dataset_joints import joint_weights
@@ -25,15 +25,15 @@ class FramePredictions:
     hands: DepthHands | None = None  # of a depth hand model, each frame predicted by itself
 
 
-def predict_frames(predictor: Predictor, frames: Observation) -> FramePredictions:
+def predict_frames(predictor: Predictor, frames: InMemoryDataset[BatchT]) -> FramePredictions:
     """Predict frames, each by itself."""
     if not isinstance(predictor, DepthHandPredictor):
-        return FramePredictions(predictor, predict_all(predictor, parts(frames)))
-    found = [predictor(part.to(predictor.device), fused=False) for part in parts(frames)]
+        return FramePredictions(predictor, predict_all(predictor, frames.batches(_PART)))
+    found = [predictor(part.to(predictor.device), fused=False) for part in frames.batches(_PART)]
     hands = DepthHands(
         **{f.name: torch.cat([getattr(part, f.name) for part in found]).cpu() for f in fields(DepthHands)}
     )
-    return FramePredictions(predictor, keypoints_of(predictor, frames, hands), hands)
+    return FramePredictions(predictor, keypoints_of(predictor, frames.without_images(), hands), hands)
 
 
 def keypoints_as(skeleton: Skeleton, predictions: FramePredictions, frames: Observation) -> KeypointSet:
@@ -52,9 +52,3 @@ def keypoints_as(skeleton: Skeleton, predictions: FramePredictions, frames: Obse
         return None if array is None else np.einsum("kj,njc->nkc", weights, array)
 
     return KeypointSet(found.key, skeleton.joints, uv_px=means(found.uv_px), xyz_mm=means(found.xyz_mm))
-
-
-def parts(batch: Observation, size: int = _PART) -> Iterator[Observation]:
-    """A batch cut into smaller ones."""
-    for start in range(0, len(batch), size):
-        yield batch[start : start + size]

@@ -13,11 +13,14 @@ from posebridge.cameras.crop import inverse_map
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.growing_tensor import GrowingTensor
 from posebridge.deployment.model_spec import ModelSpec, PoseSpec, skeleton_of
 from posebridge.errors import InputError
 from posebridge.networks.pose_network import PoseNetwork, PoseOutput
 from posebridge.representations.depth_image import depth_image
 from posebridge.representations.pose25d import lift, lift_from_cube, lift_weak_perspective
+
+_PREDICTED = ("uv_px", "xyz_mm", "confidence")  # arrays of predicted keypoints
 
 
 @runtime_checkable
@@ -159,19 +162,30 @@ def file_axes(joints_m: Float[Tensor, "B J 3"], T_crop_file: Float[Tensor, "B 3 
 def predict_all(
     predictor: Predictor, batches: Iterable[Observation], on_progress: Callable[[int], None] = lambda count: None
 ) -> KeypointSet:
-    """Keypoints of all batches, in the pixels of the files. ``on_progress`` is given the size of each batch."""
-    parts: list[KeypointSet] = []
+    """Keypoints of all batches, in the pixels of the files. ``on_progress`` is given the size of each batch.
+
+    They are copied into large blocks: small arrays that outlive their batches would leave gaps between these, which no
+    later batch fits into.
+    """
+    keys: list[str] = []
+    grown: dict[str, GrowingTensor] = {}
     for batch in batches:
-        parts.append(predictor.predict_batch(batch))
+        part = predictor.predict_batch(batch)
+        keys += part.key.tolist()
+        for name in _PREDICTED:
+            if (array := getattr(part, name)) is not None:
+                values = torch.from_numpy(array)
+                grown.setdefault(name, GrowingTensor(values)).append(values)
         on_progress(len(batch))
-    return join(parts)
+    arrays = {name: values.join().numpy() for name, values in grown.items()}
+    return KeypointSet(np.array(keys), predictor.joint_names, **arrays)
 
 
 def join(parts: Sequence[KeypointSet]) -> KeypointSet:
     """The keypoints of several batches by one predictor as one set."""
     arrays = {
         name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("key", "uv_px", "xyz_mm", "confidence")
+        for name in ("key", *_PREDICTED)
         if getattr(parts[0], name) is not None
     }
     return KeypointSet(joint_names=parts[0].joint_names, **arrays)

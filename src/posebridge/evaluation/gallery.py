@@ -3,46 +3,54 @@
 from typing import Literal
 
 import numpy as np
-from torch import Tensor
 
-from posebridge.contracts.batch import Observation
+from posebridge.contracts.batch import BatchT, Observation
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import GalleryFrame
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.evaluation.evaluate import frame_errors_px, select_example_frames
 from posebridge.evaluation.matching import match_keypoints
 from posebridge.representations.depth_image import depth_image
 
 
 def gallery(
-    batch: Observation, prediction: KeypointSet, truth: KeypointSet | None, cube_m: float | None = None
+    crops: InMemoryDataset[BatchT], prediction: KeypointSet, truth: KeypointSet | None, cube_m: float | None = None
 ) -> tuple[GalleryFrame, ...]:
     """Example frames: best, median and worst where there are labels, else evenly chosen ones. In crop pixels.
 
-    ``cube_m`` is the side of a depth crop's cube.
+    ``cube_m`` is the side of the cube of crops with measured depth.
     """
-    position = {key: i for i, key in enumerate(batch.key)}
+    keys = crops.without_images().key
+    position = {key: i for i, key in enumerate(keys)}
     errors = {} if truth is None else frame_errors_px(prediction, truth)
     chosen: list[tuple[str, Literal["best", "median", "worst", "sample"]]] = (
         [*select_example_frames(errors)] if errors else []
     )
     if not chosen:
-        chosen = [(key, "sample") for key in batch.key[:: max(1, len(batch) // 12)][:12]]
+        chosen = [(key, "sample") for key in keys[:: max(1, len(keys) // 12)][:12]]
     labelled = {} if truth is None else _labelled_joints(prediction, truth)
-    pictures = batch.rgb if cube_m is None else _closeness(batch, cube_m)
     frames = []
     for key, kind in chosen:
-        i = position[key]
-        image = (pictures[i].clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
-        T = None if batch.T_crop_file is None else batch.T_crop_file[i].double().numpy()
+        crop = crops[position[key]]
+        T = None if crop.T_crop_file is None else crop.T_crop_file[0].double().numpy()
         uv_truth = _into_crop(labelled[key], T) if key in labelled else None
-        frames.append(GalleryFrame(key, kind, image, _into_crop(_row(prediction, key), T), uv_truth, errors.get(key)))
+        frames.append(
+            GalleryFrame(
+                key, kind, _picture(crop, cube_m), _into_crop(_row(prediction, key), T), uv_truth, errors.get(key)
+            )
+        )
     return tuple(frames)
 
 
-def _closeness(batch: Observation, cube_m: float) -> Tensor:
-    assert batch.depth_m is not None
-    assert batch.centre_m is not None
-    return depth_image(batch.depth_m, batch.centre_m, cube_m)
+def _picture(crop: Observation, cube_m: float | None) -> np.ndarray:
+    """The picture (H, W, 3) uint8 of a batch of one: its colours, or the closeness of measured depth."""
+    picture = crop.image
+    if picture is None:
+        assert crop.depth_m is not None
+        assert crop.centre_m is not None
+        assert cube_m is not None
+        picture = depth_image(crop.depth_m, crop.centre_m, cube_m)
+    return (picture[0].clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()
 
 
 def _labelled_joints(prediction: KeypointSet, truth: KeypointSet) -> dict[str, np.ndarray]:

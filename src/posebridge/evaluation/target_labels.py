@@ -14,22 +14,16 @@ from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 
 
-def crop_side(batch: Observation) -> float:
-    """The median side of the crops, in pixels of the files; of frames that come from no file, their own side."""
+def crop_side(batch: Observation, crop_px: int) -> float:
+    """The median side of crops of ``crop_px`` pixels, in pixels of the files; ``crop_px`` for frames of no file."""
     if batch.T_crop_file is None:
-        return _crop_px(batch)
+        return crop_px
     scale = torch.linalg.det(batch.T_crop_file[:, :2, :2]).abs().sqrt()
-    return _crop_px(batch) / scale.median().item()
+    return crop_px / scale.median().item()
 
 
-def _crop_px(batch: Observation) -> int:
-    pixels = batch.image if batch.image is not None else batch.depth_m
-    assert pixels is not None
-    return pixels.shape[-1]
-
-
-def in_crops(keypoints: KeypointSet, batch: Observation, side_px: float) -> KeypointSet:
-    """The keypoints of the batch's frames in pixels of their crops, each crop brought to ``side_px``.
+def in_crops(keypoints: KeypointSet, batch: Observation, resize: float = 1.0) -> KeypointSet:
+    """The keypoints of the batch's frames in pixels of their crops, each crop resized by the factor ``resize``.
 
     Fractions of the image side and distances to the border are then those of the crop. Keypoints hold ``uv_px``;
     frames that they lack are left out. Keypoints of frames that come from no file are in pixels of the crops already.
@@ -40,10 +34,7 @@ def in_crops(keypoints: KeypointSet, batch: Observation, side_px: float) -> Keyp
     row_of = {str(key): row for row, key in enumerate(keypoints.key)}
     present = [i for i, key in enumerate(batch.key) if key in row_of]
     rows = np.array([row_of[batch.key[i]] for i in present], dtype=int)
-    T_crop_file = batch.T_crop_file[present].double()
-    if batch.image is not None or batch.depth_m is not None:
-        T_crop_file = resize_map(side_px / _crop_px(batch)).double() @ T_crop_file
-    T = T_crop_file.numpy()
+    T = (resize_map(resize).double() @ batch.T_crop_file[present].double()).numpy()
     uv_px = np.einsum("nij,nkj->nki", T[:, :2, :2], keypoints.uv_px[rows]) + T[:, None, :2, 2]
     return replace(keypoints.take(rows, np.arange(keypoints.n_joints)), uv_px=uv_px)
 

@@ -3,16 +3,24 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record
 from posebridge.contracts.reference_frames import check_reference_frame
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig
+from posebridge.data.subset import even_positions
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.errors import InputError
 from posebridge.evaluation.target_labels import labels_for
 from posebridge.experiments.configs import AdaptConfig
-from posebridge.experiments.data import ExperimentData, SelectionData, statistics_joints_m
+from posebridge.experiments.data import (
+    MEASURED_FRAMES,
+    ExperimentData,
+    SelectionData,
+    spread,
+    statistics_joints_m,
+)
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation
 from posebridge.experiments.renders import render_source
 from posebridge.experiments.run_outputs import RunOutputs
@@ -20,6 +28,7 @@ from posebridge.experiments.runner import Experiment, run_experiment
 from posebridge.experiments.source_model import load_source_model
 from posebridge.experiments.target import LoadedTarget, load_target
 from posebridge.experiments.tracks import TrackSpec, track_of
+from posebridge.experiments.training import SELECTION_FRAMES
 from posebridge.methods.registry import MethodEntry, find_method
 from posebridge.presets.preset import Preset
 from posebridge.presets.table import find_preset
@@ -37,9 +46,8 @@ class _Start:
     preset: Preset
     source_model: LoadedModel | None
     target: LoadedTarget
-    frames: UnlabelledBatch  # all of the target
     truth: KeypointSet | None
-    labelled: LabelledBatch | None  # the same frames with the truth
+    labelled: InMemoryDataset[LabelledBatch] | None  # the target's frames with the truth
 
 
 def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
@@ -83,13 +91,12 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     truth = None if config.truth is None else _truth(config.truth)
     needed = pairs if method.target == "pairs" else None
     target = load_target(config.target, preset.model.size_px, track.skeleton, needed)
-    frames = target.dataset.all()
     method_config = preset.config_of(method.name).with_pairs(pairs)
     if target.camera_moves:
         method_config = method_config.with_moving_camera()
     preset = preset.with_config(method.name, method_config.for_target(target.dataset.without_images()))
-    labelled = None if truth is None else labels_for(frames, truth, track.skeleton)
-    return _Start(method, track, preset, model, target, frames, truth, labelled)
+    labelled = None if truth is None else target.dataset.map(lambda batch: labels_for(batch, truth, track.skeleton))
+    return _Start(method, track, preset, model, target, truth, labelled)
 
 
 def _truth(path: Path) -> KeypointSet:
@@ -101,13 +108,27 @@ def _truth(path: Path) -> KeypointSet:
 def _data(config: AdaptConfig, start: _Start) -> ExperimentData:
     given = start.source_model is not None
     source = render_source(start.preset, start.method, start.track, config.domain, config.seed, model_given=given)
+    frames, labelled = start.target.dataset, start.labelled
     return ExperimentData(
         source=source,
         target=start.target.frames(config.seed + 1),
         source_joints_m=statistics_joints_m(source.dataset),
-        evaluation=InMemoryEvaluation(start.frames, start.truth, start.track.protocol),
-        selection=SelectionData(start.frames, start.labelled),
-        frame_labels=start.labelled,
+        evaluation=InMemoryEvaluation(frames, start.truth, start.track.protocol),
+        selection=SelectionData(
+            spread(frames, SELECTION_FRAMES), None if labelled is None else spread(labelled, SELECTION_FRAMES)
+        ),
+        frame_labels=None if labelled is None else _measured(labelled),
         unusable=start.target.skipped,
         remarks=start.target.notes(),
+        target_labels=None if labelled is None else labelled.without_images(),
     )
+
+
+def _measured(labelled: InMemoryDataset[LabelledBatch]) -> LabelledBatch:
+    """The frames on which trusted joints are measured: all, or of many, evenly chosen ones with a label."""
+    if len(labelled) <= MEASURED_FRAMES:
+        return labelled.all()
+    valid = labelled.without_images().valid
+    assert valid is not None
+    known = valid.any(1).nonzero()[:, 0]
+    return labelled.take(known[even_positions(len(known), MEASURED_FRAMES)])

@@ -86,7 +86,7 @@ def _data(
         source=source,
         target=InMemoryFrames(target, config.seed + 1),
         source_joints_m=statistics_joints_m(source.dataset),
-        evaluation=InMemoryEvaluation(target.all(), truth, track.protocol, preset.model.cube_m),
+        evaluation=InMemoryEvaluation(target, truth, track.protocol, preset.model.cube_m),
         hand=preset.model.hand_model(config.mano),
         unusable=crops.skipped,
         crops=crops,
@@ -111,7 +111,7 @@ class DepthTargetData(ExperimentData):
         return replace(
             self,
             target=replace(self.target, dataset=dataset),
-            evaluation=replace(self.evaluation, observed=dataset.all()),
+            evaluation=replace(self.evaluation, crops=dataset),
         )
 
 

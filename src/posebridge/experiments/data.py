@@ -20,6 +20,8 @@ from posebridge.methods.base import MethodConfig
 from posebridge.presets.preset import Preset
 from posebridge.training.frames import Frames
 
+MEASURED_FRAMES = 512  # labelled target frames on which trusted joints are measured
+
 
 def statistics_joints_m(renders: InMemoryDataset[LabelledBatch]) -> Float[Tensor, "N J 3"]:
     """Joints in metres of the first renders, from which bone lengths are taken; renders are drawn independently."""
@@ -32,6 +34,11 @@ def statistics_joints_m(renders: InMemoryDataset[LabelledBatch]) -> Float[Tensor
 def evenly(dataset: InMemoryDataset[BatchT], count: int) -> BatchT:
     """``count`` evenly chosen samples of a dataset, the first and the last among them; all where there are no more."""
     return dataset.take(torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().long())
+
+
+def spread(dataset: InMemoryDataset[BatchT], count: int) -> BatchT:
+    """``count`` samples at equal distances from the first on; all where there are no more."""
+    return dataset.take(torch.arange(0, len(dataset), max(1, len(dataset) // count))[:count])
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class ExperimentData:
     selection: SelectionData | None = None  # None: the last checkpoint is kept
     labelled_target: Frames[LabelledBatch] | None = None  # for the upper bound
     frame_labels: LabelledBatch | None = None  # labelled target frames, in which pseudo-labels are measured
+    target_labels: LabelledBatch | None = None  # of all target frames, without images
     hand: ParametricHand | None = None  # whose meshes the source has
     published: tuple[PublishedRow, ...] = ()
     unusable: Mapping[str, str] = field(default_factory=dict)  # input files that were left out, with reasons
@@ -68,7 +76,7 @@ class ExperimentData:
 
     def pair_labels(self, config: MethodConfig) -> LabelledBatch | None:
         """Labelled target frames that are drawn over the method's pairs, found by key."""
-        return self.frame_labels
+        return self.target_labels
 
     def skipped(self) -> Mapping[str, str]:
         """Input files that could not be used, with reasons."""

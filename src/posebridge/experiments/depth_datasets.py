@@ -11,7 +11,7 @@ from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.skipped_list import SkippedList
 from posebridge.deployment.depth_cubes import DepthCubes, LabelledCubes, ScoredCubes
-from posebridge.deployment.frame_predictions import FramePredictions, parts
+from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.predictor import Predictor
 from posebridge.evaluation.published import published_rows
 from posebridge.experiments.configs import TrainConfig
@@ -57,13 +57,14 @@ class DepthDatasetData(ExperimentData):
         if not self.cubes.target.refines:
             return self
         target = _refined(self.target, self.cubes.target, predictor)
-        observed = concatenate([*self.cubes.test.refined(predictor, parts(self.evaluation.observed))])
+        first = self.evaluation.crops.batches(_REFINED_AT_ONCE)
+        crops = InMemoryDataset.of_batch(concatenate([*self.cubes.test.refined(predictor, first)]))
         labelled = self.labelled_target
         return replace(
             self,
             target=target,
             selection=None if self.selection is None else SelectionData(evenly(target.dataset, SELECTION_FRAMES)),
-            evaluation=replace(self.evaluation, observed=observed),
+            evaluation=replace(self.evaluation, crops=crops),
             labelled_target=None if labelled is None else _refined(labelled, self.cubes.labelled, predictor),
         )
 
@@ -141,7 +142,7 @@ def _refined(frames: Frames[BatchT], cubes: DepthCubes, predictor: Predictor) ->
 def _evaluation(test: ScoredCubes, cubes: DepthCubes) -> InMemoryEvaluation:
     assert cubes.dataset.skeleton is not None
     return InMemoryEvaluation(
-        observed=test.batch.unlabelled(),
+        crops=InMemoryDataset.of_batch(test.batch.unlabelled()),
         truth=truth_of(test.batch, cubes.dataset.joints),
         protocol=TRACKS["hand-depth"].protocol,
         cube_m=cubes.cube_m,

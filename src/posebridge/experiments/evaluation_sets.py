@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from tqdm import tqdm
 
-from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch, concatenate
+from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch, concatenate
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import GalleryFrame, Role, Score
 from posebridge.data.crops import LabelledCrops
 from posebridge.data.dataset_stream import ordered_batches
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Subset
 from posebridge.deployment.frame_predictions import FramePredictions, keypoints_as, predict_frames
@@ -45,14 +46,14 @@ class EvaluationSet(ABC):
     @property
     @abstractmethod
     def frames(self) -> UnlabelledBatch:
-        """The frames; those of a dataset without images."""
+        """The frames, without colour images."""
 
 
 @dataclass(frozen=True)
 class InMemoryEvaluation(EvaluationSet):
     """Frames in memory. Scores are in pixels of the crops, each brought to the side of the median crop."""
 
-    observed: UnlabelledBatch
+    crops: InMemoryDataset[UnlabelledBatch]
     truth: KeypointSet | None
     protocol: EvaluationProtocol
     cube_m: float | None = None  # side of the cube of depth crops, which are shown as closeness
@@ -62,23 +63,23 @@ class InMemoryEvaluation(EvaluationSet):
 
     @property
     def frames(self) -> UnlabelledBatch:
-        """The frames."""
-        return self.observed
+        """The frames, without colour images."""
+        return self.crops.without_images()
 
     def predict(self, predictors: Mapping[Role, Predictor]) -> dict[Role, FramePredictions]:
         """The predictions of every model."""
-        return {role: predict_frames(predictor, self.observed) for role, predictor in predictors.items()}
+        return {role: predict_frames(predictor, self.crops) for role, predictor in predictors.items()}
 
     def score(self, predictions: FramePredictions) -> Score | None:
         """The score by the protocol; None without labels."""
         if self.truth is None:
             return None
-        keypoints = predictions.keypoints
+        keypoints, crop_px = predictions.keypoints, crop_width_px(self.crops)
         if self.skeleton is not None:
-            keypoints = keypoints_as(self.skeleton, predictions, self.observed)
-        side_px = crop_side(self.observed)
-        predicted = in_crops(keypoints, self.observed, side_px)
-        true = in_crops(_joints_of(self.truth, self.scored), self.observed, side_px)
+            keypoints = keypoints_as(self.skeleton, predictions, self.frames)
+        side_px = crop_side(self.frames, crop_px)
+        predicted = in_crops(keypoints, self.frames, side_px / crop_px)
+        true = in_crops(_joints_of(self.truth, self.scored), self.frames, side_px / crop_px)
         return evaluate(predicted, true, side_px, self.protocol, self.failed)
 
     def gallery(self, keypoints: KeypointSet) -> tuple[GalleryFrame, ...]:
@@ -86,7 +87,14 @@ class InMemoryEvaluation(EvaluationSet):
         truth = self.truth
         if truth is not None and not set(truth.joint_names or ()) & set(keypoints.joint_names or ()):
             truth = None  # joints between those of the skeleton can't be drawn beside it
-        return gallery(self.observed, keypoints, truth, self.cube_m if self.observed.image is None else None)
+        return gallery(self.crops, keypoints, truth, self.cube_m)
+
+
+def crop_width_px(crops: InMemoryDataset[BatchT]) -> int:
+    """The width of crops, all of which have the same."""
+    pixels = first.depth_m if (first := crops[0]).image is None else first.image
+    assert pixels is not None
+    return pixels.shape[-1]
 
 
 def _joints_of(keypoints: KeypointSet, joints: tuple[str, ...] | None) -> KeypointSet:
@@ -170,12 +178,13 @@ class DatasetEvaluation(EvaluationSet):
         truth = self.in_crops(truth_of(self.labelled, self.skeleton.joints))
         keys = [key for key, _ in select_example_frames(frame_errors_px(prediction, truth))]
         rows = np.flatnonzero(np.isin(prediction.key, keys))
-        shown = LabelledCrops(Subset(self.crops.frames, self._positions[rows]), self.crops.config)
-        batch = concatenate([crop for _, crop in ordered_batches(shown, _BATCH, self.skipped)])
+        chosen = LabelledCrops(Subset(self.crops.frames, self._positions[rows]), self.crops.config)
+        batch = concatenate([crop for _, crop in ordered_batches(chosen, _BATCH, self.skipped)])
         every = np.arange(len(self.skeleton))
         # The keypoints are in pixels of the crops already.
-        return gallery(replace(batch, T_crop_file=None), prediction.take(rows, every), truth.take(rows, every))
+        shown = InMemoryDataset.of_batch(replace(batch, T_crop_file=None))
+        return gallery(shown, prediction.take(rows, every), truth.take(rows, every))
 
     def in_crops(self, keypoints: KeypointSet) -> KeypointSet:
         """Keypoints of these frames, from pixels of the files to pixels of the crops."""
-        return in_crops(keypoints, self.labelled, self.crops.config.size_px)
+        return in_crops(keypoints, self.labelled)

@@ -13,7 +13,7 @@ from posebridge.data.annotation_gap import gap_joints, residual_gap
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
-from posebridge.experiments.data import ExperimentData, SelectionData, statistics_joints_m
+from posebridge.experiments.data import MEASURED_FRAMES, ExperimentData, SelectionData, spread, statistics_joints_m
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation, truth_of
 from posebridge.experiments.runner import Experiment, Outcome, run_experiment
 from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
@@ -26,8 +26,6 @@ from posebridge.synthesis.domains import find_domain
 from posebridge.training.frames import InMemoryFrames
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run
-
-_MEASURED = 512  # target frames on which trusted joints are measured
 
 
 @dataclass(frozen=True)
@@ -144,18 +142,15 @@ def synthshift_data(config: SynthShiftConfig, preset: Preset, sets: SynthShiftSe
     """The rendered sets as the data of a run."""
     track, labelled = TRACKS[config.track], sets.adapted_to(config.target_split)
     target = labelled.map(lambda batch: batch.unlabelled())
-    test = sets.test_target.all()
     selection = frame_labels = None
     if not preset.model.takes_depth_m:
-        compared = _spread(labelled, SELECTION_FRAMES)
-        selection, frame_labels = SelectionData(compared.unlabelled(), compared), _spread(labelled, _MEASURED)
-    return _SynthShiftData(
+        compared = spread(labelled, SELECTION_FRAMES)
+        selection, frame_labels = SelectionData(compared.unlabelled(), compared), spread(labelled, MEASURED_FRAMES)
+    return ExperimentData(
         source=InMemoryFrames(sets.source, config.seed, sets.source_videos),
         target=InMemoryFrames(target, config.seed + 1, target),
         source_joints_m=statistics_joints_m(sets.source),
-        evaluation=InMemoryEvaluation(
-            test.unlabelled(), truth_of(test, track.skeleton.joints), track.protocol, preset.model.cube_m
-        ),
+        evaluation=_evaluation(sets.test_target, track, preset.model.cube_m),
         selection=selection,
         labelled_target=InMemoryFrames(sets.upper_bound, config.seed),
         frame_labels=frame_labels,
@@ -168,34 +163,27 @@ def synthshift_data(config: SynthShiftConfig, preset: Preset, sets: SynthShiftSe
     )
 
 
-@dataclass(frozen=True)
-class _SynthShiftData(ExperimentData):
-    target_labels: LabelledBatch | None = None  # of all target frames, without images
-
-    def pair_labels(self, config: object) -> LabelledBatch | None:
-        """The labels of all target frames."""
-        return self.target_labels
-
-
-def _spread(renders: InMemoryDataset[LabelledBatch], count: int) -> LabelledBatch:
-    """``count`` renders at equal distances from the first on."""
-    return renders.take(torch.arange(0, len(renders), max(1, len(renders) // count))[:count])
+def _evaluation(
+    test: InMemoryDataset[LabelledBatch], track: TrackSpec, cube_m: float | None = None
+) -> InMemoryEvaluation:
+    truth = truth_of(test.without_images(), track.skeleton.joints)
+    return InMemoryEvaluation(test.map(lambda batch: batch.unlabelled()), truth, track.protocol, cube_m)
 
 
 def _outcome(outcome: Outcome, track: TrackSpec, sets: SynthShiftSets) -> SynthShiftOutcome:
-    test_source, test = sets.test_source.all(), sets.test_target.all()
-    on_source = InMemoryEvaluation(
-        test_source.unlabelled(), truth_of(test_source, track.skeleton.joints), track.protocol
-    )
+    on_source = _evaluation(sets.test_source, track)
     predictor = outcome.predictions["source_only"].predictor
     predicted = on_source.predict({"source_only": predictor})["source_only"]
     score = on_source.score(predicted)
     assert score is not None
     gaps: dict[Role, float] = {}
-    if test.image is not None:
+    if (image := sets.test_target[0].image) is not None:
+        uv_true_px = sets.test_target.without_images().uv_px
+        assert uv_true_px is not None
         for role, found in outcome.predictions.items():
             assert found.keypoints.uv_px is not None
-            gaps[role] = residual_gap(torch.from_numpy(found.keypoints.uv_px), test, track.skeleton)
+            uv_px = torch.from_numpy(found.keypoints.uv_px)
+            gaps[role] = residual_gap(uv_px, uv_true_px, track.skeleton, image.shape[-1])
     return SynthShiftOutcome(
         record=outcome.record,
         trained=outcome.trained,

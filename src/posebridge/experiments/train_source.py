@@ -6,6 +6,7 @@ from pathlib import Path
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import Record, Score
+from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.frame_predictions import FramePredictions, predict_frames
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.deployment.model_spec import PoseSpec
@@ -79,7 +80,7 @@ class _SourceData(ExperimentData):
     def notes(self, predictions: FramePredictions) -> tuple[str, ...]:
         """The accuracy on renders of other domains."""
         scores = {
-            domain: other.score(predict_frames(predictions.predictor, other.observed))
+            domain: other.score(predict_frames(predictions.predictor, other.crops))
             for domain, other in self.others.items()
         }
         return (*self.remarks, *(f"On {domain} renders: {_numbers(score)}." for domain, score in scores.items()))
@@ -101,7 +102,7 @@ def _data(config: TrainSourceConfig, preset: Preset, track: TrackSpec) -> _Sourc
         scored = {
             domain: loader.load(domain, sizes.test, _VALIDATION_SEED + place) for place, domain in enumerate(domains)
         }
-    evaluations = {domain: _evaluation(scored[domain].all(), track, preset) for domain in domains}
+    evaluations = {domain: _evaluation(scored[domain], track, preset) for domain in domains}
     return _SourceData(
         source=InMemoryFrames(renders, config.seed),
         target=InMemoryFrames(renders.map(lambda batch: batch.unlabelled()), config.seed),
@@ -115,6 +116,7 @@ def _data(config: TrainSourceConfig, preset: Preset, track: TrackSpec) -> _Sourc
     )
 
 
-def _evaluation(batch: LabelledBatch, track: TrackSpec, preset: Preset) -> InMemoryEvaluation:
-    truth = truth_of(batch, track.skeleton.joints)
-    return InMemoryEvaluation(batch.unlabelled(), truth, track.protocol, preset.model.cube_m)
+def _evaluation(renders: InMemoryDataset[LabelledBatch], track: TrackSpec, preset: Preset) -> InMemoryEvaluation:
+    truth = truth_of(renders.without_images(), track.skeleton.joints)
+    crops = renders.map(lambda batch: batch.unlabelled())
+    return InMemoryEvaluation(crops, truth, track.protocol, preset.model.cube_m)

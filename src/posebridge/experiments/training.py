@@ -66,22 +66,18 @@ def label_free_selection(
     frames: UnlabelledBatch,
     labels: LabelledBatch | None,
 ) -> SelectionPlan:
-    """Choose checkpoints by agreement between views and by plausible bones, on a fixed part of the target's frames.
+    """Choose checkpoints by agreement between views and by plausible bones, on fixed frames of the target.
 
     ``labels`` are the same frames with labels, where there are any. They add the precision of pseudo-labels and the
     accuracy of each checkpoint to the record, and take no part in the choice.
     """
-    step = max(1, len(frames) // SELECTION_FRAMES)
-    chosen = torch.arange(0, len(frames), step)[:SELECTION_FRAMES]
-    compared = frames.take(chosen)
     bones = BoneStatistics.of(source_joints_m, skeleton)
 
     def score(network: PoseNetwork) -> float:
         device = next(network.parameters()).device
-        return agreement(network, compared.to(device), skeleton, bones, config.appearance)
+        return agreement(network, frames.to(device), skeleton, bones, config.appearance)
 
-    metrics = PseudoLabelMetrics(compared, None if labels is None else labels.take(chosen))
-    return SelectionPlan(score, metrics, config.evaluations)
+    return SelectionPlan(score, PseudoLabelMetrics(frames, labels), config.evaluations)
 
 
 def prediction_device(hardware: Hardware) -> torch.device:

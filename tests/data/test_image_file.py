@@ -103,3 +103,36 @@ def test_frames_of_an_animation_are_listed(tmp_path, suffix):
     frames = [Image.new("RGB", (8, 8), (50 * i, 0, 0)) for i in range(4)]
     frames[0].save(tmp_path / f"x{suffix}", save_all=True, append_images=frames[1:])
     assert list(further_pages(tmp_path / f"x{suffix}")) == [f"{tmp_path / 'x'}{suffix} from page 2 to 4"]
+
+
+@pytest.mark.parametrize(
+    ("header", "pixels"),
+    [
+        (b"P4 10 3\n", 2 * 3),
+        (b"P5 10 3 255\n", 10 * 3),
+        (b"P5\n# a comment\n10 3\n1000\n", 2 * 10 * 3),
+        (b"P5 10 3 65535\n", 2 * 10 * 3),
+        (b"P6 10 3 255\n", 3 * 10 * 3),
+        (b"P6 10 3 100\n", 3 * 10 * 3),
+        (b"P6 10 3 1000\n", 2 * 3 * 10 * 3),
+    ],
+)
+def test_further_pictures_of_netpbm(tmp_path, header, pixels):
+    """Pictures may follow one another in a file; the pixels here begin as headers do, which are no pictures."""
+    file, picture = tmp_path / "x.ppm", header + (b"P5 1 1 1 " * 20)[:pixels]
+    for content, pages in (
+        (picture, []),
+        (picture + b"\n", []),
+        (picture + b"P5 notes", []),
+        (picture[:-1], []),
+        (2 * picture, [f"{file} page 2"]),
+        (3 * picture + b"\n", [f"{file} from page 2 to 3"]),
+        (picture + b"P6 2 1 255\n......" + picture, [f"{file} from page 2 to 3"]),
+    ):
+        file.write_bytes(content)
+        assert list(further_pages(file)) == pages
+
+
+def test_text_of_netpbm_is_one_picture(tmp_path):
+    (tmp_path / "x.pgm").write_text(2 * "P2 2 1 9\n3 4\n")
+    assert further_pages(tmp_path / "x.pgm") == {}

@@ -107,6 +107,13 @@ def test_pages_and_other_files_are_listed(tmp_path):
     assert list(folder.skipped) == [str(tmp_path / "a.heic"), f"{tmp_path / 'stack.tif'} from page 2 to 3"]
 
 
+def test_second_picture_of_a_ppm_is_listed(tmp_path):
+    (tmp_path / "a.ppm").write_bytes(b"P6 1 1 255\nabc" + b"P6 1 1 255\nxyz")
+    folder = ImageFolder(tmp_path)
+    assert folder[0].image.tolist() == [[[*b"abc"]]]
+    assert list(folder.skipped) == [f"{tmp_path / 'a.ppm'} page 2"]
+
+
 def test_a_folder_of_other_pictures_names_the_way_out(tmp_path):
     (tmp_path / "a.heic").touch()
     with pytest.raises(InputError, match=r"holds no image.*a\.heic: \.heic is not read; convert it"):

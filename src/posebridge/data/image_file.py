@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile
+from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from posebridge.cameras.pixel_maps import EXIF_ORIENTATIONS, stored_image, upright_image
@@ -59,7 +60,10 @@ def further_pages(path: Path) -> dict[str, str]:
 
 
 def _pages(file: ImageFile.ImageFile) -> Iterator[int]:
-    """Numbers of the pages after the first, counted from 1."""
+    """Numbers of the pages after the first, counted from 1, of a file that is not decoded yet."""
+    if isinstance(file, PpmImageFile):
+        yield from range(2, 2 + _further_netpbm(file))
+        return
     size = file.size
     for index in range(1, getattr(file, "n_frames", 1)):
         if file.format == "MPO":  # views of a stereo camera, or smaller previews and gain maps of the first picture
@@ -67,6 +71,31 @@ def _pages(file: ImageFile.ImageFile) -> Iterator[int]:
             if file.size != size:
                 continue
         yield index + 1
+
+
+def _further_netpbm(page: PpmImageFile) -> int:
+    """How many pictures follow the first of a binary PBM, PGM or PPM file, which Pillow doesn't count."""
+    count, stream = 0, page.fp
+    while stream is not None and (size := _raster_bytes(page)) is not None:
+        stream.seek(page.tile[0].offset + size)
+        try:
+            page = PpmImageFile(stream)
+        except (SyntaxError, ValueError):  # the end, or bytes that are no header
+            break
+        count += 1
+    return count
+
+
+def _raster_bytes(page: PpmImageFile) -> int | None:
+    """The size of the pixels in the file; None for formats of which a file holds one picture, such as plain text."""
+    channels = {"L": 1, "I": 1, "RGB": 3}.get(page.mode)
+    if page.tile[0].codec_name not in ("raw", "ppm") or (channels is None and page.mode != "1"):
+        return None
+    width, height = page.size
+    if channels is None:
+        return (width + 7) // 8 * height
+    two_bytes = page.mode == "I" or (declared_maximum(page) or 0) > 255
+    return width * height * channels * (2 if two_bytes else 1)
 
 
 def _check_channels(path: Path, file: ImageFile.ImageFile) -> None:

@@ -21,9 +21,12 @@ from posebridge.contracts.record_file import load_record
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.target import TargetConfig
 from posebridge.deployment.model_file import load_model
+from posebridge.deployment.plausible_predictions import implausible_frames
 from posebridge.errors import InputError
+from posebridge.experiments import runner
 from posebridge.experiments.adapt import _measured, run_adapt
 from posebridge.experiments.configs import AdaptConfig
+from posebridge.experiments.kinds import run_and_summarise
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.config_file import load_config
 from report.find_sections import section_of, series_of
@@ -67,7 +70,23 @@ def test_broken_files_are_listed(adapted, target):
     assert np.isfinite(found.xyz_mm).all()
     broken = str(target.images / "frame_50.jpg")
     assert [skipped.file for skipped in record.skipped] == [broken]
-    assert json.loads((folder / "skipped.json").read_text())["reasons"].keys() == {broken}
+    listed = json.loads((folder / "skipped.json").read_text())
+    assert listed["reasons"].keys() == {broken}
+    # A network of 21 steps predicts some hands of an impossible size.
+    assert listed.get("warnings", {}) == implausible_frames(found, HAND21)
+
+
+def test_implausible_predictions_are_listed(target, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "reference_length", lambda *_: torch.full((1,), 50.0))  # metres
+    lines = run_and_summarise(_config(target.images), tmp_path / "run", ONE_CPU)
+    listed = json.loads((tmp_path / "run" / "skipped.json").read_text())
+    assert [*listed["warnings"]] == KeypointSet.load(tmp_path / "run" / "predictions.npz").key.tolist()
+    assert "across a hand's joints, expected 20 to 500 mm" in listed["warnings"]["frame_03"]
+    assert (listed["used"], [*listed["reasons"]]) == (FRAMES, [str(target.images / "frame_50.jpg")])
+    line = f"warning: {FRAMES} of {FRAMES} predictions have no possible size (listed in {tmp_path}/run/skipped.json)"
+    assert lines[0].startswith(line)
+    assert load_record(tmp_path / "run").warnings == (lines[0],)
+    assert line in (tmp_path / "run" / "report.html").read_text()
 
 
 def test_predictions_are_in_pixels_of_the_files(adapted):

@@ -134,6 +134,7 @@ class Record:
     gallery: tuple[GalleryFrame, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # of results that are not to be relied on, at the top of the report
     metric: Metric = "pck_005"  # by which the gap is measured
     published: tuple[PublishedRow, ...] = ()  # for the same target; rows of one table are adjacent
     sections: tuple[Section, ...] = ()  # of the method, in the order of the report

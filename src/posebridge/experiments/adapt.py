@@ -57,6 +57,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     run = Run.create(folder, "adapt", config, hardware, start.preset)
     outputs = RunOutputs.of(folder)
     outputs.save_skipped(len(start.target.dataset), start.target.skipped)
+    outputs.print_skipped(start.target.skipped)
     for note in start.target.notes():
         print(note)
     if start.target.sequences is not None:

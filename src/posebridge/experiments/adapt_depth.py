@@ -57,7 +57,9 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     truth = None if config.truth is None else load_truth(config.truth, frames)
     preset = preset.with_config(method.name, preset.config_of(method.name).for_target(frames))
     run = Run.create(folder, "adapt-depth", config, hardware, preset)
-    RunOutputs.of(folder).save_skipped(len(target), crops.skipped)
+    outputs = RunOutputs.of(folder)
+    outputs.save_skipped(len(target), crops.skipped)
+    outputs.print_skipped(crops.skipped)
     experiment = Experiment(
         title=f"{config.target.path.name}, from {config.domain} renders",
         method=method,

@@ -43,6 +43,7 @@ class RunMetadata:
     metric: Metric  # of the gap
     skipped: Mapping[str, str]  # input files that could not be used, with reasons
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     published: tuple[PublishedRow, ...] = ()
 
 
@@ -75,6 +76,7 @@ def make_record(
         gallery=frames,
         skipped=tuple(Skipped(file, reason) for file, reason in metadata.skipped.items()),
         notes=metadata.notes,
+        warnings=metadata.warnings,
         metric=metadata.metric,
         published=metadata.published,
         sections=(*sections, *(pseudo_label_sections(reports[-1].candidates) if reports else ())),

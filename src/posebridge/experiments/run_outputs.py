@@ -48,11 +48,15 @@ class RunOutputs:
         found = {"scene_cuts_before": sequences.cuts, "camera_motion": dict(sequences.motion)}
         write_atomically(self.layout.sequences, json_bytes(found))
 
-    def save_skipped(self, used: int, skipped: Mapping[str, str]) -> None:
-        """Write the files that could not be used, and print where the list is; nothing where there is none."""
+    def save_skipped(self, used: int, skipped: Mapping[str, str], warnings: Mapping[str, str] | None = None) -> None:
+        """Write the files that could not be used, and warnings of predictions by key; nothing without any of them."""
+        if skipped or warnings:
+            list_skipped(self.layout.folder, used, dict(skipped), dict(warnings or {}))
+
+    def print_skipped(self, skipped: Mapping[str, str]) -> None:
+        """Print where the files are listed that could not be used; nothing where there is none."""
         if skipped:
-            listed = list_skipped(self.layout.folder, used, dict(skipped))
-            print(f"{len(skipped)} files could not be used; they are listed in {listed}")
+            print(f"{len(skipped)} files could not be used; they are listed in {self.layout.skipped}")
 
     def save_record(self, record: Record) -> None:
         """Write the record and the report made from it."""

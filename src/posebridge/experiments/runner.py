@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import ROLES, Record, Role, Score
 from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshSet
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.deployment.model_kinds import kind_of_spec
 from posebridge.deployment.model_spec import ModelSpec, hand_name, skeleton_of
+from posebridge.deployment.plausible_predictions import implausible_frames, implausible_notes
 from posebridge.deployment.predictor import Predictor
 from posebridge.experiments.data import ExperimentData
 from posebridge.experiments.records import RunMetadata, make_record
@@ -131,7 +133,8 @@ class _Runner:
         self.outputs.save_model(self.spec, trained[final].network.cpu())
         self.outputs.save_predictions(predictions[final].keypoints)
         self._save_meshes(predictions[final])
-        record = self._record(trained, predictions, final)
+        warnings = self._check_sizes(predictions[final].keypoints)
+        record = self._record(trained, predictions, final, warnings)
         self.outputs.save_record(record)
         seconds = sum(report.seconds for model in trained.values() for report in model.reports)
         return Outcome(record, trained, predictions, seconds / 60)
@@ -184,8 +187,18 @@ class _Runner:
         if isinstance(predictor, DepthHandPredictor) and predictions.hands is not None:
             self.outputs.save_meshes(MeshSet.of(predictor, self.data.evaluation.frames, predictions.hands))
 
+    def _check_sizes(self, predicted: KeypointSet) -> tuple[str, ...]:
+        """List predictions that have no possible size beside the files that were left out; return a line about them."""
+        implausible = implausible_frames(predicted, self.experiment.skeleton)
+        self.outputs.save_skipped(self.data.used(), self.data.skipped(), implausible)
+        return implausible_notes(implausible, len(predicted), self.outputs.layout.skipped)
+
     def _record(
-        self, trained: Mapping[Role, Trained], predictions: Mapping[Role, FramePredictions], final: Role
+        self,
+        trained: Mapping[Role, Trained],
+        predictions: Mapping[Role, FramePredictions],
+        final: Role,
+        warnings: tuple[str, ...],
     ) -> Record:
         experiment, data = self.experiment, self.data
         scores: dict[Role, Score] = {}
@@ -212,6 +225,7 @@ class _Runner:
             metric=data.evaluation.protocol.metric,
             skipped=data.skipped(),
             notes=(*self.config.notes(), *data.notes(predictions[final])),
+            warnings=warnings,
             published=data.published,
         )
         frames = data.evaluation.gallery(predictions[final].keypoints)

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from posebridge.experiments.synthshift import SynthShiftOutcome
 
 
-def outputs_summary(config: AdaptConfig | AdaptDepthConfig, record: Record, folder: Path) -> list[str]:
-    """Where model, predictions and report are."""
-    return [f"{title}: {file}" for title, file in RunLayout(folder).outputs().items()]
+def outputs_summary(config: AdaptConfig | AdaptDepthConfig | TrainConfig, record: Record, folder: Path) -> list[str]:
+    """Warnings, and where model, predictions and report are."""
+    return [*record.warnings, *(f"{title}: {file}" for title, file in RunLayout(folder).outputs().items())]
 
 
 def train_summary(config: TrainConfig, outcome: "Outcome", folder: Path) -> list[str]:
-    """The score of each model on the target's test split, and where the outputs are."""
+    """The score of each model on the target's test split, warnings, and where the outputs are."""
     name = find_transfer(config.recipe).target if config.recipe else config.target.name
     title, in_space = dataset_named(name).title, outcome.record.metric == "mean_error_mm"
     lines = [
@@ -36,7 +36,7 @@ def train_summary(config: TrainConfig, outcome: "Outcome", folder: Path) -> list
         f"on {score.n_frames} frames of {title}"
         for role, score in outcome.record.scores.items()
     ]
-    return [*lines, *(f"{title}: {file}" for title, file in RunLayout(folder).outputs().items())]
+    return [*lines, *outputs_summary(config, outcome.record, folder)]
 
 
 def _numbers(score: Score) -> str:

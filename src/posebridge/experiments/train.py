@@ -56,7 +56,7 @@ def run_train(config: TrainConfig, folder: Path, hardware: Hardware) -> Outcome:
         mano=config.mano,
     )
     outcome = run_experiment(experiment, data, run)
-    RunOutputs(run.layout).save_skipped(data.used(), data.skipped())
+    RunOutputs(run.layout).print_skipped(data.skipped())
     return outcome
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from posebridge.data.frames import FrameIndex, FrameLabels, RawFrame
-from posebridge.data.subset import Joined, NamedJoints, Subset
+from posebridge.data.subset import Joined, NamedJoints, Subset, even_positions
 from posebridge.skeletons.body import H36M17, MPII16, SMPL24
 
 
@@ -91,3 +91,12 @@ def test_missing_joints_are_not_valid():
 def test_wrong_names(joint_of, message):
     with pytest.raises(ValueError, match=message):
         NamedJoints(People(SMPL24), SMPL24, MPII16, joint_of)
+
+
+def test_even_positions():
+    assert even_positions(10, 4).tolist() == [0, 3, 6, 9]
+    assert even_positions(9, 4).tolist() == [0, 3, 5, 8]  # of 0, 2.67, 5.33 and 8
+    assert even_positions(9, 4, round_down=True).tolist() == [0, 2, 5, 8]
+    assert even_positions(3, 8).tolist() == even_positions(3, None).tolist() == [0, 1, 2]
+    assert even_positions(5, 1).tolist() == [0]
+    assert even_positions(0, 4).tolist() == []

@@ -12,6 +12,7 @@ from posebridge.data.frames import RawFrame
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig
 from posebridge.data.shot_features import ShotFeatures, camera_motion, shot_difference, shot_features
+from posebridge.data.subset import even_positions
 
 MOVING_CAMERA_FRAC = 0.02  # of the crop's side between the frames of a pair: a camera with less counts as static
 _NEIGHBOURS = 12  # frames before and after a boundary, whose differences are the usual ones
@@ -162,7 +163,7 @@ def in_order(photos: Sequence[ShotFeatures]) -> bool:
     count = len(photos)
     if count < 4:
         return True
-    sampled = np.unique(np.linspace(1, count - 1, min(count - 1, _ORDER_SAMPLES)).astype(int))
+    sampled = 1 + even_positions(count - 1, _ORDER_SAMPLES, round_down=True)
     near = float(np.median([shot_difference(photos[i - 1], photos[i]) for i in sampled]))
     if near < _SIMILAR:
         return True
@@ -178,6 +179,6 @@ def measure_motion(frames: Sequence[ShotFeatures], stride: tuple[int, int]) -> f
     bases = np.flatnonzero(first <= last)
     if not len(bases):
         return None
-    chosen = bases[np.unique(np.linspace(0, len(bases) - 1, min(len(bases), _MOTION_SAMPLES)).astype(int))]
+    chosen = bases[even_positions(len(bases), _MOTION_SAMPLES, round_down=True)]
     pairs = [(int(i), int(first[i] + last[i]) // 2) for i in chosen]
     return float(np.median([camera_motion(frames[base], frames[driving]) for base, driving in pairs]))

@@ -60,9 +60,14 @@ class Subset(ReaderView):
         return super().labels(int(self.positions[index]))
 
 
-def even_positions(length: int, count: int) -> np.ndarray:
-    """``count`` of ``length`` positions (n,) at even distances, the first and the last among them; all if no more."""
-    return np.linspace(0, length - 1, min(count, length)).round().astype(int)
+def even_positions(length: int, count: int | None, round_down: bool = False) -> np.ndarray:
+    """``count`` of ``length`` positions (n,) at even distances, the first and the last among them.
+
+    All where there are no more, and for a count of None. Places between two positions become the nearest one, or with
+    ``round_down`` the lower one. Each caller keeps its rounding, so that its earlier numbers stay comparable.
+    """
+    places = np.linspace(0, length - 1, length if count is None else min(count, length))
+    return (places if round_down else places.round()).astype(int)
 
 
 class Joined:

@@ -24,7 +24,7 @@ from posebridge.data.frames import LabelledFrames, RawFrame, Side, UnreadableFra
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.located_frames import LocatedFrames, middle_of_range
 from posebridge.data.skipped_list import SkippedList
-from posebridge.data.subset import Subset
+from posebridge.data.subset import Subset, even_positions
 from posebridge.deployment.model_spec import ModelSpec, skeleton_of
 from posebridge.deployment.predictor import Predictor
 from posebridge.deployment.refined_crops import refined_crops
@@ -204,7 +204,7 @@ def _name(batch: Observation, i: int) -> tuple[str, str]:
 
 def _evenly(frames: LabelledFrames, count: int | None) -> Subset:
     """``count`` evenly chosen frames; None: all."""
-    return Subset(frames, _even_positions(len(frames), count))
+    return Subset(frames, even_positions(len(frames), count))
 
 
 def _moments(frames: LabelledFrames, count: int | None) -> Subset:
@@ -212,10 +212,5 @@ def _moments(frames: LabelledFrames, count: int | None) -> Subset:
     index = frames.frame_index()
     moment_of = list(zip(index.sequence, index.frame.tolist(), strict=True))
     moments = list(dict.fromkeys(moment_of))
-    chosen = {moments[i] for i in _even_positions(len(moments), count)}
+    chosen = {moments[i] for i in even_positions(len(moments), count)}
     return Subset(frames, [position for position, moment in enumerate(moment_of) if moment in chosen])
-
-
-def _even_positions(length: int, count: int | None) -> np.ndarray:
-    kept = length if count is None else min(count, length)
-    return np.linspace(0, length - 1, kept).round().astype(int)

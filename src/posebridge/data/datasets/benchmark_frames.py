@@ -18,7 +18,7 @@ from posebridge.data.datasets.options import DatasetOptions, Split
 from posebridge.data.datasets.registry import dataset_named
 from posebridge.data.frames import LabelledFrames, Side, UnreadableFrameError
 from posebridge.data.skipped_list import SkippedList
-from posebridge.data.subset import Subset
+from posebridge.data.subset import Subset, even_positions
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 
@@ -91,7 +91,7 @@ def drawn(frames: LabelledFrames, count: int | None) -> LabelledFrames:
 
 def load_subset(crops: LabelledCrops, count: int, skipped: SkippedList, workers: int = 0) -> LabelledBatch:
     """Evenly chosen crops in memory. Raises ``InputError`` where none can be read."""
-    even = np.linspace(0, len(crops) - 1, min(count, len(crops))).astype(int)
+    even = even_positions(len(crops), count, round_down=True)
     chosen = LabelledCrops(Subset(crops.frames, even), crops.config)
     return concatenate([batch for _, batch in ordered_batches(chosen, 16, skipped, workers)])
 
@@ -102,7 +102,7 @@ def source_joints(frames: LabelledFrames, skeleton: Skeleton) -> Float[Tensor, "
     Raises ``InputError`` where there are no two such frames; joints that no frame has are named.
     """
     found, ever_valid = [], np.zeros(len(skeleton), dtype=bool)
-    for index in np.linspace(0, len(frames) - 1, min(SOURCE_STATISTICS, len(frames))).astype(int):
+    for index in even_positions(len(frames), SOURCE_STATISTICS, round_down=True):
         try:
             labels = frames.labels(int(index))
         except UnreadableFrameError:  # noted when it is drawn

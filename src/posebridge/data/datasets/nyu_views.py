@@ -15,6 +15,7 @@ from posebridge.data.datasets.hand_centres import CentreSource
 from posebridge.data.datasets.nyu import NYU
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import FrameIndex, FrameLabels, IndexedFrames, LabelledFrames, RawFrame
+from posebridge.data.subset import even_positions
 from posebridge.errors import InputError
 from posebridge.geometry.alignment import fit_similarity
 
@@ -74,7 +75,7 @@ class NYUViews(IndexedFrames):
 def _pose(first: NYU, other: NYU) -> np.ndarray:
     """``T_first_other`` (4, 4), the rigid motion that takes the joints of one view to those of the first."""
     shared = sorted({*first.numbers} & {*other.numbers})
-    chosen = [shared[i] for i in np.linspace(0, len(shared) - 1, min(_FRAMES, len(shared))).round().astype(int)]
+    chosen = [shared[i] for i in even_positions(len(shared), _FRAMES)]
     here, there = (_joints(view, chosen) for view in (first, other))
     known = torch.isfinite(here).all(-1) & torch.isfinite(there).all(-1)
     if known.sum() < 4:

@@ -21,6 +21,7 @@ from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.person_sequences import PersonSequence, PersonSequences
 from posebridge.data.frames import FrameLabels, RawFrame
 from posebridge.data.natural_order import natural_path_key
+from posebridge.data.subset import even_positions
 from posebridge.errors import InputError
 from posebridge.skeletons.body import SMPL24
 from posebridge.skeletons.orders import ORDERS
@@ -65,8 +66,7 @@ class SURREAL(PersonSequences):
         infos = [info for infos_of_run in found for info in infos_of_run]
         if not infos:
             raise InputError(f"{self.folder}: no run0/<sequence>/<sequence>_c0001_info.mat and so on is there")
-        if clips is not None and clips < len(infos):
-            infos = [infos[int(i)] for i in np.linspace(0, len(infos) - 1, clips)]
+        infos = [infos[i] for i in even_positions(len(infos), clips, round_down=True)]
         skipped: dict[str, str] = {}
         sequences = [sequence for info in infos if (sequence := _read_clip(info, every, skipped)) is not None]
         super().__init__(sequences, ORDERS["surreal"], skeleton, skipped)

@@ -8,6 +8,7 @@ import torch
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.record import Role
 from posebridge.contracts.section import Picture, PictureRow, Section
+from posebridge.data.subset import even_positions
 from posebridge.deployment.depth_overlay import hand_panels
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands
 from posebridge.deployment.frame_predictions import FramePredictions
@@ -50,7 +51,7 @@ def _picture_rows(
 ) -> tuple[PictureRow, ...]:
     """Evenly chosen frames."""
     faces = predictor.hand.faces(torch.device("cpu"))
-    chosen = torch.linspace(0, len(frames) - 1, min(_PICTURES, len(frames))).round().int().tolist()
+    chosen = even_positions(len(frames), _PICTURES).tolist()
 
     def picture(hands: DepthHands, i: int, when: str) -> Picture:
         depth_error_mm = 1000 * hands.depth_error_m[i].item()

@@ -52,10 +52,10 @@ def peak_mb() -> float:
 
 
 def measured(data: ExperimentData) -> None:
-    found = data.evaluation.predict({"adapted": Middle()})["adapted"].keypoints
-    assert len(found) == COUNT
+    found = data.evaluation.predict({"adapted": Middle()})["adapted"]
+    assert len(found.keypoints) == COUNT
     assert data.evaluation.score(found) is not None
-    assert len(data.evaluation.gallery(found)) == 12
+    assert len(data.evaluation.gallery(found.keypoints)) == 12
     assert len(data.evaluation.frames) == len(data.pair_labels(None)) == COUNT
 
 

@@ -14,6 +14,7 @@ from typing import Annotated
 import torch
 import tyro
 
+from posebridge.contracts.config_file import load_config
 from posebridge.data.annotation_gap import gap_joints
 from posebridge.data.pairs import PairStream
 from posebridge.deployment.model_file import load_model
@@ -33,7 +34,6 @@ from posebridge.networks.pose_network import network_as
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.weights import load_weights
 from posebridge.presets.table import find_preset
-from posebridge.training.config_file import load_config
 
 FACTORS = (-0.4, -0.2, -0.1, 0.0, 0.1, 0.2, 0.35, 0.5, 0.7)
 

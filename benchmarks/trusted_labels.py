@@ -15,6 +15,7 @@ import tyro
 from jaxtyping import Bool
 from torch import Tensor
 
+from posebridge.contracts.config_file import load_config
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import POSE
 from posebridge.deployment.model_spec import PoseSpec
@@ -26,7 +27,6 @@ from posebridge.experiments.synthshift_sets import render_sets
 from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.presets.table import find_preset
-from posebridge.training.config_file import load_config
 from posebridge.training.options import Hardware
 from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import most_confident

@@ -55,8 +55,8 @@ def train(config: "TrainConfig", out: str | Path, hardware: "Hardware | None" = 
 
 def render(config: "RenderConfig", out: str | Path, workers: "Workers | None" = None) -> "RenderedSet":
     """Render a labelled set into the folder ``out``, as ``posebridge render``. Returns what lies there now."""
+    from posebridge.contracts.plain import with_absolute_paths
     from posebridge.data.rendered_set import render_set
-    from posebridge.experiments.kinds import with_absolute_paths
 
     return render_set(with_absolute_paths(config), Path(out), workers)
 

@@ -16,6 +16,7 @@ from deployment.rigged import SMALL, SPEC, small_model
 from experiments.refusals import refused
 from experiments.small_runs import FRAMES, HEIGHT, ONE_CPU, SIDE, WIDTH
 from posebridge.contracts.batch import LabelledBatch
+from posebridge.contracts.config_file import load_config
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record_file import load_record
 from posebridge.data.in_memory import InMemoryDataset
@@ -28,7 +29,6 @@ from posebridge.experiments.adapt import _measured, run_adapt
 from posebridge.experiments.configs import AdaptConfig
 from posebridge.experiments.kinds import run_and_summarise
 from posebridge.skeletons.hand import HAND21
-from posebridge.training.config_file import load_config
 from report.find_sections import section_of, series_of
 
 pytestmark = pytest.mark.usefixtures("small_sizes")

@@ -27,7 +27,7 @@ class RenderCommand:
 
     def run(self) -> None:
         """Render, and print what lies in the folder."""
+        from posebridge.contracts.plain import with_absolute_paths
         from posebridge.data.rendered_set import render_set
-        from posebridge.experiments.kinds import with_absolute_paths
 
         print(render_set(with_absolute_paths(self.config), self.out, self.workers))

@@ -5,9 +5,13 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
+ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
 Readers = Mapping[Any, Callable[[Any], Any]]
 
 _NOT_FINITE = ("nan", "inf", "-inf")  # JSON has no such numbers, so that files hold these texts
@@ -115,3 +119,15 @@ def _expect(value: Any, kinds: tuple[type, ...], name: str) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``kinds``; a bool is no number."""
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise ValueError(f"{name} is {value!r}, expected {' or '.join(kind.__name__ for kind in kinds)}")
+
+
+def with_absolute_paths(config: ConfigT) -> ConfigT:
+    """The config with absolute paths, those of nested configs included."""
+    values = {field.name: _absolute(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, **values)
+
+
+def _absolute(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.absolute()
+    return with_absolute_paths(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value

@@ -4,12 +4,14 @@ Imports no torch. A function's module is imported when it runs.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
+from posebridge.contracts.config_file import load_config
+from posebridge.contracts.plain import with_absolute_paths
 from posebridge.contracts.run_layout import RunLayout
 from posebridge.errors import InputError
 from posebridge.experiments.configs import (
@@ -29,13 +31,7 @@ from posebridge.experiments.summaries import (
 )
 from posebridge.regular_files import read_file
 from posebridge.text_files import parse_json
-from posebridge.training.config_file import load_config
 from posebridge.training.options import Hardware
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
 
 
 @dataclass(frozen=True)
@@ -106,15 +102,3 @@ def _version_of(layout: RunLayout) -> str | None:
         return parse_json(read_file(layout.environment))["posebridge"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def with_absolute_paths(config: ConfigT) -> ConfigT:
-    """The config with absolute paths, those of nested configs included."""
-    values = {field.name: _absolute(getattr(config, field.name)) for field in fields(config)}
-    return replace(config, **values)
-
-
-def _absolute(value: Any) -> Any:
-    if isinstance(value, Path):
-        return value.absolute()
-    return with_absolute_paths(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -22,6 +22,7 @@ import lightning as L
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator
 
+from posebridge.contracts.config_file import as_yaml, configs_equal, read_signed, signed
 from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.run_layout import RunLayout, StageLayout
 from posebridge.data.skipped_list import SkippedList
@@ -33,7 +34,6 @@ from posebridge.regular_files import read_file
 from posebridge.text_files import parse_json
 from posebridge.training.callbacks import Checkpoint, MetricsTable, Progress
 from posebridge.training.checkpoint_file import AtomicCheckpointIO
-from posebridge.training.config_file import as_yaml, configs_equal, read_signed, signed
 from posebridge.training.freed_memory import keep_freed_memory
 from posebridge.training.interruption import StoppedError, StopRequest
 from posebridge.training.options import Hardware

@@ -5,10 +5,10 @@ from typing import Literal
 import pytest
 import yaml
 
+from posebridge.contracts.config_file import as_yaml, configs_equal, load_config, signed
 from posebridge.contracts.plain import from_plain, to_plain
 from posebridge.errors import InputError
 from posebridge.methods.source_only import SourceOnlyConfig
-from posebridge.training.config_file import as_yaml, configs_equal, load_config, signed
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def test_earlier_predictions_are_replaced(batch, model, tmp_path):
 
     (out / "overlays").mkdir(parents=True)
     own.touch()
-    always = {"predictions.npz", "skipped.json", "overlays/notes.txt"}
+    always = {"predictions.npz", "predict.yaml", "skipped.json", "overlays/notes.txt"}
     assert files_of(first, "npz", False, 2) == {*always, "meshes.npz", "overlays/first-0.jpg", "overlays/first-1.jpg"}
     (out / "hands.rrd").touch()
     plys = {f"meshes/second-{i}.ply" for i in range(6)}

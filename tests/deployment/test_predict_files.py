@@ -65,7 +65,8 @@ def test_folder_of_images(tmp_path):
         np.testing.assert_allclose(found.uv_px[i], truth_of(dots_of(i)), atol=0.5)
     assert found.xyz_mm.shape == (5, 21, 3)
     assert (done.frames, done.skipped, done.overlays) == (5, {}, 5)
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"predictions.npz", "skipped.json", "overlays"}
+    written = {"predictions.npz", "predict.yaml", "skipped.json", "overlays"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == written
     assert {p.name for p in (tmp_path / "out" / "overlays").iterdir()} == {f"view.{i}.jpg" for i in range(5)}
 
 

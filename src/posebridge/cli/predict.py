@@ -13,7 +13,7 @@ class PredictCommand:
     """Predict joints in images or videos, in pixels of the files as they lie on disk.
 
     Writes predictions.npz (key, joint_names, uv_px, xyz_mm, confidence), the skeletons drawn over the frames, and
-    skipped.json, the list of files that could not be read.
+    skipped.json, the list of files that could not be read. --formats adds COCO, CSV and glTF.
     """
 
     config: Annotated[PredictConfig, arg(name="")]

@@ -13,7 +13,7 @@ class PredictDepthCommand:
     """Predict joints and meshes of hands in depth, in the frame of the camera.
 
     Writes predictions.npz (key, joint_names, uv_px, xyz_mm, confidence), the meshes, images of them, and skipped.json,
-    the list of frames that could not be used.
+    the list of frames that could not be used. --formats adds COCO, CSV and glTF.
     """
 
     config: Annotated[PredictDepthConfig, arg(name="")]

@@ -46,6 +46,7 @@ class RawFrame:
     centre_m: np.ndarray | None = None  # (3,) camera frame: centre of the hand's metric cube
     turn: int = 0  # quarter turns clockwise, 0 to 3, that bring the stored pixels upright
     mirror: bool = False  # the stored pixels are mirrored left-right before they are turned
+    file: Path | None = None  # the image, or the video, that a user's frame comes from
 
     @property
     def rgb(self) -> np.ndarray:

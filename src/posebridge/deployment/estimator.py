@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from posebridge.contracts.batch import UnlabelledBatch
+from posebridge.contracts.files import write_atomically
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.crops import CropConfig, CubeCropConfig
 from posebridge.data.datasets.options import BoxOrientation, Encoding
@@ -16,6 +17,7 @@ from posebridge.data.frames import SIDES, Side
 from posebridge.data.target import TargetFrames, intrinsics_matrix, open_target
 from posebridge.data.target_config import DepthTargetConfig, TargetConfig
 from posebridge.deployment.array_frames import DepthArrays, ImageArrays, as_frames, intrinsics_of, per_frame
+from posebridge.deployment.csv_file import keypoints_csv
 from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshPredictor, MeshSet, join_meshes
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.predict_config import HandJoints, check_cropping
@@ -43,11 +45,17 @@ class Poses:
         return len(self.keys)
 
     def save(self, path: Path | str) -> None:
-        """Write the poses as ``predictions.npz``. Raises ``InputError`` where the folder or the disk refuses."""
+        """Write the poses as ``predictions.npz``, or as a table where the name ends in ``.csv``, as ``keypoints_csv``.
+
+        Raises ``InputError`` where the folder or the disk refuses.
+        """
         keypoints = KeypointSet(
             np.array(self.keys), self.joint_names, self.uv_px, self.xyz_mm, confidence=self.confidence
         )
-        keypoints.save(path)
+        if Path(path).suffix.lower() == ".csv":
+            write_atomically(Path(path), keypoints_csv(keypoints))
+        else:
+            keypoints.save(path)
 
 
 @dataclass(frozen=True)

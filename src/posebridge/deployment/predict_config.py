@@ -12,6 +12,7 @@ from posebridge.errors import InputError
 
 MeshFormat = Literal["npz", "ply", "none"]
 HandJoints = Literal["hand21", "nyu14", "icvl16"]  # MSRA's and BigHand2.2M's are ``hand21``
+ExportFormat = Literal["coco", "csv", "glb"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class PredictConfig:
     """auto (a GPU where there is one), cpu, cuda, cuda:1, ...; with workers or Ray, auto is the CPU."""
 
     workers: Annotated[Workers, arg(name="")] = field(default_factory=Workers)
+
+    formats: tuple[ExportFormat, ...] = ()
+    """Formats beside predictions.npz: coco (coco_annotations.json, coco_results.json), csv (predictions.csv, a row for
+    each frame and joint), glb (skeletons over time, as glTF). Without it: none."""
 
     def __post_init__(self):
         _check_overlays(self.overlays)
@@ -82,6 +87,9 @@ class PredictDepthConfig:
 
     joints: HandJoints = "hand21"
     """Joints of the mesh that are written: those of the network, of NYU, or of ICVL."""
+    formats: tuple[ExportFormat, ...] = ()
+    """Formats beside predictions.npz: coco (coco_annotations.json, coco_results.json), csv (predictions.csv, a row for
+    each frame and joint), glb (skeletons and meshes over time, as glTF). Without it: none."""
 
     def __post_init__(self):
         _check_overlays(self.overlays)

@@ -11,9 +11,11 @@ from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthCrops, blob_between, open_depth
-from posebridge.data.frames import UnreadableFrameError
+from posebridge.data.frames import FrameStream, RawFrame, UnreadableFrameError
 from posebridge.deployment.depth_overlay import DepthOverlays
 from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, MeshSet, keypoints_of
+from posebridge.deployment.exports import EXPORTED, Exports
+from posebridge.deployment.frame_info import FrameInfo
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.mesh_files import MESHES, PLY_FOLDER, MeshFiles, open_meshes
 from posebridge.deployment.model_file import load_model
@@ -28,6 +30,7 @@ from posebridge.deployment.predict_files import (
     check_writable,
     drop_earlier,
     list_skipped,
+    save_config,
     usable_device,
 )
 from posebridge.deployment.predictor import join
@@ -37,7 +40,7 @@ from posebridge.errors import InputError
 from posebridge.fitting.hand_fitting import HandFittingConfig
 from posebridge.skeletons.named import skeleton_named
 
-_REPLACED = (PARTIAL, f"{OVERLAYS}/**/*.jpg", MESHES, f"{PLY_FOLDER}/**/*.ply", RECORDING)
+_REPLACED = (PARTIAL, *EXPORTED, f"{OVERLAYS}/**/*.jpg", MESHES, f"{PLY_FOLDER}/**/*.ply", RECORDING)
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class _Outputs:
     overlays: DepthOverlays
     meshes: MeshFiles | None
     space: SpaceView | None
+    exports: Exports
     keypoints: list[KeypointSet] = field(default_factory=list)
 
     @classmethod
@@ -56,14 +60,17 @@ class _Outputs:
         skeleton, cube_m, faces = predictor.skeleton, predictor.spec.cube_m, predictor.hand.faces(torch.device("cpu"))
         overlays = DepthOverlays(config.out / OVERLAYS, faces, skeleton, cube_m, config.overlays)
         space = SpaceView(config.out / RECORDING, faces, skeleton, cube_m) if config.view_3d else None
-        return cls(predictor, overlays, meshes, space)
+        exports = Exports.of(config.formats, config.out, config.target.path, skeleton)
+        return cls(predictor, overlays, meshes, space, exports)
 
     def add(self, crops: UnlabelledBatch, hands: DepthHands) -> None:
         """Write a batch, as the predictor returns it. Raises ``InputError`` where the disk refuses."""
         hands = self.predictor.with_output_joints(hands)
         self.keypoints.append(keypoints_of(self.predictor, crops, hands))
+        mesh = MeshSet.of(self.predictor, crops, hands)
         if self.meshes is not None:
-            self.meshes.add(MeshSet.of(self.predictor, crops, hands))
+            self.meshes.add(mesh)
+        self.exports.add_meshes(mesh)
         self.overlays.add(crops, hands)
         if self.space is not None:
             self.space.add(crops, hands)
@@ -84,37 +91,63 @@ def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
     crop = CubeCropConfig(spec.size_px, spec.cube_m, config.target.hand)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
     skipped: dict[str, str] = {}
+    frames = _NotedFrames(open_depth(config.target))
     predict = _followed if config.follow else _each
     progress = tqdm(desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True)
     with open_meshes(config.out, config.meshes) as meshes:
         outputs = _Outputs.open(config, predictor, meshes)
         try:
             with outputs.space or nullcontext(), progress as bar:
-                for crops, hands in predict(config, predictor, crop, skipped):
+                for crops, hands in predict(config, frames, predictor, crop, skipped):
                     outputs.add(crops, hands)
                     bar.update(len(crops))
-            return _save(config, outputs, skipped)
+            return _save(config, outputs, frames.infos, skipped)
         except BaseException:
             if outputs.keypoints:
                 join(outputs.keypoints).save(config.out / PARTIAL)
             raise
 
 
+class _NotedFrames:
+    """A reader's frames in order; ``infos`` describes those that were read so far, by key."""
+
+    def __init__(self, frames: FrameStream):
+        self._frames = frames
+        self.infos: dict[str, FrameInfo] = {}
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Files that could not be read so far, with the reason."""
+        return self._frames.skipped
+
+    def __iter__(self) -> Iterator[RawFrame]:
+        for frame in self._frames:
+            self.infos[frame.key] = FrameInfo.of(frame)
+            yield frame
+
+
 def _each(
-    config: PredictDepthConfig, predictor: DepthHandPredictor, crop: CubeCropConfig, skipped: dict[str, str]
+    config: PredictDepthConfig,
+    frames: _NotedFrames,
+    predictor: DepthHandPredictor,
+    crop: CubeCropConfig,
+    skipped: dict[str, str],
 ) -> Iterator[tuple[UnlabelledBatch, DepthHands]]:
     """Hands of all frames, batch by batch; all views of a moment are in one batch."""
-    crops = DepthCrops(open_depth(config.target), crop, blob_between(*config.target.reach_m))
+    crops = DepthCrops(frames, crop, blob_between(*config.target.reach_m))
     for batch in depth_batches(crops, replace(predictor, fitting=None), config.batch_size):
         yield batch, predictor(batch.to(predictor.device))
     skipped |= crops.skipped
 
 
 def _followed(
-    config: PredictDepthConfig, predictor: DepthHandPredictor, crop: CubeCropConfig, skipped: dict[str, str]
+    config: PredictDepthConfig,
+    frames: _NotedFrames,
+    predictor: DepthHandPredictor,
+    crop: CubeCropConfig,
+    skipped: dict[str, str],
 ) -> Iterator[tuple[UnlabelledBatch, DepthHands]]:
     """Hands of all frames of a stream, one by one."""
-    frames = open_depth(config.target)
     track = HandTracker(predictor, crop, blob_between(*config.target.reach_m))
     for frame in frames:
         try:
@@ -126,7 +159,9 @@ def _followed(
     skipped |= frames.skipped
 
 
-def _save(config: PredictDepthConfig, outputs: _Outputs, skipped: dict[str, str]) -> PredictedFiles:
+def _save(
+    config: PredictDepthConfig, outputs: _Outputs, infos: dict[str, FrameInfo], skipped: dict[str, str]
+) -> PredictedFiles:
     frames, drawn = sum(map(len, outputs.keypoints)), outputs.overlays.files
     predictions = join(outputs.keypoints) if frames else None
     implausible = {} if predictions is None else implausible_frames(predictions, outputs.predictor.skeleton)
@@ -134,11 +169,15 @@ def _save(config: PredictDepthConfig, outputs: _Outputs, skipped: dict[str, str]
     if predictions is None:
         raise InputError(f"{config.target.path}: no frame can be predicted; {listed} lists the reasons")
     predictions.save(config.out / PREDICTIONS)
-    written = set(drawn)
+    save_config("predict-depth", config)
+    exported = outputs.exports.write(predictions, infos)
+    written = exported | drawn
     if outputs.meshes is not None:
         written |= outputs.meshes.finish()
     if config.view_3d:
         written.add(config.out / RECORDING)
     drop_earlier(config.out, _REPLACED, written)
     notes = implausible_notes(implausible, frames, listed)
-    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, len(drawn), notes=notes)
+    return PredictedFiles(
+        config.out / PREDICTIONS, frames, skipped, len(drawn), exported=tuple(sorted(exported)), notes=notes
+    )

@@ -1,8 +1,8 @@
-"""From a model and image files to ``predictions.npz``, drawn skeletons, and a list of skipped frames."""
+"""From a model and image files to predictions, drawn skeletons, and a list of skipped frames."""
 
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,27 +13,32 @@ import torch
 from tqdm import tqdm
 
 from posebridge.contracts.batch import UnlabelledBatch, concatenate
+from posebridge.contracts.config_file import as_yaml, signed
 from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.plain import with_absolute_paths
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.video import Video, VideoFolder
 from posebridge.data.datasets.video_file import open_video
 from posebridge.data.frames import FrameStream, RawFrame
 from posebridge.data.target import TargetFrames, open_target
+from posebridge.deployment.exports import EXPORTED, UNKNOWN_RATE, Exports
+from posebridge.deployment.frame_info import FrameInfo
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import POSE
 from posebridge.deployment.model_spec import ModelSpec, skeleton_of
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
 from posebridge.deployment.plausible_predictions import implausible_frames, implausible_notes
-from posebridge.deployment.predict_config import PredictConfig
+from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
 from posebridge.deployment.predictor import Predictor, join
 from posebridge.errors import InputError, first_line, printable
 from posebridge.skeletons.skeleton import Skeleton
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
 _DRAWN = (".jpg", ".mp4")
-_REPLACED = (PARTIAL, *(f"{OVERLAYS}/**/*{suffix}" for suffix in _DRAWN))
-_UNKNOWN_RATE = Fraction(25)
+_LISTED = 4  # names of exported files in the summary
+CONFIG = "predict.yaml"  # of the prediction, from which ``view`` finds the frames again
+_REPLACED = (PARTIAL, *EXPORTED, *(f"{OVERLAYS}/**/*{suffix}" for suffix in _DRAWN))
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,16 @@ class PredictedFiles:
     skipped: dict[str, str] = field(default_factory=dict)  # file or frame -> why
     overlays: int = 0
     in_mm: bool = True  # False: the model has no reference length, so there are no joints in space
+    exported: tuple[Path, ...] = ()  # files of other formats
     notes: tuple[str, ...] = ()  # on the input and the predictions, a line each
 
     def __str__(self) -> str:
         drawn = f", {self.overlays} of them drawn in {self.predictions.parent / OVERLAYS}" if self.overlays else ""
         lines = [f"{self.frames} frames in {self.predictions}{drawn}"]
+        if self.exported:
+            names = [str(file.relative_to(self.predictions.parent)) for file in self.exported]
+            more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+            lines.append(printable(f"also written: {', '.join(names[:_LISTED])}{more}"))
         if not self.in_mm:
             lines.append("no xyz_mm: the model has no length of its reference bone (reference_length_m)")
         lines += self.notes
@@ -68,6 +78,11 @@ def list_skipped(folder: Path, used: int, skipped: dict[str, str], warnings: dic
         content["warnings"] = warnings
     write_atomically(folder / SKIPPED, json_bytes(content))
     return folder / SKIPPED
+
+
+def save_config(kind: str, config: PredictConfig | PredictDepthConfig) -> None:
+    """Write the config beside the predictions, with absolute paths. Raises ``InputError`` where the disk refuses."""
+    write_atomically(config.out / CONFIG, signed(as_yaml(kind, with_absolute_paths(config))).encode())
 
 
 def drop_earlier(folder: Path, names: Sequence[str], written: Set[Path]) -> None:
@@ -119,16 +134,20 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     check_readable(predictor.spec, target)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
 
-    overlays = _overlays(config, predictor, target.frames)
+    skeleton, rates = skeleton_of(predictor.spec), _rates(target.frames)
+    overlays = _overlays(config, skeleton, rates)
+    exports = Exports.of(config.formats, config.out, config.target.path, skeleton, rates)
     parts: list[KeypointSet] = []
+    infos: dict[str, FrameInfo] = {}
     try:
         with overlays or nullcontext(), _progress(target.frames, config.target.every) as bar:
             predict = BatchPredictor(predictor, device)
             for frames, part in _predicted(target, predict, config):
                 parts.append(part)
+                infos |= {frame.key: FrameInfo.of(frame) for frame in frames}
                 _draw(overlays, frames, part)
                 bar.update(len(frames))
-        return _save(config, parts, target, overlays, skeleton_of(predictor.spec))
+        return _save(config, parts, target, overlays, exports, infos)
     except BaseException:
         if parts:
             join(parts).save(config.out / PARTIAL)
@@ -157,20 +176,23 @@ def _save(
     parts: list[KeypointSet],
     target: TargetFrames,
     overlays: Overlays | None,
-    skeleton: Skeleton,
+    exports: Exports,
+    infos: dict[str, FrameInfo],
 ) -> PredictedFiles:
     frames, skipped = sum(map(len, parts)), target.skipped
     predictions = join(parts) if parts else None
-    implausible = {} if predictions is None else implausible_frames(predictions, skeleton)
+    implausible = {} if predictions is None else implausible_frames(predictions, exports.skeleton)
     listed = list_skipped(config.out, frames, skipped, implausible)
     if predictions is None:
         raise InputError(f"{config.target.path}: no frame can be predicted; {listed} lists the reasons")
     predictions.save(config.out / PREDICTIONS)
-    drop_earlier(config.out, _REPLACED, set() if overlays is None else overlays.files)
+    save_config("predict", config)
+    exported = exports.write(predictions, infos)
+    drop_earlier(config.out, _REPLACED, exported | (set() if overlays is None else overlays.files))
     drawn = 0 if overlays is None else overlays.drawn
     in_mm = predictions.xyz_mm is not None
-    notes = (*target.notes(), *implausible_notes(implausible, frames, listed))
-    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn, in_mm, notes)
+    notes = (*target.notes(), *exports.notes(predictions), *implausible_notes(implausible, frames, listed))
+    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn, in_mm, tuple(sorted(exported)), notes)
 
 
 def crop_batches(target: TargetFrames, size: int) -> Iterator[tuple[list[RawFrame], UnlabelledBatch]]:
@@ -193,15 +215,19 @@ def _draw(overlays: Overlays | None, frames: list[RawFrame], part: KeypointSet) 
             overlays.add(frame, uv_px, confidence)
 
 
-def _overlays(config: PredictConfig, predictor: Predictor, frames: FrameStream) -> Overlays | None:
-    folder, skeleton = config.out / OVERLAYS, skeleton_of(predictor.spec)
+def _overlays(config: PredictConfig, skeleton: Skeleton, rates: Mapping[str, Fraction]) -> Overlays | None:
+    folder = config.out / OVERLAYS
     if config.overlays == 0:
         return None
-    videos = _videos(frames)
-    if not videos:
+    if not rates:
         return ImageOverlays(folder, skeleton, config.overlays)
-    rates = {path.stem: (rate or _UNKNOWN_RATE) / config.target.every for path, (rate, _) in videos.items()}
-    return VideoOverlays(folder, skeleton, config.overlays, rates)
+    slower = {sequence: rate / config.target.every for sequence, rate in rates.items()}
+    return VideoOverlays(folder, skeleton, config.overlays, slower)
+
+
+def _rates(frames: FrameStream) -> dict[str, Fraction]:
+    """Frames a second of each video by its sequence; nothing for images."""
+    return {path.stem: rate or UNKNOWN_RATE for path, (rate, _) in _videos(frames).items()}
 
 
 def _videos(frames: FrameStream) -> dict[Path, tuple[Fraction | None, int]]:

@@ -66,6 +66,7 @@ class DepthFolder(IndexedFrames):
             hand=self._hand,
             depth_m=depth_m,
             centre_m=self._centres.of(index, index, self.files[index], depth_m),
+            file=self.files[index],
         )
 
     def frame_index(self) -> FrameIndex:

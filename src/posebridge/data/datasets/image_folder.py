@@ -49,6 +49,7 @@ class ImageFolder(IndexedFrames):
             self._frames[index],
             turn=picture.turn,
             mirror=picture.mirror,
+            file=file,
         )
 
     def frame_index(self) -> FrameIndex:

@@ -66,7 +66,8 @@ class Video:
     def _raw_frame(self, frame: VideoFrame, number: int) -> RawFrame:
         image = frame.to_ndarray(format="rgb24")
         turn, mirror = orientation_of(frame)
-        return RawFrame(image, f"{self.path.stem}_{number:06d}", self.path.stem, number, turn=turn, mirror=mirror)
+        stem = self.path.stem
+        return RawFrame(image, f"{stem}_{number:06d}", stem, number, turn=turn, mirror=mirror, file=self.path)
 
 
 class VideoFolder:

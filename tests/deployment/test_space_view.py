@@ -1,7 +1,6 @@
 """Recordings for the Rerun viewer, read back by Rerun's own reader."""
 
 import importlib.util
-from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 
 from data.rendered_depth import hands, write_archive
 from deployment.depth_hands import save_small, true_hands
+from deployment.recordings import read
 from posebridge.bodies.parametric_hand import AnnyHand
 from posebridge.cli.main import main
 from posebridge.contracts.batch import LabelledBatch
@@ -36,33 +36,16 @@ def record(path: Path, *batches: LabelledBatch) -> dict[str, dict[int, np.ndarra
     return read(path)
 
 
-def read(path: Path) -> dict[str, dict[int, np.ndarray]]:
-    """Values by entity and component, by moment; -1 for static ones."""
-    from rerun.chunk import RrdReader
-
-    found: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
-    for chunk in RrdReader(str(path)).stream().to_chunks():
-        table = chunk.to_record_batch()
-        moments = table.column("moment").to_pylist() if "moment" in table.schema.names else [-1] * table.num_rows
-        for name in table.schema.names:
-            if ":" not in name or "properties" in str(chunk.entity_path):
-                continue
-            for moment, value in zip(moments, table.column(name).to_pylist(), strict=True):
-                if value is not None:
-                    found[f"{chunk.entity_path}/{name.split(':')[1]}"][moment] = np.array(value)
-    return found
-
-
 def test_recording_contains_hands_points_and_cameras(batch, tmp_path):
     found = record(tmp_path / RECORDING, batch[:3], batch[3:])
     for i in range(len(batch)):
         camera, moment = f"/camera_{int(batch.view[i])}", i // 3
-        np.testing.assert_allclose(found[f"{camera}/hand/joints/positions"][moment], batch.joints_m[i], atol=1e-6)
+        np.testing.assert_allclose(found[f"{camera}/pose/joints/positions"][moment], batch.joints_m[i], atol=1e-6)
         np.testing.assert_allclose(
-            found[f"{camera}/hand/mesh/vertex_positions"][moment], batch.vertices_m[i], atol=1e-6
+            found[f"{camera}/pose/mesh/vertex_positions"][moment], batch.vertices_m[i], atol=1e-6
         )
-        np.testing.assert_array_equal(found[f"{camera}/hand/mesh/triangle_indices"][-1], FACES)
-        bones = found[f"{camera}/hand/bones/strips"][moment]
+        np.testing.assert_array_equal(found[f"{camera}/pose/mesh/triangle_indices"][-1], FACES)
+        bones = found[f"{camera}/pose/bones/strips"][moment]
         np.testing.assert_allclose(bones[0, 1], batch.joints_m[i, HAND21.bones[0][1]], atol=1e-6)
         points = found[f"{camera}/measured/positions"][moment]
         assert len(points) == ((batch.depth_m[i] - batch.centre_m[i, 2]).abs() < CUBE_M / 2).sum()
@@ -75,7 +58,7 @@ def test_calibrated_cameras_agree_in_the_world(batch, tmp_path):
     world = []
     for view in range(3):
         R = found[f"/camera_{view}/mat3x3"][1].reshape(3, 3).T  # Rerun's matrices are column-major
-        world.append(found[f"/camera_{view}/hand/joints/positions"][1] @ R.T + found[f"/camera_{view}/translation"][1])
+        world.append(found[f"/camera_{view}/pose/joints/positions"][1] @ R.T + found[f"/camera_{view}/translation"][1])
     np.testing.assert_allclose(world[1], world[0], atol=1e-4)
     np.testing.assert_allclose(world[2], world[0], atol=1e-4)
 
@@ -83,7 +66,7 @@ def test_calibrated_cameras_agree_in_the_world(batch, tmp_path):
 def test_one_camera_is_the_worlds_origin(batch, tmp_path):
     found = record(tmp_path / RECORDING, replace(batch[:1], T_world_cam=None, view=None))
     assert "/camera_0/translation" not in found
-    assert [*found["/camera_0/hand/joints/positions"]] == [0]
+    assert [*found["/camera_0/pose/joints/positions"]] == [0]
 
 
 def test_view_3d_flag(batch, tmp_path):
@@ -91,7 +74,7 @@ def test_view_3d_flag(batch, tmp_path):
     file = write_archive(tmp_path / "clip.npz", batch, T_world_cam=None)
     typed = ["predict-depth", str(tmp_path / "model"), str(file), "--out", str(tmp_path / "out"), "--overlays", "0"]
     assert main([*typed, "--view-3d"]) == 0
-    joints = read(tmp_path / "out" / RECORDING)["/camera_0/hand/joints/positions"]
+    joints = read(tmp_path / "out" / RECORDING)["/camera_0/pose/joints/positions"]
     predicted = np.load(tmp_path / "out" / "predictions.npz")["xyz_mm"]
     np.testing.assert_allclose(joints[0], predicted[0] / 1000, atol=1e-6)
 

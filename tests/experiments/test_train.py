@@ -19,6 +19,7 @@ from posebridge.errors import InputError
 from posebridge.experiments import train
 from posebridge.experiments.configs import DatasetRef
 from posebridge.experiments.train import run_train
+from posebridge.experiments.view import record_view
 from posebridge.methods.geometric_reconstruction import integrated_labels
 from posebridge.presets import table
 from posebridge.skeletons.body import H36M17
@@ -94,6 +95,13 @@ def test_runs(runs, name, method):
     assert record.published
     assert len(record.gallery) == 3 * min(4, record.scores["source_only"].n_frames // 3)
     assert (folder / "report.html").is_file()
+
+
+def test_the_recording_shows_the_test_frames(runs, tmp_path):
+    folder, record = runs("rhd-to-h3d", "supervised-target")
+    recorded = record_view(folder, tmp_path / "view.rrd")
+    assert recorded.note == ""
+    assert recorded.with_frames == recorded.poses == record.scores["source_only"].n_frames
 
 
 def test_notes_count_frames(runs, datasets):

@@ -16,6 +16,7 @@ from posebridge.cli.resume import ResumeCommand
 from posebridge.cli.score import ScoreCommand
 from posebridge.cli.train import TrainCommand
 from posebridge.cli.train_source import TrainSourceCommand
+from posebridge.cli.view import ViewCommand
 
 
 class Command(Protocol):
@@ -36,6 +37,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "predict": PredictCommand,
     "predict-depth": PredictDepthCommand,
     "export": ExportCommand,
+    "view": ViewCommand,
     "score": ScoreCommand,
     "resume": ResumeCommand,
     "report": ReportCommand,

@@ -72,7 +72,12 @@ class TargetFrames:
             yield batch
 
     def with_files(self) -> Iterator[tuple[RawFrame, UnlabelledBatch]]:
-        """Yields each frame with its crop, a batch of one.
+        """As ``boxed_frames``, each frame with its crop, a batch of one."""
+        for frame in self.boxed_frames():
+            yield frame, crop_frame(frame, self.crop)
+
+    def boxed_frames(self) -> Iterator[RawFrame]:
+        """Yields each frame with its box, hand and intrinsics.
 
         Raises ``InputError`` where no frame can be read, a box lies outside its image, or no frame has a box.
         """
@@ -84,7 +89,7 @@ class TargetFrames:
             if boxed is None:
                 continue
             given_any = True
-            yield boxed, crop_frame(boxed, self.crop)
+            yield boxed
         if not given_any and self.boxes is not None:
             keys = (
                 f"its keys are like {next(iter(self.boxes.by_key))}, the frames' like {next(iter(self._without_box))}"

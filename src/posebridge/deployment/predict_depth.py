@@ -113,12 +113,8 @@ class _NotedFrames:
 
     def __init__(self, frames: FrameStream):
         self._frames = frames
+        self.skipped = frames.skipped  # the reader's own, which grows while it reads
         self.infos: dict[str, FrameInfo] = {}
-
-    @property
-    def skipped(self) -> dict[str, str]:
-        """Files that could not be read so far, with the reason."""
-        return self._frames.skipped
 
     def __iter__(self) -> Iterator[RawFrame]:
         for frame in self._frames:

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-import torch
 
-from posebridge.cameras.orientation import mapped_box, upright_map
+from posebridge.cameras.pixel_maps import mapped_box, upright_map
 from posebridge.data.datasets.video_file import VIDEO_SUFFIXES
 from posebridge.data.frames import RawFrame
 
@@ -59,7 +58,7 @@ class FrameInfo:
 
     def upright_map(self) -> np.ndarray:
         """T_upright_file (3, 3), from stored pixels to those of the upright picture."""
-        return upright_map(*self.size_px, self.turn, self.mirror)[0].numpy()
+        return upright_map(*self.size_px, self.turn, self.mirror)
 
     def upright_px(self, uv_px: np.ndarray) -> np.ndarray:
         """Stored pixels (..., 2) as pixels of the upright picture."""
@@ -83,10 +82,7 @@ class FrameInfo:
     @property
     def upright_box_xyxy(self) -> np.ndarray | None:
         """The box (4,) in pixels of the upright picture."""
-        if self.box_xyxy is None:
-            return None
-        box, T = torch.from_numpy(self.box_xyxy).double(), torch.from_numpy(self.upright_map())
-        return mapped_box(box[None], T[None])[0].numpy()
+        return None if self.box_xyxy is None else mapped_box(self.box_xyxy, self.upright_map())
 
     def file_name(self, root: Path) -> str:
         """The path of the image below ``root``, with "/"; of frames without a file of their own, one by their key.

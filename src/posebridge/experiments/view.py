@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.cameras.orientation import upright_image
+from posebridge.cameras.pixel_maps import upright_image
 from posebridge.contracts.config_file import load_config
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.names import normal_name

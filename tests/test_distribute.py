@@ -182,6 +182,7 @@ def test_predictions_do_not_depend_on_workers(where, request, tmp_path):
     here, there = (contents(tmp_path / name) for name in ("here", "there"))
     assert here.pop("predictions.npz")
     assert there.pop("predictions.npz")
+    assert here.pop("predict.yaml") != there.pop("predict.yaml")  # settings, of which workers are one
     assert here == there  # drawings and the list of skipped frames
     a, b = (KeypointSet.load(tmp_path / name / "predictions.npz") for name in ("here", "there"))
     for name in ("key", "uv_px", "xyz_mm", "confidence"):

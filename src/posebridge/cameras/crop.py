@@ -32,7 +32,8 @@ def inverse_map(T_out_in: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
     a, b, c, d = T_out_in[:, :2, :2].flatten(1).unbind(1)
     adjugate = torch.stack([torch.stack([d, -b], dim=1), torch.stack([-c, a], dim=1)], dim=1)
     linear = adjugate / (a * d - b * c)[:, None, None]
-    return _affine(linear, -(linear @ T_out_in[:, :2, 2:])[..., 0])
+    # Not as a matrix product, which autocast would round to half precision.
+    return _affine(linear, -(linear * T_out_in[:, None, :2, 2]).sum(dim=2))
 
 
 def _affine(linear: Shaped[Tensor, "B 2 2"], shift: Float[Tensor, "B 2"]) -> Float[Tensor, "B 3 3"]:

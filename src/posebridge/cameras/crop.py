@@ -18,13 +18,13 @@ PaddingMode = Literal["zeros", "border", "reflection"]
 
 def flip_map(width_px: int) -> Float[Tensor, "1 3 3"]:
     """The horizontal flip u' = W - 1 - u, which is its own inverse."""
-    return _affine(torch.diag(torch.tensor([-1.0, 1.0]))[None], torch.tensor([[width_px - 1.0, 0.0]]))
+    return affine_map(torch.diag(torch.tensor([-1.0, 1.0]))[None], torch.tensor([[width_px - 1.0, 0.0]]))
 
 
 def resize_map(scale_x: float, scale_y: float | None = None) -> Float[Tensor, "1 3 3"]:
     """The resize by the given factors: u' = s (u + 1/2) - 1/2."""
     scale = torch.tensor([[scale_x, scale_x if scale_y is None else scale_y]])
-    return _affine(torch.diag_embed(scale), (scale - 1) / 2)
+    return affine_map(torch.diag_embed(scale), (scale - 1) / 2)
 
 
 def inverse_map(T_out_in: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
@@ -33,10 +33,11 @@ def inverse_map(T_out_in: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3 3"]:
     adjugate = torch.stack([torch.stack([d, -b], dim=1), torch.stack([-c, a], dim=1)], dim=1)
     linear = adjugate / (a * d - b * c)[:, None, None]
     # Not as a matrix product, which autocast would round to half precision.
-    return _affine(linear, -(linear * T_out_in[:, None, :2, 2]).sum(dim=2))
+    return affine_map(linear, -(linear * T_out_in[:, None, :2, 2]).sum(dim=2))
 
 
-def _affine(linear: Shaped[Tensor, "B 2 2"], shift: Float[Tensor, "B 2"]) -> Float[Tensor, "B 3 3"]:
+def affine_map(linear: Shaped[Tensor, "B 2 2"], shift: Float[Tensor, "B 2"]) -> Float[Tensor, "B 3 3"]:
+    """The map of a linear part and a shift; its last row is exactly (0, 0, 1)."""
     last_row = linear.new_tensor([[[0.0, 0.0, 1.0]]]).expand(linear.shape[0], 1, 3)
     return torch.cat([torch.cat([linear, shift[..., None]], dim=2), last_row], dim=1)
 

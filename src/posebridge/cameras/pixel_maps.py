@@ -73,7 +73,7 @@ def _scaling(scale: Float[np.ndarray, "2"], shift: Float[np.ndarray, "2"]) -> Fl
     return T
 
 
-def apply_map(T_out_in: Float[np.ndarray, "3 3"], uv: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "N 2"]:
+def apply_map(T_out_in: Float[np.ndarray, "3 3"], uv: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "... 2"]:
     """Points of the image ``in`` as points of the image ``out``."""
     return uv @ T_out_in[:2, :2].T + T_out_in[:2, 2]
 

@@ -55,9 +55,14 @@ class Exports:
         root = source if source.is_dir() else source.parent
         return cls(tuple(dict.fromkeys(formats)), folder, root, skeleton, rates or {})
 
+    @property
+    def takes_meshes(self) -> bool:
+        """Whether a format holds meshes."""
+        return "glb" in self.formats
+
     def add_meshes(self, meshes: MeshSet) -> None:
         """Keep the meshes of a batch where a format takes them, 9 KB a frame of Anny's hand."""
-        if "glb" in self.formats:
+        if self.takes_meshes:
             self._meshes.append(meshes)
 
     def write(self, keypoints: KeypointSet, frames: Mapping[str, FrameInfo]) -> set[Path]:

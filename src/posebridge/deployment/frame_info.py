@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from posebridge.cameras.pixel_maps import mapped_box, upright_map
+from posebridge.cameras.pixel_maps import apply_map, mapped_box, upright_map
 from posebridge.data.datasets.video_file import VIDEO_SUFFIXES
 from posebridge.data.frames import RawFrame
 
@@ -62,8 +62,7 @@ class FrameInfo:
 
     def upright_px(self, uv_px: np.ndarray) -> np.ndarray:
         """Stored pixels (..., 2) as pixels of the upright picture."""
-        T = self.upright_map()
-        return uv_px @ T[:2, :2].T + T[:2, 2]
+        return apply_map(self.upright_map(), uv_px)
 
     def upright_axes(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 3) with the axes of the stored picture, as points with those of the upright one."""

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from posebridge.cameras.crop import affine_map
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.files import write_atomically
 from posebridge.deployment.model_file import load_model
@@ -55,7 +56,7 @@ class CropGraph(nn.Module):
         length, depth = self.spec.reference_length_m, output.relative_depth
         if length is None or depth is None:
             return uv_file, output.confidence
-        length_m = uv_file[:, 0, 0] * 0 + length
+        length_m = uv_file.new_full((uv_file.shape[0],), length)
         known = K[:, 0, 0] != 0
         # The lift needs an invertible camera, also where its result is not taken.
         camera = torch.where(known[:, None, None], T_crop_file @ K, torch.eye(3))
@@ -87,9 +88,7 @@ class FrameGraph(nn.Module):
         side = (box_xyxy[:, 2:] - box_xyxy[:, :2]).amax(dim=1)
         scale = size / side
         scale = torch.stack([torch.where(mirror, -scale, scale), scale], dim=1)
-        last_row = scale.new_tensor([[[0.0, 0.0, 1.0]]]).expand(box_xyxy.shape[0], 1, 3)
-        shift = (size - 1) / 2 - scale * centre
-        T_crop_file = torch.cat([torch.cat([torch.diag_embed(scale), shift[..., None]], dim=2), last_row], dim=1)
+        T_crop_file = affine_map(torch.diag_embed(scale), (size - 1) / 2 - scale * centre)
         crops = _sampled(frame, centre, 1 / scale, side, size)
         return self.crops(crops, T_crop_file, K.expand(box_xyxy.shape[0], 3, 3))
 

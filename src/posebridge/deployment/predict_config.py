@@ -87,6 +87,7 @@ class PredictDepthConfig:
 
     joints: HandJoints = "hand21"
     """Joints of the mesh that are written: those of the network, of NYU, or of ICVL."""
+
     formats: tuple[ExportFormat, ...] = ()
     """Formats beside predictions.npz: coco (coco_annotations.json, coco_results.json), csv (predictions.csv, a row for
     each frame and joint), glb (skeletons and meshes over time, as glTF). Without it: none."""

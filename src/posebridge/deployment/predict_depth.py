@@ -67,10 +67,11 @@ class _Outputs:
         """Write a batch, as the predictor returns it. Raises ``InputError`` where the disk refuses."""
         hands = self.predictor.with_output_joints(hands)
         self.keypoints.append(keypoints_of(self.predictor, crops, hands))
-        mesh = MeshSet.of(self.predictor, crops, hands)
-        if self.meshes is not None:
-            self.meshes.add(mesh)
-        self.exports.add_meshes(mesh)
+        if self.meshes is not None or self.exports.takes_meshes:
+            mesh = MeshSet.of(self.predictor, crops, hands)
+            if self.meshes is not None:
+                self.meshes.add(mesh)
+            self.exports.add_meshes(mesh)
         self.overlays.add(crops, hands)
         if self.space is not None:
             self.space.add(crops, hands)

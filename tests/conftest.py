@@ -34,7 +34,10 @@ def adapted(target, tmp_path_factory: pytest.TempPathFactory):
     from posebridge.experiments.configs import AdaptConfig
 
     folder = tmp_path_factory.mktemp("runs") / "adapted"
-    config = AdaptConfig("mean-teacher", TargetConfig(target.images), domain="studio", truth=target.truth)
+    target_config = TargetConfig(target.images)
+    config = AdaptConfig(
+        method="mean-teacher", target=target_config, source="renders", domain="studio", truth=target.truth
+    )
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
         return folder, run_adapt(config, folder, ONE_CPU)

@@ -267,7 +267,11 @@ def test_adapt_matches_the_command(adapted, target, tmp_path, monkeypatch):
     monkeypatch.chdir(target.images.parent)
     path, truth = target.images.name, target.truth.name
     config = posebridge.AdaptConfig(
-        "mean-teacher", posebridge.TargetConfig(Path(path)), domain="studio", truth=Path(truth)
+        method="mean-teacher",
+        target=posebridge.TargetConfig(Path(path)),
+        source="renders",
+        domain="studio",
+        truth=Path(truth),
     )
     record = posebridge.adapt(config, tmp_path / "run", posebridge.Hardware(accelerator="cpu", precision="32"))
     assert (tmp_path / "run" / "config.yaml").read_text() == (adapted[0] / "config.yaml").read_text()

@@ -25,13 +25,15 @@ def load(
 ) -> "ImageEstimator | DepthEstimator":
     """An estimator that predicts with a trained model.
 
-    ``run_or_model``: a run's folder, a model's folder, or its ``model.safetensors``. ``device``: auto (a GPU where
-    there is one), cpu, cuda, cuda:1, ... ``mano``: MANO's file, for a model of MANO's hand.
+    ``run_or_model``: the name of a shipped model, a run's folder, a model's folder, or its ``model.safetensors``.
+    ``device``: auto (a GPU where there is one), cpu, cuda, cuda:1, ... ``mano``: MANO's file, for a model of MANO's
+    hand.
     Raises ``InputError`` for a missing or broken model, a device that isn't there, and a missing hand model.
     """
     from posebridge.deployment.estimator import load_estimator
+    from posebridge.deployment.shipped_models import as_model_ref
 
-    return load_estimator(Path(run_or_model), device, None if mano is None else Path(mano))
+    return load_estimator(as_model_ref(run_or_model), device, None if mano is None else Path(mano))
 
 
 def adapt(config: "AdaptConfig", out: str | Path, hardware: "Hardware | None" = None) -> "Record":

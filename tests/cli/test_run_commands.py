@@ -31,7 +31,7 @@ def on_any_hardware(*arguments) -> int:
 
 
 def _adapt(target, out, *flags, method="source-only") -> int:
-    return posebridge("adapt", method, "--target", target, "--out", out, "--domain", "studio", *flags)
+    return posebridge("adapt", method, target, "--source", "renders", "--out", out, "--domain", "studio", *flags)
 
 
 def _uv(folder) -> np.ndarray:
@@ -85,7 +85,8 @@ def test_resume_of_a_finished_run(adapted, tmp_path, capsys):
 
 def test_resume_of_a_killed_run(adapted, target, tmp_path):
     out = tmp_path / "run"
-    flags = ("mean-teacher", "--target", target.images, "--out", out, "--domain", "studio", "--truth", target.truth)
+    flags = ("mean-teacher", target.images, "--source", "renders", "--out", out, "--domain", "studio")
+    flags += ("--truth", target.truth)
     driver = Path(__file__).with_name("killed_adapt.py")
     command = [sys.executable, driver, "5", *flags, *CPU_FLAGS]
     killed = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=100, check=False)
@@ -246,7 +247,10 @@ def test_resume_of_an_earlier_version(tmp_path, kind, capsys):
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (("adapt", "mean-teachers"), "there is no method 'mean-teachers': choose source-only, mean-teacher, "),
+        (
+            ("adapt", "--method", "mean-teachers"),
+            "there is no method 'mean-teachers': choose source-only, mean-teacher, ",
+        ),
         (
             ("adapt", "multi-view-fusion"),
             "takes depth, and the target of adapt is colour: choose source-only, ",
@@ -263,7 +267,8 @@ def test_resume_of_an_earlier_version(tmp_path, kind, capsys):
     ],
 )
 def test_unknown_names(target, tmp_path, flags, words, capsys):
-    assert posebridge(*flags, "--target", target.images, "--out", tmp_path / "run") == 2
+    where = ("--target", target.images) if flags[0] == "train" else (target.images,)
+    assert posebridge(*flags, *where, "--out", tmp_path / "run") == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1

@@ -80,5 +80,5 @@ start = adapt._Start(
     truth,
     target.map(lambda batch: labels_for(batch, truth, HAND21)),
 )
-measured(adapt._data(AdaptConfig("mean-teacher", TargetConfig("photos"), domain="studio"), start))
+measured(adapt._data(AdaptConfig(method="mean-teacher", target=TargetConfig("photos"), domain="studio"), start))
 print(peak_mb() - start_mb)

@@ -55,7 +55,7 @@ def _synthshift(track: Track, method: str, target_frames: TargetFrames = "stills
 
 def _adapt_images(folder: Path) -> None:
     target = TargetConfig(write_target(folder.parent / "images").images)
-    run_adapt(AdaptConfig("mean-teacher", target, domain="studio"), folder, ONE_CPU)
+    run_adapt(AdaptConfig(method="mean-teacher", target=target, source="renders", domain="studio"), folder, ONE_CPU)
 
 
 def _adapt_video(folder: Path) -> None:
@@ -63,7 +63,9 @@ def _adapt_video(folder: Path) -> None:
     video = folder.parent / "clip.mp4"
     write_pictures(video, film(0, 16))
     source = folder.parent / "adapt mean-teacher"
-    config = AdaptConfig("geometric-reconstruction", TargetConfig(video), source=source, domain="studio", stride=(4, 8))
+    config = AdaptConfig(
+        method="geometric-reconstruction", target=TargetConfig(video), source=source, domain="studio", stride=(4, 8)
+    )
     run_adapt(config, folder, ONE_CPU)
 
 

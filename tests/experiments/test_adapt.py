@@ -35,7 +35,8 @@ pytestmark = pytest.mark.usefixtures("small_sizes")
 
 
 def _config(path, method="source-only", hand=None, **options) -> AdaptConfig:
-    return AdaptConfig(method, TargetConfig(path, hand=hand), domain="studio", **options)
+    given = {"source": "renders", "domain": "studio"} | options
+    return AdaptConfig(method=method, target=TargetConfig(path, hand=hand), **given)
 
 
 def test_files_of_a_run(adapted):
@@ -197,7 +198,7 @@ def test_left_hands_are_mirrored_and_back(adapted, tmp_path):
 def test_given_model_on_a_video(adapted, tmp_path):
     write_video(tmp_path / "clip.mp4", frames=10)
     target = TargetConfig(tmp_path / "clip.mp4", every=2, intrinsics_px=(80.0, 80.0, 31.5, 23.5))
-    config = AdaptConfig("mean-teacher", target, source=adapted[0] / "model.safetensors", domain="studio")
+    config = AdaptConfig(method="mean-teacher", target=target, source=adapted[0] / "model.safetensors", domain="studio")
     record = run_adapt(config, tmp_path / "run", ONE_CPU)
     found = KeypointSet.load(tmp_path / "run" / "predictions.npz")
     assert found.key.tolist() == [f"clip_{i:06d}" for i in range(0, 10, 2)]

@@ -46,7 +46,8 @@ def walk(tmp_path_factory):
 
 def _config(folder, method, **options) -> AdaptConfig:
     target = TargetConfig(folder / "walk.mp4", folder / "boxes.csv", padding=1.1)
-    return AdaptConfig(method, target, domain="studio", subject="body", **options)
+    given = {"source": "renders", "domain": "studio"} | options
+    return AdaptConfig(method=method, target=target, subject="body", **given)
 
 
 @pytest.fixture(scope="module")
@@ -136,5 +137,7 @@ def test_models_and_truth_of_another_subject_are_refused(walk, tmp_path):
     line = refused(run_adapt, _config(walk, "mean-teacher", truth=tmp_path / "truth.npz"), tmp_path / "run")
     assert line == "the truth has 21 joints without names, h36m17 has 17"
     write_image(tmp_path / "0.png")
-    hand = AdaptConfig("source-only", TargetConfig(tmp_path / "0.png"), source=tmp_path / "coco", domain="studio")
+    hand = AdaptConfig(
+        method="source-only", target=TargetConfig(tmp_path / "0.png"), source=tmp_path / "coco", domain="studio"
+    )
     assert "this run needs hand21" in refused(run_adapt, hand, tmp_path / "run")

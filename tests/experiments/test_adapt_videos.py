@@ -22,7 +22,9 @@ pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("o
 
 
 def _config(path, method="geometric-reconstruction", stride=(5, 15), **target) -> AdaptConfig:
-    return AdaptConfig(method, TargetConfig(path, **target), domain="studio", stride=stride)
+    return AdaptConfig(
+        method=method, target=TargetConfig(path, **target), source="renders", domain="studio", stride=stride
+    )
 
 
 def _recipe(folder) -> dict:
@@ -34,8 +36,8 @@ def test_video_with_a_cut_and_a_moving_camera(adapted, tmp_path, capsys):
     """A given model spares the training of one; the run reconstructs pairs of each shot before a moving background."""
     write_pictures(tmp_path / "clip.mp4", film(0, 16) + film(1, 16, pan_px=1.0))
     config = AdaptConfig(
-        "geometric-reconstruction",
-        TargetConfig(tmp_path / "clip.mp4"),
+        method="geometric-reconstruction",
+        target=TargetConfig(tmp_path / "clip.mp4"),
         source=adapted[0],
         domain="studio",
         stride=(4, 8),
@@ -73,7 +75,9 @@ def test_static_camera_and_files_by_name(adapted, tmp_path):
 
 
 def test_pseudo_labels_alone_need_no_pairs(adapted, target, tmp_path):
-    config = AdaptConfig("integrated-pseudo-labels", TargetConfig(target.images), source=adapted[0], domain="studio")
+    config = AdaptConfig(
+        method="integrated-pseudo-labels", target=TargetConfig(target.images), source=adapted[0], domain="studio"
+    )
     record = run_adapt(config, tmp_path / "run", ONE_CPU)
     assert list(record.curves) == ["1-warm-start", "2-fine-tuning"]
     assert record.notes == ()
@@ -139,7 +143,10 @@ def test_missing_feature_weights(method, tmp_path):
     """Before anything is rendered; and a run can do without."""
     write_pictures(tmp_path / "clip.mp4", film(0, 20))
     config = AdaptConfig(
-        method, TargetConfig(tmp_path / "clip.mp4"), preset="full", feature_weights=str(tmp_path / "vgg.pth")
+        method=method,
+        target=TargetConfig(tmp_path / "clip.mp4"),
+        preset="full",
+        feature_weights=str(tmp_path / "vgg.pth"),
     )
     assert str(tmp_path / "vgg.pth") in refused(run_adapt, config, tmp_path / "run")
     full = find_preset("adapt/hand", "full", method)
@@ -160,5 +167,7 @@ def test_missing_or_unused_encoder_weights(adapted, tmp_path):
 def test_cuts_do_not_matter_without_pairs(adapted, tmp_path):
     """Methods that take single frames accept unrelated photos and scene cuts."""
     write_pictures(tmp_path / "clip.mp4", film(0, 3) + film(1, 3))
-    config = AdaptConfig("source-only", TargetConfig(tmp_path / "clip.mp4"), source=adapted[0], domain="studio")
+    config = AdaptConfig(
+        method="source-only", target=TargetConfig(tmp_path / "clip.mp4"), source=adapted[0], domain="studio"
+    )
     assert run_adapt(config, tmp_path / "run", ONE_CPU).notes == ()

@@ -62,7 +62,7 @@ def test_synthshift(tmp_path):
 
 
 def test_adapt_command(target, tmp_path, capsys):
-    typed = ["adapt", "toy-consistency", "--target", str(target.images), "--truth", str(target.truth)]
+    typed = ["adapt", "toy-consistency", str(target.images), "--source", "renders", "--truth", str(target.truth)]
     assert main([*typed, "--domain", "studio", "--out", str(tmp_path), *CPU_FLAGS]) == 0
     check(load_record(tmp_path), tmp_path)
     assert "Report: " in capsys.readouterr().out

@@ -90,7 +90,7 @@ def test_a_runs_folder(dots, tmp_path):
     write_dots(tmp_path / "in", 2)
     predict(tmp_path / "in", "--out", tmp_path / "run")
     (tmp_path / "run" / "predict.yaml").unlink()
-    config = AdaptConfig("mean-teacher", TargetConfig(tmp_path / "in"))
+    config = AdaptConfig(method="mean-teacher", target=TargetConfig(tmp_path / "in"))
     (tmp_path / "run" / "config.yaml").write_text(as_yaml("adapt", config))
     assert record_view(tmp_path / "run").with_frames == 2
 

@@ -58,7 +58,9 @@ def test_example(tmp_path, monkeypatch):
     monkeypatch.setattr(table, "PRESETS", [shrunk(preset).with_config(NAME, brief)])
 
     target = TargetConfig(write_target(tmp_path / "target").images)
-    record = run_adapt(AdaptConfig(NAME, target, domain="studio"), tmp_path / "run", ONE_CPU)
+    record = run_adapt(
+        AdaptConfig(method=NAME, target=target, source="renders", domain="studio"), tmp_path / "run", ONE_CPU
+    )
 
     assert record.method == NAME
     assert {*record.curves[f"2-{NAME}"]} >= {"heat", "depth", "consistency"}

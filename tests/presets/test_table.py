@@ -2,7 +2,7 @@ from collections import Counter
 
 from posebridge.deployment.model_kinds import kind_of_spec
 from posebridge.deployment.model_spec import skeleton_of
-from posebridge.methods.registry import DEFAULT_METHOD, METHODS
+from posebridge.methods.registry import METHODS, default_method
 from posebridge.presets.table import PRESETS
 
 
@@ -25,7 +25,8 @@ def test_configs_are_those_of_the_methods():
 
 
 def test_defaults():
-    """Each sensor has one default method, and one method is the upper bound."""
-    assert DEFAULT_METHOD.keys() == {"colour", "depth"}
-    assert sorted(sensor for entry in METHODS.values() for sensor in entry.default_for) == ["colour", "depth"]
+    """Each sensor and form of target has at most one default method, and one method is the upper bound."""
+    defaults = [(sensor, entry.target) for entry in METHODS.values() for sensor in entry.default_for]
+    assert sorted(defaults) == [("colour", "images"), ("colour", "pairs"), ("depth", "views")]
+    assert default_method("colour", "images").name == "mean-teacher"
     assert [entry.name for entry in METHODS.values() if entry.role == "supervised_target"] == ["supervised-target"]

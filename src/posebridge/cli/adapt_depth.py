@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from posebridge.cli.running import run_and_print
+from posebridge.cli.running import default_folder, run_and_print
 from posebridge.experiments.configs import AdaptDepthConfig
 from posebridge.training.options import Hardware
 
@@ -21,11 +21,11 @@ class AdaptDepthCommand:
 
     config: Annotated[AdaptDepthConfig, arg(name="")]
 
-    out: Path
-    """Folder of the run; a run that was stopped there is resumed."""
+    out: Path | None = None
+    """Folder of the run; a run that was stopped there is resumed. Without it: runs/NAME, with the target's name."""
 
     hardware: Annotated[Hardware, arg(name="")] = field(default_factory=Hardware)
 
     def run(self) -> None:
         """Adapt, and print where the outputs are."""
-        run_and_print(self.config, self.out, self.hardware)
+        run_and_print(self.config, self.out or default_folder(self.config.target.path), self.hardware)

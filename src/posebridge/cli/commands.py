@@ -1,6 +1,6 @@
 """The table of commands."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from posebridge.cli.adapt import AdaptCommand
@@ -8,6 +8,7 @@ from posebridge.cli.adapt_depth import AdaptDepthCommand
 from posebridge.cli.demo import DemoCommand
 from posebridge.cli.doctor import DoctorCommand
 from posebridge.cli.export import ExportCommand
+from posebridge.cli.models import ModelsCommand
 from posebridge.cli.predict import PredictCommand
 from posebridge.cli.predict_depth import PredictDepthCommand
 from posebridge.cli.render import RenderCommand
@@ -17,6 +18,7 @@ from posebridge.cli.score import ScoreCommand
 from posebridge.cli.train import TrainCommand
 from posebridge.cli.train_source import TrainSourceCommand
 from posebridge.cli.view import ViewCommand
+from posebridge.methods.registry import METHODS
 
 
 class Command(Protocol):
@@ -36,6 +38,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "train-source": TrainSourceCommand,
     "predict": PredictCommand,
     "predict-depth": PredictDepthCommand,
+    "models": ModelsCommand,
     "export": ExportCommand,
     "view": ViewCommand,
     "score": ScoreCommand,
@@ -43,3 +46,11 @@ COMMANDS: Mapping[str, type[Command]] = {
     "report": ReportCommand,
     "doctor": DoctorCommand,
 }
+_WITH_METHODS = ("adapt", "adapt-depth")
+
+
+def with_method_flag(arguments: Sequence[str]) -> list[str]:
+    """The arguments with ``--method`` before a method's name behind the command: ``adapt mean-teacher TARGET``."""
+    if len(arguments) > 1 and arguments[0] in _WITH_METHODS and arguments[1] in METHODS:
+        return [arguments[0], "--method", *arguments[1:]]
+    return [*arguments]

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from posebridge.deployment.shipped_models import ModelRef
+
 
 @dataclass(frozen=True)
 class ExportCommand:
@@ -16,8 +18,8 @@ class ExportCommand:
     posebridge[onnx].
     """
 
-    model: Annotated[Positional[Path], arg(metavar="MODEL")]
-    """Folder of a run or of a model of colour images, or its model.safetensors."""
+    model: Annotated[Positional[ModelRef], arg(metavar="MODEL")]
+    """A shipped model, or the folder of a run or of a model of colour images, or its model.safetensors."""
 
     out: Path
     """The file to write, such as hand.onnx."""

@@ -43,13 +43,13 @@ def _run(arguments: Sequence[str] | None) -> None:
     # Imported here, so that ctrl-c during the import ends in one line, too.
     import tyro
 
-    from posebridge.cli.commands import COMMANDS
+    from posebridge.cli.commands import COMMANDS, with_method_flag
 
     command = tyro.extras.subcommand_cli_from_dict(
         dict(COMMANDS),
         prog="posebridge",
         description="Train hand and body pose estimators without one label from the place where they will be used.",
-        args=arguments,
+        args=with_method_flag(sys.argv[1:] if arguments is None else arguments),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     command.run()

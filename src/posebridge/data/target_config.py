@@ -13,7 +13,7 @@ from posebridge.data.datasets.options import BoxOrientation, Encoding, SequenceB
 class TargetConfig:
     """Where the target's images lie, their boxes, hands and intrinsics."""
 
-    path: Annotated[Path, arg(name="target")]
+    path: Annotated[Positional[Path], arg(metavar="TARGET")]
     """An image, a folder of images, a video, or a folder of videos."""
 
     boxes: Path | None = None
@@ -44,18 +44,10 @@ class TargetConfig:
 
 
 @dataclass(frozen=True)
-class InputConfig(TargetConfig):
-    """A ``TargetConfig`` whose path is a positional argument."""
-
-    path: Annotated[Positional[Path], arg(metavar="INPUT")]
-    """An image, a folder of images, a video, or a folder of videos."""
-
-
-@dataclass(frozen=True)
 class DepthTargetConfig:
     """Where the depth frames lie, and the properties of their sensor."""
 
-    path: Annotated[Path, arg(name="target")]
+    path: Annotated[Positional[Path], arg(metavar="TARGET")]
     """A folder of 16-bit depth images, an .npz with depth_m and K, or a folder with cameras.json and a folder of images
     for each camera."""
 
@@ -78,12 +70,3 @@ class DepthTargetConfig:
 
     hand: Literal["left", "right"] = "right"
     """Which hand the frames show."""
-
-
-@dataclass(frozen=True)
-class DepthInputConfig(DepthTargetConfig):
-    """A ``DepthTargetConfig`` whose path is a positional argument."""
-
-    path: Annotated[Positional[Path], arg(metavar="INPUT")]
-    """A folder of 16-bit depth images, an .npz with depth_m and K, or a folder with cameras.json and a folder of images
-    for each camera."""

@@ -24,6 +24,7 @@ from posebridge.deployment.predict_config import HandJoints, check_cropping
 from posebridge.deployment.predict_files import check_readable, crop_batches, usable_device
 from posebridge.deployment.predictor import Predictor, join
 from posebridge.deployment.refined_crops import depth_batches
+from posebridge.deployment.shipped_models import ModelRef, model_path
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.named import skeleton_named
@@ -179,14 +180,14 @@ def _with_joints(predictor: Predictor, joints: HandJoints) -> Predictor:
 
 
 def load_estimator(
-    run_or_model: Path, device: str = "auto", mano: Path | None = None
+    run_or_model: ModelRef, device: str = "auto", mano: Path | None = None
 ) -> ImageEstimator | DepthEstimator:
-    """The estimator of a run's folder, or of a model's: of images or of depth, as the model reads.
+    """The estimator of a shipped model, a run's folder or a model's: of images or of depth, as the model reads.
 
     ``mano``: MANO's file, for a model of MANO's hand.
     Raises ``InputError`` for a missing or broken model, a device that isn't there, and a missing hand model.
     """
-    predictor = load_model(run_or_model).predictor(usable_device(device), mano)
+    predictor = load_model(model_path(run_or_model)).predictor(usable_device(device), mano)
     cube_m = predictor.spec.cube_m
     return ImageEstimator(predictor) if cube_m is None else DepthEstimator(predictor, cube_m)
 

@@ -22,6 +22,7 @@ from posebridge.deployment.model_kinds import POSE
 from posebridge.deployment.model_spec import PoseSpec, skeleton_of
 from posebridge.deployment.onnx_model import CROP_INPUTS, METADATA, OUTPUTS, OnnxDescription, OnnxModel
 from posebridge.deployment.predictor import file_pixels
+from posebridge.deployment.shipped_models import ModelRef, model_path
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
 from posebridge.networks.pose_network import PoseNetwork
@@ -191,7 +192,7 @@ class Exported:
         return "\n".join([*(f"ONNX: {file}" for file in self.files), found])
 
 
-def export_model(model: Path, out: Path, frames: Path | None = None) -> Exported:
+def export_model(model: ModelRef, out: Path, frames: Path | None = None) -> Exported:
     """Export a model file, compare the graph of crops with the model, and remove it where they differ.
 
     Raises ``InputError`` for a bad model and as ``export_crops`` does, and where joints differ by a thousandth of a
@@ -200,7 +201,7 @@ def export_model(model: Path, out: Path, frames: Path | None = None) -> Exported
     for file in (out, frames):
         if file is not None and file.suffix != ".onnx":
             raise InputError(f"{file} is no name of an ONNX file: end it with .onnx")
-    loaded = load_model(model, POSE)
+    loaded = load_model(model_path(model), POSE)
     exported = export_crops(loaded.spec, loaded.network, out)
     difference_px, difference_mm = _differences(CropGraph(loaded.spec, loaded.network), exported)
     if difference_px > _TOLERANCE_PX:

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from posebridge.data.target_config import DepthInputConfig, DepthTargetConfig, InputConfig, TargetConfig
+from posebridge.data.target_config import DepthTargetConfig, TargetConfig
+from posebridge.deployment.shipped_models import ModelRef
 from posebridge.distribute import Workers
 from posebridge.errors import InputError
 
@@ -19,12 +20,12 @@ ExportFormat = Literal["coco", "csv", "glb"]
 class PredictConfig:
     """Predictions on colour images."""
 
-    model: Annotated[Positional[Path], arg(metavar="MODEL")]
-    """Folder of a run or of a model, or its model.safetensors."""
+    model: Annotated[Positional[ModelRef], arg(metavar="MODEL")]
+    """A shipped model (posebridge models), the folder of a run or of a model, or its model.safetensors."""
 
-    target: Annotated[TargetConfig, arg(name="", constructor=InputConfig)]
+    target: Annotated[TargetConfig, arg(name="")]
 
-    out: Path
+    out: Path = Path("predictions")
     """Folder for the predictions; earlier predictions in it are replaced."""
 
     overlays: int | None = None
@@ -51,12 +52,12 @@ class PredictConfig:
 class PredictDepthConfig:
     """Predictions on depth."""
 
-    model: Annotated[Positional[Path], arg(metavar="MODEL")]
-    """Folder of a run or of a model, or its model.safetensors."""
+    model: Annotated[Positional[ModelRef], arg(metavar="MODEL")]
+    """A shipped model (posebridge models), the folder of a run or of a model, or its model.safetensors."""
 
-    target: Annotated[DepthTargetConfig, arg(name="", constructor=DepthInputConfig)]
+    target: Annotated[DepthTargetConfig, arg(name="")]
 
-    out: Path
+    out: Path = Path("predictions")
     """Folder for the predictions; earlier predictions in it are replaced."""
 
     meshes: MeshFormat = "npz"

@@ -35,6 +35,7 @@ from posebridge.deployment.predict_files import (
 )
 from posebridge.deployment.predictor import join
 from posebridge.deployment.refined_crops import depth_batches
+from posebridge.deployment.shipped_models import model_path
 from posebridge.deployment.space_view import RECORDING, SpaceView
 from posebridge.errors import InputError
 from posebridge.fitting.hand_fitting import HandFittingConfig
@@ -86,7 +87,7 @@ def predict_depth_files(config: PredictDepthConfig) -> PredictedFiles:
     """
     device = usable_device(config.device)
     fitting = HandFittingConfig(config.fit_steps) if config.fit_steps else None
-    loaded = load_model(config.model, DEPTH_HAND)
+    loaded = load_model(model_path(config.model), DEPTH_HAND)
     spec = loaded.spec
     predictor = DepthHandPredictor(spec, loaded.network.to(device), config.mano, fitting, skeleton_named(config.joints))
     crop = CubeCropConfig(spec.size_px, spec.cube_m, config.target.hand)

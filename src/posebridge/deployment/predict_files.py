@@ -31,6 +31,7 @@ from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
 from posebridge.deployment.plausible_predictions import implausible_frames, implausible_notes
 from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
 from posebridge.deployment.predictor import Predictor, join
+from posebridge.deployment.shipped_models import model_path
 from posebridge.errors import InputError, first_line, printable
 from posebridge.skeletons.skeleton import Skeleton
 
@@ -129,7 +130,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     device = "cpu" if remote and config.device == "auto" else config.device
     if config.workers.ray is None:
         usable_device(device)
-    predictor = load_model(config.model, POSE).predictor()
+    predictor = load_model(model_path(config.model), POSE).predictor()
     target = open_target(config.target, predictor.spec.size_px)
     check_readable(predictor.spec, target)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)

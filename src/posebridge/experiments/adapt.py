@@ -13,6 +13,7 @@ from posebridge.data.subset import even_positions
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.errors import InputError
 from posebridge.evaluation.target_labels import labels_for
+from posebridge.experiments.choices import method_for, named_method, source_path
 from posebridge.experiments.configs import AdaptConfig
 from posebridge.experiments.data import (
     MEASURED_FRAMES,
@@ -29,7 +30,7 @@ from posebridge.experiments.source_model import load_source_model
 from posebridge.experiments.target import LoadedTarget, load_target
 from posebridge.experiments.tracks import TrackSpec, track_of
 from posebridge.experiments.training import SELECTION_FRAMES
-from posebridge.methods.registry import MethodEntry, find_method
+from posebridge.methods.registry import MethodEntry, default_method
 from posebridge.presets.preset import Preset
 from posebridge.presets.table import find_preset
 from posebridge.synthesis.domains import find_domain
@@ -48,6 +49,11 @@ class _Start:
     target: LoadedTarget
     truth: KeypointSet | None
     labelled: InMemoryDataset[LabelledBatch] | None  # the target's frames with the truth
+    choice: tuple[str, ...] = ()  # why the method was chosen
+
+    def notes(self) -> tuple[str, ...]:
+        """On the choice of the method and on the target, a line each."""
+        return self.choice + self.target.notes()
 
 
 def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
@@ -58,7 +64,7 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
     outputs = RunOutputs.of(folder)
     outputs.save_skipped(len(start.target.dataset), start.target.skipped)
     outputs.print_skipped(start.target.skipped)
-    for note in start.target.notes():
+    for note in start.notes():
         print(note)
     if start.target.sequences is not None:
         outputs.save_sequences(start.target.sequences)
@@ -76,28 +82,38 @@ def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
 
 def _start(config: AdaptConfig, folder: Path) -> _Start:
     """Read and check all inputs. Raises ``InputError`` for those that can't be used."""
-    method, track, pairs = find_method(config.method), track_of(config.subject), PairConfig(config.stride)
-    method.check_sensor(track.sensor, "the target of adapt")
-    preset = find_preset(f"adapt/{config.subject}", config.preset, method.name).keeping(method.name)
+    method, track, pairs = named_method(config.method), track_of(config.subject), PairConfig(config.stride)
+    preset = _preset(config, method or default_method("colour", "pairs"), named=method is not None)
     check_space(folder, preset.space_mb)
     find_domain(track.name, config.domain)
-    model = None
-    if config.source is not None:
-        model = load_source_model(config.source, preset.model)
+    source, model = source_path(config.source, config.subject, config.preset), None
+    if source is not None:
+        model = load_source_model(source, preset.model)
         if config.encoder_weights is not None:
-            raise InputError(f"{config.source} brings its own encoder: leave --encoder-weights out")
-    preset = preset.with_weights(config.encoder_weights, config.feature_weights)
+            raise InputError(f"{source} brings its own encoder: leave --encoder-weights out")
     preset = preset if model is None else replace(preset, model=model.spec)
     preset.check_weights(model_given=model is not None)
     truth = None if config.truth is None else _truth(config.truth)
-    needed = pairs if method.target == "pairs" else None
-    target = load_target(config.target, preset.model.size_px, track.skeleton, needed)
+    needed = pairs if method is None or method.target == "pairs" else None
+    target = load_target(config.target, preset.model.size_px, track.skeleton, needed, pairs_needed=method is not None)
+    choice = ()
+    if method is None:
+        method, why = method_for(target)
+        preset, choice = preset.keeping(method.name), (why,)
     method_config = preset.config_of(method.name).with_pairs(pairs)
     if target.camera_moves:
         method_config = method_config.with_moving_camera()
     preset = preset.with_config(method.name, method_config.for_target(target.dataset.without_images()))
     labelled = None if truth is None else target.dataset.map(lambda batch: labels_for(batch, truth, track.skeleton))
-    return _Start(method, track, preset, model, target, truth, labelled)
+    return _Start(method, track, preset, model, target, truth, labelled, choice)
+
+
+def _preset(config: AdaptConfig, method: MethodEntry, *, named: bool) -> Preset:
+    """The preset with the given weights; of a method that the user ``named`` alone, or of all."""
+    method.check_sensor("colour", "the target of adapt")
+    preset = find_preset(f"adapt/{config.subject}", config.preset, method.name)
+    preset = preset.keeping(method.name) if named else preset
+    return preset.with_weights(config.encoder_weights, config.feature_weights)
 
 
 def _truth(path: Path) -> KeypointSet:
@@ -120,7 +136,7 @@ def _data(config: AdaptConfig, start: _Start) -> ExperimentData:
         ),
         frame_labels=None if labelled is None else _measured(labelled),
         unusable=start.target.skipped,
-        remarks=start.target.notes(),
+        remarks=start.notes(),
         target_labels=None if labelled is None else labelled.without_images(),
     )
 

@@ -16,6 +16,7 @@ from posebridge.deployment.predictor import Predictor
 from posebridge.deployment.refined_crops import depth_batches
 from posebridge.errors import InputError
 from posebridge.evaluation.target_labels import joint_order
+from posebridge.experiments.choices import named_method
 from posebridge.experiments.configs import AdaptDepthConfig
 from posebridge.experiments.data import ExperimentData, statistics_joints_m
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation
@@ -24,7 +25,7 @@ from posebridge.experiments.run_outputs import RunOutputs
 from posebridge.experiments.runner import Experiment, run_experiment
 from posebridge.experiments.source_model import load_source_model
 from posebridge.experiments.tracks import TRACKS
-from posebridge.methods.registry import find_method
+from posebridge.methods.registry import default_method
 from posebridge.presets.preset import Preset
 from posebridge.presets.table import find_preset
 from posebridge.skeletons.hand import HAND21
@@ -37,7 +38,7 @@ from posebridge.training.run import Run, check_space
 def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) -> Record:
     """Train, adapt, predict; leave model, joints, meshes and record. Raises ``InputError`` for bad input at once."""
     Run.check(folder, "adapt-depth", config, hardware)
-    method = find_method(config.method)
+    method = named_method(config.method) or default_method("depth", "views")
     method.check_sensor("depth", "the target of adapt-depth")
     find_domain("hand-depth", config.domain)
     check_mano_file(config.mano)

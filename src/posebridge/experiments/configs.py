@@ -13,14 +13,18 @@ from tyro.conf import Positional, arg
 from posebridge.contracts.track import Track
 from posebridge.data.datasets.dataset_ref import REFERENCE, DatasetRef, describe_datasets
 from posebridge.data.target_config import DepthTargetConfig, TargetConfig
+from posebridge.deployment.shipped_models import ModelRef
 from posebridge.errors import InputError
 from posebridge.experiments.transfers import TRANSFERS
-from posebridge.methods.registry import DEFAULT_METHOD, describe_methods
+from posebridge.methods.registry import default_method, describe_methods
 
 TargetFrames = Literal["stills", "videos"]  # single images, or frames of videos
 TargetSplit = Literal["train", "test", "both"]
 Weights = Literal["timm", "none"] | Path
 EncoderWeights = Literal["package"] | Weights
+Source = Literal["renders"] | ModelRef  # trained on renders, or a model
+AUTO = "auto"  # the method that fits the target
+_DEPTH_METHOD = default_method("depth", "views").name
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,19 @@ class SynthShiftConfig:
 class AdaptConfig:
     """A run on a user's own images or video."""
 
-    method: Annotated[
-        Positional[str],
-        arg(metavar="METHOD", help=describe_methods("colour", ("source_only", "adapted"))),
-    ]
-
     target: Annotated[TargetConfig, arg(name="")]
 
-    source: Path | None = None
-    """A trained model (the folder of a run or of a model) to start from. Without it: one is trained on renders."""
+    method: Annotated[
+        str,
+        arg(
+            help=f"{describe_methods('colour', ('source_only', 'adapted'))}. Without it: "
+            f"{default_method('colour', 'pairs').name} for videos, else {default_method('colour', 'images').name}.",
+        ),
+    ] = AUTO
+
+    source: Source | None = None
+    """The model to start from: a shipped one (posebridge models), the folder of a run or of a model, or renders, on
+    which one is trained here. Without it: the shipped model of the subject for preset small, else renders."""
 
     domain: str = "varied"
     """Domain of the renders: varied, studio or street."""
@@ -88,9 +96,8 @@ class AdaptDepthConfig:
     target: Annotated[DepthTargetConfig, arg(name="")]
 
     method: Annotated[
-        Positional[str],
-        arg(metavar="METHOD", help=describe_methods("depth", ("adapted",), "views")),
-    ] = DEFAULT_METHOD["depth"]
+        str, arg(help=f"{describe_methods('depth', ('adapted',), 'views')}. Without it: {_DEPTH_METHOD}.")
+    ] = AUTO
 
     source: Path | None = None
     """A trained depth model (the folder of a run or of a model) to start from. Without it: one is trained on
@@ -130,7 +137,10 @@ class TrainConfig:
 
     method: Annotated[
         str | None,
-        arg(help=f"{describe_methods()}. Without it: {DEFAULT_METHOD['colour']}; of depth {DEFAULT_METHOD['depth']}."),
+        arg(
+            help=f"{describe_methods()}. Without it: {default_method('colour', 'pairs').name}; "
+            f"of depth {_DEPTH_METHOD}."
+        ),
     ] = None
 
     preset: str = "small"
@@ -183,9 +193,9 @@ class TrainSourceConfig:
     name: Annotated[Positional[Literal["hand-rgb", "body-rgb"]], arg(metavar="MODEL")]
     """hand-rgb or body-rgb."""
 
-    start: Path | None = None
-    """A model of the same network (the folder of a run or of a model) whose weights training starts from. Without it:
-    random weights, or those of the preset's encoder."""
+    start: ModelRef | None = None
+    """A model of the same network (a shipped one, the folder of a run or of a model) whose weights training starts
+    from. Without it: random weights, or those of the preset's encoder."""
 
     renders: int | None = None
     """Number of renders. Default: the preset's."""

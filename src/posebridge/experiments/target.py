@@ -40,8 +40,12 @@ class LoadedTarget:
         return InMemoryFrames(self.dataset, seed, videos)
 
 
-def load_target(config: TargetConfig, size_px: int, skeleton: Skeleton, pairs: PairConfig | None) -> LoadedTarget:
-    """Read the frames in crops of side ``size_px``; ``pairs``: those that the method needs, if any.
+def load_target(
+    config: TargetConfig, size_px: int, skeleton: Skeleton, pairs: PairConfig | None, *, pairs_needed: bool = True
+) -> LoadedTarget:
+    """Read the frames in crops of side ``size_px``; ``pairs``: those that the method takes, if any.
+
+    Where no two frames make a pair and ``pairs_needed`` is false, the frames are single images, without sequences.
 
     Raises ``InputError`` for what can't be read, for a hand's side where people are shown, and where pairs are needed
     and no two frames make one.
@@ -58,6 +62,8 @@ def load_target(config: TargetConfig, size_px: int, skeleton: Skeleton, pairs: P
     try:
         pairs_of(sequences.applied(dataset).without_images(), pairs)
     except InputError:
+        if not pairs_needed:
+            return LoadedTarget(dataset, frames.skipped, orientation=frames.notes())
         raise InputError(
             f"{config.path}: {sequences.without_pairs(pairs.stride)}; give videos, a folder of images for each "
             "sequence or another --stride, or adapt by integrated-pseudo-labels, which needs no pairs"

@@ -10,7 +10,7 @@ from posebridge.data.datasets.registry import DATASETS, dataset_named
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TargetSplit, TrainConfig
 from posebridge.experiments.transfers import find_transfer
-from posebridge.methods.registry import DEFAULT_METHOD, MethodEntry, find_method
+from posebridge.methods.registry import MethodEntry, default_method, find_method
 
 PUBLISHED_JOINTS = ("hand21", "mpii16")  # skeletons of the published tables
 SPLITS_OF: Mapping[TargetSplit, tuple[Split, ...]] = {
@@ -37,7 +37,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
         raise InputError(f"{config.recipe} needs --source, the folder of {dataset_named(transfer.source).title}")
     if source is not None:
         source = _named(source, "--source", config.recipe, transfer and transfer.source)
-    method = config.method or DEFAULT_METHOD[dataset_named(target.name).sensor]
+    sensor = dataset_named(target.name).sensor
+    method = config.method or default_method(sensor, "views" if sensor == "depth" else "pairs").name
     return replace(config, target=target, source=source, method=method)
 
 

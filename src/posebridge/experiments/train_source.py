@@ -9,7 +9,8 @@ from posebridge.contracts.record import Record, Score
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.frame_predictions import FramePredictions, predict_frames
 from posebridge.deployment.model_file import LoadedModel
-from posebridge.deployment.model_spec import PoseSpec
+from posebridge.deployment.model_spec import ModelSpec, PoseSpec
+from posebridge.deployment.shipped_models import model_path
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TrainSourceConfig
 from posebridge.experiments.data import ExperimentData, statistics_joints_m
@@ -27,7 +28,7 @@ from posebridge.training.run import Run, check_space
 
 SOURCE_DOMAIN = "varied"
 _VALIDATION_SEED = 2_000_003  # apart from the seeds of training and test sets
-_OTHER_DOMAINS = ("studio", "street")  # measured too; no choice depends on them
+_DOMAINS = (SOURCE_DOMAIN, "studio", "street")  # of the measured renders; no choice depends on the last two
 
 
 def run_train_source(config: TrainSourceConfig, folder: Path, hardware: Hardware, change: Change = unchanged) -> Record:
@@ -38,7 +39,7 @@ def run_train_source(config: TrainSourceConfig, folder: Path, hardware: Hardware
     Run.check(folder, "train-source", config, hardware)
     track, method = TRACKS[config.name], find_method("source-only")
     preset = _sized(change(find_preset(f"source/{config.name}", config.preset, method.name)), config)
-    start = None if config.start is None else _start(config.start, preset)
+    start = None if config.start is None else _start(model_path(config.start), preset)
     check_space(folder, preset.space_mb)
     run = Run.create(folder, "train-source", config, hardware, preset)
     experiment = Experiment(
@@ -95,14 +96,10 @@ def _data(config: TrainSourceConfig, preset: Preset, track: TrackSpec) -> _Sourc
     sizes = preset.data
     assert sizes.source is not None
     assert sizes.test is not None
-    domains = (SOURCE_DOMAIN, *_OTHER_DOMAINS)
-    with rendering_progress(sizes.source + sizes.test * len(domains)) as on_progress:
+    with rendering_progress(sizes.source + sizes.test * len(_DOMAINS)) as on_progress:
         loader = RenderLoader(track.name, preset.model, frozenset({"joints"}), config.sets, on_progress=on_progress)
         renders = loader.load(SOURCE_DOMAIN, sizes.source, config.seed)
-        scored = {
-            domain: loader.load(domain, sizes.test, _VALIDATION_SEED + place) for place, domain in enumerate(domains)
-        }
-    evaluations = {domain: _evaluation(scored[domain], track, preset) for domain in domains}
+        evaluations = dict(validation_sets(track, preset.model, sizes.test, loader))
     return _SourceData(
         source=InMemoryFrames(renders, config.seed),
         target=InMemoryFrames(renders.map(lambda batch: batch.unlabelled()), config.seed),
@@ -116,7 +113,18 @@ def _data(config: TrainSourceConfig, preset: Preset, track: TrackSpec) -> _Sourc
     )
 
 
-def _evaluation(renders: InMemoryDataset[LabelledBatch], track: TrackSpec, preset: Preset) -> InMemoryEvaluation:
+def validation_sets(
+    track: TrackSpec, model: ModelSpec, count: int = 2_000, loader: RenderLoader | None = None
+) -> Mapping[str, InMemoryEvaluation]:
+    """``count`` renders of each domain for measuring, of seeds apart from those of training; ``varied`` first."""
+    loader = loader or RenderLoader(track.name, model, frozenset({"joints"}))
+    return {
+        domain: _evaluation(loader.load(domain, count, _VALIDATION_SEED + place), track, model)
+        for place, domain in enumerate(_DOMAINS)
+    }
+
+
+def _evaluation(renders: InMemoryDataset[LabelledBatch], track: TrackSpec, model: ModelSpec) -> InMemoryEvaluation:
     truth = truth_of(renders.without_images(), track.skeleton.joints)
     crops = renders.map(lambda batch: batch.unlabelled())
-    return InMemoryEvaluation(crops, truth, track.protocol, preset.model.cube_m)
+    return InMemoryEvaluation(crops, truth, track.protocol, model.cube_m)

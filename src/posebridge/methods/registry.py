@@ -39,7 +39,7 @@ class MethodEntry:
     target: TargetForm = "images"
     source_labels: tuple[SourceLabel, ...] = ("joints",)
     role: Role = "adapted"  # of the trained model
-    default_for: tuple[Sensor, ...] = ()  # chosen where a command names no method
+    default_for: tuple[Sensor, ...] = ()  # chosen for a target of its form where a command names no method
 
     def config_class(self) -> "type[MethodConfig]":
         """The class of the method's config."""
@@ -87,6 +87,7 @@ _ENTRIES = (
         summary="learns from pseudo-labels of a slow teacher, with style transfer both ways",
         config="posebridge.methods.mean_teacher.config:MeanTeacherConfig",
         method="posebridge.methods.mean_teacher.method:MeanTeacher",
+        default_for=("colour",),
     ),
     MethodEntry(
         name="integrated-pseudo-labels",
@@ -131,7 +132,6 @@ _ENTRIES = (
     ),
 )
 METHODS: dict[str, MethodEntry] = {entry.name: entry for entry in _ENTRIES}
-DEFAULT_METHOD: Mapping[Sensor, str] = {sensor: entry.name for entry in _ENTRIES for sensor in entry.default_for}
 
 
 def describe_methods(
@@ -144,6 +144,13 @@ def describe_methods(
         if sensor in (None, *entry.sensors) and entry.role in roles and target in (None, entry.target)
     ]
     return "; ".join(f"{entry.name} ({entry.summary})" for entry in entries)
+
+
+def default_method(sensor: Sensor, target: TargetForm) -> MethodEntry:
+    """The method for targets of a form, where the user names none. There is one for colour images and pairs, and for
+    views of depth.
+    """
+    return next(entry for entry in _ENTRIES if sensor in entry.default_for and entry.target == target)
 
 
 def upper_bound() -> MethodEntry:

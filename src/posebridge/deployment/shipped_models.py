@@ -1,0 +1,104 @@
+"""The source models that the package brings. A name stands wherever the path of a model may stand. Free of torch."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, get_args
+
+from posebridge.contracts.plain import from_plain
+from posebridge.deployment.description import DESCRIPTION, WEIGHTS
+from posebridge.errors import InputError
+from posebridge.regular_files import read_file
+from posebridge.text_files import parse_json
+
+ShippedModel = Literal["hand-rgb"]
+ModelRef = ShippedModel | Path
+"""A shipped model by its name, or a path: the folder of a run or of a model, or its model.safetensors."""
+
+CARD = "card.json"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A row of a card: the accuracy on one set of frames. Shares are in [0, 1]; None: not measured."""
+
+    frames: str
+    count: int
+    pck_005: float
+    mean_error_px: float
+    pa_mean_error_mm: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What ``card.json`` records of a shipped model."""
+
+    name: str
+    joints: str
+    data: str
+    recipe: tuple[str, ...]  # commands
+    image_steps: int
+    hours: float
+    hardware: str
+    accuracy: tuple[Accuracy, ...]
+    limits: tuple[str, ...]
+    licence: str
+
+    def line(self) -> str:
+        """The card in one line: name, joints, and the first row of accuracy."""
+        first = self.accuracy[0]
+        return f"{self.name}: {self.joints}; PCK@0.05 {first.pck_005:.3f} on {first.frames}"
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.name}: {self.joints}",
+            f"  trained on  {self.data}",
+            f"  training    {self.image_steps / 1e6:.2f} million images in {self.hours:.1f} hours, {self.hardware}",
+            *(f"  recipe      {command}" for command in self.recipe),
+            f"  licence     {self.licence}",
+            *(f"  limit       {limit}" for limit in self.limits),
+            f"  {'accuracy':<44} {'frames':>6} {'PCK@0.05':>9} {'error, px':>10} {'PA error, mm':>13}",
+        ]
+        for row in self.accuracy:
+            space = "-" if row.pa_mean_error_mm is None else f"{row.pa_mean_error_mm:.1f}"
+            numbers = f"{row.count:>6} {row.pck_005:>9.3f} {row.mean_error_px:>10.2f} {space:>13}"
+            lines.append(f"  {row.frames:<44} {numbers}")
+        return "\n".join(lines)
+
+
+def shipped_models() -> tuple[ShippedModel, ...]:
+    """All names."""
+    return get_args(ShippedModel)
+
+
+def as_model_ref(text: str | Path) -> ModelRef:
+    """A name where the text is one, else a path. ``./hand-rgb`` is a path, given as text."""
+    return text if text in shipped_models() else Path(text)  # type: ignore[return-value]
+
+
+def model_path(model: ModelRef) -> Path:
+    """The folder of a shipped model, or the path itself.
+
+    Raises ``InputError`` where the installed package lacks the model, and for a name that is also the folder of a
+    model in the current directory.
+    """
+    if isinstance(model, Path):
+        return model
+    if (Path(model) / DESCRIPTION).exists():
+        raise InputError(
+            f"{model} is a shipped model, and a model lies in ./{model}, too: write ./{model} or rename it"
+        )
+    folder = Path(str(files("posebridge").joinpath("models", model)))
+    for name in (WEIGHTS, DESCRIPTION, CARD):
+        if not (folder / name).is_file():
+            raise InputError(f"the installed package lacks {name} of model {model}: install posebridge again")
+    return folder
+
+
+def read_card(model: ShippedModel) -> ModelCard:
+    """The card of a shipped model. Raises ``InputError`` where it is missing or damaged."""
+    file = model_path(model) / CARD
+    try:
+        return from_plain(ModelCard, parse_json(read_file(file)))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{file} is damaged ({error}): install posebridge again") from error

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from posebridge.training.optimisers import ParameterGroup, Schedule, optimiser
+from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
+from posebridge.methods.source_only import SourceOnlyConfig
+from posebridge.presets.table import find_preset
+from posebridge.training.optimisers import ParameterGroup, Schedule, optimiser, planned_steps
 
 
 def test_steps_fall_to_a_tenth_at_each_drop():
@@ -58,3 +61,12 @@ def test_steps_match_adamw():
         adam.step()
         rate.step()
         assert torch.allclose(moved, expected, atol=1e-12)
+
+
+def test_planned_steps_are_those_of_all_schedules():
+    config = find_preset("adapt/hand", "small", "geometric-reconstruction").config_of("geometric-reconstruction")
+    assert isinstance(config, GeometricReconstructionConfig)
+    assert config.reconstruction is not None
+    parts = (config.warm_start, config.reconstruction.schedule, config.schedule)
+    assert planned_steps(config) == sum(part.steps for part in parts) == 1500
+    assert planned_steps(SourceOnlyConfig()) == 0

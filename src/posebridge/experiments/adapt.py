@@ -3,13 +3,17 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record
 from posebridge.contracts.reference_frames import check_reference_frame
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig
+from posebridge.data.source_labels import select_labels
 from posebridge.data.subset import even_positions
+from posebridge.data.target_backgrounds import background_bank, with_backgrounds
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.errors import InputError
 from posebridge.evaluation.target_labels import labels_for
@@ -34,7 +38,9 @@ from posebridge.methods.registry import MethodEntry, default_method
 from posebridge.presets.preset import Preset
 from posebridge.presets.table import find_preset
 from posebridge.synthesis.domains import find_domain
+from posebridge.training.frames import InMemoryFrames
 from posebridge.training.options import Hardware
+from posebridge.training.pseudo_label_metrics import predict_joints
 from posebridge.training.run import Run, check_space
 
 
@@ -123,9 +129,8 @@ def _truth(path: Path) -> KeypointSet:
 
 
 def _data(config: AdaptConfig, start: _Start) -> ExperimentData:
-    given = start.source_model is not None
-    source = render_source(start.preset, start.method, start.track, config.domain, config.seed, model_given=given)
     frames, labelled = start.target.dataset, start.labelled
+    source = _source(config, start)
     return ExperimentData(
         source=source,
         target=start.target.frames(config.seed + 1),
@@ -139,6 +144,36 @@ def _data(config: AdaptConfig, start: _Start) -> ExperimentData:
         remarks=start.notes(),
         target_labels=None if labelled is None else labelled.without_images(),
     )
+
+
+_BACKGROUNDS = 512  # pictures that are looked for
+_PREDICTED_AT_ONCE = 256  # frames
+
+
+def _source(config: AdaptConfig, start: _Start) -> InMemoryFrames[LabelledBatch]:
+    """The renders; where a source model is given, some of them before pictures of the target."""
+    model, fraction = start.source_model, start.preset.data.target_backgrounds
+    before_target = model is not None and fraction > 0
+    source = render_source(
+        start.preset,
+        start.method,
+        start.track,
+        config.domain,
+        config.seed,
+        model_given=model is not None,
+        extra_labels=frozenset({"mask"}) if before_target else frozenset(),
+    )
+    if model is None or not before_target:
+        return source
+    found = torch.cat(
+        [predict_joints(model.network, part) for part in start.target.dataset.batches(_PREDICTED_AT_ONCE)]
+    )
+    bank = background_bank(start.target.dataset, found, start.track.skeleton, _BACKGROUNDS, config.seed)
+    if len(bank) == 0:
+        return source
+    renders = with_backgrounds(source.dataset, bank, fraction, config.seed)
+    kept = frozenset(start.method.source_labels)
+    return replace(source, dataset=renders.map(lambda batch: select_labels(batch, kept)))
 
 
 def _measured(labelled: InMemoryDataset[LabelledBatch]) -> LabelledBatch:

@@ -82,10 +82,12 @@ def render_source(
     *,
     mano: Path | None = None,
     model_given: bool = False,
+    extra_labels: SourceLabels = frozenset(),
 ) -> InMemoryFrames[LabelledBatch]:
     """The rendered source of a run: images or sets of views, and videos where the method trains on them.
 
-    With ``model_given``, a trained source model, fewer of them. Raises ``InputError`` for an unknown domain.
+    With ``model_given``, a trained source model, fewer of them. ``extra_labels`` are kept beside the method's.
+    Raises ``InputError`` for an unknown domain.
     """
     sizes = preset.data
     count = sizes.source_with_model if model_given else sizes.source
@@ -93,7 +95,7 @@ def render_source(
     if count is None or video_frames is None:
         raise ValueError(f"preset {preset.name} of {preset.family} has no size of rendered sources")
     with rendering_progress(count + video_frames) as on_progress:
-        labels = frozenset(method.source_labels)
+        labels = frozenset(method.source_labels) | extra_labels
         loader = RenderLoader(track.name, preset.model, labels, mano=mano, on_progress=on_progress)
         stills = loader.load(domain, count, seed)
         videos = loader.load(domain, video_frames, seed, track.video_frames) if video_frames else None

@@ -29,6 +29,7 @@ from posebridge.presets.preset import Preset
 from posebridge.representations.pose25d import reference_length
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.context import Context
+from posebridge.training.optimisers import planned_steps
 from posebridge.training.options import Hardware
 from posebridge.training.run import Run
 
@@ -116,10 +117,21 @@ def experiment_spec(experiment: Experiment, data: ExperimentData) -> ModelSpec:
     return experiment.preset.model.trained(experiment.method.name, length_m, hand_name(experiment.mano))
 
 
+def _steps(experiment: Experiment) -> int:
+    """Steps of all stages: of the source model, the upper bound, and the method."""
+    preset, method = experiment.preset, experiment.preset.config_of(experiment.method.name)
+    steps = planned_steps(method)
+    if experiment.source_model is None and not method.source_recipe():
+        steps += planned_steps(preset.source)
+    if experiment.upper_bound:
+        steps += planned_steps(preset.config_of(upper_bound().name))
+    return steps
+
+
 class _Runner:
     def __init__(self, experiment: Experiment, data: ExperimentData, run: Run, shared: Run):
         self.experiment, self.data, self.shared = experiment, data, shared
-        self.trainer, self.outputs = StageTrainer(run), RunOutputs(run.layout)
+        self.trainer, self.outputs = StageTrainer(run, _steps(experiment)), RunOutputs(run.layout)
         self.started = monotonic()
         self.config = experiment.preset.config_of(experiment.method.name)
         self.method: Method = experiment.method.build(self.config)

@@ -33,11 +33,15 @@ class Trained:
 
 
 class StageTrainer:
-    """Trains stages into the folder of a run, numbered from 1 over all methods of the run."""
+    """Trains stages into the folder of a run, numbered from 1 over all methods of the run.
 
-    def __init__(self, run: Run):
+    ``steps`` are those of all stages, as far as they are known, for the remaining time.
+    """
+
+    def __init__(self, run: Run, steps: int = 0):
         self.run = run
         self.number = 0
+        self.remaining_steps = steps
 
     def train(
         self,
@@ -49,7 +53,8 @@ class StageTrainer:
         run, trained, reports, files = run or self.run, [], [], []
         for stage, selection in stages:
             self.number += 1
-            reports.append(run.train(self.number, stage, selection))
+            self.remaining_steps = max(0, self.remaining_steps - stage.schedule.steps)
+            reports.append(run.train(self.number, stage, selection, self.remaining_steps))
             files.append(run.layout.stage(self.number, stage.name))
             trained.append(stage)
             if stage.trains_pose_network:

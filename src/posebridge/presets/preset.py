@@ -24,6 +24,8 @@ class DataSizes:
     target: int | None = None  # unlabelled samples
     test: int | None = None  # scored samples
     views: int = 1  # of each moment of rendered depth
+    # Of renders that are replayed beside a given source model, the fraction before pictures of the target.
+    target_backgrounds: float = 0.0
 
 
 @dataclass(frozen=True)

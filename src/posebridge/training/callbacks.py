@@ -76,11 +76,16 @@ class MetricsTable(L.Callback):
 
 
 class Progress(L.Callback):
-    """Progress bar: stage, steps done, loss, time left."""
+    """Progress bar: stage, steps done, its remaining time, loss, and the remaining time of the whole run.
 
-    def __init__(self, label: str):
+    ``later_steps`` are those of the stages that follow. Each is taken to last as long as a step of this stage.
+    """
+
+    def __init__(self, label: str, later_steps: int = 0):
         self.label = label
+        self.later_steps = later_steps
         self._bar: tqdm | None = None
+        self._begun = (0.0, 0)  # seconds and step
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Called by the trainer."""
@@ -93,13 +98,22 @@ class Progress(L.Callback):
                 mininterval=2.0,
                 dynamic_ncols=True,
             )
+            self._begun = (time.monotonic(), trainer.global_step)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module, outputs, batch, batch_idx: int) -> None:
         """Called by the trainer."""
         if self._bar is not None:
             self._bar.update(trainer.global_step - self._bar.n)
             if trainer.global_step % 20 == 0:
-                self._bar.set_postfix(loss=f"{float(latest_terms(pl_module)['loss']):.4f}", refresh=False)
+                shown = {"loss": f"{float(latest_terms(pl_module)['loss']):.4f}"}
+                if self.later_steps:
+                    shown["run_left"] = minutes(self._seconds_left(trainer))
+                self._bar.set_postfix(shown, refresh=False)
+
+    def _seconds_left(self, trainer: L.Trainer) -> float:
+        """Of the whole run."""
+        (begun, first), now = self._begun, trainer.global_step
+        return (time.monotonic() - begun) / (now - first) * (trainer.max_steps - now + self.later_steps)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Called by the trainer when it was interrupted."""
@@ -113,6 +127,11 @@ class Progress(L.Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def minutes(seconds: float) -> str:
+    """A duration in words: less than a minute, or whole minutes."""
+    return "<1 min" if seconds < 60 else f"{round(seconds / 60)} min"
 
 
 def latest_terms(module: L.LightningModule) -> Terms:

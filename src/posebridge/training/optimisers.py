@@ -1,9 +1,10 @@
 """The optimiser, and the learning-rate schedule of a stage."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -33,6 +34,15 @@ class Schedule:
         if self.decay == "steps":
             return rise * 0.1 ** sum(t >= drop for drop in self.drops)
         return rise
+
+
+def planned_steps(config: Any) -> int:
+    """The steps of all schedules in a config, nested ones included."""
+    if isinstance(config, Schedule):
+        return config.steps
+    if not dataclasses.is_dataclass(config):
+        return 0
+    return sum(planned_steps(getattr(config, field.name)) for field in dataclasses.fields(config))
 
 
 @dataclass(frozen=True)

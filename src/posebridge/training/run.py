@@ -96,8 +96,12 @@ class Run:
             skipped.clear()
         return skipped
 
-    def train(self, number: int, stage: Stage, selection: SelectionPlan | None = None) -> StageReport:
+    def train(
+        self, number: int, stage: Stage, selection: SelectionPlan | None = None, later_steps: int = 0
+    ) -> StageReport:
         """Train a stage, or load it if it is finished. Afterwards the stage's result holds the weights that it keeps.
+
+        ``later_steps`` are those of the stages that follow, for the remaining time that the progress bar shows.
 
         Raises ``InputError`` for damaged files of the stage, a folder that can't be written or a full disk,
         ``KeyboardInterrupt`` after ctrl-c and ``TerminatedError`` after SIGTERM.
@@ -109,7 +113,7 @@ class Run:
             files.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {files.folder}: {error.strerror}; choose another --out") from error
-        report = self._fit(files, f"{number} {stage.name}", stage, selection)
+        report = self._fit(files, Progress(f"{number} {stage.name}", later_steps), stage, selection)
         save_weights(stage.result(), files.result)
         for name, module in stage.other_results().items():
             save_weights(module, files.other_result(name))
@@ -117,7 +121,9 @@ class Run:
         files.checkpoint.unlink(missing_ok=True)
         return report
 
-    def _fit(self, files: StageLayout, label: str, stage: Stage, selection: SelectionPlan | None) -> StageReport:
+    def _fit(
+        self, files: StageLayout, progress: Progress, stage: Stage, selection: SelectionPlan | None
+    ) -> StageReport:
         steps = stage.schedule.steps
         table = MetricsTable(files.metrics, steps // _ROWS)
         chooser = None
@@ -125,7 +131,7 @@ class Run:
             chooser = Selection(selection.evaluations, selection.score, selection.measure)
         clock, stop = _Clock(), StopRequest()
         # The checkpoint comes last, so that it holds the other callbacks' state of the same step.
-        callbacks = [clock, table, *([chooser] if chooser else []), Progress(label)]
+        callbacks = [clock, table, *([chooser] if chooser else []), progress]
         callbacks.append(Checkpoint(files.checkpoint, self.checkpoint_seconds, stop))
         trainer = _trainer(self.hardware, stage, callbacks)
         if isinstance(trainer.accelerator, CPUAccelerator):

@@ -69,6 +69,32 @@ def agreement(
 
     Raises ``ValueError`` for a network without depth, and for depth crops without cameras and centres.
     """
+    agreeing, plausible = _compared_views(network, frames, skeleton, bones, appearance)
+    shares = [(near & moved).sum() / moved.sum().clamp_min(1) for near, moved in agreeing]
+    return float(torch.stack(shares).mean() * plausible.mean())
+
+
+def frame_scores(
+    network: PoseNetwork,
+    frames: UnlabelledBatch,
+    skeleton: Skeleton,
+    bones: BoneStatistics,
+    appearance: AppearanceConfig = WEAK,
+) -> Float[Tensor, "B"]:
+    """The score of ``agreement`` of each frame by itself, on the CPU."""
+    agreeing, plausible = _compared_views(network, frames, skeleton, bones, appearance)
+    shares = [(near & moved).sum(1) / moved.sum(1).clamp_min(1) for near, moved in agreeing]
+    return (torch.stack(shares).mean(0) * plausible).cpu()
+
+
+def _compared_views(
+    network: PoseNetwork,
+    frames: UnlabelledBatch,
+    skeleton: Skeleton,
+    bones: BoneStatistics,
+    appearance: AppearanceConfig,
+) -> tuple[list[tuple[Bool[Tensor, "B J"], Bool[Tensor, "B J"]]], Float[Tensor, "B"]]:
+    """Of each view, which joints agree with the upright frame and which ones it moves; plausible bones of each frame."""
     generator = generator_for(0, 0)
     upright = _predict(network, frames.rgb)
     size = frames.rgb.shape[-1]
@@ -79,12 +105,11 @@ def agreement(
         expected = apply_affine(T_view_crop, upright.uv_px)
         moved = (expected - upright.uv_px).norm(dim=-1) > _TOLERANCE * size
         near = (_predict(network, recoloured).uv_px - expected).norm(dim=-1) < _TOLERANCE * size
-        agreeing.append((near & moved).sum() / moved.sum().clamp_min(1))
+        agreeing.append((near, moved))
     joints, valid = _joints(network.cube_m, upright, frames, skeleton)
     logs = log_bone_lengths(joints, skeleton)
     usual = (logs - bones.mean.to(logs)).abs() < 3 * bones.deviation.to(logs) + 0.35
-    plausible = (usual.float().mean(-1) * valid).mean()
-    return float(torch.stack(agreeing).mean() * plausible)
+    return agreeing, usual.float().mean(-1) * valid
 
 
 def _joints(

@@ -19,7 +19,8 @@ from deployment.rigged import SPEC, draw_dots, small_model
 from posebridge.bodies.joint_maps import joint_map
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target_config import DepthTargetConfig, TargetConfig
-from posebridge.deployment.estimator import DepthEstimator, ImageEstimator
+from posebridge.deployment.depth_estimator import DepthEstimator
+from posebridge.deployment.estimator import ImageEstimator
 from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
 from posebridge.deployment.predict_depth import predict_depth_files
 from posebridge.deployment.predict_files import predict_files

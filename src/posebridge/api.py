@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from posebridge.contracts.record import Record
     from posebridge.data.render_config import RenderConfig
     from posebridge.data.rendered_set import RenderedSet
-    from posebridge.deployment.estimator import DepthEstimator, ImageEstimator
+    from posebridge.deployment.depth_estimator import DepthEstimator
+    from posebridge.deployment.estimator import ImageEstimator
     from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
     from posebridge.deployment.predict_files import PredictedFiles
     from posebridge.distribute import Workers
@@ -25,9 +26,9 @@ def load(
 ) -> "ImageEstimator | DepthEstimator":
     """An estimator that predicts with a trained model.
 
-    ``run_or_model``: the name of a shipped model, a run's folder, a model's folder, or its ``model.safetensors``.
-    ``device``: auto (a GPU where there is one), cpu, cuda, cuda:1, ... ``mano``: MANO's file, for a model of MANO's
-    hand.
+    ``run_or_model``: the name of a shipped model, a run's folder, a model's folder, its ``model.safetensors``, or an
+    ONNX file. ``device``: auto (a GPU where there is one), cpu, cuda, cuda:1, ... ``mano``: MANO's file, for a model of
+    MANO's hand.
     Raises ``InputError`` for a missing or broken model, a device that isn't there, and a missing hand model.
     """
     from posebridge.deployment.estimator import load_estimator

@@ -103,8 +103,8 @@ def _start_worker(work: bytes) -> None:
     """Initialise a worker. It ignores ctrl-c, because the main process stops its workers."""
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _work = pickle.loads(work)
     _compute_with_one_thread()
+    _work = pickle.loads(work)
 
 
 def _do(piece: bytes) -> Any:
@@ -112,7 +112,7 @@ def _do(piece: bytes) -> Any:
 
 
 def _compute_with_one_thread() -> None:
-    """Use one thread, so that workers do not compete for cores. Torch is configured only if it is loaded."""
+    """Use one thread, so that workers do not compete for cores. Later imports read the environment."""
     os.environ["OMP_NUM_THREADS"] = "1"
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(1)
@@ -151,8 +151,8 @@ def _do_on_ray(shared: list[Any], piece: Any) -> Any:
 
     global _work, _work_reference
     if _work_reference != shared[0]:
-        _work, _work_reference = ray.get(shared[0]), shared[0]
         _compute_with_one_thread()
+        _work, _work_reference = ray.get(shared[0]), shared[0]
     return _work(piece)
 
 

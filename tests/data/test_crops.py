@@ -1,4 +1,5 @@
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch, concatenate
 from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops, crop_frame, crop_labelled
 from posebridge.data.frames import FrameLabels, RawFrame
+from posebridge.data.image_crops import crop_images
 from posebridge.errors import InputError
 
 K = np.array([[250.0, 0, 79.5], [0, 260.0, 59.5], [0, 0, 1]])
@@ -108,3 +110,11 @@ def test_keys_are_in_composed_unicode():
     assert crop_frame(dotted_frame(key=unicodedata.normalize("NFD", "h\u00e4nde")), CropConfig(8)).key == (
         "h\u00e4nde",
     )
+
+
+def test_lenses_and_mixed_intrinsics_are_refused():
+    frame = RawFrame(np.zeros((20, 20, 3), np.uint8), "a")
+    with pytest.raises(ValueError, match="all frames have intrinsics"):
+        crop_images([frame, replace(frame, K=np.eye(3))], CropConfig(8))
+    with pytest.raises(ValueError, match="lens distortion"):
+        crop_images([replace(frame, distortion=np.zeros(5))], CropConfig(8))

@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.cameras.pixel_maps import EXIF_ORIENTATIONS
+from posebridge.data.crops import crop_frames
 from posebridge.data.target import open_target
 from posebridge.data.target_config import TargetConfig
 
@@ -39,7 +40,7 @@ def disc_in(crop: torch.Tensor) -> torch.Tensor:
 def test_crops_are_what_a_viewer_shows(tmp_path, value, hand):
     upright = np.asarray(write_photo(tmp_path / "x.png", value))
     target = open_target(TargetConfig(tmp_path / "x.png", hand=hand, intrinsics_px=(200.0, 190.0, 79.5, 59.5)), 160)
-    (batch,) = target
+    ((_, batch),) = crop_frames(target, target.crop)
     top, left = ((160 - side) // 2 for side in upright.shape[:2])
     shown = np.zeros((160, 160, 3), np.uint8)
     shown[top : top + upright.shape[0], left : left + upright.shape[1]] = upright
@@ -60,7 +61,7 @@ def test_boxes_of_either_kind_cut_the_same(tmp_path, value, given):
     box = UPRIGHT_BOX[value]
     (tmp_path / "b.json").write_text(json.dumps({"x": box if given == "upright" else BOX}))
     target = open_target(TargetConfig(tmp_path / "x.png", tmp_path / "b.json", box_orientation=given), 60)
-    ((frame, batch),) = target.with_files()
+    ((frame, batch),) = crop_frames(target, target.crop)
     x0, y0, x1, y1 = (round(side + 0.5) for side in box)
     crop = (batch.image[0].permute(1, 2, 0) * 255).round().numpy().astype(np.uint8)
     np.testing.assert_array_equal(crop, upright[y0:y1, x0:x1])

@@ -9,6 +9,8 @@ import torch
 from data.on_disk import truncate, write_image, write_video
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import UnlabelledBatch
+from posebridge.data.crops import batch_of, crop_frames
+from posebridge.data.image_crops import crop_images
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.target import TargetConfig, open_target
 from posebridge.errors import InputError
@@ -23,7 +25,7 @@ def test_folder_with_boxes_and_hands(tmp_path):
         "key,x0,y0,x1,y1,hand\n0,4,4,12,12,left\n2,-4.5,-0.5,11.5,15.5,right\n3,0,0,9,9,left\n"
     )
     target = open_target(TargetConfig(tmp_path / "im", tmp_path / "b.csv"), 16)
-    (pair_0, pair_2) = list(target.with_files())
+    (pair_0, pair_2) = list(crop_frames(target, target.crop))
     assert target.skipped.keys() == {"1", str(tmp_path / "im" / "3.png")}
     assert target.skipped["1"].startswith("no box in")
     frame, batch = pair_2
@@ -40,28 +42,35 @@ def test_folder_with_boxes_and_hands(tmp_path):
 @pytest.mark.parametrize(("hand", "mirrored"), [(None, False), ("right", False), ("left", True)])
 def test_hand_for_all(tmp_path, hand, mirrored):
     image = write_image(tmp_path / "0.png", 32, 32)
-    (batch,) = open_target(TargetConfig(tmp_path / "0.png", hand=hand), 32)
+    target = open_target(TargetConfig(tmp_path / "0.png", hand=hand), 32)
+    ((_, batch),) = crop_frames(target, target.crop)
     crop = (batch.image[0].permute(1, 2, 0) * 255).round().numpy().astype(np.uint8)
     np.testing.assert_array_equal(crop, image[:, ::-1] if mirrored else image)
 
 
-def test_batches_and_intrinsics(tmp_path):
+def test_crops_and_intrinsics(tmp_path):
     write_video(tmp_path / "clip.mp4", frames=5)
     target = open_target(TargetConfig(tmp_path / "clip.mp4", intrinsics_px=(100.0, 101.0, 31.5, 23.5)), 32)
-    batches = list(target.batches(2))
-    assert [len(batch) for batch in batches] == [2, 2, 1]
-    assert batches[2].key == ("clip_000004",)
-    assert batches[1].frame.tolist() == [2, 3]
+    batches = [batch for _, batch in crop_frames(target, target.crop)]
+    assert [batch.key for batch in batches] == [(f"clip_{i:06d}",) for i in range(5)]
+    assert batches[3].frame.tolist() == [3]
     assert all(type(batch) is UnlabelledBatch for batch in batches)
     torch.testing.assert_close(batches[0].camera.K[0, :2, 2], torch.tensor([15.5, 15.5]))
     assert batches[0].camera.K[0, 0, 0] == 50.0
+    crops = crop_images([*target], target.crop)
+    together = batch_of(crops)
+    assert together.key == crops.key == tuple(f"clip_{i:06d}" for i in range(5))
+    for i, alone in enumerate(batches):
+        torch.testing.assert_close(together.image[i], alone.image[0], rtol=0, atol=0)
+        torch.testing.assert_close(together.T_crop_file[i], alone.T_crop_file[0], rtol=0, atol=0)
+        torch.testing.assert_close(together.camera.K[i], alone.camera.K[0], rtol=0, atol=0)
 
 
 def test_kind_of_target_follows_from_the_files(tmp_path):
     write_image(tmp_path / "im" / "0.png")
     (tmp_path / "vid").mkdir()
     write_video(tmp_path / "vid" / "a.mp4", frames=2)
-    assert [b.key for b in open_target(TargetConfig(tmp_path / "im"), 8)] == [("0",)]
+    assert [frame.key for frame in open_target(TargetConfig(tmp_path / "im"), 8)] == ["0"]
     assert len(list(open_target(TargetConfig(tmp_path / "vid"), 8))) == 2
     with pytest.raises(InputError, match="images and videos"):
         open_target(TargetConfig(tmp_path), 8)
@@ -97,6 +106,7 @@ def test_speed_on_real_images():
     if not folder.is_dir():
         pytest.skip("../shared/data is absent")
     started = time.process_time()  # the machine may be busy
-    dataset = InMemoryDataset(open_target(TargetConfig(folder, hand="left"), 64))
+    target = open_target(TargetConfig(folder, hand="left"), 64)
+    dataset = InMemoryDataset(crop for _, crop in crop_frames(target, target.crop))
     assert len(dataset) == 291
     assert time.process_time() - started < 2

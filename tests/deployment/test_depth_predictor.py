@@ -15,8 +15,9 @@ from posebridge.cameras.multiview import transform
 from posebridge.cameras.pinhole import Camera
 from posebridge.data.cube_views import CubeViews
 from posebridge.deployment.depth_overlay import hand_panels
-from posebridge.deployment.depth_predictor import MeshSet, depth_fit, join_meshes, keypoints_of
+from posebridge.deployment.depth_predictor import depth_fit, keypoints_of
 from posebridge.deployment.mesh_files import open_meshes, ply, save_meshes
+from posebridge.deployment.mesh_set import join_meshes
 from posebridge.deployment.model_file import kind_of_model, load_model
 from posebridge.deployment.model_kinds import DEPTH_HAND, POSE
 from posebridge.errors import InputError
@@ -119,7 +120,7 @@ def test_single_views_are_not_fused(batch, ours):
 
 
 def test_files_of_meshes(batch, ours, tmp_path):
-    meshes = MeshSet.of(ours, batch, true_hands(batch))
+    meshes = ours.mesh_set(batch, true_hands(batch))
     joined = join_meshes([meshes, meshes])
     assert len(joined) == 2 * len(batch)
     save_meshes(meshes, tmp_path)
@@ -135,8 +136,8 @@ def test_files_of_meshes(batch, ours, tmp_path):
 
 
 def test_faces_point_outwards_for_both_hands(batch, ours):
-    right = MeshSet.of(ours, batch, true_hands(batch))
-    left = MeshSet.of(ours, left_of(batch), replace(true_hands(batch), vertices_m=batch.vertices_m * MIRROR))
+    right = ours.mesh_set(batch, true_hands(batch))
+    left = ours.mesh_set(left_of(batch), replace(true_hands(batch), vertices_m=batch.vertices_m * MIRROR))
     for meshes in (right, left):
         a, b, c = (meshes.vertices_mm[0][meshes.faces[:, i]] for i in range(3))
         outwards = np.einsum("fc,fc->f", np.cross(b - a, c - a), (a + b + c) / 3 - meshes.vertices_mm[0].mean(0))

@@ -20,7 +20,7 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.datasets.coco_keypoints import CocoKeypoints
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.data.target import TargetConfig
-from posebridge.deployment import predict_files as module
+from posebridge.deployment import torch_crops
 from posebridge.deployment.csv_file import COLUMNS, keypoints_csv
 from posebridge.deployment.estimator import ImageEstimator
 from posebridge.deployment.exports import Exports
@@ -37,7 +37,7 @@ from posebridge.skeletons.hand import HAND21
 @pytest.fixture(autouse=True)
 def rigged(monkeypatch):
     """The model finds the joints by construction."""
-    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
 
 
 def export(source: Path, out: Path, *formats: ExportFormat, **target) -> KeypointSet:
@@ -171,7 +171,7 @@ def test_names_that_are_not_utf8(tmp_path):
 
 def test_joints_without_millimetres_have_empty_cells(tmp_path, monkeypatch):
     flat = replace(SPEC, reference_length_m=None)
-    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, flat, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, flat, DotFinder()))
     write_dots(tmp_path / "in", 2)
     target = TargetConfig(tmp_path / "in")
     done = predict_files(PredictConfig(Path("model"), target, tmp_path / "out", overlays=0, formats=("csv", "glb")))

@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from posebridge.deployment.depth_predictor import MeshSet, join_meshes
 from posebridge.deployment.mesh_files import open_meshes, ply, save_meshes
+from posebridge.deployment.mesh_set import MeshSet, join_meshes
 from posebridge.errors import InputError
 
 VERTICES, JOINTS = 778, 21

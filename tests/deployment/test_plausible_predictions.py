@@ -9,7 +9,7 @@ from PIL import Image
 from deployment.rigged import SPEC, DotFinder, draw_dots
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
-from posebridge.deployment import predict_files as module
+from posebridge.deployment import torch_crops
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.deployment.plausible_predictions import implausible_frames
 from posebridge.deployment.predict_files import PredictConfig, predict_files
@@ -28,7 +28,7 @@ def test_sizes_of_predictions(skeleton, size_mm):
 
 def test_implausible_predictions_are_kept_and_listed(tmp_path, monkeypatch):
     spec = replace(SPEC, reference_length_m=50.0)  # of a hand of some hundred metres
-    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
     (tmp_path / "in").mkdir()
     dots = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
     Image.fromarray(draw_dots(120, 90, dots)).save(tmp_path / "in" / "a.png")

@@ -17,7 +17,7 @@ from deployment.rigged import SMALL, SPEC, DotFinder, draw_dots, small_model
 from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
-from posebridge.deployment import predict_files as module
+from posebridge.deployment import torch_crops
 from posebridge.deployment.model_file import LoadedModel, load_model
 from posebridge.deployment.predict_files import PredictConfig, predict_files
 from posebridge.representations.heatmaps import encode_gaussian, map_from_image
@@ -78,7 +78,7 @@ def _person(i: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_people_in_boxes_of_a_wide_picture(tmp_path, monkeypatch):
     """In space (thorax - spine) is the reference bone, and the other joints have the scale of the image."""
-    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, BODY, PersonFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, BODY, PersonFinder()))
     boxes = {}
     (tmp_path / "in").mkdir()
     for i in range(3):

@@ -15,6 +15,7 @@ from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
 from posebridge.deployment import predict_files as module
+from posebridge.deployment import torch_crops
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.deployment.predict_files import PredictConfig, predict_files
 from posebridge.deployment.predictor import PosePredictor
@@ -26,7 +27,7 @@ DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
 @pytest.fixture(autouse=True)
 def rigged(monkeypatch):
     """The model finds the joints by construction."""
-    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
 
 
 def config(source: Path, out: Path, **options) -> PredictConfig:
@@ -157,7 +158,7 @@ def test_predictions_inside_the_input_folder_are_replaced(tmp_path):
 
 def test_models_without_reference_length_predict_no_metres(tmp_path, monkeypatch):
     spec = replace(SPEC, reference_length_m=None)
-    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
     write_dots(tmp_path / "in", 1)
     done = predict_files(config(tmp_path / "in" / "view.0.png", tmp_path / "out"))
     assert KeypointSet.load(done.predictions).xyz_mm is None
@@ -242,7 +243,7 @@ def test_missing_devices_are_refused(tmp_path):
 
 def test_bodies_have_no_handedness(tmp_path, monkeypatch):
     spec = replace(SPEC, skeleton="coco17")
-    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
     write_image(tmp_path / "in.png")
     refused(config(tmp_path / "in.png", tmp_path / "out", hand="left"), "predicts bodies")
 

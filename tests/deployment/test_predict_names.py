@@ -15,7 +15,7 @@ from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
 from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
-from posebridge.deployment import predict_files as module
+from posebridge.deployment import torch_crops
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.deployment.overlay import colour_of
 from posebridge.deployment.predict_files import PredictConfig, predict_files
@@ -26,7 +26,7 @@ DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
 @pytest.fixture(autouse=True)
 def rigged(monkeypatch):
     """The model is right by construction."""
-    monkeypatch.setattr(module, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
 
 
 def predicted(source: Path, out: Path):

@@ -8,7 +8,7 @@ from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
 from posebridge.cameras.pinhole import Camera
 from posebridge.data.crops import CropConfig, crop_frame
 from posebridge.data.frames import RawFrame
-from posebridge.deployment.predictor import PosePredictor, join, predict_all
+from posebridge.deployment.predictor import PosePredictor, predict_all
 from posebridge.errors import InputError
 
 DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])

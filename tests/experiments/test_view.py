@@ -20,7 +20,7 @@ from posebridge.cli.main import main
 from posebridge.contracts.config_file import as_yaml
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
-from posebridge.deployment import predict_files
+from posebridge.deployment import torch_crops
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.errors import InputError
 from posebridge.experiments import view as module
@@ -31,7 +31,7 @@ from posebridge.experiments.view import open_viewer, record_view
 @pytest.fixture
 def dots(monkeypatch):
     """The model finds the joints by construction."""
-    monkeypatch.setattr(predict_files, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
 
 
 def predict(*typed) -> None:

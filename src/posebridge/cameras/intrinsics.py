@@ -1,10 +1,15 @@
-"""Checks of intrinsics that users give."""
+"""Intrinsics of a camera from four numbers, and checks of those that users give. Free of torch."""
 
 import numpy as np
 
 from posebridge.errors import InputError
 
 _FOCAL_PX = 8.0  # shorter focal lengths are fractions of the image, not pixels
+
+
+def camera_matrix(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
+    """K (3, 3) of pixels without skew."""
+    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
 
 
 def check_intrinsics(K: np.ndarray, where: str) -> None:

@@ -1,6 +1,7 @@
 """Keypoints of many frames and their files, ``predictions.npz`` and ``labels.npz``."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -94,6 +95,16 @@ class KeypointSet:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         write_atomically(Path(path), buffer.getvalue())
+
+
+def join(parts: Sequence[KeypointSet]) -> KeypointSet:
+    """The frames of several sets with the same joints and arrays as one set."""
+    arrays = {
+        f.name: np.concatenate([getattr(part, f.name) for part in parts])
+        for f in fields(KeypointSet)
+        if f.name != "joint_names" and getattr(parts[0], f.name) is not None
+    }
+    return KeypointSet(joint_names=parts[0].joint_names, **arrays)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

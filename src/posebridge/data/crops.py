@@ -3,8 +3,8 @@
 Colour images are cut around a box of pixels, depth frames around a cube of metres.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -13,25 +13,12 @@ from torch.utils.data import Dataset
 
 from posebridge.cameras.cube import cube_crop_map
 from posebridge.cameras.pinhole import Camera, apply_affine
-from posebridge.cameras.pixel_maps import crop_map, flip_map, full_image_box, mapped_box, upright_map, warp_array
+from posebridge.cameras.pixel_maps import flip_map, warp_array
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.contracts.names import normal_name
 from posebridge.data.frames import FrameLabels, FrameSource, LabelledFrames, RawFrame
+from posebridge.data.image_crops import CropConfig, HandOption, ImageCrops, frame_crop_map, is_mirrored
 from posebridge.errors import InputError
-
-_SMALLEST_CROP_PX, _LARGEST_CROP = 1e-2, 1e3  # the largest in units of the image's larger side
-
-
-@dataclass(frozen=True)
-class CropConfig:
-    """How frames are cut."""
-
-    size_px: int = 256
-    # The square's side over the box's larger side: ``TargetConfig.padding`` of files. Boxes of datasets contain their
-    # margin already, ``JOINT_BOX_PADDING``. A whole image is never padded.
-    padding: float = 1.0
-    # Left hands are mirrored, so that networks see right hands only. None: nothing is mirrored (bodies).
-    hand: Literal["left", "right", "annotated"] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,38 +27,35 @@ class CubeCropConfig:
 
     size_px: int = 128
     cube_m: float = 0.25  # NYU's and BigHand's hands; the literature takes 0.2 for ICVL's and MSRA's smaller ones
-    hand: Literal["left", "right", "annotated"] | None = None  # as in ``CropConfig``
+    hand: HandOption = None  # as in ``CropConfig``
 
 
 def crop_frame(frame: RawFrame, config: CropConfig) -> UnlabelledBatch:
     """A batch of one of the frame's colour image, or of its depth where it has no image, upright.
 
-    Without a box, the crop is the letterboxed square around the image's centre. Raises ``InputError`` where the hand's
-    side is to come from the annotation and the frame has none, and for a crop that can't show the image.
+    Raises ``InputError`` as ``frame_crop_map`` does.
     """
-    height, width = frame.shape
-    if frame.box_xyxy is None:
-        box, padding = full_image_box(width, height), 1.0
-    else:
-        box, padding = frame.box_xyxy, config.padding
-    _check_side(frame, box, padding)
-    T_upright_file = upright_map(width, height, frame.turn, frame.mirror)
-    upright_box = mapped_box(box, T_upright_file)
-    T_crop_file = crop_map(upright_box, config.size_px, padding, _mirrored(frame, config)) @ T_upright_file
+    T_crop_file = frame_crop_map(frame, config)
     if frame.image is None:
         return _cut(frame, T_crop_file, depth_m=_warped_depth(frame, T_crop_file, config.size_px))
-    image = torch.from_numpy(warp_array(frame.image, T_crop_file, config.size_px, config.size_px))
-    return _cut(frame, T_crop_file, image=image.permute(2, 0, 1)[None].float() / 255)
+    pixels = warp_array(frame.image, T_crop_file, config.size_px, config.size_px)
+    return _cut(frame, T_crop_file, image=_network_image(pixels[None]))
 
 
-def _check_side(frame: RawFrame, box_xyxy: np.ndarray, padding: float) -> None:
-    """Raise ``InputError`` for a crop that is far smaller than a pixel or far larger than the image."""
-    side_px = padding * float((box_xyxy[2:] - box_xyxy[:2]).max())
-    if not _SMALLEST_CROP_PX <= side_px <= _LARGEST_CROP * max(frame.shape):
-        height, width = frame.shape
-        raise InputError(
-            f"{frame.key}: the crop is {side_px:g} pixels wide, and the image {width}x{height}: check box and padding"
-        )
+def crop_frames(frames: Iterable[RawFrame], config: CropConfig) -> Iterator[tuple[RawFrame, UnlabelledBatch]]:
+    """Each frame with its crop, a batch of one."""
+    return ((frame, crop_frame(frame, config)) for frame in frames)
+
+
+def batch_of(crops: ImageCrops) -> UnlabelledBatch:
+    """Crops as a batch, whose pixels are those that ``crop_frame`` returns."""
+    camera = None if crops.K is None else Camera(_crop_intrinsics(crops.T_crop_file, crops.K))
+    return UnlabelledBatch(_network_image(crops.pixels), crops.key, camera, _double(crops.T_crop_file).float())
+
+
+def _network_image(pixels: np.ndarray) -> Tensor:
+    """(B, 3, S, S) in [0, 1] of crops (B, S, S, 3) uint8."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
 
 
 def crop_labelled(frame: RawFrame, labels: FrameLabels, config: CropConfig) -> LabelledBatch:
@@ -108,7 +92,7 @@ def crop_cube(frame: RawFrame, config: CubeCropConfig) -> UnlabelledBatch:
         )[0].numpy()
     except ValueError as error:
         raise InputError(f"{frame.key}: centre {np.round(frame.centre_m, 4).tolist()} m: {error}") from None
-    if _mirrored(frame, config):
+    if is_mirrored(frame, config.hand):
         T_crop_file = flip_map(config.size_px) @ T_crop_file
     return _cut(frame, T_crop_file, depth_m=_warped_depth(frame, T_crop_file, config.size_px))
 
@@ -155,7 +139,12 @@ def _crop_camera(frame: RawFrame, T_crop_file: np.ndarray) -> Camera | None:
     """The camera of the file, with the crop applied to its intrinsics."""
     if frame.K is None:
         return None
-    return Camera((_double(T_crop_file) @ _double(frame.K))[None].float(), _single(frame.distortion))
+    return Camera(_crop_intrinsics(T_crop_file[None], frame.K[None]), _single(frame.distortion))
+
+
+def _crop_intrinsics(T_crop_file: np.ndarray, K: np.ndarray) -> Tensor:
+    """(B, 3, 3) intrinsics of crops in single precision, from maps and intrinsics of files (B, 3, 3) in double."""
+    return (_double(T_crop_file) @ _double(K)).float()
 
 
 def _with_labels(observation: UnlabelledBatch, labels: FrameLabels, size_px: int) -> LabelledBatch:
@@ -208,14 +197,6 @@ class LabelledCrops(Dataset[LabelledBatch]):
         if isinstance(self.config, CubeCropConfig):
             return crop_cube_labelled(frame, labels, self.config)
         return crop_labelled(frame, labels, self.config)
-
-
-def _mirrored(frame: RawFrame, config: CropConfig | CubeCropConfig) -> bool:
-    if config.hand != "annotated":
-        return config.hand == "left"
-    if frame.hand is None:
-        raise InputError(f"{frame.key}: the frame isn't labelled left or right; choose left or right for all frames")
-    return frame.hand == "left"
 
 
 def _double(array: np.ndarray) -> Tensor:

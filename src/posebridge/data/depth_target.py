@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
+from posebridge.cameras.intrinsics import camera_matrix
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.agreeing_views import agreeing_views
 from posebridge.data.crops import CubeCropConfig, crop_cube
-from posebridge.data.datasets.annotations import camera_matrix
 from posebridge.data.datasets.depth_archive import DepthArchive
 from posebridge.data.datasets.depth_folder import DepthFolder
 from posebridge.data.datasets.depth_rig import CAMERAS, DepthRig

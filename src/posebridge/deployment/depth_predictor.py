@@ -1,7 +1,6 @@
 """From a depth hand model to hands in metres: of each crop by itself, or of all views of a moment together."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.cube_views import CubeViews
 from posebridge.data.multiview_stream import moments_of
+from posebridge.deployment.mesh_set import MeshSet
 from posebridge.deployment.model_spec import DepthHandSpec
 from posebridge.deployment.predictor import Predictor, check_finite, file_pixels
 from posebridge.draw import generator_for
@@ -50,7 +50,7 @@ class DepthHands:
 class MeshPredictor(Predictor, Protocol):
     """A predictor that returns meshes besides keypoints."""
 
-    def predict_meshes(self, batch: Observation) -> "tuple[KeypointSet, MeshSet]":
+    def predict_meshes(self, batch: Observation) -> tuple[KeypointSet, MeshSet]:
         """Keypoints as ``predict_batch`` returns them, with the meshes of the same frames."""
         ...
 
@@ -129,10 +129,19 @@ class DepthHandPredictor:
         """
         return keypoints_of(self, batch, self.with_output_joints(self._hands_of(batch)))
 
-    def predict_meshes(self, batch: Observation) -> "tuple[KeypointSet, MeshSet]":
+    def predict_meshes(self, batch: Observation) -> tuple[KeypointSet, MeshSet]:
         """Keypoints as ``predict_batch`` returns them, with the meshes of the same frames."""
         hands = self.with_output_joints(self._hands_of(batch))
-        return keypoints_of(self, batch, hands), MeshSet.of(self, batch, hands)
+        return keypoints_of(self, batch, hands), self.mesh_set(batch, hands)
+
+    def mesh_set(self, batch: Observation, hands: DepthHands) -> MeshSet:
+        """The meshes of a batch, from its hands."""
+        arrays = (hands.vertices_m, hands.pixel_joints_m, hands.depth_error_m)
+        vertices_mm, pixel_joints_mm, depth_error_mm = (1000 * array.cpu().numpy() for array in arrays)
+        faces = self.hand.faces(torch.device("cpu")).numpy()
+        # Left hands are right ones of a mirrored crop: seen from outside, their corners run the other way.
+        faces = faces[:, ::-1].copy() if _mirrored(batch) else faces
+        return MeshSet(np.array(batch.key), vertices_mm, pixel_joints_mm, depth_error_mm, faces)
 
     def _hands_of(self, batch: Observation) -> DepthHands:
         if batch.depth_m is None or batch.camera is None or batch.centre_m is None:
@@ -217,37 +226,6 @@ def keypoints_of(predictor: DepthHandPredictor, batch: Observation, hands: Depth
         xyz_mm=1000 * hands.joints_m.cpu().numpy(),
         confidence=hands.confidence.cpu().numpy(),
     )
-
-
-@dataclass(frozen=True)
-class MeshSet:
-    """Meshes of many frames, camera frame."""
-
-    key: np.ndarray  # (N,)
-    vertices_mm: np.ndarray  # (N, V, 3) float32
-    pixel_joints_mm: np.ndarray  # (N, J, 3) float32: joints of the pixel-wise head, which no hand model constrains
-    depth_error_mm: np.ndarray  # (N,) median difference of mesh and measurement; NaN where they share no pixel
-    faces: np.ndarray  # (F, 3) corners of each face, counter-clockwise as seen from outside
-
-    @classmethod
-    def of(cls, predictor: DepthHandPredictor, batch: Observation, hands: DepthHands) -> "MeshSet":
-        """Of one batch."""
-        arrays = (hands.vertices_m, hands.pixel_joints_m, hands.depth_error_m)
-        vertices_mm, pixel_joints_mm, depth_error_mm = (1000 * array.cpu().numpy() for array in arrays)
-        faces = predictor.hand.faces(torch.device("cpu")).numpy()
-        # Left hands are right ones of a mirrored crop: seen from outside, their corners run the other way.
-        faces = faces[:, ::-1].copy() if _mirrored(batch) else faces
-        return cls(np.array(batch.key), vertices_mm, pixel_joints_mm, depth_error_mm, faces)
-
-    def __len__(self) -> int:
-        return len(self.key)
-
-
-def join_meshes(parts: Sequence[MeshSet]) -> MeshSet:
-    """The meshes of one predictor for several batches as one set."""
-    names = ("key", "vertices_mm", "pixel_joints_mm", "depth_error_mm")
-    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return MeshSet(**arrays, faces=parts[0].faces)
 
 
 def _mirrored(batch: Observation) -> bool:

@@ -12,9 +12,9 @@ from posebridge.contracts.files import write_atomically
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.deployment.coco_files import ANNOTATIONS, RESULTS, coco_files
 from posebridge.deployment.csv_file import keypoints_csv
-from posebridge.deployment.depth_predictor import MeshSet, join_meshes
 from posebridge.deployment.frame_info import FrameInfo
 from posebridge.deployment.glb_animation import animation_glb
+from posebridge.deployment.mesh_set import MeshSet, join_meshes
 from posebridge.deployment.predict_config import ExportFormat
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton

@@ -12,7 +12,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from posebridge.contracts.files import atomic_file, refused_writes, write_atomically
-from posebridge.deployment.depth_predictor import MeshSet, join_meshes
+from posebridge.deployment.mesh_set import MeshSet, join_meshes
 from posebridge.deployment.predict_config import MeshFormat
 
 MESHES, PLY_FOLDER = "meshes.npz", "meshes"

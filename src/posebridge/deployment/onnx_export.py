@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from posebridge.cameras.crop import affine_map
 from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.files import write_atomically
+from posebridge.data.image_crops import ImageCrops
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import POSE
 from posebridge.deployment.model_spec import PoseSpec, skeleton_of
@@ -222,9 +223,9 @@ def _differences(graph: CropGraph, exported: OnnxModel) -> tuple[float, float | 
     K = torch.tensor([[1.5 * size, 0, size / 2], [0, 1.5 * size, size / 2], [0, 0, 1.0]]).repeat(_COMPARED, 1, 1)
     K[::2] = 0
     ours = graph(images.float() / 255, maps, K)
-    found = exported.predict(
-        [str(i) for i in range(_COMPARED)], images.permute(0, 2, 3, 1).numpy(), maps.numpy(), K.numpy()
-    )
+    keys = tuple(str(i) for i in range(_COMPARED))
+    crops = ImageCrops(keys, images.permute(0, 2, 3, 1).numpy(), maps.numpy(), K.numpy())
+    found = exported.predict_crops(crops)
     assert found.uv_px is not None
     difference_px = abs(ours[0].numpy() - found.uv_px).max()
     difference_mm = None if found.xyz_mm is None else float(abs(ours[2].numpy() - found.xyz_mm).max())

@@ -5,18 +5,20 @@ A file's graph takes crops and returns keypoints in pixels of the frames that th
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
 
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.plain import from_plain
+from posebridge.data.image_crops import ImageCrops
 from posebridge.errors import InputError, first_line
 from posebridge.regular_files import read_file
+from posebridge.skeletons.named import skeleton_named
+from posebridge.skeletons.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -25,6 +27,8 @@ METADATA = "posebridge"
 FORMAT = 1
 CROP_INPUTS = ("image", "T_crop_file", "K")
 OUTPUTS = ("uv_px", "confidence", "xyz_mm")
+
+_DAMAGED = "its metadata are damaged: export the model again"
 
 
 @dataclass(frozen=True)
@@ -49,68 +53,94 @@ class OnnxDescription:
 
 @dataclass(frozen=True)
 class OnnxModel:
-    """An ONNX file of ``posebridge export``, loaded."""
+    """An ONNX file of ``posebridge export``, loaded. It can be pickled for worker processes."""
 
     path: Path
     description: OnnxDescription
-    session: "InferenceSession"
+    skeleton: Skeleton
+    content: bytes = field(repr=False)  # of the file
+    session: "InferenceSession" = field(repr=False)
 
     @classmethod
     def load(cls, path: Path, threads: int | None = None) -> "OnnxModel":
-        """Load a file. ``threads``: of the runtime, those of the machine by default.
+        """Load a file.
 
+        ``threads``: of the runtime; by default ``OMP_NUM_THREADS`` as for PyTorch, else one for each core.
         Raises ``InputError`` for a missing or damaged file, for one that posebridge did not write, and without ONNX
         Runtime.
         """
+        try:
+            content = read_file(path)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}: give an ONNX file of posebridge export") from None
+        return cls.from_bytes(path, content, threads)
+
+    @classmethod
+    def from_bytes(cls, path: Path, content: bytes, threads: int | None = None) -> "OnnxModel":
+        """As ``load``, of a file that is read already."""
         try:
             import onnxruntime
         except ImportError:
             raise InputError("ONNX files need ONNX Runtime: pip install 'posebridge[onnx]'") from None
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # errors are raised; a log besides them would repeat them
-        if threads is not None:
-            options.intra_op_num_threads = threads
+        options.intra_op_num_threads = _environment_threads() if threads is None else threads
         try:
-            content = read_file(path)
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except FileNotFoundError:
-            raise InputError(f"{path} does not exist: give an ONNX file") from None
         except Exception as error:  # the runtime's exceptions have no common base
             raise InputError(f"{path} can't be loaded as an ONNX file: {first_line(error)}") from error
-        return cls(path, _description(path, session), session)
+        description = _description(path, session)
+        return cls(path, description, _skeleton(path, description), content, session)
 
-    def predict(
-        self,
-        keys: Sequence[str],
-        images: UInt8[np.ndarray, "B S S 3"],
-        T_crop_file: Float[np.ndarray, "B 3 3"],
-        K: Float[np.ndarray, "B 3 3"] | None = None,
-    ) -> KeypointSet:
-        """Keypoints of crops, in pixels of the files.
+    def __reduce__(self):
+        return OnnxModel.from_bytes, (self.path, self.content)
 
-        Args:
-            keys: of the B frames.
-            images: RGB crops.
-            T_crop_file: maps of pixels of the files to those of the crops.
-            K: intrinsics of the files; None where they are unknown: joints are then relative to the root.
+    @property
+    def size_px(self) -> int:
+        """Side of the square crops."""
+        return self.description.size_px
+
+    def predict_crops(self, crops: ImageCrops) -> KeypointSet:
+        """Keypoints in pixels of the files. Without intrinsics, joints in space are relative to the root.
 
         Raises ``InputError`` for output that is not finite.
         """
-        count, outputs = len(images), OUTPUTS[: 3 if self.description.in_mm else 2]
+        count, outputs = len(crops), OUTPUTS[: 3 if self.description.in_mm else 2]
         inputs = {
-            "image": np.ascontiguousarray(images.transpose(0, 3, 1, 2), dtype=np.float32) / 255,
-            "T_crop_file": T_crop_file.astype(np.float32),
-            "K": np.zeros((count, 3, 3), np.float32) if K is None else K.astype(np.float32),
+            "image": np.ascontiguousarray(crops.pixels.transpose(0, 3, 1, 2), dtype=np.float32) / 255,
+            "T_crop_file": crops.T_crop_file.astype(np.float32),
+            "K": np.zeros((count, 3, 3), np.float32) if crops.K is None else crops.K.astype(np.float32),
         }
         found = dict(zip(outputs, map(np.asarray, self.session.run([*outputs], inputs)), strict=True))
         for values in found.values():
             broken = ~np.isfinite(values).reshape(count, -1).all(axis=1)
             if broken.any():
-                raise InputError(f"{keys[int(broken.argmax())]}: the network's output is not finite: train it again")
-        names = self.description.joint_names
+                raise InputError(
+                    f"{crops.key[int(broken.argmax())]}: the network's output is not finite: train the model again"
+                )
         return KeypointSet(
-            np.array(keys), names, uv_px=found["uv_px"], xyz_mm=found.get("xyz_mm"), confidence=found["confidence"]
+            np.array(crops.key),
+            self.skeleton.joints,
+            uv_px=found["uv_px"],
+            xyz_mm=found.get("xyz_mm"),
+            confidence=found["confidence"],
         )
+
+
+def _environment_threads() -> int:
+    """Threads that the environment sets for the libraries of this process; 0, one for each core, without it."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() else 0
+
+
+def _skeleton(path: Path, description: OnnxDescription) -> Skeleton:
+    try:
+        skeleton = skeleton_named(description.skeleton)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if skeleton.joints != description.joint_names:
+        raise InputError(f"{path}: its joints are not those of {skeleton.name} here: export the model again")
+    return skeleton
 
 
 def _description(path: Path, session: "InferenceSession") -> OnnxDescription:
@@ -120,10 +150,12 @@ def _description(path: Path, session: "InferenceSession") -> OnnxDescription:
     try:
         described = OnnxDescription.from_json(text)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise InputError(f"{path}: its metadata are damaged: export the model again") from error
+        raise InputError(f"{path}: {_DAMAGED}") from error
     if described.format != FORMAT:
         raise InputError(f"{path} has format {described.format}, this version reads {FORMAT}: export the model again")
-    inputs = {node.name for node in session.get_inputs()}
-    if inputs != {*CROP_INPUTS}:
+    inputs = {node.name: node.shape for node in session.get_inputs()}
+    if inputs.keys() != {*CROP_INPUTS}:
         raise InputError(f"{path} takes {', '.join(sorted(inputs))}: give the file that takes crops, not whole frames")
+    if inputs["image"][1:] != [3, described.size_px, described.size_px]:
+        raise InputError(f"{path}: {_DAMAGED}")
     return described

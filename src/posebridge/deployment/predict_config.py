@@ -21,7 +21,8 @@ class PredictConfig:
     """Predictions on colour images."""
 
     model: Annotated[Positional[ModelRef], arg(metavar="MODEL")]
-    """A shipped model (posebridge models), the folder of a run or of a model, or its model.safetensors."""
+    """A shipped model (posebridge models), the folder of a run or of a model, its model.safetensors, or an ONNX file of
+    posebridge export. ONNX Runtime predicts with the last one on the CPU, without PyTorch."""
 
     target: Annotated[TargetConfig, arg(name="")]
 

@@ -8,12 +8,13 @@ import torch
 from tqdm import tqdm
 
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.keypoint_set import KeypointSet, join
 from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthCrops, blob_between, open_depth
 from posebridge.data.frames import FrameStream, RawFrame, UnreadableFrameError
 from posebridge.deployment.depth_overlay import DepthOverlays
-from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, MeshSet, keypoints_of
+from posebridge.deployment.depth_predictor import DepthHandPredictor, DepthHands, keypoints_of
+from posebridge.deployment.devices import usable_device
 from posebridge.deployment.exports import EXPORTED, Exports
 from posebridge.deployment.frame_info import FrameInfo
 from posebridge.deployment.hand_tracking import HandTracker
@@ -31,9 +32,7 @@ from posebridge.deployment.predict_files import (
     drop_earlier,
     list_skipped,
     save_config,
-    usable_device,
 )
-from posebridge.deployment.predictor import join
 from posebridge.deployment.refined_crops import depth_batches
 from posebridge.deployment.shipped_models import model_path
 from posebridge.deployment.space_view import RECORDING, SpaceView
@@ -69,7 +68,7 @@ class _Outputs:
         hands = self.predictor.with_output_joints(hands)
         self.keypoints.append(keypoints_of(self.predictor, crops, hands))
         if self.meshes is not None or self.exports.takes_meshes:
-            mesh = MeshSet.of(self.predictor, crops, hands)
+            mesh = self.predictor.mesh_set(crops, hands)
             if self.meshes is not None:
                 self.meshes.add(mesh)
             self.exports.add_meshes(mesh)

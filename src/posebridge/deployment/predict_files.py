@@ -1,4 +1,4 @@
-"""From a model and image files to predictions, drawn skeletons, and a list of skipped frames."""
+"""From a model and image files to predictions, drawn skeletons, and a list of skipped frames. Free of torch."""
 
 import tempfile
 from collections import deque
@@ -6,33 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
-from posebridge.contracts.batch import UnlabelledBatch, concatenate
 from posebridge.contracts.config_file import as_yaml, signed
 from posebridge.contracts.files import json_bytes, write_atomically
-from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.keypoint_set import KeypointSet, join
 from posebridge.contracts.plain import with_absolute_paths
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.video import Video, VideoFolder
 from posebridge.data.datasets.video_file import open_video
 from posebridge.data.frames import FrameStream, RawFrame
+from posebridge.data.image_crops import ImageCrops, crop_images
 from posebridge.data.target import TargetFrames, open_target
+from posebridge.deployment.crop_predictor import CropPredictor, load_crop_predictor
 from posebridge.deployment.exports import EXPORTED, UNKNOWN_RATE, Exports
 from posebridge.deployment.frame_info import FrameInfo
-from posebridge.deployment.model_file import load_model
-from posebridge.deployment.model_kinds import POSE
-from posebridge.deployment.model_spec import ModelSpec, skeleton_of
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
 from posebridge.deployment.plausible_predictions import implausible_frames, implausible_notes
 from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
-from posebridge.deployment.predictor import Predictor, join
 from posebridge.deployment.shipped_models import model_path
-from posebridge.errors import InputError, first_line, printable
+from posebridge.errors import InputError, printable
 from posebridge.skeletons.skeleton import Skeleton
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
@@ -102,22 +97,6 @@ def _files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     return (file for name in names for file in folder.glob(name) if file.is_file())
 
 
-@dataclass(frozen=True)
-class BatchPredictor:
-    """Predicts batches in any process, on a device that is looked for there."""
-
-    predictor: Predictor  # with its network on the CPU
-    device: str
-
-    @cached_property
-    def _on_device(self) -> Predictor:
-        return self.predictor.on_device(usable_device(self.device))
-
-    def __call__(self, batch: UnlabelledBatch) -> KeypointSet:
-        """Keypoints in pixels of the files. Raises ``InputError`` where this process lacks the device."""
-        return self._on_device.predict_batch(batch)
-
-
 def predict_files(config: PredictConfig) -> PredictedFiles:
     """Predict every readable frame into ``config.out``, replacing earlier predictions.
 
@@ -126,24 +105,22 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     After an interruption or an error, the keypoints until then are in ``predictions.partial.npz``.
     Raises ``InputError`` for a bad model, target, device or output folder, and where nothing can be read.
     """
-    remote = config.workers.is_remote
-    device = "cpu" if remote and config.device == "auto" else config.device
-    if config.workers.ray is None:
-        usable_device(device)
-    predictor = load_model(model_path(config.model), POSE).predictor()
-    target = open_target(config.target, predictor.spec.size_px)
-    check_readable(predictor.spec, target)
+    workers = config.workers
+    device = "cpu" if workers.is_remote and config.device == "auto" else config.device
+    predictor = load_crop_predictor(model_path(config.model), device, device_is_here=workers.ray is None)
+    skeleton = predictor.skeleton
+    target = open_target(config.target, predictor.size_px)
+    check_hand(skeleton, target)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
 
-    skeleton, rates = skeleton_of(predictor.spec), _rates(target.frames)
+    rates = _rates(target.frames)
     overlays = _overlays(config, skeleton, rates)
     exports = Exports.of(config.formats, config.out, config.target.path, skeleton, rates)
     parts: list[KeypointSet] = []
     infos: dict[str, FrameInfo] = {}
     try:
         with overlays or nullcontext(), _progress(target.frames, config.target.every) as bar:
-            predict = BatchPredictor(predictor, device)
-            for frames, part in _predicted(target, predict, config):
+            for frames, part in _predicted(target, predictor, config, gpus=int(device.startswith("cuda"))):
                 parts.append(part)
                 infos |= {frame.key: FrameInfo.of(frame) for frame in frames}
                 _draw(overlays, frames, part)
@@ -156,19 +133,18 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
 
 
 def _predicted(
-    target: TargetFrames, predict: BatchPredictor, config: PredictConfig
+    target: TargetFrames, predictor: CropPredictor, config: PredictConfig, gpus: int
 ) -> Iterator[tuple[list[RawFrame], KeypointSet]]:
     """Batches of frames with their keypoints, in order. Frames stay in this process while workers have their crops."""
     waiting: deque[list[RawFrame]] = deque()
 
-    def crops() -> Iterator[UnlabelledBatch]:
+    def crops() -> Iterator[ImageCrops]:
         for frames, batch in crop_batches(target, config.batch_size):
             waiting.append(frames)
             del frames
             yield batch
 
-    gpus = 1 if predict.device.startswith("cuda") else 0
-    for _, part in config.workers.run(predict, crops(), ordered=True, gpus=gpus):
+    for _, part in config.workers.run(predictor.predict_crops, crops(), ordered=True, gpus=gpus):
         yield waiting.popleft(), part
 
 
@@ -196,18 +172,16 @@ def _save(
     return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn, in_mm, tuple(sorted(exported)), notes)
 
 
-def crop_batches(target: TargetFrames, size: int) -> Iterator[tuple[list[RawFrame], UnlabelledBatch]]:
-    """Batches of ``size`` crops with the frames that they were cut from, the last one perhaps smaller."""
+def crop_batches(target: TargetFrames, size: int) -> Iterator[tuple[list[RawFrame], ImageCrops]]:
+    """Batches of ``size`` frames with their crops, the last one perhaps smaller."""
     frames: list[RawFrame] = []
-    crops: list[UnlabelledBatch] = []
-    for frame, crop in target.with_files():
+    for frame in target:
         frames.append(frame)
-        crops.append(crop)
-        if len(crops) == size:
-            yield frames, concatenate(crops)
-            frames, crops = [], []
-    if crops:
-        yield frames, concatenate(crops)
+        if len(frames) == size:
+            yield frames, crop_images(frames, target.crop)
+            frames = []
+    if frames:
+        yield frames, crop_images(frames, target.crop)
 
 
 def _draw(overlays: Overlays | None, frames: list[RawFrame], part: KeypointSet) -> None:
@@ -256,25 +230,10 @@ def _progress(frames: FrameStream, every: int) -> AbstractContextManager[tqdm]:
     return tqdm(total=total, desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True)
 
 
-def check_readable(spec: ModelSpec, target: TargetFrames) -> None:
-    """Raise ``InputError`` where a model can't predict a target of colour images."""
-    if spec.cube_m is not None:
-        raise InputError("the model reads depth crops, and the input is colour images: give depth, or another model")
-    if target.crop.hand is not None and skeleton_of(spec).mirror_of:
-        raise InputError(f"the model predicts bodies ({spec.skeleton}): leave hand out, and the boxes' column hand")
-
-
-def usable_device(name: str) -> torch.device:
-    """A device by its name; "auto" is a GPU where there is one. Raises ``InputError`` for one that isn't there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = first_line(error)
-        raise InputError(f"device {name} can't be used ({reason}): give auto, cpu or cuda") from error
-    return device
+def check_hand(skeleton: Skeleton, target: TargetFrames) -> None:
+    """Raise ``InputError`` where a target of people has left or right hands."""
+    if target.crop.hand is not None and skeleton.mirror_of:
+        raise InputError(f"the model predicts bodies ({skeleton.name}): leave hand out, and the boxes' column hand")
 
 
 def check_writable(out: Path, source: Path, draws: bool, replaced: Sequence[str]) -> None:

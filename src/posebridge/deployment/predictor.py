@@ -13,12 +13,15 @@ from posebridge.cameras.crop import inverse_map
 from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.crops import batch_of
 from posebridge.data.growing_tensor import GrowingTensor
+from posebridge.data.image_crops import ImageCrops
 from posebridge.deployment.model_spec import ModelSpec, PoseSpec, skeleton_of
 from posebridge.errors import InputError
 from posebridge.networks.pose_network import PoseNetwork, PoseOutput
 from posebridge.representations.depth_image import depth_image
 from posebridge.representations.pose25d import lift, lift_from_cube, lift_weak_perspective
+from posebridge.skeletons.skeleton import Skeleton
 
 _PREDICTED = ("uv_px", "xyz_mm", "confidence")  # arrays of predicted keypoints
 
@@ -72,6 +75,16 @@ class PosePredictor:
         """Names of the J joints, in their order."""
         return skeleton_of(self.spec).joints
 
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton whose joints are predicted."""
+        return skeleton_of(self.spec)
+
+    @property
+    def size_px(self) -> int:
+        """Side of the square crops."""
+        return self.spec.size_px
+
     def on_device(self, device: torch.device | str) -> "PosePredictor":
         """The same predictor with its network moved to a device."""
         return replace(self, network=self.network.to(device))
@@ -103,6 +116,10 @@ class PosePredictor:
             xyz_mm=None if joints_m is None else 1000 * joints_m.cpu().numpy(),
             confidence=output.confidence.cpu().numpy(),
         )
+
+    def predict_crops(self, crops: ImageCrops) -> KeypointSet:
+        """Keypoints of colour crops in pixels of the files, as ``predict_batch``."""
+        return self.predict_batch(batch_of(crops))
 
     def _images(self, batch: Observation) -> Tensor:
         """What the network takes: the colours, or the depth within the cube."""
@@ -179,13 +196,3 @@ def predict_all(
         on_progress(len(batch))
     arrays = {name: values.join().numpy() for name, values in grown.items()}
     return KeypointSet(np.array(keys), predictor.joint_names, **arrays)
-
-
-def join(parts: Sequence[KeypointSet]) -> KeypointSet:
-    """The keypoints of several batches by one predictor as one set."""
-    arrays = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("key", *_PREDICTED)
-        if getattr(parts[0], name) is not None
-    }
-    return KeypointSet(joint_names=parts[0].joint_names, **arrays)

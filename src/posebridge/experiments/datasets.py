@@ -10,7 +10,7 @@ from torch import Tensor
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.record import PublishedRow
-from posebridge.data.crops import CropConfig, LabelledCrops, UnlabelledCrops
+from posebridge.data.crops import LabelledCrops, UnlabelledCrops
 from posebridge.data.dataset_stream import dataset_pairs
 from posebridge.data.datasets.benchmark_frames import (
     drawn,
@@ -20,6 +20,7 @@ from posebridge.data.datasets.benchmark_frames import (
     source_joints,
 )
 from posebridge.data.datasets.registry import dataset_named
+from posebridge.data.image_crops import CropConfig
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Joined
 from posebridge.deployment.frame_predictions import FramePredictions

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch, concatenate
-from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.keypoint_set import KeypointSet, join
 from posebridge.contracts.record import GalleryFrame, Role, Score
 from posebridge.data.crops import LabelledCrops
 from posebridge.data.dataset_stream import ordered_batches
@@ -16,7 +16,7 @@ from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.skipped_list import SkippedList
 from posebridge.data.subset import Subset
 from posebridge.deployment.frame_predictions import FramePredictions, keypoints_as, predict_frames
-from posebridge.deployment.predictor import Predictor, file_pixels, join
+from posebridge.deployment.predictor import Predictor, file_pixels
 from posebridge.evaluation.evaluate import evaluate, frame_errors_px, select_example_frames
 from posebridge.evaluation.gallery import gallery
 from posebridge.evaluation.protocols import EvaluationProtocol

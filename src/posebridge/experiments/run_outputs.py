@@ -12,8 +12,8 @@ from posebridge.contracts.record import Record
 from posebridge.contracts.record_file import save_record
 from posebridge.contracts.run_layout import RunLayout
 from posebridge.data.sequences import Sequences
-from posebridge.deployment.depth_predictor import MeshSet
 from posebridge.deployment.mesh_files import save_meshes
+from posebridge.deployment.mesh_set import MeshSet
 from posebridge.deployment.model_file import save_model
 from posebridge.deployment.model_spec import ModelSpec
 from posebridge.deployment.predict_files import list_skipped

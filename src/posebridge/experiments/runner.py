@@ -12,7 +12,7 @@ from torch import nn
 
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import ROLES, Record, Role, Score
-from posebridge.deployment.depth_predictor import DepthHandPredictor, MeshSet
+from posebridge.deployment.depth_predictor import DepthHandPredictor
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.deployment.model_kinds import kind_of_spec
@@ -197,7 +197,7 @@ class _Runner:
     def _save_meshes(self, predictions: FramePredictions) -> None:
         predictor = predictions.predictor
         if isinstance(predictor, DepthHandPredictor) and predictions.hands is not None:
-            self.outputs.save_meshes(MeshSet.of(predictor, self.data.evaluation.frames, predictions.hands))
+            self.outputs.save_meshes(predictor.mesh_set(self.data.evaluation.frames, predictions.hands))
 
     def _check_sizes(self, predicted: KeypointSet) -> tuple[str, ...]:
         """List predictions that have no possible size beside the files that were left out; return a line about them."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from posebridge.contracts.batch import UnlabelledBatch
+from posebridge.data.crops import crop_frames
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig, pairs_of
 from posebridge.data.sequences import Sequences, ShotDetector
@@ -51,13 +52,14 @@ def load_target(
     and no two frames make one.
     """
     frames = open_target(config, size_px)
+    crops = crop_frames(frames, frames.crop)
     if frames.crop.hand is not None and skeleton.mirror_of:
         raise InputError("people have both hands: leave --hand out, and hand from the boxes, or choose --subject hand")
     if pairs is None:
-        dataset = InMemoryDataset(frames)
+        dataset = InMemoryDataset(crop for _, crop in crops)
         return LoadedTarget(dataset, frames.skipped, orientation=frames.notes())
     detector = ShotDetector()
-    dataset = InMemoryDataset(detector.observed(frames.with_files()))
+    dataset = InMemoryDataset(detector.observed(crops))
     sequences = detector.sequences(pairs, photos=frames.single_files)
     try:
         pairs_of(sequences.applied(dataset).without_images(), pairs)

@@ -108,7 +108,7 @@ def _frames(config: Any, skeleton: Skeleton) -> Iterable[RawFrame]:
     """The frames behind the predictions; none where they were rendered."""
     match config:
         case PredictConfig() | AdaptConfig():
-            return open_target(config.target, _CROP_PX).boxed_frames()
+            return open_target(config.target, _CROP_PX)
         case PredictDepthConfig() | AdaptDepthConfig():
             return open_depth(config.target)
         case TrainConfig():

@@ -145,11 +145,6 @@ def flat_numbers(value: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
     return array.reshape(shape)
 
 
-def camera_matrix(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
-    """K (3, 3) of pixels without skew."""
-    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
-
-
 def checked_intrinsics(K: np.ndarray, where: str) -> np.ndarray:
     """Returns K (3, 3). Raises ``InputError`` unless it is a camera's with nearly square pixels."""
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]

@@ -8,15 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from posebridge.cameras.intrinsics import camera_matrix
 from posebridge.data.boxes import box_problem
-from posebridge.data.datasets.annotations import (
-    PresentFiles,
-    camera_matrix,
-    flat_numbers,
-    joint_box,
-    numbers,
-    read_json,
-)
+from posebridge.data.datasets.annotations import PresentFiles, flat_numbers, joint_box, numbers, read_json
 from posebridge.data.datasets.hand_annotations import checked_camera
 from posebridge.data.datasets.image_folder import unique_keys
 from posebridge.data.datasets.json_entries import EntriesById, whole_number

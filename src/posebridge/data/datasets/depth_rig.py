@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import camera_matrix, check_near_together, is_rigid
+from posebridge.cameras.intrinsics import camera_matrix
+from posebridge.data.datasets.annotations import check_near_together, is_rigid
 from posebridge.data.datasets.depth_folder import DepthFolder
 from posebridge.data.datasets.options import Encoding
 from posebridge.data.frames import FrameIndex, IndexedFrames, RawFrame, Side

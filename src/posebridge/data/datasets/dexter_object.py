@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, camera_matrix
+from posebridge.cameras.intrinsics import camera_matrix
+from posebridge.data.datasets.annotations import MM
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.datasets.options import Split
 from posebridge.data.natural_order import natural_path_key

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, camera_matrix
+from posebridge.cameras.intrinsics import camera_matrix
+from posebridge.data.datasets.annotations import MM
 from posebridge.data.datasets.hand_annotations import JOINTS
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.datasets.options import GANeratedPart, Split

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, camera_matrix, checked_intrinsics, pose_of_camera
+from posebridge.cameras.intrinsics import camera_matrix
+from posebridge.data.datasets.annotations import MM, checked_intrinsics, pose_of_camera
 from posebridge.errors import InputError
 from posebridge.regular_files import read_file
 

@@ -13,15 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import (
-    MM,
-    PresentFiles,
-    camera_matrix,
-    flat_numbers,
-    numbers,
-    pose_of_camera,
-    read_json,
-)
+from posebridge.cameras.intrinsics import camera_matrix
+from posebridge.data.datasets.annotations import MM, PresentFiles, flat_numbers, numbers, pose_of_camera, read_json
 from posebridge.data.datasets.hand_annotations import JOINTS, checked_camera
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.datasets.json_entries import AnnotationNames, EntriesById, whole_number

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.cameras.intrinsics import check_intrinsics
+from posebridge.cameras.intrinsics import camera_matrix, check_intrinsics
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.reference_frames import check_reference_frame
-from posebridge.data.datasets.annotations import camera_matrix
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import FrameIndex, FrameLabels, IndexedFrames, RawFrame, Side

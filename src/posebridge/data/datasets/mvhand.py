@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, is_rigid, numbers, read_npy
+from posebridge.cameras.intrinsics import camera_matrix
+from posebridge.data.datasets.annotations import MM, PresentFiles, is_rigid, numbers, read_npy
 from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.frames import RawFrame

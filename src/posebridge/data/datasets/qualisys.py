@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MM, camera_matrix, checked_intrinsics, is_rigid, pose_of_camera
+from posebridge.cameras.intrinsics import camera_matrix
+from posebridge.data.datasets.annotations import MM, checked_intrinsics, is_rigid, pose_of_camera
 from posebridge.data.datasets.found_files import visible_files
 from posebridge.data.datasets.video_access import VideoAccess
 from posebridge.data.datasets.video_file import VIDEO_SUFFIXES

@@ -15,7 +15,8 @@ import numpy as np
 import roma
 import torch
 
-from posebridge.data.datasets.annotations import MM, PresentFiles, camera_matrix, read_mat
+from posebridge.cameras.intrinsics import camera_matrix
+from posebridge.data.datasets.annotations import MM, PresentFiles, read_mat
 from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord, spatial_labels
 from posebridge.data.datasets.options import StereoCamera

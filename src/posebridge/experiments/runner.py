@@ -1,5 +1,6 @@
 """The one runner: data, a preset and a method to a run's folder, with model, predictions, record and report."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,9 +23,17 @@ from posebridge.deployment.predictor import Predictor
 from posebridge.experiments.data import ExperimentData
 from posebridge.experiments.records import RunMetadata, make_record
 from posebridge.experiments.run_outputs import RunOutputs
-from posebridge.experiments.training import StageTrainer, Trained, label_free_selection, prediction_device
+from posebridge.experiments.training import (
+    SourceComparison,
+    StageTrainer,
+    Trained,
+    compare_with_source,
+    label_free_selection,
+    prediction_device,
+)
 from posebridge.methods.base import Evidence, Method
 from posebridge.methods.registry import MethodEntry, upper_bound
+from posebridge.networks.pose_network import PoseNetwork, network_as
 from posebridge.presets.preset import Preset
 from posebridge.representations.pose25d import reference_length
 from posebridge.skeletons.skeleton import Skeleton
@@ -135,6 +144,7 @@ class _Runner:
         self.started = monotonic()
         self.config = experiment.preset.config_of(experiment.method.name)
         self.method: Method = experiment.method.build(self.config)
+        self.comparison: SourceComparison | None = None
 
     def run(self) -> Outcome:
         """All of it."""
@@ -142,7 +152,7 @@ class _Runner:
         final = self.experiment.method.role
         predictors: dict[Role, Predictor] = {role: self.predictor(model.network) for role, model in trained.items()}
         predictions = self.data.evaluation.predict(predictors)
-        self.outputs.save_model(self.spec, trained[final].network.cpu())
+        self.outputs.save_model(self._final_spec(), trained[final].network.cpu())
         self.outputs.save_predictions(predictions[final].keypoints)
         self._save_meshes(predictions[final])
         warnings = self._check_sizes(predictions[final].keypoints)
@@ -167,8 +177,23 @@ class _Runner:
         if role == "adapted":
             if self.config.starts_untrained and given is None:
                 onward = replace(onward, source_network=None)
-            trained["adapted"] = self.trainer.train(self.method.stages(onward))
+            trained["adapted"] = self._better_of(source, self.trainer.train(self.method.stages(onward)))
         return {role: trained[role] for role in ROLES if role in trained}
+
+    def _better_of(self, source: Trained, adapted: Trained) -> Trained:
+        """The adapted model, or its stages with the model before them where those don't help."""
+        config, selection = self.experiment.preset.selection, self.data.selection
+        if not config.against_source or selection is None:
+            return adapted
+        self.comparison = compare_with_source(
+            config,
+            self.experiment.skeleton,
+            self.data.source_joints_m,
+            selection.frames,
+            network_as(source.network, PoseNetwork),
+            network_as(adapted.network, PoseNetwork),
+        )
+        return adapted if self.comparison.helps else replace(adapted, network=copy.deepcopy(source.network))
 
     def _train_upper_bound(self, context: Context) -> Trained:
         labelled = self.data.labelled_target
@@ -188,6 +213,13 @@ class _Runner:
         """The description of this run's networks."""
         return experiment_spec(self.experiment, self.data)
 
+    def _final_spec(self) -> ModelSpec:
+        """The description of the model that is kept, which a method has trained unless it doesn't help."""
+        if self.comparison is None or self.comparison.helps:
+            return self.spec
+        given = self.experiment.source_model
+        return replace(self.spec, method="source-only" if given is None else given.spec.method)
+
     def predictor(self, network: nn.Module) -> Predictor:
         """A network of this run with all that is needed to read it."""
         device = prediction_device(self.experiment.hardware)
@@ -204,6 +236,10 @@ class _Runner:
         implausible = implausible_frames(predicted, self.experiment.skeleton)
         self.outputs.save_skipped(self.data.used(), self.data.skipped(), implausible)
         return implausible_notes(implausible, len(predicted), self.outputs.layout.skipped)
+
+    def _comparison_lines(self, helps: bool) -> tuple[str, ...]:
+        """A line on the comparison with the unadapted model, where it ended in this way."""
+        return () if self.comparison is None or self.comparison.helps != helps else (str(self.comparison),)
 
     def _record(
         self,
@@ -236,8 +272,8 @@ class _Runner:
             started=self.started,
             metric=data.evaluation.protocol.metric,
             skipped=data.skipped(),
-            notes=(*self.config.notes(), *data.notes(predictions[final])),
-            warnings=warnings,
+            notes=(*self.config.notes(), *data.notes(predictions[final]), *self._comparison_lines(helps=True)),
+            warnings=(*self._comparison_lines(helps=False), *warnings),
             published=data.published,
         )
         frames = data.evaluation.gallery(predictions[final].keypoints)

@@ -1,5 +1,6 @@
 """Train the stages of a method in order, and choose checkpoints without labels of the target."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,11 +16,12 @@ from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.options import Hardware
 from posebridge.training.pseudo_label_metrics import PseudoLabelMetrics
 from posebridge.training.run import Run, SelectionPlan
-from posebridge.training.selection import BoneStatistics, agreement
+from posebridge.training.selection import BoneStatistics, agreement, frame_scores
 from posebridge.training.stage import Stage
 from posebridge.training.stage_report import StageReport
 
 SELECTION_FRAMES = 256  # unlabelled target frames on which checkpoints are compared
+_CLEAR = 2.0  # standard errors by which the score of an adapted model has to rise
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,49 @@ def label_free_selection(
         return agreement(network, frames.to(device), skeleton, bones, config.appearance)
 
     return SelectionPlan(score, PseudoLabelMetrics(frames, labels), config.evaluations)
+
+
+@dataclass(frozen=True)
+class SourceComparison:
+    """Label-free scores of the model before adaptation and after it, on the same frames of the target."""
+
+    before: float
+    after: float
+    error: float  # standard error of the mean difference over frames
+
+    @property
+    def helps(self) -> bool:
+        """Whether the score has risen by more than twice its standard error."""
+        return self.after - self.before > _CLEAR * self.error
+
+    def __str__(self) -> str:
+        kept = "the adapted model is kept" if self.helps else "adaptation doesn't help, so the model before it is kept"
+        change = self.after - self.before
+        return (
+            f"label-free score {self.before:.3f} before adaptation and {self.after:.3f} after it "
+            f"(change {change:+.3f}, standard error {self.error:.3f}): {kept}"
+        )
+
+
+def compare_with_source(
+    config: SelectionConfig,
+    skeleton: Skeleton,
+    source_joints_m: Float[Tensor, "N J 3"],
+    frames: UnlabelledBatch,
+    source: PoseNetwork,
+    adapted: PoseNetwork,
+) -> SourceComparison:
+    """Compare both models by the score that checkpoints are chosen by, frame by frame."""
+    bones = BoneStatistics.of(source_joints_m, skeleton)
+
+    def scores(network: PoseNetwork) -> Tensor:
+        device = next(network.parameters()).device
+        return frame_scores(network, frames.to(device), skeleton, bones, config.appearance)
+
+    before, after = scores(source), scores(adapted)
+    difference = after - before
+    error = float(difference.std() / math.sqrt(len(difference))) if len(difference) > 1 else 0.0
+    return SourceComparison(float(before.mean()), float(after.mean()), error)
 
 
 def prediction_device(hardware: Hardware) -> torch.device:

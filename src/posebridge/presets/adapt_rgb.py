@@ -14,7 +14,7 @@ from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
 from posebridge.presets.pose_specs import full_pose, small_pose
-from posebridge.presets.preset import DataSizes, Preset
+from posebridge.presets.preset import DataSizes, Preset, SelectionConfig
 from posebridge.rendering.photometry import STRONG
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
@@ -81,6 +81,7 @@ def _small(family: str, skeleton: Skeleton, views: GeometryConfig, target_rotati
         name="small",
         model=small_pose(skeleton, 96),
         data=DataSizes(source=30_000, source_with_model=6_000, source_video_frames=3_000),
+        selection=SelectionConfig(against_source=True),
         source=SourceTrainingConfig(
             schedule=_schedule(4_000, learning_rate=2e-3),
             batch_size=64,
@@ -115,6 +116,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
         name="full",
         model=full_pose(skeleton),
         data=DataSizes(source=60_000, source_with_model=60_000, source_video_frames=15_000),
+        selection=SelectionConfig(against_source=True),
         source=SourceTrainingConfig(geometry=views, appearance=_APPEARANCE),
         methods={
             "source-only": SourceOnlyConfig(),

@@ -34,6 +34,7 @@ class SelectionConfig:
 
     evaluations: int = 8
     appearance: AppearanceConfig = WEAK  # how the compared views are re-coloured
+    against_source: bool = False  # whether the unadapted model is kept unless the adapted one is clearly better
 
 
 @dataclass(frozen=True)

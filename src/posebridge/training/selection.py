@@ -94,7 +94,7 @@ def _compared_views(
     bones: BoneStatistics,
     appearance: AppearanceConfig,
 ) -> tuple[list[tuple[Bool[Tensor, "B J"], Bool[Tensor, "B J"]]], Float[Tensor, "B"]]:
-    """Of each view, which joints agree with the upright frame and which ones it moves; plausible bones of each frame."""
+    """Of each view: joints that agree with the upright frame, and those it moves. Plausible bones of each frame."""
     generator = generator_for(0, 0)
     upright = _predict(network, frames.rgb)
     size = frames.rgb.shape[-1]

@@ -16,6 +16,7 @@ from posebridge.cli.report import ReportCommand
 from posebridge.cli.resume import ResumeCommand
 from posebridge.cli.score import ScoreCommand
 from posebridge.cli.train import TrainCommand
+from posebridge.cli.train_detector import TrainDetectorCommand
 from posebridge.cli.train_source import TrainSourceCommand
 from posebridge.cli.view import ViewCommand
 from posebridge.methods.registry import METHODS
@@ -36,6 +37,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "adapt-depth": AdaptDepthCommand,
     "train": TrainCommand,
     "train-source": TrainSourceCommand,
+    "train-detector": TrainDetectorCommand,
     "predict": PredictCommand,
     "predict-depth": PredictDepthCommand,
     "models": ModelsCommand,

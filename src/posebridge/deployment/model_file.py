@@ -9,12 +9,12 @@ from torch import nn
 
 from posebridge.deployment.description import DESCRIPTION, WEIGHTS, read_description, typed_config, write_description
 from posebridge.deployment.model_kinds import MODEL_KINDS, ModelKind, kind_of_spec
-from posebridge.deployment.model_spec import ModelSpec
+from posebridge.deployment.model_spec import DetectorSpec, ModelSpec
 from posebridge.deployment.predictor import Predictor
 from posebridge.errors import InputError, first_line
 from posebridge.networks.weights import load_weights, save_weights
 
-SpecT = TypeVar("SpecT", bound=ModelSpec)
+SpecT = TypeVar("SpecT", bound=ModelSpec | DetectorSpec)
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
@@ -34,12 +34,13 @@ class LoadedModel(Generic[SpecT, NetworkT]):
         return self.kind.predictor(self.spec, self.network.to(device), mano)
 
 
-def save_model(folder: Path, spec: ModelSpec, network: nn.Module) -> None:
+def save_model(folder: Path, spec: ModelSpec | DetectorSpec, network: nn.Module, half: bool = False) -> None:
     """Write both files. The weights that an encoder started from are part of the file and not named in it.
 
+    ``half`` stores weights with 16 bits, which are read as 32.
     Raises ``InputError`` where the folder or the disk refuses.
     """
-    save_weights(network, folder / WEIGHTS)
+    save_weights(network, folder / WEIGHTS, half)
     write_description(folder, kind_of_spec(spec).name, spec)
 
 

@@ -9,13 +9,14 @@ from torch import nn
 
 from posebridge.bodies.parametric_hand import SHAPE_SIZE
 from posebridge.deployment.depth_predictor import DepthHandPredictor
-from posebridge.deployment.model_spec import DepthHandSpec, ModelSpec, PoseSpec, skeleton_of
+from posebridge.deployment.model_spec import DepthHandSpec, DetectorSpec, ModelSpec, PoseSpec, skeleton_of
 from posebridge.deployment.predictor import PosePredictor, Predictor
 from posebridge.errors import InputError
 from posebridge.networks.depth_hand_model import DepthHandModel
+from posebridge.networks.detector import DetectorNetwork
 from posebridge.networks.pose_resnet import PoseResNet
 
-SpecT = TypeVar("SpecT", bound=ModelSpec)
+SpecT = TypeVar("SpecT", bound=ModelSpec | DetectorSpec)
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
@@ -51,6 +52,18 @@ def _build_depth_hand(spec: DepthHandSpec) -> DepthHandModel:
     return DepthHandModel(spec.network, spec.fusion, skeleton_of(spec))
 
 
+def _build_detector(spec: DetectorSpec) -> DetectorNetwork:
+    widths, blocks = spec.network.widths, spec.network.blocks
+    if len(widths) != 5 or len(blocks) != 5:
+        raise InputError(f"a detector has five strides, and the model {len(widths)} widths and {len(blocks)} blocks")
+    return DetectorNetwork(spec.network)
+
+
+def _no_predictor(spec: DetectorSpec, network: DetectorNetwork, mano: Path | None) -> Predictor:
+    """Raise ``InputError``: a detector predicts no joints."""
+    raise InputError("this model finds hands and people and predicts no joints: give a model of poses")
+
+
 def _check_joints(spec: ModelSpec, joints: int) -> None:
     """Raise ``InputError`` where a network of so many joints doesn't fit the spec's skeleton."""
     if joints != len(skeleton_of(spec)):
@@ -59,10 +72,11 @@ def _check_joints(spec: ModelSpec, joints: int) -> None:
 
 POSE = ModelKind("pose", PoseSpec, _build_pose, _pose_predictor, "predict")
 DEPTH_HAND = ModelKind("depth-hand", DepthHandSpec, _build_depth_hand, DepthHandPredictor, "predict-depth")
+DETECTOR = ModelKind("detector", DetectorSpec, _build_detector, _no_predictor, "predict --detector")
 
-MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (POSE, DEPTH_HAND)}
+MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (POSE, DEPTH_HAND, DETECTOR)}
 
 
-def kind_of_spec(spec: ModelSpec) -> ModelKind[Any, Any]:
+def kind_of_spec(spec: ModelSpec | DetectorSpec) -> ModelKind[Any, Any]:
     """The kind to which a spec belongs."""
     return next(kind for kind in MODEL_KINDS.values() if type(spec) is kind.spec)

@@ -7,6 +7,7 @@ from typing import Literal, Protocol, Self
 from posebridge.bodies.parametric_hand import ParametricHand, load_parametric_hand
 from posebridge.errors import InputError
 from posebridge.networks.depth_hand import DepthHandConfig
+from posebridge.networks.detector import DetectorConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.representations.pose_maps import PoseMaps
@@ -158,6 +159,14 @@ class DepthHandSpec:
     def with_stacks(self, stacks: int) -> Self:
         """The spec with so many single-view networks."""
         return replace(self, network=replace(self.network, stacks=stacks))
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """A ``DetectorNetwork`` of whole images."""
+
+    network: DetectorConfig = field(default_factory=DetectorConfig)
+    size_px: int = 320  # longer side of the network's input
 
 
 def skeleton_of(spec: ModelSpec) -> Skeleton:

@@ -220,6 +220,41 @@ class TrainSourceConfig:
 
 
 @dataclass(frozen=True)
+class TrainDetectorConfig:
+    """A run that trains a detector of hands and people on composed scenes."""
+
+    start: Path | None = None
+    """A detector (the folder of a run or of a model) whose weights training starts from. Without it: random weights."""
+
+    hands: int = 4_000
+    """Number of rendered hands, from which scenes are composed."""
+
+    people: int = 2_000
+    """Number of rendered people."""
+
+    steps: int = 20_000
+    """Steps of training, each on 32 scenes."""
+
+    decay: Literal["cosine", "none"] = "cosine"
+    """Learning rate over the run: falling to zero, or constant, to be continued by another run with --start."""
+
+    test_scenes: int = 400
+    """Number of scenes that are scored."""
+
+    seed: int = 0
+    """Seed of all random numbers, renders included."""
+
+    sets: Path | None = None
+    """Folder in which rendered hands and people are kept for other runs. Default: in the run's folder."""
+
+    def __post_init__(self):
+        """Raises ``InputError`` for numbers out of range."""
+        for name in ("hands", "people", "steps", "test_scenes"):
+            if (value := getattr(self, name)) < 1:
+                raise InputError(f"{value} {name.replace('_', ' ')} are impossible: give 1 or more")
+
+
+@dataclass(frozen=True)
 class DemoConfig:
     """A small cell of SynthShift with a report."""
 

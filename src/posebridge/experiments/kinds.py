@@ -20,10 +20,12 @@ from posebridge.experiments.configs import (
     DemoConfig,
     SynthShiftConfig,
     TrainConfig,
+    TrainDetectorConfig,
     TrainSourceConfig,
 )
 from posebridge.experiments.summaries import (
     demo_summary,
+    detector_summary,
     outputs_summary,
     source_summary,
     synthshift_summary,
@@ -56,6 +58,7 @@ _KINDS = (
     RunKind("adapt-depth", AdaptDepthConfig, "adapt_depth:run_adapt_depth", outputs_summary),
     RunKind("train", TrainConfig, "train:run_train", train_summary),
     RunKind("train-source", TrainSourceConfig, "train_source:run_train_source", source_summary),
+    RunKind("train-detector", TrainDetectorConfig, "train_detector:run_train_detector", detector_summary),
 )
 KINDS: Mapping[str, RunKind] = {kind.name: kind for kind in _KINDS}
 

@@ -13,13 +13,16 @@ from posebridge.experiments.configs import (
     DemoConfig,
     SynthShiftConfig,
     TrainConfig,
+    TrainDetectorConfig,
     TrainSourceConfig,
 )
 from posebridge.experiments.transfers import find_transfer
 
 if TYPE_CHECKING:
+    from posebridge.contracts.subjects import SubjectKind
     from posebridge.experiments.runner import Outcome
     from posebridge.experiments.synthshift import SynthShiftOutcome
+    from posebridge.experiments.train_detector import KindScore
 
 
 def outputs_summary(config: AdaptConfig | AdaptDepthConfig | TrainConfig, record: Record, folder: Path) -> list[str]:
@@ -58,6 +61,16 @@ def source_summary(config: TrainSourceConfig, record: Record, folder: Path) -> l
     score = record.scores["source_only"]
     line = f"{_numbers(score)} on {score.n_frames} renders of another seed"
     return [line, *(f"{title}: {file}" for title, file in RunLayout(folder).outputs().items())]
+
+
+def detector_summary(config: TrainDetectorConfig, scores: "dict[SubjectKind, KindScore]", folder: Path) -> list[str]:
+    """Recall and precision of each kind of subject, and where the outputs are."""
+    lines = [
+        f"{kind}: recall {score.recall:.3f}, precision {score.precision:.3f} of {score.labels} in "
+        f"{config.test_scenes} scenes of another seed"
+        for kind, score in scores.items()
+    ]
+    return [*lines, *(f"{title}: {file}" for title, file in RunLayout(folder).outputs().items())]
 
 
 def demo_summary(config: DemoConfig, numbers: str, folder: Path) -> list[str]:

@@ -16,12 +16,15 @@ from posebridge.regular_files import read_file
 _CHECKSUM = "sha256"  # in the header: of all bytes behind the header
 
 
-def save_weights(module: nn.Module, path: Path) -> None:
+def save_weights(module: nn.Module, path: Path, half: bool = False) -> None:
     """Write a module's weights, whole or not at all, with a checksum in the header.
 
+    ``half`` stores floating-point numbers with 16 bits; ``load_weights`` turns them into the module's type.
     Raises ``InputError`` for weights that are not finite, and where the folder or the disk refuses.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    if half:
+        tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
     if name := _not_finite(tensors):
         raise InputError(f"{path} isn't written: the weights {name} are not finite, so training has diverged")
     write_atomically(path, save(tensors, {_CHECKSUM: _split(save(tensors))[1]}))

@@ -88,7 +88,7 @@ def render_scene(
     size_px = layers.occluder_mask.shape[-1]
     raster = rasterise(placed.vertices_m, subject.faces, placed.camera.K, size_px, size_px)
     radiance = _radiance(subject, placed, raster, shading)
-    image = torch.lerp(layers.background, linear_to_srgb(radiance).permute(0, 3, 1, 2), _soft_edges(raster.mask))
+    image = torch.lerp(layers.background, linear_to_srgb(radiance).permute(0, 3, 1, 2), soft_edges(raster.mask))
     uv_px = placed.camera.project(placed.joints_m)
     in_view, beyond_m = ~layers.occluder_mask, subject.beyond_wrist_m
     return LabelledBatch(
@@ -125,7 +125,7 @@ def _radiance(subject: Subject, placed: PlacedSubjects, raster: Raster, shading:
     return shade(raster, position, normal, material, light.lights, ambient, lit)
 
 
-def _soft_edges(mask: Bool[Tensor, "B H W"]) -> Float[Tensor, "B 1 H W"]:
+def soft_edges(mask: Bool[Tensor, "B H W"]) -> Float[Tensor, "B 1 H W"]:
     """Soft coverage in [0, 1] whose edges are about one pixel wide."""
     hard = mask[:, None].float()
     smooth = F.avg_pool2d(F.pad(hard, (1, 1, 1, 1), mode="replicate"), 3, stride=1)

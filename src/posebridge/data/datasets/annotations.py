@@ -164,16 +164,6 @@ def project(joints_m: np.ndarray, K: np.ndarray, distortion: np.ndarray | None =
     return camera.project(points).numpy().reshape(*joints_m.shape[:-1], 2)
 
 
-JOINT_BOX_PADDING = 1.5  # of the extent of the joints: the margin by which the public benchmarks of adaptation cut
-
-
-def joint_box(uv_px: np.ndarray, padding: float) -> np.ndarray:
-    """Boxes (..., 4) x0 y0 x1 y1 around joints (..., J, 2): ``padding`` times their extent, at least one pixel."""
-    low, high = uv_px.min(axis=-2), uv_px.max(axis=-2)
-    half = np.maximum(high - low, 1.0) / 2 * padding
-    return np.concatenate([(low + high) / 2 - half, (low + high) / 2 + half], axis=-1)
-
-
 def pose_of_camera(R_cam_world: np.ndarray, centre_m: np.ndarray) -> np.ndarray:
     """``T_world_cam`` (4, 4) of a camera with its centre at ``centre_m`` (3,) in the world."""
     T = np.eye(4)

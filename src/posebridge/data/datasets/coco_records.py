@@ -10,12 +10,13 @@ import numpy as np
 
 from posebridge.cameras.intrinsics import camera_matrix
 from posebridge.data.boxes import box_problem
-from posebridge.data.datasets.annotations import PresentFiles, flat_numbers, joint_box, numbers, read_json
+from posebridge.data.datasets.annotations import PresentFiles, flat_numbers, numbers, read_json
 from posebridge.data.datasets.hand_annotations import checked_camera
 from posebridge.data.datasets.image_folder import unique_keys
 from posebridge.data.datasets.json_entries import EntriesById, whole_number
 from posebridge.data.frames import SIDES, Side
 from posebridge.errors import InputError
+from posebridge.geometry.boxes import joint_box
 from posebridge.skeletons.skeleton import Skeleton
 
 _BOX_PADDING = 1.25  # where there is no bbox: of the extent of the labelled joints

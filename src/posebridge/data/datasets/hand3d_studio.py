@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import JOINT_BOX_PADDING, PresentFiles, joint_box, numbers, read_json
+from posebridge.data.datasets.annotations import PresentFiles, numbers, read_json
 from posebridge.data.datasets.hand_annotations import JOINTS, AnySplit, adaptation_split, checked_camera
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.image_folder import numbers_within
@@ -20,6 +20,7 @@ from posebridge.data.datasets.options import Objects
 from posebridge.data.frames import Side
 from posebridge.data.natural_order import natural_key
 from posebridge.errors import InputError
+from posebridge.geometry.boxes import JOINT_BOX_PADDING, joint_box
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import JOINT_BOX_PADDING, joint_box, project
+from posebridge.data.datasets.annotations import project
 from posebridge.data.frames import (
     FrameIndex,
     FrameLabels,
@@ -16,6 +16,7 @@ from posebridge.data.frames import (
     UnreadableFrameError,
 )
 from posebridge.data.image_file import read_image
+from posebridge.geometry.boxes import JOINT_BOX_PADDING, joint_box
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import convert
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import MATLAB_FIRST_PIXEL, joint_box, numbers, read_mat
+from posebridge.data.datasets.annotations import MATLAB_FIRST_PIXEL, numbers, read_mat
 from posebridge.data.datasets.options import LSPVariant, Split
 from posebridge.data.datasets.person_sequences import numbered_images
 from posebridge.data.frames import FrameLabels, IndexedFrames, RawFrame
 from posebridge.data.image_file import read_image
 from posebridge.errors import InputError
+from posebridge.geometry.boxes import joint_box
 from posebridge.skeletons.body import MPII16
 from posebridge.skeletons.orders import ORDERS, convert
 from posebridge.skeletons.skeleton import Skeleton

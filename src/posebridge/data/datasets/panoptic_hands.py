@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import JOINT_BOX_PADDING, PresentFiles, joint_box, numbers, read_json
+from posebridge.data.datasets.annotations import PresentFiles, numbers, read_json
 from posebridge.data.datasets.hand_annotations import JOINTS
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.options import PanopticPart, Split
 from posebridge.data.frames import IndexedFrames, Side
 from posebridge.data.natural_order import natural_path_key
 from posebridge.errors import InputError
+from posebridge.geometry.boxes import JOINT_BOX_PADDING, joint_box
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
 

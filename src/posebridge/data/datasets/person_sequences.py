@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import JOINT_BOX_PADDING, joint_box, project
+from posebridge.data.datasets.annotations import project
 from posebridge.data.datasets.video_access import VideoAccess
 from posebridge.data.frames import FrameIndex, FrameLabels, IndexedFrames, RawFrame, UnreadableFrameError
 from posebridge.data.image_file import read_image
 from posebridge.errors import InputError
+from posebridge.geometry.boxes import JOINT_BOX_PADDING, joint_box
 from posebridge.skeletons.orders import convert
 from posebridge.skeletons.plausible_lengths import impossible_spreads
 from posebridge.skeletons.skeleton import Skeleton

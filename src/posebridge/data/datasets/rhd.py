@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from posebridge.data.datasets.annotations import JOINT_BOX_PADDING, joint_box
 from posebridge.data.datasets.hand_annotations import checked_camera
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import SIDES, FrameLabels, IndexedFrames, RawFrame, Side
 from posebridge.data.image_file import read_image
 from posebridge.errors import InputError
+from posebridge.geometry.boxes import JOINT_BOX_PADDING, joint_box
 from posebridge.pickles import load_arrays
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert

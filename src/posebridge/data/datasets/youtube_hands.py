@@ -13,19 +13,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from posebridge.data.boxes import box_problem
-from posebridge.data.datasets.annotations import (
-    JOINT_BOX_PADDING,
-    PresentFiles,
-    joint_box,
-    numbers,
-    read_json,
-    read_npy,
-)
+from posebridge.data.datasets.annotations import PresentFiles, numbers, read_json, read_npy
 from posebridge.data.datasets.hand_frames import HandFrames, HandRecord
 from posebridge.data.datasets.json_entries import AnnotationNames, EntriesById, whole_number
 from posebridge.data.datasets.options import Split
 from posebridge.data.frames import Side
 from posebridge.errors import InputError
+from posebridge.geometry.boxes import JOINT_BOX_PADDING, joint_box
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.orders import ORDERS, convert
 

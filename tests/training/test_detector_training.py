@@ -20,12 +20,18 @@ from training.dots import ONE_CPU
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_a_few_scenes_are_learnt(tmp_path):
+def test_a_few_scenes_are_learnt():
     torch.manual_seed(0)
-    scenes = coin_scenes(12)
-    stage = detector_stage(scenes)
-    Run(tmp_path, ONE_CPU).train(1, stage)
-    detector = Detector(DetectorSpec(SMALL, size_px=96), stage.result(), DetectOptions(least_confidence=0.4))
+    scenes = coin_scenes(8)
+    batch, network = FewScenes(scenes).batch(0), DetectorNetwork(SMALL)
+    adam = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for step in range(120):
+        adam.param_groups[0]["lr"] = 1e-2 * (1 - step / 120)
+        terms = detection_terms(CentreMaps(8), network, network(batch.rgb), batch)
+        adam.zero_grad()
+        (terms["centre"] + 2 * terms["box"] + terms["side"]).backward()
+        adam.step()
+    detector = Detector(DetectorSpec(SMALL, size_px=96), network, DetectOptions(least_confidence=0.4))
     for scene in scenes:
         labelled = [region for region in scene.regions if not region.ignored]
         found = detector.detect(scene.image)
@@ -35,6 +41,18 @@ def test_a_few_scenes_are_learnt(tmp_path):
         for region, row in zip(labelled, overlap, strict=True):
             assert row.max() > 0.7
             assert found.hand[int(row.argmax())] == ("left" if region.mirrored else "right")
+
+
+def test_a_stage_trains_the_network_and_its_average(tmp_path):
+    stage = detector_stage(coin_scenes(3))
+    before = [p.detach().clone() for p in stage.network.parameters()]
+    report = Run(tmp_path, ONE_CPU).train(1, stage)
+    assert report.steps == 3
+    assert all(not torch.equal(p, old) for p, old in zip(stage.network.parameters(), before, strict=True))
+    assert stage.result() is stage.average
+    first, latest = (next(iter(net.parameters())) for net in (stage.average, stage.network))
+    assert not torch.equal(first, latest)
+    assert np.isfinite(float(stage.latest["loss"]))
 
 
 def test_every_term_reaches_the_shared_features():

@@ -3,7 +3,7 @@ import pytest
 
 from posebridge.cameras.pixel_maps import stored_image
 from posebridge.data.frames import RawFrame
-from posebridge.deployment.detected_frames import DetectedFrames, FollowedFrames
+from posebridge.deployment.detected_frames import DetectedBoxing, FollowedBoxing
 from posebridge.deployment.detections import Detections
 from posebridge.deployment.subject_tracker import TrackerConfig
 
@@ -26,10 +26,6 @@ class WhiteSquares:
         return Detections(np.array(boxes, float).reshape(-1, 4)[order], np.array(confidence, float)[order], sides)
 
 
-class Frames(list):
-    skipped = {"broken.jpg": "cut off"}  # noqa: RUF012
-
-
 def picture(*squares):
     image = np.zeros((60, 90, 3), np.uint8)
     for x, y, value in squares:
@@ -38,7 +34,7 @@ def picture(*squares):
 
 
 def video(*pictures, **fields):
-    return Frames(RawFrame(image, f"v_{t:04d}", "v", t, **fields) for t, image in enumerate(pictures))
+    return [RawFrame(image, f"v_{t:04d}", "v", t, **fields) for t, image in enumerate(pictures)]
 
 
 def joints(x, y):
@@ -47,18 +43,18 @@ def joints(x, y):
 
 
 def test_each_subject_of_an_image_is_a_frame():
-    frames = DetectedFrames(
-        video(picture((10, 10, 100), (50, 30, 250)), picture(), picture((5, 5, 90))), WhiteSquares()
-    )
-    found = list(frames)
-    assert [f.key for f in found] == ["v_0000_subject0", "v_0000_subject1", "v_0002_subject0"]
+    boxing = DetectedBoxing(WhiteSquares())
+    frames = video(picture((10, 10, 100), (50, 30, 250)), picture(), picture((5, 5, 90)))
+    found = list(boxing.boxed(frames))
+    assert [f.key for f in found] == ["v_0000", "v_0000_subject1", "v_0002"]
     np.testing.assert_allclose(found[0].box_xyxy, [49.5, 29.5, 61.5, 41.5])
     assert found[0].hand == "left"
-    assert frames.skipped == {"broken.jpg": "cut off", "v_0001": "no subject was detected"}
+    assert boxing.skipped == {"v_0001": "no subject was detected"}
 
 
-def test_the_most_confident_subject_keeps_the_frames_key():
-    [frame] = DetectedFrames(video(picture((10, 10, 100), (50, 30, 250))), WhiteSquares(), most_subjects=1)
+def test_the_most_confident_subject_alone():
+    boxing = DetectedBoxing(WhiteSquares(), most_subjects=1)
+    [frame] = boxing.boxed(video(picture((10, 10, 100), (50, 30, 250))))
     assert frame.key == "v_0000"
     np.testing.assert_allclose(frame.box_xyxy, [49.5, 29.5, 61.5, 41.5])
 
@@ -67,21 +63,21 @@ def test_the_most_confident_subject_keeps_the_frames_key():
 @pytest.mark.parametrize("mirror", [False, True])
 def test_boxes_are_in_pixels_as_stored(turn, mirror):
     stored = stored_image(picture((50, 30, 250)), turn, mirror)
-    [frame] = DetectedFrames(video(stored, turn=turn, mirror=mirror), WhiteSquares())
+    [frame] = DetectedBoxing(WhiteSquares()).boxed(video(stored, turn=turn, mirror=mirror))
     y, x = np.nonzero(stored[..., 0])
     np.testing.assert_allclose(frame.box_xyxy, [x.min() - 0.5, y.min() - 0.5, x.max() + 0.5, y.max() + 0.5])
 
 
 def followed(frames, detector, places, **config):
     """Follows frames whose joints are the squares at ``places`` by frame and track; None loses the track."""
-    stream = FollowedFrames(frames, detector, lambda frame: frame.frame / 30, TrackerConfig(**config))
+    boxing = FollowedBoxing(detector, lambda frame: frame.frame / 30, TrackerConfig(**config))
     seen = []
-    for frame in stream:
+    for frame in boxing.boxed(frames):
         seen.append(frame)
         place = places(frame)
         uv, sure = (joints(*place), 0.9) if place else (joints(0, 0), 0.0)
-        stream.observe(frame, uv, np.full(4, sure))
-    return seen, stream
+        boxing.observe(frame, uv, np.full(4, sure))
+    return seen, boxing
 
 
 def test_boxes_follow_joints_between_detections():
@@ -90,7 +86,7 @@ def test_boxes_follow_joints_between_detections():
     frames = video(*(picture((x, y, 250)) for x, y in positions))
     seen, _ = followed(frames, detector, lambda frame: positions[frame.frame], detect_every=4)
     assert detector.runs == 2  # of frames 0 and 4
-    assert [f.key for f in seen] == [f"v_000{t}_subject0" for t in range(6)]
+    assert [f.key for f in seen] == [f"v_000{t}" for t in range(6)]
     for frame, (x, y) in zip(seen[1:], positions[:-1], strict=True):
         np.testing.assert_allclose(frame.box_xyxy, [x - 0.5, y - 0.5, x + 11.5, y + 11.5])
 
@@ -98,9 +94,9 @@ def test_boxes_follow_joints_between_detections():
 def test_lost_subjects_are_searched_for_at_once():
     detector = WhiteSquares()
     frames = video(picture((10, 10, 250)), picture(), picture(), picture((60, 30, 250)))
-    seen, stream = followed(frames, detector, lambda frame: (10, 10) if frame.frame in (0, 3) else None)
-    assert [f.key for f in seen] == ["v_0000_subject0", "v_0001_subject0", "v_0003_subject1"]
-    assert stream.skipped["v_0002"] == "no subject was detected"
+    seen, boxing = followed(frames, detector, lambda frame: (10, 10) if frame.frame in (0, 3) else None)
+    assert [f.key for f in seen] == ["v_0000", "v_0001", "v_0003_subject1"]
+    assert boxing.skipped["v_0002"] == "no subject was detected"
     assert detector.runs == 3
 
 
@@ -108,10 +104,10 @@ def test_each_video_begins_anew():
     frames = video(picture((10, 10, 250)))
     frames.append(RawFrame(picture((60, 30, 250)), "w_0000", "w", 0))
     seen, _ = followed(frames, WhiteSquares(), lambda frame: (10, 10))
-    assert [f.key for f in seen] == ["v_0000_subject0", "w_0000_subject0"]
+    assert [f.key for f in seen] == ["v_0000", "w_0000"]
 
 
 def test_unobserved_joints_are_an_error():
-    stream = FollowedFrames(video(*[picture((10, 10, 250))] * 2), WhiteSquares(), lambda frame: frame.frame / 30)
-    with pytest.raises(ValueError, match="v_0000_subject0 were not observed"):
-        list(stream)
+    boxing = FollowedBoxing(WhiteSquares(), lambda frame: frame.frame / 30)
+    with pytest.raises(ValueError, match="v_0000 were not observed"):
+        list(boxing.boxed(video(*[picture((10, 10, 250))] * 2)))

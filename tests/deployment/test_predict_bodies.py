@@ -110,7 +110,7 @@ def test_a_video_by_the_command(tmp_path, monkeypatch, capsys):
     """With intrinsics: the reference bone has the length in the model's file at any distance."""
     small_model(tmp_path / "run", BODY)
     monkeypatch.setattr(
-        module, "load_model", lambda path, kind: replace(load_model(path, kind), network=PersonFinder())
+        torch_crops, "load_model", lambda path, kind: replace(load_model(path, kind), network=PersonFinder())
     )
     write_pictures(tmp_path / "walk.mp4", [draw_dots(300, 180, np.array([*_person(i), [-50, -50]])) for i in range(4)])
     command = ["predict", tmp_path / "run", tmp_path / "walk.mp4", "--out", tmp_path / "out", "--device", "cpu"]

@@ -18,15 +18,19 @@ class TargetConfig:
 
     boxes: Path | None = None
     """Boxes of the subject: .json {key: [x0, y0, x1, y1]}, or .csv with key,x0,y0,x1,y1 and optionally hand. Without
-    it, the whole frame is the crop."""
+    it, a detector finds the subject."""
+
+    detector: Literal["none"] | Path | None = None
+    """What finds the subject where no boxes are given: the folder of a detector (posebridge train-detector), or none,
+    which takes whole frames as crops. Without it: the package's detector."""
 
     box_orientation: BoxOrientation = "upright"
     """Pixels in which boxes are given, where a file carries an orientation (EXIF, or a rotation of a video): upright,
     as viewers and OpenCV show the picture, or stored, as predictions are."""
 
     hand: Literal["left", "right", "annotated"] | None = None
-    """Which hand the frames show; annotated takes it from the file of boxes. Without it: from the boxes' column hand,
-    else right. Not for people."""
+    """Which hand the frames show; annotated takes it from the file of boxes or the detector. Without it: as detected,
+    or from the boxes' column hand, else right. Not for people."""
 
     padding: float = 1.0
     """Side of the square crop over the larger side of the box."""

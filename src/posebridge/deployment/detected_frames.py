@@ -1,78 +1,64 @@
-"""Whole frames turned into frames with boxes, by a detector: one frame for each subject. Imports no torch."""
+"""Boxes around the subjects that a detector finds in whole frames: implementations of ``Boxing``. Imports no torch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 
 from posebridge.cameras.pixel_maps import mapped_box, upright_image, upright_map
-from posebridge.data.frames import FrameStream, RawFrame, Side
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.frames import RawFrame, Side
 from posebridge.deployment.detections import Detections, SubjectDetector
+from posebridge.deployment.one_euro import OneEuroFilter
 from posebridge.deployment.subject_tracker import SubjectTracker, TrackerConfig
 
 NO_SUBJECT = "no subject was detected"
 
 
-class DetectedFrames:
-    """A ``FrameStream`` of single images: the detector runs on each. Frames without a subject are skipped."""
+class DetectedBoxing:
+    """The detector runs on each frame by itself. Frames without a subject are skipped."""
 
-    def __init__(self, frames: FrameStream, detector: SubjectDetector, most_subjects: int | None = None):
-        """``most_subjects`` of a frame, the most confident ones; with 1, frames keep their keys."""
-        self.frames = frames
+    def __init__(self, detector: SubjectDetector, most_subjects: int | None = None):
+        """``most_subjects`` of a frame, the most confident ones."""
         self.detector = detector
         self.most_subjects = most_subjects
-        self._without_subject: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
 
-    @property
-    def skipped(self) -> dict[str, str]:
-        """Files that could not be read, and frames without a subject, with the reason."""
-        return self.frames.skipped | self._without_subject
-
-    def __iter__(self) -> Iterator[RawFrame]:
-        """Yields each frame once for each of its subjects, the most confident one first."""
-        for frame in self.frames:
+    def boxed(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
+        """Yields each frame once for each of its subjects, the most confident one first. It keeps the frame's key."""
+        for frame in frames:
             found = detections_in_file(self.detector, frame)[: self.most_subjects]
             if not found:
-                self._without_subject[frame.key] = NO_SUBJECT
+                self.skipped[frame.key] = NO_SUBJECT
             for number, (box, hand) in enumerate(found):
-                yield _of_subject(frame, number, box, hand, alone=self.most_subjects == 1)
+                yield _of_subject(frame, number, box, hand)
 
 
-class FollowedFrames:
-    """A ``FrameStream`` of videos: boxes follow the joints, the detector runs where ``SubjectTracker`` needs it.
+class FollowedBoxing:
+    """Boxes follow the joints of videos, and the detector runs where ``SubjectTracker`` needs it.
 
-    Joints of each yielded frame have to be given to ``observe`` before the next frame is taken.
+    Joints of each yielded frame have to be given to ``observe`` before the next one is taken.
     """
 
     def __init__(
-        self,
-        frames: FrameStream,
-        detector: SubjectDetector,
-        time_s: Callable[[RawFrame], float],
-        config: TrackerConfig | None = None,
+        self, detector: SubjectDetector, time_s: Callable[[RawFrame], float], config: TrackerConfig | None = None
     ):
         """``time_s`` returns the time of a frame in its video, in seconds; it increases within a sequence."""
-        self.frames = frames
         self.detector = detector
         self.time_s = time_s
         self.config = config or TrackerConfig()
-        self._without_subject: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
         self._tracker = SubjectTracker(self.config)
         self._waiting: dict[str, int] = {}  # tracks by the key of their frame, until their joints are observed
 
-    @property
-    def skipped(self) -> dict[str, str]:
-        """Files that could not be read, and frames without a subject, with the reason."""
-        return self.frames.skipped | self._without_subject
-
-    def __iter__(self) -> Iterator[RawFrame]:
-        """Yields each frame once for each of its subjects, by number of the track.
+    def boxed(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
+        """Yields each frame once for each of its subjects, by number of the track. Number 0 keeps the frame's key.
 
         Raises ``ValueError`` where the joints of a frame were not observed.
         """
         video = None
-        for frame in self.frames:
+        for frame in frames:
             if (frame.sequence, frame.view) != video:
                 video, self._tracker = (frame.sequence, frame.view), SubjectTracker(self.config)
             detections = None
@@ -80,19 +66,39 @@ class FollowedFrames:
                 detections = _in_file(self.detector, frame)
             tracks = self._tracker.begin_frame(detections, self.time_s(frame))
             if not tracks:
-                self._without_subject[frame.key] = NO_SUBJECT
+                self.skipped[frame.key] = NO_SUBJECT
             for track in tracks:
-                followed = _of_subject(
-                    frame, track.number, track.box_xyxy, track.hand, alone=self.config.most_subjects == 1
-                )
+                followed = _of_subject(frame, track.number, track.box_xyxy, track.hand)
                 self._waiting[followed.key] = track.number
                 yield followed
-            if self._waiting:
-                raise ValueError(f"the joints of {next(iter(self._waiting))} were not observed")
+                if self._waiting:
+                    raise ValueError(f"the joints of {next(iter(self._waiting))} were not observed")
+
+    def track_of(self, frame: RawFrame) -> int:
+        """The number of a yielded frame's track, until its joints are observed."""
+        return self._waiting[frame.key]
 
     def observe(self, frame: RawFrame, uv_px: Float[np.ndarray, "J 2"], confidence: Float[np.ndarray, "J"]) -> bool:
         """Take the joints of a yielded frame, in pixels of the file. Returns whether its subject is still there."""
         return self._tracker.observe(self._waiting.pop(frame.key), uv_px, confidence)
+
+
+class SmoothedTracks:
+    """Joints of each subject, smoothed over time by One Euro filters, in pixels of the file and in millimetres."""
+
+    def __init__(self, time_s: Callable[[RawFrame], float]):
+        self.time_s = time_s
+        self._filters: dict[tuple[str, int, str], OneEuroFilter] = {}  # by sequence, track and field
+
+    def __call__(self, frame: RawFrame, track: int, joints: KeypointSet) -> KeypointSet:
+        """The joints of one frame; those of a track come in the order of time."""
+        fields = {"uv_px": joints.uv_px, "xyz_mm": joints.xyz_mm}
+        smooth: dict[str, np.ndarray] = {}
+        for name, values in fields.items():
+            if values is not None:
+                smoothing = self._filters.setdefault((frame.sequence, track, name), OneEuroFilter())
+                smooth[name] = smoothing(values, self.time_s(frame)).astype(values.dtype)
+        return replace(joints, **smooth)
 
 
 def detections_in_file(detector: SubjectDetector, frame: RawFrame) -> list[tuple[Float[np.ndarray, "4"], Side | None]]:
@@ -111,6 +117,6 @@ def _in_file(detector: SubjectDetector, frame: RawFrame) -> Detections:
     return Detections(boxes, found.confidence, found.hand)
 
 
-def _of_subject(frame: RawFrame, number: int, box_xyxy: np.ndarray, hand: Side | None, alone: bool) -> RawFrame:
-    key = frame.key if alone else f"{frame.key}_subject{number}"
+def _of_subject(frame: RawFrame, number: int, box_xyxy: np.ndarray, hand: Side | None) -> RawFrame:
+    key = frame.key if number == 0 else f"{frame.key}_subject{number}"
     return replace(frame, key=key, box_xyxy=np.asarray(box_xyxy, dtype=np.float64), hand=hand)

@@ -33,7 +33,10 @@ class PredictConfig:
     """Number of frames drawn at most, of each video where the input is videos; 0 draws none. Without it: all."""
 
     batch_size: int = 16
-    """Frames that go through the network together."""
+    """Frames that go through the network together; one by one where a detector follows videos."""
+
+    smooth: bool = False
+    """Of videos that a detector follows: smooth the joints of each subject over time (One Euro filter)."""
 
     device: str = "auto"
     """auto (a GPU where there is one), cpu, cuda, cuda:1, ...; with workers or Ray, auto is the CPU."""

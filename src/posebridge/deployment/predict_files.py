@@ -20,7 +20,9 @@ from posebridge.data.datasets.video_file import open_video
 from posebridge.data.frames import FrameStream, RawFrame
 from posebridge.data.image_crops import ImageCrops, crop_images
 from posebridge.data.target import TargetFrames, open_target
-from posebridge.deployment.crop_predictor import CropPredictor, load_crop_predictor
+from posebridge.deployment.crop_predictor import CropPredictor, is_onnx, load_crop_predictor
+from posebridge.deployment.detected_frames import DetectedBoxing, FollowedBoxing, SmoothedTracks
+from posebridge.deployment.detection import detected, load_detector, subject_kind, times_of
 from posebridge.deployment.exports import EXPORTED, UNKNOWN_RATE, Exports
 from posebridge.deployment.frame_info import FrameInfo
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
@@ -110,10 +112,11 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     predictor = load_crop_predictor(model_path(config.model), device, device_is_here=workers.ray is None)
     skeleton = predictor.skeleton
     target = open_target(config.target, predictor.size_px)
+    rates = _rates(target.frames)
+    target = _with_detector(target, config, skeleton, rates)
     check_hand(skeleton, target)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
 
-    rates = _rates(target.frames)
     overlays = _overlays(config, skeleton, rates)
     exports = Exports.of(config.formats, config.out, config.target.path, skeleton, rates)
     parts: list[KeypointSet] = []
@@ -136,6 +139,9 @@ def _predicted(
     target: TargetFrames, predictor: CropPredictor, config: PredictConfig, gpus: int
 ) -> Iterator[tuple[list[RawFrame], KeypointSet]]:
     """Batches of frames with their keypoints, in order. Frames stay in this process while workers have their crops."""
+    if isinstance(target.boxing, FollowedBoxing):
+        yield from _followed(target, target.boxing, predictor, config.smooth)
+        return
     waiting: deque[list[RawFrame]] = deque()
 
     def crops() -> Iterator[ImageCrops]:
@@ -146,6 +152,36 @@ def _predicted(
 
     for _, part in config.workers.run(predictor.predict_crops, crops(), ordered=True, gpus=gpus):
         yield waiting.popleft(), part
+
+
+def _followed(
+    target: TargetFrames, boxing: FollowedBoxing, predictor: CropPredictor, smooth: bool
+) -> Iterator[tuple[list[RawFrame], KeypointSet]]:
+    """Subjects one by one, since the box of a frame follows the joints of the frame before."""
+    smoothing = SmoothedTracks(boxing.time_s)
+    for frames, crops in crop_batches(target, 1):
+        (frame,), part = frames, predictor.predict_crops(crops)
+        assert part.uv_px is not None
+        assert part.confidence is not None
+        track = boxing.track_of(frame)
+        boxing.observe(frame, part.uv_px[0], part.confidence[0])
+        yield frames, smoothing(frame, track, part) if smooth else part
+
+
+def _with_detector(
+    target: TargetFrames, config: PredictConfig, skeleton: Skeleton, rates: Mapping[str, Fraction]
+) -> TargetFrames:
+    """The target with boxes of a detector, where it has none. Boxes of videos follow the joints."""
+    detector, kind = None, subject_kind(skeleton)
+    if config.target.detector is not None or not is_onnx(model_path(config.model)):  # a detector needs PyTorch
+        detector = load_detector(config.target, kind)
+    follows = detector is not None and bool(rates) and not config.workers.is_remote
+    if config.smooth and not follows:
+        raise InputError("joints are smoothed where a detector follows videos in this process: leave --smooth out")
+    if detector is None:
+        return target
+    boxing = FollowedBoxing(detector, times_of(rates)) if follows else DetectedBoxing(detector)
+    return detected(target, boxing, kind)
 
 
 def _save(

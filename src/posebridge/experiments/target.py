@@ -9,6 +9,8 @@ from posebridge.data.pairs import PairConfig, pairs_of
 from posebridge.data.sequences import Sequences, ShotDetector
 from posebridge.data.target import open_target
 from posebridge.data.target_config import TargetConfig
+from posebridge.deployment.detected_frames import DetectedBoxing
+from posebridge.deployment.detection import detected, load_detector, subject_kind
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.frames import InMemoryFrames
@@ -51,7 +53,10 @@ def load_target(
     Raises ``InputError`` for what can't be read, for a hand's side where people are shown, and where pairs are needed
     and no two frames make one.
     """
-    frames = open_target(config, size_px)
+    frames, kind = open_target(config, size_px), subject_kind(skeleton)
+    detector = load_detector(config, kind)
+    if detector is not None:
+        frames = detected(frames, DetectedBoxing(detector, most_subjects=1), kind)
     crops = crop_frames(frames, frames.crop)
     if frames.crop.hand is not None and skeleton.mirror_of:
         raise InputError("people have both hands: leave --hand out, and hand from the boxes, or choose --subject hand")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from posebridge.cameras.pixel_maps import apply_map, resize_map
 from posebridge.contracts.subjects import SUBJECT_KINDS, SubjectKind
-from posebridge.data.frames import SIDES
+from posebridge.data.frames import SIDES, Side
 from posebridge.deployment.detections import Detections, suppressed
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import DETECTOR
@@ -55,7 +56,7 @@ class Detector:
         self._maps = CentreMaps(STRIDE)
 
     @classmethod
-    def load(cls, path: str | Path, options: DetectOptions | None = None, device: str | torch.device = "cpu"):
+    def load(cls, path: str | Path, options: DetectOptions | None = None, device: str | torch.device = "cpu") -> Self:
         """The detector in a model's folder. Raises ``InputError`` for a missing, broken or other model."""
         loaded = load_model(Path(path), DETECTOR)
         return cls(loaded.spec, loaded.network.to(device), options)
@@ -100,7 +101,7 @@ class Detector:
         chosen = score >= self.options.least_confidence
         corners = apply_map(np.linalg.inv(T), boxes[chosen].reshape(-1, 2, 2).astype(np.float64))
         hands = self.options.kind == "hand"
-        sides = tuple(SIDES[int(value >= 0.5)] if hands else None for value in right[chosen])
+        sides: tuple[Side | None, ...] = tuple(SIDES[int(value >= 0.5)] if hands else None for value in right[chosen])
         kept = suppressed(
             Detections(corners.reshape(-1, 4), score[chosen].astype(np.float64), sides), self.options.largest_iou
         )

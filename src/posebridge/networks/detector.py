@@ -57,9 +57,9 @@ class DetectorNetwork(nn.Module):
         self.kinds = len(SUBJECT_KINDS)
         self.output = nn.Conv2d(config.head_width, 5 * self.kinds + 1, 1)
         nn.init.normal_(self.output.weight, std=0.01)
-        nn.init.zeros_(self.output.bias)
-        with torch.no_grad():
-            self.output.bias[: self.kinds] = torch.logit(torch.tensor(_PRIOR))
+        bias = torch.zeros(5 * self.kinds + 1)
+        bias[: self.kinds] = torch.logit(torch.tensor(_PRIOR))
+        self.output.bias = nn.Parameter(bias)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C h w"]:

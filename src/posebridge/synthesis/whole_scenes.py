@@ -144,7 +144,7 @@ class SceneComposer:
         number: int,
         rng: np.random.Generator,
     ) -> _Pasted:
-        chosen = self.cutouts[kind][rng.integers(len(self.cutouts[kind]))]
+        chosen = self.cutouts[kind][int(rng.integers(len(self.cutouts[kind])))]
         mirrored = bool(rng.random() < 0.5)
         T_scene_cutout = self._placed(chosen, placement, mirrored, canvas.shape, rng)
         gain = float(np.exp(rng.normal(0, self.distribution.gain)))

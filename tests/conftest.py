@@ -9,13 +9,6 @@ import shape_checks
 shape_checks.install()  # before any test file imports posebridge
 
 
-@pytest.fixture(autouse=True)
-def whole_frames(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole frames are crops unless a test is marked ``detects``: most tests draw what is no hand."""
-    if "detects" not in request.keywords:
-        monkeypatch.setattr("posebridge.deployment.detection.default_detector", lambda: "none")
-
-
 @pytest.fixture
 def small_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Presets that train in a second or two."""

@@ -11,7 +11,6 @@ from data.on_disk import truncate
 from experiments.small_depth import quick
 from experiments.transfer_sets import tiny
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.deployment import detection
 from posebridge.deployment.model_spec import PoseSpec
 from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.synthshift import synthshift_experiment
@@ -100,7 +99,6 @@ def shrink(monkeypatch) -> None:
     """The preset ``small`` of SynthShift and ``adapt`` becomes smaller still, as does that of datasets."""
     presets = [shrunk(preset) if preset.name == "small" else preset for preset in table.PRESETS]
     monkeypatch.setattr(table, "PRESETS", presets)
-    monkeypatch.setattr(detection, "default_detector", lambda: "none")  # the pictures show no hands
 
 
 def preset_of(family: str, method: str = "mean-teacher", name: str = "small") -> Preset:

@@ -18,11 +18,10 @@ class TargetConfig:
 
     boxes: Path | None = None
     """Boxes of the subject: .json {key: [x0, y0, x1, y1]}, or .csv with key,x0,y0,x1,y1 and optionally hand. Without
-    it, a detector finds the subject."""
+    it and without a detector, the whole frame is the crop."""
 
-    detector: Literal["none"] | Path | None = None
-    """What finds the subject where no boxes are given: the folder of a detector (posebridge train-detector), or none,
-    which takes whole frames as crops. Without it: the package's detector."""
+    detector: Path | None = None
+    """Folder of a detector (posebridge train-detector) that finds the subject, in place of boxes."""
 
     box_orientation: BoxOrientation = "upright"
     """Pixels in which boxes are given, where a file carries an orientation (EXIF, or a rotation of a video): upright,

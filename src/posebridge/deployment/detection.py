@@ -1,11 +1,8 @@
-"""The detector of a target's frames: of the package, or one that the user names."""
+"""The detector that finds the subjects of a target's frames."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
-from importlib.resources import files
-from pathlib import Path
-from typing import Literal
 
 from posebridge.contracts.subjects import SubjectKind
 from posebridge.data.boxed_frames import Boxing
@@ -18,28 +15,22 @@ from posebridge.skeletons.skeleton import Skeleton
 
 
 def load_detector(config: TargetConfig, kind: SubjectKind) -> SubjectDetector | None:
-    """The detector for a target; None where it has boxes, or where whole frames are its crops.
+    """The detector of a target, where it names one.
 
     Raises ``InputError`` for boxes and a detector together, and for a bad detector.
     """
-    if config.boxes is not None and config.detector not in (None, "none"):
-        raise InputError(f"boxes {config.boxes} and detector {config.detector} are both given: leave one of them out")
-    folder = default_detector() if config.detector is None else config.detector
-    if config.boxes is not None or folder == "none":
+    if config.detector is None:
         return None
+    if config.boxes is not None:
+        raise InputError(f"boxes {config.boxes} and detector {config.detector} are both given: leave one of them out")
     from posebridge.deployment.detector import DetectOptions, Detector
 
-    return Detector.load(folder, DetectOptions(kind=kind))
+    return Detector.load(config.detector, DetectOptions(kind=kind))
 
 
 def subject_kind(skeleton: Skeleton) -> SubjectKind:
     """What a skeleton is of: people have a left and a right side, a hand hasn't."""
     return "person" if skeleton.mirror_of else "hand"
-
-
-def default_detector() -> Path | Literal["none"]:
-    """The folder of the package's detector."""
-    return Path(str(files("posebridge").joinpath("models", "detector")))
 
 
 def detected(target: TargetFrames, boxing: Boxing, kind: SubjectKind) -> TargetFrames:

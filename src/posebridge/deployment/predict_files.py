@@ -20,7 +20,7 @@ from posebridge.data.datasets.video_file import open_video
 from posebridge.data.frames import FrameStream, RawFrame
 from posebridge.data.image_crops import ImageCrops, crop_images
 from posebridge.data.target import TargetFrames, open_target
-from posebridge.deployment.crop_predictor import CropPredictor, is_onnx, load_crop_predictor
+from posebridge.deployment.crop_predictor import CropPredictor, load_crop_predictor
 from posebridge.deployment.detected_frames import DetectedBoxing, FollowedBoxing, SmoothedTracks
 from posebridge.deployment.detection import detected, load_detector, subject_kind, times_of
 from posebridge.deployment.exports import EXPORTED, UNKNOWN_RATE, Exports
@@ -172,9 +172,8 @@ def _with_detector(
     target: TargetFrames, config: PredictConfig, skeleton: Skeleton, rates: Mapping[str, Fraction]
 ) -> TargetFrames:
     """The target with boxes of a detector, where it has none. Boxes of videos follow the joints."""
-    detector, kind = None, subject_kind(skeleton)
-    if config.target.detector is not None or not is_onnx(model_path(config.model)):  # a detector needs PyTorch
-        detector = load_detector(config.target, kind)
+    kind = subject_kind(skeleton)
+    detector = load_detector(config.target, kind)
     follows = detector is not None and bool(rates) and not config.workers.is_remote
     if config.smooth and not follows:
         raise InputError("joints are smoothed where a detector follows videos in this process: leave --smooth out")

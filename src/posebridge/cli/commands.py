@@ -15,6 +15,7 @@ from posebridge.cli.render import RenderCommand
 from posebridge.cli.report import ReportCommand
 from posebridge.cli.resume import ResumeCommand
 from posebridge.cli.score import ScoreCommand
+from posebridge.cli.serve import ServeCommand
 from posebridge.cli.train import TrainCommand
 from posebridge.cli.train_detector import TrainDetectorCommand
 from posebridge.cli.train_source import TrainSourceCommand
@@ -43,6 +44,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "models": ModelsCommand,
     "export": ExportCommand,
     "view": ViewCommand,
+    "serve": ServeCommand,
     "score": ScoreCommand,
     "resume": ResumeCommand,
     "report": ReportCommand,

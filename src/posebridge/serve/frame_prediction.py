@@ -1,0 +1,181 @@
+"""Poses of single frames, as the page shows them and as files hold them."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from posebridge.cameras.pixel_maps import apply_map, mapped_box, upright_image, upright_map
+from posebridge.contracts.batch import concatenate
+from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.boxes import SubjectBox, box_problem
+from posebridge.data.crops import CropConfig, crop_frame
+from posebridge.data.frames import RawFrame, Side
+from posebridge.deployment.model_spec import skeleton_of
+from posebridge.deployment.predictor import Predictor
+from posebridge.errors import InputError
+from posebridge.skeletons.skeleton import Skeleton
+
+# The subjects of an upright RGB picture (H, W, 3) uint8, with boxes in its pixels; empty where there are none.
+Detector = Callable[[np.ndarray], Sequence[SubjectBox]]
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """What the page states about its frames."""
+
+    hand: Side | None = None  # None: right, or a person
+    box_xyxy: tuple[float, float, float, float] | None = None  # pixels of the upright picture, one for all frames
+
+
+@dataclass(frozen=True)
+class FramePoses:
+    """The subjects of one frame. Boxes are (4,) in pixels of the upright picture; None means the whole picture."""
+
+    key: str
+    frame: int
+    width_px: int  # of the upright picture, as browsers show it
+    height_px: int
+    T_upright_file: np.ndarray  # (3, 3)
+    boxes_xyxy: tuple[np.ndarray | None, ...]
+    keypoints: KeypointSet | None  # a row for each subject, in pixels of the file; None without subjects
+    milliseconds: float  # of locating, cropping, network and decoding
+    time_s: float | None = None  # from the first frame of a video
+
+    @cached_property
+    def json_text(self) -> str:
+        """The frame for the page as JSON, in pixels and axes of the upright picture; numbers are rounded to 0.01."""
+        subjects = []
+        for row, box in enumerate(self.boxes_xyxy):
+            uv_px, xyz_mm = self._upright(row)
+            assert self.keypoints is not None
+            assert self.keypoints.confidence is not None
+            subjects.append(
+                {
+                    "box": None if box is None else _rounded(box),
+                    "uv": _rounded(uv_px),
+                    "xyz": None if xyz_mm is None else _rounded(xyz_mm),
+                    "confidence": _rounded(self.keypoints.confidence[row]),
+                }
+            )
+        time_s = self.time_s
+        content = {
+            "frame": self.frame,
+            "time": None if time_s is None or not math.isfinite(time_s) else round(time_s, 4),
+            "width": self.width_px,
+            "height": self.height_px,
+            "ms": round(self.milliseconds, 1),
+            "subjects": subjects,
+        }
+        return json.dumps(content, allow_nan=False)
+
+    def _upright(self, row: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Joints (J, 2) in pixels and (J, 3) in mm of a subject, as the upright picture shows them."""
+        assert self.keypoints is not None
+        assert self.keypoints.uv_px is not None
+        uv_px = apply_map(self.T_upright_file, self.keypoints.uv_px[row])
+        if self.keypoints.xyz_mm is None:
+            return uv_px, None
+        xyz_mm = self.keypoints.xyz_mm[row]
+        return uv_px, np.concatenate([xyz_mm[:, :2] @ self.T_upright_file[:2, :2].T, xyz_mm[:, 2:]], axis=1)
+
+
+class FramePredictor:
+    """Predicts all subjects of frames: those that a detector locates, the drawn box, or else the whole picture."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        padding: float = 1.0,
+        min_confidence: float = 0.0,
+        detector: Detector | None = None,
+    ):
+        """``padding``: side of the square crop over the larger side of a box. ``min_confidence``: poses with a lower
+        mean confidence are left out, in [0, 1].
+        """
+        self.predictor = predictor
+        self.padding = padding
+        self.min_confidence = min_confidence
+        self.detector = detector
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The skeleton whose joints are predicted."""
+        return skeleton_of(self.predictor.spec)
+
+    @property
+    def is_hand(self) -> bool:
+        """Whether frames show hands, which have a side; else people."""
+        return not self.skeleton.mirror_of
+
+    def __call__(self, frame: RawFrame, options: FrameOptions, time_s: float | None = None) -> FramePoses:
+        """The poses of one frame. Raises ``InputError`` for a box outside the picture, and for a side of a person."""
+        started = time.perf_counter()
+        height, width = frame.shape
+        T_upright_file = upright_map(width, height, frame.turn, frame.mirror)
+        if frame.turn % 2:
+            width, height = height, width
+        located = self._located(frame, options, width, height)
+        boxes, keypoints = self._predict(frame, T_upright_file, located)
+        milliseconds = 1000 * (time.perf_counter() - started)
+        poses = FramePoses(
+            frame.key, frame.frame, width, height, T_upright_file, boxes, keypoints, milliseconds, time_s
+        )  # fmt: skip
+        _ = poses.json_text  # made here, in the thread of the predictions
+        return poses
+
+    def _located(
+        self, frame: RawFrame, options: FrameOptions, width: int, height: int
+    ) -> list[tuple[Any, Side | None]]:
+        """Box (upright pixels, or None) and side of each subject."""
+        if options.hand is not None and not self.is_hand:
+            raise InputError(f"the model predicts people ({self.skeleton.name}), who have no side: leave hand out")
+        side: Side | None = (options.hand or "right") if self.is_hand else None
+        if options.box_xyxy is not None:
+            box = np.array(options.box_xyxy, dtype=np.float64)
+            if problem := box_problem(box, width, height):
+                raise InputError(f"the box {box.tolist()} {problem}")
+            return [(box, side)]
+        if self.detector is None:
+            return [(None, side)]
+        found = self.detector(upright_image(frame.rgb, frame.turn, frame.mirror))
+        return [(box.xyxy, (box.hand or side) if self.is_hand else None) for box in found]
+
+    def _predict(
+        self, frame: RawFrame, T_upright_file: np.ndarray, located: list[tuple[Any, Side | None]]
+    ) -> tuple[tuple[np.ndarray | None, ...], KeypointSet | None]:
+        """Boxes and keypoints of the confident subjects."""
+        if not located:
+            return (), None
+        T_file_upright = np.linalg.inv(T_upright_file)
+        size_px = self.predictor.spec.size_px
+        crops = []
+        for i, (box, side) in enumerate(located):
+            subject = replace(
+                frame,
+                key=frame.key if i == 0 else f"{frame.key}_{i + 1}",
+                box_xyxy=None if box is None else mapped_box(box, T_file_upright),
+                hand=side,
+            )
+            config = CropConfig(size_px, self.padding, None if side is None else "annotated")
+            crops.append(crop_frame(subject, config))
+        keypoints = self.predictor.predict_batch(concatenate(crops))
+        assert keypoints.confidence is not None
+        kept = np.flatnonzero(keypoints.confidence.mean(axis=1) >= self.min_confidence)
+        if not len(kept):
+            return (), None
+        boxes = tuple(located[row][0] for row in kept)
+        return boxes, keypoints.take(kept, np.arange(keypoints.n_joints))
+
+
+def _rounded(values: np.ndarray) -> Any:
+    """Nested lists of numbers to 0.01; None in place of a number that isn't finite, which JSON lacks."""
+    rounded = np.asarray(values, dtype=np.float64).round(2)
+    objects = rounded.astype(object)
+    objects[~np.isfinite(rounded)] = None
+    return objects.tolist()

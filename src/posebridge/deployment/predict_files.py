@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from posebridge.background import CallsBehind, read_ahead
 from posebridge.contracts.config_file import as_yaml, signed
 from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.keypoint_set import KeypointSet, join
@@ -34,6 +35,7 @@ from posebridge.skeletons.skeleton import Skeleton
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
 _DRAWN = (".jpg", ".mp4")
+_READ_AHEAD, _DRAWN_BEHIND = 1, 1  # batches that are read and drawn beside the one that is predicted
 _LISTED = 4  # names of exported files in the summary
 CONFIG = "predict.yaml"  # of the prediction, from which ``view`` finds the frames again
 _REPLACED = (PARTIAL, *EXPORTED, *(f"{OVERLAYS}/**/*{suffix}" for suffix in _DRAWN))
@@ -102,7 +104,8 @@ def _files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 def predict_files(config: PredictConfig) -> PredictedFiles:
     """Predict every readable frame into ``config.out``, replacing earlier predictions.
 
-    Frames are read, drawn and released batch by batch; only keypoints stay in memory (about a kilobyte a frame).
+    Frames are read, drawn and released batch by batch, in threads beside the prediction. Only keypoints stay in memory
+    (about a kilobyte a frame).
     Workers receive crops and return keypoints, so they need neither the files nor the model's folder.
     After an interruption or an error, the keypoints until then are in ``predictions.partial.npz``.
     Raises ``InputError`` for a bad model, target, device or output folder, and where nothing can be read.
@@ -122,11 +125,15 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     parts: list[KeypointSet] = []
     infos: dict[str, FrameInfo] = {}
     try:
-        with overlays or nullcontext(), _progress(target.frames, config.target.every) as bar:
+        with (
+            overlays or nullcontext(),
+            _progress(target.frames, config.target.every) as bar,
+            CallsBehind(_DRAWN_BEHIND) as drawing,
+        ):
             for frames, part in _predicted(target, predictor, config, gpus=int(device.startswith("cuda"))):
                 parts.append(part)
                 infos |= {frame.key: FrameInfo.of(frame) for frame in frames}
-                _draw(overlays, frames, part)
+                drawing.add(_draw, overlays, frames, part)
                 bar.update(len(frames))
         return _save(config, parts, target, overlays, exports, infos)
     except BaseException:
@@ -145,7 +152,7 @@ def _predicted(
     waiting: deque[list[RawFrame]] = deque()
 
     def crops() -> Iterator[ImageCrops]:
-        for frames, batch in crop_batches(target, config.batch_size):
+        for frames, batch in read_ahead(crop_batches(target, config.batch_size), _READ_AHEAD):
             waiting.append(frames)
             del frames
             yield batch

@@ -3,8 +3,9 @@
 python benchmarks/busy_cores.py
 
 Threads of one computation wait for one another after each small part of it. A thread that spins keeps its core busy,
-also where another program needs that core. With ``OMP_WAIT_POLICY=PASSIVE`` threads sleep. OpenMP's default is to spin
-for a while. Each row is measured in a process of its own.
+also where another program needs that core. OpenMP's default is to spin for milliseconds. With
+``OMP_WAIT_POLICY=PASSIVE``, which the command ``posebridge`` sets, threads sleep. Each row is measured in a process of
+its own.
 """
 
 import os
@@ -19,10 +20,17 @@ from typing import TYPE_CHECKING
 
 import tyro
 
+from posebridge.cli.waiting import WAIT_ASLEEP
+
 if TYPE_CHECKING:
     from posebridge.networks.pose_resnet import PoseResNet
 
-POLICIES = {"spinning": "ACTIVE", "default": None, "asleep": "PASSIVE"}
+# Variables of the environment by how threads wait; "asleep" is what the command posebridge sets.
+POLICIES: dict[str, dict[str, str]] = {
+    "one thread": {"OMP_NUM_THREADS": "1"},
+    "default": {},
+    "asleep": WAIT_ASLEEP,
+}
 _BUSY = "while True: pass"
 
 
@@ -54,10 +62,10 @@ def table(options: Options) -> str:
     return "\n".join(lines)
 
 
-def _in_new_process(busy: int, policy: str | None, cores: int) -> list[float]:
+def _in_new_process(busy: int, policy: dict[str, str], cores: int) -> list[float]:
     """Milliseconds of each case, while ``busy`` other processes keep a core busy each."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
-    environment |= {"OMP_NUM_THREADS": str(cores)} | ({} if policy is None else {"OMP_WAIT_POLICY": policy})
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_", "KMP_"))}
+    environment |= {"OMP_NUM_THREADS": str(cores)} | policy
     with ExitStack() as stack:
         for _ in range(busy):
             program = stack.enter_context(subprocess.Popen([sys.executable, "-c", _BUSY]))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Never
 
+from posebridge.cli.waiting import wait_asleep
 from posebridge.errors import InputError, TerminatedError
 
 INPUT_ERROR, INTERRUPTED = 2, 130
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Returns 0, 2 for bad input (an error of one line), 130 after ctrl-c, or 143 after SIGTERM."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold bytes that are no UTF-8
+    wait_asleep()  # before a command imports torch
     try:
         with _sigterm_raises():
             _run(arguments)

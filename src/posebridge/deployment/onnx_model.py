@@ -85,6 +85,8 @@ class OnnxModel:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # errors are raised; a log besides them would repeat them
         options.intra_op_num_threads = _environment_threads() if threads is None else threads
+        # Threads that spin while they wait take the cores of other programs, and more time than they save there.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime's exceptions have no common base

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,3 +119,17 @@ def test_soft_position_of_a_weak_peak(height):
     assert heat.grad.abs().sum() > 0
     flat = expectation(maps.probability(torch.zeros(1, 1, 64, 64)))
     assert torch.allclose(flat, torch.full((1, 1, 2), 31.5), atol=1e-3)  # no peak: the middle
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.5, 2.0])
+def test_confidence_is_a_mean_of_the_map_that_is_zero_outside(sigma):
+    """Against the mean over every square, also for peaks at the corners."""
+    maps, radius = PoseMaps(sigma=sigma), max(1, round(2 * sigma))
+    heat = torch.randn(5, 4, 12, 9, generator=torch.Generator().manual_seed(0))
+    for i, (row, column) in enumerate([(0, 0), (11, 8), (0, 8), (11, 0), (5, 4)]):
+        heat[i, :, row, column] += 9
+    side = 2 * radius + 1
+    sums = F.avg_pool2d(F.pad(maps.probability(heat), (radius,) * 4), side, stride=1) * side**2
+    peaks = torch.tensor([0, 11 * 9 + 8, 8, 11 * 9, 5 * 9 + 4])[:, None, None].expand(5, 4, 1)
+    expected = sums.flatten(2).gather(2, peaks)[..., 0].clamp(0, 1)
+    torch.testing.assert_close(maps.decode(heat, torch.zeros_like(heat)).confidence, expected)

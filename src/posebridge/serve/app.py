@@ -16,7 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from posebridge.data.frames import SIDES, Side
-from posebridge.deployment.predictor import Predictor
+from posebridge.deployment.crop_predictor import CropPredictor
 from posebridge.deployment.shipped_models import model_path
 from posebridge.errors import InputError
 from posebridge.serve.adaptation import POSEBRIDGE, Adaptation, model_zip
@@ -85,9 +85,8 @@ class Service:
                 "name": self.config.model_name,
                 "skeleton": skeleton_json(predictor.skeleton),
                 "subject": "hand" if predictor.is_hand else "person",
-                "size": predictor.predictor.spec.size_px,
+                "size": predictor.predictor.size_px,
                 "detects": predictor.detector is not None,
-                "device": str(predictor.predictor.device),
                 "max_upload_mb": self.config.max_upload_mb,
             }
         )
@@ -203,7 +202,7 @@ class Service:
 
 def build_app(
     config: ServeConfig,
-    predictor: Predictor,
+    predictor: CropPredictor,
     folder: Path,
     detector: Detector | None = None,
     command: Sequence[str] = POSEBRIDGE,

@@ -17,8 +17,8 @@ class ServeConfig:
     """A page on this machine that predicts with a model of colour images, and adapts it."""
 
     model: Annotated[Positional[ModelRef], arg(metavar="MODEL")] = "hand-rgb"
-    """A shipped model (posebridge models), the folder of a run or of a model, or its model.safetensors: of colour
-    images."""
+    """A shipped model (posebridge models), the folder of a run or of a model, its model.safetensors, or an ONNX
+    file that export wrote: of colour images."""
 
     port: int = 8765
     """Port on 127.0.0.1. 0 takes a free one."""

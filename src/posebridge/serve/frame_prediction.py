@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 
 from posebridge.cameras.pixel_maps import apply_map, mapped_box, upright_image, upright_map
-from posebridge.contracts.batch import concatenate
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.boxes import SubjectBox, box_problem
-from posebridge.data.crops import CropConfig, crop_frame
 from posebridge.data.frames import RawFrame, Side
-from posebridge.deployment.model_spec import skeleton_of
-from posebridge.deployment.predictor import Predictor
+from posebridge.data.image_crops import CropConfig, crop_images
+from posebridge.deployment.crop_predictor import CropPredictor
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 
@@ -90,7 +88,7 @@ class FramePredictor:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: CropPredictor,
         padding: float = 1.0,
         min_confidence: float = 0.0,
         detector: Detector | None = None,
@@ -106,7 +104,7 @@ class FramePredictor:
     @property
     def skeleton(self) -> Skeleton:
         """The skeleton whose joints are predicted."""
-        return skeleton_of(self.predictor.spec)
+        return self.predictor.skeleton
 
     @property
     def is_hand(self) -> bool:
@@ -153,18 +151,17 @@ class FramePredictor:
         if not located:
             return (), None
         T_file_upright = np.linalg.inv(T_upright_file)
-        size_px = self.predictor.spec.size_px
-        crops = []
-        for i, (box, side) in enumerate(located):
-            subject = replace(
+        subjects = [
+            replace(
                 frame,
                 key=frame.key if i == 0 else f"{frame.key}_{i + 1}",
                 box_xyxy=None if box is None else mapped_box(box, T_file_upright),
                 hand=side,
             )
-            config = CropConfig(size_px, self.padding, None if side is None else "annotated")
-            crops.append(crop_frame(subject, config))
-        keypoints = self.predictor.predict_batch(concatenate(crops))
+            for i, (box, side) in enumerate(located)
+        ]
+        config = CropConfig(self.predictor.size_px, self.padding, "annotated" if self.is_hand else None)
+        keypoints = self.predictor.predict_crops(crop_images(subjects, config))
         assert keypoints.confidence is not None
         kept = np.flatnonzero(keypoints.confidence.mean(axis=1) >= self.min_confidence)
         if not len(kept):

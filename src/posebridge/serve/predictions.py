@@ -16,12 +16,11 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from posebridge.contracts.files import json_bytes
-from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.contracts.keypoint_set import KeypointSet, join
 from posebridge.data.datasets.video import Video
 from posebridge.data.datasets.video_index import index_video
 from posebridge.data.frames import RawFrame, UnreadableFrameError
 from posebridge.data.image_file import read_picture
-from posebridge.deployment.predictor import join
 from posebridge.errors import InputError, one_line
 from posebridge.serve.frame_prediction import FrameOptions, FramePoses, FramePredictor
 from posebridge.serve.uploads import RefusedError

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from posebridge.deployment.estimator import DepthEstimator, load_estimator
-from posebridge.deployment.predictor import Predictor
+from posebridge.deployment.crop_predictor import load_crop_predictor
+from posebridge.deployment.shipped_models import model_path
 from posebridge.errors import InputError
 from posebridge.serve.config import ServeConfig
 
@@ -30,7 +30,7 @@ def serve(config: ServeConfig) -> None:
     from posebridge.serve.app import build_app
 
     with _listening(config.port) as listener, _folder(config.runs) as folder:
-        predictor = load_predictor(config)
+        predictor = load_crop_predictor(model_path(config.model), config.device)
         url = f"http://{HOST}:{listener.getsockname()[1]}/"
         app = build_app(config, predictor, folder)
         options = uvicorn.Config(
@@ -46,14 +46,6 @@ def serve(config: ServeConfig) -> None:
             pass
         finally:
             app.state.adaptation.kill()  # after a second ctrl-c, which ends the server at once
-
-
-def load_predictor(config: ServeConfig) -> Predictor:
-    """The predictor of the served model. Raises ``InputError`` as ``load_estimator`` does, and for a model of depth."""
-    estimator = load_estimator(config.model, config.device)
-    if isinstance(estimator, DepthEstimator):
-        raise InputError(f"{config.model} reads depth, and serve shows colour images: give a model of colour images")
-    return estimator.predictor
 
 
 def _check_libraries() -> None:

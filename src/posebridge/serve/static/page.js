@@ -21,7 +21,7 @@ export const guarded = (task) => async (...values) => {
 
 export async function loadModel() {
   const model = await request("/api/model");
-  element("model").textContent = `${model.name} · ${model.skeleton.name} · ${model.device}`;
+  element("model").textContent = `${model.name} · ${model.skeleton.name}`;
   element("limits").textContent = `Up to ${model.max_upload_mb} MB a file`;
   element("hands").hidden = model.subject !== "hand";
   return model;

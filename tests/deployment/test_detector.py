@@ -71,7 +71,7 @@ def test_the_map_of_the_input_is_where_its_pixels_come_from(height, width):
 
 
 def test_batches_of_several_sizes_are_as_single_images(folder):
-    detector = Detector.load(folder, DetectOptions(least_confidence=0.1))
+    detector = Detector.load(folder, DetectOptions(least_confidence=0.0))
     images = [image(60, 90), image(90, 60, 1), image(60, 90, 2)]
     together = detector.detect_batch(images)
     assert sum(map(len, together)) > 0

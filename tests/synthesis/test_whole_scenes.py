@@ -102,7 +102,7 @@ def test_pasted_colours_are_means_not_sums(scale):
     T[:2, 2] = 100 - scale * 30
     paste(canvas, owner, disc().rgba, T, 7)
     area = np.pi * (30.5 * scale) ** 2
-    assert (owner == 7).sum() == pytest.approx(area, rel=0.06)
+    assert (owner == 7).sum() == pytest.approx(area, rel=0.1)
     assert red(canvas).sum() == pytest.approx(area, rel=0.15)
     assert canvas[..., 1].max() == 100  # over grey, the rim is nowhere brighter than both
     assert (canvas[:5] == 100).all()

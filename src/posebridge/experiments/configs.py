@@ -233,7 +233,7 @@ class TrainDetectorConfig:
     """Number of rendered people."""
 
     steps: int = 20_000
-    """Steps of training, each on 32 scenes."""
+    """Steps of training, each on 16 scenes."""
 
     decay: Literal["cosine", "none"] = "cosine"
     """Learning rate over the run: falling to zero, or constant, to be continued by another run with --start."""

@@ -122,7 +122,7 @@ def write_files(paths: Paths, frames: int) -> None:
         stream.width, stream.height, stream.pix_fmt = *_SIZE, "yuv420p"
         for i in range(frames):
             start = 2 * i % _SIZE[0]
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(texture[:, start : start + _SIZE[0]]))
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(texture[:, start : start + _SIZE[0]], np.uint8))
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 

@@ -12,7 +12,7 @@ from deployment.rigged import small_model
 from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.deployment.doctor import Finding
-from posebridge.deployment.predict_files import crop_batches
+from posebridge.deployment.predictor import PosePredictor
 
 
 @pytest.fixture
@@ -77,16 +77,18 @@ def test_unreadable_images_are_one_line(model, images, tmp_path):
 
 
 def test_sigterm_keeps_what_was_predicted(model, images, tmp_path, capsys, monkeypatch):
-    joined = crop_batches
+    real, calls = PosePredictor.predict_crops, []
 
-    def terminated_after_a_batch(*arguments):
-        yield next(joined(*arguments))
-        signal.raise_signal(signal.SIGTERM)
+    def terminated_at_the_second_batch(predictor, crops):
+        calls.append(crops)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return real(predictor, crops)
 
-    monkeypatch.setattr("posebridge.deployment.predict_files.crop_batches", terminated_after_a_batch)
-    assert predict(model, images, "--out", tmp_path / "out", "--batch-size", 2) == 143
+    monkeypatch.setattr(PosePredictor, "predict_crops", terminated_at_the_second_batch)
+    assert predict(model, images, "--out", tmp_path / "out", "--batch-size", 1) == 143
     assert capsys.readouterr().err.splitlines()[-1] == "terminated: finished results are on disk"
-    assert len(KeypointSet.load(tmp_path / "out" / "predictions.partial.npz")) == 2
+    assert len(KeypointSet.load(tmp_path / "out" / "predictions.partial.npz")) == 1
 
 
 def test_refusals_are_one_line(model, images, tmp_path, capsys):

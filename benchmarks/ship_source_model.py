@@ -3,15 +3,13 @@
 python benchmarks/ship_source_model.py hand-rgb --runs runs/hand-rgb-0 runs/hand-rgb-1 --real IMAGES LABELS left
 
 ``--runs`` are the runs of ``train-source`` in the order in which each continued the one before; the last one's model is
-shipped. Accuracy is that of the weights in half precision, on renders of seeds that no training used, and on the real
-images where they are given.
+shipped. A run that was stopped counts as far as it came. Accuracy is that of the weights in half precision, on renders
+of seeds that no training used, and on the real images where they are given.
 """
 
 import platform
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import tyro
@@ -24,17 +22,22 @@ from posebridge.contracts.plain import to_plain
 from posebridge.contracts.record import Score
 from posebridge.contracts.record_file import load_record
 from posebridge.contracts.run_layout import RunLayout
+from posebridge.data.datasets.benchmark_frames import SOURCE_STATISTICS
 from posebridge.data.target_config import TargetConfig
 from posebridge.deployment.frame_predictions import predict_frames
 from posebridge.deployment.model_file import load_model, save_model
 from posebridge.deployment.model_kinds import POSE
-from posebridge.deployment.model_spec import skeleton_of
+from posebridge.deployment.model_spec import PoseSpec, skeleton_of
 from posebridge.deployment.shipped_models import CARD, Accuracy, ModelCard, ShippedModel
 from posebridge.experiments.configs import TrainSourceConfig
+from posebridge.experiments.data import statistics_joints_m
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation
+from posebridge.experiments.renders import RenderLoader
 from posebridge.experiments.target import load_target
 from posebridge.experiments.tracks import TRACKS
-from posebridge.experiments.train_source import SOURCE_DOMAIN, validation_sets
+from posebridge.experiments.train_source import SOURCE_DOMAIN, sized_preset, validation_sets
+from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.representations.pose25d import reference_length
 
 LARGEST_MB = 12
 LIMITS = {
@@ -70,40 +73,73 @@ def ship(options: Options) -> ModelCard:
     """Write weights, description and card; return the card."""
     folder = options.out / options.name
     folder.mkdir(parents=True, exist_ok=True)
-    trained = load_model(options.runs[-1], POSE)
-    save_model(folder, trained.spec, trained.network.half())
+    legs = [_leg(run) for run in options.runs]
+    network = legs[-1].network
+    save_model(folder, legs[-1].spec, network.half())
     size_mb = (folder / "model.safetensors").stat().st_size / 1e6
     if size_mb > LARGEST_MB:
         raise SystemExit(f"the weights take {size_mb:.1f} MB, more than {LARGEST_MB}")
-    card = _card(options, folder)
+    card = _card(options, folder, legs)
     write_atomically(folder / CARD, json_bytes(to_plain(card)))
     return card
 
 
-def _card(options: Options, folder: Path) -> ModelCard:
-    records = [load_record(run) for run in options.runs]
-    configs = [load_config(RunLayout(run).config, {"train-source": TrainSourceConfig})[1] for run in options.runs]
-    recipes = [record.provenance.config["recipe"] for record in records]
-    sources = [recipe["source"] for recipe in recipes]
-    renders = sum(recipe["data"]["source"] for recipe in recipes)
+@dataclass(frozen=True)
+class _Leg:
+    """A run of ``train-source``, finished or stopped."""
+
+    command: str
+    renders: int
+    image_steps: int
+    seconds: float
+    spec: PoseSpec
+    network: PoseResNet
+
+
+def _leg(run: Path) -> _Leg:
+    layout = RunLayout(run)
+    config = load_config(layout.config, {"train-source": TrainSourceConfig})[1]
+    preset = sized_preset(config)
+    assert preset.source is not None
+    assert preset.data.source is not None
+    steps, batch = preset.source.schedule.steps, preset.source.batch_size
+    start = "" if config.start is None else f" --start {Path(config.start).name}"
+    sizes = f"--renders {preset.data.source} --steps {steps} --seed {config.seed}"
+    command = f"posebridge train-source {config.name} {sizes}{start}"
+    if layout.model.exists():
+        model = load_model(run, POSE)
+        seconds = load_record(run).provenance.seconds
+        return _Leg(command, preset.data.source, batch * steps, seconds, model.spec, model.network)
+    checkpoint = torch.load(layout.stage(1, "source").checkpoint, map_location="cpu", weights_only=True)
+    done, seconds = checkpoint["global_step"], checkpoint["callbacks"]["_Clock"]["seconds"]
+    assert isinstance(preset.model, PoseSpec)
+    network = POSE.build(preset.model)
+    prefix = "average." if preset.source.average_decay else "network."
+    weights = {key.removeprefix(prefix): v for key, v in checkpoint["state_dict"].items() if key.startswith(prefix)}
+    network.load_state_dict(weights)
+    renders = RenderLoader(config.name, preset.model, frozenset({"joints"})).load(
+        SOURCE_DOMAIN, SOURCE_STATISTICS, config.seed
+    )
+    skeleton = skeleton_of(preset.model)
+    length_m = reference_length(statistics_joints_m(renders), skeleton).mean().item()
+    spec = preset.model.trained("source-only", length_m, "anny")
+    stopped = f"{command} (stopped after {done} steps)"
+    return _Leg(stopped, preset.data.source, batch * done, seconds, spec, network.eval())
+
+
+def _card(options: Options, folder: Path, legs: list[_Leg]) -> ModelCard:
     return ModelCard(
         name=options.name,
-        joints=f"{len(skeleton_of(load_model(folder, POSE).spec))} joints in pixels, with relative depth",
-        data=f"{renders} {SOURCE_DOMAIN} renders of posebridge; no photograph, no label of a real image",
-        recipe=tuple(_command(config, recipe) for config, recipe in zip(configs, recipes, strict=True)),
-        image_steps=sum(source["batch_size"] * source["schedule"]["steps"] for source in sources),
-        hours=round(sum(record.provenance.seconds for record in records) / 3600, 1),
+        joints=f"{len(skeleton_of(legs[-1].spec))} joints in pixels, with relative depth",
+        data=f"{sum(leg.renders for leg in legs)} {SOURCE_DOMAIN} renders of posebridge, and no photograph",
+        recipe=tuple(leg.command for leg in legs),
+        image_steps=sum(leg.image_steps for leg in legs),
+        hours=round(sum(leg.seconds for leg in legs) / 3600, 1),
         hardware=f"one thread of {_processor()}",
         accuracy=tuple(_accuracy(options, folder)),
         limits=LIMITS[options.name],
         licence="Apache-2.0",
     )
-
-
-def _command(config: TrainSourceConfig, recipe: Mapping[str, Any]) -> str:
-    start = "" if config.start is None else f" --start {Path(config.start).name}"
-    sizes = f"--renders {recipe['data']['source']} --steps {recipe['source']['schedule']['steps']}"
-    return f"posebridge train-source {config.name} {sizes} --seed {config.seed}{start}"
 
 
 def _accuracy(options: Options, folder: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from posebridge.cli.commands import COMMANDS
+from posebridge.cli.commands import COMMANDS, with_method_flag
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -29,6 +29,7 @@ def test_parsed(page, line):
     words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line, comments=True)[1:]]
     if words == ["COMMAND", "--help"]:
         return
+    words = with_method_flag(words)
     assert words[0] in COMMANDS, f"{page}: {line}"
     try:
         tyro.extras.subcommand_cli_from_dict(dict(COMMANDS), args=words, config=(tyro.conf.FlagCreatePairsOff,))

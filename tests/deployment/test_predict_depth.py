@@ -15,8 +15,8 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.crops import CubeCropConfig
 from posebridge.data.depth_target import DepthTargetConfig, open_depth
 from posebridge.deployment import predict_depth
+from posebridge.deployment.depth_estimator import DepthEstimator
 from posebridge.deployment.depth_predictor import DepthHandPredictor
-from posebridge.deployment.estimator import DepthEstimator
 from posebridge.deployment.hand_tracking import HandTracker
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import DEPTH_HAND

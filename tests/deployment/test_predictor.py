@@ -6,6 +6,7 @@ import torch
 
 from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
 from posebridge.cameras.pinhole import Camera
+from posebridge.contracts.keypoint_set import join
 from posebridge.data.crops import CropConfig, crop_frame
 from posebridge.data.frames import RawFrame
 from posebridge.deployment.predictor import PosePredictor, predict_all

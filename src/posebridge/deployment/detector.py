@@ -61,13 +61,13 @@ class Detector:
         loaded = load_model(Path(path), DETECTOR)
         return cls(loaded.spec, loaded.network.to(device), options)
 
-    def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> Detections:
-        """The subjects of an upright RGB image. Raises ``InputError`` for another array."""
+    def detect(self, image: np.ndarray) -> Detections:
+        """The subjects of an upright RGB image (H, W, 3) of uint8. Raises ``InputError`` for another array."""
         return self.detect_batch([image])[0]
 
     @torch.inference_mode()
-    def detect_batch(self, images: Sequence[UInt8[np.ndarray, "H W 3"]]) -> list[Detections]:
-        """The subjects of each image; images of one size are processed together.
+    def detect_batch(self, images: Sequence[np.ndarray]) -> list[Detections]:
+        """The subjects of each image (H, W, 3) of uint8; images of one size are processed together.
 
         Raises ``InputError`` for an array that is no RGB image.
         """

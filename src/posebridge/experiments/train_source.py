@@ -38,7 +38,7 @@ def run_train_source(config: TrainSourceConfig, folder: Path, hardware: Hardware
     """
     Run.check(folder, "train-source", config, hardware)
     track, method = TRACKS[config.name], find_method("source-only")
-    preset = _sized(change(find_preset(f"source/{config.name}", config.preset, method.name)), config)
+    preset = sized_preset(config, change)
     start = None if config.start is None else _start(model_path(config.start), preset)
     check_space(folder, preset.space_mb)
     run = Run.create(folder, "train-source", config, hardware, preset)
@@ -54,8 +54,9 @@ def run_train_source(config: TrainSourceConfig, folder: Path, hardware: Hardware
     return run_experiment(experiment, _data(config, preset, track), run).record
 
 
-def _sized(preset: Preset, config: TrainSourceConfig) -> Preset:
-    """The preset with the given number of renders and steps."""
+def sized_preset(config: TrainSourceConfig, change: Change = unchanged) -> Preset:
+    """The preset of a run, with its number of renders and steps."""
+    preset = change(find_preset(f"source/{config.name}", config.preset, "source-only"))
     source = preset.source
     assert source is not None
     if config.renders is not None:

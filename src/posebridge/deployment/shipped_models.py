@@ -85,9 +85,7 @@ def model_path(model: ModelRef) -> Path:
     if isinstance(model, Path):
         return model
     if (Path(model) / DESCRIPTION).exists():
-        raise InputError(
-            f"{model} is a shipped model, and a model lies in ./{model}, too: write ./{model} or rename it"
-        )
+        raise InputError(f"{model} is a shipped model and a folder here: write ./{model} for the folder, or rename it")
     folder = Path(str(files("posebridge").joinpath("models", model)))
     for name in (WEIGHTS, DESCRIPTION, CARD):
         if not (folder / name).is_file():

@@ -16,6 +16,7 @@ import tyro
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.crops import crop_frames
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.source_labels import rendered_source
 from posebridge.data.target import TargetConfig, open_target
@@ -96,7 +97,8 @@ class Benchmark:
 def run(config: Benchmark) -> list[dict[str, Any]]:
     """All rows."""
     preset = _preset(config)
-    real = InMemoryDataset(open_target(TargetConfig(config.images, hand=config.hand), preset.model.size_px))
+    target = open_target(TargetConfig(config.images, hand=config.hand), preset.model.size_px)
+    real = InMemoryDataset(crop for _, crop in crop_frames(target, target.crop))
     truth = KeypointSet.load(config.labels)
     rows = []
     for seed in range(config.first_seed, config.first_seed + config.seeds):

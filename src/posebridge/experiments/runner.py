@@ -218,7 +218,8 @@ class _Runner:
         if self.comparison is None or self.comparison.helps:
             return self.spec
         given = self.experiment.source_model
-        return replace(self.spec, method="source-only" if given is None else given.spec.method)
+        method = "source-only" if given is None else given.spec.method
+        return self.spec.trained(method, None, hand_name(self.experiment.mano))
 
     def predictor(self, network: nn.Module) -> Predictor:
         """A network of this run with all that is needed to read it."""

@@ -60,7 +60,7 @@ def test_every_term_reaches_the_shared_features():
     terms = detection_terms(CentreMaps(8), network, network(batch.rgb), batch)
     assert terms.keys() == {"centre", "box", "side"}
     for name, term in terms.items():
-        [gradient] = torch.autograd.grad(term, [network.stages[0][0].weight], retain_graph=True)
+        [gradient] = torch.autograd.grad(term, [next(network.stages[0].parameters())], retain_graph=True)
         assert gradient.norm() > 1e-3 * term.detach(), name
 
 

@@ -9,6 +9,7 @@ import pytest
 from tqdm import tqdm
 
 from data.on_disk import write_video
+from deployment.rigged import small_model
 from posebridge.deployment.estimator import load_estimator
 from posebridge.methods.registry import METHODS
 from posebridge.serve.progress import StageProgress, parse_progress
@@ -159,12 +160,13 @@ def test_progress_of_real_bars():
 def test_real_run(tmp_path, target):
     """The flags, bars and outputs are those of ``posebridge adapt``."""
     command = (sys.executable, str(HERE / "small_posebridge.py"))
+    small_model(tmp_path / "model")
     with client_of(tmp_path, command=command) as client:
         for file in sorted(target.images.iterdir())[:40]:
             assert client.post(FILES, content=file.read_bytes()).status_code == 200
         client.post(f"{STATE}?method=mean-teacher&hand=right")
         state = ended(client, STATE)
-        assert state["state"] == "finished", state["run"]
+        assert state["state"] == "finished", state["run"]["error"]
         assert [stage["label"].split(" ")[-1] for stage in state["run"]["stages"]][:2] == ["rendering", "mean-teacher"]
         assert "footage, from varied renders" in client.get(f"{STATE}/report").text
         content = client.get(f"{STATE}/model.zip").content

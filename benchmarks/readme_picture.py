@@ -55,7 +55,9 @@ def picture(options: Options) -> None:
     estimator = posebridge.load(options.model)
     poses = estimator.predict(list(images))
     drawn = [
-        np.asarray(Image.fromarray(draw_pose(image, uv_px, confidence, HAND21)).resize((options.side_px, options.side_px)))
+        np.asarray(
+            Image.fromarray(draw_pose(image, uv_px, confidence, HAND21)).resize((options.side_px, options.side_px))
+        )
         for image, uv_px, confidence in zip(images, poses.uv_px, poses.confidence, strict=True)
     ]
     videos = [drawn[start : start + options.frames] for start in range(0, count, options.frames)]

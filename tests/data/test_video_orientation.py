@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from data.encoded_videos import picture
+from posebridge.data.crops import crop_frames
 from posebridge.data.datasets.video import Video
 from posebridge.data.datasets.video_access import VideoAccess
 from posebridge.data.datasets.video_orientation import orientation_of
@@ -54,7 +55,7 @@ def test_crops_of_a_turned_video_are_upright(tmp_path):
     write_oriented(tmp_path / "a.mp4", -90)
     (frame,) = Video(tmp_path / "a.mp4")
     target = open_target(TargetConfig(tmp_path / "a.mp4"), 64)
-    (batch,) = target
+    ((_, batch),) = crop_frames(target, target.crop)
     upright = np.pad(np.rot90(frame.rgb, -1), ((0, 0), (8, 8), (0, 0)))
     np.testing.assert_allclose(255 * batch.image[0].permute(1, 2, 0).numpy(), upright, atol=1)
     stored = torch.linalg.inv(batch.T_crop_file[0]) @ torch.tensor([63.0 - 8, 0, 1])

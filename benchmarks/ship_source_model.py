@@ -10,6 +10,7 @@ of seeds that no training used, and on the real images where they are given.
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import tyro
@@ -59,7 +60,7 @@ class Options:
     runs: tuple[Path, ...]
     """Runs of train-source, each continued by the next."""
 
-    real: tuple[str, str, str] | None = None
+    real: tuple[Path, Path, Literal["left", "right"]] | None = None
     """Folder of real images, their labels (.npz), and which hand they show: left or right."""
 
     real_name: str = "real photographs"
@@ -150,9 +151,9 @@ def _accuracy(options: Options, folder: Path):
         yield _row(f"{domain} renders of other seeds", evaluation.score(predict_frames(predictor, evaluation.crops)))
     if options.real is not None:
         images, labels, hand = options.real
-        target = TargetConfig(Path(images), hand=hand)  # type: ignore[arg-type]
+        target = TargetConfig(images, hand=hand)
         frames = load_target(target, model.spec.size_px, track.skeleton, None).dataset
-        evaluation = InMemoryEvaluation(frames, KeypointSet.load_labels(Path(labels)), track.protocol)
+        evaluation = InMemoryEvaluation(frames, KeypointSet.load_labels(labels), track.protocol)
         yield _row(options.real_name, evaluation.score(predict_frames(predictor, frames)))
 
 

@@ -115,7 +115,8 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     predictor = load_crop_predictor(model_path(config.model), device, device_is_here=workers.ray is None)
     skeleton = predictor.skeleton
     target = open_target(config.target, predictor.size_px)
-    rates = _rates(target.frames)
+    videos = _videos(target.frames)
+    rates = {path.stem: rate or UNKNOWN_RATE for path, (rate, _) in videos.items()}
     target = _with_detector(target, config, skeleton, rates)
     check_hand(skeleton, target)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
@@ -127,7 +128,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     try:
         with (
             overlays or nullcontext(),
-            _progress(target.frames, config.target.every) as bar,
+            _progress(target.frames, videos, config.target.every) as bar,
             CallsBehind(_DRAWN_BEHIND) as drawing,
         ):
             for frames, part in _predicted(target, predictor, config, gpus=int(device.startswith("cuda"))):
@@ -242,13 +243,11 @@ def _overlays(config: PredictConfig, skeleton: Skeleton, rates: Mapping[str, Fra
     return VideoOverlays(folder, skeleton, config.overlays, slower)
 
 
-def _rates(frames: FrameStream) -> dict[str, Fraction]:
-    """Frames a second of each video by its sequence; nothing for images."""
-    return {path.stem: rate or UNKNOWN_RATE for path, (rate, _) in _videos(frames).items()}
-
-
 def _videos(frames: FrameStream) -> dict[Path, tuple[Fraction | None, int]]:
-    """Rate (frames a second) and declared number of frames of each video; (None, 0) for a broken file."""
+    """Rate (frames a second) and declared number of frames of each video; (None, 0) for a broken file.
+
+    Nothing for images.
+    """
     files = [frames.path] if isinstance(frames, Video) else frames.files if isinstance(frames, VideoFolder) else []
     found: dict[Path, tuple[Fraction | None, int]] = {}
     for path in files:
@@ -262,19 +261,21 @@ def _videos(frames: FrameStream) -> dict[Path, tuple[Fraction | None, int]]:
     return found
 
 
-def _progress(frames: FrameStream, every: int) -> AbstractContextManager[tqdm]:
+def _progress(
+    frames: FrameStream, videos: Mapping[Path, tuple[Fraction | None, int]], every: int
+) -> AbstractContextManager[tqdm]:
     """A bar on stderr after the first second; with an estimate where the number of frames is known."""
     if isinstance(frames, ImageFolder):
         total = len(frames)
     else:
-        declared = [count for _, count in _videos(frames).values()]
+        declared = [count for _, count in videos.values()]
         total = sum(-(-count // every) for count in declared) if all(declared) else None
     return tqdm(total=total, desc="predict", unit="frame", mininterval=0.5, delay=1, dynamic_ncols=True)
 
 
 def check_hand(skeleton: Skeleton, target: TargetFrames) -> None:
     """Raise ``InputError`` where a target of people has left or right hands."""
-    if target.crop.hand is not None and skeleton.mirror_of:
+    if target.crop.hand is not None and subject_kind(skeleton) == "person":
         raise InputError(f"the model predicts bodies ({skeleton.name}): leave hand out, and the boxes' column hand")
 
 

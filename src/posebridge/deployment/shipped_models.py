@@ -73,7 +73,7 @@ def shipped_models() -> tuple[ShippedModel, ...]:
 
 def as_model_ref(text: str | Path) -> ModelRef:
     """A name where the text is one, else a path. ``./hand-rgb`` is a path, given as text."""
-    return text if text in shipped_models() else Path(text)  # type: ignore[return-value]
+    return next((name for name in shipped_models() if name == text), Path(text))
 
 
 def model_path(model: ModelRef) -> Path:

@@ -58,7 +58,7 @@ def load_target(
     if detector is not None:
         frames = detected(frames, DetectedBoxing(detector, most_subjects=1), kind)
     crops = crop_frames(frames, frames.crop)
-    if frames.crop.hand is not None and skeleton.mirror_of:
+    if frames.crop.hand is not None and kind == "person":
         raise InputError("people have both hands: leave --hand out, and hand from the boxes, or choose --subject hand")
     if pairs is None:
         dataset = InMemoryDataset(crop for _, crop in crops)

@@ -92,8 +92,11 @@ def score_detector(
     model: Path, scenes: Sequence[Scene], options: DetectOptions | None = None
 ) -> dict[SubjectKind, KindScore]:
     """The scores of a detector on scenes, for each kind of subject. Raises ``InputError`` for another model."""
-    options = options or DetectOptions()
-    return {kind: _score(Detector.load(model, replace(options, kind=kind)), scenes, kind) for kind in SUBJECT_KINDS}
+    options, loaded = options or DetectOptions(), Detector.load(model)
+    return {
+        kind: _score(Detector(loaded.spec, loaded.network, replace(options, kind=kind)), scenes, kind)
+        for kind in SUBJECT_KINDS
+    }
 
 
 def _score(detector: Detector, scenes: Sequence[Scene], kind: SubjectKind) -> KindScore:

@@ -16,6 +16,7 @@ from posebridge.data.boxes import SubjectBox, box_problem
 from posebridge.data.frames import RawFrame, Side
 from posebridge.data.image_crops import CropConfig, crop_images
 from posebridge.deployment.crop_predictor import CropPredictor
+from posebridge.deployment.detection import subject_kind
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 
@@ -109,7 +110,7 @@ class FramePredictor:
     @property
     def is_hand(self) -> bool:
         """Whether frames show hands, which have a side; else people."""
-        return not self.skeleton.mirror_of
+        return subject_kind(self.skeleton) == "hand"
 
     def __call__(self, frame: RawFrame, options: FrameOptions, time_s: float | None = None) -> FramePoses:
         """The poses of one frame. Raises ``InputError`` for a box outside the picture, and for a side of a person."""

@@ -52,12 +52,12 @@ class Prediction:
     started: float = field(default_factory=time.monotonic)
     asked: float = field(default_factory=time.monotonic)  # when a page asked last
 
-    def add(self, poses: FramePoses, nobody: str) -> None:
-        """Append a frame; ``nobody`` is the reason where it shows no subject."""
+    def add(self, poses: FramePoses, without_subject: str) -> None:
+        """Append a frame; ``without_subject`` is the reason where it shows no subject."""
         self.frames.append(poses)
         self.count += 1
         if poses.keypoints is None:
-            self.skipped[poses.key] = nobody
+            self.skipped[poses.key] = without_subject
 
     def as_json(self, since: int) -> str:
         """State and the frames from number ``since`` on, some hundred at most, as JSON."""
@@ -108,7 +108,7 @@ class Predictions:
     def __init__(self, worker: Worker, max_video_frames: int):
         self.worker = worker
         self.max_video_frames = max_video_frames
-        self.nobody = f"no {'hand' if worker.predictor.is_hand else 'person'} in the frame"
+        self.without_subject = f"no {'hand' if worker.predictor.is_hand else 'person'} in the frame"
         self._kept: dict[str, Prediction] = {}
         self._videos: dict[str, asyncio.Task[None]] = {}
         self._cameras_in_flight: set[str] = set()
@@ -124,7 +124,7 @@ class Predictions:
         prediction = Prediction("image", options, total=1)
         try:
             frame = await self.worker.run(_image_frame, file, "image", 0)
-            prediction.add(await self.worker.run(self.worker.predictor, frame, options), self.nobody)
+            prediction.add(await self.worker.run(self.worker.predictor, frame, options), self.without_subject)
         finally:
             file.unlink(missing_ok=True)
         prediction.state = "done"
@@ -160,7 +160,7 @@ class Predictions:
         finally:
             self._cameras_in_flight.discard(name)
             picture.unlink(missing_ok=True)
-        prediction.add(poses, self.nobody)
+        prediction.add(poses, self.without_subject)
         return poses
 
     async def cancel(self, name: str) -> None:
@@ -201,7 +201,7 @@ class Predictions:
             while prediction.state == "running":
                 poses, is_end = await self.worker.run(_next_chunk, frames)
                 for frame_poses in poses:
-                    prediction.add(frame_poses, self.nobody)
+                    prediction.add(frame_poses, self.without_subject)
                 if is_end:
                     prediction.skipped |= {key.replace(str(file), "video"): why for key, why in video.skipped.items()}
                     prediction.state = "done"

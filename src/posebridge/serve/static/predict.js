@@ -147,10 +147,10 @@ class PredictPage {
   }
 
   showSummary({ state, count, total, skipped }) {
-    const nobody = skipped ? ` ${skipped} have no ${this.model.subject} in them, or can't be read.` : "";
+    const without = skipped ? ` ${skipped} have no ${this.model.subject} in them, or can't be read.` : "";
     const ended = state === "cancelled" ? `Cancelled after ${count} of ${total ?? "?"} frames.` : `${count} frames.`;
     const seen = this.isPlayable ? "" : " This browser can't play this video: download the predictions, or save it as MP4 (H.264) or WebM.";
-    this.say(`${ended}${nobody}${seen}`);
+    this.say(`${ended}${without}${seen}`);
   }
 
   showVideoFrame(seconds) {

@@ -1,4 +1,8 @@
+import gc
+import os
 import pickle
+import signal
+import time
 
 import av
 import numpy as np
@@ -8,6 +12,7 @@ import torch
 from data.encoded_videos import ENCODINGS, OPEN_GOPS, decoded_in_order, trim_by_edit_list, write_encoded
 from data.on_disk import truncate
 from posebridge.data.datasets.video_access import VideoAccess
+from posebridge.data.datasets.video_file import open_video
 from posebridge.data.frames import UnreadableFrameError
 from posebridge.errors import InputError
 
@@ -121,6 +126,32 @@ def test_forked_workers_read_independently(tmp_path):
     loader = torch.utils.data.DataLoader(_Grey(tmp_path / "a.mp4"), batch_size=None, num_workers=2, timeout=60)
     expected = [10 + 4 * ((i * 7) % 60) for i in range(40)]
     np.testing.assert_allclose([float(value) for value in loader], expected, atol=1.9)
+
+
+def test_a_fork_leaves_the_parents_garbage_alone(tmp_path):
+    """A collected decoder or frame waits in the fork for threads that only the parent has."""
+    write_numbered(tmp_path / "a.mp4")
+    gc.disable()
+    try:
+        with open_video(tmp_path / "a.mp4")[0] as container:
+            frame = next(container.decode(video=0))
+        frame.to_ndarray(format="rgb24", threads=4)  # its converter keeps the threads
+        garbage = [frame]
+        garbage.append(garbage)
+        del frame, garbage
+        child = os.fork()
+        if child == 0:
+            gc.collect()
+            os._exit(0)
+    finally:
+        gc.enable()
+    until = time.monotonic() + 60
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < until:
+        time.sleep(0.01)
+    if not ended[0]:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended == (child, 0)
 
 
 def test_missing_frames_are_refused(tmp_path):

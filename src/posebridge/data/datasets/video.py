@@ -7,7 +7,7 @@ from pathlib import Path
 from av.video.frame import VideoFrame
 
 from posebridge.data.datasets.found_files import visible_files
-from posebridge.data.datasets.video_decoding import DAMAGED, decode_file
+from posebridge.data.datasets.video_decoding import DAMAGED, decode_file, rgb_pixels
 from posebridge.data.datasets.video_file import VIDEO_SUFFIXES, open_video
 from posebridge.data.datasets.video_index import numbered, read_packets
 from posebridge.data.datasets.video_orientation import orientation_of
@@ -64,7 +64,7 @@ class Video:
             self.skipped[f"{self.path} {name}"] = reasons.get(numbers[0], reasons.get(None, DAMAGED))
 
     def _raw_frame(self, frame: VideoFrame, number: int) -> RawFrame:
-        image = frame.to_ndarray(format="rgb24")
+        image = rgb_pixels(frame)
         turn, mirror = orientation_of(frame)
         stem = self.path.stem
         return RawFrame(image, f"{stem}_{number:06d}", stem, number, turn=turn, mirror=mirror, file=self.path)

@@ -11,7 +11,7 @@ import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
-from posebridge.data.datasets.video_decoding import decode, demux
+from posebridge.data.datasets.video_decoding import decode, demux, rgb_pixels
 from posebridge.data.datasets.video_file import open_video, reason_of
 from posebridge.data.datasets.video_index import VideoIndex, index_video
 from posebridge.data.datasets.video_orientation import orientation_of
@@ -73,7 +73,7 @@ class VideoAccess:
             raise UnreadableFrameError(f"{path} frame {number}", self._absence(path, number))
         if orientation_of(frame) != (0, False):
             raise UnreadableFrameError(f"{path} frame {number}", _ORIENTED)
-        return frame.to_ndarray(format="rgb24")
+        return rgb_pixels(frame)
 
     def index(self, path: Path) -> VideoIndex:
         """Number, places and times of the frames. Raises ``InputError`` for a file that can't be opened."""

@@ -5,10 +5,12 @@ from itertools import islice
 from pathlib import Path
 
 import av.error
+import numpy as np
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from jaxtyping import UInt8
 
 from posebridge.data.datasets.video_file import open_video, reason_of
 
@@ -76,3 +78,8 @@ def decode(packets: Iterable[Packet | str], at: int = 0) -> Iterator[tuple[int, 
             assert isinstance(frame, VideoFrame)
             assert frame.pts is not None
             yield frame.pts, DAMAGED if frame.is_corrupt else frame
+
+
+def rgb_pixels(frame: VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+    """The frame as RGB. One thread converts a frame sooner than several do."""
+    return frame.to_ndarray(format="rgb24", threads=1)

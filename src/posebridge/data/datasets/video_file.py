@@ -1,5 +1,7 @@
 """Video files: which files are videos, how they are opened, and what they declare."""
 
+import gc
+import os
 import struct
 from pathlib import Path
 
@@ -22,6 +24,10 @@ VIDEO_SUFFIXES = frozenset({
 _EBML_SEGMENT = 0x18538067
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _HEADER_BYTES = 1 << 16
+
+# Decoders and frames that the parent has not collected yet must never be collected in a fork, as in a loader's worker:
+# freeing them waits for threads that only the parent has.
+os.register_at_fork(after_in_child=gc.freeze)
 
 
 def open_video(path: Path) -> tuple[InputContainer, VideoStream]:

@@ -193,12 +193,16 @@ def photo_table(paths: Paths, predictor: PosePredictor, onnx: CropPredictor, opt
     assert found.uv_px is not None
     assert found.confidence is not None
     uv_px, confidence = found.uv_px[0], found.confidence[0]
-    overlays = ImageOverlays(paths.folder / "drawn", HAND21, None)
+
+    def draw_and_write() -> None:
+        with ImageOverlays(paths.folder / "drawn", HAND21, None) as overlays:
+            overlays.add(frame, uv_px, confidence)
+
     shared = {
         "decode JPEG": lambda: reader[0],
         "crop": lambda: crop_images([frame], config),
         "draw": lambda: draw_pose(frame.rgb, uv_px, confidence, HAND21),
-        "draw, encode and write JPEG": lambda: overlays.add(frame, uv_px, confidence),
+        "draw, encode and write JPEG": draw_and_write,
     }
     both = {
         "torch all": lambda: predictor.predict_crops(crop_images([frame], config)),

@@ -1,6 +1,8 @@
+from dataclasses import replace
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -69,6 +71,19 @@ def test_overlays_keep_subfolders(tmp_path):
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")] == ["left/a.jpg"]
 
 
+def test_subjects_of_a_frame_are_drawn_together(tmp_path):
+    two = [spread_hand(150), spread_hand(150) + np.array([140.0, 60.0])]
+    with ImageOverlays(tmp_path, HAND21, 1) as overlays:
+        for frame in frames(2, "a"):
+            for subject, uv_px in enumerate(two):
+                overlays.add(replace(frame, key=f"{frame.key}_subject{subject}"), uv_px, np.ones(21))
+    assert (overlays.drawn, [path.name for path in tmp_path.iterdir()]) == (1, ["a_000000_subject0.jpg"])
+    drawn = cv2.imread(str(tmp_path / "a_000000_subject0.jpg"))[..., ::-1]
+    for uv_px in two:
+        u, v = uv_px[12].round().astype(int)
+        np.testing.assert_allclose(drawn[v, u], colour_of("middle_4"), atol=40)
+
+
 def test_overlays_of_videos_keep_the_frame_rate(tmp_path):
     rates = {"a": Fraction(30000, 1001), "b": Fraction(5)}
     with VideoOverlays(tmp_path, HAND21, 4, rates) as overlays:
@@ -97,7 +112,8 @@ def test_errors_leave_no_partial_video(tmp_path):
 
 def test_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot write .*a\.mp4"):
-        VideoOverlays(tmp_path / "file", HAND21, None, {"a": Fraction(5)}).add(
-            frames(1, "a")[0], spread_hand(9), np.ones(21)
-        )
+    with (
+        pytest.raises(InputError, match=r"cannot write .*a\.mp4"),
+        VideoOverlays(tmp_path / "file", HAND21, None, {"a": Fraction(5)}) as overlays,
+    ):
+        overlays.add(frames(1, "a")[0], spread_hand(9), np.ones(21))

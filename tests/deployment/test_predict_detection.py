@@ -1,5 +1,6 @@
 """``predict`` where a detector finds the subjects: a detector of coloured discs, and a network that finds them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,22 @@ def test_images_are_cropped_around_detections(detector, tmp_path):
         np.testing.assert_allclose(found.uv_px[i], truth_of(dots_of(i)), atol=0.5)
     assert done.skipped == {"view.9": "no subject was detected"}
     assert detector.runs == 4
+
+
+def test_subjects_of_one_frame_are_counted_and_drawn_together(detector, tmp_path, monkeypatch):
+    write_dots(tmp_path / "in", 2)
+    one = detector.detect
+
+    def twice(image: np.ndarray) -> Detections:
+        boxes = one(image).boxes_xyxy
+        return Detections(np.concatenate([boxes, boxes]), np.array([0.9, 0.8]), ("left", "left"))
+
+    monkeypatch.setattr(detector, "detect", twice)
+    done = predict_files(replace(_config(tmp_path / "in", tmp_path / "out"), overlays=None))
+    keys = [f"view.{i}{subject}" for i in range(2) for subject in ("", "_subject1")]
+    assert KeypointSet.load(done.predictions).key.tolist() == keys
+    assert (done.frames, done.subjects, done.overlays) == (2, 4, 2)
+    assert str(done).splitlines()[0].endswith("2 of them drawn in " + str(tmp_path / "out" / "overlays; 4 subjects"))
 
 
 def test_boxes_of_videos_follow_the_joints(detector, tmp_path):

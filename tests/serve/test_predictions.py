@@ -9,9 +9,10 @@ from PIL import Image
 from data.on_disk import truncate, write_pictures
 from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.data.boxes import SubjectBox
+from posebridge.deployment.detections import Detections
 from posebridge.deployment.estimator import ImageEstimator
 from posebridge.deployment.predictor import PosePredictor
+from posebridge.geometry.boxes import JOINT_BOX_PADDING, joint_box
 from posebridge.serve import predictions
 from serve.served import DOTS, client_of, ended, files_in, picture
 
@@ -103,27 +104,59 @@ def test_refused_choices(client, tmp_path, query, reason):
     assert files_in(tmp_path / "served") == []
 
 
+class Found:
+    """A detector of known boxes."""
+
+    def __init__(self, boxes: np.ndarray, hands: tuple):
+        self.boxes, self.hands, self.seen = boxes, hands, []
+
+    def detect(self, image: np.ndarray) -> Detections:
+        self.seen.append(image)
+        return Detections(self.boxes, np.linspace(0.9, 0.8, len(self.boxes)), self.hands)
+
+
+BOXES = np.array([[30.0, 12, 95, 78], [20.0, 5, 99, 80]])
+
+
 def test_detector(tmp_path):
-    boxes = [SubjectBox(np.array([30.0, 12, 95, 78]), "left"), SubjectBox(np.array([20.0, 5, 99, 80]))]
-    seen = []
-
-    def detector(image):
-        seen.append(image)
-        return boxes
-
+    detector = Found(BOXES, ("left", "right"))
     with client_of(tmp_path, detector=detector) as client:
         assert client.get("/api/model").json()["detects"]
         answer = client.post("/api/predictions", content=picture()).json()
         found = downloaded(client, answer["id"], tmp_path)
-        boxes.clear()
+        as_left = client.post("/api/predictions?hand=left", content=picture()).json()
+        found_left = downloaded(client, as_left["id"], tmp_path)
+        detector.boxes, detector.hands = np.zeros((0, 4)), ()
         empty = client.post("/api/predictions", content=picture()).json()
-    np.testing.assert_array_equal(seen[0], draw_dots(120, 90, DOTS))
-    assert found.key.tolist() == ["image", "image_2"]
-    for row, side in enumerate(("left", "right")):
-        box = answer["frames"][0]["subjects"][row]["box"]
-        expected = ImageEstimator(PREDICTOR).predict(draw_dots(120, 90, DOTS), np.array(box), side)
-        np.testing.assert_allclose(found.uv_px[row], expected.uv_px[0], atol=1e-4)
+    np.testing.assert_array_equal(detector.seen[0], draw_dots(120, 90, DOTS))
+    for predicted, answered, sides in ((found, answer, ("left", "right")), (found_left, as_left, ("left", "left"))):
+        assert predicted.key.tolist() == ["image", "image_subject1"]
+        for row, side in enumerate(sides):
+            assert answered["frames"][0]["subjects"][row]["box"] == BOXES[row].tolist()
+            expected = ImageEstimator(PREDICTOR).predict(draw_dots(120, 90, DOTS), BOXES[row], side)
+            np.testing.assert_allclose(predicted.uv_px[row], expected.uv_px[0], atol=1e-4)
     assert (empty["frames"][0]["subjects"], empty["skipped"]) == ([], 1)
+
+
+def test_a_detector_follows_videos_and_cameras(tmp_path):
+    """It runs on the first frame and on every tenth; between them, boxes follow the joints."""
+    detector = Found(BOXES[:1], ("left",))
+    with client_of(tmp_path, detector=detector) as client:
+        video = client.post("/api/predictions", content=clip(tmp_path / "clip.mp4", 12)).json()
+        video = ended(client, f"/api/predictions/{video['id']}")
+        assert len(detector.seen) == 2
+        camera = client.post("/api/cameras").json()
+        frames = [
+            client.post(f"/api/cameras/{camera['id']}/frames", content=picture(i, ".jpg")).json() for i in range(3)
+        ]
+        assert len(detector.seen) == 3
+    for sequence, least in ((video["frames"], 12), (frames, 3)):
+        boxes = np.array([frame["subjects"][0]["box"] for frame in sequence])
+        assert len(boxes) == least
+        np.testing.assert_array_equal(boxes[0], BOXES[0])
+        for frame, following in zip(sequence, boxes[1:10], strict=False):
+            expected = joint_box(np.array(frame["subjects"][0]["uv"]), JOINT_BOX_PADDING)
+            np.testing.assert_allclose(following, expected, atol=0.02)
 
 
 def test_no_hand_is_listed_and_not_drawn(tmp_path):

@@ -24,7 +24,8 @@ from posebridge.errors import InputError
 class TargetFrames:
     """The frames of a target with box, hand and intrinsics, in order. Each iteration reads the files again.
 
-    ``crop`` is how they are to be cut. ``skipped`` lists unreadable frames and those without a box so far.
+    ``crop`` is how they are to be cut. ``skipped`` lists unreadable frames and those without a box so far, ``read``
+    counts the frames that were read in this iteration.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class TargetFrames:
         self.crop = crop
         self.boxing = boxing
         self.K = K
+        self.read = 0
         self._oriented: set[str] = set()
 
     @property
@@ -61,7 +63,9 @@ class TargetFrames:
         return frames if self.boxing is None else self.boxing.boxed(frames)
 
     def _read(self) -> Iterator[RawFrame]:
+        self.read = 0
         for frame in self.frames:
+            self.read += 1
             if frame.turn or frame.mirror:
                 self._oriented.add(frame.key if self.single_files else frame.sequence)
             yield frame if self.K is None else replace(frame, K=self.K)

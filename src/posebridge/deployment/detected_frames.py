@@ -50,17 +50,17 @@ class FollowedBoxing:
         self.config = config or TrackerConfig()
         self.skipped: dict[str, str] = {}
         self._tracker = SubjectTracker(self.config)
+        self._video: tuple[str, int] | None = None  # of the last frame
         self._waiting: dict[str, int] = {}  # tracks by the key of their frame, until their joints are observed
 
     def boxed(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
         """Yields each frame once for each of its subjects, by number of the track. Number 0 keeps the frame's key.
 
-        Raises ``ValueError`` where the joints of a frame were not observed.
+        A later call goes on with the same video. Raises ``ValueError`` where the joints of a frame were not observed.
         """
-        video = None
         for frame in frames:
-            if (frame.sequence, frame.view) != video:
-                video, self._tracker = (frame.sequence, frame.view), SubjectTracker(self.config)
+            if (frame.sequence, frame.view) != self._video:
+                self._video, self._tracker = (frame.sequence, frame.view), SubjectTracker(self.config)
             detections = None
             if self._tracker.needs_detections:
                 detections = _in_file(self.detector, frame)

@@ -2,6 +2,7 @@
 
 import contextlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import Self
@@ -49,13 +50,24 @@ def draw_pose(image: np.ndarray, uv_px: np.ndarray, confidence: np.ndarray, skel
     ``uv_px`` (J, 2) is in pixels of the image, ``confidence`` (J,) in [0, 1]: joints below 0.5 are hollow. Joints that
     aren't finite are left out, with the bones that end there.
     """
+    return draw_poses(image, [(uv_px, confidence)], skeleton)
+
+
+def draw_poses(image: np.ndarray, poses: Iterable[tuple[np.ndarray, np.ndarray]], skeleton: Skeleton) -> np.ndarray:
+    """``draw_pose`` with the skeletons of several subjects: ``uv_px`` and ``confidence`` of each."""
     factor = max(1, -(-_MIN_SIDE_PX // max(image.shape[:2])))
     canvas = image.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else image.copy()
-    thick = max(1, round(max(canvas.shape[:2]) / 160))
-    at = np.clip(factor * (uv_px + 0.5) - 0.5, -_MAX_PX, _MAX_PX)
-    fixed = np.where(np.isfinite(at), at * (1 << _BITS), 0).round().astype(int)
-    finite = np.asarray(np.isfinite(uv_px).all(axis=1))
+    for uv_px, confidence in poses:
+        _draw_skeleton(canvas, factor * (uv_px + 0.5) - 0.5, confidence, skeleton)
+    return canvas
 
+
+def _draw_skeleton(canvas: np.ndarray, at_px: np.ndarray, confidence: np.ndarray, skeleton: Skeleton) -> None:
+    """Draw one skeleton in place; ``at_px`` (J, 2) is in pixels of the canvas."""
+    thick = max(1, round(max(canvas.shape[:2]) / 160))
+    finite = np.asarray(np.isfinite(at_px).all(axis=1))
+    at = np.clip(np.where(finite[:, None], at_px, 0), -_MAX_PX, _MAX_PX)
+    fixed = (at * (1 << _BITS)).round().astype(int)
     for halo in (True, False):
         for parent, child in skeleton.bones:
             if finite[parent] and finite[child]:
@@ -70,7 +82,6 @@ def draw_pose(image: np.ndarray, uv_px: np.ndarray, confidence: np.ndarray, skel
         cv2.circle(canvas, centre, radius, colour, cv2.FILLED, cv2.LINE_AA, _BITS)
         if not confidence[joint] >= _CONFIDENT:
             cv2.circle(canvas, centre, radius // 2, _HALO, cv2.FILLED, cv2.LINE_AA, _BITS)
-    return canvas
 
 
 class Overlays(ABC):
@@ -83,29 +94,49 @@ class Overlays(ABC):
         self.drawn = 0
         self.files: set[Path] = set()
         self._of_sequence: dict[str, int] = {}
+        self._waiting: tuple[RawFrame, list[tuple[np.ndarray, np.ndarray]]] | None = None  # poses of the last frame
 
     def add(self, frame: RawFrame, uv_px: np.ndarray, confidence: np.ndarray) -> None:
-        """Draw one frame's pose on the upright picture; ``uv_px`` (J, 2) is in pixels of the file.
+        """Take the pose of a subject of a frame; ``uv_px`` (J, 2) is in pixels of the file.
 
-        Raises ``InputError`` where the folder or the disk refuses.
+        Subjects of one frame follow each other and share its image. They are drawn together on the upright picture,
+        when the next frame comes or the writer ends. Raises ``InputError`` where the folder or the disk refuses.
         """
+        height, width = frame.shape
+        pose = (apply_map(upright_map(width, height, frame.turn, frame.mirror), uv_px), confidence)
+        if self._waiting is not None and frame.image is self._waiting[0].image:
+            self._waiting[1].append(pose)
+            return
+        self._draw_waiting()
         unit = self._unit(frame)
         count = self._of_sequence.get(unit, 0)
-        if self.limit is not None and count >= self.limit:
-            return
-        self._of_sequence[unit] = count + 1
-        height, width = frame.shape
-        T_upright_file = upright_map(width, height, frame.turn, frame.mirror)
-        image = upright_image(frame.rgb, frame.turn, frame.mirror)
-        self._write(frame, draw_pose(image, apply_map(T_upright_file, uv_px), confidence, self.skeleton))
-        self.drawn += 1
+        if self.limit is None or count < self.limit:
+            self._of_sequence[unit] = count + 1
+            self._waiting = (frame, [pose])
+
+    def _draw_waiting(self) -> None:
+        if self._waiting is not None:
+            (frame, poses), self._waiting = self._waiting, None
+            image = upright_image(frame.rgb, frame.turn, frame.mirror)
+            self._write(frame, draw_poses(image, poses, self.skeleton))
+            self.drawn += 1
 
     def __enter__(self) -> Self:
         return self
 
-    @abstractmethod
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Finish the open file; remove it after an error."""
+        """Draw the last frame and finish the open file; remove that one after an error."""
+        try:
+            if kind is None:
+                self._draw_waiting()
+        except BaseException:
+            self._close(is_complete=False)
+            raise
+        self._close(is_complete=kind is None)
+
+    @abstractmethod
+    def _close(self, is_complete: bool) -> None:
+        """Finish or remove the open file."""
 
     @abstractmethod
     def _unit(self, frame: RawFrame) -> str:
@@ -118,7 +149,7 @@ class Overlays(ABC):
 class ImageOverlays(Overlays):
     """Writes an image for each frame: ``<key>.jpg``."""
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def _close(self, is_complete: bool) -> None:
         """Nothing stays open between frames."""
 
     def _unit(self, frame: RawFrame) -> str:
@@ -142,10 +173,10 @@ class VideoOverlays(Overlays):
         self._sequence: str | None = None
         self._video: _VideoFile | None = None
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def _close(self, is_complete: bool) -> None:
         video, self._video = self._video, None
         if video is not None:
-            if kind is None:
+            if is_complete:
                 video.finish()
             else:
                 video.abandon()

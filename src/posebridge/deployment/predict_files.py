@@ -52,10 +52,12 @@ class PredictedFiles:
     in_mm: bool = True  # False: the model has no reference length, so there are no joints in space
     exported: tuple[Path, ...] = ()  # files of other formats
     notes: tuple[str, ...] = ()  # on the input and the predictions, a line each
+    subjects: int | None = None  # in all frames together; None: one in each
 
     def __str__(self) -> str:
         drawn = f", {self.overlays} of them drawn in {self.predictions.parent / OVERLAYS}" if self.overlays else ""
-        lines = [f"{self.frames} frames in {self.predictions}{drawn}"]
+        subjects = f"; {self.subjects} subjects" if self.subjects not in (None, self.frames) else ""
+        lines = [f"{self.frames} frames in {self.predictions}{drawn}{subjects}"]
         if self.exported:
             names = [str(file.relative_to(self.predictions.parent)) for file in self.exported]
             more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
@@ -135,7 +137,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
                 parts.append(part)
                 infos |= {frame.key: FrameInfo.of(frame) for frame in frames}
                 drawing.add(_draw, overlays, frames, part)
-                bar.update(len(frames))
+                bar.update(target.read - bar.n)
         return _save(config, parts, target, overlays, exports, infos)
     except BaseException:
         if parts:
@@ -199,7 +201,8 @@ def _save(
     exports: Exports,
     infos: dict[str, FrameInfo],
 ) -> PredictedFiles:
-    frames, skipped = sum(map(len, parts)), target.skipped
+    subjects, skipped = sum(map(len, parts)), target.skipped
+    frames = len({(info.file, info.sequence, info.view, info.frame) for info in infos.values()})
     predictions = join(parts) if parts else None
     implausible = {} if predictions is None else implausible_frames(predictions, exports.skeleton)
     listed = list_skipped(config.out, frames, skipped, implausible)
@@ -211,8 +214,10 @@ def _save(
     drop_earlier(config.out, _REPLACED, exported | (set() if overlays is None else overlays.files))
     drawn = 0 if overlays is None else overlays.drawn
     in_mm = predictions.xyz_mm is not None
-    notes = (*target.notes(), *exports.notes(predictions), *implausible_notes(implausible, frames, listed))
-    return PredictedFiles(config.out / PREDICTIONS, frames, skipped, drawn, in_mm, tuple(sorted(exported)), notes)
+    notes = (*target.notes(), *exports.notes(predictions), *implausible_notes(implausible, subjects, listed))
+    return PredictedFiles(
+        config.out / PREDICTIONS, frames, skipped, drawn, in_mm, tuple(sorted(exported)), notes, subjects
+    )
 
 
 def crop_batches(target: TargetFrames, size: int) -> Iterator[tuple[list[RawFrame], ImageCrops]]:

@@ -17,11 +17,12 @@ from starlette.staticfiles import StaticFiles
 
 from posebridge.data.frames import SIDES, Side
 from posebridge.deployment.crop_predictor import CropPredictor
+from posebridge.deployment.detections import SubjectDetector
 from posebridge.deployment.shipped_models import model_path
 from posebridge.errors import InputError
 from posebridge.serve.adaptation import POSEBRIDGE, Adaptation, model_zip
 from posebridge.serve.config import ServeConfig
-from posebridge.serve.frame_prediction import Detector, FrameOptions, FramePredictor
+from posebridge.serve.frame_prediction import FrameOptions, FramePredictor
 from posebridge.serve.guard import Guard
 from posebridge.serve.predictions import Predictions, Worker, poses_json, poses_npz
 from posebridge.serve.skeleton_view import skeleton_json
@@ -204,13 +205,13 @@ def build_app(
     config: ServeConfig,
     predictor: CropPredictor,
     folder: Path,
-    detector: Detector | None = None,
+    detector: SubjectDetector | None = None,
     command: Sequence[str] = POSEBRIDGE,
 ) -> Starlette:
     """The application.
 
     folder: of uploads and runs.
-    detector: locates subjects in whole pictures. None: a picture, or the box drawn in it, shows one subject.
+    detector: finds the subjects of whole pictures. None: a picture, or the box drawn in it, shows one subject.
     command: starts posebridge for an adaptation.
     """
     frames = FramePredictor(predictor, config.padding, config.min_confidence, detector)

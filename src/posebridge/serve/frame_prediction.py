@@ -3,32 +3,31 @@
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from posebridge.cameras.pixel_maps import apply_map, mapped_box, upright_image, upright_map
-from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.data.boxes import SubjectBox, box_problem
+from posebridge.cameras.pixel_maps import apply_map, mapped_box, upright_map
+from posebridge.contracts.keypoint_set import KeypointSet, join
+from posebridge.data.boxes import box_problem
 from posebridge.data.frames import RawFrame, Side
 from posebridge.data.image_crops import CropConfig, crop_images
 from posebridge.deployment.crop_predictor import CropPredictor
+from posebridge.deployment.detected_frames import DetectedBoxing, FollowedBoxing
 from posebridge.deployment.detection import subject_kind
+from posebridge.deployment.detections import SubjectDetector
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
-
-# The subjects of an upright RGB picture (H, W, 3) uint8, with boxes in its pixels; empty where there are none.
-Detector = Callable[[np.ndarray], Sequence[SubjectBox]]
 
 
 @dataclass(frozen=True)
 class FrameOptions:
     """What the page states about its frames."""
 
-    hand: Side | None = None  # None: right, or a person
+    hand: Side | None = None  # None: as detected, else right; or a person
     box_xyxy: tuple[float, float, float, float] | None = None  # pixels of the upright picture, one for all frames
 
 
@@ -92,7 +91,7 @@ class FramePredictor:
         predictor: CropPredictor,
         padding: float = 1.0,
         min_confidence: float = 0.0,
-        detector: Detector | None = None,
+        detector: SubjectDetector | None = None,
     ):
         """``padding``: side of the square crop over the larger side of a box. ``min_confidence``: poses with a lower
         mean confidence are left out, in [0, 1].
@@ -112,63 +111,63 @@ class FramePredictor:
         """Whether frames show hands, which have a side; else people."""
         return subject_kind(self.skeleton) == "hand"
 
-    def __call__(self, frame: RawFrame, options: FrameOptions, time_s: float | None = None) -> FramePoses:
-        """The poses of one frame. Raises ``InputError`` for a box outside the picture, and for a side of a person."""
+    def following(self) -> FollowedBoxing | None:
+        """Follows the detected subjects of one video or camera; None without a detector."""
+        # Boxes are not smoothed, so that numbers of frames do for times.
+        return None if self.detector is None else FollowedBoxing(self.detector, lambda frame: float(frame.frame))
+
+    def __call__(
+        self, frame: RawFrame, options: FrameOptions, boxing: FollowedBoxing | None = None, time_s: float | None = None
+    ) -> FramePoses:
+        """The poses of one frame. ``boxing`` follows the subjects of its video; a single picture has none.
+
+        Raises ``InputError`` for a box outside the picture, and for a side of a person.
+        """
         started = time.perf_counter()
         height, width = frame.shape
         T_upright_file = upright_map(width, height, frame.turn, frame.mirror)
         if frame.turn % 2:
             width, height = height, width
-        located = self._located(frame, options, width, height)
-        boxes, keypoints = self._predict(frame, T_upright_file, located)
+        boxes: list[np.ndarray | None] = []
+        parts: list[KeypointSet] = []
+        for subject in self._subjects(frame, options, boxing, width, height):
+            part = self._predicted(subject, options.hand)
+            assert part.uv_px is not None
+            assert part.confidence is not None
+            if boxing is not None and options.box_xyxy is None:
+                boxing.observe(subject, part.uv_px[0], part.confidence[0])
+            if part.confidence.mean() >= self.min_confidence:
+                boxes.append(None if subject.box_xyxy is None else mapped_box(subject.box_xyxy, T_upright_file))
+                parts.append(part)
+        keypoints = join(parts) if parts else None
         milliseconds = 1000 * (time.perf_counter() - started)
         poses = FramePoses(
-            frame.key, frame.frame, width, height, T_upright_file, boxes, keypoints, milliseconds, time_s
+            frame.key, frame.frame, width, height, T_upright_file, tuple(boxes), keypoints, milliseconds, time_s
         )  # fmt: skip
         _ = poses.json_text  # made here, in the thread of the predictions
         return poses
 
-    def _located(
-        self, frame: RawFrame, options: FrameOptions, width: int, height: int
-    ) -> list[tuple[Any, Side | None]]:
-        """Box (upright pixels, or None) and side of each subject."""
+    def _subjects(
+        self, frame: RawFrame, options: FrameOptions, boxing: FollowedBoxing | None, width: int, height: int
+    ) -> Iterable[RawFrame]:
+        """The frame once for each of its subjects. ``width`` and ``height`` are those of the upright picture."""
         if options.hand is not None and not self.is_hand:
             raise InputError(f"the model predicts people ({self.skeleton.name}), who have no side: leave hand out")
-        side: Side | None = (options.hand or "right") if self.is_hand else None
         if options.box_xyxy is not None:
             box = np.array(options.box_xyxy, dtype=np.float64)
             if problem := box_problem(box, width, height):
                 raise InputError(f"the box {box.tolist()} {problem}")
-            return [(box, side)]
+            T_file_upright = np.linalg.inv(upright_map(*reversed(frame.shape), frame.turn, frame.mirror))
+            return [replace(frame, box_xyxy=mapped_box(box, T_file_upright))]
         if self.detector is None:
-            return [(None, side)]
-        found = self.detector(upright_image(frame.rgb, frame.turn, frame.mirror))
-        return [(box.xyxy, (box.hand or side) if self.is_hand else None) for box in found]
+            return [frame]
+        return (boxing or DetectedBoxing(self.detector)).boxed([frame])
 
-    def _predict(
-        self, frame: RawFrame, T_upright_file: np.ndarray, located: list[tuple[Any, Side | None]]
-    ) -> tuple[tuple[np.ndarray | None, ...], KeypointSet | None]:
-        """Boxes and keypoints of the confident subjects."""
-        if not located:
-            return (), None
-        T_file_upright = np.linalg.inv(T_upright_file)
-        subjects = [
-            replace(
-                frame,
-                key=frame.key if i == 0 else f"{frame.key}_{i + 1}",
-                box_xyxy=None if box is None else mapped_box(box, T_file_upright),
-                hand=side,
-            )
-            for i, (box, side) in enumerate(located)
-        ]
+    def _predicted(self, subject: RawFrame, hand: Side | None) -> KeypointSet:
+        """The keypoints of one subject: as the given hand, else as the detected one, else as a right one."""
+        side = (hand or subject.hand or "right") if self.is_hand else None
         config = CropConfig(self.predictor.size_px, self.padding, "annotated" if self.is_hand else None)
-        keypoints = self.predictor.predict_crops(crop_images(subjects, config))
-        assert keypoints.confidence is not None
-        kept = np.flatnonzero(keypoints.confidence.mean(axis=1) >= self.min_confidence)
-        if not len(kept):
-            return (), None
-        boxes = tuple(located[row][0] for row in kept)
-        return boxes, keypoints.take(kept, np.arange(keypoints.n_joints))
+        return self.predictor.predict_crops(crop_images([replace(subject, hand=side)], config))
 
 
 def _rounded(values: np.ndarray) -> Any:

@@ -21,6 +21,7 @@ from posebridge.data.datasets.video import Video
 from posebridge.data.datasets.video_index import index_video
 from posebridge.data.frames import RawFrame, UnreadableFrameError
 from posebridge.data.image_file import read_picture
+from posebridge.deployment.detected_frames import FollowedBoxing
 from posebridge.errors import InputError, one_line
 from posebridge.serve.frame_prediction import FrameOptions, FramePoses, FramePredictor
 from posebridge.serve.uploads import RefusedError
@@ -42,6 +43,7 @@ class Prediction:
 
     source: Source
     options: FrameOptions
+    boxing: FollowedBoxing | None = None  # of a camera
     id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     state: State = "running"
     frames: deque[FramePoses] = field(default_factory=lambda: deque(maxlen=_CAMERA_FRAMES))
@@ -143,7 +145,7 @@ class Predictions:
 
     def camera(self, options: FrameOptions) -> Prediction:
         """Start the prediction of a camera, whose frames follow one by one."""
-        return self._keep(Prediction("camera", options))
+        return self._keep(Prediction("camera", options, boxing=self.worker.predictor.following()))
 
     async def camera_frame(self, name: str, picture: Path, options: FrameOptions) -> FramePoses:
         """Predict the next frame of a camera from an image file, which is removed.
@@ -156,7 +158,7 @@ class Predictions:
             raise RefusedError("the frame before is still being predicted: send the newest one after its answer", 429)
         self._cameras_in_flight.add(name)
         try:
-            poses = await self.worker.run(self._camera_poses, picture, prediction.count, options)
+            poses = await self.worker.run(self._camera_poses, picture, prediction, options)
         finally:
             self._cameras_in_flight.discard(name)
             picture.unlink(missing_ok=True)
@@ -185,8 +187,10 @@ class Predictions:
         self._kept[prediction.id] = prediction
         return prediction
 
-    def _camera_poses(self, picture: Path, number: int, options: FrameOptions) -> FramePoses:
-        return self.worker.predictor(_image_frame(picture, f"camera_{number:06d}", number), options)
+    def _camera_poses(self, picture: Path, prediction: Prediction, options: FrameOptions) -> FramePoses:
+        number = prediction.count
+        frame = _image_frame(picture, f"camera_{number:06d}", number)
+        return self.worker.predictor(frame, options, prediction.boxing)
 
     async def _predict_video(self, prediction: Prediction, file: Path) -> None:
         """Predict frame after frame in pieces of ``_CHUNK_S``, until the end, a refusal or a cancellation."""
@@ -220,10 +224,11 @@ class Predictions:
     def _video_frames(
         self, video: Video, times_s: np.ndarray | None, options: FrameOptions
     ) -> Generator[FramePoses, None, None]:
+        boxing = self.worker.predictor.following()
         for frame in video:
             time_s = None if times_s is None or frame.frame >= len(times_s) else float(times_s[frame.frame])
             named = replace(frame, key=f"video_{frame.frame:06d}")
-            yield self.worker.predictor(named, options, time_s)
+            yield self.worker.predictor(named, options, boxing, time_s)
 
 
 def _next_chunk(frames: Iterator[FramePoses]) -> tuple[list[FramePoses], bool]:

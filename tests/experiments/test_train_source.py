@@ -65,6 +65,6 @@ def test_refusals(trained, tmp_path):
         run_train_source(replace(CONFIG, start=folder), tmp_path, ONE_CPU)
     with pytest.raises(InputError, match="0 steps are impossible"):
         replace(CONFIG, steps=0)
-    with pytest.raises(InputError, match="predicts hand21, and this run needs h36m17"):
+    with pytest.raises(InputError, match="predicts hand21, and this run needs body22"):
         run_train_source(replace(CONFIG, name="body-rgb", start=folder), tmp_path, ONE_CPU, brief)
     assert not list(tmp_path.iterdir())

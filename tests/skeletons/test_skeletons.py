@@ -1,10 +1,10 @@
 import pytest
 
 from posebridge.errors import InputError
-from posebridge.skeletons.body import COCO17, H36M17, MPII16, SMPL24
+from posebridge.skeletons.body import BODY22, COCO17, H36M17, MPII16, SMPL24
 from posebridge.skeletons.hand import HAND21
 
-BODIES = (COCO17, H36M17, SMPL24, MPII16)
+BODIES = (COCO17, H36M17, BODY22, SMPL24, MPII16)
 ALL = (HAND21, *BODIES)
 
 # Kinematic trees as their publishers list them: SMPL's kintree_table, and Human3.6M's 17 joints.
@@ -46,6 +46,13 @@ def test_trees_are_the_published_ones():
     assert SMPL24.parents == SMPL_PARENTS
     assert H36M17.parents == H36M_PARENTS
     assert tuple(H36M17.mirror[i] for i in H36M_LEFT) == H36M_RIGHT
+
+
+def test_body22_has_the_joints_of_both():
+    assert set(BODY22.canonical_names) == {*H36M17.canonical_names, *COCO17.canonical_names}
+    assert {*H36M17.bones} <= {*BODY22.bones}
+    for part in (H36M17, COCO17):
+        assert (part.order_of(BODY22.canonical_names) >= 0).sum() == len(part)
 
 
 @pytest.mark.parametrize("skeleton", BODIES, ids=lambda s: s.name)

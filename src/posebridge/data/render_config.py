@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from posebridge.contracts.track import Track
+from posebridge.contracts.track import BodyJoints, Track
 from posebridge.errors import InputError
 
 RenderFormat = Literal["png", "jpg"]
@@ -50,6 +50,9 @@ class RenderConfig:
     """Millimetres of one step of the 16-bit depth images, which have 65535 steps. Without it: 0.1 for hands, 0.2 for
     people."""
 
+    joints: BodyJoints = "h36m17"
+    """Of track body-rgb: the labelled joints. body22 are those of h36m17 and coco17 together."""
+
     mano: Path | None = None
     """Of track hand-depth: MANO_RIGHT.pkl, or an .npz of its arrays, to render MANO's hand instead of Anny's."""
 
@@ -58,5 +61,7 @@ class RenderConfig:
             raise InputError(f"{self.count} samples are impossible: give 1 or more")
         if self.size_px < 1:
             raise InputError(f"images of {self.size_px} px are impossible: give a side such as 128")
+        if self.joints != "h36m17" and self.track != "body-rgb":
+            raise InputError(f"{self.joints} are joints of people, and {self.track} shows hands: leave joints out")
         if self.shard_length < 1:
             raise InputError(f"shards of {self.shard_length} samples are impossible: give 1 or more")

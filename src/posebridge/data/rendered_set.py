@@ -25,6 +25,7 @@ from posebridge.distribute import Workers
 from posebridge.draw import check_seed
 from posebridge.errors import InputError
 from posebridge.skeletons.hand import HAND21
+from posebridge.synthesis.body_domains import BodyDomain
 from posebridge.synthesis.depth_scene import DepthHandDomain
 from posebridge.synthesis.domains import Domain, find_domain, subject_of, views_per_scene
 from posebridge.synthesis.stream import Samples, SampleStream, VideoSamples
@@ -106,6 +107,8 @@ def open_samples(config: RenderConfig) -> SampleStream:
         if not isinstance(chosen, DepthHandDomain):
             raise InputError(f"track {config.track} shows Anny's hands and bodies: leave MANO out, or take hand-depth")
         chosen = replace(chosen, mano=config.mano)
+    if isinstance(chosen, BodyDomain):
+        chosen = replace(chosen, joints=config.joints)
     if config.count % views_per_scene(chosen):
         raise InputError(
             f"{config.count} images are not whole sets of {views_per_scene(chosen)} views: give a multiple"

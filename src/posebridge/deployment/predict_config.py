@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from posebridge.contracts.track import BodyJoints
 from posebridge.data.target_config import DepthTargetConfig, TargetConfig
 from posebridge.deployment.shipped_models import ModelRef
 from posebridge.distribute import Workers
@@ -34,6 +35,10 @@ class PredictConfig:
 
     batch_size: int = 16
     """Frames that go through the network together; one by one where a detector follows videos."""
+
+    joints: BodyJoints | None = None
+    """Of people: the joints that are written, in the order of that skeleton, such as coco17 or h36m17. Without it: all
+    that the model predicts."""
 
     smooth: bool = False
     """Of videos that a detector follows: smooth the joints of each subject over time (One Euro filter)."""

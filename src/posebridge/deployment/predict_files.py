@@ -29,8 +29,10 @@ from posebridge.deployment.frame_info import FrameInfo
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
 from posebridge.deployment.plausible_predictions import implausible_frames, implausible_notes
 from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
+from posebridge.deployment.selected_joints import SelectedJoints
 from posebridge.deployment.shipped_models import model_path
 from posebridge.errors import InputError, printable
+from posebridge.skeletons.body import BODIES
 from posebridge.skeletons.skeleton import Skeleton
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
@@ -115,6 +117,8 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     workers = config.workers
     device = "cpu" if workers.is_remote and config.device == "auto" else config.device
     predictor = load_crop_predictor(model_path(config.model), device, device_is_here=workers.ray is None)
+    if config.joints is not None:
+        predictor = SelectedJoints(predictor, BODIES[config.joints])
     skeleton = predictor.skeleton
     target = open_target(config.target, predictor.size_px)
     videos = _videos(target.frames)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 
@@ -9,12 +10,14 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.contracts.record import Record
 from posebridge.contracts.reference_frames import check_reference_frame
+from posebridge.contracts.track import BodyJoints
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig
 from posebridge.data.source_labels import select_labels
 from posebridge.data.subset import even_positions
 from posebridge.data.target_backgrounds import background_bank, with_backgrounds
 from posebridge.deployment.model_file import LoadedModel
+from posebridge.deployment.model_spec import skeleton_of
 from posebridge.errors import InputError
 from posebridge.evaluation.target_labels import labels_for
 from posebridge.experiments.choices import method_for, named_method, source_path
@@ -92,16 +95,18 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     preset = _preset(config, method or default_method("colour", "pairs"), named=method is not None)
     check_space(folder, preset.space_mb)
     find_domain(track.name, config.domain)
+    is_body = config.subject == "body"
     source, model = source_path(config.source, config.subject, config.preset), None
     if source is not None:
-        model = load_source_model(source, preset.model)
+        model = load_source_model(source, preset.model, skeletons=get_args(BodyJoints) if is_body else ())
         if config.encoder_weights is not None:
             raise InputError(f"{source} brings its own encoder: leave --encoder-weights out")
     preset = preset if model is None else replace(preset, model=model.spec)
+    skeleton = skeleton_of(preset.model)
     preset.check_weights(model_given=model is not None)
     truth = None if config.truth is None else _truth(config.truth)
     needed = pairs if method is None or method.target == "pairs" else None
-    target = load_target(config.target, preset.model.size_px, track.skeleton, needed, pairs_needed=method is not None)
+    target = load_target(config.target, preset.model.size_px, skeleton, needed, pairs_needed=method is not None)
     choice = ()
     if method is None:
         method, why = method_for(target)
@@ -110,7 +115,7 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     if target.camera_moves:
         method_config = method_config.with_moving_camera()
     preset = preset.with_config(method.name, method_config.for_target(target.dataset.without_images()))
-    labelled = None if truth is None else target.dataset.map(lambda batch: labels_for(batch, truth, track.skeleton))
+    labelled = None if truth is None else target.dataset.map(lambda batch: labels_for(batch, truth, skeleton))
     return _Start(method, track, preset, model, target, truth, labelled, choice)
 
 
@@ -168,7 +173,7 @@ def _source(config: AdaptConfig, start: _Start) -> InMemoryFrames[LabelledBatch]
     found = torch.cat(
         [predict_joints(model.network, part) for part in start.target.dataset.batches(_PREDICTED_AT_ONCE)]
     )
-    bank = background_bank(start.target.dataset, found, start.track.skeleton, _BACKGROUNDS, config.seed)
+    bank = background_bank(start.target.dataset, found, skeleton_of(start.preset.model), _BACKGROUNDS, config.seed)
     if len(bank) == 0:
         return source
     renders = with_backgrounds(source.dataset, bank, fraction, config.seed)

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from tqdm import tqdm
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.source_labels import SourceLabels
+from posebridge.contracts.track import BodyJoints
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.render_config import RenderConfig
 from posebridge.data.rendered_set import open_samples, render_set
@@ -58,6 +60,7 @@ class RenderLoader:
             seed=seed,
             frames=video_frames,
             mano=self.mano,
+            joints=body_joints(self.model.skeleton),
         )
         chunks = open_samples(config).chunks(count) if self.sets is None else _from_disk(config, self.sets)
         return InMemoryDataset(self._as_input(chunk) for chunk in self._counted(chunks))
@@ -105,11 +108,18 @@ def render_source(
 def _from_disk(config: RenderConfig, sets: Path) -> Iterator[LabelledBatch]:
     """A set below ``sets``, rendered there first where it is missing; chunk by chunk."""
     videos = "" if config.frames is None else f"-videos{config.frames}"
-    folder = sets / f"{config.track}-{config.domain}{videos}-{config.size_px}px-{config.seed}"
+    joints = "" if config.joints == RenderConfig.joints else f"-{config.joints}"
+    folder = sets / f"{config.track}-{config.domain}{videos}{joints}-{config.size_px}px-{config.seed}"
     render_set(config, folder)
     source = ShardedSet(folder)
     for start in range(0, config.count, CHUNK):
         yield source.samples(start, min(CHUNK, config.count - start))
+
+
+def body_joints(skeleton: str) -> BodyJoints:
+    """The joints that renders of people label for a model of these joints; the default where it predicts hands."""
+    by_name: dict[str, BodyJoints] = {joints: joints for joints in get_args(BodyJoints)}
+    return by_name.get(skeleton, RenderConfig.joints)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """A trained model that the user gives as the start of a run."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from posebridge.deployment.model_file import LoadedModel, load_model
@@ -8,15 +9,17 @@ from posebridge.deployment.model_spec import ModelSpec, hand_name
 from posebridge.errors import InputError
 
 
-def load_source_model(path: Path, wanted: ModelSpec, mano: Path | None = None) -> LoadedModel:
+def load_source_model(
+    path: Path, wanted: ModelSpec, mano: Path | None = None, skeletons: Collection[str] = ()
+) -> LoadedModel:
     """The model of a file or of a run's folder.
 
-    ``wanted`` is what the run would train instead. Raises ``InputError`` for a model of another kind, other joints,
-    another sensor or cube, or another hand.
+    ``wanted`` is what the run would train instead; ``skeletons`` are taken besides its own. Raises ``InputError`` for a
+    model of another kind, other joints, another sensor or cube, or another hand.
     """
     model = load_model(path, kind_of_spec(wanted))
     spec, hand = model.spec, hand_name(mano)
-    if spec.skeleton != wanted.skeleton:
+    if spec.skeleton not in (wanted.skeleton, *skeletons):
         raise InputError(
             f"{path} predicts {spec.skeleton}, and this run needs {wanted.skeleton}: give a model of these joints"
         )

@@ -9,7 +9,7 @@ from posebridge.contracts.record import Record, Score
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.frame_predictions import FramePredictions, predict_frames
 from posebridge.deployment.model_file import LoadedModel
-from posebridge.deployment.model_spec import ModelSpec, PoseSpec
+from posebridge.deployment.model_spec import ModelSpec, PoseSpec, skeleton_of
 from posebridge.deployment.shipped_models import model_path
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TrainSourceConfig
@@ -126,6 +126,6 @@ def validation_sets(
 
 
 def _evaluation(renders: InMemoryDataset[LabelledBatch], track: TrackSpec, model: ModelSpec) -> InMemoryEvaluation:
-    truth = truth_of(renders.without_images(), track.skeleton.joints)
+    truth = truth_of(renders.without_images(), skeleton_of(model).joints)
     crops = renders.map(lambda batch: batch.unlabelled())
     return InMemoryEvaluation(crops, truth, track.protocol, model.cube_m)

@@ -16,7 +16,7 @@ from posebridge.networks.warping import WarpingConfig
 from posebridge.presets.pose_specs import full_pose, small_pose
 from posebridge.presets.preset import DataSizes, Preset, SelectionConfig
 from posebridge.rendering.photometry import STRONG
-from posebridge.skeletons.body import H36M17
+from posebridge.skeletons.body import BODY22
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.optimisers import Schedule
@@ -130,6 +130,6 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
 PRESETS = (
     _small("adapt/hand", HAND21, _HANDS, target_rotation_deg=30.0),
     _full("adapt/hand", HAND21, _HANDS),
-    _small("adapt/body", H36M17, _PEOPLE, target_rotation_deg=15.0),
-    _full("adapt/body", H36M17, _PEOPLE),
+    _small("adapt/body", BODY22, _PEOPLE, target_rotation_deg=15.0),
+    _full("adapt/body", BODY22, _PEOPLE),
 )

@@ -7,7 +7,7 @@ from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.presets.pose_specs import small_pose
 from posebridge.presets.preset import DataSizes, Preset
 from posebridge.rendering.photometry import STRONG
-from posebridge.skeletons.body import H36M17
+from posebridge.skeletons.body import BODY22
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.optimisers import Schedule
@@ -39,4 +39,4 @@ def _preset(track: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
     )
 
 
-PRESETS = (_preset("hand-rgb", HAND21, _HANDS), _preset("body-rgb", H36M17, _PEOPLE))
+PRESETS = (_preset("hand-rgb", HAND21, _HANDS), _preset("body-rgb", BODY22, _PEOPLE))

@@ -157,8 +157,9 @@ class FramePredictor:
             box = np.array(options.box_xyxy, dtype=np.float64)
             if problem := box_problem(box, width, height):
                 raise InputError(f"the box {box.tolist()} {problem}")
-            T_file_upright = np.linalg.inv(upright_map(*reversed(frame.shape), frame.turn, frame.mirror))
-            return [replace(frame, box_xyxy=mapped_box(box, T_file_upright))]
+            stored_height, stored_width = frame.shape
+            T_upright_file = upright_map(stored_width, stored_height, frame.turn, frame.mirror)
+            return [replace(frame, box_xyxy=mapped_box(box, np.linalg.inv(T_upright_file)))]
         if self.detector is None:
             return [frame]
         return (boxing or DetectedBoxing(self.detector)).boxed([frame])

@@ -1,4 +1,4 @@
-"""Body skeletons: COCO with 17 joints, Human3.6M with 17, SMPL with 24, MPII with 16.
+"""Body skeletons: COCO with 17 joints, Human3.6M with 17, both together, SMPL with 24, MPII with 16.
 
 Left and right are the person's. Canonical names identify joints whose names differ between datasets. Such joints agree
 to a few centimetres: MPII's ``thorax`` is the middle of the shoulders, those of Human3.6M and SMPL are slightly above,
@@ -70,6 +70,18 @@ H36M17 = Skeleton(
     canonical_name_of={"neck_base": "head_centre", "head": "head_top"},
 )
 
+# Human3.6M's joints, which COCO's limbs are among, and COCO's face: models of it predict the joints of both.
+BODY22 = Skeleton(
+    name="body22",
+    joints=(*H36M17.joints, "nose", *_sides("eye", "ear")),
+    parent_of=H36M17.parent_of | {"nose": "neck_base"} | _both({"eye": "=nose", "ear": "eye"}),
+    reference_bone=H36M17.reference_bone,
+    mirror_of=H36M17.mirror_of | _pairs("eye", "ear"),
+    groups={**H36M17.groups, "Head": ("head", "nose", *_sides("eye", "ear"))},
+    aliases=H36M17.aliases,
+    canonical_name_of=H36M17.canonical_name_of,
+)
+
 SMPL24 = Skeleton(
     name="smpl24",
     joints=(
@@ -109,4 +121,4 @@ MPII16 = Skeleton(
     aliases={"root": "pelvis", "top_head": "head_top"},
 )
 
-BODIES = {skeleton.name: skeleton for skeleton in (COCO17, H36M17, SMPL24, MPII16)}
+BODIES = {skeleton.name: skeleton for skeleton in (COCO17, H36M17, BODY22, SMPL24, MPII16)}

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from posebridge.errors import InputError
 from posebridge.geometry.kinematics import Kinematics
-from posebridge.skeletons.body import COCO17, H36M17, MPII16, SMPL24
+from posebridge.skeletons.body import BODIES
 from posebridge.skeletons.hand import FINGERS, HAND21
 from posebridge.skeletons.skeleton import Skeleton
 
@@ -29,6 +29,7 @@ _AXES: dict[str, tuple[_Axis, _Axis]] = {
         (("ring_1", "pinky_1"), ("index_1", "middle_1")),
     ),
     "h36m17": ((("pelvis", *_sides("hip")), ("thorax", *_sides("shoulder"))), _TRUNK_ACROSS),
+    "body22": ((("pelvis", *_sides("hip")), ("thorax", *_sides("shoulder"))), _TRUNK_ACROSS),
     "smpl24": ((("pelvis", *_sides("hip")), ("neck", *_sides("shoulder"))), _TRUNK_ACROSS),
     "mpii16": ((("pelvis", *_sides("hip")), ("thorax", *_sides("shoulder"))), _TRUNK_ACROSS),
     "coco17": ((_sides("hip"), _sides("shoulder")), _TRUNK_ACROSS),
@@ -36,12 +37,13 @@ _AXES: dict[str, tuple[_Axis, _Axis]] = {
 _LIMBS = _sides("knee", "ankle", "elbow", "wrist")  # ends of thighs, shanks, upper arms, forearms
 _MOVING: dict[str, _Names] = {
     "hand21": tuple(f"{finger}_{i}" for finger in FINGERS for i in (1, 2, 3)),
-    **dict.fromkeys(("h36m17", "smpl24", "mpii16", "coco17"), _LIMBS),
+    **dict.fromkeys(BODIES, _LIMBS),
 }
 _HINGES = _sides("ankle", "wrist")
 _STRAIGHT: dict[str, _Names] = {
     "hand21": tuple(f"{finger}_{i}" for finger in FINGERS for i in (2, 3, 4)),
     "h36m17": ("thorax", "neck_base", "head", *_HINGES),
+    "body22": ("thorax", "neck_base", "head", *_HINGES),
     "smpl24": ("spine2", "spine3", "neck", "head", *_sides("hand"), *_HINGES),
     "mpii16": ("upper_neck", "head_top", *_HINGES),
     "coco17": _HINGES,
@@ -50,7 +52,7 @@ _STRAIGHT: dict[str, _Names] = {
 
 @lru_cache
 def _kinematics(name: str) -> Kinematics:
-    skeleton = {known.name: known for known in (HAND21, H36M17, SMPL24, MPII16, COCO17)}[name]
+    skeleton = HAND21 if name == HAND21.name else BODIES[name]
 
     def joints(names: _Names) -> tuple[int, ...]:
         return tuple(skeleton.index(joint) for joint in names)

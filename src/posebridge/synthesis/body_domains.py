@@ -4,9 +4,9 @@ Changing them changes the benchmark. ``varied`` is the source for models that ar
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from posebridge.bodies.shape_distribution import ShapeDistribution
+from posebridge.contracts.track import BodyJoints
 from posebridge.rendering.photometry import OFF
 from posebridge.synthesis.backgrounds import BackgroundDistribution
 from posebridge.synthesis.body_poses import BodyPoseDistribution
@@ -34,7 +34,7 @@ class BodyDomain(SceneDomain):
     motion: MotionDistribution = UPRIGHT
     poses: BodyPoseDistribution = field(default_factory=BodyPoseDistribution)
     outfits: OutfitDistribution = field(default_factory=OutfitDistribution)
-    joints: Literal["coco17", "h36m17", "smpl24", "mpii16"] = "h36m17"  # skeleton of the labels
+    joints: BodyJoints = "h36m17"  # skeleton of the labels
 
 
 STUDIO_BODY = BodyDomain(

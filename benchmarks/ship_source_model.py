@@ -159,14 +159,10 @@ def _accuracy(options: Options, folder: Path):
 
 def _row(frames: str, score: Score | None) -> Accuracy:
     assert score is not None
-    space = score.pa_mean_error_mm
-    return Accuracy(
-        frames=frames,
-        count=score.n_frames,
-        pck_005=round(score.pck_005, 4),
-        mean_error_px=round(score.mean_error_px, 2),
-        pa_mean_error_mm=None if space is None else round(space, 1),
-    )
+    numbers = {"PCK@0.05": round(score.pck_005, 4), "error, px": round(score.mean_error_px, 2)}
+    if score.pa_mean_error_mm is not None:
+        numbers["error after Procrustes, mm"] = round(score.pa_mean_error_mm, 1)
+    return Accuracy(frames, score.n_frames, numbers)
 
 
 def _processor() -> str:

@@ -41,7 +41,7 @@ class DiscDetector:
 def detector(monkeypatch) -> DiscDetector:
     found = DiscDetector()
     monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
-    monkeypatch.setattr(module, "load_detector", lambda config, kind: found)
+    monkeypatch.setattr(module, "target_detector", lambda config, kind: found)
     return found
 
 
@@ -117,4 +117,4 @@ def test_boxes_and_a_detector_together_are_refused(tmp_path):
     target = TargetConfig(tmp_path / "in", boxes=tmp_path / "boxes.csv", detector=tmp_path / "detector")
     (tmp_path / "boxes.csv").write_text("key,x0,y0,x1,y1\nview.0,35,10,100,72\n")
     with pytest.raises(InputError, match="are both given: leave one of them out"):
-        module.load_detector(target, "hand")
+        module.target_detector(target, "hand")

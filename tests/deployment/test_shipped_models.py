@@ -38,7 +38,7 @@ def test_each_model_is_small_and_has_a_card(name):
     assert card.image_steps > 0
     assert card.limits
     assert card.accuracy[0].frames.startswith("varied")
-    assert all(0 < row.pck_005 <= 1 for row in card.accuracy)
+    assert all(0 < row.numbers["PCK@0.05"] <= 1 for row in card.accuracy)
     assert all(np.isfinite(value.float().numpy()).all() for value in model.network.state_dict().values())
 
 
@@ -112,7 +112,10 @@ def test_the_command_lists_models_and_prints_cards(copied, capsys):
         image_steps=1_500_000,
         hours=2.5,
         hardware="one thread",
-        accuracy=(Accuracy("varied renders", 2000, 0.8125, 4.5, 12.25), Accuracy("photographs", 291, 0.5, 9.0)),
+        accuracy=(
+            Accuracy("varied renders", 2000, {"PCK@0.05": 0.8125, "error, mm": 12.25}),
+            Accuracy("photographs", 291, {"PCK@0.05": 0.5}),
+        ),
         limits=("one hand",),
         licence="Apache-2.0",
     )
@@ -122,4 +125,6 @@ def test_the_command_lists_models_and_prints_cards(copied, capsys):
     assert main(["models", "hand-rgb"]) == 0
     printed = capsys.readouterr().out
     assert "1.50 million images in 2.5 hours, one thread" in printed
-    assert "291     0.500       9.00             -" in printed
+    assert "frames  PCK@0.05  error, mm" in printed
+    assert "   2000     0.812       12.2" in printed
+    assert "    291     0.500          -" in printed

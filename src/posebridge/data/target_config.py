@@ -8,6 +8,9 @@ from tyro.conf import Positional, arg
 
 from posebridge.data.datasets.options import BoxOrientation, Encoding, SequenceBy
 
+DetectorChoice = Literal["shipped", "none"] | Path
+"""The shipped detector, none, or the folder of another one."""
+
 
 @dataclass(frozen=True)
 class TargetConfig:
@@ -17,11 +20,12 @@ class TargetConfig:
     """An image, a folder of images, a video, or a folder of videos."""
 
     boxes: Path | None = None
-    """Boxes of the subject: .json {key: [x0, y0, x1, y1]}, or .csv with key,x0,y0,x1,y1 and optionally hand. Without
-    it and without a detector, the whole frame is the crop."""
+    """Boxes of the subject: .json {key: [x0, y0, x1, y1]}, or .csv with key,x0,y0,x1,y1 and optionally hand. They take
+    the place of the detector."""
 
-    detector: Path | None = None
-    """Folder of a detector (posebridge train-detector) that finds the subject, in place of boxes."""
+    detector: DetectorChoice = "none"
+    """What finds the subject without boxes: the shipped detector, the folder of another one (posebridge
+    train-detector), or none, which takes the whole frame as the crop."""
 
     box_orientation: BoxOrientation = "upright"
     """Pixels in which boxes are given, where a file carries an orientation (EXIF, or a rotation of a video): upright,

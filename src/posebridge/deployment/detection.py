@@ -3,29 +3,39 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 from posebridge.contracts.subjects import SubjectKind
 from posebridge.data.boxed_frames import Boxing
 from posebridge.data.frames import RawFrame
 from posebridge.data.target import TargetFrames
-from posebridge.data.target_config import TargetConfig
+from posebridge.data.target_config import DetectorChoice, TargetConfig
 from posebridge.deployment.detections import SubjectDetector
+from posebridge.deployment.shipped_models import SHIPPED_DETECTOR, shipped_folder
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 
 
-def load_detector(config: TargetConfig, kind: SubjectKind) -> SubjectDetector | None:
-    """The detector of a target, where it names one.
+def target_detector(config: TargetConfig, kind: SubjectKind) -> SubjectDetector | None:
+    """The detector of a target; None where it has boxes, or its whole frames are crops.
 
-    Raises ``InputError`` for boxes and a detector together, and for a bad detector.
+    Raises ``InputError`` for boxes and a detector of the user's together, and for a bad detector.
     """
-    if config.detector is None:
-        return None
-    if config.boxes is not None:
+    if config.boxes is None:
+        return load_detector(config.detector, kind)
+    if isinstance(config.detector, Path):
         raise InputError(f"boxes {config.boxes} and detector {config.detector} are both given: leave one of them out")
+    return None
+
+
+def load_detector(choice: DetectorChoice, kind: SubjectKind) -> SubjectDetector | None:
+    """The chosen detector, which finds subjects of one kind. Raises ``InputError`` for a bad one."""
+    if choice == "none":
+        return None
     from posebridge.deployment.detector import DetectOptions, Detector
 
-    return Detector.load(config.detector, DetectOptions(kind=kind))
+    folder = choice if isinstance(choice, Path) else shipped_folder(SHIPPED_DETECTOR)
+    return Detector.load(folder, DetectOptions(kind=kind))
 
 
 def subject_kind(skeleton: Skeleton) -> SubjectKind:

@@ -23,7 +23,7 @@ from posebridge.data.image_crops import ImageCrops, crop_images
 from posebridge.data.target import TargetFrames, open_target
 from posebridge.deployment.crop_predictor import CropPredictor, load_crop_predictor
 from posebridge.deployment.detected_frames import DetectedBoxing, FollowedBoxing, SmoothedTracks
-from posebridge.deployment.detection import detected, load_detector, subject_kind, times_of
+from posebridge.deployment.detection import detected, subject_kind, target_detector, times_of
 from posebridge.deployment.exports import EXPORTED, UNKNOWN_RATE, Exports
 from posebridge.deployment.frame_info import FrameInfo
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
@@ -187,7 +187,7 @@ def _with_detector(
 ) -> TargetFrames:
     """The target with boxes of a detector, where it has none. Boxes of videos follow the joints."""
     kind = subject_kind(skeleton)
-    detector = load_detector(config.target, kind)
+    detector = target_detector(config.target, kind)
     follows = detector is not None and bool(rates) and not config.workers.is_remote
     if config.smooth and not follows:
         raise InputError("joints are smoothed where a detector follows videos in this process: leave --smooth out")

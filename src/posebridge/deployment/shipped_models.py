@@ -1,4 +1,4 @@
-"""The source models that the package brings. A name stands wherever the path of a model may stand. Free of torch."""
+"""The models that the package brings. A name stands wherever the path of a model may stand. Free of torch."""
 
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,18 +15,17 @@ ShippedModel = Literal["hand-rgb"]
 ModelRef = ShippedModel | Path
 """A shipped model by its name, or a path: the folder of a run or of a model, or its model.safetensors."""
 
+SHIPPED_DETECTOR = "detector"
 CARD = "card.json"
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A row of a card: the accuracy on one set of frames. Shares are in [0, 1]; None: not measured."""
+    """A row of a card: the accuracy on one set of frames."""
 
     frames: str
     count: int
-    pck_005: float
-    mean_error_px: float
-    pa_mean_error_mm: float | None = None
+    numbers: dict[str, float]  # by name and unit, the decisive one first; shares are in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,11 @@ class ModelCard:
     def line(self) -> str:
         """The card in one line: name, joints, and the first row of accuracy."""
         first = self.accuracy[0]
-        return f"{self.name}: {self.joints}; PCK@0.05 {first.pck_005:.3f} on {first.frames}"
+        name, value = next(iter(first.numbers.items()))
+        return f"{self.name}: {self.joints}; {name} {value:.3f} on {first.frames}"
 
     def __str__(self) -> str:
+        names = list(dict.fromkeys(name for row in self.accuracy for name in row.numbers))
         lines = [
             f"{self.name}: {self.joints}",
             f"  trained on  {self.data}",
@@ -57,13 +58,16 @@ class ModelCard:
             *(f"  recipe      {command}" for command in self.recipe),
             f"  licence     {self.licence}",
             *(f"  limit       {limit}" for limit in self.limits),
-            f"  {'accuracy':<44} {'frames':>6} {'PCK@0.05':>9} {'error, px':>10} {'PA error, mm':>13}",
+            f"  {'accuracy':<44} {'frames':>6}" + "".join(f"  {name}" for name in names),
         ]
         for row in self.accuracy:
-            space = "-" if row.pa_mean_error_mm is None else f"{row.pa_mean_error_mm:.1f}"
-            numbers = f"{row.count:>6} {row.pck_005:>9.3f} {row.mean_error_px:>10.2f} {space:>13}"
-            lines.append(f"  {row.frames:<44} {numbers}")
+            numbers = "".join(f"  {_number(row.numbers.get(name)):>{len(name)}}" for name in names)
+            lines.append(f"  {row.frames:<44} {row.count:>6}{numbers}")
         return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if value <= 1 else f"{value:.1f}"
 
 
 def shipped_models() -> tuple[ShippedModel, ...]:
@@ -86,16 +90,21 @@ def model_path(model: ModelRef) -> Path:
         return model
     if (Path(model) / DESCRIPTION).exists():
         raise InputError(f"{model} is a shipped model and a folder here: write ./{model} for the folder, or rename it")
-    folder = Path(str(files("posebridge").joinpath("models", model)))
-    for name in (WEIGHTS, DESCRIPTION, CARD):
-        if not (folder / name).is_file():
-            raise InputError(f"the installed package lacks {name} of model {model}: install posebridge again")
+    return shipped_folder(model)
+
+
+def shipped_folder(name: str) -> Path:
+    """The folder of a shipped model or detector. Raises ``InputError`` where the installed package lacks it."""
+    folder = Path(str(files("posebridge").joinpath("models", name)))
+    for part in (WEIGHTS, DESCRIPTION, CARD):
+        if not (folder / part).is_file():
+            raise InputError(f"the installed package lacks {part} of model {name}: install posebridge again")
     return folder
 
 
-def read_card(model: ShippedModel) -> ModelCard:
-    """The card of a shipped model. Raises ``InputError`` where it is missing or damaged."""
-    file = model_path(model) / CARD
+def read_card(name: str) -> ModelCard:
+    """The card of a shipped model or of the detector. Raises ``InputError`` where it is missing or damaged."""
+    file = shipped_folder(name) / CARD
     try:
         return from_plain(ModelCard, parse_json(read_file(file)))
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -10,7 +10,7 @@ from posebridge.data.sequences import Sequences, ShotDetector
 from posebridge.data.target import open_target
 from posebridge.data.target_config import TargetConfig
 from posebridge.deployment.detected_frames import DetectedBoxing
-from posebridge.deployment.detection import detected, load_detector, subject_kind
+from posebridge.deployment.detection import detected, subject_kind, target_detector
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.frames import InMemoryFrames
@@ -54,7 +54,7 @@ def load_target(
     and no two frames make one.
     """
     frames, kind = open_target(config, size_px), subject_kind(skeleton)
-    detector = load_detector(config, kind)
+    detector = target_detector(config, kind)
     if detector is not None:
         frames = detected(frames, DetectedBoxing(detector, most_subjects=1), kind)
     crops = crop_frames(frames, frames.crop)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from posebridge.data.target_config import DetectorChoice
 from posebridge.deployment.shipped_models import ModelRef
 from posebridge.errors import InputError
 
@@ -32,6 +33,10 @@ class ServeConfig:
 
     device: str = "auto"
     """auto (a GPU where there is one), cpu, cuda, cuda:1, ..."""
+
+    detector: DetectorChoice = "none"
+    """What finds the subjects of pictures: the shipped detector, the folder of another one (posebridge train-detector),
+    or none, which takes the whole picture as the crop. A box drawn on the page takes its place."""
 
     padding: float = 1.0
     """Side of the square crop over the larger side of the box."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from posebridge.deployment.crop_predictor import load_crop_predictor
+from posebridge.deployment.detection import load_detector, subject_kind
 from posebridge.deployment.shipped_models import model_path
 from posebridge.errors import InputError
 from posebridge.serve.config import ServeConfig
@@ -32,7 +33,8 @@ def serve(config: ServeConfig) -> None:
     with _listening(config.port) as listener, _folder(config.runs) as folder:
         predictor = load_crop_predictor(model_path(config.model), config.device)
         url = f"http://{HOST}:{listener.getsockname()[1]}/"
-        app = build_app(config, predictor, folder)
+        detector = load_detector(config.detector, subject_kind(predictor.skeleton))
+        app = build_app(config, predictor, folder, detector)
         options = uvicorn.Config(
             app, log_level="warning", access_log=False, ws="none", server_header=False, lifespan="on",
             timeout_graceful_shutdown=_SHUTDOWN_S,

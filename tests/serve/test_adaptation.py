@@ -49,7 +49,7 @@ def test_run(tmp_path):
     target = str(Path(run["folder"]).parent / "footage")
     assert called["flags"] == [
         "adapt", target, "--method", "mean-teacher", "--source", str(tmp_path / "model"), "--subject", "hand",
-        "--out", run["folder"], "--hand", "left",
+        "--out", run["folder"], "--detector", "none", "--hand", "left",
     ]  # fmt: skip
     assert report.text.endswith("<p>Adapted.</p>")
     assert report.headers["content-security-policy"].startswith("sandbox; default-src 'none'; ")

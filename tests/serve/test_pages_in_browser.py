@@ -16,6 +16,7 @@ import uvicorn
 
 from data.on_disk import write_image
 from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
+from posebridge.deployment.detections import Detections, SubjectDetector
 from posebridge.deployment.predictor import PosePredictor
 from posebridge.serve.app import build_app
 from posebridge.serve.config import ServeConfig
@@ -69,13 +70,13 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 
 @contextmanager
-def serving(folder: Path, mode: str = "finish", **options) -> Iterator[str]:
+def serving(folder: Path, mode: str = "finish", detector: SubjectDetector | None = None, **options) -> Iterator[str]:
     """The address of a server in a thread."""
     (folder / "served").mkdir()
     config = ServeConfig(folder / "model", min_confidence=options.pop("min_confidence", 0.0), **options)
     predictor = PosePredictor(SPEC, DotFinder().eval())
     command = (sys.executable, str(HERE / "stand_in.py"), mode)
-    app = build_app(config, predictor, folder / "served", command=command)
+    app = build_app(config, predictor, folder / "served", detector, command)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
     with _listening(0) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -163,6 +164,8 @@ def test_picture(server, files, new_page):
     expect(page.locator("#npz")).to_have_attribute("aria-disabled", "true")
     page.set_input_files("#file", files["hand"])
     expect(page.locator("#json")).to_have_attribute("aria-disabled", "false")
+    expect(page.locator("#hands")).to_be_visible()
+    expect(page.locator("#detected-hand")).to_be_hidden()
     check_skeleton(page, DOTS)
     expect(page.locator("#confidence")).to_contain_text("%")
     expect(page.locator("#bars li")).to_have_count(6)
@@ -208,6 +211,29 @@ def test_drawn_box(server, files, new_page):
     with page.expect_request("**/api/predictions?hand=left"):
         page.click("#whole")
         page.click("#hands span:text('Left')")
+
+
+class LeftHand:
+    """Detects a left hand around the discs."""
+
+    def detect(self, image: np.ndarray) -> Detections:
+        return Detections(np.array([[59.5, 39.5, 279.5, 219.5]]), np.array([0.9]), ("left",))
+
+
+def test_detected_hand(tmp_path, files, new_page):
+    with serving(tmp_path, detector=LeftHand()) as url:
+        page = new_page(url)
+        with page.expect_request("**/api/predictions") as request:
+            page.set_input_files("#file", files["hand"])
+        assert "hand=" not in request.value.url
+        expect(page.locator("#detected-hand")).to_be_visible()
+        expect(page.locator("#detected-hand input")).to_be_checked()
+        check_skeleton(page, DOTS)
+        expect(page.locator("#status")).to_have_text("")
+        with page.expect_request("**/api/predictions?hand=right"):
+            page.click("#hands span:text('Right')")
+        page.goto(f"{url}/adapt")
+        expect(page.locator("#detected-hand input")).to_be_checked()
 
 
 def test_refused_files_leave_the_page_as_it_is(server, files, new_page):

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from posebridge.contracts.run_layout import RunLayout
 from posebridge.data.frames import SIDES
+from posebridge.data.target_config import DetectorChoice
 from posebridge.deployment.description import DESCRIPTION
 from posebridge.errors import printable
 from posebridge.methods.registry import METHODS, MethodEntry, default_method
@@ -110,13 +111,22 @@ class Adaptation:
     """The uploads for the next run, and the run under way or ended."""
 
     def __init__(
-        self, folder: Path, model: Path, is_hand: bool, max_upload_mb: int, command: Sequence[str] = POSEBRIDGE
+        self,
+        folder: Path,
+        model: Path,
+        is_hand: bool,
+        max_upload_mb: int,
+        detector: DetectorChoice = "none",
+        command: Sequence[str] = POSEBRIDGE,
     ):
-        """``model``: absolute path of the served one, from which runs start. ``command``: that starts posebridge."""
+        """``model``: absolute path of the served one, from which runs start; likewise a ``detector`` of the user's.
+        ``command``: that starts posebridge.
+        """
         self.folder = folder
         self.model = model
         self.is_hand = is_hand
         self.max_bytes = max_upload_mb * 1_000_000 * _TIMES_UPLOAD
+        self.detector = detector
         self.command = command
         self._input: Path | None = None
         self._kinds: list[MediaKind] = []
@@ -181,7 +191,7 @@ class Adaptation:
         layout = RunLayout(folder / "run")
         arguments = ["adapt", str(folder / _FOOTAGE), "--method", method, "--source", str(self.model)]
         arguments += ["--subject", "hand" if self.is_hand else "body", "--out", str(layout.folder)]
-        arguments += [] if hand is None else ["--hand", hand]
+        arguments += ["--detector", str(self.detector), *([] if hand is None else ["--hand", hand])]
         process = await asyncio.create_subprocess_exec(
             *self.command, *arguments,
             stdin=asyncio.subprocess.DEVNULL,

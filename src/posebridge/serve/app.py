@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from posebridge.data.frames import SIDES, Side
+from posebridge.data.target_config import DetectorChoice
 from posebridge.deployment.crop_predictor import CropPredictor
 from posebridge.deployment.detections import SubjectDetector
 from posebridge.deployment.shipped_models import model_path
@@ -218,7 +219,14 @@ def build_app(
     service = Service(
         config,
         Predictions(Worker(frames), config.max_video_frames),
-        Adaptation(folder, model_path(config.model).absolute(), frames.is_hand, config.max_upload_mb, command),
+        Adaptation(
+            folder,
+            model_path(config.model).absolute(),
+            frames.is_hand,
+            config.max_upload_mb,
+            _absolute(config.detector),
+            command,
+        ),
         folder,
     )
 
@@ -236,6 +244,10 @@ def build_app(
     )
     app.state.adaptation = service.adaptation
     return app
+
+
+def _absolute(detector: DetectorChoice) -> DetectorChoice:
+    return detector.absolute() if isinstance(detector, Path) else detector
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

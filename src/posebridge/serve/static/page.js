@@ -24,11 +24,14 @@ export async function loadModel() {
   element("model").textContent = `${model.name} · ${model.skeleton.name}`;
   element("limits").textContent = `Up to ${model.max_upload_mb} MB a file`;
   element("hands").hidden = model.subject !== "hand";
+  element("detected-hand").hidden = !model.detects;
+  if (model.detects) document.querySelector("input[name=hand][value='']").checked = true;
   return model;
 }
 
+// left, right, or null for the detected one.
 export const chosenHand = (model) =>
-  model.subject === "hand" ? document.querySelector("input[name=hand]:checked").value : null;
+  (model.subject === "hand" && document.querySelector("input[name=hand]:checked").value) || null;
 
 export function acceptDrops(target, onFiles) {
   const marked = (isOver) => (event) => {

@@ -56,12 +56,12 @@ def run_train_detector(config: TrainDetectorConfig, folder: Path, hardware: Hard
     Run.check(folder, "train-detector", config, hardware)
     check_space(folder, _SPACE_MB)
     start = None if config.start is None else load_model(config.start, DETECTOR)
-    training = DetectorTrainingConfig()
-    training = replace(training, schedule=replace(training.schedule, steps=config.steps, decay=config.decay))
-    run = Run.create(folder, "train-detector", config, hardware, training)
     spec = DetectorSpec()
     if start is not None and start.spec != spec:
         raise InputError(f"{config.start} has another network than this version trains: leave --start out")
+    training = DetectorTrainingConfig()
+    training = replace(training, schedule=replace(training.schedule, steps=config.steps, decay=config.decay))
+    run = Run.create(folder, "train-detector", config, hardware, training)
     sets = config.sets or folder / "cutouts"
     with rendering_progress(config.hands + config.people) as on_progress:
         hands = load_or_render(sets, "hand", config.hands, config.seed, on_progress)

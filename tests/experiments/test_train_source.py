@@ -2,14 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from experiments.small_runs import ONE_CPU, shrunk
 from posebridge.deployment.model_file import load_model
+from posebridge.deployment.model_kinds import DEPTH_HAND
+from posebridge.deployment.model_spec import DepthHandSpec
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TrainSourceConfig
 from posebridge.experiments.train_source import run_train_source
+from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
 from posebridge.presets.preset import Preset
 
 CONFIG = TrainSourceConfig("hand-rgb", renders=64, steps=3)
@@ -68,3 +72,65 @@ def test_refusals(trained, tmp_path):
     with pytest.raises(InputError, match="predicts hand21, and this run needs body22"):
         run_train_source(replace(CONFIG, name="body-rgb", start=folder), tmp_path, ONE_CPU, brief)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def depth(tmp_path_factory):
+    """A run of a few steps on depth, and its record. Not to be changed."""
+    folder = tmp_path_factory.mktemp("runs") / "hand-depth"
+    config = replace(CONFIG, name="hand-depth", renders=12, steps=2)
+    return folder, run_train_source(config, folder, ONE_CPU, brief_depth)
+
+
+def brief_depth(preset: Preset) -> Preset:
+    """Small sets and images."""
+    assert isinstance(preset.model, DepthHandSpec)
+    (name, config), *_ = preset.methods.items()
+    assert isinstance(config, MultiViewFusionConfig)
+    few = {stage: replace(getattr(config, stage), sets=2) for stage in ("single_view", "fusion")}
+    return replace(
+        preset,
+        model=replace(preset.model, size_px=32),
+        data=replace(preset.data, test=6),
+        methods={name: replace(config, **few)},
+    )
+
+
+def test_depth_model_predicts_joints_and_meshes(depth):
+    folder, record = depth
+    model = load_model(folder, DEPTH_HAND)
+    assert (model.spec.method, model.spec.hand) == ("source-only", "anny")
+    assert record.method == "source-only"
+    assert record.curves.keys() == {"1-single-view", "2-view-fusion"}
+    assert record.sections == ()
+    assert "On street renders" in "\n".join(record.notes)
+    assert record.scores["source_only"].n_frames == 6
+    with np.load(folder / "meshes.npz") as meshes:
+        assert len(meshes["vertices_mm"]) == 6
+    moved = zip(model.network.parameters(), DEPTH_HAND.build(model.spec).parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in moved)
+
+
+def test_training_on_depth_continues_from_a_model(depth, tmp_path):
+    def still(preset: Preset) -> Preset:
+        small = brief_depth(preset)
+        (name, config), *_ = small.methods.items()
+        assert isinstance(config, MultiViewFusionConfig)
+        stages = {}
+        for stage in ("single_view", "fusion"):
+            training = getattr(config, stage)
+            schedule = replace(training.schedule, learning_rate=0.0, weight_decay=0.0)
+            stages[stage] = replace(training, schedule=schedule)
+        return small.with_config(name, replace(config, **stages))
+
+    folder, _ = depth
+    config = replace(CONFIG, name="hand-depth", renders=12, steps=1, seed=1, start=folder)
+    run_train_source(config, tmp_path / "more", ONE_CPU, still)
+    before, after = (load_model(path).network for path in (folder, tmp_path / "more"))
+    for (name, found), expected in zip(after.named_parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, msg=name)
+
+
+def test_parts_of_sets_are_refused(tmp_path):
+    with pytest.raises(InputError, match="renders are not whole sets of 3 views"):
+        run_train_source(replace(CONFIG, name="hand-depth", renders=16), tmp_path / "run", ONE_CPU, brief_depth)

@@ -190,8 +190,8 @@ class TrainConfig:
 class TrainSourceConfig:
     """A run that trains a source model on renders alone."""
 
-    name: Annotated[Positional[Literal["hand-rgb", "body-rgb"]], arg(metavar="MODEL")]
-    """hand-rgb or body-rgb."""
+    name: Annotated[Positional[Track], arg(metavar="MODEL")]
+    """hand-rgb, body-rgb or hand-depth."""
 
     start: ModelRef | None = None
     """A model of the same network (a shipped one, the folder of a run or of a model) whose weights training starts
@@ -201,7 +201,7 @@ class TrainSourceConfig:
     """Number of renders. Default: the preset's."""
 
     steps: int | None = None
-    """Steps of training. Default: the preset's."""
+    """Steps of training; hand-depth takes half as many again for the fusion of views. Default: the preset's."""
 
     preset: str = "small"
     """small is for CPUs."""

@@ -32,7 +32,7 @@ from posebridge.experiments.training import (
     prediction_device,
 )
 from posebridge.methods.base import Evidence, Method
-from posebridge.methods.registry import MethodEntry, upper_bound
+from posebridge.methods.registry import MethodEntry, find_method, upper_bound
 from posebridge.networks.pose_network import PoseNetwork, network_as
 from posebridge.presets.preset import Preset
 from posebridge.representations.pose25d import reference_length
@@ -57,6 +57,12 @@ class Experiment:
     source_model: LoadedModel | None = None  # given; its training is left out
     initial_model: LoadedModel | None = None  # whose weights source training starts from; None: random ones
     mano: Path | None = None  # MANO's file, whose hand is rendered and predicted; None: Anny's
+    stops_at_source: bool = False  # leave the method's own stages out: its source model is the result
+
+    @property
+    def result(self) -> MethodEntry:
+        """The method whose model is kept."""
+        return find_method("source-only") if self.stops_at_source else self.method
 
     @property
     def skeleton(self) -> Skeleton:
@@ -123,12 +129,14 @@ def experiment_context(experiment: Experiment, data: ExperimentData) -> Context:
 def experiment_spec(experiment: Experiment, data: ExperimentData) -> ModelSpec:
     """The description of a run's networks."""
     length_m = reference_length(data.source_joints_m, experiment.skeleton).mean().item()
-    return experiment.preset.model.trained(experiment.method.name, length_m, hand_name(experiment.mano))
+    return experiment.preset.model.trained(experiment.result.name, length_m, hand_name(experiment.mano))
 
 
 def _steps(experiment: Experiment) -> int:
     """Steps of all stages: of the source model, the upper bound, and the method."""
     preset, method = experiment.preset, experiment.preset.config_of(experiment.method.name)
+    if experiment.stops_at_source:
+        return sum(map(planned_steps, method.source_recipe())) or planned_steps(preset.source)
     steps = planned_steps(method)
     if experiment.source_model is None and not method.source_recipe():
         steps += planned_steps(preset.source)
@@ -149,7 +157,7 @@ class _Runner:
     def run(self) -> Outcome:
         """All of it."""
         trained = self._train()
-        final = self.experiment.method.role
+        final = self.experiment.result.role
         predictors: dict[Role, Predictor] = {role: self.predictor(model.network) for role, model in trained.items()}
         predictions = self.data.evaluation.predict(predictors)
         self.outputs.save_model(self._final_spec(), trained[final].network.cpu())
@@ -171,7 +179,7 @@ class _Runner:
         trained: dict[Role, Trained] = {"source_only": source}
         self.data = self.data.refined(self.predictor(source.network))
         onward = replace(self.context, source_network=source.network)
-        role = self.experiment.method.role
+        role = self.experiment.result.role
         if self.experiment.upper_bound or role == "supervised_target":
             trained["supervised_target"] = self._train_upper_bound(onward)
         if role == "adapted":
@@ -265,7 +273,7 @@ class _Runner:
         )
         metadata = RunMetadata(
             title=experiment.title,
-            method=experiment.method.name,
+            method=experiment.result.name,
             skeleton=experiment.skeleton,
             config=experiment.config,
             recipe=experiment.preset,
@@ -278,5 +286,5 @@ class _Runner:
             published=data.published,
         )
         frames = data.evaluation.gallery(predictions[final].keypoints)
-        sections = self.method.sections(evidence)
+        sections = () if experiment.stops_at_source else self.method.sections(evidence)
         return make_record(metadata, trained, final, scores, frames, sections)

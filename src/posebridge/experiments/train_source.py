@@ -9,7 +9,7 @@ from posebridge.contracts.record import Record, Score
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.deployment.frame_predictions import FramePredictions, predict_frames
 from posebridge.deployment.model_file import LoadedModel
-from posebridge.deployment.model_spec import ModelSpec, PoseSpec, skeleton_of
+from posebridge.deployment.model_spec import DepthHandSpec, ModelSpec, PoseSpec, skeleton_of
 from posebridge.deployment.shipped_models import model_path
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TrainSourceConfig
@@ -19,7 +19,7 @@ from posebridge.experiments.renders import RenderLoader, rendering_progress
 from posebridge.experiments.runner import Experiment, run_experiment
 from posebridge.experiments.source_model import load_source_model
 from posebridge.experiments.tracks import TRACKS, TrackSpec
-from posebridge.methods.registry import find_method
+from posebridge.methods.registry import MethodEntry, default_method, find_method
 from posebridge.presets.preset import Change, Preset, unchanged
 from posebridge.presets.table import find_preset
 from posebridge.training.frames import InMemoryFrames
@@ -37,8 +37,8 @@ def run_train_source(config: TrainSourceConfig, folder: Path, hardware: Hardware
     Raises ``InputError`` for numbers that are too small, and for a model to start from that has another network.
     """
     Run.check(folder, "train-source", config, hardware)
-    track, method = TRACKS[config.name], find_method("source-only")
-    preset = sized_preset(config, change)
+    track = TRACKS[config.name]
+    method, preset = source_method(track), sized_preset(config, change)
     start = None if config.start is None else _start(model_path(config.start), preset)
     check_space(folder, preset.space_mb)
     run = Run.create(folder, "train-source", config, hardware, preset)
@@ -50,29 +50,47 @@ def run_train_source(config: TrainSourceConfig, folder: Path, hardware: Hardware
         hardware=hardware,
         config=config,
         initial_model=start,
+        stops_at_source=True,
     )
     return run_experiment(experiment, _data(config, preset, track), run).record
 
 
+def source_method(track: TrackSpec) -> MethodEntry:
+    """The method whose source training a source model gets: that of multi-view fusion for depth, which has meshes."""
+    return default_method("depth", "views") if track.sensor == "depth" else find_method("source-only")
+
+
 def sized_preset(config: TrainSourceConfig, change: Change = unchanged) -> Preset:
-    """The preset of a run, with its number of renders and steps."""
-    preset = change(find_preset(f"source/{config.name}", config.preset, "source-only"))
-    source = preset.source
-    assert source is not None
+    """The preset of a run, with its number of renders and steps.
+
+    Raises ``InputError`` for renders that are not whole sets of views.
+    """
+    method = source_method(TRACKS[config.name]).name
+    preset = change(find_preset(f"source/{config.name}", config.preset, method))
     if config.renders is not None:
+        if config.renders % preset.data.views:
+            raise InputError(f"{config.renders} renders are not whole sets of {preset.data.views} views")
         preset = replace(preset, data=replace(preset.data, source=config.renders))
-    if config.steps is not None:
-        preset = replace(preset, source=replace(source, schedule=replace(source.schedule, steps=config.steps)))
-    return preset
+    if config.steps is None:
+        return preset
+    if preset.source is None:
+        return preset.with_config(method, preset.config_of(method).with_source_steps(config.steps))
+    return replace(preset, source=replace(preset.source, schedule=replace(preset.source.schedule, steps=config.steps)))
 
 
 def _start(path: Path, preset: Preset) -> LoadedModel:
     """The model whose weights training starts from."""
-    model, wanted = load_source_model(path, preset.model), preset.model
-    assert isinstance(wanted, PoseSpec)
-    if model.spec.network != replace(wanted.network, pretrained="none"):
+    model = load_source_model(path, preset.model)
+    if _networks(model.spec) != _networks(preset.model):
         raise InputError(f"{path} has another network than preset {preset.name} of {preset.family}: leave --start out")
     return model
+
+
+def _networks(spec: ModelSpec) -> tuple[object, ...]:
+    """What decides the weights' shapes."""
+    assert isinstance(spec, PoseSpec | DepthHandSpec)
+    network = replace(spec.network, pretrained="none")
+    return (network,) if isinstance(spec, PoseSpec) else (network, spec.fusion)
 
 
 @dataclass(frozen=True)
@@ -90,7 +108,8 @@ class _SourceData(ExperimentData):
 
 def _numbers(score: Score | None) -> str:
     assert score is not None
-    return f"PCK@0.05 {score.pck_005:.3f}, mean error after Procrustes {score.pa_mean_error_mm:.1f} mm"
+    in_space = "" if score.mean_error_mm is None else f"mean error {score.mean_error_mm:.1f} mm, "
+    return f"PCK@0.05 {score.pck_005:.3f}, {in_space}after Procrustes {score.pa_mean_error_mm:.1f} mm"
 
 
 def _data(config: TrainSourceConfig, preset: Preset, track: TrackSpec) -> _SourceData:
@@ -98,7 +117,8 @@ def _data(config: TrainSourceConfig, preset: Preset, track: TrackSpec) -> _Sourc
     assert sizes.source is not None
     assert sizes.test is not None
     with rendering_progress(sizes.source + sizes.test * len(_DOMAINS)) as on_progress:
-        loader = RenderLoader(track.name, preset.model, frozenset({"joints"}), config.sets, on_progress=on_progress)
+        labels = frozenset(source_method(track).source_labels)
+        loader = RenderLoader(track.name, preset.model, labels, config.sets, on_progress=on_progress)
         renders = loader.load(SOURCE_DOMAIN, sizes.source, config.seed)
         evaluations = dict(validation_sets(track, preset.model, sizes.test, loader))
     return _SourceData(
@@ -107,6 +127,7 @@ def _data(config: TrainSourceConfig, preset: Preset, track: TrackSpec) -> _Sourc
         source_joints_m=statistics_joints_m(renders),
         evaluation=evaluations.pop(SOURCE_DOMAIN),
         others=evaluations,
+        hand=preset.model.hand_model(None),
         remarks=(
             f"Trained on {sizes.source} labelled {SOURCE_DOMAIN} renders of seed {config.seed}, scored on renders of "
             "another seed.",
@@ -127,5 +148,5 @@ def validation_sets(
 
 def _evaluation(renders: InMemoryDataset[LabelledBatch], track: TrackSpec, model: ModelSpec) -> InMemoryEvaluation:
     truth = truth_of(renders.without_images(), skeleton_of(model).joints)
-    crops = renders.map(lambda batch: batch.unlabelled())
+    crops = renders.map(lambda batch: replace(batch.unlabelled(), T_world_cam=None))  # every view by itself
     return InMemoryEvaluation(crops, truth, track.protocol, model.cube_m)

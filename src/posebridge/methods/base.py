@@ -64,6 +64,10 @@ class MethodConfig:
         """The settings of the method's own source stages, for runs that share them; empty for the preset's stages."""
         return ()
 
+    def with_source_steps(self, steps: int) -> Self:
+        """The config with so many steps of the method's own source training; ``ValueError`` where it has none."""
+        raise ValueError("the method has no source training of its own")
+
     @property
     def source_videos(self) -> bool:
         """Whether the method trains on videos of the source."""

@@ -62,9 +62,17 @@ _DATASET_SIZES: Mapping[str, dict[str, int | None]] = {
 }
 
 
+_SOURCE = replace(
+    _SMALL,
+    family="source/hand-depth",
+    data=DataSizes(source=30_000, test=1_998, views=3),
+    methods={name: config.with_source_steps(6_000) for name, config in _SMALL.methods.items()},
+)
+
+
 def _for_family(preset: Preset, family: str) -> Preset:
     sizes = _DATASET_SIZES[preset.name] if family.startswith("datasets/") else {}
     return replace(preset, family=family, data=replace(preset.data, **sizes))
 
 
-PRESETS = tuple(_for_family(preset, family) for family in FAMILIES for preset in (_SMALL, _FULL))
+PRESETS = (*(_for_family(preset, family) for family in FAMILIES for preset in (_SMALL, _FULL)), _SOURCE)

@@ -86,6 +86,14 @@ class MultiViewFusionConfig(MethodConfig):
         schedule = replace(chosen.schedule, steps=steps)
         return replace(self, fine_tuning=replace(chosen, schedule=schedule, views=_MAX_VIEWS if views == 1 else views))
 
+    def with_source_steps(self, steps: int) -> "MultiViewFusionConfig":
+        """The config with so many steps of the single-view network, and half as many of view fusion."""
+        single, fusion = (
+            replace(stage, schedule=replace(stage.schedule, steps=count))
+            for stage, count in ((self.single_view, steps), (self.fusion, -(-steps // 2)))
+        )
+        return replace(self, single_view=single, fusion=fusion)
+
     def source_recipe(self) -> tuple[object, ...]:
         """The settings of translation and of the two supervised stages."""
         return (self.translate, self.translation if self.translate else None, self.single_view, self.fusion)

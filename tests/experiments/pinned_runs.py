@@ -71,7 +71,7 @@ def _adapt_video(folder: Path) -> None:
 
 def _adapt_depth(folder: Path) -> None:
     file = write_archive(folder.parent / "depth.npz", hands(2))
-    config = AdaptDepthConfig(target=DepthTargetConfig(file), domain="studio")
+    config = AdaptDepthConfig(source="renders", target=DepthTargetConfig(file), domain="studio")
     run_adapt_depth(config, folder, ONE_CPU)
 
 

@@ -72,7 +72,11 @@ def test_one_camera_with_a_truth(batch, tmp_path):
     truth.save(tmp_path / "truth.npz")
     out = tmp_path / "run"
     record = run_adapt_depth(
-        AdaptDepthConfig(target=DepthTargetConfig(file), domain="studio", truth=tmp_path / "truth.npz"), out, ONE_CPU
+        AdaptDepthConfig(
+            source="renders", target=DepthTargetConfig(file), domain="studio", truth=tmp_path / "truth.npz"
+        ),
+        out,
+        ONE_CPU,
     )
     found, meshes = KeypointSet.load(out / "predictions.npz"), np.load(out / "meshes.npz")
     errors = np.linalg.norm(found.xyz_mm - truth.xyz_mm, axis=-1)
@@ -92,7 +96,7 @@ def test_one_camera_with_a_truth(batch, tmp_path):
 
 
 def test_second_call_trains_nothing(batch, tmp_path, monkeypatch):
-    config = AdaptDepthConfig(target=DepthTargetConfig(one_camera(tmp_path, batch)), domain="studio")
+    config = AdaptDepthConfig(source="renders", target=DepthTargetConfig(one_camera(tmp_path, batch)), domain="studio")
     first = run_adapt_depth(config, tmp_path / "run", ONE_CPU)
 
     monkeypatch.setattr(Run, "_fit", lambda *_: pytest.fail("a finished stage was trained again"))
@@ -103,7 +107,7 @@ def test_second_call_trains_nothing(batch, tmp_path, monkeypatch):
 
 
 def test_several_cameras_and_a_given_model(batch, tmp_path):
-    first = AdaptDepthConfig(target=DepthTargetConfig(one_camera(tmp_path, batch)), domain="studio")
+    first = AdaptDepthConfig(source="renders", target=DepthTargetConfig(one_camera(tmp_path, batch)), domain="studio")
     run_adapt_depth(first, tmp_path / "first", ONE_CPU)
     folder = write_rig(tmp_path / "rig", batch)
     config = AdaptDepthConfig(
@@ -124,7 +128,7 @@ def test_several_cameras_and_a_given_model(batch, tmp_path):
 def test_target_is_cut_around_predicted_hands(batch, tmp_path):
     target = DepthTargetConfig(one_camera(tmp_path, batch))
     by_blob = target_data(target)
-    run_adapt_depth(AdaptDepthConfig(target=target, domain="studio"), tmp_path / "run", ONE_CPU)
+    run_adapt_depth(AdaptDepthConfig(source="renders", target=target, domain="studio"), tmp_path / "run", ONE_CPU)
     loaded = load_model(tmp_path / "run", DEPTH_HAND)
     ours = DepthHandPredictor(loaded.spec, loaded.network)
     chosen = by_blob.refined(ours)
@@ -167,7 +171,7 @@ def test_frames_without_depth_are_listed(batch, tmp_path, capsys):
     depth_m = batch.depth_m.numpy().copy()
     depth_m[4] = 0
     file, out = one_camera(tmp_path, batch, depth_m=depth_m), tmp_path / "run"
-    config = AdaptDepthConfig(target=DepthTargetConfig(file), domain="studio")
+    config = AdaptDepthConfig(source="renders", target=DepthTargetConfig(file), domain="studio")
     record = run_adapt_depth(config, out, ONE_CPU)
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"1 files could not be used; they are listed in {out / 'skipped.json'}"
@@ -207,7 +211,7 @@ def test_two_stacks_are_trained_and_fine_tuned_again(batch, tmp_path):
     ],
 )
 def test_values_that_there_are_not(batch, tmp_path, changes, message):
-    config = AdaptDepthConfig(target=DepthTargetConfig(one_camera(tmp_path, batch)))
+    config = AdaptDepthConfig(source="renders", target=DepthTargetConfig(one_camera(tmp_path, batch)))
     assert message in refused(run_adapt_depth, replace(config, **changes), tmp_path / "run")
 
 
@@ -221,7 +225,7 @@ def test_values_that_there_are_not(batch, tmp_path, changes, message):
 )
 def test_targets_that_do_not_fit(batch, tmp_path, changes, message):
     file = one_camera(tmp_path, batch)
-    config = AdaptDepthConfig(target=DepthTargetConfig(file, **changes))
+    config = AdaptDepthConfig(source="renders", target=DepthTargetConfig(file, **changes))
     assert message in refused(run_adapt_depth, config, tmp_path / "run")
 
 
@@ -240,7 +244,9 @@ def test_truth_that_does_not_fit(batch, tmp_path, changes, message):
     file = one_camera(tmp_path, batch)
     truth = replace(truth_of(batch, [f"clip-{i}" for i in range(9)]), **changes)
     truth.save(tmp_path / "truth.npz")
-    config = AdaptDepthConfig(target=DepthTargetConfig(file), domain="studio", truth=tmp_path / "truth.npz")
+    config = AdaptDepthConfig(
+        source="renders", target=DepthTargetConfig(file), domain="studio", truth=tmp_path / "truth.npz"
+    )
     assert message in refused(run_adapt_depth, config, tmp_path / "run")
 
 
@@ -248,7 +254,7 @@ def test_hand_of_mano(batch, tmp_path):
     """Rendered from its file, trained, and predicted."""
     file, mano = one_camera(tmp_path, batch), write_mano(tmp_path / "mano.npz")
     out = tmp_path / "run"
-    config = AdaptDepthConfig(target=DepthTargetConfig(file), domain="studio", mano=mano)
+    config = AdaptDepthConfig(source="renders", target=DepthTargetConfig(file), domain="studio", mano=mano)
     run_adapt_depth(config, out, ONE_CPU)
     vertices = len(mano_hand(mano).rig.vertices_m)
     assert np.load(out / "meshes.npz")["vertices_mm"].shape == (9, vertices, 3)

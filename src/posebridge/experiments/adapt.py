@@ -96,7 +96,7 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     check_space(folder, preset.space_mb)
     find_domain(track.name, config.domain)
     is_body = config.subject == "body"
-    source, model = source_path(config.source, config.subject, config.preset), None
+    source, model = source_path(config.source, track.name, config.preset), None
     if source is not None:
         model = load_source_model(source, preset.model, skeletons=get_args(BodyJoints) if is_body else ())
         if config.encoder_weights is not None:

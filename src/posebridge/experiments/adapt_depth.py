@@ -16,7 +16,7 @@ from posebridge.deployment.predictor import Predictor
 from posebridge.deployment.refined_crops import depth_batches
 from posebridge.errors import InputError
 from posebridge.evaluation.target_labels import joint_order
-from posebridge.experiments.choices import named_method
+from posebridge.experiments.choices import named_method, source_path
 from posebridge.experiments.configs import AdaptDepthConfig
 from posebridge.experiments.data import ExperimentData, statistics_joints_m
 from posebridge.experiments.evaluation_sets import InMemoryEvaluation
@@ -46,10 +46,14 @@ def run_adapt_depth(config: AdaptDepthConfig, folder: Path, hardware: Hardware) 
     preset = preset.with_depth_options(method.name, translate=config.translate, stacks=config.stacks)
     check_space(folder, preset.space_mb)
     model = None
-    if config.source is not None:
+    source = config.source
+    if source is None and (config.mano is not None or config.translate or config.stacks != 1):
+        source = "renders"  # no shipped model is trained in this way
+    path = source_path(source, "hand-depth", config.preset)
+    if path is not None:
         if config.stacks != 1:
             raise InputError(f"leave --stacks out: {config.source} is trained already, with stacks of its own")
-        model = load_source_model(config.source, preset.model, config.mano)
+        model = load_source_model(path, preset.model, config.mano)
         preset = replace(preset, model=model.spec)
     reach = blob_between(*config.target.reach_m)
     crops = DepthCrops(open_depth(config.target), _crop_config(config.target, preset), reach)

@@ -1,23 +1,22 @@
 """What ``adapt`` chooses where the user leaves it open: the model to start from, and the method."""
 
 from pathlib import Path
-from typing import Literal
 
+from posebridge.contracts.track import Track
 from posebridge.deployment.shipped_models import as_model_ref, model_path, shipped_models
 from posebridge.experiments.configs import AUTO, Source
 from posebridge.experiments.target import LoadedTarget
 from posebridge.methods.registry import MethodEntry, default_method, find_method
 
 
-def source_path(source: Source | None, subject: Literal["hand", "body"], preset: str) -> Path | None:
+def source_path(source: Source | None, track: Track, preset: str) -> Path | None:
     """The folder of the model to start from; None: one is trained on renders.
 
-    Without a ``source``, it is the shipped model of the subject for preset small. Raises ``InputError`` as
+    Without a ``source``, it is the shipped model of the track for preset small. Raises ``InputError`` as
     ``model_path``.
     """
     if source is None:
-        shipped = f"{subject}-rgb"
-        source = as_model_ref(shipped) if preset == "small" and shipped in shipped_models() else "renders"
+        source = as_model_ref(track) if preset == "small" and track in shipped_models() else "renders"
     return None if source == "renders" else model_path(source)
 
 

@@ -99,9 +99,10 @@ class AdaptDepthConfig:
         str, arg(help=f"{describe_methods('depth', ('adapted',), 'views')}. Without it: {_DEPTH_METHOD}.")
     ] = AUTO
 
-    source: Path | None = None
-    """A trained depth model (the folder of a run or of a model) to start from. Without it: one is trained on
-    renders."""
+    source: Source | None = None
+    """The depth model to start from: a shipped one (posebridge models), the folder of a run or of a model, or renders,
+    on which one is trained here. Without it: the shipped model for preset small, else renders. MANO's hand, --translate
+    and --stacks 2 also need renders."""
 
     domain: str = "varied"
     """Domain of the renders: varied, studio, street or bare."""

@@ -14,6 +14,7 @@ from typing import Literal
 
 import torch
 import tyro
+from torch import nn
 from tyro.conf import Positional
 
 from posebridge.contracts.config_file import load_config
@@ -28,7 +29,7 @@ from posebridge.data.target_config import TargetConfig
 from posebridge.deployment.frame_predictions import predict_frames
 from posebridge.deployment.model_file import load_model, save_model
 from posebridge.deployment.model_kinds import POSE
-from posebridge.deployment.model_spec import PoseSpec, skeleton_of
+from posebridge.deployment.model_spec import ModelSpec, PoseSpec, skeleton_of
 from posebridge.deployment.shipped_models import CARD, Accuracy, ModelCard, ShippedModel
 from posebridge.experiments.configs import TrainSourceConfig
 from posebridge.experiments.data import statistics_joints_m
@@ -37,16 +38,32 @@ from posebridge.experiments.renders import RenderLoader
 from posebridge.experiments.target import load_target
 from posebridge.experiments.tracks import TRACKS
 from posebridge.experiments.train_source import SOURCE_DOMAIN, sized_preset, validation_sets
-from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.methods.multi_view_fusion.config import MultiViewFusionConfig
+from posebridge.presets.preset import Preset
 from posebridge.representations.pose25d import reference_length
 
 LARGEST_MB = 12
+JOINTS = {
+    "hand-rgb": "21 joints in pixels, with relative depth",
+    "body-rgb": "22 joints (Human3.6M's and COCO's 17) in pixels, with relative depth",
+    "hand-depth": "21 joints and a mesh in millimetres",
+}
 LIMITS = {
     "hand-rgb": (
         "one hand in a crop around it; left hands must be mirrored (--hand left)",
         "trained on renders alone: real skin, sleeves and light differ from them",
         "depth is relative to the wrist; its scale is that of a mean hand",
-    )
+    ),
+    "body-rgb": (
+        "one person in a crop around it",
+        "trained on renders alone: real clothes, poses and light differ from them",
+        "depth is relative to the pelvis; its scale is that of a mean adult",
+    ),
+    "hand-depth": (
+        "one hand in a cube of 250 mm; left hands must be mirrored (--hand left)",
+        "trained on renders with the noise of consumer sensors; other sensors differ",
+        "meshes are Anny's hand",
+    ),
 }
 
 
@@ -93,24 +110,24 @@ class _Leg:
     renders: int
     image_steps: int
     seconds: float
-    spec: PoseSpec
-    network: PoseResNet
+    spec: ModelSpec
+    network: nn.Module
 
 
 def _leg(run: Path) -> _Leg:
     layout = RunLayout(run)
     config = load_config(layout.config, {"train-source": TrainSourceConfig})[1]
     preset = sized_preset(config)
-    assert preset.source is not None
     assert preset.data.source is not None
-    steps, batch = preset.source.schedule.steps, preset.source.batch_size
     start = "" if config.start is None else f" --start {Path(config.start).name}"
+    steps, batch = _schedule(preset)
     sizes = f"--renders {preset.data.source} --steps {steps} --seed {config.seed}"
     command = f"posebridge train-source {config.name} {sizes}{start}"
     if layout.model.exists():
-        model = load_model(run, POSE)
+        model = load_model(run)
         seconds = load_record(run).provenance.seconds
         return _Leg(command, preset.data.source, batch * steps, seconds, model.spec, model.network)
+    assert preset.source is not None, "only colour models are shipped from a stopped run"
     checkpoint = torch.load(layout.stage(1, "source").checkpoint, map_location="cpu", weights_only=True)
     done, seconds = checkpoint["global_step"], checkpoint["callbacks"]["_Clock"]["seconds"]
     assert isinstance(preset.model, PoseSpec)
@@ -128,10 +145,19 @@ def _leg(run: Path) -> _Leg:
     return _Leg(stopped, preset.data.source, batch * done, seconds, spec, network.eval())
 
 
+def _schedule(preset: Preset) -> tuple[int, int]:
+    """Steps and images of a step of the network that sees the crops."""
+    if preset.source is not None:
+        return preset.source.schedule.steps, preset.source.batch_size
+    (config,) = preset.methods.values()
+    assert isinstance(config, MultiViewFusionConfig)
+    return config.single_view.schedule.steps, config.single_view.sets * config.single_view.views
+
+
 def _card(options: Options, folder: Path, legs: list[_Leg]) -> ModelCard:
     return ModelCard(
         name=options.name,
-        joints=f"{len(skeleton_of(legs[-1].spec))} joints in pixels, with relative depth",
+        joints=JOINTS[options.name],
         data=f"{sum(leg.renders for leg in legs)} {SOURCE_DOMAIN} renders of posebridge, and no photograph",
         recipe=tuple(leg.command for leg in legs),
         image_steps=sum(leg.image_steps for leg in legs),
@@ -145,7 +171,7 @@ def _card(options: Options, folder: Path, legs: list[_Leg]) -> ModelCard:
 
 def _accuracy(options: Options, folder: Path):
     """Rows of the card, ``varied`` first."""
-    model = load_model(folder, POSE)
+    model = load_model(folder)
     predictor, track = model.predictor(), TRACKS[options.name]
     for domain, evaluation in validation_sets(track, model.spec).items():
         yield _row(f"{domain} renders of other seeds", evaluation.score(predict_frames(predictor, evaluation.crops)))
@@ -159,7 +185,10 @@ def _accuracy(options: Options, folder: Path):
 
 def _row(frames: str, score: Score | None) -> Accuracy:
     assert score is not None
-    numbers = {"PCK@0.05": round(score.pck_005, 4), "error, px": round(score.mean_error_px, 2)}
+    if score.mean_error_mm is not None and score.alignment == "none":
+        numbers = {"error, mm": round(score.mean_error_mm, 1)}
+    else:
+        numbers = {"PCK@0.05": round(score.pck_005, 4), "error, px": round(score.mean_error_px, 2)}
     if score.pa_mean_error_mm is not None:
         numbers["error after Procrustes, mm"] = round(score.pa_mean_error_mm, 1)
     return Accuracy(frames, score.n_frames, numbers)

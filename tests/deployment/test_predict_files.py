@@ -165,6 +165,30 @@ def test_models_without_reference_length_predict_no_metres(tmp_path, monkeypatch
     assert "no xyz_mm" in str(done)
 
 
+class SureOf(DotFinder):
+    """Confident where the red disc is bright."""
+
+    def predict(self, images):
+        found = super().predict(images)
+        shown = (images[:, 0].flatten(1).amax(1) > 0.8).float()[:, None]
+        return replace(found, confidence=found.confidence.clamp(0.7, 1) * shown + 0.1)
+
+
+@pytest.mark.parametrize("source", ["model", "option"])
+def test_frames_without_a_subject_are_listed_and_not_drawn(tmp_path, monkeypatch, source):
+    spec = replace(SPEC, least_confidence=0.5) if source == "model" else SPEC
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, spec, SureOf()))
+    write_dots(tmp_path / "in", 3)
+    Image.fromarray(draw_dots(120, 90, DOTS) // 5 * 3).save(tmp_path / "in" / "view.1.png")
+    options = {} if source == "model" else {"min_confidence": 0.5}
+    done = predict_files(config(tmp_path / "in", tmp_path / "out", **options))
+    assert KeypointSet.load(done.predictions).key.tolist() == ["view.0", "view.2"]
+    assert (done.frames, done.overlays) == (2, 2)
+    assert done.skipped == {"view.1": "no subject in the crop: mean confidence 0.10 is below 0.5"}
+    kept = predict_files(config(tmp_path / "in", tmp_path / "all", min_confidence=0.0))
+    assert (kept.frames, kept.skipped) == (3, {})
+
+
 def test_interrupted_predictions_are_kept(tmp_path, monkeypatch):
     write_dots(tmp_path / "in", 4)
     predict_files(config(tmp_path / "in", tmp_path / "out"))

@@ -14,7 +14,7 @@ class Numbered:
     """Predicts that joint i is at pixel (i, 100 + i)."""
 
     def __init__(self, skeleton: Skeleton):
-        self.skeleton, self.size_px = skeleton, 96
+        self.skeleton, self.size_px, self.least_confidence = skeleton, 96, None
 
     def predict_crops(self, crops) -> KeypointSet:
         number = np.arange(len(self.skeleton), dtype=np.float64)

@@ -27,6 +27,11 @@ class CropPredictor(Protocol):
         """Side of the square crops."""
         ...
 
+    @property
+    def least_confidence(self) -> float | None:
+        """Mean confidence of the joints, below which a crop shows no subject; None: not known."""
+        ...
+
     def predict_crops(self, crops: ImageCrops) -> KeypointSet:
         """Keypoints in pixels of the files as they lie on disk, with confidence.
 

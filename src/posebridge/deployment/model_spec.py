@@ -96,6 +96,7 @@ class PoseSpec:
     size_px: int = 256  # side of the square crop that the network takes
     reference_length_m: float | None = None  # mean length of the reference bone in the source, for poses in metres
     method: str = ""
+    least_confidence: float | None = None  # mean confidence, below which a crop is empty; None: no crop is
 
     @property
     def cube_m(self) -> float | None:

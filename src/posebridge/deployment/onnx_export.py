@@ -173,7 +173,9 @@ def _export(
     assert program is not None
     model = program.model_proto
     skeleton = skeleton_of(spec)
-    described = OnnxDescription(spec.skeleton, skeleton.joints, spec.size_px, in_mm)
+    described = OnnxDescription(
+        spec.skeleton, skeleton.joints, spec.size_px, in_mm, least_confidence=spec.least_confidence
+    )
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA, described.to_json()
     write_atomically(path, model.SerializeToString())

@@ -40,6 +40,7 @@ class OnnxDescription:
     size_px: int  # side of the square crops
     in_mm: bool  # whether the graph returns xyz_mm
     format: int = FORMAT
+    least_confidence: float | None = None  # mean confidence, below which a crop is empty; None: no crop is
 
     def to_json(self) -> str:
         """The text of the metadata."""
@@ -101,6 +102,11 @@ class OnnxModel:
     def size_px(self) -> int:
         """Side of the square crops."""
         return self.description.size_px
+
+    @property
+    def least_confidence(self) -> float | None:
+        """Mean confidence of the joints, below which a crop shows no subject; None: not known."""
+        return self.description.least_confidence
 
     def predict_crops(self, crops: ImageCrops) -> KeypointSet:
         """Keypoints in pixels of the files. Without intrinsics, joints in space are relative to the root.

@@ -40,6 +40,10 @@ class PredictConfig:
     """Of people: the joints that are written, in the order of that skeleton, such as coco17 or h36m17. Without it: all
     that the model predicts."""
 
+    min_confidence: float | None = None
+    """Mean confidence of the joints, below which a frame shows no subject: it is listed in skipped.json and not
+    drawn. Without it: as the model states (posebridge models), or 0, which keeps every frame."""
+
     smooth: bool = False
     """Of videos that a detector follows: smooth the joints of each subject over time (One Euro filter)."""
 
@@ -55,6 +59,8 @@ class PredictConfig:
     def __post_init__(self):
         _check_overlays(self.overlays)
         check_cropping(self.target.padding, self.target.every, self.batch_size)
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise InputError(f"min-confidence {self.min_confidence:g} is impossible: give 0 to 1")
 
 
 @dataclass(frozen=True)

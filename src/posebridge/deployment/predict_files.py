@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from posebridge.background import CallsBehind, read_ahead
@@ -31,6 +32,7 @@ from posebridge.deployment.plausible_predictions import implausible_frames, impl
 from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
 from posebridge.deployment.selected_joints import SelectedJoints
 from posebridge.deployment.shipped_models import model_path
+from posebridge.deployment.subject_tracker import TrackerConfig
 from posebridge.errors import InputError, printable
 from posebridge.skeletons.body import BODIES
 from posebridge.skeletons.skeleton import Skeleton
@@ -123,7 +125,8 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     target = open_target(config.target, predictor.size_px)
     videos = _videos(target.frames)
     rates = {path.stem: rate or UNKNOWN_RATE for path, (rate, _) in videos.items()}
-    target = _with_detector(target, config, skeleton, rates)
+    least = predictor.least_confidence if config.min_confidence is None else config.min_confidence
+    target = _with_detector(target, config, skeleton, rates, least)
     check_hand(skeleton, target)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
 
@@ -131,18 +134,21 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     exports = Exports.of(config.formats, config.out, config.target.path, skeleton, rates)
     parts: list[KeypointSet] = []
     infos: dict[str, FrameInfo] = {}
+    empty: dict[str, str] = {}
     try:
         with (
             overlays or nullcontext(),
             _progress(target.frames, videos, config.target.every) as bar,
             CallsBehind(_DRAWN_BEHIND) as drawing,
         ):
-            for frames, part in _predicted(target, predictor, config, gpus=int(device.startswith("cuda"))):
-                parts.append(part)
+            for batch in _predicted(target, predictor, config, gpus=int(device.startswith("cuda"))):
+                frames, part = _with_subject(*batch, least, empty)
+                if frames:
+                    parts.append(part)
                 infos |= {frame.key: FrameInfo.of(frame) for frame in frames}
                 drawing.add(_draw, overlays, frames, part)
                 bar.update(target.read - bar.n)
-        return _save(config, parts, target, overlays, exports, infos)
+        return _save(config, parts, target.skipped | empty, target.notes(), overlays, exports, infos)
     except BaseException:
         if parts:
             join(parts).save(config.out / PARTIAL)
@@ -182,8 +188,27 @@ def _followed(
         yield frames, smoothing(frame, track, part) if smooth else part
 
 
+def _with_subject(
+    frames: list[RawFrame], part: KeypointSet, least_confidence: float | None, empty: dict[str, str]
+) -> tuple[list[RawFrame], KeypointSet]:
+    """The frames with a confident pose, and their poses. The others are listed in ``empty``."""
+    if not least_confidence:
+        return frames, part
+    assert part.confidence is not None
+    confidence = part.confidence.mean(axis=1)
+    kept = np.flatnonzero(confidence >= least_confidence)
+    for row in np.flatnonzero(confidence < least_confidence):
+        found = f"mean confidence {confidence[row]:.2f} is below {least_confidence:g}"
+        empty[frames[row].key] = f"no subject in the crop: {found}"
+    return [frames[row] for row in kept], part.take(kept, np.arange(part.n_joints))
+
+
 def _with_detector(
-    target: TargetFrames, config: PredictConfig, skeleton: Skeleton, rates: Mapping[str, Fraction]
+    target: TargetFrames,
+    config: PredictConfig,
+    skeleton: Skeleton,
+    rates: Mapping[str, Fraction],
+    least_confidence: float | None,
 ) -> TargetFrames:
     """The target with boxes of a detector, where it has none. Boxes of videos follow the joints."""
     kind = subject_kind(skeleton)
@@ -193,19 +218,21 @@ def _with_detector(
         raise InputError("joints are smoothed where a detector follows videos in this process: leave --smooth out")
     if detector is None:
         return target
-    boxing = FollowedBoxing(detector, times_of(rates)) if follows else DetectedBoxing(detector)
+    tracking = TrackerConfig() if least_confidence is None else TrackerConfig(lost_confidence=least_confidence)
+    boxing = FollowedBoxing(detector, times_of(rates), tracking) if follows else DetectedBoxing(detector)
     return detected(target, boxing, kind)
 
 
 def _save(
     config: PredictConfig,
     parts: list[KeypointSet],
-    target: TargetFrames,
+    skipped: dict[str, str],
+    target_notes: tuple[str, ...],
     overlays: Overlays | None,
     exports: Exports,
     infos: dict[str, FrameInfo],
 ) -> PredictedFiles:
-    subjects, skipped = sum(map(len, parts)), target.skipped
+    subjects = sum(map(len, parts))
     frames = len({(info.file, info.sequence, info.view, info.frame) for info in infos.values()})
     predictions = join(parts) if parts else None
     implausible = {} if predictions is None else implausible_frames(predictions, exports.skeleton)
@@ -218,7 +245,7 @@ def _save(
     drop_earlier(config.out, _REPLACED, exported | (set() if overlays is None else overlays.files))
     drawn = 0 if overlays is None else overlays.drawn
     in_mm = predictions.xyz_mm is not None
-    notes = (*target.notes(), *exports.notes(predictions), *implausible_notes(implausible, subjects, listed))
+    notes = (*target_notes, *exports.notes(predictions), *implausible_notes(implausible, subjects, listed))
     return PredictedFiles(
         config.out / PREDICTIONS, frames, skipped, drawn, in_mm, tuple(sorted(exported)), notes, subjects
     )

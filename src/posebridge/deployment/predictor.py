@@ -85,6 +85,11 @@ class PosePredictor:
         """Side of the square crops."""
         return self.spec.size_px
 
+    @property
+    def least_confidence(self) -> float | None:
+        """Mean confidence of the joints, below which a crop shows no subject; None: not known."""
+        return self.spec.least_confidence
+
     def on_device(self, device: torch.device | str) -> "PosePredictor":
         """The same predictor with its network moved to a device."""
         return replace(self, network=self.network.to(device))

@@ -39,6 +39,11 @@ class SelectedJoints:
         """Side of the square crops."""
         return self.predictor.size_px
 
+    @property
+    def least_confidence(self) -> float | None:
+        """Mean confidence of the joints, below which a crop shows no subject; None: not known."""
+        return self.predictor.least_confidence
+
     def predict_crops(self, crops: ImageCrops) -> KeypointSet:
         """Keypoints as the predictor returns them, of the chosen joints."""
         found = self.predictor.predict_crops(crops)

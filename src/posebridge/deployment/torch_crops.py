@@ -31,6 +31,11 @@ class TorchCropPredictor:
         """Side of the square crops."""
         return self.predictor.size_px
 
+    @property
+    def least_confidence(self) -> float | None:
+        """Mean confidence of the joints, below which a crop shows no subject; None: not known."""
+        return self.predictor.least_confidence
+
     @cached_property
     def _on_device(self) -> PosePredictor:
         return self.predictor.on_device(usable_device(self.device))

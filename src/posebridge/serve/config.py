@@ -41,8 +41,9 @@ class ServeConfig:
     padding: float = 1.0
     """Side of the square crop over the larger side of the box."""
 
-    min_confidence: float = 0.25
-    """Poses whose mean confidence is lower count as no hand or person in the frame; 0 shows every pose."""
+    min_confidence: float | None = None
+    """Poses whose mean confidence is lower count as no hand or person in the frame; 0 shows every pose. Without it: as
+    the model states (posebridge models)."""
 
     max_upload_mb: int = 500
     """Largest file that the page may upload; all files of one adaptation together may have four times as much."""
@@ -64,7 +65,7 @@ class ServeConfig:
             raise InputError(f"port {self.port} is impossible: give 0 to {_LAST_PORT}")
         if not 0 < self.padding < float("inf"):
             raise InputError(f"padding {self.padding:g} is impossible: give a factor above 0, such as 1.2")
-        if not 0 <= self.min_confidence <= 1:
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise InputError(f"min-confidence {self.min_confidence:g} is impossible: give 0 to 1")
         for name in ("max_upload_mb", "max_upload_s", "max_video_frames"):
             if getattr(self, name) < 1:

@@ -19,6 +19,7 @@ from posebridge.deployment.crop_predictor import CropPredictor
 from posebridge.deployment.detected_frames import DetectedBoxing, FollowedBoxing
 from posebridge.deployment.detection import subject_kind
 from posebridge.deployment.detections import SubjectDetector
+from posebridge.deployment.subject_tracker import TrackerConfig
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 
@@ -90,15 +91,15 @@ class FramePredictor:
         self,
         predictor: CropPredictor,
         padding: float = 1.0,
-        min_confidence: float = 0.0,
+        min_confidence: float | None = None,
         detector: SubjectDetector | None = None,
     ):
         """``padding``: side of the square crop over the larger side of a box. ``min_confidence``: poses with a lower
-        mean confidence are left out, in [0, 1].
+        mean confidence are left out, in [0, 1]; None: the model's.
         """
         self.predictor = predictor
         self.padding = padding
-        self.min_confidence = min_confidence
+        self.min_confidence = (predictor.least_confidence or 0.0) if min_confidence is None else min_confidence
         self.detector = detector
 
     @property
@@ -114,7 +115,10 @@ class FramePredictor:
     def following(self) -> FollowedBoxing | None:
         """Follows the detected subjects of one video or camera; None without a detector."""
         # Boxes are not smoothed, so that numbers of frames do for times.
-        return None if self.detector is None else FollowedBoxing(self.detector, lambda frame: float(frame.frame))
+        tracking = TrackerConfig(lost_confidence=self.min_confidence)
+        if self.detector is None:
+            return None
+        return FollowedBoxing(self.detector, lambda frame: float(frame.frame), tracking)
 
     def __call__(
         self, frame: RawFrame, options: FrameOptions, boxing: FollowedBoxing | None = None, time_s: float | None = None

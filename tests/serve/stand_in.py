@@ -24,7 +24,7 @@ def main(mode: str, flags: list[str]) -> int:
     with tqdm(total=40, desc="0 rendering", unit="image", mininterval=0) as bar:
         bar.update(40)
     with tqdm(total=600, desc="1 mean-teacher", unit="step", mininterval=0) as bar:
-        bar.set_postfix(loss="0.1234")
+        bar.set_postfix(loss="0.1234", run_left="7 min")
         bar.update(150)
         if mode == "hang":
             (out / "hangs").touch()

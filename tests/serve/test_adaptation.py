@@ -142,7 +142,7 @@ def test_progress_of_real_bars():
     """Against tqdm itself, whose lines are read."""
     text = io.StringIO()
     with tqdm(total=4000, desc="1 source", unit="step", mininterval=0, ncols=100, file=text) as bar:
-        bar.set_postfix(loss="0.5000", refresh=False)
+        bar.set_postfix(loss="0.5000", run_left="<1 min", refresh=False)
         bar.start_t -= 4000
         bar.update(400)
         bar.refresh()
@@ -150,6 +150,8 @@ def test_progress_of_real_bars():
     first, last = parse_progress(lines[0]), parse_progress(lines[-1])
     assert first == StageProgress("1 source", 0, 4000, 0, None, None) or first.done == 0
     assert (last.label, last.done, last.total, last.loss) == ("1 source", 400, 4000, 0.5)
+    assert last.run_left == "<1 min"
+    assert parse_progress("1 x:  10%|#  | 1/10 [00:01<00:09, 1.0step/s, loss=1e-3, run_left=12 min]").run_left == "12 min"
     assert last.elapsed_s == pytest.approx(4000, abs=5)
     assert last.remaining_s == pytest.approx(36000, rel=0.01)
     for other in ("", "error: 3 of 4", "12 frames in predictions.npz", "a|b| 1/2 [x]"):

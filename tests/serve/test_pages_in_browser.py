@@ -340,6 +340,7 @@ def test_cancelled_adaptation(tmp_path, files, new_page):
         expect(page.locator("#files-text")).to_contain_text("1 video")
         page.click("#start")
         expect(page.locator("#stages li").nth(1)).to_contain_text("150 of 600")
+        expect(page.locator("#run-text")).to_contain_text("About 7 min left in all.")
         expect(page.locator("#setup")).to_be_hidden()
         other = new_page(f"{url}/adapt")  # a second page shows the run
         expect(other.locator("#run-title")).to_contain_text("The model is adapting (geometric-reconstruction)")

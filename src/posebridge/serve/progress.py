@@ -10,6 +10,7 @@ _BAR = re.compile(
     r"\[(?P<elapsed>[\d:]+)<(?P<remaining>[\d:?]+), [^\]]*\]"
 )
 _LOSS = re.compile(r"loss=([\d.e+-]+)")
+_RUN_LEFT = re.compile(r"run_left=((?:<1|\d+) min)")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class StageProgress:
     elapsed_s: int
     remaining_s: int | None  # None: not known yet
     loss: float | None = None
+    run_left: str | None = None  # of the whole run, such as "12 min"; None where no stage follows
 
     def as_json(self) -> dict[str, Any]:
         """The stage for the page."""
@@ -33,7 +35,7 @@ def parse_progress(line: str) -> StageProgress | None:
     match = _BAR.fullmatch(line)
     if match is None:
         return None
-    loss = _LOSS.search(line)
+    loss, run_left = _LOSS.search(line), _RUN_LEFT.search(line)
     return StageProgress(
         label=match["label"].strip(),
         done=int(match["done"]),
@@ -41,6 +43,7 @@ def parse_progress(line: str) -> StageProgress | None:
         elapsed_s=_seconds(match["elapsed"]) or 0,
         remaining_s=_seconds(match["remaining"]),
         loss=None if loss is None else float(loss[1]),
+        run_left=None if run_left is None else run_left[1],
     )
 
 

@@ -116,8 +116,9 @@ class AdaptPage {
     element("run").hidden = run === null;
     if (run === null) return;
     const isDone = state === "finished";
+    const runLeft = run.stages.at(-1)?.run_left;
     const text = {
-      running: `Running for ${clock(run.seconds)}.`,
+      running: `Running for ${clock(run.seconds)}.${runLeft ? ` About ${runLeft.replace("<1 min", "a minute")} left in all.` : ""}`,
       finished: `Finished in ${clock(run.seconds)}.`,
       cancelled: `Cancelled after ${clock(run.seconds)}.`,
       failed: sentence(`Failed: ${run.error}`),

@@ -148,6 +148,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
                 infos |= {frame.key: FrameInfo.of(frame) for frame in frames}
                 drawing.add(_draw, overlays, frames, part)
                 bar.update(target.read - bar.n)
+            bar.update(target.read - bar.n)  # frames without a subject at the end
         return _save(config, parts, target.skipped | empty, target.notes(), overlays, exports, infos)
     except BaseException:
         if parts:

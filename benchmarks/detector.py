@@ -18,10 +18,16 @@ import torch
 import tyro
 
 from posebridge.contracts.image_formats import open_image
+from posebridge.contracts.subjects import SUBJECT_KINDS, SubjectKind
 from posebridge.data.datasets.video import Video
-from posebridge.deployment.detections import Detections
+from posebridge.deployment.crop_predictor import load_crop_predictor
+from posebridge.deployment.detections import Detections, SubjectDetector, subject_kind
 from posebridge.deployment.detector import DetectOptions, Detector
-from posebridge.experiments.train_detector import score_detector, validation_scenes
+from posebridge.deployment.model_file import load_model
+from posebridge.deployment.model_kinds import DETECTOR
+from posebridge.deployment.pose_search import PoseSearch
+from posebridge.deployment.shipped_models import ModelRef, model_path
+from posebridge.experiments.train_detector import score_on_scenes, validation_scenes
 from posebridge.geometry.boxes import JOINT_BOX_PADDING, box_iou, joint_box
 from posebridge.metrics.detection import LEAST_IOU
 
@@ -35,8 +41,8 @@ _COLOURS = {"left": (255, 160, 0), "right": (0, 160, 255), None: (0, 200, 0)}
 class Options:
     """Options of the measurement."""
 
-    model: tyro.conf.Positional[Path]
-    """A detector: the folder of a run or of a model."""
+    model: tyro.conf.Positional[ModelRef]
+    """A detector (the folder of a run or of a model), or a model of poses, whose own search is measured."""
 
     sets: Path = Path("cutouts")
     """Folder where rendered hands and people are kept."""
@@ -50,8 +56,8 @@ class Options:
     scenes: int = 400
     """Composed scenes."""
 
-    least_confidence: float = 0.3
-    """Threshold of detections."""
+    least_confidence: float | None = None
+    """Threshold of detections. Without it: 0.3, or that of the model of poses."""
 
     threads: int = 1
     """CPU threads."""
@@ -154,7 +160,7 @@ def drawn(image: np.ndarray, found: Detections, box_xyxy: np.ndarray | None) -> 
     return out
 
 
-def real_row(name: str, images: Iterator[RealImage], detector: Detector, pictures: Path | None) -> str:
+def real_row(name: str, images: Iterator[RealImage], detector: SubjectDetector, pictures: Path | None) -> str:
     number, labelled, hit, any_found, overlaps = 0, 0, 0, 0, []
     for number, real in enumerate(images, 1):
         found = detector.detect(real.image)
@@ -172,7 +178,7 @@ def real_row(name: str, images: Iterator[RealImage], detector: Detector, picture
     return f"| {name} | {number} | {recall} | {any_found / max(1, number):.3f} |"
 
 
-def milliseconds(detector: Detector) -> float:
+def milliseconds(detector: SubjectDetector) -> float:
     """Median time of a 640 x 480 image, resizing and decoding included."""
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     times = []
@@ -183,11 +189,33 @@ def milliseconds(detector: Detector) -> float:
     return sorted(times[5:])[len(times[5:]) // 2]
 
 
+def detectors(options: Options) -> tuple[dict[SubjectKind, SubjectDetector], float]:
+    """What is measured, by kind of subject, with detections of every confidence; and the threshold."""
+    path = model_path(options.model)
+    if load_model(path).kind == DETECTOR:
+        least = 0.3 if options.least_confidence is None else options.least_confidence
+        return {kind: Detector.load(path, DetectOptions(kind, least_confidence=0.01)) for kind in SUBJECT_KINDS}, least
+    predictor = load_crop_predictor(path, "cpu")
+    least = predictor.least_confidence if options.least_confidence is None else options.least_confidence
+    if least is None:
+        raise SystemExit(f"{path} states no least confidence: give --least-confidence")
+    return {subject_kind(predictor.skeleton): PoseSearch(predictor, 0.01)}, least
+
+
+def confident(detector: SubjectDetector, least: float) -> SubjectDetector:
+    """The detector with detections above the threshold alone."""
+    if isinstance(detector, Detector):
+        return Detector(detector.spec, detector.network, replace(detector.options, least_confidence=least))
+    assert isinstance(detector, PoseSearch)
+    return replace(detector, least_confidence=least)
+
+
 def main(options: Options) -> None:
     torch.set_num_threads(options.threads)
-    chosen = DetectOptions(least_confidence=options.least_confidence)
-    scores = score_detector(options.model, validation_scenes(options.sets, options.scenes), chosen)
-    print(f"\n{options.scenes} composed scenes of 640 x 480 pixels, confidence {options.least_confidence}\n")
+    every, least = detectors(options)
+    scenes = validation_scenes(options.sets, options.scenes)
+    scores = {kind: score_on_scenes(detector, least, scenes, kind) for kind, detector in every.items()}
+    print(f"\n{options.scenes} composed scenes of 640 x 480 pixels, confidence {least}\n")
     print("| | recall | precision | average precision | subjects | right side |\n|---|---|---|---|---|---|")
     for kind, score in scores.items():
         side = "" if score.side_accuracy is None else f"{score.side_accuracy:.3f}"
@@ -201,11 +229,14 @@ def main(options: Options) -> None:
     if options.data is not None:
         print("\n| real images | images | recall | with a detection |\n|---|---|---|---|")
         for kind, sets in REAL.items():
-            detector = Detector.load(options.model, replace(chosen, kind=kind))
+            if kind not in every:
+                continue
+            detector = confident(every[kind], least)
             for name, read in sets.items():
                 pictures = None if options.pictures is None else options.pictures / kind
                 print(real_row(name, read(options.data), detector, pictures), flush=True)
-    print(f"\n{milliseconds(Detector.load(options.model, chosen)):.1f} ms a 640 x 480 image, {options.threads} threads")
+    first = confident(next(iter(every.values())), least)
+    print(f"\n{milliseconds(first):.1f} ms a 640 x 480 image, {options.threads} threads")
 
 
 if __name__ == "__main__":

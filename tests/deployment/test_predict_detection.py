@@ -1,12 +1,15 @@
-"""``predict`` where a detector finds the subjects: a detector of coloured discs, and a network that finds them."""
+"""``predict`` where a detector or the model itself finds the subjects."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from data.on_disk import write_pictures
+from deployment.rectangles import RectangleFinder, picture
 from deployment.rigged import SPEC, DotFinder, truth_of
 from deployment.test_predict_files import dots_of, write_dots, write_dots_video
 from posebridge.contracts.keypoint_set import KeypointSet
@@ -14,10 +17,14 @@ from posebridge.data.target import TargetConfig
 from posebridge.deployment import predict_files as module
 from posebridge.deployment import torch_crops
 from posebridge.deployment.detections import Detections
+from posebridge.deployment.estimator import ImageEstimator
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.deployment.one_euro import OneEuroFilter
+from posebridge.deployment.pose_search import PoseSearch
 from posebridge.deployment.predict_files import PredictConfig, predict_files
 from posebridge.errors import InputError
+from posebridge.experiments.target import load_target
+from posebridge.skeletons.hand import HAND21
 
 RATE = 12  # frames a second
 
@@ -41,7 +48,7 @@ class DiscDetector:
 def detector(monkeypatch) -> DiscDetector:
     found = DiscDetector()
     monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
-    monkeypatch.setattr(module, "target_detector", lambda config, kind: found)
+    monkeypatch.setattr(module, "target_detector", lambda *_: found)
     return found
 
 
@@ -117,4 +124,82 @@ def test_boxes_and_a_detector_together_are_refused(tmp_path):
     target = TargetConfig(tmp_path / "in", boxes=tmp_path / "boxes.csv", detector=tmp_path / "detector")
     (tmp_path / "boxes.csv").write_text("key,x0,y0,x1,y1\nview.0,35,10,100,72\n")
     with pytest.raises(InputError, match="are both given: leave one of them out"):
-        module.target_detector(target, "hand")
+        module.target_detector(target, "hand", None)
+
+
+@pytest.fixture
+def rectangles(tmp_path):
+    """A folder of two pictures, one of them empty, and a video of a moving left hand that is gone at its end."""
+    for i, image in enumerate((picture((20, 30, 60, True), (210, 120, 80, False)), picture())):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "in" / f"{i}.png")
+    frames = [picture((40 + 2 * i, 60, 90, False)) for i in range(8)] + [picture()] * 2
+    write_pictures(tmp_path / "clip.mp4", np.stack(frames))
+    return tmp_path
+
+
+@pytest.fixture
+def finder(monkeypatch) -> RectangleFinder:
+    found = RectangleFinder()
+    monkeypatch.setattr(module, "load_crop_predictor", lambda *_, **__: found)
+    return found
+
+
+def test_a_model_that_states_its_least_confidence_searches(finder, rectangles):
+    done = predict_files(_config(rectangles / "in", rectangles / "out"))
+    found = KeypointSet.load(done.predictions)
+    assert found.key.tolist() == ["0", "0_subject1"]
+    assert done.skipped == {"1": "no subject was detected"}
+    extents = sorted(found.uv_px.max(axis=1)[:, 0] - found.uv_px.min(axis=1)[:, 0])
+    np.testing.assert_allclose(extents, [59, 79], atol=4)
+
+
+def test_without_a_search_the_whole_frame_is_the_crop(finder, rectangles, monkeypatch):
+    config = _config(rectangles / "in", rectangles / "out", min_confidence=0.0)
+    none = replace(config, target=replace(config.target, detector="none"))
+    assert KeypointSet.load(predict_files(none).predictions).key.tolist() == ["0", "1"]
+    unknown = replace(finder, least_confidence=None)
+    monkeypatch.setattr(module, "load_crop_predictor", lambda *_, **__: unknown)
+    assert KeypointSet.load(predict_files(config).predictions).key.tolist() == ["0", "1"]
+
+
+def test_videos_are_searched_once_and_after_a_loss(finder, rectangles, monkeypatch):
+    searched, real = [], PoseSearch.detect
+    monkeypatch.setattr(PoseSearch, "detect", lambda search, image: (searched.append(image), real(search, image))[1])
+    done = predict_files(_config(rectangles / "clip.mp4", rectangles / "out"))
+    found = KeypointSet.load(done.predictions)
+    assert found.key.tolist() == [f"clip_{i:06d}" for i in range(8)]
+    left = found.uv_px.min(axis=1)[:, 0]
+    np.testing.assert_allclose(left, 40 + 2 * np.arange(8), atol=3)
+    assert sorted(done.skipped) == ["clip_000008", "clip_000009"]
+    assert len(searched) == 2  # the first frame, and the second one without a hand
+
+
+def test_estimators_search_on_request(finder, rectangles):
+    image = picture((100, 80, 70, False))
+    estimator = ImageEstimator(finder)
+    whole, searched = (estimator.predict(image, detector=choice) for choice in ("none", "auto"))
+    assert len(whole) == len(searched) == 1
+    np.testing.assert_allclose(searched.uv_px[0].min(axis=0), [100, 80], atol=2)
+    by_path = estimator.predict(rectangles / "in", detector="auto")
+    assert by_path.keys == ("0", "0_subject1")
+    assert by_path.skipped == {"1": "no subject was detected"}
+    own = estimator.predict(image, detector=DiscDetector())
+    np.testing.assert_allclose(own.uv_px[0].min(axis=0), [100, 80], atol=2)
+    with pytest.raises(InputError, match="boxes and a detector are both given"):
+        estimator.predict(image, boxes=[0, 0, 9, 9], detector=DiscDetector())
+
+
+@pytest.mark.parametrize("name", ["in", "clip.mp4"])
+def test_targets_are_cut_around_the_most_confident_subject(finder, rectangles, name):
+    target = load_target(TargetConfig(rectangles / name), 64, HAND21, None, predictor=finder)
+    frames = target.dataset.all()
+    shown = [f"clip_{i:06d}" for i in range(8)] if name == "clip.mp4" else ["0"]
+    assert list(frames.key) == shown
+    coloured = frames.rgb.amax(dim=1) > 0.5
+    widths = coloured.any(dim=1).sum(dim=1)
+    assert ((widths > 36) & (widths < 50)).all()  # two thirds of 64
+    # Left hands are mirrored, so that red is on the left in every crop.
+    red = frames.rgb[:, 0] > frames.rgb[:, 2] + 0.3
+    column = torch.arange(64.0)
+    assert ((red.sum(dim=1) * column).sum(dim=1) / red.sum(dim=(1, 2)) < 32).all()

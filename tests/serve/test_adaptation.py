@@ -49,7 +49,7 @@ def test_run(tmp_path):
     target = str(Path(run["folder"]).parent / "footage")
     assert called["flags"] == [
         "adapt", target, "--method", "mean-teacher", "--source", str(tmp_path / "model"), "--subject", "hand",
-        "--out", run["folder"], "--detector", "none", "--hand", "left",
+        "--out", run["folder"], "--detector", "auto", "--hand", "left",
     ]  # fmt: skip
     assert report.text.endswith("<p>Adapted.</p>")
     assert report.headers["content-security-policy"].startswith("sandbox; default-src 'none'; ")
@@ -151,7 +151,9 @@ def test_progress_of_real_bars():
     assert first == StageProgress("1 source", 0, 4000, 0, None, None) or first.done == 0
     assert (last.label, last.done, last.total, last.loss) == ("1 source", 400, 4000, 0.5)
     assert last.run_left == "<1 min"
-    assert parse_progress("1 x:  10%|#  | 1/10 [00:01<00:09, 1.0step/s, loss=1e-3, run_left=12 min]").run_left == "12 min"
+    assert (
+        parse_progress("1 x:  10%|#  | 1/10 [00:01<00:09, 1.0step/s, loss=1e-3, run_left=12 min]").run_left == "12 min"
+    )
     assert last.elapsed_s == pytest.approx(4000, abs=5)
     assert last.remaining_s == pytest.approx(36000, rel=0.01)
     for other in ("", "error: 3 of 4", "12 frames in predictions.npz", "a|b| 1/2 [x]"):

@@ -8,8 +8,8 @@ from tyro.conf import Positional, arg
 
 from posebridge.data.datasets.options import BoxOrientation, Encoding, SequenceBy
 
-DetectorChoice = Literal["shipped", "none"] | Path
-"""The shipped detector, none, or the folder of another one."""
+DetectorChoice = Literal["auto", "none"] | Path
+"""The model's own search where it can, none, or the folder of a detector."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class TargetConfig:
     """Boxes of the subject: .json {key: [x0, y0, x1, y1]}, or .csv with key,x0,y0,x1,y1 and optionally hand. They take
     the place of the detector."""
 
-    detector: DetectorChoice = "none"
-    """What finds the subject without boxes: the shipped detector, the folder of another one (posebridge
-    train-detector), or none, which takes the whole frame as the crop."""
+    detector: DetectorChoice = "auto"
+    """What finds the subject without boxes. auto: a model that states the least confidence of a subject, as hand-rgb
+    does, searches the frame itself. none: the whole frame is the crop, as it also is for other models. Or the folder of
+    a detector (posebridge train-detector)."""
 
     box_orientation: BoxOrientation = "upright"
     """Pixels in which boxes are given, where a file carries an orientation (EXIF, or a rotation of a video): upright,

@@ -1,46 +1,105 @@
 """The detector that finds the subjects of a target's frames."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from posebridge.contracts.subjects import SubjectKind
 from posebridge.data.boxed_frames import Boxing
-from posebridge.data.frames import RawFrame
+from posebridge.data.frames import RawFrame, Side
+from posebridge.data.image_crops import CropConfig, crop_images
 from posebridge.data.target import TargetFrames
 from posebridge.data.target_config import DetectorChoice, TargetConfig
+from posebridge.deployment.crop_predictor import CropPredictor
+from posebridge.deployment.detected_frames import FollowedBoxing
 from posebridge.deployment.detections import SubjectDetector
-from posebridge.deployment.shipped_models import SHIPPED_DETECTOR, shipped_folder
+from posebridge.deployment.pose_search import PoseSearch
+from posebridge.deployment.subject_tracker import TrackerConfig
 from posebridge.errors import InputError
-from posebridge.skeletons.skeleton import Skeleton
+
+_SEARCH_EVERY = 60  # frames of a video from one search to the next, while no subject is lost
 
 
-def target_detector(config: TargetConfig, kind: SubjectKind) -> SubjectDetector | None:
+def target_detector(
+    config: TargetConfig, kind: SubjectKind, predictor: CropPredictor | None, least_confidence: float | None = None
+) -> SubjectDetector | None:
     """The detector of a target; None where it has boxes, or its whole frames are crops.
 
-    Raises ``InputError`` for boxes and a detector of the user's together, and for a bad detector.
+    As ``chosen_detector``. Raises ``InputError`` for boxes and a detector of the user's together.
     """
     if config.boxes is None:
-        return load_detector(config.detector, kind)
+        hand = None if config.hand == "annotated" else config.hand
+        return chosen_detector(config.detector, kind, predictor, least_confidence, hand)
     if isinstance(config.detector, Path):
         raise InputError(f"boxes {config.boxes} and detector {config.detector} are both given: leave one of them out")
     return None
 
 
-def load_detector(choice: DetectorChoice, kind: SubjectKind) -> SubjectDetector | None:
-    """The chosen detector, which finds subjects of one kind. Raises ``InputError`` for a bad one."""
-    if choice == "none":
+def chosen_detector(
+    choice: DetectorChoice,
+    kind: SubjectKind,
+    predictor: CropPredictor | None,
+    least_confidence: float | None = None,
+    hand: Side | None = None,
+) -> SubjectDetector | None:
+    """What finds subjects in whole frames; None: the whole frame is the crop.
+
+    Args:
+        choice: of the user.
+        kind: of the subjects.
+        predictor: of crops, which searches by itself where its least confidence is known; None: there is none.
+        least_confidence: takes the place of the predictor's; None or 0: the predictor's.
+        hand: the only side that it searches for.
+
+    Raises ``InputError`` for a bad detector.
+    """
+    if isinstance(choice, Path):
+        from posebridge.deployment.detector import DetectOptions, Detector
+
+        return Detector.load(choice, DetectOptions(kind=kind))
+    if choice == "none" or predictor is None or predictor.least_confidence is None:
         return None
-    from posebridge.deployment.detector import DetectOptions, Detector
-
-    folder = choice if isinstance(choice, Path) else shipped_folder(SHIPPED_DETECTOR)
-    return Detector.load(folder, DetectOptions(kind=kind))
+    return PoseSearch(predictor, least_confidence or predictor.least_confidence, hand)
 
 
-def subject_kind(skeleton: Skeleton) -> SubjectKind:
-    """What a skeleton is of: people have a left and a right side, a hand hasn't."""
-    return "person" if skeleton.mirror_of else "hand"
+def following(
+    detector: SubjectDetector, time_s: Callable[[RawFrame], float], least_confidence: float | None, **options: Any
+) -> FollowedBoxing:
+    """Boxes that follow the detected subjects of videos. ``options`` are of ``TrackerConfig``.
+
+    A subject is lost below the least confidence, where it is known. A search takes longer than a detector, so that it
+    is repeated less often.
+    """
+    if least_confidence is not None:
+        options["lost_confidence"] = least_confidence
+    if isinstance(detector, PoseSearch):
+        options["detect_every"] = _SEARCH_EVERY
+    return FollowedBoxing(detector, time_s, TrackerConfig(**options))
+
+
+@dataclass(frozen=True)
+class PredictedBoxing:
+    """Boxes that follow the joints of a predictor, for frames that are predicted later: one subject in each."""
+
+    following: FollowedBoxing
+    predictor: CropPredictor
+    crop: CropConfig
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Frames so far in which there is no subject, with the reason."""
+        return self.following.skipped
+
+    def boxed(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
+        """Yields each frame that shows a subject."""
+        for frame in self.following.boxed(frames):
+            found = self.predictor.predict_crops(crop_images([frame], self.crop))
+            assert found.uv_px is not None
+            assert found.confidence is not None
+            if self.following.observe(frame, found.uv_px[0], found.confidence[0]):
+                yield frame
 
 
 def detected(target: TargetFrames, boxing: Boxing, kind: SubjectKind) -> TargetFrames:

@@ -1,13 +1,18 @@
-"""What a detector returns. Imports no torch."""
+"""What a detector finds and returns. Imports no torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from posebridge.contracts.subjects import SubjectKind
 from posebridge.data.frames import Side
 from posebridge.geometry.boxes import box_iou
+from posebridge.skeletons.skeleton import Skeleton
+
+Overlap = Callable[[np.ndarray, np.ndarray], np.ndarray]  # of all pairs of boxes (N, 4) and (M, 4)
 
 
 @dataclass(frozen=True)
@@ -34,11 +39,16 @@ class SubjectDetector(Protocol):
         ...
 
 
-def suppressed(detections: Detections, largest_iou: float) -> Detections:
-    """The detections without those that overlap a more confident one by more than ``largest_iou``."""
-    iou = box_iou(detections.boxes_xyxy, detections.boxes_xyxy)
+def subject_kind(skeleton: Skeleton) -> SubjectKind:
+    """What a skeleton is of: people have a left and a right side, a hand hasn't."""
+    return "person" if skeleton.mirror_of else "hand"
+
+
+def suppressed(detections: Detections, largest: float, overlap: Overlap = box_iou) -> Detections:
+    """The detections without those that overlap a more confident one by more than ``largest``."""
+    shared = overlap(detections.boxes_xyxy, detections.boxes_xyxy)
     kept: list[int] = []
     for i in range(len(detections)):
-        if all(iou[i, j] <= largest_iou for j in kept):
+        if all(shared[i, j] <= largest for j in kept):
             kept.append(i)
     return detections.take(np.array(kept, dtype=np.int64))

@@ -13,10 +13,13 @@ from posebridge.data.datasets.options import BoxOrientation
 from posebridge.data.frames import SIDES, Side
 from posebridge.data.image_crops import CropConfig
 from posebridge.data.target import TargetFrames, intrinsics_matrix, open_target
-from posebridge.data.target_config import TargetConfig
+from posebridge.data.target_config import DetectorChoice, TargetConfig
 from posebridge.deployment.array_frames import ImageArrays, as_frames, intrinsics_of, per_frame
 from posebridge.deployment.crop_predictor import CropPredictor, is_onnx, load_crop_predictor
 from posebridge.deployment.csv_file import keypoints_csv
+from posebridge.deployment.detected_frames import DetectedBoxing
+from posebridge.deployment.detection import chosen_detector, detected
+from posebridge.deployment.detections import SubjectDetector, subject_kind
 from posebridge.deployment.mesh_set import MeshSet, join_meshes
 from posebridge.deployment.predict_config import check_cropping
 from posebridge.deployment.predict_files import check_hand, crop_batches
@@ -73,13 +76,14 @@ class ImageEstimator:
         every: int = 1,
         batch_size: int = 16,
         box_orientation: BoxOrientation = "upright",
+        detector: DetectorChoice | SubjectDetector = "none",
     ) -> Poses:
         """Poses of images, in their order.
 
         images: an RGB array (H, W, 3) uint8; a list, a stack (N, H, W, 3) or an iterator of them, such as a video's
             frames; or the path of an image, a video, or a folder of either.
         boxes: x0 y0 x1 y1 in pixels around each subject, (4,) for one image and one for each of several. For paths, a
-            .json or .csv file. None: the whole image is the crop.
+            .json or .csv file. None: as ``detector``.
         hand: "left" or "right", for all images or one for each; "annotated" takes it from the file of boxes. None: as
             the file of boxes has it, else right. Must be None for models of bodies.
         intrinsics: fx fy cx cy in pixels, or K (3, 3), the same for all images. ``xyz_mm`` is then in the camera frame.
@@ -87,6 +91,10 @@ class ImageEstimator:
         every: of videos by path, each n-th frame only.
         box_orientation: of paths, whether boxes are in pixels of the upright picture or of the stored one, where a file
             carries an orientation. Poses and intrinsics are in pixels as stored.
+        detector: finds the subjects where there are no boxes, in each image by itself. "none": the whole image is the
+            crop. "auto": the model searches, where it states the least confidence of a subject. The folder of a
+            detector. Or any object with a method ``detect`` that returns ``Detections``. Keys of further subjects of
+            an image end in ``_subject1`` and so on; images without one are in ``skipped``.
         Raises ``InputError`` for arrays, boxes, hands or paths that can't be used, and where no frame is predicted.
         """
         check_cropping(padding, every, batch_size)
@@ -105,9 +113,24 @@ class ImageEstimator:
         else:
             frames = ImageArrays(as_frames(images, 3), per_frame(boxes, images, 3), _one_each(hand))
             target = _target_of(frames, CropConfig(self.predictor.size_px, padding, _of_all(hand)), intrinsics_px)
+        if boxes is None:
+            target = self._with_subjects(target, detector)
+        elif not isinstance(detector, str):
+            raise InputError("boxes and a detector are both given: leave one of them out")
         check_hand(self.predictor.skeleton, target)
         parts = [self.predictor.predict_crops(crops) for _, crops in crop_batches(target, batch_size)]
         return joined_poses(parts, target.skipped)
+
+    def _with_subjects(self, target: TargetFrames, detector: DetectorChoice | SubjectDetector) -> TargetFrames:
+        """The target with boxes of a detector, if any."""
+        kind, hand = subject_kind(self.predictor.skeleton), target.crop.hand
+        side = None if hand == "annotated" else hand
+        found: SubjectDetector | None
+        if isinstance(detector, str | Path):
+            found = chosen_detector(detector, kind, self.predictor, hand=side)
+        else:
+            found = detector
+        return target if found is None else detected(target, DetectedBoxing(found), kind)
 
 
 def _target_of(

@@ -24,7 +24,8 @@ from posebridge.data.image_crops import ImageCrops, crop_images
 from posebridge.data.target import TargetFrames, open_target
 from posebridge.deployment.crop_predictor import CropPredictor, load_crop_predictor
 from posebridge.deployment.detected_frames import DetectedBoxing, FollowedBoxing, SmoothedTracks
-from posebridge.deployment.detection import detected, subject_kind, target_detector, times_of
+from posebridge.deployment.detection import detected, following, target_detector, times_of
+from posebridge.deployment.detections import subject_kind
 from posebridge.deployment.exports import EXPORTED, UNKNOWN_RATE, Exports
 from posebridge.deployment.frame_info import FrameInfo
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
@@ -32,7 +33,6 @@ from posebridge.deployment.plausible_predictions import implausible_frames, impl
 from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
 from posebridge.deployment.selected_joints import SelectedJoints
 from posebridge.deployment.shipped_models import model_path
-from posebridge.deployment.subject_tracker import TrackerConfig
 from posebridge.errors import InputError, printable
 from posebridge.skeletons.body import BODIES
 from posebridge.skeletons.skeleton import Skeleton
@@ -126,7 +126,7 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
     videos = _videos(target.frames)
     rates = {path.stem: rate or UNKNOWN_RATE for path, (rate, _) in videos.items()}
     least = predictor.least_confidence if config.min_confidence is None else config.min_confidence
-    target = _with_detector(target, config, skeleton, rates, least)
+    target = _with_detector(target, config, predictor, rates, least)
     check_hand(skeleton, target)
     check_writable(config.out, config.target.path, config.overlays != 0, _REPLACED)
 
@@ -207,20 +207,19 @@ def _with_subject(
 def _with_detector(
     target: TargetFrames,
     config: PredictConfig,
-    skeleton: Skeleton,
+    predictor: CropPredictor,
     rates: Mapping[str, Fraction],
     least_confidence: float | None,
 ) -> TargetFrames:
     """The target with boxes of a detector, where it has none. Boxes of videos follow the joints."""
-    kind = subject_kind(skeleton)
-    detector = target_detector(config.target, kind)
+    kind = subject_kind(predictor.skeleton)
+    detector = target_detector(config.target, kind, predictor, least_confidence)
     follows = detector is not None and bool(rates) and not config.workers.is_remote
     if config.smooth and not follows:
         raise InputError("joints are smoothed where a detector follows videos in this process: leave --smooth out")
     if detector is None:
         return target
-    tracking = TrackerConfig() if least_confidence is None else TrackerConfig(lost_confidence=least_confidence)
-    boxing = FollowedBoxing(detector, times_of(rates), tracking) if follows else DetectedBoxing(detector)
+    boxing = following(detector, times_of(rates), least_confidence) if follows else DetectedBoxing(detector)
     return detected(target, boxing, kind)
 
 

@@ -15,7 +15,6 @@ ShippedModel = Literal["hand-rgb"]
 ModelRef = ShippedModel | Path
 """A shipped model by its name, or a path: the folder of a run or of a model, or its model.safetensors."""
 
-SHIPPED_DETECTOR = "detector"
 CARD = "card.json"
 
 
@@ -90,21 +89,16 @@ def model_path(model: ModelRef) -> Path:
         return model
     if (Path(model) / DESCRIPTION).exists():
         raise InputError(f"{model} is a shipped model and a folder here: write ./{model} for the folder, or rename it")
-    return shipped_folder(model)
-
-
-def shipped_folder(name: str) -> Path:
-    """The folder of a shipped model or detector. Raises ``InputError`` where the installed package lacks it."""
-    folder = Path(str(files("posebridge").joinpath("models", name)))
-    for part in (WEIGHTS, DESCRIPTION, CARD):
-        if not (folder / part).is_file():
-            raise InputError(f"the installed package lacks {part} of model {name}: install posebridge again")
+    folder = Path(str(files("posebridge").joinpath("models", model)))
+    for name in (WEIGHTS, DESCRIPTION, CARD):
+        if not (folder / name).is_file():
+            raise InputError(f"the installed package lacks {name} of model {model}: install posebridge again")
     return folder
 
 
-def read_card(name: str) -> ModelCard:
-    """The card of a shipped model or of the detector. Raises ``InputError`` where it is missing or damaged."""
-    file = shipped_folder(name) / CARD
+def read_card(model: ShippedModel) -> ModelCard:
+    """The card of a shipped model. Raises ``InputError`` where it is missing or damaged."""
+    file = model_path(model) / CARD
     try:
         return from_plain(ModelCard, parse_json(read_file(file)))
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -18,6 +18,7 @@ from posebridge.data.subset import even_positions
 from posebridge.data.target_backgrounds import background_bank, with_backgrounds
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.deployment.model_spec import skeleton_of
+from posebridge.deployment.predictor import PosePredictor
 from posebridge.errors import InputError
 from posebridge.evaluation.target_labels import labels_for
 from posebridge.experiments.choices import method_for, named_method, source_path
@@ -106,7 +107,14 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     preset.check_weights(model_given=model is not None)
     truth = None if config.truth is None else _truth(config.truth)
     needed = pairs if method is None or method.target == "pairs" else None
-    target = load_target(config.target, preset.model.size_px, skeleton, needed, pairs_needed=method is not None)
+    target = load_target(
+        config.target,
+        preset.model.size_px,
+        skeleton,
+        needed,
+        pairs_needed=method is not None,
+        predictor=None if model is None else PosePredictor(model.spec, model.network),
+    )
     choice = ()
     if method is None:
         method, why = method_for(target)

@@ -1,19 +1,29 @@
 """A user's frames, loaded into memory: with sequences of one shot each where a method takes pairs of frames."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
+
+from tqdm import tqdm
 
 from posebridge.contracts.batch import UnlabelledBatch
+from posebridge.contracts.subjects import SubjectKind
 from posebridge.data.crops import crop_frames
+from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.pairs import PairConfig, pairs_of
 from posebridge.data.sequences import Sequences, ShotDetector
-from posebridge.data.target import open_target
+from posebridge.data.target import TargetFrames, open_target
 from posebridge.data.target_config import TargetConfig
+from posebridge.deployment.crop_predictor import CropPredictor
 from posebridge.deployment.detected_frames import DetectedBoxing
-from posebridge.deployment.detection import detected, subject_kind, target_detector
+from posebridge.deployment.detection import PredictedBoxing, detected, following, target_detector
+from posebridge.deployment.detections import subject_kind
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.frames import InMemoryFrames
+
+CropT = TypeVar("CropT")
 
 
 @dataclass(frozen=True)
@@ -44,20 +54,25 @@ class LoadedTarget:
 
 
 def load_target(
-    config: TargetConfig, size_px: int, skeleton: Skeleton, pairs: PairConfig | None, *, pairs_needed: bool = True
+    config: TargetConfig,
+    size_px: int,
+    skeleton: Skeleton,
+    pairs: PairConfig | None,
+    *,
+    pairs_needed: bool = True,
+    predictor: CropPredictor | None = None,
 ) -> LoadedTarget:
     """Read the frames in crops of side ``size_px``; ``pairs``: those that the method takes, if any.
 
-    Where no two frames make a pair and ``pairs_needed`` is false, the frames are single images, without sequences.
+    ``predictor`` is the model to start from, which may search the frames for its subject. Where no two frames make a
+    pair and ``pairs_needed`` is false, the frames are single images, without sequences.
 
     Raises ``InputError`` for what can't be read, for a hand's side where people are shown, and where pairs are needed
     and no two frames make one.
     """
     frames, kind = open_target(config, size_px), subject_kind(skeleton)
-    detector = target_detector(config, kind)
-    if detector is not None:
-        frames = detected(frames, DetectedBoxing(detector, most_subjects=1), kind)
-    crops = crop_frames(frames, frames.crop)
+    frames = _with_detector(frames, config, kind, predictor)
+    crops = _shown(crop_frames(frames, frames.crop), frames)
     if frames.crop.hand is not None and kind == "person":
         raise InputError("people have both hands: leave --hand out, and hand from the boxes, or choose --subject hand")
     if pairs is None:
@@ -76,3 +91,28 @@ def load_target(
             "sequence or another --stride, or adapt by integrated-pseudo-labels, which needs no pairs"
         ) from None
     return LoadedTarget(dataset, frames.skipped, sequences, frames.notes())
+
+
+def _shown(crops: Iterable[CropT], frames: TargetFrames) -> Iterable[CropT]:
+    """The crops with a progress bar, where subjects are searched in many images."""
+    if not isinstance(frames.frames, ImageFolder) or not isinstance(frames.boxing, DetectedBoxing):
+        return crops
+    total = len(frames.frames)
+    return tqdm(crops, "0 detection", total, unit="image", mininterval=2.0, delay=2.0, dynamic_ncols=True)
+
+
+def _with_detector(
+    frames: TargetFrames, config: TargetConfig, kind: SubjectKind, predictor: CropPredictor | None
+) -> TargetFrames:
+    """The frames with the box of the most confident subject, where a detector or the model finds it.
+
+    In videos, the box follows the joints that the model predicts.
+    """
+    detector = target_detector(config, kind, predictor)
+    if detector is None:
+        return frames
+    found = detected(frames, DetectedBoxing(detector, most_subjects=1), kind)
+    if frames.single_files or predictor is None:
+        return found
+    followed = following(detector, lambda frame: float(frame.frame), predictor.least_confidence, most_subjects=1)
+    return TargetFrames(found.frames, found.crop, PredictedBoxing(followed, predictor, found.crop), found.K)

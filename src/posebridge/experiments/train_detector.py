@@ -13,6 +13,7 @@ from posebridge.contracts.subjects import SUBJECT_KINDS, SubjectKind
 from posebridge.data.cutout_file import load_or_render
 from posebridge.data.frames import SIDES
 from posebridge.data.scene_stream import SceneStream
+from posebridge.deployment.detections import SubjectDetector
 from posebridge.deployment.detector import DetectOptions, Detector
 from posebridge.deployment.model_file import load_model, save_model
 from posebridge.deployment.model_kinds import DETECTOR
@@ -93,16 +94,17 @@ def score_detector(
 ) -> dict[SubjectKind, KindScore]:
     """The scores of a detector on scenes, for each kind of subject. Raises ``InputError`` for another model."""
     options, loaded = options or DetectOptions(), Detector.load(model)
-    return {
-        kind: _score(Detector(loaded.spec, loaded.network, replace(options, kind=kind)), scenes, kind)
+    least = options.least_confidence
+    # All confidences are needed for the average precision; recall and precision are those at the threshold.
+    every: dict[SubjectKind, Detector] = {
+        kind: Detector(loaded.spec, loaded.network, replace(options, kind=kind, least_confidence=0.01))
         for kind in SUBJECT_KINDS
     }
+    return {kind: score_on_scenes(detector, least, scenes, kind) for kind, detector in every.items()}
 
 
-def _score(detector: Detector, scenes: Sequence[Scene], kind: SubjectKind) -> KindScore:
-    least = detector.options.least_confidence
-    # All confidences are needed for the average precision; recall and precision are those at the threshold.
-    every = Detector(detector.spec, detector.network, replace(detector.options, least_confidence=0.01))
+def score_on_scenes(every: SubjectDetector, least: float, scenes: Sequence[Scene], kind: SubjectKind) -> KindScore:
+    """The score of a detector of one kind that returns detections of ``every`` confidence; ``least``: the threshold."""
     matches: list[ImageMatches] = []
     sizes: list[float] = []
     found: list[bool] = []

@@ -15,12 +15,24 @@ def joint_box(uv_px: Float[np.ndarray, "... J 2"], padding: float) -> Float[np.n
 
 def box_iou(boxes: Float[np.ndarray, "N 4"], others: Float[np.ndarray, "M 4"]) -> Float[np.ndarray, "N M"]:
     """Intersection over union of all pairs of boxes x0 y0 x1 y1; 0 for empty boxes."""
+    inside, first, second = _intersections(boxes, others)
+    union = first + second - inside
+    return np.divide(inside, union, out=np.zeros_like(inside, dtype=np.float64), where=union > 0)
+
+
+def box_cover(boxes: Float[np.ndarray, "N 4"], others: Float[np.ndarray, "M 4"]) -> Float[np.ndarray, "N M"]:
+    """Intersection over the smaller area of all pairs of boxes x0 y0 x1 y1; 0 for empty boxes."""
+    inside, first, second = _intersections(boxes, others)
+    smaller = np.minimum(first, second)
+    return np.divide(inside, smaller, out=np.zeros_like(inside, dtype=np.float64), where=smaller > 0)
+
+
+def _intersections(boxes: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Areas of all pairs' intersections (N, M), and of the boxes (N, 1) and (1, M)."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    inside = (high - low).clip(min=0).prod(axis=-1)
-    areas = [(b[:, 2:] - b[:, :2]).clip(min=0).prod(axis=-1) for b in (boxes, others)]
-    union = areas[0][:, None] + areas[1][None] - inside
-    return np.divide(inside, union, out=np.zeros_like(inside, dtype=np.float64), where=union > 0)
+    first, second = ((b[:, 2:] - b[:, :2]).clip(min=0).prod(axis=-1) for b in (boxes, others))
+    return (high - low).clip(min=0).prod(axis=-1), first[:, None], second[None]
 
 
 def greedy_matches(iou: Float[np.ndarray, "N M"], least_iou: float) -> list[tuple[int, int]]:

@@ -116,7 +116,7 @@ class Adaptation:
         model: Path,
         is_hand: bool,
         max_upload_mb: int,
-        detector: DetectorChoice = "none",
+        detector: DetectorChoice = "auto",
         command: Sequence[str] = POSEBRIDGE,
     ):
         """``model``: absolute path of the served one, from which runs start; likewise a ``detector`` of the user's.

@@ -34,9 +34,10 @@ class ServeConfig:
     device: str = "auto"
     """auto (a GPU where there is one), cpu, cuda, cuda:1, ..."""
 
-    detector: DetectorChoice = "none"
-    """What finds the subjects of pictures: the shipped detector, the folder of another one (posebridge train-detector),
-    or none, which takes the whole picture as the crop. A box drawn on the page takes its place."""
+    detector: DetectorChoice = "auto"
+    """What finds the subjects of pictures. auto: a model that states the least confidence of a subject, as hand-rgb
+    does, searches the picture itself. none: the whole picture is the crop, as it also is for other models. Or the
+    folder of a detector (posebridge train-detector). A box drawn on the page takes its place."""
 
     padding: float = 1.0
     """Side of the square crop over the larger side of the box."""

@@ -17,9 +17,8 @@ from posebridge.data.frames import RawFrame, Side
 from posebridge.data.image_crops import CropConfig, crop_images
 from posebridge.deployment.crop_predictor import CropPredictor
 from posebridge.deployment.detected_frames import DetectedBoxing, FollowedBoxing
-from posebridge.deployment.detection import subject_kind
-from posebridge.deployment.detections import SubjectDetector
-from posebridge.deployment.subject_tracker import TrackerConfig
+from posebridge.deployment.detection import following
+from posebridge.deployment.detections import SubjectDetector, subject_kind
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 
@@ -115,10 +114,9 @@ class FramePredictor:
     def following(self) -> FollowedBoxing | None:
         """Follows the detected subjects of one video or camera; None without a detector."""
         # Boxes are not smoothed, so that numbers of frames do for times.
-        tracking = TrackerConfig(lost_confidence=self.min_confidence)
         if self.detector is None:
             return None
-        return FollowedBoxing(self.detector, lambda frame: float(frame.frame), tracking)
+        return following(self.detector, lambda frame: float(frame.frame), self.min_confidence)
 
     def __call__(
         self, frame: RawFrame, options: FrameOptions, boxing: FollowedBoxing | None = None, time_s: float | None = None

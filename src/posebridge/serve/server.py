@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from posebridge.deployment.crop_predictor import load_crop_predictor
-from posebridge.deployment.detection import load_detector, subject_kind
+from posebridge.deployment.detection import chosen_detector
+from posebridge.deployment.detections import subject_kind
 from posebridge.deployment.shipped_models import model_path
 from posebridge.errors import InputError
 from posebridge.serve.config import ServeConfig
@@ -33,7 +34,8 @@ def serve(config: ServeConfig) -> None:
     with _listening(config.port) as listener, _folder(config.runs) as folder:
         predictor = load_crop_predictor(model_path(config.model), config.device)
         url = f"http://{HOST}:{listener.getsockname()[1]}/"
-        detector = load_detector(config.detector, subject_kind(predictor.skeleton))
+        kind = subject_kind(predictor.skeleton)
+        detector = chosen_detector(config.detector, kind, predictor, config.min_confidence)
         app = build_app(config, predictor, folder, detector)
         options = uvicorn.Config(
             app, log_level="warning", access_log=False, ws="none", server_header=False, lifespan="on",

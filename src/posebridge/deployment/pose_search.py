@@ -20,10 +20,11 @@ from posebridge.geometry.boxes import JOINT_BOX_PADDING, box_cover, joint_box
 class PoseSearchConfig:
     """Windows and candidates of a search."""
 
-    windows_frac: tuple[float, ...] = (1.0, 0.7, 0.5, 0.35, 0.25, 0.17)  # sides over the image's longer side
+    windows_frac: tuple[float, ...] = (1.0, 0.7, 0.5, 0.35)  # sides over the image's longer side
+    small_windows_frac: tuple[float, ...] = (0.25, 0.17)  # those that follow where the larger ones show nothing
     step: float = 0.5  # largest distance of neighbouring windows, over their side
     least_window_px: float = 48.0  # smaller windows show too little
-    most_candidates: int = 12  # windows that are cut again
+    most_candidates: int = 8  # windows that are cut again
     rounds: int = 2  # how often
     largest_iou: float = 0.4  # of two subjects
     largest_cover: float = 0.7  # of two subjects: intersection over the smaller box, as parts look like small subjects
@@ -48,9 +49,13 @@ class PoseSearch:
     config: PoseSearchConfig = field(default_factory=PoseSearchConfig)
 
     def detect(self, image: UInt8[np.ndarray, "H W 3"]) -> Detections:
-        """The subjects of an upright RGB image."""
+        """The subjects of an upright RGB image; small ones only where there is no larger one."""
+        found = self._in_windows(image, self.config.windows_frac)
+        return found if len(found) else self._in_windows(image, self.config.small_windows_frac)
+
+    def _in_windows(self, image: np.ndarray, windows_frac: tuple[float, ...]) -> Detections:
         sides = self._sides()
-        windows = _windows(image.shape[0], image.shape[1], self.config)
+        windows = _windows(image.shape[0], image.shape[1], windows_frac, self.config)
         uv_px, confidence = self._predicted(image, windows, [sides[0]] * len(windows))
         best = np.argsort(-confidence, kind="stable")[: self.config.most_candidates]
         found = self._suppressed(_boxes(uv_px[best]), confidence[best], [sides[0]] * len(best))
@@ -114,17 +119,20 @@ def _boxes(uv_px: Float[np.ndarray, "N J 2"]) -> Float[np.ndarray, "N 4"]:
     return np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
-def _windows(height_px: int, width_px: int, config: PoseSearchConfig) -> Float[np.ndarray, "N 4"]:
-    """Square windows over the whole image, the largest first; one at least."""
+def _windows(
+    height_px: int, width_px: int, windows_frac: tuple[float, ...], config: PoseSearchConfig
+) -> Float[np.ndarray, "N 4"]:
+    """Square windows over the whole image, the largest first."""
     longer = max(height_px, width_px)
-    sides = [frac * longer for frac in config.windows_frac if frac * longer >= config.least_window_px] or [longer]
+    # The window of the whole image is never too small.
+    sides = [frac * longer for frac in windows_frac if frac == 1 or frac * longer >= config.least_window_px]
     windows = [
         (x, y, x + side, y + side)
         for side in sides
         for y in _starts(height_px, side, config.step)
         for x in _starts(width_px, side, config.step)
     ]
-    return np.array(windows, dtype=np.float64) - 0.5
+    return np.array(windows, dtype=np.float64).reshape(-1, 4) - 0.5
 
 
 def _starts(length_px: int, side_px: float, step: float) -> np.ndarray:

@@ -203,7 +203,8 @@ def _accuracy(options: Options, folder: Path):
     """Rows of the card, ``varied`` first."""
     model = load_model(folder)
     predictor, track = model.predictor(), TRACKS[options.name]
-    for domain, evaluation in validation_sets(track, model.spec).items():
+    count = 1_998 if model.spec.takes_depth_m else 2_000  # whole sets of three views
+    for domain, evaluation in validation_sets(track, model.spec, count).items():
         yield _row(f"{domain} renders of other seeds", evaluation.score(predict_frames(predictor, evaluation.crops)))
     if options.real is not None:
         images, labels, hand = options.real

@@ -11,7 +11,7 @@ from posebridge.errors import InputError
 from posebridge.regular_files import read_file
 from posebridge.text_files import parse_json
 
-ShippedModel = Literal["hand-rgb"]
+ShippedModel = Literal["hand-rgb", "body-rgb", "hand-depth"]
 ModelRef = ShippedModel | Path
 """A shipped model by its name, or a path: the folder of a run or of a model, or its model.safetensors."""
 

@@ -41,7 +41,8 @@ def test_help_is_quick(command):
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"usage: posebridge {command}".rstrip())
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5  # seconds of CPU
+    # Seconds of CPU: torch alone takes more than two, and a busy machine doubles the time.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 
 
 def test_ctrl_c_during_the_first_imports():

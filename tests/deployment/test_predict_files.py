@@ -31,7 +31,9 @@ def rigged(monkeypatch):
 
 
 def config(source: Path, out: Path, **options) -> PredictConfig:
-    of_target = {name: options.pop(name) for name in ("hand", "boxes", "padding", "every") if name in options}
+    of_target = {
+        name: options.pop(name) for name in ("hand", "boxes", "padding", "every", "detector") if name in options
+    }
     return PredictConfig(Path("model"), TargetConfig(source, **of_target), out, device="cpu", **options)
 
 
@@ -181,11 +183,11 @@ def test_frames_without_a_subject_are_listed_and_not_drawn(tmp_path, monkeypatch
     write_dots(tmp_path / "in", 3)
     Image.fromarray(draw_dots(120, 90, DOTS) // 5 * 3).save(tmp_path / "in" / "view.1.png")
     options = {} if source == "model" else {"min_confidence": 0.5}
-    done = predict_files(config(tmp_path / "in", tmp_path / "out", **options))
+    done = predict_files(config(tmp_path / "in", tmp_path / "out", detector="none", **options))
     assert KeypointSet.load(done.predictions).key.tolist() == ["view.0", "view.2"]
     assert (done.frames, done.overlays) == (2, 2)
     assert done.skipped == {"view.1": "no subject in the crop: mean confidence 0.10 is below 0.5"}
-    kept = predict_files(config(tmp_path / "in", tmp_path / "all", min_confidence=0.0))
+    kept = predict_files(config(tmp_path / "in", tmp_path / "all", detector="none", min_confidence=0.0))
     assert (kept.frames, kept.skipped) == (3, {})
 
 

@@ -161,7 +161,7 @@ def test_renders_in_the_style_of_the_target(batch, tmp_path):
     config = AdaptDepthConfig(target=DepthTargetConfig(one_camera(tmp_path, batch)), domain="studio", translate=True)
     record = run_adapt_depth(config, tmp_path / "run", ONE_CPU)
     assert [*record.curves] == ["1-translation", "2-single-view", "3-view-fusion", "4-fine-tuning"]
-    plain = run_adapt_depth(replace(config, translate=False), tmp_path / "plain", ONE_CPU)
+    plain = run_adapt_depth(replace(config, translate=False, source="renders"), tmp_path / "plain", ONE_CPU)
     assert plain.curves["1-single-view"] != record.curves["2-single-view"]
     again = run_adapt_depth(config, tmp_path / "run", ONE_CPU)
     assert explained(again) == explained(record)

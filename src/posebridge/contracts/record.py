@@ -6,12 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from posebridge.contracts.roles import ROLES, Role
 from posebridge.contracts.section import Section, check_image
 
-Role = Literal["source_only", "adapted", "supervised_target"]
 Metric = Literal["pck_005", "mean_error_mm"]  # by which the gap is measured
 HIGHER_IS_BETTER: Mapping[Metric, bool] = {"pck_005": True, "mean_error_mm": False}
-ROLES: tuple[Role, ...] = ("source_only", "adapted", "supervised_target")
 Supervision = Literal["source only", "unlabelled target", "target labels"]  # what a published method was trained on
 
 

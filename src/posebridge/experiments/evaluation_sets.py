@@ -9,7 +9,8 @@ from tqdm import tqdm
 
 from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch, concatenate
 from posebridge.contracts.keypoint_set import KeypointSet, join
-from posebridge.contracts.record import GalleryFrame, Role, Score
+from posebridge.contracts.record import GalleryFrame, Score
+from posebridge.contracts.roles import Role
 from posebridge.data.crops import LabelledCrops
 from posebridge.data.dataset_stream import ordered_batches
 from posebridge.data.in_memory import InMemoryDataset

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.contracts.record import ROLES, Record, Role, Score
+from posebridge.contracts.record import Record, Score
+from posebridge.contracts.roles import ROLES, Role
 from posebridge.deployment.depth_predictor import DepthHandPredictor
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.model_file import LoadedModel

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from posebridge.contracts.batch import LabelledBatch
-from posebridge.contracts.record import Role
+from posebridge.contracts.roles import Role
 from posebridge.data.annotation_gap import gap_joints, residual_gap
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.errors import InputError

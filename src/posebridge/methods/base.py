@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
-from posebridge.contracts.record import Role
+from posebridge.contracts.roles import Role
 from posebridge.contracts.section import Section
 from posebridge.data.pairs import PairConfig
 from posebridge.deployment.frame_predictions import FramePredictions

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
-from posebridge.contracts.record import ROLES, Role
+from posebridge.contracts.roles import ROLES, Role
 from posebridge.contracts.source_labels import SourceLabel
 from posebridge.errors import InputError
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
-from posebridge.contracts.record import ROLES, PublishedRow, Record, Role, Score
+from posebridge.contracts.record import PublishedRow, Record, Score
+from posebridge.contracts.roles import ROLES, Role
 
 _SUPERVISION: dict[Role, str] = {
     "source_only": "source only",

@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from posebridge.contracts.files import write_atomically
 from posebridge.contracts.names import UNPRINTABLE
-from posebridge.contracts.record import ROLES, CheckpointChoice, GalleryFrame, Record, Role, Score
+from posebridge.contracts.record import CheckpointChoice, GalleryFrame, Record, Score
+from posebridge.contracts.roles import ROLES, Role
 from posebridge.report import run_charts
 from posebridge.report.comparison import comparison_tables
 from posebridge.report.formats import duration, number, quantity, share

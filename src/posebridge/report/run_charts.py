@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from posebridge.contracts.record import ROLES, CheckpointChoice, Role, Score
+from posebridge.contracts.record import CheckpointChoice, Score
+from posebridge.contracts.roles import ROLES, Role
 from posebridge.report.plot import Plot, Series, range_axis
 from posebridge.report.svg import Axis, Canvas, axis_over, short
 from posebridge.skeletons.joint_colours import joint_family

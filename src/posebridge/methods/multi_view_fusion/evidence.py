@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 
 from posebridge.contracts.batch import UnlabelledBatch
-from posebridge.contracts.record import Role
+from posebridge.contracts.roles import Role
 from posebridge.contracts.section import Picture, PictureRow, Section
 from posebridge.data.subset import even_positions
 from posebridge.deployment.depth_overlay import hand_panels

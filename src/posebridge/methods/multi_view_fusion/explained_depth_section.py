@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from posebridge.contracts.record import Role
+from posebridge.contracts.roles import Role
 from posebridge.contracts.section import PictureRow, Section, Table, TableRow
 
 TITLE = "Explained depth"

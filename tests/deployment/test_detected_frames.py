@@ -4,6 +4,7 @@ import pytest
 from posebridge.cameras.pixel_maps import stored_image
 from posebridge.data.frames import RawFrame
 from posebridge.deployment.detected_frames import DetectedBoxing, FollowedBoxing
+from posebridge.deployment.detection import following
 from posebridge.deployment.detections import Detections
 from posebridge.deployment.subject_tracker import TrackerConfig
 
@@ -111,3 +112,9 @@ def test_unobserved_joints_are_an_error():
     boxing = FollowedBoxing(WhiteSquares(), lambda frame: frame.frame / 30)
     with pytest.raises(ValueError, match="v_0000 were not observed"):
         list(boxing.boxed(video(*[picture((10, 10, 250))] * 2)))
+
+
+@pytest.mark.parametrize(("least", "lost"), [(None, 0.15), (0.0, 0.15), (0.3, 0.3)])
+def test_subjects_are_lost_below_the_least_confidence_that_is_known(least, lost):
+    config = following(WhiteSquares(), lambda frame: 0.0, least, most_subjects=1).config
+    assert config == TrackerConfig(lost_confidence=lost, most_subjects=1)

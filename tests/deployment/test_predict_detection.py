@@ -188,6 +188,10 @@ def test_estimators_search_on_request(finder, rectangles):
     np.testing.assert_allclose(own.uv_px[0].min(axis=0), [100, 80], atol=2)
     with pytest.raises(InputError, match="boxes and a detector are both given"):
         estimator.predict(image, boxes=[0, 0, 9, 9], detector=DiscDetector())
+    with pytest.raises(InputError, match="hands of each image and a detector are both given"):
+        estimator.predict([image, image], hand=["left", "right"], detector="auto")
+    with pytest.raises(InputError, match="no such file or folder"):
+        estimator.predict(image, detector=str(rectangles / "detector"))
 
 
 @pytest.mark.parametrize("name", ["in", "clip.mp4"])
@@ -196,6 +200,8 @@ def test_targets_are_cut_around_the_most_confident_subject(finder, rectangles, n
     frames = target.dataset.all()
     shown = [f"clip_{i:06d}" for i in range(8)] if name == "clip.mp4" else ["0"]
     assert list(frames.key) == shown
+    lost = ["clip_000008", "clip_000009"] if name == "clip.mp4" else ["1"]
+    assert sorted(target.skipped) == lost
     coloured = frames.rgb.amax(dim=1) > 0.5
     widths = coloured.any(dim=1).sum(dim=1)
     assert ((widths > 36) & (widths < 50)).all()  # two thirds of 64

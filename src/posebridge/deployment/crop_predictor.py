@@ -3,6 +3,7 @@
 Imports neither torch nor ONNX Runtime before a model needs it.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -38,6 +39,23 @@ class CropPredictor(Protocol):
         ``xyz_mm`` is None where nothing is known in millimetres. Raises ``InputError`` for output that is not finite.
         """
         ...
+
+
+@dataclass(frozen=True)
+class WrappedPredictor:
+    """Base of predictors around another one, whose crops they take."""
+
+    predictor: CropPredictor
+
+    @property
+    def size_px(self) -> int:
+        """Side of the square crops."""
+        return self.predictor.size_px
+
+    @property
+    def least_confidence(self) -> float | None:
+        """Mean confidence of the joints, below which a crop shows no subject; None: not known."""
+        return self.predictor.least_confidence
 
 
 def is_onnx(model: Path) -> bool:

@@ -82,6 +82,12 @@ class FollowedBoxing:
         """Take the joints of a yielded frame, in pixels of the file. Returns whether its subject is still there."""
         return self._tracker.observe(self._waiting.pop(frame.key), uv_px, confidence)
 
+    def observe_keypoints(self, frame: RawFrame, keypoints: KeypointSet) -> bool:
+        """``observe`` the keypoints of that frame alone, as predictors of crops return them."""
+        assert keypoints.uv_px is not None
+        assert keypoints.confidence is not None
+        return self.observe(frame, keypoints.uv_px[0], keypoints.confidence[0])
+
 
 class SmoothedTracks:
     """Joints of each subject, smoothed over time by One Euro filters, in pixels of the file and in millimetres."""

@@ -1,15 +1,15 @@
 """The detector that finds the subjects of a target's frames."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from posebridge.contracts.subjects import SubjectKind
 from posebridge.data.boxed_frames import Boxing
-from posebridge.data.frames import RawFrame, Side
-from posebridge.data.image_crops import CropConfig, crop_images
+from posebridge.data.frames import RawFrame
+from posebridge.data.image_crops import CropConfig, HandOption, crop_images
 from posebridge.data.target import TargetFrames
 from posebridge.data.target_config import DetectorChoice, TargetConfig
 from posebridge.deployment.crop_predictor import CropPredictor
@@ -30,8 +30,7 @@ def target_detector(
     As ``chosen_detector``. Raises ``InputError`` for boxes and a detector of the user's together.
     """
     if config.boxes is None:
-        hand = None if config.hand == "annotated" else config.hand
-        return chosen_detector(config.detector, kind, predictor, least_confidence, hand)
+        return chosen_detector(config.detector, kind, predictor, least_confidence, config.hand)
     if isinstance(config.detector, Path):
         raise InputError(f"boxes {config.boxes} and detector {config.detector} are both given: leave one of them out")
     return None
@@ -42,7 +41,7 @@ def chosen_detector(
     kind: SubjectKind,
     predictor: CropPredictor | None,
     least_confidence: float | None = None,
-    hand: Side | None = None,
+    hand: HandOption = None,
 ) -> SubjectDetector | None:
     """What finds subjects in whole frames; None: the whole frame is the crop.
 
@@ -51,7 +50,7 @@ def chosen_detector(
         kind: of the subjects.
         predictor: of crops, which searches by itself where its least confidence is known; None: there is none.
         least_confidence: takes the place of the predictor's; None or 0: the predictor's.
-        hand: the only side that it searches for.
+        hand: as the user names it: left or right is the only side that it searches for.
 
     Raises ``InputError`` for a bad detector.
     """
@@ -61,7 +60,8 @@ def chosen_detector(
         return Detector.load(choice, DetectOptions(kind=kind))
     if choice == "none" or predictor is None or predictor.least_confidence is None:
         return None
-    return PoseSearch(predictor, least_confidence or predictor.least_confidence, hand)
+    side = None if hand == "annotated" else hand
+    return PoseSearch(predictor, least_confidence or predictor.least_confidence, side)
 
 
 def following(
@@ -69,45 +69,48 @@ def following(
 ) -> FollowedBoxing:
     """Boxes that follow the detected subjects of videos. ``options`` are of ``TrackerConfig``.
 
-    A subject is lost below the least confidence, where it is known. A search takes longer than a detector, so that it
-    is repeated less often.
+    A subject is lost below the least confidence; None or 0: that of ``TrackerConfig``. A search takes longer than a
+    detector, so that it is repeated less often.
     """
-    if least_confidence is not None:
+    if least_confidence:
         options["lost_confidence"] = least_confidence
     if isinstance(detector, PoseSearch):
         options["detect_every"] = _SEARCH_EVERY
     return FollowedBoxing(detector, time_s, TrackerConfig(**options))
 
 
-@dataclass(frozen=True)
 class PredictedBoxing:
-    """Boxes that follow the joints of a predictor, for frames that are predicted later: one subject in each."""
+    """Boxes that follow the joints of a predictor, for frames that are predicted later."""
 
-    following: FollowedBoxing
-    predictor: CropPredictor
-    crop: CropConfig
+    def __init__(self, following: FollowedBoxing, predictor: CropPredictor, crop: CropConfig):
+        """``crop`` is that of ``detected`` frames."""
+        self.following = following
+        self.predictor = predictor
+        self.crop = crop
+        self._lost: dict[str, str] = {}
 
     @property
     def skipped(self) -> Mapping[str, str]:
-        """Frames so far in which there is no subject, with the reason."""
-        return self.following.skipped
+        """Frames so far in which there is no subject, or in which it was lost, with the reason."""
+        return {**self.following.skipped, **self._lost}
 
     def boxed(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
-        """Yields each frame that shows a subject."""
+        """Yields each frame once for each of its subjects."""
         for frame in self.following.boxed(frames):
-            found = self.predictor.predict_crops(crop_images([frame], self.crop))
-            assert found.uv_px is not None
-            assert found.confidence is not None
-            if self.following.observe(frame, found.uv_px[0], found.confidence[0]):
+            if self.following.observe_keypoints(frame, self.predictor.predict_crops(crop_images([frame], self.crop))):
                 yield frame
+            else:
+                self._lost[frame.key] = "the subject was lost"
 
 
 def detected(target: TargetFrames, boxing: Boxing, kind: SubjectKind) -> TargetFrames:
     """The target with boxes of a detector; hands that the user doesn't name are those that it detects."""
-    crop = target.crop
-    if crop.hand is None and kind == "hand":
-        crop = replace(crop, hand="annotated")
-    return TargetFrames(target.frames, crop, boxing, target.K)
+    return TargetFrames(target.frames, detected_crop(target.crop, kind), boxing, target.K)
+
+
+def detected_crop(crop: CropConfig, kind: SubjectKind) -> CropConfig:
+    """How detected subjects are cut: hands that the user doesn't name as those that are detected."""
+    return replace(crop, hand="annotated") if crop.hand is None and kind == "hand" else crop
 
 
 def times_of(rates: Mapping[str, Fraction]) -> Callable[[RawFrame], float]:

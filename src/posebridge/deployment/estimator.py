@@ -76,7 +76,7 @@ class ImageEstimator:
         every: int = 1,
         batch_size: int = 16,
         box_orientation: BoxOrientation = "upright",
-        detector: DetectorChoice | SubjectDetector = "none",
+        detector: DetectorChoice | str | SubjectDetector = "none",
     ) -> Poses:
         """Poses of images, in their order.
 
@@ -115,22 +115,24 @@ class ImageEstimator:
             target = _target_of(frames, CropConfig(self.predictor.size_px, padding, _of_all(hand)), intrinsics_px)
         if boxes is None:
             target = self._with_subjects(target, detector)
-        elif not isinstance(detector, str):
+        elif detector not in ("auto", "none"):
             raise InputError("boxes and a detector are both given: leave one of them out")
         check_hand(self.predictor.skeleton, target)
         parts = [self.predictor.predict_crops(crops) for _, crops in crop_batches(target, batch_size)]
         return joined_poses(parts, target.skipped)
 
-    def _with_subjects(self, target: TargetFrames, detector: DetectorChoice | SubjectDetector) -> TargetFrames:
+    def _with_subjects(self, target: TargetFrames, detector: Path | str | SubjectDetector) -> TargetFrames:
         """The target with boxes of a detector, if any."""
-        kind, hand = subject_kind(self.predictor.skeleton), target.crop.hand
-        side = None if hand == "annotated" else hand
-        found: SubjectDetector | None
-        if isinstance(detector, str | Path):
-            found = chosen_detector(detector, kind, self.predictor, hand=side)
-        else:
-            found = detector
-        return target if found is None else detected(target, DetectedBoxing(found), kind)
+        kind, found = subject_kind(self.predictor.skeleton), detector
+        if isinstance(found, str) and found not in ("auto", "none"):
+            found = Path(found)
+        if isinstance(found, str | Path):
+            found = chosen_detector(found, kind, self.predictor, hand=target.crop.hand)
+        if found is None:
+            return target
+        if target.crop.hand == "annotated":
+            raise InputError("hands of each image and a detector are both given: leave one of them out")
+        return detected(target, DetectedBoxing(found), kind)
 
 
 def _target_of(

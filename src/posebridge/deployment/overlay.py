@@ -102,8 +102,7 @@ class Overlays(ABC):
         Subjects of one frame follow each other and share its image. They are drawn together on the upright picture,
         when the next frame comes or the writer ends. Raises ``InputError`` where the folder or the disk refuses.
         """
-        height, width = frame.shape
-        pose = (apply_map(upright_map(width, height, frame.turn, frame.mirror), uv_px), confidence)
+        pose = (uv_px, confidence)
         if self._waiting is not None and frame.image is self._waiting[0].image:
             self._waiting[1].append(pose)
             return
@@ -117,8 +116,11 @@ class Overlays(ABC):
     def _draw_waiting(self) -> None:
         if self._waiting is not None:
             (frame, poses), self._waiting = self._waiting, None
+            height, width = frame.shape
+            T_upright_file = upright_map(width, height, frame.turn, frame.mirror)
             image = upright_image(frame.rgb, frame.turn, frame.mirror)
-            self._write(frame, draw_poses(image, poses, self.skeleton))
+            upright = [(apply_map(T_upright_file, uv_px), confidence) for uv_px, confidence in poses]
+            self._write(frame, draw_poses(image, upright, self.skeleton))
             self.drawn += 1
 
     def __enter__(self) -> Self:

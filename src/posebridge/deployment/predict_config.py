@@ -42,7 +42,7 @@ class PredictConfig:
 
     min_confidence: float | None = None
     """Mean confidence of the joints, below which a frame shows no subject: it is listed in skipped.json and not
-    drawn. Without it: as the model states (posebridge models), or 0, which keeps every frame."""
+    drawn. Without it: as the model states, or 0. 0 keeps every crop; with --detector none, every frame."""
 
     smooth: bool = False
     """Of videos that a detector follows: smooth the joints of each subject over time (One Euro filter)."""
@@ -59,8 +59,7 @@ class PredictConfig:
     def __post_init__(self):
         _check_overlays(self.overlays)
         check_cropping(self.target.padding, self.target.every, self.batch_size)
-        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
-            raise InputError(f"min-confidence {self.min_confidence:g} is impossible: give 0 to 1")
+        check_min_confidence(self.min_confidence)
 
 
 @dataclass(frozen=True)
@@ -117,6 +116,12 @@ class PredictDepthConfig:
 def _check_overlays(overlays: int | None) -> None:
     if overlays is not None and overlays < 0:
         raise InputError(f"{overlays} overlays are impossible: give 0 for none, or more")
+
+
+def check_min_confidence(min_confidence: float | None) -> None:
+    """Raise ``InputError`` for a confidence outside 0 to 1."""
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
+        raise InputError(f"min-confidence {min_confidence:g} is impossible: give 0 to 1")
 
 
 def check_cropping(padding: float, every: int, batch_size: int) -> None:

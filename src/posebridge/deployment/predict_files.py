@@ -182,10 +182,8 @@ def _followed(
     smoothing = SmoothedTracks(boxing.time_s)
     for frames, crops in crop_batches(target, 1):
         (frame,), part = frames, predictor.predict_crops(crops)
-        assert part.uv_px is not None
-        assert part.confidence is not None
         track = boxing.track_of(frame)
-        boxing.observe(frame, part.uv_px[0], part.confidence[0])
+        boxing.observe_keypoints(frame, part)
         yield frames, smoothing(frame, track, part) if smooth else part
 
 

@@ -7,19 +7,18 @@ import numpy as np
 
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.image_crops import ImageCrops
-from posebridge.deployment.crop_predictor import CropPredictor
+from posebridge.deployment.crop_predictor import WrappedPredictor
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
-class SelectedJoints:
+class SelectedJoints(WrappedPredictor):
     """A predictor of the joints of ``skeleton``, in its order and with its names, chosen by their canonical names.
 
     Joints in space stay relative to what ``predictor`` relates them to. Raises ``InputError`` where it predicts fewer.
     """
 
-    predictor: CropPredictor
     skeleton: Skeleton
 
     def __post_init__(self):
@@ -33,16 +32,6 @@ class SelectedJoints:
     @cached_property
     def _order(self) -> np.ndarray:
         return self.skeleton.order_of(self.predictor.skeleton.canonical_names)
-
-    @property
-    def size_px(self) -> int:
-        """Side of the square crops."""
-        return self.predictor.size_px
-
-    @property
-    def least_confidence(self) -> float | None:
-        """Mean confidence of the joints, below which a crop shows no subject; None: not known."""
-        return self.predictor.least_confidence
 
     def predict_crops(self, crops: ImageCrops) -> KeypointSet:
         """Keypoints as the predictor returns them, of the chosen joints."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.image_crops import ImageCrops
+from posebridge.deployment.crop_predictor import WrappedPredictor
 from posebridge.deployment.devices import usable_device
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import POSE
@@ -15,7 +16,7 @@ from posebridge.skeletons.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
-class TorchCropPredictor:
+class TorchCropPredictor(WrappedPredictor):
     """Predicts on a device that is looked for in the process that predicts."""
 
     predictor: PosePredictor  # with its network on the CPU
@@ -25,16 +26,6 @@ class TorchCropPredictor:
     def skeleton(self) -> Skeleton:
         """The skeleton whose joints are predicted."""
         return self.predictor.skeleton
-
-    @property
-    def size_px(self) -> int:
-        """Side of the square crops."""
-        return self.predictor.size_px
-
-    @property
-    def least_confidence(self) -> float | None:
-        """Mean confidence of the joints, below which a crop shows no subject; None: not known."""
-        return self.predictor.least_confidence
 
     @cached_property
     def _on_device(self) -> PosePredictor:

@@ -17,7 +17,7 @@ from posebridge.data.target import TargetFrames, open_target
 from posebridge.data.target_config import TargetConfig
 from posebridge.deployment.crop_predictor import CropPredictor
 from posebridge.deployment.detected_frames import DetectedBoxing
-from posebridge.deployment.detection import PredictedBoxing, detected, following, target_detector
+from posebridge.deployment.detection import PredictedBoxing, detected, detected_crop, following, target_detector
 from posebridge.deployment.detections import subject_kind
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
@@ -111,8 +111,7 @@ def _with_detector(
     detector = target_detector(config, kind, predictor)
     if detector is None:
         return frames
-    found = detected(frames, DetectedBoxing(detector, most_subjects=1), kind)
     if frames.single_files or predictor is None:
-        return found
+        return detected(frames, DetectedBoxing(detector, most_subjects=1), kind)
     followed = following(detector, lambda frame: float(frame.frame), predictor.least_confidence, most_subjects=1)
-    return TargetFrames(found.frames, found.crop, PredictedBoxing(followed, predictor, found.crop), found.K)
+    return detected(frames, PredictedBoxing(followed, predictor, detected_crop(frames.crop, kind)), kind)

@@ -7,6 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from posebridge.data.target_config import DetectorChoice
+from posebridge.deployment.predict_config import check_min_confidence
 from posebridge.deployment.shipped_models import ModelRef
 from posebridge.errors import InputError
 
@@ -44,7 +45,7 @@ class ServeConfig:
 
     min_confidence: float | None = None
     """Poses whose mean confidence is lower count as no hand or person in the frame; 0 shows every pose. Without it: as
-    the model states (posebridge models)."""
+    the model states, or 0."""
 
     max_upload_mb: int = 500
     """Largest file that the page may upload; all files of one adaptation together may have four times as much."""
@@ -66,8 +67,7 @@ class ServeConfig:
             raise InputError(f"port {self.port} is impossible: give 0 to {_LAST_PORT}")
         if not 0 < self.padding < float("inf"):
             raise InputError(f"padding {self.padding:g} is impossible: give a factor above 0, such as 1.2")
-        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
-            raise InputError(f"min-confidence {self.min_confidence:g} is impossible: give 0 to 1")
+        check_min_confidence(self.min_confidence)
         for name in ("max_upload_mb", "max_upload_s", "max_video_frames"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)} is impossible: give 1 or more")

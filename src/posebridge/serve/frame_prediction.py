@@ -132,12 +132,11 @@ class FramePredictor:
             width, height = height, width
         boxes: list[np.ndarray | None] = []
         parts: list[KeypointSet] = []
-        for subject in self._subjects(frame, options, boxing, width, height):
+        for subject in self._subjects(frame, options, boxing, T_upright_file, width, height):
             part = self._predicted(subject, options.hand)
-            assert part.uv_px is not None
-            assert part.confidence is not None
             if boxing is not None and options.box_xyxy is None:
-                boxing.observe(subject, part.uv_px[0], part.confidence[0])
+                boxing.observe_keypoints(subject, part)
+            assert part.confidence is not None
             if part.confidence.mean() >= self.min_confidence:
                 boxes.append(None if subject.box_xyxy is None else mapped_box(subject.box_xyxy, T_upright_file))
                 parts.append(part)
@@ -150,7 +149,13 @@ class FramePredictor:
         return poses
 
     def _subjects(
-        self, frame: RawFrame, options: FrameOptions, boxing: FollowedBoxing | None, width: int, height: int
+        self,
+        frame: RawFrame,
+        options: FrameOptions,
+        boxing: FollowedBoxing | None,
+        T_upright_file: np.ndarray,
+        width: int,
+        height: int,
     ) -> Iterable[RawFrame]:
         """The frame once for each of its subjects. ``width`` and ``height`` are those of the upright picture."""
         if options.hand is not None and not self.is_hand:
@@ -159,8 +164,6 @@ class FramePredictor:
             box = np.array(options.box_xyxy, dtype=np.float64)
             if problem := box_problem(box, width, height):
                 raise InputError(f"the box {box.tolist()} {problem}")
-            stored_height, stored_width = frame.shape
-            T_upright_file = upright_map(stored_width, stored_height, frame.turn, frame.mirror)
             return [replace(frame, box_xyxy=mapped_box(box, np.linalg.inv(T_upright_file)))]
         if self.detector is None:
             return [frame]

@@ -5,6 +5,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
+def foreground_fraction(mask: Bool[Tensor, "B S S"], patch_px: int) -> Float[Tensor, "B N"]:
+    """r of Eq. 2: the fraction of foreground pixels in each patch, row by row."""
+    return F.avg_pool2d(mask[:, None].float(), patch_px).flatten(1)
+
+
 def patch_weights(
     mask: Bool[Tensor, "B S S"], patch_px: int, beta: float, normalise: bool = False
 ) -> Float[Tensor, "B N"]:
@@ -16,8 +21,7 @@ def patch_weights(
         beta: 0 weights all patches alike.
         normalise: divide the weights of each image by their mean.
     """
-    fraction = F.avg_pool2d(mask[:, None].float(), patch_px).flatten(1)
-    weights = (beta * fraction).exp()
+    weights = (beta * foreground_fraction(mask, patch_px)).exp()
     return weights / weights.mean(1, keepdim=True) if normalise else weights
 
 
@@ -37,8 +41,18 @@ def patch_loss(
 
 def normalised_patches(patches: Float[Tensor, "B N P"]) -> Float[Tensor, "B N P"]:
     """Each patch with mean 0 and variance 1, as an alternative target of the reconstruction (He et al., CVPR 2022)."""
-    mean = patches.mean(-1, keepdim=True)
-    return (patches - mean) / (patches.var(-1, keepdim=True) + 1e-6).sqrt()
+    mean, deviation = _statistics(patches)
+    return (patches - mean) / deviation
+
+
+def denormalised_patches(predicted: Float[Tensor, "B N P"], patches: Float[Tensor, "B N P"]) -> Float[Tensor, "B N P"]:
+    """Predictions of normalised patches as pixels, with the mean and variance of the true ones."""
+    mean, deviation = _statistics(patches)
+    return mean + deviation * predicted
+
+
+def _statistics(patches: Float[Tensor, "B N P"]) -> tuple[Float[Tensor, "B N 1"], Float[Tensor, "B N 1"]]:
+    return patches.mean(-1, keepdim=True), (patches.var(-1, keepdim=True) + 1e-6).sqrt()
 
 
 def attention_distance(

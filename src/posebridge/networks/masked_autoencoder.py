@@ -12,6 +12,7 @@ from posebridge.networks.vision_transformer import (
     ViTConfig,
     ViTEncoder,
     initialise,
+    run_block,
     sine_cosine_positions,
     take_tokens,
 )
@@ -51,7 +52,7 @@ class MaskedAutoencoder(nn.Module):
         for module in (self.project, self.block, self.predict):
             module.apply(initialise)
 
-    def forward(self, images: Float[Tensor, "B 3 S S"], visible: Int[Tensor, "B n"]) -> Float[Tensor, "B N p*p*3"]:
+    def forward(self, images: Float[Tensor, "B 3 S S"], visible: Int[Tensor, "B n"]) -> Float[Tensor, "B N P"]:
         """Pixels of all patches as ``patchify`` orders them.
 
         Args:
@@ -63,7 +64,7 @@ class MaskedAutoencoder(nn.Module):
         index = visible[..., None].expand(-1, -1, patches.shape[-1])
         patches = patches.scatter(1, index, latent[:, 1:])
         tokens = torch.cat([latent[:, :1], patches], dim=1) + self.positions
-        return self.predict(self.norm(self.block(tokens)))[:, 1:]
+        return self.predict(self.norm(run_block(self.block, tokens)))[:, 1:]
 
 
 def draw_visible(

@@ -108,7 +108,7 @@ class ViTEncoder(nn.Module):
         return embedded + self._positions[:, 1:]
 
     @property
-    def _positions(self) -> Float[Tensor, "1 1+N D"]:
+    def _positions(self) -> Float[Tensor, "1 M D"]:
         return cast(Tensor, self.vit.pos_embed)
 
     def forward(
@@ -123,11 +123,7 @@ class ViTEncoder(nn.Module):
         class_token = (self._class_token + self._positions[:, :1]).expand(len(tokens), -1, -1)
         x = torch.cat([class_token.to(tokens.dtype), tokens], dim=1)
         for block in self.blocks:
-            y = block.norm1(x)
-            if attention is not None:
-                attention.append(class_row(block, y))
-            x = x + block.attn(y)
-            x = x + block.mlp(block.norm2(x))
+            x = run_block(block, x, attention)
         return self.vit.norm(x)
 
     def encode(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B N D"]:
@@ -144,7 +140,20 @@ class ViTEncoder(nn.Module):
         return torch.stack(rows)
 
 
-def class_row(block: Block, tokens: Float[Tensor, "B 1+n D"]) -> Float[Tensor, "B heads n"]:
+def run_block(
+    block: Block, tokens: Float[Tensor, "B M D"], attention: list[Tensor] | None = None
+) -> Float[Tensor, "B M D"]:
+    """The output of a pre-norm block (Eq. 1), whose row of the class token is appended to ``attention`` if given."""
+    # On a CPU, the backward pass of PyTorch's fused attention takes half of a step in bfloat16.
+    block.attn.fused_attn = tokens.device.type != "cpu"
+    y = block.norm1(tokens)
+    if attention is not None:
+        attention.append(class_row(block, y))
+    tokens = tokens + block.attn(y)
+    return tokens + block.mlp(block.norm2(tokens))
+
+
+def class_row(block: Block, tokens: Float[Tensor, "B M D"]) -> Float[Tensor, "B heads n"]:
     """The class token's row of a block's attention matrix without its first entry; ``tokens`` after the block's norm.
 
     The query is multiplied by the weights of the keys, instead of computing the keys: a row costs heads n D instead of
@@ -169,7 +178,7 @@ def initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def sine_cosine_positions(width: int, grid: int) -> Float[Tensor, "1+N D"]:
+def sine_cosine_positions(width: int, grid: int) -> Float[Tensor, "M D"]:
     """Fixed positions of a class token, all zero, and of grid x grid patches, row by row.
 
     A quarter of the channels has sines of the column, the next cosines, the rest the same of the row, at frequencies
@@ -184,7 +193,7 @@ def sine_cosine_positions(width: int, grid: int) -> Float[Tensor, "1+N D"]:
     return torch.cat([patches.new_zeros(1, width), patches]).float()
 
 
-def patchify(images: Float[Tensor, "B C S S"], patch_px: int) -> Float[Tensor, "B N p*p*C"]:
+def patchify(images: Float[Tensor, "B C S S"], patch_px: int) -> Float[Tensor, "B N P"]:
     """The pixels of each patch: patches row by row, in each the pixels row by row, in each the channels."""
     batch, channels, height, width = images.shape
     rows, columns = height // patch_px, width // patch_px
@@ -192,7 +201,7 @@ def patchify(images: Float[Tensor, "B C S S"], patch_px: int) -> Float[Tensor, "
     return cut.permute(0, 2, 4, 3, 5, 1).reshape(batch, rows * columns, -1)
 
 
-def unpatchify(patches: Float[Tensor, "B N p*p*C"], patch_px: int) -> Float[Tensor, "B C S S"]:
+def unpatchify(patches: Float[Tensor, "B N P"], patch_px: int) -> Float[Tensor, "B C S S"]:
     """Square images from their patches; the inverse of ``patchify``."""
     batch, count, _ = patches.shape
     side = math.isqrt(count)

@@ -18,7 +18,7 @@ from posebridge.training.stage import PoseStage, Stage, Terms
 class Checkpoint(L.Callback):
     """Writes ``last.ckpt`` at intervals of ``seconds``, and when a stop is requested.
 
-    It is written between steps only. In the middle of a step, batch statistics are updated and parameters are not.
+    It is written between batches only. In the middle of one, batch statistics are updated and parameters are not.
     """
 
     def __init__(self, path: Path, seconds: float, stop: StopRequest):
@@ -50,7 +50,7 @@ class MetricsTable(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module, outputs, batch, batch_idx: int) -> None:
         """Called by the trainer."""
         step = trainer.global_step
-        if step % self.every == 0 or step == trainer.max_steps:
+        if trained_stage(pl_module).completes_step(batch_idx) and (step % self.every == 0 or step == trainer.max_steps):
             values = {name: float(value) for name, value in latest_terms(pl_module).items()}
             self.rows.append({"step": step, **values})
             self.write(trainer)
@@ -135,9 +135,14 @@ def minutes(seconds: float) -> str:
 
 
 def latest_terms(module: L.LightningModule) -> Terms:
-    """The loss and its terms at the last step."""
+    """The loss and its terms of the last batch."""
+    return trained_stage(module).latest
+
+
+def trained_stage(module: L.LightningModule) -> Stage:
+    """The module that a trainer gives its callbacks."""
     assert isinstance(module, Stage)
-    return module.latest
+    return module
 
 
 @contextmanager

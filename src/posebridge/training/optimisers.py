@@ -24,6 +24,7 @@ class Schedule:
     weight_decay: float = 0.0
     clip_norm: float = 0.0  # maximum gradient norm; 0: no clipping
     momentum: float = 0.9  # beta 1 of Adam
+    second_momentum: float = 0.999  # beta 2
 
     def rate_factor(self, step: int) -> float:
         """The factor on the learning rate before step ``step``."""
@@ -62,7 +63,7 @@ def optimiser(groups: Sequence[ParameterGroup], schedule: Schedule) -> tuple[Opt
         ],
         lr=schedule.learning_rate,
         weight_decay=schedule.weight_decay,
-        betas=(schedule.momentum, 0.999),
+        betas=(schedule.momentum, schedule.second_momentum),
         foreach=True,
     )
     return adam, LambdaLR(adam, schedule.rate_factor)

@@ -202,6 +202,7 @@ def _trainer(hardware: Hardware, stage: Stage, callbacks: list[L.Callback]) -> L
         precision=hardware.lightning_precision,
         max_steps=stage.schedule.steps,
         gradient_clip_val=clip if clip else None,
+        accumulate_grad_batches=stage.accumulated,
         callbacks=callbacks,
         plugins=[AtomicCheckpointIO()],
         logger=False,

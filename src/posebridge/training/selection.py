@@ -179,6 +179,9 @@ class Selection(L.Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module, outputs, batch, batch_idx: int) -> None:
         """Called by the trainer."""
+        assert isinstance(pl_module, PoseStage)
+        if not pl_module.completes_step(batch_idx):
+            return
         done = (trainer.global_step - 1, trainer.global_step)
         before, now = (step * self.evaluations // trainer.max_steps for step in done)
         if now > before:  # evenly, the last time at the last step

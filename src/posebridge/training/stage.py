@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypedDict
 
 import lightning as L
 import torch
@@ -17,17 +18,27 @@ from posebridge.networks.pose_network import HeatmapNetwork, PoseNetwork, PoseOu
 from posebridge.training.optimisers import ParameterGroup, Schedule, optimiser
 
 Terms = dict[str, Tensor]
+
+
+class Partial(TypedDict):
+    """The batches of a step that were done when a checkpoint was saved, and the sum of their gradients."""
+
+    batches: int
+    gradients: dict[str, Tensor]
+
+
 MapPair = tuple[Float[Tensor, "B J h w"], Float[Tensor, "B J h w"]]
 
 
 class Stage(L.LightningModule):
     """One stage of a method: a step that returns named loss terms, which are weighted and summed here.
 
-    Every random draw of step n comes from a generator made of (seed, n), and every batch is a function of n. With
-    several devices, n counts the steps of all. A resumed stage therefore continues exactly as an uninterrupted one.
+    Every random draw of batch n comes from a generator made of (seed, n), and every batch is a function of n. With
+    several devices, n counts the batches of all. A resumed stage therefore continues exactly as an uninterrupted one.
     """
 
     name: str
+    accumulated = 1  # batches of a step, whose gradients are averaged
     trains_pose_network = False  # whether ``result`` is the network that predicts poses
 
     def __init__(
@@ -44,7 +55,8 @@ class Stage(L.LightningModule):
         self.term_weights = dict(term_weights)
         self.seed = seed
         self.workers = workers
-        self.latest: Terms = {}  # the loss and its terms at the last step
+        self.latest: Terms = {}  # the loss and its terms of the last batch
+        self._partial: Partial | None = None  # of the step in which a checkpoint was saved
 
     @abstractmethod
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
@@ -82,9 +94,38 @@ class Stage(L.LightningModule):
         return {"optimizer": adam, "lr_scheduler": {"scheduler": rate, "interval": "step"}}
 
     def train_dataloader(self):
-        """Batches from the trainer's current step on."""
-        batches = StepBatches(self.streams, self.global_step, self.trainer.global_rank, self.trainer.world_size)
+        """Batches from the trainer's current step on, in the middle of it where it was interrupted there."""
+        first = self.global_step * self.accumulated + (self._partial["batches"] if self._partial else 0)
+        batches = StepBatches(self.streams, first, self.trainer.global_rank, self.trainer.world_size)
         return step_loader(batches, self.workers)
+
+    def completes_step(self, batch_idx: int) -> bool:
+        """Whether a step ends with the batch that callbacks are called for."""
+        return (batch_idx + 1) % self.accumulated == 0
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Called by the trainer: between the batches of a step, keep the gradients so far, averaged over devices."""
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready % self.accumulated
+        if done:
+            reduce = self.trainer.strategy.reduce
+            gradients = {
+                name: reduce(parameter.grad.clone(), reduce_op="mean")
+                for name, parameter in self.named_parameters()
+                if parameter.grad is not None
+            }
+            checkpoint["partial"] = Partial(batches=done, gradients=gradients)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Called by the trainer."""
+        self._partial = checkpoint.get("partial")
+
+    def on_train_start(self) -> None:
+        """Called by the trainer: continue with the gradients of an interrupted step."""
+        if self._partial is not None:
+            parameters = dict(self.named_parameters())
+            for name, gradient in self._partial["gradients"].items():
+                parameters[name].grad = gradient.to(parameters[name].device)
+            self._partial = None
 
     def transfer_batch_to_device(self, batch, device: torch.device, dataloader_idx: int):
         """Called by the trainer."""

@@ -38,7 +38,8 @@ def resolve(config: TrainConfig) -> TrainConfig:
     if source is not None:
         source = _named(source, "--source", config.recipe, transfer and transfer.source)
     sensor = dataset_named(target.name).sensor
-    method = config.method or default_method(sensor, "views" if sensor == "depth" else "pairs").name
+    of_recipe = None if transfer is None else transfer.method
+    method = config.method or of_recipe or default_method(sensor, "views" if sensor == "depth" else "pairs").name
     return replace(config, target=target, source=source, method=method)
 
 

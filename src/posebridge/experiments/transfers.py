@@ -12,14 +12,23 @@ class Transfer:
 
     source: str | None  # None: renders
     target: str
+    method: str | None = None  # which is the default; None: the one that fits the target
 
 
-# Lin et al., NeurIPS 2023, Tables 1 and 2; Ren et al., CVPR 2022, Table 4.
+_MASKED = "masked-reconstruction"
+# Lin et al., NeurIPS 2023, Tables 1 and 2; Park et al., 2025, Tables 1 and 2; Ren et al., CVPR 2022, Table 4.
 TRANSFERS: Mapping[str, Transfer] = {
     "rhd-to-h3d": Transfer("rhd", "h3d"),
     "rhd-to-mvhand": Transfer("rhd", "mvhand"),
     "surreal-to-human36m": Transfer("surreal", "human3.6m"),
     "surreal-to-3dpw": Transfer("surreal", "3dpw"),
+    "freihand-to-stb": Transfer("freihand", "stb", _MASKED),
+    "freihand-to-rhd": Transfer("freihand", "rhd", _MASKED),
+    "freihand-to-panoptic": Transfer("freihand", "panoptic-hands", _MASKED),
+    "freihand-to-ganerated": Transfer("freihand", "ganerated", _MASKED),
+    "human36m-to-3dpw": Transfer("human3.6m", "3dpw", _MASKED),
+    "human36m-to-mpi-inf-3dhp": Transfer("human3.6m", "mpi-inf-3dhp", _MASKED),
+    "human36m-to-surreal": Transfer("human3.6m", "surreal", _MASKED),
     "renders-to-nyu": Transfer(None, "nyu"),
     "renders-to-icvl": Transfer(None, "icvl"),
     "renders-to-msra": Transfer(None, "msra"),

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from posebridge.contracts.batch import Observation
-from posebridge.data.augment import GeometryConfig
+from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
 from posebridge.data.streams import Stream
 from posebridge.losses.masked_reconstruction import attention_distance
 from posebridge.networks.pose_vit import PoseViT
@@ -33,7 +33,8 @@ class FineTuningConfig:
             steps=50_000, learning_rate=5e-4, decay="cosine", warmup=0.05, weight_decay=0.05
         )
     )
-    batch_size: int = 128  # labelled images, and as many of the target
+    batch_size: int = 128  # labelled images
+    target_batch_size: int = 128  # images whose attention is regularised
     attention_weight: float = 100.0  # lambda of Eq. 7; 0: no regularisation
     per_head: bool = True  # compare the rows of each head; False: their means
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
@@ -49,9 +50,9 @@ class FineTuning(PoseStage):
         streams: dict[str, Stream[Observation]] = {"source": context.source.batches(config.batch_size)}
         weights = {"pose": 1.0}
         if config.attention_weight:
-            streams["target"] = context.target_frames.batches(config.batch_size)
+            streams["target"] = context.target_frames.batches(config.target_batch_size)
             weights["attention"] = config.attention_weight
-        super().__init__(config.schedule, streams, weights, **context.stage_options(6))
+        super().__init__(config.schedule, streams, weights, **context.stage_options(7))
         self.config = config
         self.skeleton = context.skeleton
         self.network = network.train()
@@ -64,9 +65,14 @@ class FineTuning(PoseStage):
             volumes = self.network(source.rgb)
         terms = {"pose": volume_term(self.network.volumes, volumes.float(), source, self.skeleton)}
         if "target" in batches:
-            images = apply_appearance(batches["target"].rgb, self.config.appearance, generator)
-            terms["attention"] = self.attention_term(images)
+            terms["attention"] = self.attention_term(self.view(batches["target"], generator))
         return terms
+
+    def view(self, target: Observation, generator: Generator) -> Tensor:
+        """Augmented images of the target."""
+        size_px, device = target.rgb.shape[-1], target.rgb.device
+        T_view_crop = draw_views(self.config.geometry, len(target), size_px, generator, device)
+        return apply_appearance(warp_batch(target, T_view_crop).rgb, self.config.appearance, generator)
 
     def attention_term(self, images: Tensor) -> Tensor:
         """Eq. 6: distance of the class token's attention from that of the pretrained encoder."""

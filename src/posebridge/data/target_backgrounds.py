@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.data.compositing import composite
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.draw import generator_for
 from posebridge.skeletons.skeleton import Skeleton
@@ -91,8 +92,5 @@ def _composite(
         raise ValueError("renders need masks to be put before other backgrounds")
     chosen = torch.rand(len(batch), generator=generator) < probability
     picture = torch.randint(len(bank), (len(batch),), generator=generator)
-    # Edges of a render are mixed with its own background: the mask is smoothed by a pixel.
-    mask = F.avg_pool2d(batch.mask[:, None].float(), 3, stride=1, padding=1, count_include_pad=False)
-    mask = torch.where(chosen[:, None, None, None], mask, torch.ones_like(mask))
-    behind = bank[picture].float() / 255
-    return replace(batch, image=mask * batch.rgb + (1 - mask) * behind)
+    kept = batch.mask | ~chosen[:, None, None]
+    return replace(batch, image=composite(batch.rgb, kept, bank[picture].float() / 255))

@@ -42,6 +42,22 @@ def sample_backgrounds(
 ) -> Float[Tensor, "B 3 S S"]:
     """Sample square backgrounds of ``size_px`` pixels; sRGB in [0, 1]."""
     tiles = photographs(distribution.photographs) if distribution.photographs else painted_tiles()
+    crops = random_crops(tiles, count, size_px, generator)
+    tint = torch.exp(normal(generator, 0.12, count, 3, 1, 1)) * uniform(
+        generator, *distribution.brightness, count, 1, 1, 1
+    )
+    plain = _plain_walls(count, size_px, generator)
+    cluttered = chance(generator, distribution.clutter_share, count, 1, 1, 1)
+    return torch.where(cluttered, crops * tint, plain).clamp(0, 1)
+
+
+def random_crops(
+    tiles: Float[Tensor, "N 3 T T"] | UInt8[Tensor, "N 3 T T"], count: int, size_px: int, generator: Generator
+) -> Float[Tensor, "B 3 S S"]:
+    """``count`` random crops of random tiles, flipped and stretched, on the tiles' device; sRGB in [0, 1].
+
+    ``generator`` lives on the CPU, so that crops are the same on every device.
+    """
     picked = torch.randint(len(tiles), (count,), generator=generator)
     zoom = log_uniform(generator, 0.25, 1.0, count, 1)
     aspect = log_uniform(generator, 0.75, 1.33, count, 1)
@@ -51,14 +67,10 @@ def sample_backgrounds(
     theta = torch.zeros(count, 2, 3)
     theta[:, 0, 0], theta[:, 1, 1] = scale[:, 0] * flip[:, 0], scale[:, 1]
     theta[:, :, 2] = centre
-    grid = F.affine_grid(theta, [count, 3, size_px, size_px], align_corners=False)
-    crops = F.grid_sample(tiles[picked], grid, padding_mode="reflection", align_corners=False)
-    tint = torch.exp(normal(generator, 0.12, count, 3, 1, 1)) * uniform(
-        generator, *distribution.brightness, count, 1, 1, 1
-    )
-    plain = _plain_walls(count, size_px, generator)
-    cluttered = chance(generator, distribution.clutter_share, count, 1, 1, 1)
-    return torch.where(cluttered, crops * tint, plain).clamp(0, 1)
+    grid = F.affine_grid(theta, [count, 3, size_px, size_px], align_corners=False).to(tiles.device)
+    chosen = tiles[picked.to(tiles.device)]
+    chosen = chosen if chosen.is_floating_point() else chosen.float() / 255
+    return F.grid_sample(chosen, grid, padding_mode="reflection", align_corners=False)
 
 
 def _plain_walls(count: int, size_px: int, generator: Generator) -> Float[Tensor, "B 3 S S"]:
@@ -69,8 +81,8 @@ def _plain_walls(count: int, size_px: int, generator: Generator) -> Float[Tensor
 
 
 @lru_cache(maxsize=2)
-def photographs(folder: str) -> Float[Tensor, "N 3 T T"]:
-    """Load square tiles from the images below a folder, at most ``_MAX_PHOTOGRAPHS``, evenly chosen; sRGB in [0, 1].
+def photographs(folder: str) -> UInt8[Tensor, "N 3 T T"]:
+    """Load square tiles from the images below a folder, at most ``_MAX_PHOTOGRAPHS``, evenly chosen; sRGB.
 
     Broken and tiny images and images with more than 8 bits per channel are skipped and counted on stderr.
     Raises ``InputError`` without any readable image.
@@ -83,7 +95,7 @@ def photographs(folder: str) -> Float[Tensor, "N 3 T T"]:
         raise InputError(f"no readable image in the background folder {folder}: give a folder of photographs")
     if len(tiles) < len(chosen):
         print(f"{len(chosen) - len(tiles)} of {len(chosen)} background images can't be used", file=sys.stderr)
-    return torch.stack(tiles).float() / 255
+    return torch.stack(tiles)
 
 
 def _photograph(path: Path) -> UInt8[Tensor, "3 T T"] | None:
@@ -103,10 +115,13 @@ def _photograph(path: Path) -> UInt8[Tensor, "3 T T"] | None:
     return torch.from_numpy(np.array(square)).permute(2, 0, 1)
 
 
-@lru_cache(maxsize=1)
-def painted_tiles() -> Float[Tensor, "N 3 T T"]:
-    """Bank of painted clutter: smooth noise under stripes, boxes, discs and skin-coloured shapes."""
-    generator = generator_for(_BANK_SEED, 0)
+@lru_cache(maxsize=2)
+def painted_tiles(seed: int = _BANK_SEED) -> Float[Tensor, "N 3 T T"]:
+    """Bank of painted clutter: smooth noise under stripes, boxes, discs and skin-coloured shapes; sRGB in [0, 1].
+
+    The default bank is that of all domains; another ``seed`` paints other pictures in the same manner.
+    """
+    generator = generator_for(seed, 0)
     return torch.cat([_paint(16, generator) for _ in range(_BANK_SIZE // 16)])
 
 

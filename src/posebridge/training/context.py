@@ -8,6 +8,7 @@ from torch import nn
 
 from posebridge.bodies.parametric_hand import ParametricHand
 from posebridge.contracts.batch import LabelledBatch, UnlabelledBatch
+from posebridge.data.mask_store import MaskStore
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.frames import Frames
 from posebridge.training.run import SelectionPlan
@@ -25,6 +26,7 @@ class Context:
     seed: int
     workers: int = 0
     source_network: nn.Module | None = None  # trained on the source already
+    target_masks: MaskStore | None = None  # foreground masks of all target frames, where they are given
     # Of depth crops: the hand whose meshes the source has, and the side of the crops' cube.
     hand: ParametricHand | None = None
     cube_m: float | None = None

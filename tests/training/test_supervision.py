@@ -5,7 +5,8 @@ import torch
 
 from posebridge.representations.heatmaps import image_from_map, map_from_image
 from posebridge.representations.pose_maps import PoseMaps
-from posebridge.training.supervision import depth_term, heat_term, supervised_terms
+from posebridge.representations.pose_volumes import PoseVolumes
+from posebridge.training.supervision import depth_term, heat_term, supervised_terms, volume_term
 from training.dots import MAPS, SIDE, SKELETON, dots
 
 BATCH = dots(4, seed=3)
@@ -121,3 +122,72 @@ def test_image_pixels_are_map_pixels_of_the_same_place():
     target, _ = MAPS.encode(map_from_image(BATCH.uv_px, (SIDE, SIDE), SIZE), *SIZE)
     read = MAPS.decode(target.clamp_min(1e-20).log(), torch.zeros_like(target))
     assert torch.allclose(image_from_map(read.uv_map, (SIDE, SIDE), SIZE), BATCH.uv_px, atol=0.02)
+
+
+VOLUMES = {name: PoseVolumes(name, sigma=1.2, depth_bins=8, depth_range=2.0) for name in ("softmax", "peak")}
+
+
+def volume_gradient(volumes: PoseVolumes, batch) -> tuple[torch.Tensor, torch.Tensor]:
+    predicted = torch.randn(4, 3, 8, *SIZE, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    term = volume_term(volumes, predicted, batch, SKELETON)
+    term.backward()
+    assert predicted.grad is not None
+    return term.detach(), predicted.grad
+
+
+@pytest.mark.parametrize("volume_type", ["softmax", "peak"])
+def test_volumes_against_a_loop(volume_type):
+    volumes = VOLUMES[volume_type]
+    predicted = torch.randn(4, 3, 8, *SIZE, generator=torch.Generator().manual_seed(1))
+    grids = torch.meshgrid(torch.arange(8.0), torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    expected = []
+    for sample in range(4):
+        red, green = BATCH.joints_m[sample, :2]
+        for joint in range(3):
+            u, v = map_from_image(BATCH.uv_px[sample, joint], (SIDE, SIDE), SIZE).tolist()
+            depth = ((BATCH.joints_m[sample, joint, 2] - red[2]) / (green - red).norm()).item()
+            w = (depth + 2) * 2 - 0.5  # bins of half a bone from -2 on
+            squared = sum((grid - at) ** 2 for grid, at in zip(grids, (w, v, u), strict=True))
+            target = torch.exp(-squared / (2 * 1.2**2))
+            if volume_type == "softmax":
+                logs = predicted[sample, joint] - predicted[sample, joint].logsumexp((0, 1, 2))
+                expected.append(-(target / target.sum() * logs).sum())
+            else:
+                expected.append((predicted[sample, joint] - target).square().mean())
+    term, _ = volume_gradient(volumes, BATCH)
+    assert term.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("volume_type", ["softmax", "peak"])
+def test_volumes_of_joints_without_labels(volume_type):
+    valid = torch.ones(4, 3, dtype=torch.bool)
+    valid[1, 2] = False
+    uv, joints = BATCH.uv_px.clone(), BATCH.joints_m.clone()
+    uv[1, 2] = joints[1, 2] = torch.nan
+    uv[2, 0] = torch.tensor([-3.0, 5.0])  # outside
+    joints[3, 2, 2] += 100  # beyond the range
+    term, gradient = volume_gradient(VOLUMES[volume_type], replace(BATCH, uv_px=uv, valid=valid, joints_m=joints))
+    assert term.isfinite()
+    expected = valid.clone()
+    expected[2, 0] = False
+    if volume_type == "peak":
+        expected[3, 2] = False
+    assert torch.equal(gradient.abs().sum((2, 3, 4)) > 0, expected)
+
+
+def test_volumes_without_joints_in_space_have_labels_of_their_marginals():
+    term, gradient = volume_gradient(VOLUMES["softmax"], replace(BATCH, joints_m=None))
+    assert term > 0
+    predicted = torch.randn(4, 3, 8, *SIZE, generator=torch.Generator().manual_seed(1))
+    marginal = predicted.logsumexp(2)
+    assert term.item() == pytest.approx(
+        heat_term(PoseMaps("softmax", 1.2), marginal, BATCH.uv_px, SIDE, torch.ones(4, 3)).item(), rel=1e-5
+    )
+    assert gradient.abs().max() > 0
+    term, gradient = volume_gradient(VOLUMES["peak"], replace(BATCH, joints_m=None))
+    assert term == gradient.abs().max() == 0
+
+
+def test_volumes_need_labels_in_pixels():
+    with pytest.raises(ValueError, match="uv_px"):
+        volume_gradient(VOLUMES["softmax"], replace(BATCH, uv_px=None))

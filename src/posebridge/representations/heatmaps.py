@@ -27,18 +27,23 @@ def encode_gaussian(
     """
     if not sigma > 0:
         raise ValueError(f"sigma must be positive, got {sigma}")
-    limit = uv_map.new_tensor([width - 0.5, height - 0.5])
-    inside = ((uv_map >= -0.5) & (uv_map <= limit)).all(dim=-1)  # False for NaN
+    inside = is_inside(uv_map, (height, width))
     u, v = uv_map.masked_fill(~inside[..., None], 0).unbind(-1)
-    along_u = _gaussian(u, width, sigma, normalise)
-    along_v = _gaussian(v, height, sigma, normalise) * inside[..., None]
+    along_u = gaussian_along(u, width, sigma, normalise)
+    along_v = gaussian_along(v, height, sigma, normalise) * inside[..., None]
     return along_v[..., :, None] * along_u[..., None, :], inside
 
 
-def _gaussian(
+def is_inside(position: Float[Tensor, "... n"], size: Sequence[int]) -> Bool[Tensor, "..."]:
+    """Whether positions lie on a grid; False for NaN. ``size`` is in the order of the grid's axes, the last first."""
+    limit = position.new_tensor([length - 0.5 for length in reversed(size)])
+    return ((position >= -0.5) & (position <= limit)).all(dim=-1)
+
+
+def gaussian_along(
     centre: Float[Tensor, "B J"], length: int, sigma: float, normalise: Literal["peak", "sum"]
 ) -> Float[Tensor, "B J N"]:
-    """The Gaussian along one axis; it is separable, and so is its normalisation."""
+    """A Gaussian along one axis of ``length`` pixels; it is separable, and so is its normalisation."""
     positions = torch.arange(length, dtype=centre.dtype, device=centre.device)
     exponent = -0.5 * ((positions - centre[..., None]) / sigma).square()
     # The softmax normalises without underflow, also for a tiny sigma.

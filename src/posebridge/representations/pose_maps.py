@@ -10,7 +10,7 @@ from torch import Tensor
 
 from posebridge.representations.heatmaps import decode_argmax, encode_gaussian, spatial_softmax
 
-_LEAST_PEAK = 0.05  # lower maxima are noise, and their maps stay flat
+LEAST_PEAK = 0.05  # lower maxima are noise, and their maps stay flat
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class PoseMaps:
         """
         if self.heatmap_type == "softmax":
             return spatial_softmax(heat)
-        height = heat.detach().amax(dim=(-2, -1), keepdim=True).clamp_min(_LEAST_PEAK)
+        height = heat.detach().amax(dim=(-2, -1), keepdim=True).clamp_min(LEAST_PEAK)
         return spatial_softmax(heat / height, self.peak_temperature)
 
     def relative_depth(self, heat: Float[Tensor, "B J H W"], depth: Float[Tensor, "B J H W"]) -> Float[Tensor, "B J"]:
@@ -67,16 +67,19 @@ class PoseMaps:
             uv_map, height = decode_argmax(heat)
             return DecodedPose(uv_map, height.clamp(0, 1), depth_value)
         uv_map, _ = decode_argmax(probability)
-        return DecodedPose(uv_map, self._mass_near(probability, uv_map), depth_value)
+        return DecodedPose(uv_map, mass_near(probability, uv_map, self.sigma), depth_value)
 
-    def _mass_near(self, probability: Tensor, uv_map: Tensor) -> Float[Tensor, "B J"]:
-        """Probability in the square of two sigmas around a point; maps are zero outside."""
-        radius = max(1, round(2 * self.sigma))
-        height, width = probability.shape[-2:]
-        padded = F.pad(probability, (radius,) * 4)
-        # Only the square is read: a mean over every square of the map takes 18 times as long on a CPU.
-        along = torch.arange(2 * radius + 1, device=uv_map.device)
-        column = uv_map[..., 0].round().long().clamp(0, width - 1)[..., None] + along
-        row = uv_map[..., 1].round().long().clamp(0, height - 1)[..., None] + along
-        pixels = row[..., :, None] * (width + 2 * radius) + column[..., None, :]
-        return padded.flatten(2).gather(2, pixels.flatten(2)).sum(dim=-1).clamp(0, 1)
+
+def mass_near(
+    probability: Float[Tensor, "B J H W"], uv_map: Float[Tensor, "B J 2"], sigma: float
+) -> Float[Tensor, "B J"]:
+    """Probability in the square of two sigmas around a point; maps are zero outside."""
+    radius = max(1, round(2 * sigma))
+    height, width = probability.shape[-2:]
+    padded = F.pad(probability, (radius,) * 4)
+    # Only the square is read: a mean over every square of the map takes 18 times as long on a CPU.
+    along = torch.arange(2 * radius + 1, device=uv_map.device)
+    column = uv_map[..., 0].round().long().clamp(0, width - 1)[..., None] + along
+    row = uv_map[..., 1].round().long().clamp(0, height - 1)[..., None] + along
+    pixels = row[..., :, None] * (width + 2 * radius) + column[..., None, :]
+    return padded.flatten(2).gather(2, pixels.flatten(2)).sum(dim=-1).clamp(0, 1)

@@ -1,13 +1,16 @@
 """Supervised loss terms, which all methods share (Lin et al., NeurIPS 2023, Eq. 1)."""
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.losses.keypoints import coordinate_smooth_l1, heatmap_cross_entropy, heatmap_l2, weighted_mean
+from posebridge.losses.volumes import volume_cross_entropy, volume_mse
 from posebridge.representations.heatmaps import map_from_image
 from posebridge.representations.pose25d import cube_depth, relative_depth
 from posebridge.representations.pose_maps import PoseMaps
+from posebridge.representations.pose_volumes import PoseVolumes
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.stage import MapPair
 
@@ -52,6 +55,31 @@ def supervised_terms(maps: PoseMaps, output: MapPair, batch: LabelledBatch, skel
         target, weight = depth_target(maps, batch.joints_m, batch.centre_m, skeleton, valid)
         terms["depth"] = depth_term(maps, (heat, depth), target, weight)
     return terms
+
+
+def volume_term(
+    volumes: PoseVolumes, predicted: Float[Tensor, "B J D h w"], batch: LabelledBatch, skeleton: Skeleton
+) -> Float[Tensor, ""]:
+    """Mean loss of volumes against the labels of colour crops; joints outside the crop don't count.
+
+    Joints whose depth is unknown, or beyond the range of the volumes, count in the image alone: by the marginal of a
+    distribution of type ``softmax``, and not at all in volumes of type ``peak``.
+
+    Raises ``ValueError`` for a batch without joints in pixels.
+    """
+    if batch.uv_px is None or batch.valid is None:
+        raise ValueError("a labelled batch needs uv_px and valid")
+    depth, has_depth = torch.zeros_like(batch.uv_px[..., 0]), torch.zeros_like(batch.valid)
+    if batch.joints_m is not None:
+        has_depth = batch.valid & batch.valid[:, [skeleton.root, *skeleton.reference]].all(dim=1, keepdim=True)
+        depth = relative_depth(batch.joints_m, skeleton)
+    size = predicted.shape[-3:]
+    uv_map = map_from_image(batch.uv_px, batch.rgb.shape[-2:], size[1:])
+    target = volumes.targets(uv_map, depth, has_depth, size)
+    factors = (target.along_u, target.along_v, target.along_z)
+    if volumes.volume_type == "softmax":
+        return weighted_mean(volume_cross_entropy(predicted, *factors, target.has_depth), batch.valid & target.inside)
+    return weighted_mean(volume_mse(predicted, *factors), batch.valid & target.has_depth)
 
 
 def depth_target(

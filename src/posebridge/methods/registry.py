@@ -110,6 +110,16 @@ _ENTRIES = (
         default_for=("colour",),
     ),
     MethodEntry(
+        name="masked-reconstruction",
+        title="Masked reconstruction",
+        paper="Park et al., arXiv 2025",
+        summary="pretrains a transformer by masked patches of the subject, and keeps its attention on the target",
+        config="posebridge.methods.masked_reconstruction.config:MaskedReconstructionConfig",
+        method="posebridge.methods.masked_reconstruction.method:MaskedReconstruction",
+        sensors=("colour",),
+        source_labels=("joints", "mask"),
+    ),
+    MethodEntry(
         name="multi-view-fusion",
         title="Multi-view fusion",
         paper="Ren et al., CVPR 2022",

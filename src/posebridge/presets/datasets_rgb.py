@@ -3,11 +3,14 @@
 An epoch is 500 steps, as in UniFrame's public code, whose protocol the paper follows: 40 epochs are 20,000 steps.
 """
 
+from itertools import chain
+
 from posebridge.data.augment import BODY, HAND, GeometryConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
+from posebridge.presets.masked_reconstruction import full_masked_reconstruction, presets_of_settings
 from posebridge.presets.pose_specs import full_pose
 from posebridge.presets.preset import DataSizes, Preset
 from posebridge.presets.synthshift_rgb import SMALL_HANDS, SMALL_PEOPLE, small_preset
@@ -38,12 +41,13 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "mean-teacher": MeanTeacherConfig(geometry=views),
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
+            "masked-reconstruction": full_masked_reconstruction(skeleton, views),
             "supervised-target": SupervisedTargetConfig(supervised),
         },
     )
 
 
-PRESETS = (
+_PRESETS = (
     small_preset("datasets/hand-rgb", HAND21, SMALL_HANDS, weight=3.0, data=_SMALL_DATA, source_videos=False),
     _full("datasets/hand-rgb", HAND21, HAND),
     small_preset("datasets/body-rgb", MPII16, SMALL_PEOPLE, weight=5.0, data=_SMALL_DATA, source_videos=False),
@@ -51,3 +55,4 @@ PRESETS = (
     small_preset("datasets/body-rgb-h36m17", H36M17, SMALL_PEOPLE, weight=5.0, data=_SMALL_DATA, source_videos=False),
     _full("datasets/body-rgb-h36m17", H36M17, BODY),
 )
+PRESETS = (*_PRESETS, *chain.from_iterable(presets_of_settings(preset) for preset in _PRESETS))

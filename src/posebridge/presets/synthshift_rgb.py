@@ -14,6 +14,7 @@ from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
+from posebridge.presets.masked_reconstruction import full_masked_reconstruction, small_masked_reconstruction
 from posebridge.presets.pose_specs import full_pose, small_pose
 from posebridge.presets.preset import DataSizes, Preset
 from posebridge.skeletons.body import H36M17
@@ -113,6 +114,7 @@ def small_preset(
             "mean-teacher": _mean_teacher(views),
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
+            "masked-reconstruction": small_masked_reconstruction(skeleton, views),
             "supervised-target": SupervisedTargetConfig(_source_training(views, 450, learning_rate=1e-3)),
         },
     )
@@ -132,6 +134,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "mean-teacher": MeanTeacherConfig(geometry=views),
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
+            "masked-reconstruction": full_masked_reconstruction(skeleton, views),
             "supervised-target": SupervisedTargetConfig(
                 SourceTrainingConfig(schedule=Schedule(steps=10_000), geometry=views)
             ),

@@ -38,9 +38,9 @@ class Study(OverSeeds):
     track: Track = "hand-rgb"
     """hand-rgb or body-rgb."""
 
-    settings: Annotated[str, tyro.conf.arg(help=f"Settings, separated by commas. There are: {', '.join(SETTINGS)}.")] = (
-        "scratch,mae,without-fcr,without-ar,full"
-    )
+    settings: Annotated[
+        str, tyro.conf.arg(help=f"Settings, separated by commas. There are: {', '.join(SETTINGS)}.")
+    ] = "scratch,mae,without-fcr,without-ar,full"
 
     true_masks: bool = False
     """Take the target's true masks in place of predicted ones: an upper bound."""

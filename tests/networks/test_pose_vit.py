@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -6,6 +8,7 @@ from posebridge.errors import InputError
 from posebridge.networks.pose_vit import PoseViT, PoseViTConfig
 from posebridge.networks.vision_transformer import ViTConfig
 from posebridge.representations.heatmaps import image_from_map
+from posebridge.representations.pose25d import relative_depth
 from posebridge.representations.pose_volumes import PoseVolumes
 from posebridge.training.supervision import volume_term
 from training.dots import SIDE, SKELETON, dots
@@ -87,21 +90,23 @@ def test_weights_of_the_encoder_are_the_encoders():
     assert others == {name for name, _ in made.named_parameters() if name.startswith("head.")}
 
 
-@pytest.mark.parametrize("decoding", ["maximum", "mean"])
-def test_training_finds_dots_in_the_image_and_in_depth(decoding):
-    """By the supervised term alone; depths of the dots follow from their columns here."""
-    made = network(PoseVolumes("softmax", sigma=1.0, depth_bins=8, depth_range=2.0, decoding=decoding))
-    batch = dots(24, seed=1)
+def test_training_finds_dots_in_the_image_and_in_depth():
+    """By the supervised term alone, of dots that are the farther the more they are to the right."""
+    made, batch = network(), dots(24, seed=1)
+    assert batch.uv_px is not None
+    assert batch.joints_m is not None
+    right = 0.5 * batch.uv_px[..., 0] / SIDE
+    batch = replace(batch, joints_m=torch.cat([batch.joints_m[..., :2], 1 + right[..., None]], dim=-1))
     optimiser = torch.optim.AdamW(made.parameters(), lr=3e-3)
-    for _ in range(150):
+    for _ in range(100):
         optimiser.zero_grad()
         volume_term(made.volumes, made(batch.rgb), batch, SKELETON).backward()
         optimiser.step()
-    with torch.no_grad():
-        poses = made.eval().predict(batch.rgb)
-    red, green = batch.joints_m[:, 0], batch.joints_m[:, 1]
-    depth = (batch.joints_m[..., 2] - red[:, 2:]) / (green - red).norm(dim=-1, keepdim=True)
-    error_px = (poses.uv_px - batch.uv_px).norm(dim=-1)
-    print(error_px.median(), (poses.relative_depth - depth).abs().median(), depth.std(), poses.confidence.mean())
-    assert error_px.median() < 1.0
-    assert (poses.relative_depth - depth).abs().median() < 0.1
+    depth = relative_depth(batch.joints_m, SKELETON)
+    assert depth.std() > 0.25
+    for decoding in ("maximum", "mean"):
+        made.volumes = replace(VOLUMES, decoding=decoding)
+        with torch.no_grad():
+            poses = made.eval().predict(batch.rgb)
+        assert (poses.uv_px - batch.uv_px).norm(dim=-1).median() < 0.5
+        assert (poses.relative_depth - depth).abs().median() < 0.1

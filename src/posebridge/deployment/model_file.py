@@ -47,19 +47,20 @@ def save_model(folder: Path, spec: ModelSpec | DetectorSpec, network: nn.Module,
 @overload
 def load_model(path: Path) -> LoadedModel[Any, Any]: ...
 @overload
-def load_model(path: Path, kind: ModelKind[SpecT, NetworkT]) -> LoadedModel[SpecT, NetworkT]: ...
-def load_model(path: Path, kind: ModelKind[Any, Any] | None = None) -> LoadedModel[Any, Any]:
-    """The model of a run's folder, or of a ``model.safetensors`` or ``model.json``; of any ``kind`` without one.
+def load_model(path: Path, *kinds: ModelKind[SpecT, NetworkT]) -> LoadedModel[SpecT, NetworkT]: ...
+def load_model(path: Path, *kinds: ModelKind[Any, Any]) -> LoadedModel[Any, Any]:
+    """The model of a run's folder, or of a ``model.safetensors`` or ``model.json``; of any kind without ``kinds``.
 
     Raises ``InputError`` for missing or broken files, for a model of another kind or version, and for weights of
     another network.
     """
     described = read_description(path)
     found = _kind(described.folder / DESCRIPTION, described.kind)
-    if kind is not None and found is not kind:
+    if kinds and found not in kinds:
+        needed = " or ".join(kind.name for kind in kinds)
         raise InputError(
             f"{described.folder / DESCRIPTION} describes a model of kind {found.name}, "
-            f"and one of kind {kind.name} is needed here; posebridge {found.command} predicts with this model"
+            f"and one of kind {needed} is needed here; posebridge {found.command} predicts with this model"
         )
     try:
         spec = typed_config(found.spec, described.content)

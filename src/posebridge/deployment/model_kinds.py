@@ -9,12 +9,22 @@ from torch import nn
 
 from posebridge.bodies.parametric_hand import SHAPE_SIZE
 from posebridge.deployment.depth_predictor import DepthHandPredictor
-from posebridge.deployment.model_spec import DepthHandSpec, DetectorSpec, ModelSpec, PoseSpec, skeleton_of
+from posebridge.deployment.model_spec import (
+    CropPoseSpec,
+    DepthHandSpec,
+    DetectorSpec,
+    ModelSpec,
+    PoseSpec,
+    VolumePoseSpec,
+    skeleton_of,
+)
 from posebridge.deployment.predictor import PosePredictor, Predictor
 from posebridge.errors import InputError
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.detector import DetectorNetwork
+from posebridge.networks.pose_network import PoseNetwork
 from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.networks.pose_vit import PoseViT
 
 SpecT = TypeVar("SpecT", bound=ModelSpec | DetectorSpec)
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
@@ -36,7 +46,12 @@ def _build_pose(spec: PoseSpec) -> PoseResNet:
     return PoseResNet(spec.network, spec.maps)
 
 
-def _pose_predictor(spec: PoseSpec, network: PoseResNet, mano: Path | None) -> PosePredictor:
+def _build_volumes(spec: VolumePoseSpec) -> PoseViT:
+    _check_joints(spec, spec.network.joints)
+    return PoseViT(spec.network, spec.volumes)
+
+
+def _pose_predictor(spec: CropPoseSpec, network: PoseNetwork, mano: Path | None) -> PosePredictor:
     if mano is not None:
         raise InputError("this model predicts joints without a hand model: leave mano out")
     return PosePredictor(spec, network)
@@ -71,10 +86,12 @@ def _check_joints(spec: ModelSpec, joints: int) -> None:
 
 
 POSE = ModelKind("pose", PoseSpec, _build_pose, _pose_predictor, "predict")
+VOLUME_POSE = ModelKind("volume-pose", VolumePoseSpec, _build_volumes, _pose_predictor, "predict")
 DEPTH_HAND = ModelKind("depth-hand", DepthHandSpec, _build_depth_hand, DepthHandPredictor, "predict-depth")
 DETECTOR = ModelKind("detector", DetectorSpec, _build_detector, _no_predictor, "predict --detector")
 
-MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (POSE, DEPTH_HAND, DETECTOR)}
+CROP_KINDS: tuple[ModelKind[Any, Any], ...] = (POSE, VOLUME_POSE)  # of single crops, with a ``PosePredictor``
+MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (POSE, VOLUME_POSE, DEPTH_HAND, DETECTOR)}
 
 
 def kind_of_spec(spec: ModelSpec | DetectorSpec) -> ModelKind[Any, Any]:

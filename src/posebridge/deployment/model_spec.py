@@ -9,8 +9,10 @@ from posebridge.errors import InputError
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.detector import DetectorConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
+from posebridge.networks.pose_vit import PoseViTConfig
 from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.representations.pose_maps import PoseMaps
+from posebridge.representations.pose_volumes import PoseVolumes
 from posebridge.skeletons.body import BODIES
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
@@ -86,22 +88,14 @@ class ModelSpec(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class PoseSpec:
-    """A ``PoseResNet`` of colour crops, or of depth crops where ``maps`` have a cube."""
+@dataclass(frozen=True, kw_only=True)
+class _JointsAlone:
+    """What the specs of networks of single crops share, which predict joints without a hand model."""
 
-    network: PoseResNetConfig
-    maps: PoseMaps = field(default_factory=PoseMaps)
     skeleton: str = HAND21.name
-    size_px: int = 256  # side of the square crop that the network takes
     reference_length_m: float | None = None  # mean length of the reference bone in the source, for poses in metres
     method: str = ""
     least_confidence: float | None = None  # mean confidence, below which a crop is empty; None: no crop is
-
-    @property
-    def cube_m(self) -> float | None:
-        """Side of the metric cube that a depth crop shows; None for a model of colour images."""
-        return self.maps.cube_m
 
     @property
     def takes_depth_m(self) -> bool:
@@ -119,13 +113,64 @@ class PoseSpec:
     def hand_model(self, mano: Path | None) -> None:
         """None: the network predicts joints alone."""
 
+    def with_stacks(self, stacks: int) -> Self:
+        """Raise ``InputError``: the network has no stacks."""
+        raise InputError("this network has no stacks: leave --stacks out")
+
+
+@dataclass(frozen=True)
+class PoseSpec(_JointsAlone):
+    """A ``PoseResNet`` of colour crops, or of depth crops where ``maps`` have a cube."""
+
+    network: PoseResNetConfig
+    maps: PoseMaps = field(default_factory=PoseMaps)
+    size_px: int = 256  # side of the square crop that the network takes
+
+    @property
+    def cube_m(self) -> float | None:
+        """Side of the metric cube that a depth crop shows; None for a model of colour images."""
+        return self.maps.cube_m
+
     def with_encoder_weights(self, weights: str) -> Self:
         """The spec with other initial weights of the encoder: "timm", a file, or "none"."""
         return replace(self, network=replace(self.network, pretrained=weights))
 
-    def with_stacks(self, stacks: int) -> Self:
-        """Raise ``InputError``: the network has no stacks."""
-        raise InputError("a PoseResNet has no stacks: leave --stacks out")
+
+@dataclass(frozen=True)
+class VolumePoseSpec(_JointsAlone):
+    """A ``PoseViT`` of colour crops. Defaults are the paper's of masked reconstruction, for hands."""
+
+    network: PoseViTConfig = field(default_factory=PoseViTConfig)
+    volumes: PoseVolumes = field(default_factory=PoseVolumes)
+
+    @property
+    def size_px(self) -> int:
+        """Side of the square crop that the network takes."""
+        return self.network.vit.size_px
+
+    @property
+    def cube_m(self) -> None:
+        """None: the network reads colour images."""
+
+    def with_encoder_weights(self, weights: str) -> Self:
+        """The spec with other initial weights of the encoder: "timm", a file, or "none"."""
+        vit = replace(self.network.vit, pretrained=weights)
+        return replace(self, network=replace(self.network, vit=vit))
+
+    def for_crops_of(self, other: ModelSpec) -> Self:
+        """The spec for the crops and joints of another model: as many patches, of another size.
+
+        Raises ``InputError`` for crops that can't be cut into so many patches, and for a model of depth.
+        """
+        if other.cube_m is not None:
+            raise InputError("the method trains a network of colour images, and these are depth: choose another method")
+        skeleton = skeleton_of(other)
+        vit = self.network.vit
+        vit = replace(vit, size_px=other.size_px, patch_px=other.size_px // vit.grid)
+        return replace(self, network=replace(self.network, vit=vit, joints=len(skeleton)), skeleton=skeleton.name)
+
+
+CropPoseSpec = PoseSpec | VolumePoseSpec  # of networks of single crops
 
 
 @dataclass(frozen=True)

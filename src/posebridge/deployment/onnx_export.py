@@ -19,8 +19,8 @@ from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.files import write_atomically
 from posebridge.data.image_crops import ImageCrops
 from posebridge.deployment.model_file import load_model
-from posebridge.deployment.model_kinds import POSE
-from posebridge.deployment.model_spec import PoseSpec, skeleton_of
+from posebridge.deployment.model_kinds import CROP_KINDS
+from posebridge.deployment.model_spec import CropPoseSpec, skeleton_of
 from posebridge.deployment.onnx_model import CROP_INPUTS, METADATA, OUTPUTS, OnnxDescription, OnnxModel
 from posebridge.deployment.predictor import file_pixels
 from posebridge.deployment.shipped_models import ModelRef, model_path
@@ -39,7 +39,7 @@ _MOST_SAMPLES = 256  # per side of a crop's pixel
 class CropGraph(nn.Module):
     """What ``PosePredictor`` computes of crops, in tensors alone."""
 
-    def __init__(self, spec: PoseSpec, network: PoseNetwork):
+    def __init__(self, spec: CropPoseSpec, network: PoseNetwork):
         super().__init__()
         self.spec = spec
         self.skeleton = skeleton_of(spec)
@@ -120,7 +120,7 @@ def _sampled(
     return fine.reshape(-1, 3, size, m, size, m).mean(dim=(3, 5))
 
 
-def export_crops(spec: PoseSpec, network: PoseNetwork, path: Path) -> OnnxModel:
+def export_crops(spec: CropPoseSpec, network: PoseNetwork, path: Path) -> OnnxModel:
     """Write the graph of crops, with a dynamic number of them, and load it.
 
     Raises ``InputError`` for a model of depth, without the packages of the extra ``onnx``, and where the folder or the
@@ -133,7 +133,7 @@ def export_crops(spec: PoseSpec, network: PoseNetwork, path: Path) -> OnnxModel:
     return OnnxModel.load(path)
 
 
-def export_frames(spec: PoseSpec, network: PoseNetwork, path: Path) -> None:
+def export_frames(spec: CropPoseSpec, network: PoseNetwork, path: Path) -> None:
     """Write the graph of whole frames of any size with any number of boxes. Raises as ``export_crops`` does."""
     height, width = (torch.export.Dim(name, min=2, max=32_766) for name in ("height", "width"))
     boxes = torch.export.Dim("boxes", min=1, max=65_536)
@@ -149,7 +149,7 @@ def export_frames(spec: PoseSpec, network: PoseNetwork, path: Path) -> None:
 
 
 def _export(
-    spec: PoseSpec, graph: nn.Module, example: tuple[Tensor, ...], names: Sequence[str], shapes: Any, path: Path
+    spec: CropPoseSpec, graph: nn.Module, example: tuple[Tensor, ...], names: Sequence[str], shapes: Any, path: Path
 ) -> None:
     if spec.cube_m is not None:
         raise InputError("models of depth are not exported: choose a model of colour images")
@@ -204,7 +204,7 @@ def export_model(model: ModelRef, out: Path, frames: Path | None = None) -> Expo
     for file in (out, frames):
         if file is not None and file.suffix != ".onnx":
             raise InputError(f"{file} is no name of an ONNX file: end it with .onnx")
-    loaded = load_model(model_path(model), POSE)
+    loaded = load_model(model_path(model), *CROP_KINDS)
     exported = export_crops(loaded.spec, loaded.network, out)
     difference_px, difference_mm = _differences(CropGraph(loaded.spec, loaded.network), exported)
     if difference_px > _TOLERANCE_PX:

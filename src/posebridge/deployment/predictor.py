@@ -16,7 +16,7 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.crops import batch_of
 from posebridge.data.growing_tensor import GrowingTensor
 from posebridge.data.image_crops import ImageCrops
-from posebridge.deployment.model_spec import ModelSpec, PoseSpec, skeleton_of
+from posebridge.deployment.model_spec import CropPoseSpec, ModelSpec, skeleton_of
 from posebridge.errors import InputError
 from posebridge.networks.pose_network import PoseNetwork, PoseOutput
 from posebridge.representations.depth_image import depth_image
@@ -62,7 +62,7 @@ class Predictor(Protocol):
 class PosePredictor:
     """Predicts with a network of single crops."""
 
-    spec: PoseSpec
+    spec: CropPoseSpec
     network: PoseNetwork
 
     @property

@@ -9,7 +9,7 @@ from posebridge.data.image_crops import ImageCrops
 from posebridge.deployment.crop_predictor import WrappedPredictor
 from posebridge.deployment.devices import usable_device
 from posebridge.deployment.model_file import load_model
-from posebridge.deployment.model_kinds import POSE
+from posebridge.deployment.model_kinds import CROP_KINDS
 from posebridge.deployment.predictor import PosePredictor
 from posebridge.errors import InputError
 from posebridge.skeletons.skeleton import Skeleton
@@ -40,7 +40,7 @@ def load_torch_predictor(model: Path, device: str, device_is_here: bool) -> Torc
     """See ``load_crop_predictor``."""
     if device_is_here:
         usable_device(device)
-    loaded = load_model(model, POSE)
+    loaded = load_model(model, *CROP_KINDS)
     if loaded.spec.cube_m is not None:
         raise InputError("the model reads depth crops, and the input is colour images: give depth, or another model")
     return TorchCropPredictor(PosePredictor(loaded.spec, loaded.network), device)

@@ -99,10 +99,11 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     is_body = config.subject == "body"
     source, model = source_path(config.source, track.name, config.preset), None
     if source is not None:
-        model = load_source_model(source, preset.model, skeletons=get_args(BodyJoints) if is_body else ())
-        if config.encoder_weights is not None:
+        skeletons = get_args(BodyJoints) if is_body else ()
+        model = load_source_model(source, preset.model, skeletons=skeletons, own_models=preset.own_models)
+        preset = replace(preset, model=model.spec)
+        if config.encoder_weights is not None and not preset.own_models:
             raise InputError(f"{source} brings its own encoder: leave --encoder-weights out")
-    preset = preset if model is None else replace(preset, model=model.spec)
     skeleton = skeleton_of(preset.model)
     preset.check_weights(model_given=model is not None)
     truth = None if config.truth is None else _truth(config.truth)

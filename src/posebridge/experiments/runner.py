@@ -94,8 +94,8 @@ def run_experiment(experiment: Experiment, data: ExperimentData, run: Run, share
     return _Runner(experiment, data, run, shared or run).run()
 
 
-def experiment_context(experiment: Experiment, data: ExperimentData) -> Context:
-    """What the method's stages are built from."""
+def experiment_context(experiment: Experiment, data: ExperimentData, spec: ModelSpec | None = None) -> Context:
+    """What stages are built from. ``spec``: the network that they train; by default that of the source model."""
     selection = None
     if data.selection is not None:
         selection = label_free_selection(
@@ -105,11 +105,11 @@ def experiment_context(experiment: Experiment, data: ExperimentData) -> Context:
             data.selection.frames,
             data.selection.labels,
         )
-    spec = experiment_spec(experiment, data)
+    built = spec or experiment_spec(experiment, data)
 
     def new_network() -> nn.Module:
         torch.manual_seed(experiment.seed)
-        network = kind_of_spec(spec).build(spec)
+        network = kind_of_spec(built).build(built)
         if experiment.initial_model is not None:
             network.load_state_dict(experiment.initial_model.network.state_dict())
         return network
@@ -127,10 +127,12 @@ def experiment_context(experiment: Experiment, data: ExperimentData) -> Context:
     )
 
 
-def experiment_spec(experiment: Experiment, data: ExperimentData) -> ModelSpec:
-    """The description of a run's networks."""
+def experiment_spec(experiment: Experiment, data: ExperimentData, role: Role = "source_only") -> ModelSpec:
+    """The description of a run's network. That of the adapted model is another one for methods that have their own."""
+    preset = experiment.preset
+    model = preset.model_of(experiment.method.name) if role == "adapted" else preset.model
     length_m = reference_length(data.source_joints_m, experiment.skeleton).mean().item()
-    return experiment.preset.model.trained(experiment.result.name, length_m, hand_name(experiment.mano))
+    return model.trained(experiment.result.name, length_m, hand_name(experiment.mano))
 
 
 def _steps(experiment: Experiment) -> int:
@@ -159,9 +161,11 @@ class _Runner:
         """All of it."""
         trained = self._train()
         final = self.experiment.result.role
-        predictors: dict[Role, Predictor] = {role: self.predictor(model.network) for role, model in trained.items()}
+        predictors: dict[Role, Predictor] = {
+            role: self.predictor(model.network, self._spec_of(role)) for role, model in trained.items()
+        }
         predictions = self.data.evaluation.predict(predictors)
-        self.outputs.save_model(self._final_spec(), trained[final].network.cpu())
+        self.outputs.save_model(self._final_spec(final), trained[final].network.cpu())
         self.outputs.save_predictions(predictions[final].keypoints)
         self._save_meshes(predictions[final])
         warnings = self._check_sizes(predictions[final].keypoints)
@@ -178,13 +182,14 @@ class _Runner:
         stages = self.method.source_stages(self.experiment.preset.source, context)
         source = self.trainer.train(stages, network, run=self.shared)
         trained: dict[Role, Trained] = {"source_only": source}
-        self.data = self.data.refined(self.predictor(source.network))
+        self.data = self.data.refined(self.predictor(source.network, self.spec))
         onward = replace(self.context, source_network=source.network)
         role = self.experiment.result.role
         if self.experiment.upper_bound or role == "supervised_target":
             trained["supervised_target"] = self._train_upper_bound(onward)
         if role == "adapted":
-            if self.config.starts_untrained and given is None:
+            onward = replace(onward, new_network=self.method_context.new_network)
+            if self.has_own_network or (self.config.starts_untrained and given is None):
                 onward = replace(onward, source_network=None)
             trained["adapted"] = self._better_of(source, self.trainer.train(self.method.stages(onward)))
         return {role: trained[role] for role in ROLES if role in trained}
@@ -214,27 +219,51 @@ class _Runner:
 
     @property
     def context(self) -> Context:
-        """What the method's stages are built from."""
+        """What the stages of the source model are built from."""
         return experiment_context(self.experiment, self.data)
+
+    @property
+    def method_context(self) -> Context:
+        """What the method's stages are built from."""
+        return experiment_context(self.experiment, self.data, self.method_spec)
 
     @cached_property
     def spec(self) -> ModelSpec:
-        """The description of this run's networks."""
+        """The description of the source model, and of the upper bound."""
         return experiment_spec(self.experiment, self.data)
 
-    def _final_spec(self) -> ModelSpec:
+    @cached_property
+    def method_spec(self) -> ModelSpec:
+        """The description of the network that the method trains."""
+        return experiment_spec(self.experiment, self.data, "adapted")
+
+    @property
+    def has_own_network(self) -> bool:
+        """Whether the method trains another network than the source model's, from which it can't start."""
+        return self.method_spec != self.spec
+
+    def _spec_of(self, role: Role) -> ModelSpec:
+        """The description of a trained model. Where the method doesn't help, the source model takes its place."""
+        return self.method_spec if role == "adapted" and self.helps else self.spec
+
+    @property
+    def helps(self) -> bool:
+        """Whether the adapted model is kept."""
+        return self.comparison is None or self.comparison.helps
+
+    def _final_spec(self, role: Role) -> ModelSpec:
         """The description of the model that is kept, which a method has trained unless it doesn't help."""
-        if self.comparison is None or self.comparison.helps:
-            return self.spec
+        if self.helps:
+            return self._spec_of(role)
         given = self.experiment.source_model
         method = "source-only" if given is None else given.spec.method
         return self.spec.trained(method, None, hand_name(self.experiment.mano))
 
-    def predictor(self, network: nn.Module) -> Predictor:
+    def predictor(self, network: nn.Module, spec: ModelSpec) -> Predictor:
         """A network of this run with all that is needed to read it."""
         device = prediction_device(self.experiment.hardware)
-        mano = None if self.spec.hand is None else self.experiment.mano  # MANO's renders also train other networks
-        return kind_of_spec(self.spec).predictor(self.spec, network.to(device), mano)
+        mano = None if spec.hand is None else self.experiment.mano  # MANO's renders also train other networks
+        return kind_of_spec(spec).predictor(spec, network.to(device), mano)
 
     def _save_meshes(self, predictions: FramePredictions) -> None:
         predictor = predictions.predictor
@@ -266,7 +295,7 @@ class _Runner:
                 scores[role] = score
         evidence = Evidence(
             stages=trained[final].stages,
-            context=self.context,
+            context=self.method_context,
             frames=data.evaluation.frames,
             predictions=predictions,
             frame_labels=data.frame_labels,

@@ -10,14 +10,19 @@ from posebridge.errors import InputError
 
 
 def load_source_model(
-    path: Path, wanted: ModelSpec, mano: Path | None = None, skeletons: Collection[str] = ()
+    path: Path,
+    wanted: ModelSpec,
+    mano: Path | None = None,
+    skeletons: Collection[str] = (),
+    own_models: Collection[ModelSpec] = (),
 ) -> LoadedModel:
     """The model of a file or of a run's folder.
 
-    ``wanted`` is what the run would train instead; ``skeletons`` are taken besides its own. Raises ``InputError`` for a
-    model of another kind, other joints, another sensor or cube, or another hand.
+    ``wanted`` is what the run would train instead; ``skeletons`` are taken besides its own, and models of the same kind
+    as ``own_models``, which methods train. Raises ``InputError`` for a model of another kind, other joints, another
+    sensor or cube, or another hand.
     """
-    model = load_model(path, kind_of_spec(wanted))
+    model = load_model(path, *(kind_of_spec(spec) for spec in (wanted, *own_models)))
     spec, hand = model.spec, hand_name(mano)
     if spec.skeleton not in (wanted.skeleton, *skeletons):
         raise InputError(

@@ -50,9 +50,9 @@ class _CrossEntropy(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         logits, by_pixel, total, in_image, in_depth, has_depth = ctx.saved_tensors
-        grad, total, has_depth = (value[..., None, None] for value in (grad_outputs[0], total, has_depth))
+        grad, total, has_depth = (value[..., None, None] for value in (grad, total, has_depth))
         mass = in_image.sum(dim=(-2, -1), keepdim=True)
         # Probability of each pixel less, without depth, its target; the softmax over depth shares it among the voxels.
         pixels = grad * (mass * (by_pixel - total).exp() - torch.where(has_depth, 0, in_image))
@@ -75,9 +75,9 @@ class _SquaredError(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         volumes, in_image, in_depth = ctx.saved_tensors
-        scale = 2 / volumes[0, 0].numel() * grad_outputs[0][..., None, None]
+        scale = 2 / volumes[0, 0].numel() * grad[..., None, None]
         result = volumes * scale[..., None]
         return result.addcmul_(in_depth[..., None, None], (scale * in_image)[:, :, None], value=-1), None, None
 

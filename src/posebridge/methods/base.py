@@ -10,6 +10,7 @@ from posebridge.contracts.roles import Role
 from posebridge.contracts.section import Section
 from posebridge.data.pairs import PairConfig
 from posebridge.deployment.frame_predictions import FramePredictions
+from posebridge.deployment.model_spec import ModelSpec
 from posebridge.errors import InputError
 from posebridge.networks.vgg import VggConfig
 from posebridge.training.context import Context
@@ -30,6 +31,19 @@ class MethodConfig:
 
     def with_feature_weights(self, weights: str) -> Self:
         """The config with other weights of these networks: "timm", a file, or "none", which does without them."""
+        return self
+
+    def model_spec(self, preset_spec: ModelSpec) -> ModelSpec:
+        """The network that the method trains: the preset's, unless the method has one of its own.
+
+        ``preset_spec`` is the preset's, or that of the model that the user gives to start from. It has the size and the
+        joints of the run's crops. A method with a network of its own returns a given one of the same kind unchanged, so
+        that it starts from that model.
+        """
+        return preset_spec
+
+    def with_encoder_weights(self, weights: str) -> Self:
+        """The config with other initial weights of the method's own encoder; the config itself where it has none."""
         return self
 
     def with_pairs(self, pairs: PairConfig) -> Self:

@@ -41,9 +41,10 @@ def small_masked_reconstruction(
     return MaskedReconstructionConfig(
         model=VolumePoseSpec(
             network=PoseViTConfig(vit, joints=len(skeleton), head_channels=64),
-            volumes=PoseVolumes("softmax", sigma=1.0, depth_bins=24, depth_range=_depth_range(skeleton), decoding="mean"),
+            volumes=PoseVolumes(
+                "softmax", sigma=1.0, depth_bins=24, depth_range=_depth_range(skeleton), decoding="mean"
+            ),
             skeleton=skeleton.name,
-            size_px=64,
         ),
         decoder_width=96,
         decoder_heads=3,

@@ -56,6 +56,16 @@ class Preset:
             raise InputError(f"preset {self.name} of {self.family} has no {method}: choose {', '.join(self.methods)}")
         return self.methods[method]
 
+    def model_of(self, method: str) -> ModelSpec:
+        """The network that a method trains. Raises ``InputError`` as ``config_of`` and ``model_spec`` do."""
+        return self.config_of(method).model_spec(self.model)
+
+    @property
+    def own_models(self) -> tuple[ModelSpec, ...]:
+        """The networks of methods that each have one of their own; empty where a method trains the preset's network."""
+        own = tuple(self.model_of(method) for method in self.methods)
+        return () if self.model in own else own
+
     def keeping(self, *methods: str) -> "Preset":
         """The preset with these methods alone, as far as it has them."""
         return replace(self, methods={name: self.methods[name] for name in methods if name in self.methods})
@@ -75,13 +85,17 @@ class Preset:
     def with_weights(self, encoder: str | Path | None, features: str | Path | None) -> "Preset":
         """The preset with weights from elsewhere: "timm", a file, or "none". None keeps what the preset has.
 
-        ``encoder`` are those of the pose network's encoder, ``features`` those of the methods' feature networks.
+        ``encoder`` are those of the encoder that the methods train, ``features`` those of their feature networks. The
+        preset's own network keeps its weights where each method has another one.
         """
         preset = self
-        if encoder is not None:
+        if encoder is not None and self.own_models:
+            methods = {name: config.with_encoder_weights(str(encoder)) for name, config in self.methods.items()}
+            preset = replace(preset, methods=methods)
+        elif encoder is not None:
             preset = replace(preset, model=self.model.with_encoder_weights(str(encoder)))
         if features is not None:
-            methods = {name: config.with_feature_weights(str(features)) for name, config in self.methods.items()}
+            methods = {name: config.with_feature_weights(str(features)) for name, config in preset.methods.items()}
             preset = replace(preset, methods=methods)
         return preset
 
@@ -90,8 +104,8 @@ class Preset:
 
         With a given model, the initial weights of the preset's own network are not needed.
         """
-        if not model_given:
-            kind_of_spec(self.model).build(self.model)
+        for spec in (*(() if model_given else (self.model,)), *self.own_models):
+            kind_of_spec(spec).build(spec)
         for config in self.methods.values():
             for encoder in config.feature_networks():
                 VggEncoder(encoder)

@@ -46,7 +46,7 @@ class PoseVolumes:
     beyond it have no depth for training.
     """
 
-    volume_type: VolumeType = "softmax"
+    volume_type: VolumeType = "peak"
     sigma: float = 2.0  # of the Gaussian in voxels
     depth_bins: int = 64  # D
     depth_range: float = 2.25  # in reference bones; people need 3.5

@@ -10,7 +10,7 @@ from torch import nn
 
 from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
-from posebridge.networks.pose_network import HeatmapNetwork, network_as
+from posebridge.networks.pose_network import HeatmapNetwork, PoseNetwork, network_as
 from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
 from posebridge.training.optimisers import ParameterGroup, Schedule
@@ -90,13 +90,13 @@ class SourceTraining(PoseStage):
 
 def train_source(
     config: SourceTrainingConfig, context: Context
-) -> Generator[tuple[Stage, SelectionPlan | None], None, HeatmapNetwork]:
+) -> Generator[tuple[Stage, SelectionPlan | None], None, PoseNetwork]:
     """The source stage, unless the context has a source network; returns the network. For ``yield from``.
 
     The last checkpoint is kept: the target must not influence the source model.
     """
     if context.source_network is not None:
-        return network_as(context.source_network, HeatmapNetwork)
+        return network_as(context.source_network, PoseNetwork)
     stage = SourceTraining(config, context, network_as(context.new_network(), HeatmapNetwork))
     yield stage, None
     return stage.result()

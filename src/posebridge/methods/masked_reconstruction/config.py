@@ -24,14 +24,15 @@ class MaskedReconstructionConfig(MethodConfig):
     unconstrained: Path | None = None  # folder of images unrelated to the subject; None: painted ones
 
     def model_spec(self, preset_spec: ModelSpec) -> ModelSpec:
-        """The transformer, for crops of the preset's size: as many patches, of another size.
+        """A given model of this method's, or the transformer for crops of the preset's size.
 
-        Raises ``InputError`` for a size that can't be cut into so many patches.
+        Raises ``InputError`` as ``VolumePoseSpec.for_crops_of`` does.
         """
-        vit, size_px = self.model.network.vit, preset_spec.size_px
-        resized = replace(vit, size_px=size_px, patch_px=size_px // vit.grid)
-        network = replace(self.model.network, vit=resized)
-        return replace(self.model, network=network, skeleton=preset_spec.skeleton, size_px=size_px)
+        return preset_spec if isinstance(preset_spec, VolumePoseSpec) else self.model.for_crops_of(preset_spec)
+
+    def with_encoder_weights(self, weights: str) -> Self:
+        """The config with other initial weights of the transformer."""
+        return replace(self, model=self.model.with_encoder_weights(weights))
 
     def with_unconstrained(self, folder: Path) -> Self:
         """The config with a folder of unconstrained images."""

@@ -1,6 +1,5 @@
 """Masked reconstruction: the paper's values, and values for two CPU cores."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
@@ -14,7 +13,7 @@ from posebridge.networks.pose_vit import PoseViTConfig
 from posebridge.networks.segmentation import SegmentationConfig
 from posebridge.networks.vision_transformer import ViTConfig
 from posebridge.presets.preset import Preset
-from posebridge.rendering.photometry import AppearanceConfig
+from posebridge.rendering.photometry import STRONG
 from posebridge.representations.pose_volumes import PoseVolumes
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
@@ -29,9 +28,7 @@ def _depth_range(skeleton: Skeleton) -> float:
     return _HAND_DEPTH if skeleton.name == HAND21.name else _BODY_DEPTH
 
 
-def small_masked_reconstruction(
-    skeleton: Skeleton, views: GeometryConfig, appearance: AppearanceConfig
-) -> MaskedReconstructionConfig:
+def small_masked_reconstruction(skeleton: Skeleton, views: GeometryConfig) -> MaskedReconstructionConfig:
     """For two CPU cores: 8 x 8 patches, depth 6, width 192.
 
     Volumes are trained by cross-entropy: under the squared error they collapse at this size
@@ -54,7 +51,6 @@ def small_masked_reconstruction(
                 steps=600, learning_rate=2e-3, decay="cosine", warmup=0.05, weight_decay=1e-4, clip_norm=5.0
             ),
             geometry=views,
-            appearance=appearance,
         ),
         pretraining=PretrainingConfig(
             schedule=Schedule(
@@ -76,7 +72,7 @@ def small_masked_reconstruction(
             batch_size=64,
             target_batch_size=32,
             geometry=views,
-            appearance=appearance,
+            appearance=STRONG,
         ),
     )
 
@@ -95,12 +91,13 @@ def full_masked_reconstruction(skeleton: Skeleton, views: GeometryConfig) -> Mas
     return replace(config, model=model, fine_tuning=tuning)
 
 
-def settings_of(preset: Preset) -> Mapping[str, Preset]:
-    """The presets of the paper's other rows by setting, each of this method alone; see ``settings.py``."""
-    full = preset.config_of(METHOD)
-    assert isinstance(full, MaskedReconstructionConfig)
-    return {
-        name: replace(preset.keeping(METHOD).with_config(METHOD, change(full)), name=f"{preset.name}-{name}")
+def presets_of_settings(preset: Preset) -> tuple[Preset, ...]:
+    """The presets of the paper's other rows (``settings.py``), each of this method alone; none without the method."""
+    full = preset.methods.get(METHOD)
+    if not isinstance(full, MaskedReconstructionConfig):
+        return ()
+    return tuple(
+        replace(preset.keeping(METHOD).with_config(METHOD, change(full)), name=f"{preset.name}-{name}")
         for name, change in SETTINGS.items()
         if name != FULL
-    }
+    )

@@ -11,7 +11,6 @@ from methods.masked_reconstruction.squares import (
     PLAIN,
     SOURCE,
     TARGET,
-    context,
     first_terms,
     pretraining,
     squares,
@@ -166,5 +165,3 @@ def test_training_reconstructs_squares_it_has_not_seen(tmp_path):
     mean = patches.gather(1, visible[..., None].expand(-1, -1, 192)).mean((1, 2), keepdim=True).expand_as(patches)
     error, of_mean = ((value - patches).square()[hidden].mean() for value in (predicted, mean))
     assert error < 0.95 * of_mean
-
-

@@ -31,7 +31,7 @@ def test_layers_are_those_of_the_table():
     kinds = ["N" if isinstance(layer, nn.BatchNorm2d) else "C" for layer in layers]
     assert "".join(kinds) == "CN" + 10 * "CNC" + "C"
     assert [layer.out_channels for layer in convolutions] == (
-        [4] + [4, 4, 8, 8, 16, 16, 32, 32, 32, 32] + [32, 32, 16, 16, 8, 8, 4, 4] + [4, 4, 1]
+        [4, *(4, 4, 8, 8, 16, 16, 32, 32, 32, 32), *(32, 32, 16, 16, 8, 8, 4, 4), 4, 4, 1]
     )
 
 

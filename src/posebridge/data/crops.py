@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -110,7 +111,10 @@ def _warped_depth(frame: RawFrame, T_crop_file: np.ndarray, size_px: int) -> Ten
     return torch.from_numpy(nearest.astype(np.float32)).nan_to_num(0, 0, 0)[None]
 
 
-def _warped_mask(mask: np.ndarray | None, T_crop_file: Tensor, size_px: int) -> Tensor | None:
+def warped_mask(
+    mask: Bool[np.ndarray, "H W"] | None, T_crop_file: Float[Tensor, "1 3 3"], size_px: int
+) -> Bool[Tensor, "1 S S"] | None:
+    """A mask of the file's pixels in the crop, by the nearest pixel; False outside the file. None stays None."""
     if mask is None:
         return None
     T = T_crop_file[0].double().numpy()
@@ -157,8 +161,8 @@ def _with_labels(observation: UnlabelledBatch, labels: FrameLabels, size_px: int
         valid=torch.from_numpy(labels.valid)[None],
         visible=torch.from_numpy(labels.visible)[None] & inside,
         joints_m=_single(labels.joints_m),
-        mask=_warped_mask(labels.mask, observation.T_crop_file, size_px),
-        hand_mask=_warped_mask(labels.hand_mask, observation.T_crop_file, size_px),
+        mask=warped_mask(labels.mask, observation.T_crop_file, size_px),
+        hand_mask=warped_mask(labels.hand_mask, observation.T_crop_file, size_px),
         vertices_m=_single(labels.vertices_m),
     )
 

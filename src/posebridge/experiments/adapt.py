@@ -12,6 +12,7 @@ from posebridge.contracts.record import Record
 from posebridge.contracts.reference_frames import check_reference_frame
 from posebridge.contracts.track import BodyJoints
 from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.mask_files import MaskFiles
 from posebridge.data.pairs import PairConfig
 from posebridge.data.source_labels import select_labels
 from posebridge.data.subset import even_positions
@@ -57,13 +58,14 @@ class _Start:
     preset: Preset
     source_model: LoadedModel | None
     target: LoadedTarget
+    masks: MaskFiles | None
     truth: KeypointSet | None
     labelled: InMemoryDataset[LabelledBatch] | None  # the target's frames with the truth
     choice: tuple[str, ...] = ()  # why the method was chosen
 
     def notes(self) -> tuple[str, ...]:
         """On the choice of the method and on the target, a line each."""
-        return self.choice + self.target.notes()
+        return self.choice + self.target.notes() + (() if self.masks is None else self.masks.notes())
 
 
 def run_adapt(config: AdaptConfig, folder: Path, hardware: Hardware) -> Record:
@@ -107,6 +109,7 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
     skeleton = skeleton_of(preset.model)
     preset.check_weights(model_given=model is not None)
     truth = None if config.truth is None else _truth(config.truth)
+    masks = None if config.masks is None else MaskFiles(config.masks)
     needed = pairs if method is None or method.target == "pairs" else None
     target = load_target(
         config.target,
@@ -115,6 +118,7 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
         needed,
         pairs_needed=method is not None,
         predictor=None if model is None else PosePredictor(model.spec, model.network),
+        masks=masks,
     )
     choice = ()
     if method is None:
@@ -125,7 +129,7 @@ def _start(config: AdaptConfig, folder: Path) -> _Start:
         method_config = method_config.with_moving_camera()
     preset = preset.with_config(method.name, method_config.for_target(target.dataset.without_images()))
     labelled = None if truth is None else target.dataset.map(lambda batch: labels_for(batch, truth, skeleton))
-    return _Start(method, track, preset, model, target, truth, labelled, choice)
+    return _Start(method, track, preset, model, target, masks, truth, labelled, choice)
 
 
 def _preset(config: AdaptConfig, method: MethodEntry, *, named: bool) -> Preset:
@@ -133,6 +137,9 @@ def _preset(config: AdaptConfig, method: MethodEntry, *, named: bool) -> Preset:
     method.check_sensor("colour", "the target of adapt")
     preset = find_preset(f"adapt/{config.subject}", config.preset, method.name)
     preset = preset.keeping(method.name) if named else preset
+    if config.masks is not None and not preset.config_of(method.name).needs_target_masks:
+        raise InputError(f"method {method.name} uses no masks of the target: leave --masks out")
+    preset = preset.with_unconstrained(method.name, config.unconstrained)
     return preset.with_weights(config.encoder_weights, config.feature_weights)
 
 
@@ -154,6 +161,7 @@ def _data(config: AdaptConfig, start: _Start) -> ExperimentData:
             spread(frames, SELECTION_FRAMES), None if labelled is None else spread(labelled, SELECTION_FRAMES)
         ),
         frame_labels=None if labelled is None else _measured(labelled),
+        target_masks=None if start.masks is None else start.masks.store,
         unusable=start.target.skipped,
         remarks=start.notes(),
         target_labels=None if labelled is None else labelled.without_images(),

@@ -38,6 +38,7 @@ class SynthShiftConfig:
     target_frames: TargetFrames = "stills"  # videos: for methods that take pairs, and for others beside them
     target_domain: str = "street"  # varied: for development, since nothing may be tuned on street
     target_split: TargetSplit = "train"  # the target's frames to adapt to, without labels; the test split is scored
+    true_masks: bool = False  # an upper bound: methods that predict masks of the target are given the true ones
     annotation_gap: float = 0.0  # interpolation factor of joints that are moved in the source; see annotation_gap.py
     shared: Path | None = None  # folder of source model and upper bound, for several runs; None: in the run's
     sets: Path | None = None  # folder of rendered sets; None: they are rendered anew, in memory
@@ -87,6 +88,13 @@ class AdaptConfig:
     feature_weights: Weights | None = None
     """Weights of the VGG-19 behind style and perceptual losses in preset full: timm (downloads), a file, or none, which
     takes Fourier style and the pose network's own features. Without it: timm."""
+
+    masks: Path | None = None
+    """Folder of foreground masks, an 8-bit grey image for each frame with the frame's name and size: 0 is background.
+    For methods that use masks of the target, which predict them otherwise."""
+
+    unconstrained: Path | None = None
+    """Folder of images unrelated to the subject, for methods that exchange backgrounds. Without it: painted ones."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +184,9 @@ class TrainConfig:
     feature_weights: Weights | None = None
     """Weights of the VGG-19 behind style and perceptual losses in preset full: timm (downloads), a file, or none, which
     takes Fourier style and the pose network's own features. Without it: timm."""
+
+    unconstrained: Path | None = None
+    """Folder of images unrelated to the subject, for methods that exchange backgrounds. Without it: painted ones."""
 
     mano: Path | None = None
     """Of depth: MANO_RIGHT.pkl, or an .npz of its arrays: render and predict MANO's hand instead of Anny's."""

@@ -13,6 +13,7 @@ from posebridge.contracts.batch import BatchT, LabelledBatch, UnlabelledBatch
 from posebridge.contracts.record import PublishedRow
 from posebridge.data.datasets.benchmark_frames import SOURCE_STATISTICS
 from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.mask_store import MaskStore
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.predictor import Predictor
 from posebridge.experiments.evaluation_sets import EvaluationSet
@@ -60,6 +61,7 @@ class ExperimentData:
     selection: SelectionData | None = None  # None: the last checkpoint is kept
     labelled_target: Frames[LabelledBatch] | None = None  # for the upper bound
     frame_labels: LabelledBatch | None = None  # labelled target frames, in which pseudo-labels are measured
+    target_masks: MaskStore | None = None  # foreground masks of all target frames, where they are given
     target_labels: LabelledBatch | None = None  # of all target frames, without images
     hand: ParametricHand | None = None  # whose meshes the source has
     published: tuple[PublishedRow, ...] = ()

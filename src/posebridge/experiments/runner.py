@@ -122,6 +122,7 @@ def experiment_context(experiment: Experiment, data: ExperimentData, spec: Model
         selection=selection,
         seed=experiment.seed,
         workers=experiment.hardware.workers,
+        target_masks=data.target_masks,
         hand=data.hand,
         cube_m=experiment.preset.model.cube_m,
     )

@@ -11,6 +11,7 @@ from posebridge.contracts.batch import LabelledBatch
 from posebridge.contracts.roles import Role
 from posebridge.data.annotation_gap import gap_joints, residual_gap
 from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.mask_store import MaskStore
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.data import MEASURED_FRAMES, ExperimentData, SelectionData, spread, statistics_joints_m
@@ -85,8 +86,10 @@ def synthshift_experiment(config: SynthShiftConfig, hardware: Hardware, change: 
     find_domain(config.track, config.target_domain)
     track, method, videos = TRACKS[config.track], find_method(config.method), config.target_frames == "videos"
     _check(config, track, method)
-    preset = change(find_preset(track.preset_family(videos), config.preset, method.name))
-    preset = preset.keeping(method.name, upper_bound().name)
+    preset = find_preset(track.preset_family(videos), config.preset, method.name)
+    if config.true_masks and not preset.config_of(method.name).needs_target_masks:
+        raise InputError(f"method {method.name} uses no masks of the target: leave true_masks out")
+    preset = change(preset).keeping(method.name, upper_bound().name)
     return Experiment(
         title=f"SynthShift {track.name}, {preset.name}",
         method=method,
@@ -138,6 +141,9 @@ def _shared_recipe(preset: Preset, method: str) -> tuple[Any, ...]:
     return (preset.model, preset.data, *training)
 
 
+_AT_ONCE = 256  # frames
+
+
 def synthshift_data(config: SynthShiftConfig, preset: Preset, sets: SynthShiftSets) -> ExperimentData:
     """The rendered sets as the data of a run."""
     track, labelled = TRACKS[config.track], sets.adapted_to(config.target_split)
@@ -154,6 +160,7 @@ def synthshift_data(config: SynthShiftConfig, preset: Preset, sets: SynthShiftSe
         selection=selection,
         labelled_target=InMemoryFrames(sets.upper_bound, config.seed),
         frame_labels=frame_labels,
+        target_masks=MaskStore.of_labels(labelled.batches(_AT_ONCE)) if config.true_masks else None,
         target_labels=labelled.without_images(),
         hand=preset.model.hand_model(None),
         remarks=(

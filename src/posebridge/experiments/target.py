@@ -11,6 +11,7 @@ from posebridge.contracts.subjects import SubjectKind
 from posebridge.data.crops import crop_frames
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.in_memory import InMemoryDataset
+from posebridge.data.mask_files import MaskFiles
 from posebridge.data.pairs import PairConfig, pairs_of
 from posebridge.data.sequences import Sequences, ShotDetector
 from posebridge.data.target import TargetFrames, open_target
@@ -61,18 +62,21 @@ def load_target(
     *,
     pairs_needed: bool = True,
     predictor: CropPredictor | None = None,
+    masks: MaskFiles | None = None,
 ) -> LoadedTarget:
     """Read the frames in crops of side ``size_px``; ``pairs``: those that the method takes, if any.
 
     ``predictor`` is the model to start from, which may search the frames for its subject. Where no two frames make a
-    pair and ``pairs_needed`` is false, the frames are single images, without sequences.
+    pair and ``pairs_needed`` is false, the frames are single images, without sequences. ``masks``, where given, keep
+    the masks of the crops.
 
-    Raises ``InputError`` for what can't be read, for a hand's side where people are shown, and where pairs are needed
-    and no two frames make one.
+    Raises ``InputError`` for what can't be read, masks that don't fit the frames, a hand's side where people are shown,
+    and where pairs are needed and no two frames make one.
     """
     frames, kind = open_target(config, size_px), subject_kind(skeleton)
     frames = _with_detector(frames, config, kind, predictor)
     crops = _shown(crop_frames(frames, frames.crop), frames)
+    crops = crops if masks is None else masks.beside(crops)
     if frames.crop.hand is not None and kind == "person":
         raise InputError("people have both hands: leave --hand out, and hand from the boxes, or choose --subject hand")
     if pairs is None:

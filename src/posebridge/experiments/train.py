@@ -66,6 +66,7 @@ def train_preset(config: TrainConfig) -> Preset:
     preset = find_preset(_family(config), config.preset, method.name).keeping(method.name)
     preset = preset.with_weights(config.encoder_weights, config.feature_weights)
     preset = preset.with_depth_options(method.name, translate=config.translate, stacks=config.stacks)
+    preset = preset.with_unconstrained(method.name, config.unconstrained)
     if not target.moving_camera:
         return preset
     return preset.with_config(method.name, preset.config_of(method.name).with_moving_camera())

@@ -20,7 +20,7 @@ SPLITS_OF: Mapping[TargetSplit, tuple[Split, ...]] = {
 }
 _RENDERED_BODY = "h36m17"
 _OF_DEPTH = ("mano", "translate", "stacks")
-_OF_COLOUR = ("encoder_weights", "feature_weights", "joints")
+_OF_COLOUR = ("encoder_weights", "feature_weights", "joints", "unconstrained")
 
 
 def resolve(config: TrainConfig) -> TrainConfig:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Generic, Self, TypeVar
 
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
@@ -61,6 +62,18 @@ class MethodConfig:
         Raises ``InputError`` for methods without one.
         """
         raise InputError("the method has no translation of source images: leave --translate out")
+
+    def with_unconstrained(self, folder: Path) -> Self:
+        """The config with a folder of images unrelated to the subject, which become backgrounds.
+
+        Raises ``InputError`` for methods that exchange no backgrounds.
+        """
+        raise InputError("the method exchanges no backgrounds: leave --unconstrained out")
+
+    @property
+    def needs_target_masks(self) -> bool:
+        """Whether the method uses foreground masks of the target, which may be given."""
+        return False
 
     def with_moving_camera(self) -> Self:
         """The config for videos whose camera moves."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from posebridge.data.unconstrained_images import UnconstrainedImages
 from posebridge.deployment.model_kinds import kind_of_spec
 from posebridge.deployment.model_spec import ModelSpec
 from posebridge.errors import InputError
@@ -97,6 +98,17 @@ class Preset:
         if features is not None:
             methods = {name: config.with_feature_weights(str(features)) for name, config in preset.methods.items()}
             preset = replace(preset, methods=methods)
+        return preset
+
+    def with_unconstrained(self, method: str, folder: Path | None) -> "Preset":
+        """The preset with a folder of unconstrained images for a method; None keeps what it has.
+
+        Raises ``InputError`` for a method that exchanges no backgrounds, and for a folder without a readable image.
+        """
+        if folder is None:
+            return self
+        preset = self.with_config(method, self.config_of(method).with_unconstrained(folder))
+        UnconstrainedImages(folder)  # read once more when they are needed
         return preset
 
     def check_weights(self, model_given: bool = False) -> None:

@@ -4,6 +4,7 @@ No target volume is computed: a Gaussian is the outer product of its factors, so
 axis after another. A gradient takes one further volume.
 """
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -38,28 +39,35 @@ def volume_mse(
 
 
 class _CrossEntropy(Function):
-    """sum(t) lse(l) - <t, l> for targets t = in_depth x in_image; without depth sum(t) lse(l) - <t, lse_z(l)>."""
+    """sum(t) lse(l) - <t, l> for targets t = in_depth x in_image; without depth sum(t) lse(l) - <t, lse_z(l)>.
+
+    The gradient is computed beside the value, which needs the same exponentials.
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, in_image: Tensor, in_depth: Tensor, has_depth: Tensor) -> Tensor:
-        by_pixel = logits.logsumexp(dim=2)
-        total = by_pixel.flatten(2).logsumexp(dim=-1)
-        ctx.save_for_backward(logits, by_pixel, total, in_image, in_depth, has_depth)
-        expected = torch.where(has_depth[..., None, None], _along_depth(logits, in_depth), by_pixel)
-        return in_image.sum(dim=(-2, -1)) * total - (in_image * expected).sum(dim=(-2, -1))
+        gradient, losses = torch.empty_like(logits), []
+        parts = zip(*map(_parts, (logits, gradient, in_image, in_depth, has_depth)), strict=True)
+        for values, out, target, depth, known in _in_float(parts):
+            highest, known = values.amax(dim=2), known[..., None, None]
+            softmax = (values - highest[:, :, None]).exp_()  # of each pixel over depth, times its sum
+            sums = softmax.sum(dim=2)
+            by_pixel = highest + sums.log()
+            total, mass = by_pixel.flatten(2).logsumexp(dim=-1)[..., None, None], target.sum((-2, -1), keepdim=True)
+            expected = torch.where(known, _along_depth(values, depth), by_pixel)
+            losses.append((mass * total - (target * expected).sum((-2, -1), keepdim=True))[..., 0, 0])
+            # Probability of each pixel less, without depth, its target; shared among the voxels behind it.
+            pixels = mass * (by_pixel - total).exp() - torch.where(known, 0, target)
+            softmax.mul_((pixels / sums)[:, :, None])
+            out.copy_(softmax.addcmul_(depth[..., None, None], torch.where(known, target, 0)[:, :, None], value=-1))
+        ctx.save_for_backward(gradient)
+        return torch.cat(losses)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        logits, by_pixel, total, in_image, in_depth, has_depth = ctx.saved_tensors
-        grad, total, has_depth = (value[..., None, None] for value in (grad, total, has_depth))
-        mass = in_image.sum(dim=(-2, -1), keepdim=True)
-        # Probability of each pixel less, without depth, its target; the softmax over depth shares it among the voxels.
-        pixels = grad * (mass * (by_pixel - total).exp() - torch.where(has_depth, 0, in_image))
-        result = (logits - by_pixel[:, :, None]).exp_().mul_(pixels[:, :, None])
-        target = grad * torch.where(has_depth, in_image, 0)
-        result.addcmul_(in_depth[..., None, None], target[:, :, None], value=-1)
-        return result, None, None, None
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad[..., None, None, None].to(gradient.dtype), None, None, None
 
 
 class _SquaredError(Function):
@@ -68,9 +76,18 @@ class _SquaredError(Function):
     @staticmethod
     def forward(ctx: Any, volumes: Tensor, in_image: Tensor, in_depth: Tensor) -> Tensor:
         ctx.save_for_backward(volumes, in_image, in_depth)
-        along = (_along_depth(volumes, in_depth) * in_image).sum(dim=(-2, -1))
+        parts = zip(*map(_parts, (volumes, in_image, in_depth)), strict=True)
+        energy, along = (
+            torch.cat(found)
+            for found in zip(
+                *(
+                    (values.square().sum(dim=(2, 3, 4)), (_along_depth(values, depth) * image).sum(dim=(-2, -1)))
+                    for values, image, depth in _in_float(parts)
+                ),
+                strict=True,
+            )
+        )
         target = in_depth.square().sum(dim=-1) * in_image.square().sum(dim=(-2, -1))
-        energy = torch.linalg.vector_norm(volumes.flatten(2), dim=-1).square()
         return (energy - 2 * along + target).clamp_min(0) / volumes[0, 0].numel()  # rounding can leave it below 0
 
     @staticmethod
@@ -78,11 +95,24 @@ class _SquaredError(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         volumes, in_image, in_depth = ctx.saved_tensors
         scale = 2 / volumes[0, 0].numel() * grad[..., None, None]
-        result = volumes * scale[..., None]
-        return result.addcmul_(in_depth[..., None, None], (scale * in_image)[:, :, None], value=-1), None, None
+        result = torch.empty_like(volumes)
+        parts = zip(*map(_parts, (volumes, result, scale[..., None], in_depth, scale * in_image)), strict=True)
+        for values, out, factor, depth, subtracted in _in_float(parts):
+            out.copy_((values * factor).addcmul_(depth[..., None, None], subtracted[:, :, None], value=-1))
+        return result, None, None
+
+
+def _parts(values: Tensor) -> tuple[Tensor, ...]:
+    """Image by image on a CPU, whose cache holds the volumes of one; else all at once."""
+    return values.split(1) if values.device.type == "cpu" else (values,)
+
+
+def _in_float(parts: Iterable[tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, ...]]:
+    """The parts, the first of each with at least 32 bits."""
+    for first, *others in parts:
+        yield first.to(torch.promote_types(first.dtype, torch.float32)), *others
 
 
 def _along_depth(volumes: Float[Tensor, "B K D h w"], in_depth: Float[Tensor, "B K D"]) -> Float[Tensor, "B K h w"]:
     """Volumes contracted with a factor along depth."""
-    rows = in_depth.flatten(0, 1)[:, None] @ volumes.flatten(3).flatten(0, 1)
-    return rows.view(*volumes.shape[:2], *volumes.shape[3:])
+    return (volumes * in_depth[..., None, None]).sum(dim=2)

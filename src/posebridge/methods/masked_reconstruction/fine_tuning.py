@@ -63,7 +63,7 @@ class FineTuning(PoseStage):
         source = augmented(batches["source"], self.config, generator, self.skeleton.mirror)
         with self.trainer.precision_plugin.forward_context():
             volumes = self.network(source.rgb)
-        terms = {"pose": volume_term(self.network.volumes, volumes.float(), source, self.skeleton)}
+        terms = {"pose": volume_term(self.network.volumes, volumes, source, self.skeleton)}
         if "target" in batches:
             terms["attention"] = self.attention_term(self.view(batches["target"], generator))
         return terms

@@ -8,15 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from posebridge.deployment.model_file import save_model
-from posebridge.deployment.model_spec import PoseSpec
+from posebridge.deployment.model_spec import PoseSpec, VolumePoseSpec
 from posebridge.networks.pose_network import HeatmapNetwork
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
+from posebridge.networks.pose_vit import PoseViT, PoseViTConfig
+from posebridge.networks.vision_transformer import ViTConfig
 from posebridge.representations.heatmaps import encode_gaussian, map_from_image
 from posebridge.representations.pose_maps import PoseMaps
+from posebridge.representations.pose_volumes import PoseVolumes
 from posebridge.skeletons.hand import HAND21
 
 SMALL = PoseResNetConfig(encoder="test_resnet", encoder_stride=32, decoder_channels=8)
 SPEC = PoseSpec(SMALL, size_px=64, reference_length_m=0.1)
+SMALL_VIT = PoseViTConfig(ViTConfig(size_px=64, patch_px=16, width=16, depth=1, heads=2), head_channels=8)
+VOLUME_SPEC = VolumePoseSpec(SMALL_VIT, PoseVolumes("softmax", depth_bins=8), reference_length_m=0.1)
 CHANNEL_OF_JOINT = [0, *(1 + j % 2 for j in range(1, len(HAND21)))]  # the wrist is red, the others green or blue
 
 
@@ -28,6 +33,18 @@ def small_model(folder: Path, spec: PoseSpec = SPEC) -> PoseResNet:
         for tensor in network.state_dict().values():  # running statistics too
             if tensor.is_floating_point():
                 tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.1)
+    save_model(folder, spec, network)
+    return network.eval()
+
+
+def small_volume_model(folder: Path, spec: VolumePoseSpec = VOLUME_SPEC) -> PoseViT:
+    """Save a transformer with random weights, whose volumes have distinct peaks."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = PoseViT(spec.network, spec.volumes)
+        nn.init.normal_(network.head.volumes.weight)
+        for parameter in network.head.deconvolutions.parameters():
+            nn.init.normal_(parameter, std=0.2)
     save_model(folder, spec, network)
     return network.eval()
 

@@ -58,7 +58,10 @@ def change(folder, *path_and_value):
             ("format", 1),
             r"written by another version of posebridge \(format 1, this one reads 2\): train the model again",
         ),
-        (("kind", "crystal-ball"), "unknown kind of model 'crystal-ball'; this version has pose, depth-hand"),
+        (
+            ("kind", "crystal-ball"),
+            "unknown kind of model 'crystal-ball'; this version has pose, volume-pose, depth-hand",
+        ),
         (("surprise", 1), "doesn't describe a model"),
         (("network", None), "doesn't describe a model"),
         (("size_px", 0), "size_px 0 is impossible"),

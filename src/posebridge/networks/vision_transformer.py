@@ -120,7 +120,8 @@ class ViTEncoder(nn.Module):
             tokens: all patch tokens of an image, or some of them.
             attention: each block appends its row of the class token (``class_row``), where a list is given.
         """
-        class_token = (self._class_token + self._positions[:, :1]).expand(len(tokens), -1, -1)
+        # Not len(tokens), which would fix the number of images of an exported graph.
+        class_token = (self._class_token + self._positions[:, :1]).expand(tokens.shape[0], -1, -1)
         x = torch.cat([class_token.to(tokens.dtype), tokens], dim=1)
         for block in self.blocks:
             x = run_block(block, x, attention)

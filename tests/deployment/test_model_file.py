@@ -60,7 +60,7 @@ def change(folder, *path_and_value):
         ),
         (
             ("kind", "crystal-ball"),
-            "unknown kind of model 'crystal-ball'; this version has pose, volume-pose, depth-hand",
+            "unknown kind of model 'crystal-ball'; this version has pose, volume-pose, depth",
         ),
         (("surprise", 1), "doesn't describe a model"),
         (("network", None), "doesn't describe a model"),

@@ -108,9 +108,8 @@ def test_source_model_and_upper_bound_keep_the_network_of_the_preset(tmp_path):
     assert 0.05 < saved.spec.reference_length_m < 0.15
     predictors = {role: found.predictor for role, found in outcome.predictions.items()}
     assert predictors["adapted"].spec == saved.spec
-    assert (
-        predictors["source_only"].spec.network == find_preset("synthshift/hand-rgb", "small", ENTRY.name).model.network
-    )
+    preset = find_preset("synthshift/hand-rgb", "small", ENTRY.name)
+    assert predictors["source_only"].spec.network == preset.model.network
     trained = outcome.trained["adapted"].network.state_dict()
     assert all(torch.equal(value, trained[name]) for name, value in saved.network.state_dict().items())
 

@@ -17,6 +17,8 @@ from methods.geometric_reconstruction.drawn_figures import (
     figure,
     reconstructor,
 )
+from posebridge.cameras.crop import inverse_map, resize_map
+from posebridge.cameras.pinhole import apply_affine
 from posebridge.losses.perceptual import perceptual_l1
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructor
 from posebridge.networks.reconstruction import GeneratorConfig
@@ -87,6 +89,28 @@ def test_mixed_precision_keeps_the_field_in_float32():
         given = reconstructor(estimator=FixedEstimator())(data.base, data.uv_base, data.uv_driving, T)
     plain = reconstructor(estimator=FixedEstimator())(data.base, data.uv_base, data.uv_driving, T)
     assert torch.equal(given.field, plain.field)
+
+
+@pytest.mark.parametrize("guide", ["bones", "heatmaps"])
+def test_reduced_frames_are_reconstructed_as_small_ones_are(guide):
+    """As if frames, joints and background map came in pixels of the small images."""
+    data, half = pairs(2, SIDE, 3), resize_map(0.5)
+    made, small = (
+        reconstructor(guide=guide, image_px=SIDE // 2, grid_stride=2),
+        reconstructor(guide=guide, grid_stride=2),
+    )
+    T = crop_map(3, -2, 1.1).repeat(2, 1, 1)
+    drawn = made(data.base, data.uv_base, data.uv_driving, T)
+    base = F.interpolate(data.base, scale_factor=0.5, mode="bilinear", antialias=True)
+    uv_base, uv_driving = (apply_affine(half.repeat(2, 1, 1), uv) for uv in (data.uv_base, data.uv_driving))
+    expected = small(base, uv_base, uv_driving, half @ T @ inverse_map(half))
+    assert drawn.image.shape[-2:] == (SIDE // 2, SIDE // 2)
+    if guide == "bones":
+        torch.testing.assert_close(drawn.field, expected.field, atol=0.02, rtol=0)  # masks differ by the grid's image
+    torch.testing.assert_close(drawn.image, expected.image, atol=2e-3, rtol=0)
+    same = reconstructor(guide=guide, image_px=SIDE)(data.base, data.uv_base, data.uv_driving, T)
+    whole = reconstructor(guide=guide)(data.base, data.uv_base, data.uv_driving, T)
+    assert torch.equal(same.image, whole.image)
 
 
 @pytest.mark.parametrize("guide", ["bones", "heatmaps"])

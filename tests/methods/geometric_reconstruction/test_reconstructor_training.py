@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from methods.geometric_reconstruction.small_stages import batches, fine_tuning_stage, reconstructor_stage
 from methods.stick_hands import (
@@ -25,11 +26,13 @@ from posebridge.cameras.pinhole import apply_affine
 from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.data.augment import GeometryConfig
 from posebridge.draw import generator_for
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import ReconstructedFrames
 from posebridge.methods.geometric_reconstruction.perceptual_features import VggFeatures
 from posebridge.methods.geometric_reconstruction.reconstructor_training import (
     ReconstructorTraining,
     draw_same_views,
     reconstruct_pairs,
+    reconstruction_loss,
     same_view,
     soft_joints,
 )
@@ -143,3 +146,19 @@ def test_a_reconstructor_trains_on_what_a_network_predicts(tmp_path):
         with torch.no_grad():
             losses.append(stage.terms({"pairs": view}, generator_for(0, 0))["reconstruction"].item())
     assert losses[1] < 0.9 * losses[0]
+
+
+def test_the_loss_compares_at_the_size_of_the_reconstruction():
+    """An unchanged base frame that is half as large: its loss is that of half-size frames."""
+
+    class HalfBase(torch.nn.Module):
+        def forward(self, base: Tensor, *_: Tensor) -> ReconstructedFrames:
+            return ReconstructedFrames(half(base))
+
+    def half(images: Tensor) -> Tensor:
+        return F.interpolate(images, scale_factor=0.5, mode="bilinear", antialias=True)
+
+    frames = filmed().unlabelled().take(torch.tensor([0, 9, 3, 12]))
+    base, driving = half(frames.rgb).chunk(2)
+    found = reconstruction_loss(HalfBase(), lambda a, b: (a - b).abs().mean((1, 2, 3)), frames, torch.rand(4, 21, 2))
+    torch.testing.assert_close(found, (base - driving).abs().mean())

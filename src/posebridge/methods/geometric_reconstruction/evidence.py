@@ -13,7 +13,7 @@ from posebridge.contracts.section import Section
 from posebridge.data.pairs import split_pairs
 from posebridge.geometry.displacement import identity_field
 from posebridge.methods.geometric_reconstruction.fine_tuning import FineTuning
-from posebridge.methods.geometric_reconstruction.frame_reconstructor import ReconstructedFrames
+from posebridge.methods.geometric_reconstruction.frame_reconstructor import ReconstructedFrames, resize_images
 from posebridge.methods.geometric_reconstruction.reconstruction_section import ReconstructedPair, reconstructed_frames
 from posebridge.methods.geometric_reconstruction.reconstructor_training import (
     ReconstructorTraining,
@@ -22,6 +22,7 @@ from posebridge.methods.geometric_reconstruction.reconstructor_training import (
 )
 from posebridge.methods.geometric_reconstruction.trusted_joints_section import trusted_joints
 from posebridge.networks.pose_resnet import PoseResNet
+from posebridge.representations.heatmaps import map_from_image
 from posebridge.training.callbacks import evaluating
 from posebridge.training.context import Context
 from posebridge.training.pseudo_label_metrics import correct_joints, fraction, predict_joints
@@ -116,16 +117,20 @@ def _as_arrays(
     if reconstructed.masks is None or reconstructed.field is None or reconstructed.inpainting is None:
         return ()  # heat maps as the guide give no displacement field
     base, driving = split_pairs(pairs)
-    count, size = len(base), base.rgb.shape[-1]
+    count, frame_size, image_size = len(base), base.rgb.shape[-2:], reconstructed.image.shape[-2:]
+    base_rgb, driving_rgb = (resize_images(frames.rgb, image_size) for frames in (base, driving))
+    uv_before, uv_after = (map_from_image(uv, frame_size, image_size) for uv in (uv_before, uv_after))
     height, width = reconstructed.field.shape[1:3]
-    displacement_px = (reconstructed.field - identity_field(height, width, reconstructed.field)) * (size / width)
+    displacement = reconstructed.field - identity_field(height, width, reconstructed.field)
+    displacement_px = displacement * (image_size[1] / width)
     truth = {} if labels is None else _labelled_joints(labels)
+    truth = {key: map_from_image(uv, frame_size, image_size).numpy() for key, uv in truth.items()}
     return tuple(
         ReconstructedPair(
             base_key=base.key[i],
             driving_key=driving.key[i],
-            base=_image(base.rgb[i]),
-            driving=_image(driving.rgb[i]),
+            base=_image(base_rgb[i]),
+            driving=_image(driving_rgb[i]),
             reconstruction=_image(reconstructed.image[i]),
             regions=_bytes(reconstructed.masks[i]),
             displacement_px=displacement_px[i].float().cpu().numpy(),
@@ -139,11 +144,11 @@ def _as_arrays(
     )
 
 
-def _labelled_joints(labels: LabelledBatch) -> dict[str, np.ndarray]:
+def _labelled_joints(labels: LabelledBatch) -> dict[str, Float[Tensor, "J 2"]]:
     assert labels.uv_px is not None
     assert labels.valid is not None
     uv_px = torch.where(labels.valid[..., None], labels.uv_px, torch.nan)
-    return dict(zip(labels.key, uv_px.numpy(), strict=True))
+    return dict(zip(labels.key, uv_px, strict=True))
 
 
 def _image(image: Float[Tensor, "3 H W"]) -> np.ndarray:

@@ -27,8 +27,10 @@ from posebridge.skeletons.skeleton import Skeleton
 class FrameReconstructorConfig:
     """Defaults are the paper's, for images of 256 px."""
 
+    # Side of the reconstructed images, to which larger frames are reduced; None: that of the frames.
+    image_px: int | None = None
     guide: Literal["bones", "heatmaps"] = "bones"  # heatmaps: no warp; L_heatmap in Table 3(a)
-    grid_stride: int = 4  # image pixels per pixel of bone maps, masks and displacement field
+    grid_stride: int = 4  # reconstructed pixels per pixel of bone maps, masks and displacement field
     bone_sigma: float = 1.5  # sigma of Eq. 6, in pixels of that grid; not given, chosen on studio renders
     heat_sigma: float = 2.0  # of heat maps as the guide, in pixels of that grid
     warping: WarpingConfig = field(default_factory=WarpingConfig)
@@ -39,7 +41,7 @@ class FrameReconstructorConfig:
 class ReconstructedFrames:
     """B reconstructed driving frames. Without bones as the guide, only the image is set."""
 
-    image: Float[Tensor, "B 3 H W"]
+    image: Float[Tensor, "B 3 H W"]  # of side ``image_px`` where the config has one
     masks: Float[Tensor, "B R h w"] | None = None  # of the background, then of each bone
     field: Float[Tensor, "B h w 2"] | None = None  # from each grid pixel to its position in the base frame, grid pixels
     inpainting: Float[Tensor, "B 1 h w"] | None = None
@@ -74,12 +76,12 @@ class FrameReconstructor(nn.Module):
             T_base_driving: pixels of the background in the driving frame to pixels in the base frame; see
                 ``still_camera_transform``.
         """
-        size = base.shape[-2:]
-        height, width = (side // self.config.grid_stride for side in size)
+        size, image = base.shape[-2:], self._reduced(base)
+        height, width = (side // self.config.grid_stride for side in image.shape[-2:])
         joints = [map_from_image(uv, size, (height, width)) for uv in (uv_base_px, uv_driving_px)]
         if isinstance(self.generator, HeatmapGenerator):
             heat = [encode_gaussian(uv, height, width, self.config.heat_sigma)[0] for uv in joints]
-            return ReconstructedFrames(self.generator(base, *heat).to(base.dtype))
+            return ReconstructedFrames(self.generator(image, *heat).to(base.dtype))
         small = F.interpolate(base, (height, width), mode="area")
         with torch.autocast(base.device.type, enabled=False):  # coordinates need full precision
             bones = [draw_bones(uv, self.bones, height, width, self.config.bone_sigma) for uv in joints]
@@ -87,8 +89,12 @@ class FrameReconstructor(nn.Module):
         with torch.autocast(base.device.type, enabled=False):
             T_grid = resize_map(width / size[1], height / size[0]).to(T_base_driving)
             displacement = self._displacement_field(warping, bones, T_grid @ T_base_driving @ inverse_map(T_grid))
-        image = self.generator(base, displacement, warping.inpainting).to(base.dtype)
-        return ReconstructedFrames(image, warping.masks, displacement, warping.inpainting)
+        reconstructed = self.generator(image, displacement, warping.inpainting).to(base.dtype)
+        return ReconstructedFrames(reconstructed, warping.masks, displacement, warping.inpainting)
+
+    def _reduced(self, frames: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
+        side = self.config.image_px
+        return frames if side is None else resize_images(frames, (side, side))
 
     def _displacement_field(
         self, warping: Warping, bones: Sequence[BoneMaps], T_base_driving: Float[Tensor, "B 3 3"]
@@ -104,6 +110,13 @@ class FrameReconstructor(nn.Module):
             )
         coarse = affine_fields(torch.cat([A_background, A], 1), torch.cat([t_background, t], 1), height, width)
         return blend_fields(warping.masks.to(A), coarse)
+
+
+def resize_images(images: Float[Tensor, "B 3 H W"], size: Sequence[int]) -> Float[Tensor, "B 3 h w"]:
+    """The images at the size (height, width) of reconstructed ones; those of this size as they are."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    return F.interpolate(images, tuple(size), mode="bilinear", antialias=True, align_corners=False)
 
 
 def _compose_background(

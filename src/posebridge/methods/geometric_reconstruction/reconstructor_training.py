@@ -19,6 +19,7 @@ from posebridge.methods.geometric_reconstruction.frame_reconstructor import (
     FrameReconstructor,
     FrameReconstructorConfig,
     ReconstructedFrames,
+    resize_images,
     still_camera_transform,
 )
 from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures, PerceptualLoss, VggFeatures
@@ -133,9 +134,10 @@ def reconstruct_pairs(
 def reconstruction_loss(
     reconstructor: FrameReconstructor, perceptual_loss: PerceptualLoss, view: Observation, uv_px: Float[Tensor, "B K 2"]
 ) -> Float[Tensor, ""]:
-    """Eq. 9: the perceptual loss of reconstructed against recorded driving frames."""
+    """Eq. 9: the perceptual loss of reconstructed against recorded driving frames, at the size of the former."""
     _, driving = split_pairs(view)
-    return perceptual_loss(reconstruct_pairs(reconstructor, view, uv_px).image, driving.rgb).float().mean()
+    image = reconstruct_pairs(reconstructor, view, uv_px).image
+    return perceptual_loss(image, resize_images(driving.rgb, image.shape[-2:])).float().mean()
 
 
 def draw_same_views(pairs: Observation, geometry: GeometryConfig, generator: Generator) -> Float[Tensor, "B 3 3"]:

@@ -99,8 +99,8 @@ class PoseVolumes:
         if volumes.device.type != "cpu" or torch.compiler.is_exporting():
             return self._decode(volumes)
         # On a CPU, fresh memory for a volume takes longer than the arithmetic on it, and a few images fit the cache.
-        buffer = torch.empty_like(volumes[:_IMAGES])
-        parts = [self._decode(part, buffer[: len(part)]) for part in volumes.split(_IMAGES)]
+        buffer = torch.empty_like(volumes[:_IMAGES], memory_format=torch.contiguous_format)
+        parts = [self._decode(part.contiguous(), buffer[: len(part)]) for part in volumes.split(_IMAGES)]
         return DecodedPose(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(DecodedPose)))
 
     def _decode(self, volumes: Float[Tensor, "B K D h w"], buffer: Tensor | None = None) -> DecodedPose:

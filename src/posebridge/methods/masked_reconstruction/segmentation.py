@@ -13,13 +13,10 @@ from posebridge.data.unconstrained_images import UnconstrainedImages
 from posebridge.draw import chance
 from posebridge.errors import InputError
 from posebridge.networks.segmentation import SegmentationConfig, SegmentationNetwork
-from posebridge.rendering.photometry import OFF, AppearanceConfig, apply_appearance
+from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Stage, Terms
-
-# A source may have few skin tones and fabrics. Half the brightness of a light hand is that of a dark one.
-_SUBJECT = replace(OFF, brightness=1.5, contrast=0.5, saturation=0.6, hue=0.05, gain=0.2, gamma=0.5)
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,6 @@ class SegmentationTrainingConfig:
     batch_size: int = 32
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     appearance: AppearanceConfig = field(default_factory=AppearanceConfig)
-    subject_appearance: AppearanceConfig = _SUBJECT  # of the subject, before its background is exchanged
     # Fraction of the images whose background is exchanged for a crop of an unconstrained image. Sources before plain
     # walls need it: a network that saw nothing else takes every edge for the subject's.
     composited_frac: float = 0.8
@@ -72,7 +68,7 @@ class SegmentationTraining(Stage):
         return {"mask": F.binary_cross_entropy_with_logits(logits.float(), view.mask.float())}
 
     def _view(self, source: LabelledBatch, generator: Generator) -> LabelledBatch:
-        """Warped, recoloured, some before other backgrounds, then with photometric changes of the picture as one."""
+        """Warped, some before other backgrounds, then with photometric changes of the picture as one."""
         size_px, device = source.rgb.shape[-1], source.rgb.device
         view = warp_batch(
             source, draw_views(self.config.geometry, len(source), size_px, generator, device), self.mirror
@@ -81,8 +77,7 @@ class SegmentationTraining(Stage):
             raise ValueError("the segmentation network is trained on masks, and these source samples have none")
         exchanged = chance(generator, self.config.composited_frac, len(source)).to(device)
         behind = self.unconstrained.crops(len(source), size_px, generator, device)
-        subject = apply_appearance(view.rgb, self.config.subject_appearance, generator)
-        image = composite(subject, view.mask | ~exchanged[:, None, None], behind)
+        image = composite(view.rgb, view.mask | ~exchanged[:, None, None], behind)
         return replace(view, image=apply_appearance(image, self.config.appearance, generator))
 
     def result(self) -> SegmentationNetwork:

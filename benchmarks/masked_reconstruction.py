@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import tyro
 
 from over_seeds import OverSeeds, seeds_table
-from posebridge.contracts.run_layout import RunLayout
 from posebridge.errors import InputError
 from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.synthshift import SynthShiftOutcome, run_synthshift
@@ -27,7 +26,6 @@ from posebridge.presets.preset import Change, Preset
 from posebridge.presets.table import find_preset
 from posebridge.synthesis.domains import Track
 
-_SOURCE_AND_BOUND = 2  # stages before the method's, in the shared folder
 COLUMNS = ("EPE mm", "PA mm", "PCK@0.05", "attention after pretraining", "attention after fine-tuning", "mask IoU")
 
 
@@ -101,11 +99,11 @@ def _config(config: Study, change: Change) -> MaskedReconstructionConfig:
 
 def _share_pretraining(cell: Path, name: str, trained: Mapping[str, MaskedReconstructionConfig]) -> None:
     """Copy finished stages before fine-tuning from an earlier setting that differs in fine-tuning alone."""
-    target = RunLayout(cell / name).stages
+    target = cell / name / "stages"
     own = trained[name]
     for other, config in trained.items():
         same = replace(config, fine_tuning=own.fine_tuning) == own and own.pretraining is not None
-        source = RunLayout(cell / other).stages
+        source = cell / other / "stages"
         if other == name or not same or target.exists() or not source.exists():
             continue
         for stage in source.iterdir():

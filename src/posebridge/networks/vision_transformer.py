@@ -14,6 +14,7 @@ import timm
 import torch
 from jaxtyping import Float, Int
 from safetensors import SafetensorError
+from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block, VisionTransformer, checkpoint_filter_fn
 from torch import Tensor, nn
 
@@ -145,13 +146,21 @@ def run_block(
     block: Block, tokens: Float[Tensor, "B M D"], attention: list[Tensor] | None = None
 ) -> Float[Tensor, "B M D"]:
     """The output of a pre-norm block (Eq. 1), whose row of the class token is appended to ``attention`` if given."""
-    # On a CPU, the backward pass of PyTorch's fused attention takes half of a step in bfloat16.
-    block.attn.fused_attn = tokens.device.type != "cpu"
     y = block.norm1(tokens)
     if attention is not None:
         attention.append(class_row(block, y))
-    tokens = tokens + block.attn(y)
+    tokens = tokens + _attend(cast(Attention, block.attn), y)
     return tokens + block.mlp(block.norm2(tokens))
+
+
+def _attend(attention: Attention, tokens: Float[Tensor, "B M D"]) -> Float[Tensor, "B M D"]:
+    """The output of an attention layer."""
+    if tokens.device.type != "cpu":
+        return attention(tokens)
+    # On a CPU, the backward pass of PyTorch's fused attention takes half of a step in bfloat16.
+    query, key, value = attention.qkv(tokens).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    mixed = ((query * attention.scale) @ key.transpose(-2, -1)).softmax(-1) @ value
+    return attention.proj(mixed.transpose(1, 2).flatten(2))
 
 
 def class_row(block: Block, tokens: Float[Tensor, "B M D"]) -> Float[Tensor, "B heads n"]:
@@ -160,7 +169,7 @@ def class_row(block: Block, tokens: Float[Tensor, "B M D"]) -> Float[Tensor, "B 
     The query is multiplied by the weights of the keys, instead of computing the keys: a row costs heads n D instead of
     n D^2 operations. The bias of the keys adds the same to all entries, so the softmax ignores it.
     """
-    attention = block.attn
+    attention = cast(Attention, block.attn)
     batch, _, width = tokens.shape
     heads = attention.num_heads
     weight, bias = attention.qkv.weight, attention.qkv.bias

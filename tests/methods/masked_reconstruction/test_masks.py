@@ -60,7 +60,6 @@ def test_given_masks_take_the_network_s_place():
     given, store = torch.rand(2, SIDE, SIDE) > 0.5, MaskStore()
     store.add(("a", "b"), given)
     masks = FrameMasks(None, store)
-    assert masks.are_given
     assert torch.equal(masks(_batch("b", "a")), given[[1, 0]])
     with pytest.raises(ValueError, match="c: there is no mask"):
         masks(_batch("a", "c"))

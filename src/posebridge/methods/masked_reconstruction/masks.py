@@ -32,11 +32,11 @@ class FrameMasks:
 
         Raises ``ValueError`` without both.
         """
-        if network is None and given is None:
-            raise ValueError("masks are predicted by a network or given; there is neither")
-        self.store = MaskStore() if given is None else given
-        self.are_given = given is not None
-        self._network = None if given is not None else copy.deepcopy(network).eval().requires_grad_(False)
+        self.store, self._network = MaskStore() if given is None else given, None
+        if given is None:
+            if network is None:
+                raise ValueError("masks are predicted by a network or given; there is neither")
+            self._network = copy.deepcopy(network).eval().requires_grad_(False)
 
     def __call__(self, batch: Observation) -> Bool[Tensor, "B S S"]:
         """The masks of un-augmented crops. Raises ``ValueError`` for a frame whose mask isn't among the given ones."""

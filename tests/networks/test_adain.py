@@ -126,3 +126,34 @@ def test_sizes_that_do_not_fit_are_refused(encoder):
         StyleTransfer(encoder, replace(TINY, widths=(8, 6, 4), depths=(0, 0, 0)))
     with pytest.raises(InputError, match="multiples of 4"):
         StyleTransfer(encoder, TINY).encode(torch.rand(1, 3, 30, 32))
+
+
+def test_a_reduced_transfer_keeps_the_content_sharp(encoder):
+    """The change of the small image is added to the whole one."""
+    model = StyleTransfer(encoder, replace(TINY, reduction=2))
+    content, style, alpha = torch.rand(3, 3, 32, 32), _pictures(3, 1), torch.tensor([0.0, 0.5, 1.0])
+    found = model.transfer(0.4 + 0.2 * content, 0.4 + 0.2 * style, alpha)
+    whole = StyleTransfer(encoder, TINY)
+    whole.load_state_dict(model.state_dict())
+    small, small_style = (nn.functional.avg_pool2d(0.4 + 0.2 * images, 2) for images in (content, style))
+    with torch.no_grad():
+        f_c, f_s = whole.encode(small)[-1], whole.encode(small_style)[-1]
+        change = whole.decoder(torch.lerp(f_c, adain(f_c, f_s), alpha.view(-1, 1, 1, 1))) - small
+    expected = 0.4 + 0.2 * content + nn.functional.interpolate(change, (32, 32), mode="bilinear")
+    torch.testing.assert_close(found, expected.clamp(0, 1))
+    for name, values in model.losses(content, style).items():
+        pooled = (nn.functional.avg_pool2d(images, 2) for images in (content, style))
+        torch.testing.assert_close(values, whole.losses(*pooled)[name])
+    with pytest.raises(InputError, match="36 x 32 px: both must be multiples of 8"):
+        model.transfer(torch.rand(1, 3, 32, 36), style[:1], alpha[:1])
+
+
+def test_half_precision_changes_images_by_less_than_a_grey_level(encoder):
+    model = StyleTransfer(encoder, TINY)
+    content, style, alpha = _pictures(3, 0), _pictures(3, 1), torch.ones(3)
+    exact = model.transfer(content, style, alpha)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model.transfer(content, style, alpha)
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, exact)
+    assert (found - exact).abs().mean() < 1 / 255

@@ -1,8 +1,8 @@
 """Stages: what is trained, on which streams, by which schedule and loss terms."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec, TypedDict
 
 import lightning as L
 import torch
@@ -18,6 +18,7 @@ from posebridge.networks.pose_network import HeatmapNetwork, PoseNetwork, PoseOu
 from posebridge.training.optimisers import ParameterGroup, Schedule, optimiser
 
 Terms = dict[str, Tensor]
+Arguments = ParamSpec("Arguments")
 
 
 class Partial(TypedDict):
@@ -143,6 +144,17 @@ class PoseStage(Stage):
         with self.trainer.precision_plugin.forward_context():
             heat, depth = network(images)
         return heat.float(), depth.float()
+
+    def in_precision(self, restyle: Callable[Arguments, Tensor] | None) -> Callable[Arguments, Tensor] | None:
+        """The transfer of style, computed in the trainer's precision; its images are float32. None for None."""
+        if restyle is None:
+            return None
+
+        def restyled(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+            with self.trainer.precision_plugin.forward_context():
+                return restyle(*args, **kwargs).float()
+
+        return restyled
 
     def predict_poses(self, network: PoseNetwork, images: Float[Tensor, "B 3 H W"]) -> PoseOutput:
         """Poses as float32, computed in the trainer's precision."""

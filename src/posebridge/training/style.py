@@ -58,8 +58,9 @@ class FourierStyle:
         @torch.no_grad()
         def restyle(content: Tensor, style: Tensor, generator: Generator) -> Tensor:
             factors = torch.rand(2, len(content), generator=generator).to(content)
-            restyled = fourier_style(content, style, self.beta, factors[0])
-            return colour_style(restyled, style, factors[1]) if self.colour else restyled
+            with torch.autocast(content.device.type, enabled=False):  # which rounds matrix products
+                restyled = fourier_style(content, style, self.beta, factors[0])
+                return colour_style(restyled, style, factors[1]) if self.colour else restyled
 
         return restyle
 
@@ -69,7 +70,7 @@ class AdaINStyle:
     """AdaIN (Huang & Belongie, ICCV 2017). Defaults are UniFrame's: Adam with rate 1e-5, batches of 16."""
 
     encoder: VggConfig = field(default_factory=VggConfig)
-    network: StyleTransferConfig = field(default_factory=StyleTransferConfig)
+    network: StyleTransferConfig = field(default_factory=lambda: StyleTransferConfig(reduction=2))
     schedule: Schedule = field(default_factory=lambda: Schedule(steps=500_000, learning_rate=1e-5, decay="none"))
     batch_size: int = 16
 

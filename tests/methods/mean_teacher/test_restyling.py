@@ -24,7 +24,7 @@ def test_without_style_images_are_unchanged():
 
 
 def test_style_is_applied_to_a_fraction_of_the_images():
-    stage = adaptation_stage(context(), style=FourierStyle())
+    stage = with_trainer(adaptation_stage(context(), style=FourierStyle()))
     source, target = dots(200, seed=1).rgb, dots(8, seed=2, ground=0.5).rgb
     before = source.clone()
     for probability in (0.3, 1.0):

@@ -74,7 +74,7 @@ class FineTuning(PoseStage):
         self.skeleton = context.skeleton
         self.student = copy.deepcopy(network).train().requires_grad_(True)
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
-        self.labeller = PseudoLabeller(config, context.skeleton.mirror, restyler)
+        self.labeller = PseudoLabeller(config, context.skeleton.mirror, self.in_precision(restyler))
         self.integrated = IntegratedLabels.from_context(config.labels, network.maps, context)
         self.reconstructor = copy.deepcopy(reconstructor)
         torch.manual_seed(context.seed)  # frozen features must equal those of the reconstructor's training

@@ -58,7 +58,7 @@ class Pretraining(PoseStage):
         self.maps = network.maps
         self.skeleton = context.skeleton
         self.network = network.train().requires_grad_(True)
-        self.restyler = restyler
+        self.restyler = self.in_precision(restyler)
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """Eq. 10 on source images and on the same images in the target's style."""

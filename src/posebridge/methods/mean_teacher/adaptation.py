@@ -48,7 +48,7 @@ class Adaptation(PoseStage):
         self.skeleton = context.skeleton
         self.student = copy.deepcopy(network).train().requires_grad_(True)
         self.teacher = copy.deepcopy(network).train().requires_grad_(False)
-        self.labeller = PseudoLabeller(config, context.skeleton.mirror, restyler)
+        self.labeller = PseudoLabeller(config, context.skeleton.mirror, self.in_precision(restyler))
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """Supervised terms on the source, consistency with the teacher on the target."""

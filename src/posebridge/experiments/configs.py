@@ -82,8 +82,8 @@ class AdaptConfig:
     pairs frames that are 5, 10 or 15 apart. For methods that take pairs of frames."""
 
     encoder_weights: EncoderWeights | None = None
-    """Initial weights of the encoder of a source model that is trained here: timm (downloads ImageNet weights), package
-    (those of an installed package), a file, or none. Without it: none."""
+    """Initial weights of the encoder that is trained here, of a source model or of a method's own network: timm
+    (downloads them), package (those of an installed package), a file, or none. Without it: none."""
 
     feature_weights: Weights | None = None
     """Weights of the VGG-19 behind style and perceptual losses in preset full: timm (downloads), a file, or none, which
@@ -178,7 +178,7 @@ class TrainConfig:
     """The target's frames to adapt to, without their labels. The test split is scored."""
 
     encoder_weights: EncoderWeights | None = None
-    """Initial weights of the pose network's encoder: timm (downloads ImageNet weights), package (those of an
+    """Initial weights of the encoder of the network that the method trains: timm (downloads them), package (those of an
     installed package), a file, or none. Without it: timm in preset full, none in preset small."""
 
     feature_weights: Weights | None = None

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from posebridge.data.frames import RawFrame
-from posebridge.deployment.overlay import ImageOverlays, VideoOverlays, colour_of, draw_pose
+from posebridge.deployment.overlay import ImageOverlays, VideoOverlays, draw_pose
 from posebridge.errors import InputError
 from posebridge.skeletons.body import COCO17
 from posebridge.skeletons.hand import HAND21
+from posebridge.skeletons.joint_colours import joint_rgb
 
 
 def spread_hand(side: float) -> np.ndarray:
@@ -26,10 +27,10 @@ def test_joints_have_their_fingers_colour_at_their_pixel():
     drawn = draw_pose(image, uv, np.ones(21), HAND21)
     assert image.max() == 0
     assert drawn.shape == image.shape
-    colours = {colour_of(name) for name in HAND21.joints}
+    colours = {joint_rgb(name) for name in HAND21.joints}
     assert len(colours) == 6
     for name, (u, v) in zip(HAND21.joints, uv.round().astype(int), strict=True):
-        assert tuple(drawn[v, u]) == colour_of(name)
+        assert tuple(drawn[v, u]) == joint_rgb(name)
 
 
 def test_joints_of_low_confidence_are_hollow():
@@ -44,7 +45,7 @@ def test_small_frames_are_enlarged_with_their_joints():
     uv[4] = [20.0, 10.0]
     drawn = draw_pose(np.zeros((30, 40, 3), np.uint8), uv, np.ones(21), HAND21)
     assert drawn.shape == (240, 320, 3)
-    v, u = np.argwhere((drawn == colour_of("thumb_4")).all(-1)).mean(axis=0)
+    v, u = np.argwhere((drawn == joint_rgb("thumb_4")).all(-1)).mean(axis=0)
     np.testing.assert_allclose([(u + 0.5) / 8 - 0.5, (v + 0.5) / 8 - 0.5], uv[4], atol=0.1)
 
 
@@ -53,7 +54,7 @@ def test_joints_that_are_missing_or_far_outside_are_left_out():
     uv[:3] = [[1e9, -1e9], [np.inf, 3.0], [-4e4, 5.0]]
     drawn = draw_pose(np.zeros((400, 300, 3), np.uint8), uv, np.full(17, np.nan), COCO17)
     assert drawn.shape == (400, 300, 3)
-    assert colour_of("left_hip") != colour_of("right_hip")
+    assert joint_rgb("left_hip") != joint_rgb("right_hip")
 
 
 def frames(n: int, sequence: str, height: int = 321, width: int = 333):
@@ -81,7 +82,7 @@ def test_subjects_of_a_frame_are_drawn_together(tmp_path):
     drawn = cv2.imread(str(tmp_path / "a_000000_subject0.jpg"))[..., ::-1]
     for uv_px in two:
         u, v = uv_px[12].round().astype(int)
-        np.testing.assert_allclose(drawn[v, u], colour_of("middle_4"), atol=40)
+        np.testing.assert_allclose(drawn[v, u], joint_rgb("middle_4"), atol=40)
 
 
 def test_overlays_of_videos_keep_the_frame_rate(tmp_path):
@@ -98,7 +99,27 @@ def test_overlays_of_videos_keep_the_frame_rate(tmp_path):
             assert (len(decoded), stream.average_rate) == (count, rates[name])
         assert decoded[0].shape == (322, 334, 3)
         u, v = spread_hand(300)[12].round().astype(int)
-        np.testing.assert_allclose(decoded[0][v, u], colour_of("middle_4"), atol=40)
+        np.testing.assert_allclose(decoded[0][v, u], joint_rgb("middle_4"), atol=40)
+
+
+def test_frames_without_a_subject_are_written_to_videos_alone(tmp_path):
+    first, second, third = frames(3, "a")
+    pose = (spread_hand(300), np.ones(21))
+    for folder, writer in (
+        ("videos", VideoOverlays(tmp_path / "videos", HAND21, None, {"a": Fraction(5)})),
+        ("images", ImageOverlays(tmp_path / "images", HAND21, None)),
+    ):
+        with writer as overlays:
+            overlays.add_empty(first)
+            overlays.add_empty(second)
+            overlays.add(replace(second, key="a_000001_subject1"), *pose)  # another subject of the same frame
+            overlays.add_empty(third)
+        assert overlays.drawn == 1, folder
+    assert [path.name for path in (tmp_path / "images").iterdir()] == ["a_000001_subject1.jpg"]
+    with av.open(str(tmp_path / "videos" / "a.mp4")) as container:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    changed = [np.abs(frame.astype(int) - 60).max() > 20 for frame in decoded]
+    assert changed == [False, True, False]
 
 
 def test_errors_leave_no_partial_video(tmp_path):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -173,6 +174,21 @@ def test_videos_are_searched_once_and_after_a_loss(finder, rectangles, monkeypat
     np.testing.assert_allclose(left, 40 + 2 * np.arange(8), atol=3)
     assert sorted(done.skipped) == ["clip_000008", "clip_000009"]
     assert len(searched) == 2  # the first frame, and the second one without a hand
+
+
+def test_drawn_videos_have_every_frame(finder, rectangles):
+    """The last two frames show no hand, and are drawn as they are."""
+    done = predict_files(replace(_config(rectangles / "clip.mp4", rectangles / "out"), overlays=None))
+    assert (done.frames, done.overlays) == (8, 8)
+    given, drawn = (_decoded(rectangles / name) for name in ("clip.mp4", "out/overlays/clip.mp4"))
+    assert len(given) == len(drawn) == 10
+    apart = [np.abs(a.astype(int) - b).mean() for a, b in zip(given, drawn, strict=True)]
+    assert max(apart[8:]) < 0.5 * min(apart[:8])
+
+
+def _decoded(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
 def test_estimators_search_on_request(finder, rectangles):

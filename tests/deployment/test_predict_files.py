@@ -280,8 +280,8 @@ def test_frames_are_released_batch_by_batch(tmp_path, monkeypatch):
     alive: list[int] = []
     real = module.crop_batches
 
-    def watched(target, size):
-        for frames, batch in real(target, size):
+    def watched(read, crop, size):
+        for frames, batch in real(read, crop, size):
             seen.extend(weakref.ref(frame.image) for frame in frames)
             alive.append(sum(image() is not None for image in seen))
             yield frames, batch

@@ -17,8 +17,8 @@ from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
 from posebridge.deployment import torch_crops
 from posebridge.deployment.model_file import LoadedModel
-from posebridge.deployment.overlay import colour_of
 from posebridge.deployment.predict_files import PredictConfig, predict_files
+from posebridge.skeletons.joint_colours import joint_rgb
 
 DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
 
@@ -54,7 +54,7 @@ def test_predictions_are_stored_pixels_and_overlays_upright(tmp_path):
         factor = drawn.shape[0] // upright.shape[0]
         assert drawn.shape == (factor * upright.shape[0], factor * upright.shape[1], 3)
         v, u = (factor * np.argwhere(upright[..., 0] > 200).mean(axis=0) + factor / 2).round().astype(int)
-        np.testing.assert_allclose(drawn[v, u], colour_of("wrist"), atol=40)
+        np.testing.assert_allclose(drawn[v, u], joint_rgb("wrist"), atol=40)
 
 
 def test_names_that_are_not_utf8_reach_every_output(tmp_path, monkeypatch):

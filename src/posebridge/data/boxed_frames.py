@@ -1,8 +1,8 @@
 """Boxes around the subjects of frames: the step between readers and crops."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
@@ -13,46 +13,60 @@ from posebridge.data.frames import RawFrame
 from posebridge.errors import InputError
 
 
-class Boxing(Protocol):
+class Boxing(ABC):
     """Finds the subjects of frames: in a file of boxes, or in the pixels."""
 
     @property
+    @abstractmethod
     def skipped(self) -> Mapping[str, str]:
         """Frames so far in which there is no subject, with the reason."""
-        ...
 
-    def boxed(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
-        """Yields each frame once for each of its subjects, with ``box_xyxy``, ``hand`` and a key of its own.
+    @abstractmethod
+    def subjects(self, frame: RawFrame) -> Iterator[RawFrame]:
+        """Yields the frame once for each of its subjects, with ``box_xyxy``, ``hand`` and a key of its own.
 
         Raises ``InputError`` for boxes that can't be used.
         """
-        ...
+
+    @abstractmethod
+    def check_found(self) -> None:
+        """Called after the last frame. Raises ``InputError`` for boxes that are those of other frames."""
+
+    def boxed(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
+        """The subjects of all frames, in order. Raises as ``subjects`` and ``check_found``."""
+        for frame in frames:
+            yield from self.subjects(frame)
+        self.check_found()
 
 
-class FileBoxing:
+class FileBoxing(Boxing):
     """Boxes of a file, at most one for each frame, by the frames' keys."""
 
     def __init__(self, boxes: Boxes, orientation: BoxOrientation = "upright"):
         """``orientation``: whether boxes are in pixels of the upright or of the stored picture."""
         self.boxes = boxes
         self.orientation: BoxOrientation = orientation
-        self.skipped: dict[str, str] = {}
+        self._skipped: dict[str, str] = {}
+        self._found_any = False
 
-    def boxed(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
-        """Yields each frame that has a box.
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Frames so far without a box."""
+        return self._skipped
 
-        Raises ``InputError`` for a box outside its image, and where no frame has a box.
-        """
-        found_any = False
-        for frame in frames:
-            box = self._stored_box(frame)
-            if box is None:
-                self.skipped[frame.key] = f"no box in {self.boxes.path}"
-                continue
-            found_any = True
+    def subjects(self, frame: RawFrame) -> Iterator[RawFrame]:
+        """Yields the frame if it has a box. Raises ``InputError`` for a box outside its image."""
+        box = self._stored_box(frame)
+        if box is None:
+            self._skipped[frame.key] = f"no box in {self.boxes.path}"
+        else:
+            self._found_any = True
             yield replace(frame, box_xyxy=box.xyxy, hand=box.hand)
-        if not found_any:
-            keys = f"its keys are like {next(iter(self.boxes.by_key))}, the frames' like {next(iter(self.skipped))}"
+
+    def check_found(self) -> None:
+        """Raises ``InputError`` where no frame has a box."""
+        if not self._found_any:
+            keys = f"its keys are like {next(iter(self.boxes.by_key))}, the frames' like {next(iter(self._skipped))}"
             raise InputError(f"boxes {self.boxes.path}: no frame of the target has a box; {keys}")
 
     def _stored_box(self, frame: RawFrame) -> SubjectBox | None:

@@ -62,6 +62,22 @@ class TargetFrames:
         frames = self._read()
         return frames if self.boxing is None else self.boxing.boxed(frames)
 
+    def with_empty(self) -> Iterator[RawFrame]:
+        """As iteration, and in their place the frames in which there is no subject: those without a box.
+
+        Where no boxing is used, no frame is empty.
+        """
+        for frame in self._read():
+            subjects = [frame] if self.boxing is None else self.boxing.subjects(frame)
+            is_empty = True
+            for subject in subjects:
+                is_empty = False
+                yield subject
+            if is_empty:
+                yield replace(frame, hand="right")  # crops that mirror annotated left hands leave it as it is
+        if self.boxing is not None:
+            self.boxing.check_found()
+
     def _read(self) -> Iterator[RawFrame]:
         self.read = 0
         for frame in self.frames:

@@ -1,6 +1,6 @@
 """Boxes around the subjects that a detector finds in whole frames: implementations of ``Boxing``. Imports no torch."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from posebridge.cameras.pixel_maps import mapped_box, upright_image, upright_map
 from posebridge.contracts.keypoint_set import KeypointSet
+from posebridge.data.boxed_frames import Boxing
 from posebridge.data.frames import RawFrame, Side
 from posebridge.deployment.detections import Detections, SubjectDetector
 from posebridge.deployment.one_euro import OneEuroFilter
@@ -16,26 +17,33 @@ from posebridge.deployment.subject_tracker import SubjectTracker, TrackerConfig
 NO_SUBJECT = "no subject was detected"
 
 
-class DetectedBoxing:
+class DetectedBoxing(Boxing):
     """The detector runs on each frame by itself. Frames without a subject are skipped."""
 
     def __init__(self, detector: SubjectDetector, most_subjects: int | None = None):
         """``most_subjects`` of a frame, the most confident ones."""
         self.detector = detector
         self.most_subjects = most_subjects
-        self.skipped: dict[str, str] = {}
+        self._skipped: dict[str, str] = {}
 
-    def boxed(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
-        """Yields each frame once for each of its subjects, the most confident one first. It keeps the frame's key."""
-        for frame in frames:
-            found = detections_in_file(self.detector, frame)[: self.most_subjects]
-            if not found:
-                self.skipped[frame.key] = NO_SUBJECT
-            for number, (box, hand) in enumerate(found):
-                yield _of_subject(frame, number, box, hand)
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Frames so far in which nothing was detected."""
+        return self._skipped
+
+    def check_found(self) -> None:
+        """Any frame may be without a subject."""
+
+    def subjects(self, frame: RawFrame) -> Iterator[RawFrame]:
+        """Yields the frame once for each of its subjects, the most confident one first. It keeps the frame's key."""
+        found = detections_in_file(self.detector, frame)[: self.most_subjects]
+        if not found:
+            self._skipped[frame.key] = NO_SUBJECT
+        for number, (box, hand) in enumerate(found):
+            yield _of_subject(frame, number, box, hand)
 
 
-class FollowedBoxing:
+class FollowedBoxing(Boxing):
     """Boxes follow the joints of videos, and the detector runs where ``SubjectTracker`` needs it.
 
     Joints of each yielded frame have to be given to ``observe`` before the next one is taken.
@@ -48,31 +56,38 @@ class FollowedBoxing:
         self.detector = detector
         self.time_s = time_s
         self.config = config or TrackerConfig()
-        self.skipped: dict[str, str] = {}
+        self._skipped: dict[str, str] = {}
         self._tracker = SubjectTracker(self.config)
         self._video: tuple[str, int] | None = None  # of the last frame
         self._waiting: dict[str, int] = {}  # tracks by the key of their frame, until their joints are observed
 
-    def boxed(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
-        """Yields each frame once for each of its subjects, by number of the track. Number 0 keeps the frame's key.
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """Frames so far in which nothing was detected."""
+        return self._skipped
 
-        A later call goes on with the same video. Raises ``ValueError`` where the joints of a frame were not observed.
+    def subjects(self, frame: RawFrame) -> Iterator[RawFrame]:
+        """Yields the frame once for each of its subjects, by number of the track. Number 0 keeps the frame's key.
+
+        Raises ``ValueError`` where the joints of a frame were not observed.
         """
-        for frame in frames:
-            if (frame.sequence, frame.view) != self._video:
-                self._video, self._tracker = (frame.sequence, frame.view), SubjectTracker(self.config)
-            detections = None
-            if self._tracker.needs_detections:
-                detections = _in_file(self.detector, frame)
-            tracks = self._tracker.begin_frame(detections, self.time_s(frame))
-            if not tracks:
-                self.skipped[frame.key] = NO_SUBJECT
-            for track in tracks:
-                followed = _of_subject(frame, track.number, track.box_xyxy, track.hand)
-                self._waiting[followed.key] = track.number
-                yield followed
-                if self._waiting:
-                    raise ValueError(f"the joints of {next(iter(self._waiting))} were not observed")
+        if (frame.sequence, frame.view) != self._video:
+            self._video, self._tracker = (frame.sequence, frame.view), SubjectTracker(self.config)
+        detections = None
+        if self._tracker.needs_detections:
+            detections = _in_file(self.detector, frame)
+        tracks = self._tracker.begin_frame(detections, self.time_s(frame))
+        if not tracks:
+            self._skipped[frame.key] = NO_SUBJECT
+        for track in tracks:
+            followed = _of_subject(frame, track.number, track.box_xyxy, track.hand)
+            self._waiting[followed.key] = track.number
+            yield followed
+            if self._waiting:
+                raise ValueError(f"the joints of {next(iter(self._waiting))} were not observed")
+
+    def check_found(self) -> None:
+        """Any frame may be without a subject."""
 
     def track_of(self, frame: RawFrame) -> int:
         """The number of a yielded frame's track, until its joints are observed."""

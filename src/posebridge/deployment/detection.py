@@ -1,6 +1,6 @@
 """The detector that finds the subjects of a target's frames."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -79,7 +79,7 @@ def following(
     return FollowedBoxing(detector, time_s, TrackerConfig(**options))
 
 
-class PredictedBoxing:
+class PredictedBoxing(Boxing):
     """Boxes that follow the joints of a predictor, for frames that are predicted later."""
 
     def __init__(self, following: FollowedBoxing, predictor: CropPredictor, crop: CropConfig):
@@ -94,13 +94,17 @@ class PredictedBoxing:
         """Frames so far in which there is no subject, or in which it was lost, with the reason."""
         return {**self.following.skipped, **self._lost}
 
-    def boxed(self, frames: Iterable[RawFrame]) -> Iterator[RawFrame]:
-        """Yields each frame once for each of its subjects."""
-        for frame in self.following.boxed(frames):
-            if self.following.observe_keypoints(frame, self.predictor.predict_crops(crop_images([frame], self.crop))):
-                yield frame
+    def check_found(self) -> None:
+        """Any frame may be without a subject."""
+
+    def subjects(self, frame: RawFrame) -> Iterator[RawFrame]:
+        """Yields the frame once for each of its subjects."""
+        for followed in self.following.subjects(frame):
+            joints = self.predictor.predict_crops(crop_images([followed], self.crop))
+            if self.following.observe_keypoints(followed, joints):
+                yield followed
             else:
-                self._lost[frame.key] = "the subject was lost"
+                self._lost[followed.key] = "the subject was lost"
 
 
 def detected(target: TargetFrames, boxing: Boxing, kind: SubjectKind) -> TargetFrames:

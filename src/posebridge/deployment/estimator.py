@@ -118,7 +118,7 @@ class ImageEstimator:
         elif detector not in ("auto", "none"):
             raise InputError("boxes and a detector are both given: leave one of them out")
         check_hand(self.predictor.skeleton, target)
-        parts = [self.predictor.predict_crops(crops) for _, crops in crop_batches(target, batch_size)]
+        parts = [self.predictor.predict_crops(crops) for _, crops in crop_batches(target, target.crop, batch_size)]
         return joined_poses(parts, target.skipped)
 
     def _with_subjects(self, target: TargetFrames, detector: Path | str | SubjectDetector) -> TargetFrames:

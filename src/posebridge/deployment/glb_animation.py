@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from posebridge.deployment.overlay import colour_of
+from posebridge.skeletons.joint_colours import joint_rgb
 from posebridge.skeletons.skeleton import Skeleton
 
 _FLOAT, _UINT8, _UINT32 = 5126, 5121, 5125
@@ -102,13 +102,13 @@ class _Document:
             faces.append(_SIDES + 6 * len(corners))
             corners.append(radius_m * _OCTAHEDRON)
             owners += 6 * [joint]
-            colours += 6 * [_linear(colour_of(name))]
+            colours += 6 * [_linear(joint_rgb(name))]
         for parent, child in skeleton.bones:
             near, far = _EDGES + 6 * len(corners), _EDGES + 6 * (len(corners) + 1)
             faces += [np.stack([near[:, 0], near[:, 1], far[:, 1]], 1), np.stack([near[:, 0], far[:, 1], far[:, 0]], 1)]
             corners += 2 * [_STICK_OF_JOINT * radius_m * _OCTAHEDRON]
             owners += 6 * [parent] + 6 * [child]
-            colours += 12 * [_linear(colour_of(skeleton.joints[child]))]
+            colours += 12 * [_linear(joint_rgb(skeleton.joints[child]))]
         of_joint = np.zeros((len(owners), 4), np.uint8)
         of_joint[:, 0] = owners
         weights = np.zeros((len(owners), 4), np.float32)

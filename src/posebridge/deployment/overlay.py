@@ -17,31 +17,15 @@ from posebridge.cameras.pixel_maps import apply_map, upright_image, upright_map
 from posebridge.contracts.files import prepare_folder, temporary_name, write_atomically
 from posebridge.data.frames import RawFrame
 from posebridge.errors import InputError
+from posebridge.skeletons.joint_colours import joint_rgb
 from posebridge.skeletons.skeleton import Skeleton
 
-Colour = tuple[int, int, int]  # RGB
-
-_COLOURS: dict[str, Colour] = {  # by how a joint's name begins
-    "thumb": (255, 90, 77),
-    "index": (255, 176, 32),
-    "middle": (53, 196, 106),
-    "ring": (51, 166, 255),
-    "pinky": (197, 107, 255),
-    "left_": (51, 166, 255),
-    "right_": (255, 176, 32),
-}
-_CENTRE: Colour = (240, 240, 240)  # the wrist, the spine
-_HALO: Colour = (16, 16, 16)
+_HALO = (16, 16, 16)  # RGB
 _CONFIDENT = 0.5  # joints below this confidence are rings instead of discs
 _MIN_SIDE_PX = 320  # smaller frames are enlarged by a whole factor, so that a finger is more than a few pixels
 _BITS = 4  # of a pixel's fraction, for OpenCV's drawing
 _MAX_PX = 30_000  # OpenCV's integer coordinates are limited
 _JPEG_QUALITY = 92
-
-
-def colour_of(joint: str) -> Colour:
-    """A joint's colour, RGB: by its finger, or by its side of the body."""
-    return next((colour for name, colour in _COLOURS.items() if joint.startswith(name)), _CENTRE)
 
 
 def draw_pose(image: np.ndarray, uv_px: np.ndarray, confidence: np.ndarray, skeleton: Skeleton) -> np.ndarray:
@@ -71,13 +55,13 @@ def _draw_skeleton(canvas: np.ndarray, at_px: np.ndarray, confidence: np.ndarray
     for halo in (True, False):
         for parent, child in skeleton.bones:
             if finite[parent] and finite[child]:
-                colour = _HALO if halo else colour_of(skeleton.joints[child])
+                colour = _HALO if halo else joint_rgb(skeleton.joints[child])
                 width = thick + 2 if halo else thick
                 ends = (fixed[parent].tolist(), fixed[child].tolist())
                 cv2.line(canvas, *ends, colour, width, cv2.LINE_AA, _BITS)
     radius = round(1.2 * thick * (1 << _BITS))
     for joint in np.flatnonzero(finite):
-        centre, colour = fixed[joint].tolist(), colour_of(skeleton.joints[joint])
+        centre, colour = fixed[joint].tolist(), joint_rgb(skeleton.joints[joint])
         cv2.circle(canvas, centre, radius + (1 << _BITS), _HALO, cv2.FILLED, cv2.LINE_AA, _BITS)
         cv2.circle(canvas, centre, radius, colour, cv2.FILLED, cv2.LINE_AA, _BITS)
         if not confidence[joint] >= _CONFIDENT:
@@ -102,16 +86,22 @@ class Overlays(ABC):
         Subjects of one frame follow each other and share its image. They are drawn together on the upright picture,
         when the next frame comes or the writer ends. Raises ``InputError`` where the folder or the disk refuses.
         """
-        pose = (uv_px, confidence)
+        self._take(frame, [(uv_px, confidence)])
+
+    @abstractmethod
+    def add_empty(self, frame: RawFrame) -> None:
+        """Take a frame in which there is no subject, or another subject without a pose. Raises as ``add``."""
+
+    def _take(self, frame: RawFrame, poses: list[tuple[np.ndarray, np.ndarray]]) -> None:
         if self._waiting is not None and frame.image is self._waiting[0].image:
-            self._waiting[1].append(pose)
+            self._waiting[1].extend(poses)
             return
         self._draw_waiting()
         unit = self._unit(frame)
         count = self._of_sequence.get(unit, 0)
         if self.limit is None or count < self.limit:
             self._of_sequence[unit] = count + 1
-            self._waiting = (frame, [pose])
+            self._waiting = (frame, poses)
 
     def _draw_waiting(self) -> None:
         if self._waiting is not None:
@@ -121,7 +111,7 @@ class Overlays(ABC):
             image = upright_image(frame.rgb, frame.turn, frame.mirror)
             upright = [(apply_map(T_upright_file, uv_px), confidence) for uv_px, confidence in poses]
             self._write(frame, draw_poses(image, upright, self.skeleton))
-            self.drawn += 1
+            self.drawn += bool(poses)
 
     def __enter__(self) -> Self:
         return self
@@ -151,6 +141,9 @@ class Overlays(ABC):
 class ImageOverlays(Overlays):
     """Writes an image for each frame: ``<key>.jpg``."""
 
+    def add_empty(self, frame: RawFrame) -> None:
+        """Images without a subject are not drawn."""
+
     def _close(self, is_complete: bool) -> None:
         """Nothing stays open between frames."""
 
@@ -166,7 +159,7 @@ class ImageOverlays(Overlays):
 
 
 class VideoOverlays(Overlays):
-    """Writes a video for each video: ``<stem>.mp4``, of the frames that were read, at the original's speed."""
+    """Writes a video for each video: ``<stem>.mp4``, of all frames that were read, at the original's speed."""
 
     def __init__(self, folder: Path, skeleton: Skeleton, limit: int | None, rates: dict[str, Fraction]):
         """``rates``: frames a second of each sequence."""
@@ -174,6 +167,10 @@ class VideoOverlays(Overlays):
         self.rates = rates
         self._sequence: str | None = None
         self._video: _VideoFile | None = None
+
+    def add_empty(self, frame: RawFrame) -> None:
+        """Take a frame in which there is no subject, which is written as it is. Raises as ``add``."""
+        self._take(frame, [])
 
     def _close(self, is_complete: bool) -> None:
         video, self._video = self._video, None

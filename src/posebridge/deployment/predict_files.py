@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,7 +20,7 @@ from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.video import Video, VideoFolder
 from posebridge.data.datasets.video_file import open_video
 from posebridge.data.frames import FrameStream, RawFrame
-from posebridge.data.image_crops import ImageCrops, crop_images
+from posebridge.data.image_crops import CropConfig, ImageCrops, crop_images
 from posebridge.data.target import TargetFrames, open_target
 from posebridge.deployment.crop_predictor import CropPredictor, load_crop_predictor
 from posebridge.deployment.detected_frames import DetectedBoxing, FollowedBoxing, SmoothedTracks
@@ -141,12 +141,13 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
             _progress(target.frames, videos, config.target.every) as bar,
             CallsBehind(_DRAWN_BEHIND) as drawing,
         ):
-            for batch in _predicted(target, predictor, config, gpus=int(device.startswith("cuda"))):
-                frames, part = _with_subject(*batch, least, empty)
-                if frames:
-                    parts.append(part)
-                infos |= {frame.key: FrameInfo.of(frame) for frame in frames}
-                drawing.add(_draw, overlays, frames, part)
+            read = target.with_empty() if isinstance(overlays, VideoOverlays) else iter(target)
+            for batch in _predicted(target, read, predictor, config, gpus=int(device.startswith("cuda"))):
+                poses = _with_subject(*batch, least, empty)
+                if poses.rows.size:
+                    parts.append(poses.joints)
+                infos |= {frame.key: FrameInfo.of(frame) for frame in poses.with_joints()}
+                drawing.add(_draw, overlays, poses)
                 bar.update(target.read - bar.n)
             bar.update(target.read - bar.n)  # frames without a subject at the end
         return _save(config, parts, target.skipped | empty, target.notes(), overlays, exports, infos)
@@ -156,50 +157,81 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
         raise
 
 
+@dataclass(frozen=True)
+class _Batch:
+    """Frames in order, some of which may have no subject, and the joints of the others."""
+
+    frames: list[RawFrame]
+    rows: np.ndarray  # of the frames with joints
+    joints: KeypointSet
+
+    def with_joints(self) -> list[RawFrame]:
+        """The frames of the joints."""
+        return [self.frames[row] for row in self.rows]
+
+
 def _predicted(
-    target: TargetFrames, predictor: CropPredictor, config: PredictConfig, gpus: int
-) -> Iterator[tuple[list[RawFrame], KeypointSet]]:
-    """Batches of frames with their keypoints, in order. Frames stay in this process while workers have their crops."""
-    if isinstance(target.boxing, FollowedBoxing):
-        yield from _followed(target, target.boxing, predictor, config.smooth)
+    target: TargetFrames, read: Iterator[RawFrame], predictor: CropPredictor, config: PredictConfig, gpus: int
+) -> Iterator[tuple[list[RawFrame], KeypointSet, np.ndarray]]:
+    """Batches of frames with their keypoints, in order, and which of them are of a subject.
+
+    Frames ``read`` from the target stay in this process while workers have their crops. Those without a subject are
+    predicted too, which is faster than their search and keeps one order of frames.
+    """
+    boxing = target.boxing
+    if isinstance(boxing, FollowedBoxing):
+        for frame, part in _followed(read, target.crop, boxing, predictor, config.smooth):
+            yield [frame], part, np.array([frame.box_xyxy is not None])
         return
     waiting: deque[list[RawFrame]] = deque()
 
     def crops() -> Iterator[ImageCrops]:
-        for frames, batch in read_ahead(crop_batches(target, config.batch_size), _READ_AHEAD):
+        for frames, batch in read_ahead(crop_batches(read, target.crop, config.batch_size), _READ_AHEAD):
             waiting.append(frames)
             del frames
             yield batch
 
     for _, part in config.workers.run(predictor.predict_crops, crops(), ordered=True, gpus=gpus):
-        yield waiting.popleft(), part
+        frames = waiting.popleft()
+        yield frames, part, np.array([boxing is None or frame.box_xyxy is not None for frame in frames])
 
 
 def _followed(
-    target: TargetFrames, boxing: FollowedBoxing, predictor: CropPredictor, smooth: bool
-) -> Iterator[tuple[list[RawFrame], KeypointSet]]:
+    read: Iterator[RawFrame], crop: CropConfig, boxing: FollowedBoxing, predictor: CropPredictor, smooth: bool
+) -> Iterator[tuple[RawFrame, KeypointSet]]:
     """Subjects one by one, since the box of a frame follows the joints of the frame before."""
     smoothing = SmoothedTracks(boxing.time_s)
-    for frames, crops in crop_batches(target, 1):
-        (frame,), part = frames, predictor.predict_crops(crops)
-        track = boxing.track_of(frame)
-        boxing.observe_keypoints(frame, part)
-        yield frames, smoothing(frame, track, part) if smooth else part
+    for frame in read:
+        part = predictor.predict_crops(crop_images([frame], crop))
+        if frame.box_xyxy is not None:
+            track = boxing.track_of(frame)
+            boxing.observe_keypoints(frame, part)
+            part = smoothing(frame, track, part) if smooth else part
+        yield frame, part
 
 
 def _with_subject(
-    frames: list[RawFrame], part: KeypointSet, least_confidence: float | None, empty: dict[str, str]
-) -> tuple[list[RawFrame], KeypointSet]:
-    """The frames with a confident pose, and their poses. The others are listed in ``empty``."""
-    if not least_confidence:
-        return frames, part
-    assert part.confidence is not None
-    confidence = part.confidence.mean(axis=1)
-    kept = np.flatnonzero(confidence >= least_confidence)
-    for row in np.flatnonzero(confidence < least_confidence):
-        found = f"mean confidence {confidence[row]:.2f} is below {least_confidence:g}"
-        empty[frames[row].key] = f"no subject in the crop: {found}"
-    return [frames[row] for row in kept], part.take(kept, np.arange(part.n_joints))
+    frames: list[RawFrame],
+    part: KeypointSet,
+    is_subject: np.ndarray,
+    least_confidence: float | None,
+    empty: dict[str, str],
+) -> _Batch:
+    """The frames with the joints of subjects with a confident pose. Subjects with another one are listed in ``empty``.
+
+    ``is_subject`` marks the frames of a subject.
+    """
+    kept = is_subject
+    if least_confidence:
+        assert part.confidence is not None
+        confidence = part.confidence.mean(axis=1)
+        for row in np.flatnonzero(is_subject & (confidence < least_confidence)):
+            found = f"mean confidence {confidence[row]:.2f} is below {least_confidence:g}"
+            empty[frames[row].key] = f"no subject in the crop: {found}"
+        kept = is_subject & (confidence >= least_confidence)
+    rows = np.flatnonzero(kept)
+    joints = part if len(rows) == len(frames) else part.take(rows, np.arange(part.n_joints))
+    return _Batch(frames, rows, joints)
 
 
 def _with_detector(
@@ -249,22 +281,28 @@ def _save(
     )
 
 
-def crop_batches(target: TargetFrames, size: int) -> Iterator[tuple[list[RawFrame], ImageCrops]]:
+def crop_batches(read: Iterable[RawFrame], crop: CropConfig, size: int) -> Iterator[tuple[list[RawFrame], ImageCrops]]:
     """Batches of ``size`` frames with their crops, the last one perhaps smaller."""
     frames: list[RawFrame] = []
-    for frame in target:
+    for frame in read:
         frames.append(frame)
         if len(frames) == size:
-            yield frames, crop_images(frames, target.crop)
+            yield frames, crop_images(frames, crop)
             frames = []
     if frames:
-        yield frames, crop_images(frames, target.crop)
+        yield frames, crop_images(frames, crop)
 
 
-def _draw(overlays: Overlays | None, frames: list[RawFrame], part: KeypointSet) -> None:
-    if overlays is not None and part.uv_px is not None and part.confidence is not None:
-        for frame, uv_px, confidence in zip(frames, part.uv_px, part.confidence, strict=True):
-            overlays.add(frame, uv_px, confidence)
+def _draw(overlays: Overlays | None, batch: _Batch) -> None:
+    joints = batch.joints
+    if overlays is None or joints.uv_px is None or joints.confidence is None:
+        return
+    poses = dict(zip(batch.rows.tolist(), zip(joints.uv_px, joints.confidence, strict=True), strict=True))
+    for row, frame in enumerate(batch.frames):
+        if row in poses:
+            overlays.add(frame, *poses[row])
+        else:
+            overlays.add_empty(frame)
 
 
 def _overlays(config: PredictConfig, skeleton: Skeleton, rates: Mapping[str, Fraction]) -> Overlays | None:

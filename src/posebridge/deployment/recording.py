@@ -11,8 +11,8 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
-from posebridge.deployment.overlay import colour_of
 from posebridge.errors import InputError
+from posebridge.skeletons.joint_colours import joint_rgb
 from posebridge.skeletons.skeleton import Skeleton
 
 _SKIN = (232, 190, 172)
@@ -61,7 +61,7 @@ class Recording:
         self._rerun = _import_rerun()
         self._skeleton, self._faces = skeleton, faces
         self._views: dict[int, set[str]] = {}  # what each camera shows
-        self._colours = np.array([colour_of(joint) for joint in skeleton.joints], dtype=np.uint8)
+        self._colours = np.array([joint_rgb(joint) for joint in skeleton.joints], dtype=np.uint8)
         self._parents, self._children = np.array(skeleton.bones).T
         self._recording = self._rerun.RecordingStream("posebridge")
         try:

@@ -1,4 +1,4 @@
-"""One colour for each finger and each side of the body, for reports and pictures in them."""
+"""One colour for each finger and each side of the body, for pictures, pages and recordings."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ def joint_family(joint: str) -> str:
     return first if first in FAMILY_COLOURS else "centre"
 
 
-def family_rgb(family: str) -> tuple[int, int, int]:
-    """The colour of a family, RGB in [0, 255]."""
-    red, green, blue = bytes.fromhex(FAMILY_COLOURS[family].removeprefix("#"))
+def joint_rgb(joint: str) -> tuple[int, int, int]:
+    """The colour of a joint's family, RGB in [0, 255]."""
+    red, green, blue = bytes.fromhex(FAMILY_COLOURS[joint_family(joint)].removeprefix("#"))
     return red, green, blue

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from posebridge.skeletons.joint_colours import family_rgb, joint_family
+from posebridge.skeletons.joint_colours import joint_rgb
 
 FULL_DIFFERENCE = 100  # of 255: larger differences are drawn white
 
@@ -56,7 +56,7 @@ def regions_to_rgb(
     The background is dark. A bone has the colour of its finger or side; every other bone of a limb is lighter.
     """
     depth = _depths(bones)
-    colours = np.array([_BACKGROUND, *(family_rgb(joint_family(joint_names[child])) for _, child in bones)], float)
+    colours = np.array([_BACKGROUND, *(joint_rgb(joint_names[child]) for _, child in bones)], float)
     lighter = np.array([0.0, *(_LIGHTER * (depth[child] % 2 == 0) for _, child in bones)])[:, None]
     shares = masks.astype(float)
     total = shares.sum(0)

@@ -37,7 +37,7 @@ from posebridge.skeletons.hand import HAND21
 @pytest.fixture(autouse=True)
 def rigged(monkeypatch):
     """The model finds the joints by construction."""
-    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, *kinds: LoadedModel(kinds[0], SPEC, DotFinder()))
 
 
 def export(source: Path, out: Path, *formats: ExportFormat, **target) -> KeypointSet:
@@ -171,7 +171,7 @@ def test_names_that_are_not_utf8(tmp_path):
 
 def test_joints_without_millimetres_have_empty_cells(tmp_path, monkeypatch):
     flat = replace(SPEC, reference_length_m=None)
-    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, flat, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, *kinds: LoadedModel(kinds[0], flat, DotFinder()))
     write_dots(tmp_path / "in", 2)
     target = TargetConfig(tmp_path / "in")
     done = predict_files(PredictConfig(Path("model"), target, tmp_path / "out", overlays=0, formats=("csv", "glb")))

@@ -28,7 +28,7 @@ def test_sizes_of_predictions(skeleton, size_mm):
 
 def test_implausible_predictions_are_kept_and_listed(tmp_path, monkeypatch):
     spec = replace(SPEC, reference_length_m=50.0)  # of a hand of some hundred metres
-    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, *kinds: LoadedModel(kinds[0], spec, DotFinder()))
     (tmp_path / "in").mkdir()
     dots = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
     Image.fromarray(draw_dots(120, 90, dots)).save(tmp_path / "in" / "a.png")

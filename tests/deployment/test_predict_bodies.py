@@ -78,7 +78,7 @@ def _person(i: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_people_in_boxes_of_a_wide_picture(tmp_path, monkeypatch):
     """In space (thorax - spine) is the reference bone, and the other joints have the scale of the image."""
-    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, BODY, PersonFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, *kinds: LoadedModel(kinds[0], BODY, PersonFinder()))
     boxes = {}
     (tmp_path / "in").mkdir()
     for i in range(3):
@@ -110,7 +110,7 @@ def test_a_video_by_the_command(tmp_path, monkeypatch, capsys):
     """With intrinsics: the reference bone has the length in the model's file at any distance."""
     small_model(tmp_path / "run", BODY)
     monkeypatch.setattr(
-        torch_crops, "load_model", lambda path, kind: replace(load_model(path, kind), network=PersonFinder())
+        torch_crops, "load_model", lambda path, *kinds: replace(load_model(path, *kinds), network=PersonFinder())
     )
     write_pictures(tmp_path / "walk.mp4", [draw_dots(300, 180, np.array([*_person(i), [-50, -50]])) for i in range(4)])
     command = ["predict", tmp_path / "run", tmp_path / "walk.mp4", "--out", tmp_path / "out", "--device", "cpu"]

@@ -48,7 +48,7 @@ class DiscDetector:
 @pytest.fixture
 def detector(monkeypatch) -> DiscDetector:
     found = DiscDetector()
-    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, *kinds: LoadedModel(kinds[0], SPEC, DotFinder()))
     monkeypatch.setattr(module, "target_detector", lambda *_: found)
     return found
 

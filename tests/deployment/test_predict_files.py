@@ -27,7 +27,7 @@ DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
 @pytest.fixture(autouse=True)
 def rigged(monkeypatch):
     """The model finds the joints by construction."""
-    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, *kinds: LoadedModel(kinds[0], SPEC, DotFinder()))
 
 
 def config(source: Path, out: Path, **options) -> PredictConfig:
@@ -160,7 +160,7 @@ def test_predictions_inside_the_input_folder_are_replaced(tmp_path):
 
 def test_models_without_reference_length_predict_no_metres(tmp_path, monkeypatch):
     spec = replace(SPEC, reference_length_m=None)
-    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, *kinds: LoadedModel(kinds[0], spec, DotFinder()))
     write_dots(tmp_path / "in", 1)
     done = predict_files(config(tmp_path / "in" / "view.0.png", tmp_path / "out"))
     assert KeypointSet.load(done.predictions).xyz_mm is None
@@ -179,7 +179,7 @@ class SureOf(DotFinder):
 @pytest.mark.parametrize("source", ["model", "option"])
 def test_frames_without_a_subject_are_listed_and_not_drawn(tmp_path, monkeypatch, source):
     spec = replace(SPEC, least_confidence=0.5) if source == "model" else SPEC
-    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, spec, SureOf()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, *kinds: LoadedModel(kinds[0], spec, SureOf()))
     write_dots(tmp_path / "in", 3)
     Image.fromarray(draw_dots(120, 90, DOTS) // 5 * 3).save(tmp_path / "in" / "view.1.png")
     options = {} if source == "model" else {"min_confidence": 0.5}
@@ -269,7 +269,7 @@ def test_missing_devices_are_refused(tmp_path):
 
 def test_bodies_have_no_handedness(tmp_path, monkeypatch):
     spec = replace(SPEC, skeleton="coco17")
-    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, spec, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, *kinds: LoadedModel(kinds[0], spec, DotFinder()))
     write_image(tmp_path / "in.png")
     refused(config(tmp_path / "in.png", tmp_path / "out", hand="left"), "predicts bodies")
 

@@ -26,7 +26,7 @@ DOTS = np.array([[70.3, 62.8], [45.6, 30.2], [82.1, 25.4]])
 @pytest.fixture(autouse=True)
 def rigged(monkeypatch):
     """The model is right by construction."""
-    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, *kinds: LoadedModel(kinds[0], SPEC, DotFinder()))
 
 
 def predicted(source: Path, out: Path):

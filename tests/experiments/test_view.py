@@ -31,7 +31,7 @@ from posebridge.experiments.view import open_viewer, record_view
 @pytest.fixture
 def dots(monkeypatch):
     """The model finds the joints by construction."""
-    monkeypatch.setattr(torch_crops, "load_model", lambda path, kind: LoadedModel(kind, SPEC, DotFinder()))
+    monkeypatch.setattr(torch_crops, "load_model", lambda path, *kinds: LoadedModel(kinds[0], SPEC, DotFinder()))
 
 
 def predict(*typed) -> None:

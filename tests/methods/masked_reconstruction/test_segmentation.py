@@ -1,5 +1,6 @@
 """Training of the segmentation network on a few hundred rendered hands."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -71,7 +72,8 @@ def _context(source: InMemoryDataset[LabelledBatch]) -> Context:
 
 def _iou(stage: SegmentationTraining, frames: LabelledBatch) -> float:
     assert frames.mask is not None
-    return mask_iou(predict_masks(stage.result().eval(), frames.rgb), frames.mask).mean().item()
+    network = copy.deepcopy(stage.result()).eval()  # the stage's own stays in training mode
+    return mask_iou(predict_masks(network, frames.rgb), frames.mask).mean().item()
 
 
 def test_masks_of_another_domain(studio, unconstrained, tmp_path):

@@ -55,7 +55,7 @@ class SegmentationTraining(Stage):
         self.mirror = context.skeleton.mirror
         self.unconstrained = unconstrained
         torch.manual_seed(context.seed)  # initial weights must not depend on the stages before
-        self.network = SegmentationNetwork(config.network)
+        self.network = SegmentationNetwork(config.network).train()
 
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """The mean over all pixels."""

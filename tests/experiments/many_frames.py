@@ -77,6 +77,7 @@ start = adapt._Start(
     find_preset("adapt/hand", "small", "mean-teacher"),
     None,
     LoadedTarget(target, {}),
+    None,
     truth,
     target.map(lambda batch: labels_for(batch, truth, HAND21)),
 )

@@ -110,6 +110,9 @@ def test_renders_have_the_joints_of_the_given_model(walk, tmp_path, joints):
     assert load_model(tmp_path / "run").spec.skeleton == joints.name
 
 
+AUGMENTING = ("mean-teacher", "integrated-pseudo-labels", "geometric-reconstruction")
+
+
 def test_people_and_hands_differ_in_joints_and_views():
     for name in ("small", "full"):
         hand, body = (find_preset(f"adapt/{subject}", name, "mean-teacher") for subject in ("hand", "body"))
@@ -117,11 +120,13 @@ def test_people_and_hands_differ_in_joints_and_views():
         assert [*hand.methods] == [*body.methods]
         for of_hands, of_people in (
             (hand.source, body.source),
-            *((hand.methods[method], body.methods[method]) for method in hand.methods if method != "source-only"),
+            *((hand.methods[method], body.methods[method]) for method in AUGMENTING),
         ):
             assert of_hands.geometry.flip_probability == 0
             assert of_people.geometry.flip_probability == 0.5
             assert of_people.geometry.rotation_deg < of_hands.geometry.rotation_deg
+        of_hands, of_people = (preset.methods["masked-reconstruction"].fine_tuning for preset in (hand, body))
+        assert of_people.geometry.rotation_deg < of_hands.geometry.rotation_deg
 
 
 def test_handedness_is_refused(walk, tmp_path):

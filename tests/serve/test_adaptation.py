@@ -130,7 +130,12 @@ def test_refusals(tmp_path):
 def test_methods_of_the_page(tmp_path):
     with client_of(tmp_path) as client:
         methods = {method["name"]: method for method in client.get(STATE).json()["methods"]}
-    assert set(methods) == {"mean-teacher", "integrated-pseudo-labels", "geometric-reconstruction"}
+    assert set(methods) == {
+        "mean-teacher",
+        "integrated-pseudo-labels",
+        "geometric-reconstruction",
+        "masked-reconstruction",
+    }
     assert all(method["title"] == METHODS[name].title for name, method in methods.items())
     assert [(name, kind) for name, method in methods.items() for kind in method["default_for"]] == [
         ("mean-teacher", "image"), ("geometric-reconstruction", "video"),

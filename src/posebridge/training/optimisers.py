@@ -56,7 +56,6 @@ class ParameterGroup:
 
 def optimiser(groups: Sequence[ParameterGroup], schedule: Schedule) -> tuple[Optimizer, LambdaLR]:
     """AdamW (Adam without weight decay) and its schedule, which advances once per training step."""
-    fused = schedule.clip_norm == 0  # a third of the time; Lightning clips no gradients of fused optimisers
     adam = torch.optim.AdamW(
         [
             {"params": [p for p in group.parameters if p.requires_grad], "lr": schedule.learning_rate * group.rate}
@@ -65,7 +64,6 @@ def optimiser(groups: Sequence[ParameterGroup], schedule: Schedule) -> tuple[Opt
         lr=schedule.learning_rate,
         weight_decay=schedule.weight_decay,
         betas=(schedule.momentum, schedule.second_momentum),
-        foreach=not fused,
-        fused=fused,
+        foreach=True,
     )
     return adam, LambdaLR(adam, schedule.rate_factor)

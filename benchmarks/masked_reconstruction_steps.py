@@ -11,11 +11,12 @@ attention matrices.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import tyro
 from jaxtyping import Float
+from timm.layers.attention import Attention
 from torch import Tensor, nn
 
 from posebridge.draw import generator_for
@@ -138,15 +139,19 @@ def _attention(encoder: ViTEncoder, images: Tensor) -> Mapping[str, Callable[[],
 def _matrices(encoder: ViTEncoder, images: Tensor) -> Float[Tensor, "L B heads N"]:
     """The same rows, taken from whole attention matrices that are computed beside the passes."""
     inputs: list[Tensor] = []
-    hooks = [block.norm1.register_forward_hook(lambda _, __, out: inputs.append(out)) for block in encoder.blocks]
+
+    def keep(_: nn.Module, __: object, output: Tensor) -> None:
+        inputs.append(output)
+
+    hooks = [block.norm1.register_forward_hook(keep) for block in encoder.blocks]
     encoder(encoder.tokens(images))
     for hook in hooks:
         hook.remove()
     rows = []
     for block, y in zip(encoder.blocks, inputs, strict=True):
-        qkv: nn.Linear = block.attn.qkv
-        query, key, _ = qkv(y).unflatten(-1, (3, block.attn.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        rows.append((query @ key.transpose(-1, -2) * block.attn.scale).float().softmax(-1)[:, :, 0, 1:])
+        attention = cast(Attention, block.attn)
+        query, key, _ = attention.qkv(y).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        rows.append((query @ key.transpose(-1, -2) * attention.scale).float().softmax(-1)[:, :, 0, 1:])
     return torch.stack(rows)
 
 

@@ -31,8 +31,7 @@ def _depth_range(skeleton: Skeleton) -> float:
 def small_masked_reconstruction(skeleton: Skeleton, views: GeometryConfig) -> MaskedReconstructionConfig:
     """For two CPU cores: 8 x 8 patches, depth 6, width 192.
 
-    Volumes are trained by cross-entropy: under the squared error they collapse at this size
-    (docs/methods/masked-reconstruction.md).
+    Volumes are trained by cross-entropy: nearly all voxels of a target are empty, and the squared error starts slowly.
     """
     vit = ViTConfig(size_px=64, patch_px=8, width=192, depth=6, heads=3)
     return MaskedReconstructionConfig(

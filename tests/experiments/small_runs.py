@@ -18,11 +18,13 @@ from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
 from posebridge.methods.base import MethodConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
+from posebridge.methods.masked_reconstruction.config import MaskedReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.reconstruction import GeneratorConfig
+from posebridge.networks.segmentation import SegmentationConfig
 from posebridge.networks.warping import WarpingConfig
 from posebridge.presets import table
 from posebridge.presets.preset import DataSizes, Preset
@@ -55,6 +57,8 @@ def _method(config: MethodConfig) -> MethodConfig:
         return _brief(config, 9)
     if isinstance(config, GeometricReconstructionConfig):
         return _geometric(config)
+    if isinstance(config, MaskedReconstructionConfig):
+        return _masked(config)
     return config
 
 
@@ -66,6 +70,22 @@ def _geometric(config: GeometricReconstructionConfig) -> GeometricReconstruction
     schedule = replace(reconstruction.schedule, steps=4)
     reconstruction = replace(reconstruction, reconstructor=_RECONSTRUCTOR, schedule=schedule, batch_pairs=4)
     return replace(config, reconstruction=reconstruction)
+
+
+def _masked(config: MaskedReconstructionConfig) -> MaskedReconstructionConfig:
+    network = config.model.network
+    network = replace(network, vit=replace(network.vit, width=24, depth=2), head_channels=8)
+    volumes = replace(config.model.volumes, depth_bins=6)
+    segmentation = replace(_brief(config.segmentation, 3), network=SegmentationConfig(width=4))
+    pretraining = config.pretraining and _brief(config.pretraining, 4)
+    return replace(
+        config,
+        model=replace(config.model, network=network, volumes=volumes),
+        decoder_width=24,
+        segmentation=segmentation,
+        pretraining=pretraining,
+        fine_tuning=replace(_brief(config.fine_tuning, 6), target_batch_size=4),
+    )
 
 
 def shrunk(preset: Preset) -> Preset:

@@ -20,7 +20,7 @@ from posebridge.presets.table import find_preset
 from posebridge.skeletons.hand import HAND21
 
 
-def _write_masks(folder: Path, count: int = FRAMES) -> Path:
+def write_masks(folder: Path, count: int = FRAMES) -> Path:
     """The 48 px render of each frame as its foreground."""
     folder.mkdir()
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -31,7 +31,7 @@ def _write_masks(folder: Path, count: int = FRAMES) -> Path:
 
 
 def test_masks_are_read_beside_the_frames(target, tmp_path):
-    masks = MaskFiles(_write_masks(tmp_path / "masks"))
+    masks = MaskFiles(write_masks(tmp_path / "masks"))
     loaded = load_target(TargetConfig(target.images), SIDE, HAND21, None, masks=masks)
     assert len(masks.store) == len(loaded.dataset) == FRAMES
     frames = loaded.dataset.all()
@@ -43,7 +43,7 @@ def test_masks_are_read_beside_the_frames(target, tmp_path):
 
 
 def test_a_frame_without_a_mask_is_named(target, tmp_path):
-    masks = MaskFiles(_write_masks(tmp_path / "masks", FRAMES - 1))
+    masks = MaskFiles(write_masks(tmp_path / "masks", FRAMES - 1))
     with pytest.raises(InputError, match=rf"no mask for 1 of {FRAMES} frames \(frame_{FRAMES - 1}\)"):
         load_target(TargetConfig(target.images), SIDE, HAND21, None, masks=masks)
 

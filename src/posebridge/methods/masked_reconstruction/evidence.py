@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+import torch
+
+from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.section import Section
 from posebridge.methods.base import Evidence
 from posebridge.methods.masked_reconstruction.attention_section import attention_section
@@ -38,10 +41,16 @@ def _attention(evidence: Evidence, pretraining: Pretraining | None) -> tuple[Sec
     if labels is not None and labels.mask is not None:
         frames, masks = labels[:_MEASURED], labels.mask[:_MEASURED]
     else:
-        frames = evidence.frames[:_MEASURED]
+        frames = _distinct(evidence.context.target_frames.batches(_MEASURED).batch(0))
         predicted = None if pretraining is None else pretraining.foreground.target
         masks = None if predicted is None else predicted(frames).cpu()
     return (attention_section(frames.rgb, frames.key, encoders, masks, _SHOWN),)
+
+
+def _distinct(frames: UnlabelledBatch) -> UnlabelledBatch:
+    """Each frame once: a batch of a small set repeats them."""
+    first = {key: position for position, key in reversed([*enumerate(frames.key)])}
+    return frames.take(torch.tensor(sorted(first.values())))
 
 
 def _find(stages: Sequence[Stage], kind: type[StageT]) -> StageT | None:

@@ -9,7 +9,7 @@ from experiments.small_runs import CPU_FLAGS, shrink
 from experiments.transfer_sets import write_sets
 from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.methods.geometric_reconstruction import integrated_labels
+from posebridge.training import registration
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -22,8 +22,8 @@ def sets(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     shrink(monkeypatch)
-    monkeypatch.setattr(integrated_labels, "_SOURCE_BATCHES", 1)
-    monkeypatch.setattr(integrated_labels, "_SOURCE_BATCH", 8)
+    monkeypatch.setattr(registration, "_SOURCE_BATCHES", 1)
+    monkeypatch.setattr(registration, "_SOURCE_BATCH", 8)
 
 
 def train(folders, out, *flags, recipe: str = "rhd-to-h3d") -> int:

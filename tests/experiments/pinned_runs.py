@@ -35,8 +35,8 @@ from posebridge.experiments.configs import (
 )
 from posebridge.experiments.synthshift import run_synthshift
 from posebridge.experiments.train import run_train
-from posebridge.methods.geometric_reconstruction import integrated_labels
 from posebridge.synthesis.domains import Track
+from posebridge.training import registration
 
 REFERENCE = Path(__file__).with_name("reference_weights.json")
 Checksums = dict[str, list[float]]  # by stage, and of the predictions: sum of |w|, sum of w cos(i)
@@ -120,8 +120,8 @@ def train(group: str, folder: Path) -> dict[str, Checksums]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         shrink(patch)
-        patch.setattr(integrated_labels, "_SOURCE_BATCHES", 1)  # of which limits of joint angles are taken
-        patch.setattr(integrated_labels, "_SOURCE_BATCH", 8)
+        patch.setattr(registration, "_SOURCE_BATCHES", 1)  # of which limits of joint angles are taken
+        patch.setattr(registration, "_SOURCE_BATCH", 8)
         for name, run in GROUPS[group].items():
             run(folder / name)
     torch.set_num_threads(threads)

@@ -20,9 +20,9 @@ from posebridge.experiments import train
 from posebridge.experiments.configs import DatasetRef
 from posebridge.experiments.train import run_train
 from posebridge.experiments.view import record_view
-from posebridge.methods.geometric_reconstruction import integrated_labels
 from posebridge.presets import table
 from posebridge.skeletons.body import H36M17
+from posebridge.training import registration
 from report.find_sections import section_of, titles
 
 pytestmark = [pytest.mark.usefixtures("small_sizes"), pytest.mark.usefixtures("one_thread")]
@@ -40,8 +40,8 @@ RUNS = [(name, method) for name, methods in METHODS.items() for method in method
 def little_anatomy():
     """Limits of joint angles are taken from 8 source frames instead of 2048."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(integrated_labels, "_SOURCE_BATCHES", 1)
-        patch.setattr(integrated_labels, "_SOURCE_BATCH", 8)
+        patch.setattr(registration, "_SOURCE_BATCHES", 1)
+        patch.setattr(registration, "_SOURCE_BATCH", 8)
         yield
 
 

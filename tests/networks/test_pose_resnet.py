@@ -52,10 +52,10 @@ def test_skips_add_shallow_features():
     assert deep.skip_levels == [1, 0, -1]  # there are no features of stride 1
     skipping.eval()
     features = skipping.features(torch.rand(1, 3, 32, 32))
-    before = skipping.decode(features)[0]
+    before = skipping.maps_of(skipping.upwards(features))[0]
     for level in (0, 1, 2):
         changed = [value + (i == level) for i, value in enumerate(features)]
-        assert not torch.equal(skipping.decode(changed)[0], before)
+        assert not torch.equal(skipping.maps_of(skipping.upwards(changed))[0], before)
 
 
 def test_untrained_maps_are_flat():

@@ -133,7 +133,8 @@ def correct_poses(
     given = (limits.lengths if lengths is None else lengths).to(joints).expand(len(joints), -1).T[traversal.bones]
     target_lengths = given * _scale(predicted, given, usable)
     R_root_world, determined = root_axes(positions, traversal)
-    regions = _Regions(Polygons(limits.corners.to(joints)[traversal.bones]), determined & correction.angles)
+    polygons = Polygons(limits.corners.to(joints)[traversal.bones]) if correction.angles else None
+    regions = _Regions(polygons, determined)
     target = _Target(
         traversal, limits.neutral.to(joints), regions, positions, target_lengths, keep_lengths=correction.lengths
     )
@@ -159,7 +160,7 @@ def estimate_bone_lengths(joints: Float[Tensor, "N J 3"], limits: JointLimits) -
 class _Regions:
     """Valid regions in the order of the traversal, and the poses to which they are applied."""
 
-    polygons: Polygons
+    polygons: Polygons | None  # None: no direction is clamped
     applies: Bool[Tensor, "B"]
 
     def clamp(
@@ -167,9 +168,10 @@ class _Regions:
     ) -> Float[Tensor, "3 n B"]:
         """Directions in the bases of bones, clamped to the regions; bones without a direction get the neutral one."""
         local = torch.where(has_direction, local, local.new_tensor([1.0, 0.0, 0.0])[:, None, None])
-        return torch.where(
-            self.applies, directions_from_angles(self.polygons[span].nearest(angles_from_directions(local))), local
-        )
+        if self.polygons is None:
+            return local
+        nearest = self.polygons[span].nearest(angles_from_directions(local))
+        return torch.where(self.applies, directions_from_angles(nearest), local)
 
 
 @dataclass(frozen=True)

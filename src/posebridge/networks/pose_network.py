@@ -77,6 +77,34 @@ class HeatmapNetwork(PoseNetwork):
         return PoseOutput(uv_px, pose.confidence, pose.relative_depth)
 
 
+class FeatureNetwork(HeatmapNetwork):
+    """Base of the networks whose maps come from features, which further heads can share.
+
+    A network of several stacks has features and maps of each; the last are its prediction.
+    """
+
+    stacks = 1
+
+    @property
+    @abstractmethod
+    def feature_channels(self) -> int:
+        """Channels of the features."""
+
+    @abstractmethod
+    def map_features(self, images: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, "B C h w"], ...]:
+        """The features of each stack."""
+
+    @abstractmethod
+    def maps_of(
+        self, features: Float[Tensor, "B C h w"], stack: int = -1
+    ) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K h w"]]:
+        """Heat-map logits and depth maps from the features of a stack."""
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K h w"]]:
+        """Heat-map logits and depth maps of the last stack."""
+        return self.maps_of(self.map_features(images)[-1])
+
+
 def join_poses(parts: Sequence[PoseOutput]) -> PoseOutput:
     """The poses of several batches by one network as one batch."""
     names = [f.name for f in fields(PoseOutput) if getattr(parts[0], f.name) is not None]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from posebridge.networks.encoder_decoder import EncoderDecoder, Normalisation
-from posebridge.networks.pose_network import HeatmapNetwork
+from posebridge.networks.pose_network import FeatureNetwork
 from posebridge.representations.pose_maps import PoseMaps
 
 
@@ -24,7 +24,7 @@ class PoseResNetConfig:
     normalisation: Normalisation = field(default_factory=Normalisation)  # of the images
 
 
-class PoseResNet(EncoderDecoder, HeatmapNetwork):
+class PoseResNet(EncoderDecoder, FeatureNetwork):
     """Images to K heat maps (logits) and K maps of relative depth, and to poses by ``maps``."""
 
     def __init__(self, config: PoseResNetConfig, maps: PoseMaps | None = None):
@@ -43,11 +43,18 @@ class PoseResNet(EncoderDecoder, HeatmapNetwork):
         """Those of the timm encoder."""
         return self.encoder.parameters()
 
-    def decode(self, features: list[Tensor]) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K h w"]]:
-        """Heat-map logits and depth maps from the encoder's features."""
-        heat, depth = self.head(self.upwards(features)).chunk(2, dim=1)
-        return heat, depth
+    @property
+    def feature_channels(self) -> int:
+        """Those of the decoder."""
+        return self.config.decoder_channels
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K h w"]]:
-        """Heat-map logits and depth maps."""
-        return self.decode(self.features(images))
+    def map_features(self, images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B C h w"]]:
+        """The decoder's features."""
+        return (self.upwards(self.features(images)),)
+
+    def maps_of(
+        self, features: Float[Tensor, "B C h w"], stack: int = -1
+    ) -> tuple[Float[Tensor, "B K h w"], Float[Tensor, "B K h w"]]:
+        """Heat-map logits and depth maps from the decoder's features."""
+        heat, depth = self.head(features).chunk(2, dim=1)
+        return heat, depth

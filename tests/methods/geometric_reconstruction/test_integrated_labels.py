@@ -12,11 +12,11 @@ from posebridge.cameras.pinhole import Camera
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.errors import InputError
 from posebridge.geometry.joint_limits import JointLimits
-from posebridge.methods.geometric_reconstruction import integrated_labels
 from posebridge.methods.geometric_reconstruction.integrated_labels import IntegratedLabels, LabelIntegration
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.kinematics import kinematics_of
+from posebridge.training import registration
 from posebridge.training.pseudo_labels import PseudoLabels
 from training.dots import context
 from training.teacher_poses import (
@@ -228,11 +228,11 @@ class Poses:
 def test_anatomy_limits_come_from_complete_source_poses(monkeypatch):
     joints = source_poses(HAND21.name)[:4]
     made = context(skeleton=HAND21, source=Poses(joints))
-    found = integrated_labels.source_poses(made)
+    found = registration.source_poses(made)
     assert torch.equal(found, joints[[0, 2, 3]].repeat(8, 1, 1))
     of_context = IntegratedLabels.from_context(LabelIntegration(), MAPS, made)
     expected = JointLimits.from_poses(found, kinematics_of(HAND21), HAND21.reference)
     assert torch.equal(of_context.limits.lengths, expected.lengths)
     assert of_context.skeleton is HAND21
     with pytest.raises(ValueError, match="joints in space"):
-        integrated_labels.source_poses(context(skeleton=HAND21, source=Poses(None)))
+        registration.source_poses(context(skeleton=HAND21, source=Poses(None)))

@@ -10,27 +10,24 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from posebridge.cameras.pinhole import Camera
-from posebridge.contracts.batch import LabelledBatch
 from posebridge.data.augment import inside
-from posebridge.errors import InputError
-from posebridge.geometry.joint_limits import JointLimits, correct_poses, estimate_bone_lengths
+from posebridge.geometry.joint_limits import JointLimits, estimate_bone_lengths
 from posebridge.losses.keypoints import coordinate_smooth_l1, weighted_mean
 from posebridge.representations.heatmaps import expectation, map_from_image
-from posebridge.representations.pose25d import lift_pose, relative_depth
+from posebridge.representations.pose25d import lift_pose
 from posebridge.representations.pose_maps import PoseMaps
-from posebridge.skeletons.kinematics import kinematics_of
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.context import Context
 from posebridge.training.pseudo_labels import PseudoLabels
+from posebridge.training.registration import register_poses, source_limits, template
 from posebridge.training.stage import MapPair, Terms
 from posebridge.training.supervision import depth_term, heat_term
 
 _ESTIMATE_DECAY = 0.98  # of the running estimate of bone lengths, per step
-_SOURCE_BATCHES, _SOURCE_BATCH = 8, 256  # source samples that set the limits of bone lengths and angles
 
 
 @dataclass(frozen=True)
@@ -84,21 +81,15 @@ class IntegratedLabels(nn.Module):
         self.maps = maps
         self.skeleton = skeleton
         self.limits = limits
-        lengths = limits.lengths if isinstance(config.lengths, str) else limits.lengths.new_tensor(config.lengths)
-        if lengths.shape != limits.lengths.shape or not (lengths > 0).all():
-            raise InputError(
-                f"lengths {config.lengths}: give {len(limits.lengths)} positive numbers, "
-                f"one for each bone of skeleton {skeleton.name}"
-            )
+        given = config.lengths
+        lengths = limits.lengths if isinstance(given, str) else template(given, skeleton).to(limits.lengths)
         # Always a parameter, so that the checkpoint holds it; trained only if it is learnt.
         self.log_lengths = nn.Parameter(lengths.log(), requires_grad=config.lengths == "learnt")
 
     @classmethod
     def from_context(cls, config: LabelIntegration, maps: PoseMaps, context: Context) -> "IntegratedLabels":
         """Integrated labels with the limits of the context's source."""
-        skeleton = context.skeleton
-        limits = JointLimits.from_poses(source_poses(context), kinematics_of(skeleton), skeleton.reference)
-        return cls(config, maps, skeleton, limits)
+        return cls(config, maps, context.skeleton, source_limits(context))
 
     def pseudo_targets(
         self, predicted: PseudoLabels, camera: Camera | None, image_px: int, progress: float
@@ -128,15 +119,13 @@ class IntegratedLabels(nn.Module):
             with torch.no_grad():
                 estimate = estimate_bone_lengths(space.joints[space.valid], limits).log()
                 self.log_lengths.lerp_(estimate, 1 - _ESTIMATE_DECAY)
-        pose = correct_poses(space.joints, limits, self.log_lengths.exp())
-        uv_px = space.project(pose)
-        moved = (uv_px - predicted.uv_px).norm(dim=-1) / image_px
-        kept = (moved < self.config.max_correction_frac) & space.valid[:, None]  # False for NaN
+        lengths, depth = self.log_lengths.exp(), predicted.relative_depth
+        pose = register_poses(space, predicted.uv_px, depth, self.skeleton, limits, lengths)
+        moved = (pose.uv_px - predicted.uv_px).norm(dim=-1) / image_px
+        kept = (moved < self.config.max_correction_frac) & pose.lifted[:, None]
         # The correction never moves the root, so its children show whether it is right.
         kept[:, self.skeleton.root] = kept[:, self.skeleton.root_children].all(dim=1)
-        corrected = uv_px.isfinite().all(-1) & space.valid[:, None]
-        uv_px = torch.where(corrected[..., None], uv_px, predicted.uv_px)
-        return replace(predicted, uv_px=uv_px, relative_depth=relative_depth(pose, self.skeleton), kept=kept)
+        return replace(predicted, uv_px=pose.uv_px, relative_depth=pose.relative_depth, kept=kept)
 
     def terms(self, output: MapPair, targets: PseudoTargets, T_view: Tensor, image_px: int) -> Terms:
         """Eq. 3: terms of heat maps, joints and depth.
@@ -167,16 +156,3 @@ class IntegratedLabels(nn.Module):
         terms["pseudo_pose"] = weighted_mean(coordinate_smooth_l1(joints, target), pose_weight)
         terms["pseudo_depth"] = depth_term(self.maps, output, rectified.relative_depth, pose_weight)
         return terms
-
-
-def source_poses(context: Context) -> Float[Tensor, "N J 3"]:
-    """Labelled poses of the source. Raises ``ValueError`` for a source without joints in space."""
-    poses = []
-    stream = context.source.batches(_SOURCE_BATCH)
-    for number in range(_SOURCE_BATCHES):
-        batch = stream.batch(number)
-        assert isinstance(batch, LabelledBatch)
-        if batch.joints_m is None or batch.valid is None:
-            raise ValueError("limits of anatomy need joints in space, and the source has none")
-        poses.append(batch.joints_m[batch.valid.all(dim=1)])
-    return torch.cat(poses)

@@ -74,7 +74,7 @@ class Pretraining(PoseStage):
         """The encoder's deepest features, averaged over the image, and the pose maps."""
         with self.trainer.precision_plugin.forward_context():
             features = self.network.features(images)
-            heat, depth = self.network.decode(features)
+            heat, depth = self.network.maps_of(self.network.upwards(features))
         return features[-1].float().mean((-2, -1)), (heat.float(), depth.float())
 
     def result(self) -> PoseResNet:

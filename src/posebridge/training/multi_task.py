@@ -1,0 +1,96 @@
+"""Loss terms of 2.5D poses, masks and depth maps (Eq. 6.2, 6.3 and 7.1 of Yang's dissertation, 2022).
+
+Poses are read from heat maps by their mean, so that their distance has gradients. Positions count in pixels of a 64 px
+map, whatever the size of the maps, since the papers' weights and thresholds are of that unit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from posebridge.contracts.batch import LabelledBatch
+from posebridge.losses.keypoints import weighted_mean
+from posebridge.losses.pose_distance import pose_distance
+from posebridge.networks.multi_task import MultiTaskMaps
+from posebridge.representations.heatmaps import expectation, image_from_map, map_from_image
+from posebridge.representations.pose_maps import PoseMaps
+from posebridge.skeletons.skeleton import Skeleton
+from posebridge.training.stage import Terms
+from posebridge.training.supervision import depth_target, heat_term
+
+_UNIT = (64, 64)  # size of the map in whose pixels positions count
+
+
+@dataclass(frozen=True)
+class SoftPose:
+    """2.5D poses of B crops. Positions are in pixels of a 64 px map that covers the crop."""
+
+    uv: Float[Tensor, "B J 2"]
+    depth: Float[Tensor, "B J"]  # relative to the root, in reference bones
+
+    @classmethod
+    def of_maps(cls, maps: PoseMaps, heat: Float[Tensor, "B J h w"], depth: Float[Tensor, "B J h w"]) -> "SoftPose":
+        """The means of heat maps, with depth maps weighted by them."""
+        probability = maps.probability(heat)
+        uv = image_from_map(expectation(probability), _UNIT, heat.shape[-2:])
+        return cls(uv, (probability * depth).sum(dim=(-2, -1)))
+
+    @classmethod
+    def of_image(cls, uv_px: Float[Tensor, "B J 2"], depth: Float[Tensor, "B J"], image_px: int) -> "SoftPose":
+        """Joints in pixels of square crops."""
+        return cls(map_from_image(uv_px, (image_px, image_px), _UNIT), depth)
+
+    def uv_px(self, image_px: int) -> Float[Tensor, "B J 2"]:
+        """The positions in pixels of square crops."""
+        return image_from_map(self.uv, (image_px, image_px), _UNIT)
+
+    def distance(self, other: "SoftPose", depth_weight: float = 50.0) -> Float[Tensor, "B J"]:
+        """``pose_distance`` of each joint (Eq. 6.2)."""
+        return pose_distance(self.uv, self.depth, other.uv, other.depth, depth_weight)
+
+
+def labelled_terms(
+    maps: PoseMaps, predicted: Sequence[MultiTaskMaps], batch: LabelledBatch, skeleton: Skeleton, depth_weight: float
+) -> Terms:
+    """The terms of labelled samples, which are means over stacks.
+
+    ``pose`` is the distance of Eq. 6.2, over joints with labels; depth counts where root and reference bone are
+    labelled. ``mask`` is present for networks that predict masks. ``heat`` compares heat maps with those of the labels:
+    the papers have no such term, but a map that is trained through its mean alone starts slowly. Give it the weight 0
+    to leave it out.
+
+    Raises ``ValueError`` for a batch without joints in space, and without ``hand_mask`` where masks are predicted.
+    """
+    if batch.uv_px is None or batch.valid is None or batch.joints_m is None:
+        raise ValueError("a labelled batch needs uv_px, valid and joints_m")
+    valid, image_px = batch.valid.float(), batch.rgb.shape[-1]
+    depth, has_depth = depth_target(maps, batch.joints_m, batch.centre_m, skeleton, valid)
+    target = SoftPose.of_image(batch.uv_px, depth, image_px)
+    found: dict[str, list[Tensor]] = {"pose": [], "heat": []}
+    for stack in predicted:
+        pose = SoftPose.of_maps(maps, stack.heat, stack.depth)
+        across = weighted_mean((pose.uv - target.uv).square().sum(-1), valid)
+        along = weighted_mean((pose.depth - target.depth).square(), has_depth)
+        found["pose"].append(across + depth_weight * along)
+        found["heat"].append(heat_term(maps, stack.heat, batch.uv_px, image_px, valid))
+        if stack.mask is not None:
+            if batch.hand_mask is None:
+                raise ValueError("masks are trained on the hand without its forearm, and these samples have none")
+            found.setdefault("mask", []).append(mask_term(stack.mask, batch.hand_mask))
+    return {name: torch.stack(values).mean() for name, values in found.items()}
+
+
+def mask_term(
+    logits: Float[Tensor, "B h w"], mask: Bool[Tensor, "B H W"] | Float[Tensor, "B H W"]
+) -> Float[Tensor, ""]:
+    """Mean absolute error of predicted masks (the second term of Eq. 6.3); true ones are reduced to the maps' size."""
+    return (logits.sigmoid() - reduced(mask, logits.shape[-1])).abs().mean()
+
+
+def reduced(maps: Bool[Tensor, "B H W"] | Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h w"]:
+    """Square maps, averaged to a side that divides theirs."""
+    return F.avg_pool2d(maps.float()[:, None], maps.shape[-1] // side)[:, 0]

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import lightning as L
 import torch
 import tyro
 
@@ -28,8 +27,8 @@ from posebridge.skeletons.hand import HAND21
 from posebridge.training.context import Context
 from posebridge.training.frames import InMemoryFrames
 from posebridge.training.freed_memory import keep_freed_memory
-from posebridge.training.options import Hardware
 from posebridge.training.stage import Stage
+from single_steps import with_plain_trainer
 
 _METHOD = "geometric-reconstruction"
 _RENDERS, _VIDEO_FRAMES = 96, 24
@@ -53,16 +52,7 @@ class Steps:
     """A stage, trained step by step without the callbacks of a run."""
 
     def __init__(self, stage: Stage):
-        self.stage, self.number = stage, 0
-        stage.trainer = L.Trainer(
-            accelerator="cpu",
-            devices=1,
-            precision=Hardware().lightning_precision,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        self.stage, self.number = with_plain_trainer(stage), 0
         self.optimiser = stage.configure_optimizers()["optimizer"]
 
     def __call__(self) -> None:

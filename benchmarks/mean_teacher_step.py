@@ -5,18 +5,15 @@ python benchmarks/mean_teacher_step.py --threads 1 --clock cpu
 
 A step is forward, backward and optimiser, for ResNet-101 and images of 256 px. Cases alternate in one run. Weights are
 random, which changes no time, and every image of a batch takes another style half of the time, as in training. The
-first case is the step of version 0.1: style of whole images in 32 bits, and an optimiser that isn't fused. The clock
-``cpu`` counts the processor's time, for a machine that other programs keep busy.
+clock ``cpu`` counts the processor's time, for a machine that other programs keep busy.
 """
 
 import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import lightning as L
 import torch
 import tyro
-from torch.optim import AdamW, Optimizer
 
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.deployment.model_kinds import POSE
@@ -31,9 +28,9 @@ from posebridge.skeletons.hand import HAND21
 from posebridge.training.context import Context
 from posebridge.training.frames import InMemoryFrames
 from posebridge.training.freed_memory import keep_freed_memory
-from posebridge.training.options import Hardware
 from posebridge.training.pseudo_labels import update_average
 from posebridge.training.style import AdaINStyle, Restyler, StyleTraining
+from single_steps import with_plain_trainer
 
 _METHOD, _RENDERS = "mean-teacher", 8
 
@@ -53,14 +50,6 @@ class Options:
 
     clock: Literal["wall", "cpu"] = "wall"
     """Time that passes, or time of the processor over all threads."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A row of the table."""
-
-    restyler: Restyler | None
-    optimiser: Optimizer
 
 
 class Step:
@@ -88,39 +77,28 @@ class Step:
         assert isinstance(config.style, AdaINStyle)
         self.style = replace(config.style, encoder=replace(config.style.encoder, pretrained="none"))
         self.stage = Adaptation(replace(config, batch_size=batch), self.context, network, None)
-        self.stage.trainer = L.Trainer(
-            accelerator="cpu",
-            devices=1,
-            precision=Hardware().lightning_precision,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        with_plain_trainer(self.stage)
+        self.optimiser = self.stage.configure_optimizers()["optimizer"]
 
-    def cases(self) -> dict[str, Case]:
-        """The cases by name."""
+    def cases(self) -> dict[str, Restyler | None]:
+        """The transfers of style by name."""
         whole = replace(self.style, network=StyleTransferConfig())
         of_whole, of_half = (StyleTraining(style, self.context).restyler() for style in (whole, self.style))
-        fused = self.stage.configure_optimizers()["optimizer"]
-        assert isinstance(fused, Optimizer)
-        plain = AdamW(self.stage.student.parameters(), lr=1e-4, foreach=True)
         return {
-            "style of whole images in 32 bits, optimiser not fused": Case(of_whole, plain),
-            "style of whole images in 32 bits": Case(of_whole, fused),
-            "style at half size in 32 bits": Case(of_half, fused),
-            "**style at half size in the precision of training**": Case(self.stage.in_precision(of_half), fused),
-            "without style": Case(None, fused),
+            "style of whole images in 32 bits": of_whole,
+            "style at half size in 32 bits": of_half,
+            "**style at half size in the precision of training**": self.stage.in_precision(of_half),
+            "without style": None,
         }
 
-    def __call__(self, case: Case, number: int) -> None:
+    def __call__(self, restyler: Restyler | None, number: int) -> None:
         """Step ``number``."""
         stage = self.stage
-        stage.labeller = replace(stage.labeller, restyler=case.restyler)
+        stage.labeller = replace(stage.labeller, restyler=restyler)
         batches = {name: stream.batch(number) for name, stream in stage.streams.items()}
         stage.training_step((number, batches), 0).backward()
-        case.optimiser.step()
-        case.optimiser.zero_grad()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
         update_average(stage.teacher, stage.student, stage.config.average_decay)
 
 

@@ -1,5 +1,6 @@
 """Small models, and a network that finds coloured dots by construction."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -82,3 +83,14 @@ class DotFinder(HeatmapNetwork):
         maps, inside = encode_gaussian(map_from_image(uv_px, (height, width), small), *small, 2.0, "sum")
         assert torch.compiler.is_exporting() or inside.all()
         return maps.clamp_min(1e-30).log(), torch.zeros_like(maps)
+
+
+def change_entry(folder: Path, *path_and_value) -> None:
+    """Set one entry of model.json."""
+    *path, name, value = path_and_value
+    content = json.loads((folder / "model.json").read_text())
+    at = content
+    for step in path:
+        at = at[step]
+    at[name] = value
+    (folder / "model.json").write_text(json.dumps(content))

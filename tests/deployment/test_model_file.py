@@ -1,12 +1,11 @@
 import dataclasses
-import json
 import os
 import pickle
 
 import pytest
 import torch
 
-from deployment.rigged import SMALL, SPEC, small_model
+from deployment.rigged import SMALL, SPEC, change_entry, small_model
 from posebridge.deployment.model_file import load_model
 from posebridge.errors import InputError
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
@@ -28,19 +27,8 @@ def test_round_trip_is_bit_equal(tmp_path, name):
 
 def test_loading_needs_no_pretrained_weights(tmp_path):
     small_model(tmp_path, dataclasses.replace(SPEC, network=SMALL))
-    change(tmp_path, "network", "pretrained", "timm")
+    change_entry(tmp_path, "network", "pretrained", "timm")
     assert load_model(tmp_path).spec.network.pretrained == "none"
-
-
-def change(folder, *path_and_value):
-    """Set one entry of model.json."""
-    *path, name, value = path_and_value
-    content = json.loads((folder / "model.json").read_text())
-    at = content
-    for step in path:
-        at = at[step]
-    at[name] = value
-    (folder / "model.json").write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +60,7 @@ def change(folder, *path_and_value):
 )
 def test_descriptions_that_do_not_fit_are_refused(tmp_path, entry, message):
     small_model(tmp_path)
-    change(tmp_path, *entry)
+    change_entry(tmp_path, *entry)
     one_line(tmp_path, message)
 
 
@@ -115,7 +103,7 @@ def test_loading_executes_no_code(tmp_path):
     small_model(tmp_path)
     trap = pickle.dumps(Trap(tmp_path / "sprung"))
     (tmp_path / "encoder.pth").write_bytes(trap)
-    change(tmp_path, "network", "pretrained", str(tmp_path / "encoder.pth"))
+    change_entry(tmp_path, "network", "pretrained", str(tmp_path / "encoder.pth"))
     load_model(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(trap)
     one_line(tmp_path, "is not a whole safetensors file")

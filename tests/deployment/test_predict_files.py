@@ -14,7 +14,7 @@ from data.on_disk import truncate, write_image
 from deployment.rigged import SPEC, DotFinder, draw_dots, truth_of
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.target import TargetConfig
-from posebridge.deployment import predict_files as module
+from posebridge.deployment import predicted_batches as module
 from posebridge.deployment import torch_crops
 from posebridge.deployment.model_file import LoadedModel
 from posebridge.deployment.predict_files import PredictConfig, predict_files

@@ -1,14 +1,12 @@
 """Models of volumes as files, predictors and ONNX graphs."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from deployment.rigged import VOLUME_SPEC, small_volume_model
+from deployment.rigged import VOLUME_SPEC, change_entry, small_volume_model
 from posebridge.cli.main import main
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.image_crops import ImageCrops
@@ -81,16 +79,6 @@ def test_estimators_of_the_python_api(tmp_path):
         load_estimator(tmp_path, "cpu", mano=tmp_path / "MANO_RIGHT.pkl")
 
 
-def change(folder: Path, *path_and_value) -> None:
-    *path, name, value = path_and_value
-    content = json.loads((folder / "model.json").read_text())
-    at = content
-    for step in path:
-        at = at[step]
-    at[name] = value
-    (folder / "model.json").write_text(json.dumps(content))
-
-
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
@@ -106,7 +94,7 @@ def change(folder: Path, *path_and_value) -> None:
 )
 def test_descriptions_that_do_not_fit_are_refused(tmp_path, entry, message):
     small_volume_model(tmp_path)
-    change(tmp_path, *entry)
+    change_entry(tmp_path, *entry)
     with pytest.raises(InputError, match=message) as raised:
         load_model(tmp_path)
     assert "\n" not in str(raised.value)

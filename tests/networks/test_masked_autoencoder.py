@@ -45,7 +45,7 @@ def test_order_of_visible_patches_does_not_matter(autoencoder):
 
 
 def test_predictions_differ_from_patch_to_patch(autoencoder):
-    """Masked patches are told apart by their positions."""
+    """Masked patches differ by their positions."""
     predicted = autoencoder(torch.rand(1, 3, 32, 32), torch.tensor([[0]]))
     assert (predicted[0, 1] - predicted[0, 2]).abs().max() > 1e-3
 

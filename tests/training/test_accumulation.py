@@ -1,4 +1,4 @@
-"""Steps of several batches: equal to a loop of one's own, and resumed in the middle of a step."""
+"""Steps of several batches: equal to a plain loop, and resumed in the middle of a step."""
 
 import math
 from dataclasses import replace

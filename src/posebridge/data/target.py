@@ -67,16 +67,8 @@ class TargetFrames:
 
         Where no boxing is used, no frame is empty.
         """
-        for frame in self._read():
-            subjects = [frame] if self.boxing is None else self.boxing.subjects(frame)
-            is_empty = True
-            for subject in subjects:
-                is_empty = False
-                yield subject
-            if is_empty:
-                yield replace(frame, hand="right")  # crops that mirror annotated left hands leave it as it is
-        if self.boxing is not None:
-            self.boxing.check_found()
+        frames = self._read()
+        return frames if self.boxing is None else self.boxing.boxed(frames, with_empty=True)
 
     def _read(self) -> Iterator[RawFrame]:
         self.read = 0

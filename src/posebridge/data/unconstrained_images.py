@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Generator, Tensor
 
+from posebridge.data.compositing import composite
+from posebridge.draw import chance
 from posebridge.synthesis.backgrounds import painted_tiles, photographs, random_crops
 
 _BANK_SEED = 8  # not that of the domains' bank, whose pictures lie behind the renders of the target
@@ -37,6 +39,17 @@ class UnconstrainedImages:
         """
         self._tiles = self._tiles.to(device)  # copied once
         return random_crops(self._tiles, count, size_px, generator)
+
+    def behind(
+        self, images: Float[Tensor, "B 3 S S"], masks: Bool[Tensor, "B S S"], probability: float, generator: Generator
+    ) -> Float[Tensor, "B 3 S S"]:
+        """The images, each with the given probability with a crop in place of its background.
+
+        Images that keep theirs are returned bit for bit.
+        """
+        changed = chance(generator, probability, len(images)).to(images.device)
+        backgrounds = self.crops(len(images), images.shape[-1], generator, images.device)
+        return composite(images, masks | ~changed[:, None, None], backgrounds)
 
 
 def _painted() -> UInt8[Tensor, "N 3 T T"]:

@@ -1,6 +1,6 @@
 """Boxes around the subjects that a detector finds in whole frames: implementations of ``Boxing``. Imports no torch."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,23 +22,15 @@ class DetectedBoxing(Boxing):
 
     def __init__(self, detector: SubjectDetector, most_subjects: int | None = None):
         """``most_subjects`` of a frame, the most confident ones."""
+        super().__init__()
         self.detector = detector
         self.most_subjects = most_subjects
-        self._skipped: dict[str, str] = {}
-
-    @property
-    def skipped(self) -> Mapping[str, str]:
-        """Frames so far in which nothing was detected."""
-        return self._skipped
-
-    def check_found(self) -> None:
-        """Any frame may be without a subject."""
 
     def subjects(self, frame: RawFrame) -> Iterator[RawFrame]:
         """Yields the frame once for each of its subjects, the most confident one first. It keeps the frame's key."""
         found = detections_in_file(self.detector, frame)[: self.most_subjects]
         if not found:
-            self._skipped[frame.key] = NO_SUBJECT
+            self.skipped[frame.key] = NO_SUBJECT
         for number, (box, hand) in enumerate(found):
             yield _of_subject(frame, number, box, hand)
 
@@ -53,18 +45,13 @@ class FollowedBoxing(Boxing):
         self, detector: SubjectDetector, time_s: Callable[[RawFrame], float], config: TrackerConfig | None = None
     ):
         """``time_s`` returns the time of a frame in its video, in seconds; it increases within a sequence."""
+        super().__init__()
         self.detector = detector
         self.time_s = time_s
         self.config = config or TrackerConfig()
-        self._skipped: dict[str, str] = {}
         self._tracker = SubjectTracker(self.config)
         self._video: tuple[str, int] | None = None  # of the last frame
         self._waiting: dict[str, int] = {}  # tracks by the key of their frame, until their joints are observed
-
-    @property
-    def skipped(self) -> Mapping[str, str]:
-        """Frames so far in which nothing was detected."""
-        return self._skipped
 
     def subjects(self, frame: RawFrame) -> Iterator[RawFrame]:
         """Yields the frame once for each of its subjects, by number of the track. Number 0 keeps the frame's key.
@@ -78,16 +65,13 @@ class FollowedBoxing(Boxing):
             detections = _in_file(self.detector, frame)
         tracks = self._tracker.begin_frame(detections, self.time_s(frame))
         if not tracks:
-            self._skipped[frame.key] = NO_SUBJECT
+            self.skipped[frame.key] = NO_SUBJECT
         for track in tracks:
             followed = _of_subject(frame, track.number, track.box_xyxy, track.hand)
             self._waiting[followed.key] = track.number
             yield followed
             if self._waiting:
                 raise ValueError(f"the joints of {next(iter(self._waiting))} were not observed")
-
-    def check_found(self) -> None:
-        """Any frame may be without a subject."""
 
     def track_of(self, frame: RawFrame) -> int:
         """The number of a yielded frame's track, until its joints are observed."""

@@ -84,18 +84,11 @@ class PredictedBoxing(Boxing):
 
     def __init__(self, following: FollowedBoxing, predictor: CropPredictor, crop: CropConfig):
         """``crop`` is that of ``detected`` frames."""
+        super().__init__()
         self.following = following
         self.predictor = predictor
         self.crop = crop
-        self._lost: dict[str, str] = {}
-
-    @property
-    def skipped(self) -> Mapping[str, str]:
-        """Frames so far in which there is no subject, or in which it was lost, with the reason."""
-        return {**self.following.skipped, **self._lost}
-
-    def check_found(self) -> None:
-        """Any frame may be without a subject."""
+        self.skipped = following.skipped  # frames in which the subject was lost join them
 
     def subjects(self, frame: RawFrame) -> Iterator[RawFrame]:
         """Yields the frame once for each of its subjects."""
@@ -104,7 +97,7 @@ class PredictedBoxing(Boxing):
             if self.following.observe_keypoints(followed, joints):
                 yield followed
             else:
-                self._lost[followed.key] = "the subject was lost"
+                self.skipped[followed.key] = "the subject was lost"
 
 
 def detected(target: TargetFrames, boxing: Boxing, kind: SubjectKind) -> TargetFrames:

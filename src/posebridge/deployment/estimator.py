@@ -22,7 +22,8 @@ from posebridge.deployment.detection import chosen_detector, detected
 from posebridge.deployment.detections import SubjectDetector, subject_kind
 from posebridge.deployment.mesh_set import MeshSet, join_meshes
 from posebridge.deployment.predict_config import check_cropping
-from posebridge.deployment.predict_files import check_hand, crop_batches
+from posebridge.deployment.predict_files import check_hand
+from posebridge.deployment.predicted_batches import crop_batches
 from posebridge.deployment.shipped_models import ModelRef, model_path
 from posebridge.errors import InputError
 

@@ -1,17 +1,15 @@
 """From a model and image files to predictions, drawn skeletons, and a list of skipped frames. Free of torch."""
 
 import tempfile
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from posebridge.background import CallsBehind, read_ahead
+from posebridge.background import CallsBehind
 from posebridge.contracts.config_file import as_yaml, signed
 from posebridge.contracts.files import json_bytes, write_atomically
 from posebridge.contracts.keypoint_set import KeypointSet, join
@@ -19,11 +17,10 @@ from posebridge.contracts.plain import with_absolute_paths
 from posebridge.data.datasets.image_folder import ImageFolder
 from posebridge.data.datasets.video import Video, VideoFolder
 from posebridge.data.datasets.video_file import open_video
-from posebridge.data.frames import FrameStream, RawFrame
-from posebridge.data.image_crops import CropConfig, ImageCrops, crop_images
+from posebridge.data.frames import FrameStream
 from posebridge.data.target import TargetFrames, open_target
 from posebridge.deployment.crop_predictor import CropPredictor, load_crop_predictor
-from posebridge.deployment.detected_frames import DetectedBoxing, FollowedBoxing, SmoothedTracks
+from posebridge.deployment.detected_frames import DetectedBoxing
 from posebridge.deployment.detection import detected, following, target_detector, times_of
 from posebridge.deployment.detections import subject_kind
 from posebridge.deployment.exports import EXPORTED, UNKNOWN_RATE, Exports
@@ -31,6 +28,7 @@ from posebridge.deployment.frame_info import FrameInfo
 from posebridge.deployment.overlay import ImageOverlays, Overlays, VideoOverlays
 from posebridge.deployment.plausible_predictions import implausible_frames, implausible_notes
 from posebridge.deployment.predict_config import PredictConfig, PredictDepthConfig
+from posebridge.deployment.predicted_batches import PredictedBatch, predicted_batches
 from posebridge.deployment.selected_joints import SelectedJoints
 from posebridge.deployment.shipped_models import model_path
 from posebridge.errors import InputError, printable
@@ -39,7 +37,7 @@ from posebridge.skeletons.skeleton import Skeleton
 
 PREDICTIONS, PARTIAL, SKIPPED, OVERLAYS = "predictions.npz", "predictions.partial.npz", "skipped.json", "overlays"
 _DRAWN = (".jpg", ".mp4")
-_READ_AHEAD, _DRAWN_BEHIND = 1, 1  # batches that are read and drawn beside the one that is predicted
+_DRAWN_BEHIND = 1  # batches that are drawn beside the one that is predicted
 _LISTED = 4  # names of exported files in the summary
 CONFIG = "predict.yaml"  # of the prediction, from which ``view`` finds the frames again
 _REPLACED = (PARTIAL, *EXPORTED, *(f"{OVERLAYS}/**/*{suffix}" for suffix in _DRAWN))
@@ -142,8 +140,8 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
             CallsBehind(_DRAWN_BEHIND) as drawing,
         ):
             read = target.with_empty() if isinstance(overlays, VideoOverlays) else iter(target)
-            for batch in _predicted(target, read, predictor, config, gpus=int(device.startswith("cuda"))):
-                poses = _with_subject(*batch, least, empty)
+            for batch in predicted_batches(target, read, predictor, config, gpus=int(device.startswith("cuda"))):
+                poses = batch.confident(least, empty)
                 if poses.rows.size:
                     parts.append(poses.joints)
                 infos |= {frame.key: FrameInfo.of(frame) for frame in poses.with_joints()}
@@ -155,83 +153,6 @@ def predict_files(config: PredictConfig) -> PredictedFiles:
         if parts:
             join(parts).save(config.out / PARTIAL)
         raise
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Frames in order, some of which may have no subject, and the joints of the others."""
-
-    frames: list[RawFrame]
-    rows: np.ndarray  # of the frames with joints
-    joints: KeypointSet
-
-    def with_joints(self) -> list[RawFrame]:
-        """The frames of the joints."""
-        return [self.frames[row] for row in self.rows]
-
-
-def _predicted(
-    target: TargetFrames, read: Iterator[RawFrame], predictor: CropPredictor, config: PredictConfig, gpus: int
-) -> Iterator[tuple[list[RawFrame], KeypointSet, np.ndarray]]:
-    """Batches of frames with their keypoints, in order, and which of them are of a subject.
-
-    Frames ``read`` from the target stay in this process while workers have their crops. Those without a subject are
-    predicted too, which is faster than their search and keeps one order of frames.
-    """
-    boxing = target.boxing
-    if isinstance(boxing, FollowedBoxing):
-        for frame, part in _followed(read, target.crop, boxing, predictor, config.smooth):
-            yield [frame], part, np.array([frame.box_xyxy is not None])
-        return
-    waiting: deque[list[RawFrame]] = deque()
-
-    def crops() -> Iterator[ImageCrops]:
-        for frames, batch in read_ahead(crop_batches(read, target.crop, config.batch_size), _READ_AHEAD):
-            waiting.append(frames)
-            del frames
-            yield batch
-
-    for _, part in config.workers.run(predictor.predict_crops, crops(), ordered=True, gpus=gpus):
-        frames = waiting.popleft()
-        yield frames, part, np.array([boxing is None or frame.box_xyxy is not None for frame in frames])
-
-
-def _followed(
-    read: Iterator[RawFrame], crop: CropConfig, boxing: FollowedBoxing, predictor: CropPredictor, smooth: bool
-) -> Iterator[tuple[RawFrame, KeypointSet]]:
-    """Subjects one by one, since the box of a frame follows the joints of the frame before."""
-    smoothing = SmoothedTracks(boxing.time_s)
-    for frame in read:
-        part = predictor.predict_crops(crop_images([frame], crop))
-        if frame.box_xyxy is not None:
-            track = boxing.track_of(frame)
-            boxing.observe_keypoints(frame, part)
-            part = smoothing(frame, track, part) if smooth else part
-        yield frame, part
-
-
-def _with_subject(
-    frames: list[RawFrame],
-    part: KeypointSet,
-    is_subject: np.ndarray,
-    least_confidence: float | None,
-    empty: dict[str, str],
-) -> _Batch:
-    """The frames with the joints of subjects with a confident pose. Subjects with another one are listed in ``empty``.
-
-    ``is_subject`` marks the frames of a subject.
-    """
-    kept = is_subject
-    if least_confidence:
-        assert part.confidence is not None
-        confidence = part.confidence.mean(axis=1)
-        for row in np.flatnonzero(is_subject & (confidence < least_confidence)):
-            found = f"mean confidence {confidence[row]:.2f} is below {least_confidence:g}"
-            empty[frames[row].key] = f"no subject in the crop: {found}"
-        kept = is_subject & (confidence >= least_confidence)
-    rows = np.flatnonzero(kept)
-    joints = part if len(rows) == len(frames) else part.take(rows, np.arange(part.n_joints))
-    return _Batch(frames, rows, joints)
 
 
 def _with_detector(
@@ -281,19 +202,7 @@ def _save(
     )
 
 
-def crop_batches(read: Iterable[RawFrame], crop: CropConfig, size: int) -> Iterator[tuple[list[RawFrame], ImageCrops]]:
-    """Batches of ``size`` frames with their crops, the last one perhaps smaller."""
-    frames: list[RawFrame] = []
-    for frame in read:
-        frames.append(frame)
-        if len(frames) == size:
-            yield frames, crop_images(frames, crop)
-            frames = []
-    if frames:
-        yield frames, crop_images(frames, crop)
-
-
-def _draw(overlays: Overlays | None, batch: _Batch) -> None:
+def _draw(overlays: Overlays | None, batch: PredictedBatch) -> None:
     joints = batch.joints
     if overlays is None or joints.uv_px is None or joints.confidence is None:
         return

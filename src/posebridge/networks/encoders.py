@@ -43,16 +43,21 @@ def create_encoder(name: str, pretrained: str, stride: int) -> nn.Module:
     if pretrained == "package":
         return _encoder_from_package(name, options)
     if pretrained == "timm":
-        try:
-            return timm.create_model(name, pretrained=True, **options)
-        except (OSError, RuntimeError) as error:
-            raise InputError(
-                f"the weights of {name} could not be downloaded ({type(error).__name__}): "
-                "give a local file as pretrained, or pretrained=none to start from random weights"
-            ) from error
+        return download(name, **options)
     if not Path(pretrained).is_file():
         raise InputError(f"pretrained={pretrained}: no such file; give 'none', 'timm', 'package' or a weights file")
     return _encoder_from_file(name, pretrained, options)
+
+
+def download(name: str, **options: Any) -> nn.Module:
+    """A timm model with the weights that timm downloads. Raises ``InputError`` where that fails."""
+    try:
+        return timm.create_model(name, pretrained=True, **options)
+    except (OSError, RuntimeError) as error:
+        raise InputError(
+            f"the weights of {name} could not be downloaded ({type(error).__name__}): "
+            "give a local file as pretrained, or pretrained=none to start from random weights"
+        ) from error
 
 
 def _encoder_from_file(name: str, path: str, options: dict[str, Any]) -> nn.Module:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from posebridge.errors import InputError, last_line
 from posebridge.networks.encoder_decoder import Normalisation
+from posebridge.networks.encoders import download
 
 # timm's public masked autoencoders by (patch_px, width, depth, heads).
 _PUBLIC: Mapping[tuple[int, int, int, int], str] = {
@@ -244,13 +245,7 @@ def _public_weights(config: ViTConfig) -> Mapping[str, Tensor]:
     name = _PUBLIC.get((config.patch_px, config.width, config.depth, config.heads))
     if name is None:
         raise InputError("no public masked autoencoder has this size: give a weights file, or pretrained=none")
-    try:
-        return timm.create_model(name, pretrained=True, num_classes=0).state_dict()
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            f"the weights of {name} could not be downloaded ({type(error).__name__}): "
-            "give a local file as pretrained, or pretrained=none to start from random weights"
-        ) from error
+    return download(name, num_classes=0).state_dict()
 
 
 def _weights_of(path: Path) -> Mapping[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ParamSpec, TypedDict
+from typing import Any, ParamSpec, TypedDict, TypeVar
 
 import lightning as L
 import torch
@@ -29,6 +29,9 @@ class Partial(TypedDict):
 
 
 MapPair = tuple[Float[Tensor, "B J h w"], Float[Tensor, "B J h w"]]
+
+
+StageT = TypeVar("StageT", bound="Stage")
 
 
 class Stage(L.LightningModule):
@@ -164,3 +167,8 @@ class PoseStage(Stage):
     @abstractmethod
     def result(self) -> PoseNetwork:
         """The current pose network, which is scored and saved."""
+
+
+def last_stage(stages: Sequence[Stage], kind: type[StageT]) -> StageT | None:
+    """The last of the stages that is of a kind; None where there is none."""
+    return next((stage for stage in reversed(stages) if isinstance(stage, kind)), None)

@@ -82,10 +82,9 @@ def test_gradients_of_attention_reach_the_trained_encoder_alone():
 def test_source_images_do_not_change_the_attention_term():
     stage = disturbed(fine_tuning())
     batches = {name: stream.batch(0) for name, stream in stage.streams.items()}
-    generator = lambda: torch.Generator().manual_seed(1)  # noqa: E731
-    before = stage.terms(batches, generator())
+    before = stage.terms(batches, torch.Generator().manual_seed(1))
     other = replace(batches["source"], image=batches["source"].rgb.flip(0))
-    after = stage.terms({**batches, "source": other}, generator())
+    after = stage.terms({**batches, "source": other}, torch.Generator().manual_seed(1))
     assert before["attention"] == after["attention"]
     assert before["pose"] != after["pose"]
 

@@ -18,7 +18,7 @@ from methods.masked_reconstruction.squares import (
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.unconstrained_images import UnconstrainedImages
 from posebridge.losses.masked_reconstruction import patch_weights
-from posebridge.methods.masked_reconstruction.pretraining import Foreground
+from posebridge.methods.masked_reconstruction.pretraining import Foreground, Pretraining
 from posebridge.networks.vision_transformer import patchify
 from posebridge.rendering.photometry import STRONG
 from posebridge.training.run import Run
@@ -132,7 +132,10 @@ def test_masks_are_needed_only_where_they_are_used():
 def test_resuming_is_bit_exact(tmp_path):
     foreground = replace(MASKED, backgrounds=UnconstrainedImages())
     config = replace(WEIGHTED, composited_frac=0.5, appearance=STRONG, accumulated=2)
-    made = lambda: pretraining(config, foreground)  # noqa: E731
+
+    def made() -> Pretraining:
+        return pretraining(config, foreground)
+
     Run(tmp_path / "one", ONE_CPU).train(1, made())
     stage, calls = made(), []
     inner = stage.terms

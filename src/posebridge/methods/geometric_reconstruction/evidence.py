@@ -1,9 +1,7 @@
 """Sections of the report: reconstructed frames, and the accuracy of joints that were pseudo-labels early on."""
 
 from collections.abc import Sequence
-from typing import TypeVar
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,10 +23,9 @@ from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.representations.heatmaps import map_from_image
 from posebridge.training.callbacks import evaluating
 from posebridge.training.context import Context
+from posebridge.training.pictures import as_bytes, as_picture
 from posebridge.training.pseudo_label_metrics import correct_joints, fraction, predict_joints
-from posebridge.training.stage import Stage
-
-StageT = TypeVar("StageT", bound=Stage)
+from posebridge.training.stage import Stage, last_stage
 
 _PAIRS = 6  # shown
 _ALL = "All"
@@ -62,7 +59,7 @@ def _reconstructed_pairs(
     stages: Sequence[Stage], context: Context, labels: LabelledBatch | None
 ) -> tuple[ReconstructedPair, ...]:
     """A few driving frames, reconstructed by the joints of the final network; empty without the stages."""
-    reconstructor_stage, tuning = _last(stages, ReconstructorTraining), _last(stages, FineTuning)
+    reconstructor_stage, tuning = last_stage(stages, ReconstructorTraining), last_stage(stages, FineTuning)
     if reconstructor_stage is None or tuning is None:
         return ()
     reconstructor = tuning.reconstructor
@@ -85,8 +82,8 @@ def _trusted_joints(stages: Sequence[Stage], context: Context, labels: LabelledB
 
     Empty without the stages.
     """
-    warm, tuning = _last(stages[::-1], FineTuning), _last(stages, FineTuning)
-    if _last(stages, ReconstructorTraining) is None or warm is None or tuning is None:
+    warm, tuning = last_stage(stages[::-1], FineTuning), last_stage(stages, FineTuning)
+    if last_stage(stages, ReconstructorTraining) is None or warm is None or tuning is None:
         return ()
     device = next(warm.teacher.parameters()).device
     frames = labels.unlabelled()
@@ -129,12 +126,12 @@ def _as_arrays(
         ReconstructedPair(
             base_key=base.key[i],
             driving_key=driving.key[i],
-            base=_image(base_rgb[i]),
-            driving=_image(driving_rgb[i]),
-            reconstruction=_image(reconstructed.image[i]),
-            regions=_bytes(reconstructed.masks[i]),
+            base=as_picture(base_rgb[i]),
+            driving=as_picture(driving_rgb[i]),
+            reconstruction=as_picture(reconstructed.image[i]),
+            regions=as_bytes(reconstructed.masks[i]),
             displacement_px=displacement_px[i].float().cpu().numpy(),
-            inpainting=_bytes(reconstructed.inpainting[i, 0]),
+            inpainting=as_bytes(reconstructed.inpainting[i, 0]),
             uv_base=uv_after[i].numpy(),
             uv_before=uv_before[count + i].numpy(),
             uv_after=uv_after[count + i].numpy(),
@@ -149,15 +146,3 @@ def _labelled_joints(labels: LabelledBatch) -> dict[str, Float[Tensor, "J 2"]]:
     assert labels.valid is not None
     uv_px = torch.where(labels.valid[..., None], labels.uv_px, torch.nan)
     return dict(zip(labels.key, uv_px, strict=True))
-
-
-def _image(image: Float[Tensor, "3 H W"]) -> np.ndarray:
-    return _bytes(image.permute(1, 2, 0))
-
-
-def _bytes(values: Tensor) -> np.ndarray:
-    return (values.float().clamp(0, 1) * 255).round().byte().cpu().numpy()
-
-
-def _last(stages: Sequence[Stage], kind: type[StageT]) -> StageT | None:
-    return next((stage for stage in reversed(stages) if isinstance(stage, kind)), None)

@@ -13,6 +13,7 @@ from torch import Tensor
 from posebridge.contracts.section import GroupChart, Legend, Number, Picture, PictureRow, Section
 from posebridge.losses.masked_reconstruction import foreground_fraction
 from posebridge.networks.vision_transformer import ViTEncoder
+from posebridge.training.pictures import as_picture
 
 TITLE = "Attention of the class token"
 _TEXT = (
@@ -102,7 +103,7 @@ def _by_block(maps: Mapping[str, AttentionMaps], masks: Tensor, patch_px: int) -
 def _row(
     index: int, key: str, image: Tensor, maps: Mapping[str, AttentionMaps], masks: Bool[Tensor, "N S S"] | None
 ) -> PictureRow:
-    pixels = as_uint8(image)
+    pixels = as_picture(image)
     pictures = [Picture(pixels, "Target image")]
     pictures += [Picture(attention_picture(pixels, found.by_patch[index]), name) for name, found in maps.items()]
     if masks is not None:
@@ -127,8 +128,3 @@ def _colours(values: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
 
 def _ramp() -> UInt8[np.ndarray, "16 240 3"]:
     return _colours(np.tile(np.linspace(0, 255, 240).astype(np.uint8), (16, 1)))
-
-
-def as_uint8(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
-    """An image in [0, 1] as a picture."""
-    return (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -1,8 +1,5 @@
 """Sections of the report, made from the trained stages."""
 
-from collections.abc import Sequence
-from typing import TypeVar
-
 import torch
 
 from posebridge.contracts.batch import UnlabelledBatch
@@ -13,9 +10,7 @@ from posebridge.methods.masked_reconstruction.fine_tuning import FineTuning
 from posebridge.methods.masked_reconstruction.mask_evidence import mask_sections
 from posebridge.methods.masked_reconstruction.pretraining import Pretraining
 from posebridge.methods.masked_reconstruction.reconstruction_section import reconstruction_section
-from posebridge.training.stage import Stage
-
-StageT = TypeVar("StageT", bound=Stage)
+from posebridge.training.stage import last_stage
 
 _SHOWN = 6  # images
 _MEASURED = 256  # images whose attention is measured
@@ -24,7 +19,7 @@ _MEASURED = 256  # images whose attention is measured
 def masked_reconstruction_sections(evidence: Evidence) -> tuple[Section, ...]:
     """Masks and reconstruction where the run has them; attention in target images before and after fine-tuning."""
     sections = list(mask_sections(evidence))
-    pretraining = _find(evidence.stages, Pretraining)
+    pretraining = last_stage(evidence.stages, Pretraining)
     if pretraining is not None:
         sections.append(reconstruction_section(pretraining, _SHOWN))
     sections += _attention(evidence, pretraining)
@@ -32,7 +27,7 @@ def masked_reconstruction_sections(evidence: Evidence) -> tuple[Section, ...]:
 
 
 def _attention(evidence: Evidence, pretraining: Pretraining | None) -> tuple[Section, ...]:
-    tuning = _find(evidence.stages, FineTuning)
+    tuning = last_stage(evidence.stages, FineTuning)
     if tuning is None:
         return ()
     before = "before fine-tuning" if pretraining is None else "after pretraining"
@@ -51,7 +46,3 @@ def _distinct(frames: UnlabelledBatch) -> UnlabelledBatch:
     """Each frame once: a batch of a small set repeats them."""
     first = {key: position for position, key in reversed([*enumerate(frames.key)])}
     return frames.take(torch.tensor(sorted(first.values())))
-
-
-def _find(stages: Sequence[Stage], kind: type[StageT]) -> StageT | None:
-    return next((stage for stage in stages if isinstance(stage, kind)), None)

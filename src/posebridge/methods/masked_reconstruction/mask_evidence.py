@@ -13,6 +13,8 @@ from posebridge.methods.masked_reconstruction.masks_section import MaskedFrame, 
 from posebridge.methods.masked_reconstruction.segmentation import SegmentationTraining
 from posebridge.metrics.masks import mask_iou
 from posebridge.networks.segmentation import SegmentationNetwork
+from posebridge.training.pictures import as_bytes
+from posebridge.training.stage import last_stage
 
 _BATCH = 64
 _BATCHES = 4  # of target frames, in which empty and full masks are counted
@@ -25,7 +27,7 @@ def mask_sections(evidence: Evidence) -> tuple[Section, ...]:
     IoU is measured on images of the source, and on labelled frames of the target that have masks.
     """
     context, labels = evidence.context, evidence.frame_labels
-    stage = next((stage for stage in evidence.stages if isinstance(stage, SegmentationTraining)), None)
+    stage = last_stage(evidence.stages, SegmentationTraining)
     if context.target_masks is not None:
         masks, network, device = FrameMasks(None, context.target_masks), None, torch.device("cpu")
     elif stage is not None:
@@ -61,7 +63,7 @@ def _mean_iou(network: SegmentationNetwork, frames: LabelledBatch, device: torch
 
 
 def _masked_frames(frames: Observation, masks: MaskOf, truth: MaskOf | None = None) -> tuple[MaskedFrame, ...]:
-    images = (frames.rgb.permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
+    images = as_bytes(frames.rgb.permute(0, 2, 3, 1))
     found = masks(frames).cpu().numpy()
     true = [None] * len(frames) if truth is None else truth(frames).cpu().numpy()
     return tuple(MaskedFrame(*frame) for frame in zip(frames.key, images, found, true, strict=True))

@@ -31,8 +31,7 @@ class MaskedReconstruction(Method[MaskedReconstructionConfig]):
         """The stages in order; each is made when the one before is done."""
         network = self._start(context)
         if self.config.pretraining is not None:
-            backgrounds = UnconstrainedImages(self.config.unconstrained)
-            foreground = yield from self._foreground(self.config.pretraining, context, backgrounds)
+            foreground = yield from self._foreground(self.config.pretraining, context)
             autoencoder = self._autoencoder(network, context.seed)
             yield Pretraining(self.config.pretraining, context, autoencoder, foreground), None
             network.encoder.load_state_dict(autoencoder.encoder.state_dict())
@@ -54,16 +53,20 @@ class MaskedReconstruction(Method[MaskedReconstructionConfig]):
         return autoencoder
 
     def _foreground(
-        self, config: PretrainingConfig, context: Context, backgrounds: UnconstrainedImages
+        self, config: PretrainingConfig, context: Context
     ) -> Generator[tuple[SegmentationTraining, None], None, Foreground]:
         """Masks and backgrounds, as far as the pretraining needs them; trains the segmentation network for the target.
 
         For ``yield from``.
         """
-        target = None
-        if config.needs_target_masks and context.target_masks is not None:
+        predicts_masks = config.needs_target_masks and context.target_masks is None
+        target = backgrounds = None
+        if predicts_masks or config.composited_frac > 0:
+            backgrounds = UnconstrainedImages(self.config.unconstrained)
+        if config.needs_target_masks and not predicts_masks:
             target = FrameMasks(None, context.target_masks)
-        elif config.needs_target_masks:
+        elif predicts_masks:
+            assert backgrounds is not None
             stage = SegmentationTraining(self.config.segmentation, context, backgrounds)
             yield stage, None
             target = FrameMasks(stage.result())

@@ -1,27 +1,23 @@
 """The pretraining stage: masked autoencoding of source and target with attention to the foreground (Sec. 3.1)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Generator, Tensor
 
 from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
-from posebridge.data.compositing import composite
 from posebridge.data.streams import Stream
 from posebridge.data.unconstrained_images import UnconstrainedImages
-from posebridge.draw import chance
 from posebridge.losses.masked_reconstruction import normalised_patches, patch_loss, patch_weights
+from posebridge.methods.masked_reconstruction.masks import MaskOf
 from posebridge.networks.masked_autoencoder import MaskedAutoencoder, draw_visible, masked_patches
 from posebridge.networks.vision_transformer import patchify
 from posebridge.rendering.photometry import WEAK, AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
 from posebridge.training.stage import Stage, Terms
-
-Masks = Callable[[Observation], Bool[Tensor, "B S S"]]  # the foreground in the images of a batch, by its keys
 
 
 @dataclass(frozen=True)
@@ -71,8 +67,8 @@ class PretrainingConfig:
 class Foreground:
     """Where masks and other backgrounds come from; None where the pretraining needs none."""
 
-    source: Masks | None = None
-    target: Masks | None = None
+    source: MaskOf | None = None
+    target: MaskOf | None = None
     backgrounds: UnconstrainedImages | None = None
 
 
@@ -116,14 +112,11 @@ class Pretraining(Stage):
         """Augmented images with masks: rotation, translation, resize, other backgrounds, then colours."""
         masks = getattr(self.foreground, domain)
         masked = LabelledBatch(image=batch.rgb, key=batch.key, mask=None if masks is None else masks(batch))
-        size_px, device = batch.rgb.shape[-1], batch.rgb.device
-        T_view_crop = draw_views(self.config.geometry, len(batch), size_px, generator, device)
+        T_view_crop = draw_views(self.config.geometry, len(batch), batch.rgb.shape[-1], generator, batch.rgb.device)
         view = warp_batch(masked, T_view_crop)
         image = view.rgb
         if self.foreground.backgrounds is not None and view.mask is not None:
-            changed = chance(generator, self.config.composited_frac, len(batch)).to(device)[:, None, None, None]
-            behind = self.foreground.backgrounds.crops(len(batch), size_px, generator, device)
-            image = torch.where(changed, composite(image, view.mask, behind), image)
+            image = self.foreground.backgrounds.behind(image, view.mask, self.config.composited_frac, generator)
         return replace(view, image=apply_appearance(image, self.config.appearance, generator))
 
     def weights(self, domain: str, view: LabelledBatch) -> Float[Tensor, "B N"]:

@@ -7,10 +7,10 @@ from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.contracts.section import Legend, Number, Picture, PictureRow, Section
 from posebridge.draw import generator_for
 from posebridge.losses.masked_reconstruction import denormalised_patches, patch_loss
-from posebridge.methods.masked_reconstruction.attention_section import as_uint8
 from posebridge.methods.masked_reconstruction.pretraining import Pretraining
 from posebridge.networks.masked_autoencoder import draw_visible, masked_patches
 from posebridge.networks.vision_transformer import patchify, unpatchify
+from posebridge.training.pictures import as_picture
 
 TITLE = "Reconstruction of masked patches"
 _TEXT = (
@@ -57,7 +57,7 @@ def _pictures(
     bright = unpatchify(scaled, vit.patch_px)
     layers = {"Image": images, "Visible patches": hidden, "Reconstruction": restored, "Weights": bright}
     pictures = [
-        tuple(Picture(as_uint8(values[i]), name, lossless=name == "Weights") for name, values in layers.items())
+        tuple(Picture(as_picture(values[i]), name, lossless=name == "Weights") for name, values in layers.items())
         for i in range(len(images))
     ]
     return pictures, 255 * float(error)

@@ -8,9 +8,7 @@ from torch import Generator
 
 from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
-from posebridge.data.compositing import composite
 from posebridge.data.unconstrained_images import UnconstrainedImages
-from posebridge.draw import chance
 from posebridge.errors import InputError
 from posebridge.networks.segmentation import SegmentationConfig, SegmentationNetwork
 from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
@@ -75,9 +73,7 @@ class SegmentationTraining(Stage):
         )
         if view.mask is None:
             raise ValueError("the segmentation network is trained on masks, and these source samples have none")
-        exchanged = chance(generator, self.config.composited_frac, len(source)).to(device)
-        behind = self.unconstrained.crops(len(source), size_px, generator, device)
-        image = composite(view.rgb, view.mask | ~exchanged[:, None, None], behind)
+        image = self.unconstrained.behind(view.rgb, view.mask, self.config.composited_frac, generator)
         return replace(view, image=apply_appearance(image, self.config.appearance, generator))
 
     def result(self) -> SegmentationNetwork:

@@ -53,7 +53,7 @@ def small_masked_reconstruction(skeleton: Skeleton, views: GeometryConfig) -> Ma
         ),
         pretraining=PretrainingConfig(
             schedule=Schedule(
-                steps=3_400,  # 40 epochs of 11,000 images
+                steps=1_700,  # 20 epochs of 11,000 images
                 learning_rate=8 * _MAE_RATE,
                 decay="cosine",
                 warmup=0.05,
@@ -66,10 +66,10 @@ def small_masked_reconstruction(skeleton: Skeleton, views: GeometryConfig) -> Ma
         ),
         fine_tuning=FineTuningConfig(
             schedule=Schedule(
-                steps=2_500, learning_rate=5e-4, decay="cosine", warmup=0.05, weight_decay=0.05, clip_norm=5.0
+                steps=2_000, learning_rate=5e-4, decay="cosine", warmup=0.05, weight_decay=0.05, clip_norm=5.0
             ),
-            batch_size=64,
-            target_batch_size=32,
+            batch_size=32,
+            target_batch_size=16,
             geometry=views,
             appearance=STRONG,
         ),

@@ -41,9 +41,8 @@ class PoseVolumes:
     probability within two sigmas in the image, as for ``PoseMaps``. ``peak``: a Gaussian of unit height, trained by the
     squared error; a joint without depth is not trained. A joint's confidence is the height of its peak.
 
-    ``depth_range`` was chosen from renders of ``studio``, ``varied`` and ``street``, 1,024 each: the largest
-    |z - z_root| is 2.1 reference bones of hands (99.9% of joints below 1.9) and 3.3 of people (below 3.0). Joints
-    beyond it have no depth for training.
+    ``depth_range`` covers the joints of all renders (``benchmarks/joint_depths.py``). Joints beyond it have no depth for
+    training.
     """
 
     volume_type: VolumeType = "peak"

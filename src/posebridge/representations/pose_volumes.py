@@ -41,8 +41,8 @@ class PoseVolumes:
     probability within two sigmas in the image, as for ``PoseMaps``. ``peak``: a Gaussian of unit height, trained by the
     squared error; a joint without depth is not trained. A joint's confidence is the height of its peak.
 
-    ``depth_range`` covers the joints of all renders (``benchmarks/joint_depths.py``). Joints beyond it have no depth for
-    training.
+    ``depth_range`` covers the joints of all renders (``benchmarks/joint_depths.py``). Joints beyond it have no depth
+    for training.
     """
 
     volume_type: VolumeType = "peak"

@@ -42,6 +42,27 @@ def test_zero_steps_do_not_divide_by_zero():
         assert math.isfinite(Schedule(steps=0, decay=decay, warmup=0.1).rate_factor(0))
 
 
+def test_inverse_decay_is_that_of_gradient_reversal():
+    schedule = Schedule(steps=30_000, decay="inverse")
+    assert [schedule.rate_factor(step) for step in (0, 10_000, 30_000)] == pytest.approx([1, 2**-0.75, 4**-0.75])
+
+
+def test_sgd_has_nesterovs_momentum():
+    """Against the update of Sutskever et al. (2013), as PyTorch documents it, written out."""
+    schedule = Schedule(steps=10, learning_rate=0.01, decay="none", weight_decay=0.1, optimiser="sgd")
+    moved = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    sgd, _ = optimiser([ParameterGroup((moved,), rate=0.5)], schedule)
+    expected, velocity = moved.detach().clone(), torch.zeros(2).double()
+    for _ in range(4):
+        sgd.zero_grad()
+        (moved**3).sum().backward()
+        gradient = 3 * expected**2 + 0.1 * expected
+        velocity = 0.9 * velocity + gradient
+        expected = expected - 0.005 * (gradient + 0.9 * velocity)
+        sgd.step()
+    assert torch.allclose(moved, expected)
+
+
 def test_steps_match_adamw():
     """Against the update of Loshchilov & Hutter (2019), Algorithm 2, written out."""
     schedule = Schedule(steps=10, learning_rate=0.1, decay="cosine", weight_decay=0.2)

@@ -90,6 +90,15 @@ _ENTRIES = (
         default_for=("colour",),
     ),
     MethodEntry(
+        name="regda",
+        title="RegDA",
+        paper="Jiang et al., CVPR 2021",
+        summary="trains features on which an adversarial head can't predict other joints than the pose head",
+        config="posebridge.methods.regda.config:RegDAConfig",
+        method="posebridge.methods.regda.method:RegDA",
+        sensors=("colour",),
+    ),
+    MethodEntry(
         name="integrated-pseudo-labels",
         title="Integrated pseudo-labels",
         paper="Lin et al., NeurIPS 2023",

@@ -9,6 +9,7 @@ from posebridge.methods.geometric_reconstruction.integrated_labels import LabelI
 from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures
 from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.methods.regda.config import RegDAConfig
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.reconstruction import GeneratorConfig
@@ -108,6 +109,15 @@ def _small(family: str, skeleton: Skeleton, views: GeometryConfig, target_rotati
                 heat_weight=1.0,
                 depth_weight=0.5,
             ),
+            "regda": RegDAConfig(
+                schedule=_schedule(600, learning_rate=5e-4),
+                geometry=target_views,
+                appearance=STRONG,
+                encoder_rate=1.0,
+                head_channels=64,
+                depth_weight=0.5,
+                rise_steps=200,
+            ),
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": small_masked_reconstruction(skeleton, views),
@@ -127,6 +137,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
         methods={
             "source-only": SourceOnlyConfig(),
             "mean-teacher": MeanTeacherConfig(geometry=views),
+            "regda": RegDAConfig(geometry=views),
             "integrated-pseudo-labels": GeometricReconstructionConfig(geometry=views).without_reconstruction(),
             "geometric-reconstruction": GeometricReconstructionConfig(geometry=views),
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),

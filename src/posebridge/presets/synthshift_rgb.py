@@ -9,6 +9,7 @@ from posebridge.methods.geometric_reconstruction.integrated_labels import LabelI
 from posebridge.methods.geometric_reconstruction.perceptual_features import EncoderFeatures
 from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.methods.regda.config import RegDAConfig
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
@@ -55,6 +56,19 @@ def _mean_teacher(views: GeometryConfig) -> MeanTeacherConfig:
         kept_frac=0.4,
         heat_weight=1.0,
         depth_weight=0.5,
+    )
+
+
+def _regda(views: GeometryConfig) -> RegDAConfig:
+    """RegDA at 64 px: steps and batches of the mean teacher, and its optimiser."""
+    return RegDAConfig(
+        schedule=_schedule(300, learning_rate=5e-4),
+        batch_size=48,
+        geometry=views,
+        encoder_rate=1.0,
+        head_channels=64,
+        depth_weight=0.5,
+        rise_steps=100,
     )
 
 
@@ -112,6 +126,7 @@ def small_preset(
         methods={
             "source-only": SourceOnlyConfig(),
             "mean-teacher": _mean_teacher(views),
+            "regda": _regda(views),
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": small_masked_reconstruction(skeleton, views),
@@ -132,6 +147,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
         methods={
             "source-only": SourceOnlyConfig(),
             "mean-teacher": MeanTeacherConfig(geometry=views),
+            "regda": RegDAConfig(geometry=views),
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),

@@ -18,13 +18,14 @@ class Schedule:
 
     steps: int
     learning_rate: float = 1e-4
-    decay: Literal["cosine", "steps", "none"] = "steps"
+    decay: Literal["cosine", "steps", "inverse", "none"] = "steps"
     drops: tuple[float, ...] = (0.75,)  # for "steps": fractions of the stage at which the rate falls to a tenth
     warmup: float = 0.0  # fraction of the stage over which the rate rises from zero
     weight_decay: float = 0.0
     clip_norm: float = 0.0  # maximum gradient norm; 0: no clipping
-    momentum: float = 0.9  # beta 1 of Adam
+    momentum: float = 0.9  # beta 1 of Adam, or that of SGD
     second_momentum: float = 0.999  # beta 2
+    optimiser: Literal["adam", "sgd"] = "adam"  # "sgd": with Nesterov's momentum
 
     def rate_factor(self, step: int) -> float:
         """The factor on the learning rate before step ``step``."""
@@ -34,6 +35,8 @@ class Schedule:
             return rise * 0.5 * (1 + math.cos(math.pi * min(1.0, t)))
         if self.decay == "steps":
             return rise * 0.1 ** sum(t >= drop for drop in self.drops)
+        if self.decay == "inverse":  # of Ganin and Lempitsky, ICML 2015, as public code has it
+            return rise * (1 + 1e-4 * step) ** -0.75
         return rise
 
 
@@ -55,15 +58,15 @@ class ParameterGroup:
 
 
 def optimiser(groups: Sequence[ParameterGroup], schedule: Schedule) -> tuple[Optimizer, LambdaLR]:
-    """AdamW (Adam without weight decay) and its schedule, which advances once per training step."""
-    adam = torch.optim.AdamW(
-        [
-            {"params": [p for p in group.parameters if p.requires_grad], "lr": schedule.learning_rate * group.rate}
-            for group in groups
-        ],
-        lr=schedule.learning_rate,
-        weight_decay=schedule.weight_decay,
-        betas=(schedule.momentum, schedule.second_momentum),
-        foreach=True,
-    )
-    return adam, LambdaLR(adam, schedule.rate_factor)
+    """AdamW (Adam without weight decay) or SGD, and its schedule, which advances once per training step."""
+    parameters = [
+        {"params": [p for p in group.parameters if p.requires_grad], "lr": schedule.learning_rate * group.rate}
+        for group in groups
+    ]
+    rate, decay = schedule.learning_rate, schedule.weight_decay
+    if schedule.optimiser == "sgd":
+        made = torch.optim.SGD(parameters, rate, schedule.momentum, weight_decay=decay, nesterov=True, foreach=True)
+    else:
+        betas = (schedule.momentum, schedule.second_momentum)
+        made = torch.optim.AdamW(parameters, rate, betas, weight_decay=decay, foreach=True)
+    return made, LambdaLR(made, schedule.rate_factor)

@@ -1,6 +1,7 @@
 """Options, rows and tables of the benchmarks that train the same models with several seeds."""
 
 import json
+import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from posebridge.training.options import Hardware
+from posebridge.training.run import environment
+
+_ENVIRONMENT = ("posebridge", "python", "torch", "cpu_threads", "gpu")  # of what made a row
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,11 @@ class OverSeeds:
         return range(self.first_seed, self.first_seed + self.seeds)
 
     def save(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Write the rows so far to the file given by --json."""
+        """Write the rows so far to the file given by --json, each with the versions and machine that made it."""
         if self.json is not None:
-            self.json.write_text(json.dumps(rows, indent=1))
+            found = environment()
+            made_by = {name: found[name] for name in _ENVIRONMENT} | {"processor": platform.machine()}
+            self.json.write_text(json.dumps([{**row, "environment": made_by} for row in rows], indent=1) + "\n")
 
     def with_others(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows, and those of the files given by --beside."""

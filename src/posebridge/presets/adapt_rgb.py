@@ -1,6 +1,7 @@
 """Adaptation of hands or people from renders to a user's images or video."""
 
 from dataclasses import replace
+from typing import Any
 
 from posebridge.data.augment import GeometryConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
@@ -10,6 +11,7 @@ from posebridge.methods.geometric_reconstruction.perceptual_features import Enco
 from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.regda.config import RegDAConfig
+from posebridge.methods.self_training.config import SelfTrainingConfig, cc_ssl
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.reconstruction import GeneratorConfig
@@ -78,6 +80,17 @@ def _geometric_reconstruction(views: GeometryConfig) -> GeometricReconstructionC
     )
 
 
+def _self_training(views: GeometryConfig) -> dict[str, Any]:
+    """Steps and losses of the mean teacher."""
+    return {
+        "schedule": _schedule(600, learning_rate=5e-4),
+        "geometry": views,
+        "appearance": STRONG,
+        "depth_weight": 0.5,
+        "pseudo_heat_weight": 1.0,
+    }
+
+
 def _small(family: str, skeleton: Skeleton, views: GeometryConfig, target_rotation_deg: float) -> Preset:
     """For two CPU cores. Frames of the target are rotated by less than those of the source."""
     target_views = replace(views, rotation_deg=target_rotation_deg)
@@ -109,6 +122,8 @@ def _small(family: str, skeleton: Skeleton, views: GeometryConfig, target_rotati
                 heat_weight=1.0,
                 depth_weight=0.5,
             ),
+            "self-training": SelfTrainingConfig(**_self_training(target_views)),
+            "cc-ssl": cc_ssl(**_self_training(target_views)),
             "regda": RegDAConfig(
                 schedule=_schedule(600, learning_rate=5e-4),
                 geometry=target_views,
@@ -138,6 +153,8 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "source-only": SourceOnlyConfig(),
             "mean-teacher": MeanTeacherConfig(geometry=views),
             "regda": RegDAConfig(geometry=views),
+            "self-training": SelfTrainingConfig(geometry=views),
+            "cc-ssl": cc_ssl(geometry=views),
             "integrated-pseudo-labels": GeometricReconstructionConfig(geometry=views).without_reconstruction(),
             "geometric-reconstruction": GeometricReconstructionConfig(geometry=views),
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),

@@ -9,6 +9,7 @@ from posebridge.data.augment import BODY, HAND, GeometryConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.regda.config import RegDAConfig
+from posebridge.methods.self_training.config import SelfTrainingConfig, cc_ssl
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.presets.masked_reconstruction import full_masked_reconstruction, presets_of_settings
@@ -41,6 +42,8 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "source-only": SourceOnlyConfig(),
             "mean-teacher": MeanTeacherConfig(geometry=views),
             "regda": RegDAConfig(geometry=views),
+            "self-training": SelfTrainingConfig(geometry=views),
+            "cc-ssl": cc_ssl(geometry=views),
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),

@@ -1,6 +1,7 @@
 """SynthShift hand-rgb and body-rgb: labelled studio renders to unlabelled street renders."""
 
 from dataclasses import replace
+from typing import Any
 
 from posebridge.data.augment import GeometryConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
@@ -10,6 +11,7 @@ from posebridge.methods.geometric_reconstruction.perceptual_features import Enco
 from posebridge.methods.geometric_reconstruction.reconstructor_training import ReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.regda.config import RegDAConfig
+from posebridge.methods.self_training.config import SelfTrainingConfig, cc_ssl
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
@@ -72,6 +74,17 @@ def _regda(views: GeometryConfig) -> RegDAConfig:
     )
 
 
+def _self_training(views: GeometryConfig) -> dict[str, Any]:
+    """Steps, batches and losses of the mean teacher at 64 px."""
+    return {
+        "schedule": _schedule(300, learning_rate=5e-4),
+        "batch_size": 48,
+        "geometry": views,
+        "depth_weight": 0.5,
+        "pseudo_heat_weight": 1.0,
+    }
+
+
 def _geometric_reconstruction(
     views: GeometryConfig, weight: float, source_videos: bool
 ) -> GeometricReconstructionConfig:
@@ -127,6 +140,8 @@ def small_preset(
             "source-only": SourceOnlyConfig(),
             "mean-teacher": _mean_teacher(views),
             "regda": _regda(views),
+            "self-training": SelfTrainingConfig(**_self_training(views)),
+            "cc-ssl": cc_ssl(**_self_training(views)),
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": small_masked_reconstruction(skeleton, views),
@@ -148,6 +163,8 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "source-only": SourceOnlyConfig(),
             "mean-teacher": MeanTeacherConfig(geometry=views),
             "regda": RegDAConfig(geometry=views),
+            "self-training": SelfTrainingConfig(geometry=views),
+            "cc-ssl": cc_ssl(geometry=views),
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),

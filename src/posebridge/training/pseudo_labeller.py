@@ -15,7 +15,7 @@ from posebridge.contracts.batch import Observation, UnlabelledBatch
 from posebridge.data.augment import draw_views, warp_batch
 from posebridge.networks.pose_network import PoseNetwork, PoseOutput
 from posebridge.rendering.photometry import apply_appearance
-from posebridge.training.pseudo_labels import PseudoLabels, most_confident, pseudo_labels_of
+from posebridge.training.pseudo_labels import PseudoLabels, merged, most_confident, pseudo_labels_of
 from posebridge.training.source_training import Augmentation
 from posebridge.training.style import Restyler, restyle_randomly
 
@@ -71,15 +71,9 @@ class PseudoLabeller:
         return self.merge(views, target.rgb.shape[-1])
 
     def merge(self, views: Sequence[PseudoLabels], image_px: int) -> PseudoLabels:
-        """Mean over the views. Confidence is their geometric mean, scaled by their agreement."""
-        uv = torch.stack([labels.uv_px for labels in views])
-        confidence = torch.stack([labels.confidence for labels in views]).prod(0) ** (1 / len(views))
-        if len(views) > 1:
-            deviation = (uv - uv.mean(0)).norm(dim=-1).mean(0) / (self.config.agreement_frac * image_px)
-            confidence = confidence * torch.exp(-0.5 * deviation.square())
-        depth = torch.stack([labels.relative_depth for labels in views]).mean(0)
-        kept = most_confident(confidence, self.config.kept_frac)
-        return PseudoLabels(uv.mean(0), depth, confidence, kept)
+        """The mean over views, of which the most confident joints are kept."""
+        labels = merged(views, self.config.agreement_frac * image_px)
+        return labels.keeping(most_confident(labels.confidence, self.config.kept_frac))
 
     def draw_views(self, batch: Observation, generator: Generator) -> Tensor:
         """A random view of each sample, (B, 3, 3): pixels of the crop to pixels of the view."""
@@ -87,11 +81,5 @@ class PseudoLabeller:
 
     def label_unaugmented(self, teacher: PoseNetwork, frames: UnlabelledBatch) -> PseudoLabels:
         """Pseudo-labels of the frames as they are, without augmentation."""
-        parts = [pseudo_labels_of(teacher.predict, part) for part in frames.rgb.split(64)]
-        confidence = torch.cat([part.confidence for part in parts])
-        return PseudoLabels(
-            torch.cat([part.uv_px for part in parts]),
-            torch.cat([part.relative_depth for part in parts]),
-            confidence,
-            most_confident(confidence, self.config.kept_frac),
-        )
+        labels = PseudoLabels.joined([pseudo_labels_of(teacher.predict, part) for part in frames.rgb.split(64)])
+        return labels.keeping(most_confident(labels.confidence, self.config.kept_frac))

@@ -1,7 +1,7 @@
 """Pseudo-labels of a teacher: joints, confidence, and the mask of joints that are used for training."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -31,6 +31,31 @@ class PseudoLabels:
             warp_points(self.uv_px, T_view_crop, mirror),
             *(trade_sides(v, T_view_crop, mirror) for v in (self.relative_depth, self.confidence, self.kept)),
         )
+
+    def keeping(self, kept: Bool[Tensor, "B J"]) -> "PseudoLabels":
+        """The pseudo-labels with other joints used for training."""
+        return replace(self, kept=kept)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[PseudoLabels]") -> "PseudoLabels":
+        """The pseudo-labels of several batches, which have one criterion, as one batch."""
+        names = ("uv_px", "relative_depth", "confidence", "kept")
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+
+def merged(views: "Sequence[PseudoLabels]", agreement_px: float) -> PseudoLabels:
+    """The mean over views of the same crops, all joints kept.
+
+    Confidence is the views' geometric mean. Of two or more views it is multiplied by their agreement: exp(-1/2) where
+    the mean distance from the mean position is ``agreement_px``.
+    """
+    uv = torch.stack([labels.uv_px for labels in views])
+    confidence = torch.stack([labels.confidence for labels in views]).prod(0) ** (1 / len(views))
+    if len(views) > 1:
+        deviation = (uv - uv.mean(0)).norm(dim=-1).mean(0) / agreement_px
+        confidence = confidence * torch.exp(-0.5 * deviation.square())
+    depth = torch.stack([labels.relative_depth for labels in views]).mean(0)
+    return PseudoLabels(uv.mean(0), depth, confidence, torch.ones_like(confidence, dtype=torch.bool))
 
 
 @torch.no_grad()

@@ -120,6 +120,16 @@ _ENTRIES = (
         source_labels=("joints", "mask"),
     ),
     MethodEntry(
+        name="semihand",
+        title="SemiHand",
+        paper="Yang et al., ICCV 2021",
+        summary="selects and corrects pseudo-labels of hands; views agree, and poses agree with masks",
+        config="posebridge.methods.semihand.config:SemiHandConfig",
+        method="posebridge.methods.semihand.method:SemiHand",
+        sensors=("colour",),
+        source_labels=("joints", "hand_mask"),
+    ),
+    MethodEntry(
         name="multi-view-fusion",
         title="Multi-view fusion",
         paper="Ren et al., CVPR 2022",

@@ -28,6 +28,13 @@ class MultiTaskMaps:
         """The maps in float32."""
         return MultiTaskMaps(*(None if values is None else values.float() for values in vars(self).values()))
 
+    def split(self, sizes: Sequence[int]) -> "tuple[MultiTaskMaps, ...]":
+        """The maps of consecutive parts of the batch."""
+        parts = {name: values.split(list(sizes)) for name, values in vars(self).items() if values is not None}
+        return tuple(
+            MultiTaskMaps(**dict(zip(parts, values, strict=True))) for values in zip(*parts.values(), strict=True)
+        )
+
 
 class MultiTaskNetwork(nn.Module):
     """Images to the maps of each stack. ``pose`` is the network of joints alone, which shares its weights."""

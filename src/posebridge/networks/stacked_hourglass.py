@@ -34,8 +34,9 @@ class StackedHourglass(FeatureNetwork):
         self.config, self.maps, self.stacks = config, maps, config.stacks
         width, outputs = config.width, 2 * config.joints
         self.stem = nn.Sequential(conv_bn_relu(3, width), conv_bn_relu(width, width))
-        self.hourglasses = nn.ModuleList(Hourglass(config.hourglass, width) for _ in range(config.stacks))
-        self.features = nn.ModuleList(conv_bn_relu(hourglass.outputs, width, size=1) for hourglass in self.hourglasses)
+        hourglasses = [Hourglass(config.hourglass, width) for _ in range(config.stacks)]
+        self.hourglasses = nn.ModuleList(hourglasses)
+        self.features = nn.ModuleList(conv_bn_relu(hourglass.outputs, width, size=1) for hourglass in hourglasses)
         self.heads = nn.ModuleList(nn.Conv2d(width, outputs, 1) for _ in range(config.stacks))
         self.from_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(config.stacks - 1))
         self.from_maps = nn.ModuleList(nn.Conv2d(outputs, width, 1) for _ in range(config.stacks - 1))

@@ -6,6 +6,7 @@ Settings are the rows of Table 6.1 of Yang's dissertation, 2022 (methods/semihan
 of the target are --target-split, the curve of Fig. 6.10 is --target-share.
 """
 
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -149,12 +150,13 @@ def _numbers(outcome: SynthShiftOutcome) -> dict[str, Any]:
     score = outcome.scores["adapted"]
     numbers = {number.label: number.value for section in outcome.record.sections for number in section.numbers}
     candidates = outcome.trained["adapted"].reports[-1].candidates
+    precision = candidates[-1].get("precision", math.nan) if candidates else math.nan
     return {
         **outcome.row(),
         "EPE mm": score.mean_error_mm,
         "PA mm": score.pa_mean_error_mm,
         "PCK@0.05": score.pck_005,
-        "precision": candidates[-1].get("precision") if candidates else None,
+        "precision": precision if math.isfinite(precision) else None,  # of the last candidate; none accepted: None
         **{column: numbers.get(label) for column, label in _SECTION_NUMBERS.items()},
     }
 

@@ -63,7 +63,7 @@ def test_a_users_images_from_a_given_model(tmp_path, target):
     config = AdaptConfig(
         method=METHOD,
         target=TargetConfig(target.images),
-        source=str(tmp_path / "model"),
+        source=tmp_path / "model",
         domain="studio",
         truth=target.truth,
     )

@@ -16,8 +16,8 @@ class Transfer:
 
 
 _MASKED, _SEMIHAND = "masked-reconstruction", "semihand"
-# Lin et al., NeurIPS 2023, Tables 1 and 2; Park et al., 2025, Tables 1 and 2; Yang's dissertation, 2022, Sec. 6.4 (RHD to
-# H3D, too); Ren et al., CVPR 2022, Table 4.
+# Lin et al., NeurIPS 2023, Tables 1 and 2; Park et al., 2025, Tables 1 and 2; Yang's dissertation, 2022, Sec. 6.4,
+# which has RHD to H3D, too; Ren et al., CVPR 2022, Table 4.
 TRANSFERS: Mapping[str, Transfer] = {
     "rhd-to-h3d": Transfer("rhd", "h3d"),
     "rhd-to-mvhand": Transfer("rhd", "mvhand"),

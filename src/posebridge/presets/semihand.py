@@ -18,10 +18,11 @@ from posebridge.training.optimisers import Schedule
 METHOD = "semihand"
 
 
-def small_semihand() -> SemiHandConfig:
+def small_semihand(pretraining_steps: int = 800, batch_size: int = 64, steps: int = 600) -> SemiHandConfig:
     """For two CPU cores: the preset's ResNet-18, which starts from the source model.
 
-    The pretraining has to teach masks and views of all directions alone. Rates are those of the mean teacher.
+    The pretraining, in batches of ``batch_size``, has to teach masks and views of all directions alone. ``steps`` are
+    those of the adaptation. Defaults take a quarter of an hour at 64 px, that of the source model included.
     """
     weights = TermWeights(heat=20.0)
     diversity = replace(DiversityConfig(), appearance=STRONG)
@@ -29,9 +30,14 @@ def small_semihand() -> SemiHandConfig:
         model=None,
         pretraining=PretrainingConfig(
             schedule=Schedule(
-                steps=800, learning_rate=1e-3, decay="cosine", warmup=0.05, weight_decay=1e-4, clip_norm=100.0
+                steps=pretraining_steps,
+                learning_rate=1e-3,
+                decay="cosine",
+                warmup=0.05,
+                weight_decay=1e-4,
+                clip_norm=100.0,
             ),
-            batch_size=64,
+            batch_size=batch_size,
             weights=weights,
             diversity=diversity,
             composited_frac=0.5,
@@ -39,7 +45,7 @@ def small_semihand() -> SemiHandConfig:
         circles=CircleTrainingConfig(),
         adaptation=AdaptationConfig(
             schedule=Schedule(
-                steps=600, learning_rate=3e-4, decay="steps", drops=(0.4,), weight_decay=1e-4, clip_norm=100.0
+                steps=steps, learning_rate=3e-4, decay="steps", drops=(0.4,), weight_decay=1e-4, clip_norm=100.0
             ),
             batch_size=16,
             weights=weights,
@@ -50,8 +56,14 @@ def small_semihand() -> SemiHandConfig:
 
 
 def small_of_hands(skeleton: Skeleton) -> dict[str, MethodConfig]:
-    """The method with values for two CPU cores, by its name; empty for people."""
+    """The method with values for two CPU cores at 64 px, by its name; empty for people."""
     return {METHOD: small_semihand()} if skeleton.name == HAND21.name else {}
+
+
+def large_crops_of_hands(skeleton: Skeleton) -> dict[str, MethodConfig]:
+    """Likewise for crops of 96 or 128 px, whose steps take two to four times as long; from a shipped model."""
+    config = small_semihand(pretraining_steps=400, batch_size=32, steps=250)
+    return {METHOD: config} if skeleton.name == HAND21.name else {}
 
 
 def full_of_hands(skeleton: Skeleton) -> dict[str, MethodConfig]:

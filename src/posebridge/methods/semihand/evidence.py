@@ -24,7 +24,7 @@ from posebridge.metrics.masks import mask_iou
 from posebridge.networks.circle_hand import HandCircles
 from posebridge.networks.multi_task import MultiTaskNetwork
 from posebridge.training.context import Context
-from posebridge.training.multi_task import MAP_PX, reduced
+from posebridge.training.multi_task import MAP_PX, SoftPose, reduced
 from posebridge.training.pictures import as_picture
 from posebridge.training.stage import last_stage
 
@@ -93,8 +93,8 @@ def _label_picture(
     image_px = frame.rgb.shape[-1]
 
     def uv_px(number: int) -> np.ndarray:
-        uv = labels.shown[number, column, :, :2].cpu()
-        return ((uv + 0.5) * (image_px / MAP_PX) - 0.5).numpy()
+        stored = labels.shown[number, column].cpu()
+        return SoftPose(stored[None, :, :2], stored[None, :, 2]).uv_px(image_px)[0].numpy()
 
     poses = [PoseOverlay("predicted", uv_px(iteration))]
     if iteration > 0:

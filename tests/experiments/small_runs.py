@@ -20,6 +20,7 @@ from posebridge.methods.geometric_reconstruction.config import GeometricReconstr
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.methods.masked_reconstruction.config import MaskedReconstructionConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
+from posebridge.methods.semihand.config import SemiHandConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
@@ -59,6 +60,8 @@ def _method(config: MethodConfig) -> MethodConfig:
         return _geometric(config)
     if isinstance(config, MaskedReconstructionConfig):
         return _masked(config)
+    if isinstance(config, SemiHandConfig):
+        return _semihand(config)
     return config
 
 
@@ -85,6 +88,15 @@ def _masked(config: MaskedReconstructionConfig) -> MaskedReconstructionConfig:
         segmentation=segmentation,
         pretraining=pretraining,
         fine_tuning=replace(_brief(config.fine_tuning, 6), target_batch_size=4),
+    )
+
+
+def _semihand(config: SemiHandConfig) -> SemiHandConfig:
+    adaptation = config.adaptation
+    if adaptation is not None:
+        adaptation = _brief(replace(adaptation, iterations=3), 6)
+    return replace(
+        config, pretraining=_brief(config.pretraining, 5), circles=_brief(config.circles, 20), adaptation=adaptation
     )
 
 

@@ -32,6 +32,7 @@ from posebridge.methods.geometric_reconstruction.config import GeometricReconstr
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.registry import find_method
+from posebridge.methods.semihand.config import SemiHandConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
@@ -89,6 +90,8 @@ def _tiny_method(config: MethodConfig) -> MethodConfig:
         return _brief(config)
     if isinstance(config, GeometricReconstructionConfig):
         return _tiny_geometric(config)
+    if isinstance(config, SemiHandConfig):
+        return replace(config, model=None)  # the hourglass has maps of 64 px
     return config
 
 

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -133,3 +136,18 @@ def test_confidence_is_a_mean_of_the_map_that_is_zero_outside(sigma):
     peaks = torch.tensor([0, 11 * 9 + 8, 8, 11 * 9, 5 * 9 + 4])[:, None, None].expand(5, 4, 1)
     expected = sums.flatten(2).gather(2, peaks)[..., 0].clamp(0, 1)
     torch.testing.assert_close(maps.decode(heat, torch.zeros_like(heat)).confidence, expected)
+
+
+@pytest.mark.parametrize("heatmap_type", ["softmax", "peak"])
+def test_means_are_read_where_the_config_says_so(heatmap_type):
+    """Two unequal peaks: the higher one, or the mean of the distribution as numpy computes it."""
+    heat = torch.full((1, 1, 24, 24), 0.0 if heatmap_type == "peak" else -1e9)
+    heat[0, 0, 5, 4], heat[0, 0, 15, 20] = 0.0, 0.9
+    maps = PoseMaps(heatmap_type)
+    peak = maps.decode(heat, torch.zeros_like(heat)).uv_map[0, 0]
+    assert peak.tolist() == [20, 15]
+    probability = maps.probability(heat)[0, 0].double().numpy()
+    rows, columns = np.mgrid[:24, :24]
+    expected = [(probability * columns).sum(), (probability * rows).sum()]
+    mean = replace(maps, decoding="mean").decode(heat, torch.zeros_like(heat)).uv_map[0, 0]
+    assert mean.tolist() == pytest.approx(expected, abs=1e-3)

@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Float
@@ -71,22 +72,26 @@ def _length(joints: Float[Tensor, "B 21 3"]) -> Float[Tensor, "B"]:
 
 
 def _places() -> tuple[Float[Tensor, "66 21"], tuple[int, ...], tuple[int, ...]]:
-    rows, finger, order = [_between(0, 0, 0.0)], [_PALM], [0]
+    rows, finger, order = [between(0, 0, 0.0)], [_PALM], [0]
     for number, name in enumerate(FINGERS):
-        joints = [HAND21.index(f"{name}_{k}") for k in (1, 2, 3, 4)]
         for step in range(4):  # of the metacarpal
-            rows.append(_between(0, joints[0], (step + 1) / 4.5))
+            rows.append(between(0, HAND21.index(f"{name}_1"), (step + 1) / 4.5))
             finger.append(_PALM)
             order.append(step)
-        for phalanx in range(3):
-            for step in range(3):
-                rows.append(_between(joints[phalanx], joints[phalanx + 1], (step + 0.5) / 3))
-                finger.append(number)
-                order.append(3 * phalanx + step)
+        rows += finger_rows(name)
+        finger += [number] * 9
+        order += range(9)
     return torch.stack(rows), tuple(finger), tuple(order)
 
 
-def _between(first: int, second: int, fraction: float) -> Float[Tensor, "21"]:
+def finger_rows(name: str) -> list[Float[Tensor, "21"]]:
+    """Weights of the hand's joints for nine points along a finger, three on each phalanx, base to tip."""
+    joints = [HAND21.index(f"{name}_{k}") for k in (1, 2, 3, 4)]
+    return [between(start, end, (step + 0.5) / 3) for start, end in pairwise(joints) for step in range(3)]
+
+
+def between(first: int, second: int, fraction: float) -> Float[Tensor, "21"]:
+    """Weights of the hand's joints for a point on the line from one joint to another."""
     row = torch.zeros(len(HAND21))
     row[first] += 1 - fraction
     row[second] += fraction

@@ -13,6 +13,7 @@ from posebridge.deployment.model_spec import (
     CropPoseSpec,
     DepthHandSpec,
     DetectorSpec,
+    HourglassPoseSpec,
     ModelSpec,
     PoseSpec,
     VolumePoseSpec,
@@ -25,6 +26,7 @@ from posebridge.networks.detector import DetectorNetwork
 from posebridge.networks.pose_network import PoseNetwork
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.pose_vit import PoseViT
+from posebridge.networks.stacked_hourglass import StackedHourglass
 
 SpecT = TypeVar("SpecT", bound=ModelSpec | DetectorSpec)
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
@@ -49,6 +51,13 @@ def _build_pose(spec: PoseSpec) -> PoseResNet:
 def _build_volumes(spec: VolumePoseSpec) -> PoseViT:
     _check_joints(spec, spec.network.joints)
     return PoseViT(spec.network, spec.volumes)
+
+
+def _build_hourglass(spec: HourglassPoseSpec) -> StackedHourglass:
+    _check_joints(spec, spec.network.joints)
+    if spec.size_px % spec.network.map_px:
+        raise InputError(f"crops of {spec.size_px} px can't be averaged to maps of {spec.network.map_px} px")
+    return StackedHourglass(spec.network, spec.maps)
 
 
 def _pose_predictor(spec: CropPoseSpec, network: PoseNetwork, mano: Path | None) -> PosePredictor:
@@ -87,11 +96,13 @@ def _check_joints(spec: ModelSpec, joints: int) -> None:
 
 POSE = ModelKind("pose", PoseSpec, _build_pose, _pose_predictor, "predict")
 VOLUME_POSE = ModelKind("volume-pose", VolumePoseSpec, _build_volumes, _pose_predictor, "predict")
+HOURGLASS_POSE = ModelKind("hourglass-pose", HourglassPoseSpec, _build_hourglass, _pose_predictor, "predict")
 DEPTH_HAND = ModelKind("depth-hand", DepthHandSpec, _build_depth_hand, DepthHandPredictor, "predict-depth")
 DETECTOR = ModelKind("detector", DetectorSpec, _build_detector, _no_predictor, "predict --detector")
 
-CROP_KINDS: tuple[ModelKind[Any, Any], ...] = (POSE, VOLUME_POSE)  # of single crops, with a ``PosePredictor``
-MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (POSE, VOLUME_POSE, DEPTH_HAND, DETECTOR)}
+# Of single crops, with a ``PosePredictor``.
+CROP_KINDS: tuple[ModelKind[Any, Any], ...] = (POSE, VOLUME_POSE, HOURGLASS_POSE)
+MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (*CROP_KINDS, DEPTH_HAND, DETECTOR)}
 
 
 def kind_of_spec(spec: ModelSpec | DetectorSpec) -> ModelKind[Any, Any]:

@@ -10,6 +10,7 @@ from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.detector import DetectorConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.pose_vit import PoseViTConfig
+from posebridge.networks.stacked_hourglass import StackedHourglassConfig
 from posebridge.networks.view_fusion import ViewFusionConfig
 from posebridge.representations.pose_maps import PoseMaps
 from posebridge.representations.pose_volumes import PoseVolumes
@@ -170,7 +171,43 @@ class VolumePoseSpec(_JointsAlone):
         return replace(self, network=replace(self.network, vit=vit, joints=len(skeleton)), skeleton=skeleton.name)
 
 
-CropPoseSpec = PoseSpec | VolumePoseSpec  # of networks of single crops
+@dataclass(frozen=True)
+class HourglassPoseSpec(_JointsAlone):
+    """A ``StackedHourglass`` of colour crops. Defaults are SemiHand's, whose poses are the means of heat maps."""
+
+    network: StackedHourglassConfig = field(default_factory=StackedHourglassConfig)
+    maps: PoseMaps = field(default_factory=lambda: PoseMaps("softmax", decoding="mean"))
+    size_px: int = 64  # side of the square crop that the network takes
+
+    @property
+    def cube_m(self) -> None:
+        """None: the network reads colour images."""
+
+    def with_encoder_weights(self, weights: str) -> Self:
+        """Raise ``InputError``: the network has no encoder."""
+        raise InputError("this network has no encoder that starts from given weights: leave --encoder-weights out")
+
+    def with_stacks(self, stacks: int) -> Self:
+        """The spec with so many stacks."""
+        return replace(self, network=replace(self.network, stacks=stacks))
+
+    def for_crops_of(self, other: ModelSpec) -> Self:
+        """The spec for the crops and joints of another model: larger crops are averaged to the maps' size.
+
+        Raises ``InputError`` for crops whose side is no multiple of the maps', and for a model of depth.
+        """
+        if other.cube_m is not None:
+            raise InputError("the method trains a network of colour images, and these are depth: choose another method")
+        if other.size_px % self.network.map_px:
+            raise InputError(
+                f"crops of {other.size_px} px can't be averaged to {self.network.map_px} px: "
+                "choose a multiple, or another map_px"
+            )
+        network = replace(self.network, joints=len(skeleton_of(other)))
+        return replace(self, network=network, size_px=other.size_px, skeleton=other.skeleton)
+
+
+CropPoseSpec = PoseSpec | VolumePoseSpec | HourglassPoseSpec  # of networks of single crops
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,7 @@ def _check_source(config: TrainConfig, ref: DatasetRef) -> None:
         raise InputError(
             f"{source.name} has labels in 2D alone, and networks predict depth as well: choose a source with 3D labels"
         )
+    method_of(config).check_source(source.name, source.labels)
 
 
 def _refuse_unused(config: TrainConfig, names: tuple[str, ...], reason: str) -> None:

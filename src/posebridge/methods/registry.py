@@ -4,7 +4,7 @@ The table is free of torch: commands read it for their help. Classes are named b
 method is used.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
@@ -62,6 +62,17 @@ class MethodEntry:
             others = ", ".join(entry.name for entry in METHODS.values() if sensor in entry.sensors)
             raise InputError(
                 f"method {self.name} takes {' or '.join(self.sensors)}, and {subject} is {sensor}: choose {others}"
+            )
+
+    def check_source(self, source: str, labels: Collection[SourceLabel]) -> None:
+        """Raise ``InputError`` for a source that lacks a label which the method needs, with methods that do without."""
+        missing = next((label for label in self.source_labels if label not in labels), None)
+        if missing is not None:
+            fitting = [entry for entry in METHODS.values() if {*entry.sensors} & {*self.sensors}]
+            others = ", ".join(entry.name for entry in fitting if missing not in entry.source_labels)
+            raise InputError(
+                f"{source} has no label {missing}: it has {', '.join(labels)}. Method {self.name} needs it: "
+                f"choose another source, or a method without it ({others})"
             )
 
 
@@ -145,6 +156,16 @@ _ENTRIES = (
         method="posebridge.methods.masked_reconstruction.method:MaskedReconstruction",
         sensors=("colour",),
         source_labels=("joints", "mask"),
+    ),
+    MethodEntry(
+        name="semihand",
+        title="SemiHand",
+        paper="Yang et al., ICCV 2021",
+        summary="selects and corrects pseudo-labels of hands; views agree, and poses agree with masks",
+        config="posebridge.methods.semihand.config:SemiHandConfig",
+        method="posebridge.methods.semihand.method:SemiHand",
+        sensors=("colour",),
+        source_labels=("joints", "hand_mask"),
     ),
     MethodEntry(
         name="multi-view-fusion",

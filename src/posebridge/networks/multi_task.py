@@ -3,8 +3,9 @@
 SemiHand has the mask, the dual-modality network has both (chapters 6 and 7 of Yang's dissertation, 2022).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Literal
 
 from jaxtyping import Float
@@ -26,7 +27,16 @@ class MultiTaskMaps:
 
     def float(self) -> "MultiTaskMaps":
         """The maps in float32."""
-        return replace(self, **{name: values.float() for name, values in vars(self).items() if values is not None})
+        return self._map(Tensor.float)
+
+    def split(self, sizes: Sequence[int]) -> "tuple[MultiTaskMaps, ...]":
+        """The maps of consecutive parts of the batch."""
+        spans = [slice(*span) for span in pairwise(accumulate(sizes, initial=0))]
+        return tuple(self._map(lambda values, span=span: values[span]) for span in spans)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "MultiTaskMaps":
+        optional = (None if values is None else function(values) for values in (self.mask, self.depth_map))
+        return MultiTaskMaps(function(self.heat), function(self.depth), *optional)
 
 
 class MultiTaskNetwork(nn.Module):

@@ -19,6 +19,7 @@ from posebridge.networks.warping import WarpingConfig
 from posebridge.presets.masked_reconstruction import full_masked_reconstruction, small_masked_reconstruction
 from posebridge.presets.pose_specs import full_pose, small_pose
 from posebridge.presets.preset import DataSizes, Preset, SelectionConfig
+from posebridge.presets.semihand import full_of_hands, large_crops_of_hands
 from posebridge.rendering.photometry import STRONG
 from posebridge.skeletons.body import BODY22
 from posebridge.skeletons.hand import HAND21
@@ -136,6 +137,7 @@ def _small(family: str, skeleton: Skeleton, views: GeometryConfig, target_rotati
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": small_masked_reconstruction(skeleton, views),
+            **large_crops_of_hands(skeleton),
         },
     )
 
@@ -158,6 +160,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "integrated-pseudo-labels": GeometricReconstructionConfig(geometry=views).without_reconstruction(),
             "geometric-reconstruction": GeometricReconstructionConfig(geometry=views),
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),
+            **full_of_hands(skeleton),
         },
     )
 

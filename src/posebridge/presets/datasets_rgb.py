@@ -12,9 +12,11 @@ from posebridge.methods.regda.config import RegDAConfig
 from posebridge.methods.self_training.config import SelfTrainingConfig, cc_ssl
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
-from posebridge.presets.masked_reconstruction import full_masked_reconstruction, presets_of_settings
+from posebridge.presets import masked_reconstruction, semihand
+from posebridge.presets.masked_reconstruction import full_masked_reconstruction
 from posebridge.presets.pose_specs import full_pose
 from posebridge.presets.preset import DataSizes, Preset
+from posebridge.presets.semihand import full_of_hands
 from posebridge.presets.synthshift_rgb import SMALL_HANDS, SMALL_PEOPLE, small_preset
 from posebridge.skeletons.body import H36M17, MPII16
 from posebridge.skeletons.hand import HAND21
@@ -47,6 +49,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),
+            **full_of_hands(skeleton),
             "supervised-target": SupervisedTargetConfig(supervised),
         },
     )
@@ -60,4 +63,8 @@ _PRESETS = (
     small_preset("datasets/body-rgb-h36m17", H36M17, SMALL_PEOPLE, weight=5.0, data=_SMALL_DATA, source_videos=False),
     _full("datasets/body-rgb-h36m17", H36M17, BODY),
 )
-PRESETS = (*_PRESETS, *chain.from_iterable(presets_of_settings(preset) for preset in _PRESETS))
+PRESETS = (
+    *_PRESETS,
+    *chain.from_iterable(masked_reconstruction.presets_of_settings(preset) for preset in _PRESETS),
+    *chain.from_iterable(semihand.presets_of_settings(preset) for preset in _PRESETS),
+)

@@ -20,6 +20,7 @@ from posebridge.networks.warping import WarpingConfig
 from posebridge.presets.masked_reconstruction import full_masked_reconstruction, small_masked_reconstruction
 from posebridge.presets.pose_specs import full_pose, small_pose
 from posebridge.presets.preset import DataSizes, Preset
+from posebridge.presets.semihand import full_of_hands, small_of_hands
 from posebridge.skeletons.body import H36M17
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
@@ -145,6 +146,7 @@ def small_preset(
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": small_masked_reconstruction(skeleton, views),
+            **small_of_hands(skeleton),
             "supervised-target": SupervisedTargetConfig(_source_training(views, 450, learning_rate=1e-3)),
         },
     )
@@ -168,6 +170,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),
+            **full_of_hands(skeleton),
             "supervised-target": SupervisedTargetConfig(
                 SourceTrainingConfig(schedule=Schedule(steps=10_000), geometry=views)
             ),

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from posebridge.representations.heatmaps import decode_argmax, encode_gaussian, spatial_softmax
+from posebridge.representations.heatmaps import decode_argmax, encode_gaussian, expectation, spatial_softmax
 
 LEAST_PEAK = 0.05  # lower maxima are noise, and their maps stay flat
 
@@ -27,8 +27,8 @@ class PoseMaps:
     """Codec of heat maps and depth maps.
 
     ``softmax``: logits of a distribution over pixels, trained by cross-entropy against a Gaussian that sums to one. A
-    joint's confidence is the probability within two sigmas of the peak. ``peak``: a Gaussian of unit height, trained by
-    the Euclidean norm of the error as in the papers. A joint's confidence is the height of its peak.
+    joint's confidence is the probability within two sigmas of its position. ``peak``: a Gaussian of unit height,
+    trained by the Euclidean norm of the error as in the papers. A joint's confidence is the height of its peak.
     """
 
     heatmap_type: Literal["softmax", "peak"] = "softmax"
@@ -37,6 +37,9 @@ class PoseMaps:
     # None, for colour images, whose scale is unknown: depth is (z - z_root) / reference bone. The side of the crop's
     # metric cube, for depth sensors: depth is (z - z_centre) / (side / 2).
     cube_m: float | None = None
+    # "peak": the highest pixel, refined by a parabola along each axis. "mean": the mean position (soft arg-max), by
+    # which maps are read that were trained through it.
+    decoding: Literal["peak", "mean"] = "peak"
 
     def encode(
         self, uv_map: Float[Tensor, "B J 2"], height: int, width: int
@@ -60,13 +63,14 @@ class PoseMaps:
         return (self.probability(heat) * depth).sum(dim=(-2, -1))
 
     def decode(self, heat: Float[Tensor, "B J H W"], depth: Float[Tensor, "B J H W"]) -> DecodedPose:
-        """Sub-pixel positions of the peaks, with confidence and depth."""
+        """Sub-pixel positions, with confidence and depth."""
         probability = self.probability(heat)
         depth_value = (probability * depth).sum(dim=(-2, -1))
+        uv_map, height = decode_argmax(heat if self.heatmap_type == "peak" else probability)
+        if self.decoding == "mean":
+            uv_map = expectation(probability)
         if self.heatmap_type == "peak":
-            uv_map, height = decode_argmax(heat)
             return DecodedPose(uv_map, height.clamp(0, 1), depth_value)
-        uv_map, _ = decode_argmax(probability)
         return DecodedPose(uv_map, mass_near(probability, uv_map, self.sigma), depth_value)
 
 

@@ -1,11 +1,11 @@
 """Frames to train on, labelled or not, as streams of batches, pairs or sets of views."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from posebridge.contracts.batch import BatchT, Observation
-from posebridge.data.dataset_stream import Crops, DatasetPairStream, DatasetStream
+from posebridge.data.dataset_stream import Crops, DatasetPairStream, DatasetStream, ordered_batches
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.multiview_stream import MultiViewStream
 from posebridge.data.pairs import FramePairs, PairConfig, PairStream
@@ -19,8 +19,16 @@ FrameBatchT = TypeVar("FrameBatchT", bound=Observation, covariant=True)
 class Frames(Protocol[FrameBatchT]):
     """Frames of one domain. Each stage takes its batches in the form and size that it needs."""
 
+    def __len__(self) -> int:
+        """The number of frames, those that can't be read included."""
+        ...
+
     def batches(self, size: int) -> Stream[FrameBatchT]:
         """Batches of ``size`` single frames."""
+        ...
+
+    def in_order(self, size: int) -> Iterator[tuple[list[int], FrameBatchT]]:
+        """Each frame that can be read, once and in order: batches of at most ``size``, with the frames' indices."""
         ...
 
     def pairs(self, count: int, config: PairConfig) -> Stream[FrameBatchT]:
@@ -40,9 +48,19 @@ class InMemoryFrames(Generic[BatchT]):
     seed: int
     videos: InMemoryDataset[BatchT] | None = None
 
+    def __len__(self) -> int:
+        """The number of frames."""
+        return len(self.dataset)
+
     def batches(self, size: int) -> ShuffledStream[BatchT]:
         """Batches of ``size`` frames, in random permutations of all."""
         return ShuffledStream(self.dataset, size, self.seed)
+
+    def in_order(self, size: int) -> Iterator[tuple[list[int], BatchT]]:
+        """Each frame once and in order, in batches of at most ``size``, with the frames' indices."""
+        for start in range(0, len(self), size):
+            indices = list(range(start, min(start + size, len(self))))
+            yield indices, self.dataset.part(slice(start, start + size))
 
     def pairs(self, count: int, config: PairConfig) -> PairStream[BatchT]:
         """Batches of ``count`` pairs of frames of one video."""
@@ -67,9 +85,17 @@ class DatasetFrames(Generic[BatchT]):
     skipped: SkippedList
     find_pairs: Callable[[PairConfig], FramePairs] | None = None
 
+    def __len__(self) -> int:
+        """The number of frames, those that can't be read included."""
+        return len(self.crops)
+
     def batches(self, size: int) -> DatasetStream[BatchT]:
         """Batches of ``size`` frames, in random permutations of all."""
         return DatasetStream(self.crops, size, self.seed, self.skipped)
+
+    def in_order(self, size: int) -> Iterator[tuple[list[int], BatchT]]:
+        """Each frame that can be read, once and in order. Raises ``InputError`` where none can be read."""
+        return ordered_batches(self.crops, size, self.skipped)
 
     def pairs(self, count: int, config: PairConfig) -> DatasetPairStream[BatchT]:
         """Batches of ``count`` pairs of frames of one sequence."""

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from posebridge.cameras.crop import warp_images
+from posebridge.cameras.pixel_maps import resize_map
 from posebridge.contracts.batch import LabelledBatch
 from posebridge.losses.keypoints import weighted_mean
 from posebridge.losses.pose_distance import pose_distance
@@ -22,7 +24,10 @@ from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.stage import Terms
 from posebridge.training.supervision import depth_target, heat_term
 
-_UNIT = (64, 64)  # size of the map in whose pixels positions count
+MAP_PX = 64  # side of the map in whose pixels positions count
+_UNIT = (MAP_PX, MAP_PX)
+
+_INSIDE = 0.999  # weight of a warped pixel whose bilinear sample lies inside
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,18 @@ def mask_term(
 ) -> Float[Tensor, ""]:
     """Mean absolute error of predicted masks (the second term of Eq. 6.3); true ones are reduced to the maps' size."""
     return (logits.sigmoid() - reduced(mask, logits.shape[-1])).abs().mean()
+
+
+def warped_maps(
+    maps: Float[Tensor, "B h h"], T_view_crop: Float[Tensor, "B 3 3"], image_px: int
+) -> tuple[Float[Tensor, "B h h"], Float[Tensor, "B h h"]]:
+    """Maps that cover square crops, warped to views of them, and which pixels come from inside of the maps (0 or 1)."""
+    T_map_image = torch.from_numpy(resize_map(maps.shape[-1] / image_px)).to(T_view_crop)
+    T_warped_map = T_map_image @ T_view_crop @ torch.linalg.inv(T_map_image)
+    layers = torch.stack([maps, torch.ones_like(maps)], dim=1)
+    side = maps.shape[-1]
+    values, weight = warp_images(layers, T_warped_map, side, side, antialias=False).unbind(1)
+    return values, (weight > _INSIDE).to(values.dtype)
 
 
 def reduced(maps: Bool[Tensor, "B H W"] | Float[Tensor, "B H W"], side: int) -> Float[Tensor, "B h w"]:

@@ -22,11 +22,16 @@ class MultiTaskMaps:
     heat: Float[Tensor, "B K h w"]  # logits, as the pose network's
     depth: Float[Tensor, "B K h w"]  # of the joints
     mask: Float[Tensor, "B h w"] | None = None  # logits
-    depth_map: Float[Tensor, "B h w"] | None = None  # of the visible surface
+    depth_map: Float[Tensor, "B h w"] | None = None  # of the visible surface, as ``training.multi_task`` scales it
 
     def float(self) -> "MultiTaskMaps":
         """The maps in float32."""
         return MultiTaskMaps(*(None if values is None else values.float() for values in vars(self).values()))
+
+    def split(self, sizes: Sequence[int]) -> tuple["MultiTaskMaps", ...]:
+        """The maps of consecutive parts of the batch."""
+        parts = {name: values.split(list(sizes)) for name, values in vars(self).items() if values is not None}
+        return tuple(MultiTaskMaps(**{name: values[i] for name, values in parts.items()}) for i in range(len(sizes)))
 
 
 class MultiTaskNetwork(nn.Module):

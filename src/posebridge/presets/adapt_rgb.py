@@ -13,6 +13,7 @@ from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
+from posebridge.presets.dual_modality import full_dual_modality, small_dual_modality
 from posebridge.presets.masked_reconstruction import full_masked_reconstruction, small_masked_reconstruction
 from posebridge.presets.pose_specs import full_pose, small_pose
 from posebridge.presets.preset import DataSizes, Preset, SelectionConfig
@@ -111,6 +112,7 @@ def _small(family: str, skeleton: Skeleton, views: GeometryConfig, target_rotati
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": small_masked_reconstruction(skeleton, views),
+            **small_dual_modality(skeleton, views),
         },
     )
 
@@ -130,6 +132,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "integrated-pseudo-labels": GeometricReconstructionConfig(geometry=views).without_reconstruction(),
             "geometric-reconstruction": GeometricReconstructionConfig(geometry=views),
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),
+            **full_dual_modality(skeleton),
         },
     )
 

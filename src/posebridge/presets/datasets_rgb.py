@@ -10,7 +10,9 @@ from posebridge.methods.geometric_reconstruction.config import GeometricReconstr
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
-from posebridge.presets.masked_reconstruction import full_masked_reconstruction, presets_of_settings
+from posebridge.presets import dual_modality, masked_reconstruction
+from posebridge.presets.dual_modality import full_dual_modality
+from posebridge.presets.masked_reconstruction import full_masked_reconstruction
 from posebridge.presets.pose_specs import full_pose
 from posebridge.presets.preset import DataSizes, Preset
 from posebridge.presets.synthshift_rgb import SMALL_HANDS, SMALL_PEOPLE, small_preset
@@ -42,6 +44,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),
+            **full_dual_modality(skeleton),
             "supervised-target": SupervisedTargetConfig(supervised),
         },
     )
@@ -55,4 +58,11 @@ _PRESETS = (
     small_preset("datasets/body-rgb-h36m17", H36M17, SMALL_PEOPLE, weight=5.0, data=_SMALL_DATA, source_videos=False),
     _full("datasets/body-rgb-h36m17", H36M17, BODY),
 )
-PRESETS = (*_PRESETS, *chain.from_iterable(presets_of_settings(preset) for preset in _PRESETS))
+PRESETS = (
+    *_PRESETS,
+    *chain.from_iterable(
+        rows(preset)
+        for preset in _PRESETS
+        for rows in (masked_reconstruction.presets_of_settings, dual_modality.presets_of_settings)
+    ),
+)

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+import torch
+
 from posebridge.contracts.batch import BatchT, Observation
 from posebridge.data.dataset_stream import Crops, DatasetPairStream, DatasetStream
 from posebridge.data.in_memory import InMemoryDataset
@@ -80,3 +82,9 @@ class DatasetFrames(Generic[BatchT]):
     def view_sets(self, count: int, views: int) -> Stream[BatchT]:
         """Not available: sets of views are read into memory. Raises ``InputError``."""
         raise InputError("sets of views are not read from disk: choose a method that takes single frames")
+
+
+def distinct_frames(frames: BatchT) -> BatchT:
+    """Each frame of a batch once: a batch of a small set repeats them."""
+    first = {key: position for position, key in reversed([*enumerate(frames.key)])}
+    return frames.take(torch.tensor(sorted(first.values())))

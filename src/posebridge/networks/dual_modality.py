@@ -114,10 +114,11 @@ class DualModalityNetwork(nn.Module):
                 features["fusion"] = self.fused(images, weights)
         return self._decoded({branch: features[branch] for branch in branches})
 
-    def attended_depth(
-        self, depth_maps: Float[Tensor, "B H W"]
-    ) -> tuple[list[Float[Tensor, "B C h w"]], list[Float[Tensor, "B 1 h w"]]]:
-        """Features of the depth branch, shallow to deep, each multiplied by its attention; and these attentions."""
+    def attended_depth(self, depth_maps: Float[Tensor, "B H W"]) -> tuple[list[Tensor], list[Tensor]]:
+        """Features (B, C, h, w) of the depth branch, shallow to deep, each multiplied by its attention (B, 1, h, w).
+
+        The second list has these attentions.
+        """
         x = self.pose.normalisation(depth_maps[:, None].expand(-1, 3, -1, -1))
         features, weights = [], []
         for name, stage in self.depth_encoder.named_children():
@@ -128,10 +129,8 @@ class DualModalityNetwork(nn.Module):
                 features.append(x)
         return features, weights
 
-    def fused(
-        self, images: Float[Tensor, "B 3 H W"], weights: Sequence[Float[Tensor, "B 1 h w"]]
-    ) -> list[Float[Tensor, "B C h w"]]:
-        """Features of colour, each multiplied by the attention of the depth branch."""
+    def fused(self, images: Float[Tensor, "B 3 H W"], weights: Sequence[Tensor]) -> list[Tensor]:
+        """Features (B, C, h, w) of colour, each multiplied by an attention (B, 1, h, w) of the depth branch."""
         x = self.pose.normalisation(images)
         features: list[Tensor] = []
         for name, stage in self.pose.encoder.named_children():

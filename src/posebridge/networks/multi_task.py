@@ -30,8 +30,13 @@ class MultiTaskMaps:
 
     def split(self, sizes: Sequence[int]) -> tuple["MultiTaskMaps", ...]:
         """The maps of consecutive parts of the batch."""
-        parts = {name: values.split(list(sizes)) for name, values in vars(self).items() if values is not None}
-        return tuple(MultiTaskMaps(**{name: values[i] for name, values in parts.items()}) for i in range(len(sizes)))
+        lengths = list(sizes)
+        heat, depth = self.heat.split(lengths), self.depth.split(lengths)
+        mask, depth_map = (
+            len(lengths) * (None,) if values is None else values.split(lengths)
+            for values in (self.mask, self.depth_map)
+        )
+        return tuple(MultiTaskMaps(*part) for part in zip(heat, depth, mask, depth_map, strict=True))
 
 
 class MultiTaskNetwork(nn.Module):

@@ -22,9 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def network(skips: bool = True, stop_gradient: bool = True) -> DualModalityNetwork:
     torch.manual_seed(0)
-    config = PoseResNetConfig(
-        encoder="test_resnet", encoder_stride=16, decoder_channels=8, joints=5, skips=skips
-    )
+    config = PoseResNetConfig(encoder="test_resnet", encoder_stride=16, decoder_channels=8, joints=5, skips=skips)
     return DualModalityNetwork(PoseResNet(config), stop_gradient)
 
 
@@ -99,9 +97,7 @@ def norms_of(net: DualModalityNetwork) -> dict[str, nn.Module]:
     return {"rgb": net.pose.encoder, "depth": net.depth_encoder, "fusion": net.fusion_norms}
 
 
-@pytest.mark.parametrize(
-    ("branch", "moved"), [("rgb", {"rgb"}), ("depth", {"depth"}), ("fusion", {"depth", "fusion"})]
-)
+@pytest.mark.parametrize(("branch", "moved"), [("rgb", {"rgb"}), ("depth", {"depth"}), ("fusion", {"depth", "fusion"})])
 def test_each_branch_moves_its_own_statistics(branch: Branch, moved):
     """The depth features of fusion are those of the depth branch, with that branch's norms."""
     net = network().train()
@@ -152,7 +148,7 @@ def test_the_depth_branch_is_trained_through_its_own_attention():
 def test_shared_weights_stay_one_object_and_are_stored_once(tmp_path):
     """A step of the optimiser moves the convolutions of both branches; a loaded network predicts the same."""
     net = network()
-    shared = {name: p for name, p in net.pose.encoder.named_parameters()}
+    shared = dict(net.pose.encoder.named_parameters())
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
     for _ in range(2):
         optimiser.zero_grad()

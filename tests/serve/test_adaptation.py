@@ -135,6 +135,7 @@ def test_methods_of_the_page(tmp_path):
         "integrated-pseudo-labels",
         "geometric-reconstruction",
         "masked-reconstruction",
+        "dual-modality",
     }
     assert all(method["title"] == METHODS[name].title for name, method in methods.items())
     assert [(name, kind) for name, method in methods.items() for kind in method["default_for"]] == [

@@ -15,11 +15,14 @@ class Transfer:
     method: str | None = None  # which is the default; None: the one that fits the target
 
 
-_MASKED = "masked-reconstruction"
-# Lin et al., NeurIPS 2023, Tables 1 and 2; Park et al., 2025, Tables 1 and 2; Ren et al., CVPR 2022, Table 4.
+_MASKED, _DUAL = "masked-reconstruction", "dual-modality"
+# Lin et al., NeurIPS 2023, Tables 1 and 2; Yang, dissertation 2022, Table 7.1, whose targets H3D and MVHand are Lin et
+# al.'s, too; Park et al., 2025, Tables 1 and 2; Ren et al., CVPR 2022, Table 4.
 TRANSFERS: Mapping[str, Transfer] = {
     "rhd-to-h3d": Transfer("rhd", "h3d"),
     "rhd-to-mvhand": Transfer("rhd", "mvhand"),
+    "rhd-to-stb": Transfer("rhd", "stb", _DUAL),
+    "rhd-to-freihand": Transfer("rhd", "freihand", _DUAL),
     "surreal-to-human36m": Transfer("surreal", "human3.6m"),
     "surreal-to-3dpw": Transfer("surreal", "3dpw"),
     "freihand-to-stb": Transfer("freihand", "stb", _MASKED),

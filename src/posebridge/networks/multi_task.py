@@ -4,7 +4,7 @@ SemiHand has the mask, the dual-modality network has both (chapters 6 and 7 of Y
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from jaxtyping import Float
@@ -26,7 +26,7 @@ class MultiTaskMaps:
 
     def float(self) -> "MultiTaskMaps":
         """The maps in float32."""
-        return MultiTaskMaps(*(None if values is None else values.float() for values in vars(self).values()))
+        return replace(self, **{name: values.float() for name, values in vars(self).items() if values is not None})
 
     def split(self, sizes: Sequence[int]) -> tuple["MultiTaskMaps", ...]:
         """The maps of consecutive parts of the batch."""

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from data.on_disk import write_image
 from methods import stick_hands
 from methods.stick_hands import SIDE, network
 from posebridge.contracts.batch import LabelledBatch
@@ -27,7 +29,7 @@ from posebridge.training.optimisers import Schedule
 from training.dots import with_trainer
 from training.stick_figures import draw
 
-SCHEDULE = Schedule(steps=6, learning_rate=1e-3, decay="cosine", warmup=0.2, second_momentum=0.99)
+SCHEDULE = Schedule(steps=4, learning_rate=1e-3, decay="cosine", warmup=0.2, second_momentum=0.99)
 UNTEXTURED = DepthTextureConfig(erase_probability=0.0, noise_probability=0.0)
 PLAIN = ViewConfig(geometry=NONE, appearance=OFF, depth_texture=UNTEXTURED, composited_frac=0.0)
 WEIGHTS = ModalityWeights(heat=1.0)
@@ -62,17 +64,24 @@ def branches(stop_gradient: bool = True) -> DualModalityNetwork:
     return DualModalityNetwork(network(), stop_gradient)
 
 
-def pretraining(config: PretrainingConfig = PRETRAINING, backgrounds: bool = False) -> Pretraining:
+def pretraining(config: PretrainingConfig = PRETRAINING, backgrounds: UnconstrainedImages | None = None) -> Pretraining:
     """A stage with its trainer, so that its terms can be computed."""
-    return with_trainer(Pretraining(config, context(), branches(), UnconstrainedImages() if backgrounds else None))
+    return with_trainer(Pretraining(config, context(), branches(), backgrounds))
 
 
-def fine_tuning(config: FineTuningConfig = FINE_TUNING, backgrounds: bool = False) -> FineTuning:
+def fine_tuning(config: FineTuningConfig = FINE_TUNING, backgrounds: UnconstrainedImages | None = None) -> FineTuning:
     """Likewise."""
-    return with_trainer(FineTuning(config, context(), branches(), UnconstrainedImages() if backgrounds else None))
+    return with_trainer(FineTuning(config, context(), branches(), backgrounds))
 
 
 def first_terms(stage, number: int = 0) -> dict[str, Tensor]:
     """The terms of one batch."""
     batches = {name: stream.batch(number) for name, stream in stage.streams.items()}
     return stage.terms(batches, torch.Generator().manual_seed(number))
+
+
+def other_images(folder: Path) -> UnconstrainedImages:
+    """Four pictures of noise in a folder."""
+    for seed in range(4):
+        write_image(folder / f"{seed}.png", 32, 32, seed)
+    return UnconstrainedImages(folder)

@@ -13,6 +13,7 @@ from methods.dual_modality.masked_hands import (
     context,
     first_terms,
     labelled,
+    other_images,
     pretraining,
 )
 from methods.stick_hands import network
@@ -71,7 +72,11 @@ def test_the_contrastive_term_against_loops_of_eq_7_3_to_7_5(pairs, compared):
         branch: torch.nn.functional.normalize(torch.randn(8, 5, generator=generator, dtype=torch.float64), dim=1)
         for branch in BRANCHES
     }
-    z = {name[0] + plus: latent[name][start : start + 4].tolist() for name in BRANCHES for start, plus in ((0, ""), (4, "+"))}
+    z = {
+        name[0] + plus: latent[name][start : start + 4].tolist()
+        for name in BRANCHES
+        for start, plus in ((0, ""), (4, "+"))
+    }
     expected = sum(eq_7_3(*(z[name] for name in pair.split()), 0.5) for pair in compared)
     stage = pretraining(replace(PRETRAINING, pairs=pairs))
     assert stage.contrastive_term(latent).item() == pytest.approx(expected, rel=1e-9)
@@ -116,12 +121,14 @@ def test_impossible_rows_are_refused():
 
 
 def test_resuming_is_bit_exact(tmp_path):
+    images = other_images(tmp_path)
+
     def made():
-        return pretraining(backgrounds=True)
+        return pretraining(backgrounds=images)
 
     Run(tmp_path / "one", ONE_CPU).train(1, made())
     stage = made()
-    disturb(stage, {3: crash})
+    disturb(stage, {2: crash})
     with pytest.raises(RuntimeError, match="power cut"):
         Run(tmp_path / "cut", ONE_CPU, checkpoint_seconds=0).train(1, stage)
     Run(tmp_path / "cut", ONE_CPU).train(1, made())

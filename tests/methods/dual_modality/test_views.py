@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from methods.dual_modality.masked_hands import PLAIN, STRONG_VIEWS, UNTEXTURED, labelled
-from posebridge.data.unconstrained_images import UnconstrainedImages
+from methods.dual_modality.masked_hands import PLAIN, STRONG_VIEWS, UNTEXTURED, labelled, other_images
 from posebridge.errors import InputError
 from posebridge.methods.dual_modality.views import DepthTextureConfig, ViewConfig, source_view, textured_depth
 from posebridge.skeletons.hand import HAND21
@@ -17,7 +16,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_masks_and_depth_follow_the_image():
     """Depth at a joint in a view is that of the nearest joint there, as before the view."""
     batch = labelled()
-    view = source_view(batch, replace(PLAIN, geometry=STRONG_VIEWS), None, torch.Generator().manual_seed(0), HAND21.mirror)
+    view = source_view(
+        batch, replace(PLAIN, geometry=STRONG_VIEWS), None, torch.Generator().manual_seed(0), HAND21.mirror
+    )
     assert not torch.equal(view.rgb, batch.rgb)
     same = total = 0
     for i in range(len(view)):
@@ -30,16 +31,16 @@ def test_masks_and_depth_follow_the_image():
     assert same / total > 0.95
 
 
-def test_other_backgrounds_leave_the_hand():
-    batch = labelled()
+def test_other_backgrounds_leave_the_hand(tmp_path):
+    batch, images = labelled(), other_images(tmp_path)
     config = replace(PLAIN, composited_frac=0.5)
-    view = source_view(batch, config, UnconstrainedImages(), torch.Generator().manual_seed(0), HAND21.mirror)
+    view = source_view(batch, config, images, torch.Generator().manual_seed(0), HAND21.mirror)
     changed = (view.rgb != batch.rgb).flatten(1).any(1)
     assert 0.2 < changed.float().mean() < 0.8
     inner = torch.nn.functional.max_pool2d((~batch.hand_mask).float()[:, None], 3, 1, 1)[:, 0] == 0
     assert torch.equal(view.rgb.permute(0, 2, 3, 1)[inner], batch.rgb.permute(0, 2, 3, 1)[inner])
     with pytest.raises(ValueError, match="need hand_mask"):
-        source_view(replace(batch, hand_mask=None), config, UnconstrainedImages(), torch.Generator(), HAND21.mirror)
+        source_view(replace(batch, hand_mask=None), config, images, torch.Generator(), HAND21.mirror)
 
 
 def test_textures_of_depth():

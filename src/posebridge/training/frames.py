@@ -7,6 +7,7 @@ from typing import Generic, Protocol, TypeVar
 import torch
 
 from posebridge.contracts.batch import BatchT, Observation
+from posebridge.contracts.source_labels import JOINTS, SourceLabels
 from posebridge.data.dataset_stream import Crops, DatasetPairStream, DatasetStream
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.multiview_stream import MultiViewStream
@@ -61,23 +62,24 @@ class InMemoryFrames(Generic[BatchT]):
 class DatasetFrames(Generic[BatchT]):
     """Frames that are read from disk batch by batch. Unreadable files are noted in ``skipped``.
 
-    ``find_pairs`` returns the pairs among the crops' frames.
+    ``find_pairs`` returns the pairs among the crops' frames. ``labels`` are those that labelled crops keep.
     """
 
     crops: Crops[BatchT]
     seed: int
     skipped: SkippedList
     find_pairs: Callable[[PairConfig], FramePairs] | None = None
+    labels: SourceLabels = JOINTS
 
     def batches(self, size: int) -> DatasetStream[BatchT]:
         """Batches of ``size`` frames, in random permutations of all."""
-        return DatasetStream(self.crops, size, self.seed, self.skipped)
+        return DatasetStream(self.crops, size, self.seed, self.skipped, self.labels)
 
     def pairs(self, count: int, config: PairConfig) -> DatasetPairStream[BatchT]:
         """Batches of ``count`` pairs of frames of one sequence."""
         if self.find_pairs is None:
             raise InputError("this dataset has no sequences: choose a method that takes single frames")
-        return DatasetPairStream(self.crops, self.find_pairs(config), count, self.seed, self.skipped)
+        return DatasetPairStream(self.crops, self.find_pairs(config), count, self.seed, self.skipped, self.labels)
 
     def view_sets(self, count: int, views: int) -> Stream[BatchT]:
         """Not available: sets of views are read into memory. Raises ``InputError``."""

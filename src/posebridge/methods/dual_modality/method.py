@@ -5,6 +5,7 @@ pseudo-labels of colour and fusion, corrected by anatomy, train all branches; th
 """
 
 import copy
+from functools import cached_property
 
 import torch
 
@@ -60,7 +61,11 @@ class DualModality(Method[DualModalityConfig]):
         self._pretrained = network.eval()
 
     def _backgrounds(self, views: ViewConfig) -> UnconstrainedImages | None:
-        return UnconstrainedImages(self.config.unconstrained) if views.composited_frac > 0 else None
+        return self._images if views.composited_frac > 0 else None
+
+    @cached_property
+    def _images(self) -> UnconstrainedImages:
+        return UnconstrainedImages(self.config.unconstrained)
 
     def sections(self, evidence: Evidence) -> tuple[Section, ...]:
         """Depth maps, masks and attention in target images, before and after fine-tuning."""

@@ -263,7 +263,7 @@ def test_resume_of_an_earlier_version(tmp_path, kind, capsys):
         ),
         (("adapt-depth", "--preset", "tiny"), "no preset 'tiny': choose small, full"),
         (("adapt-depth", "--domain", "moon"), "no domain 'moon': choose one of studio, street, bare, varied"),
-        (("train", "rhd-to-stb"), "there is no recipe 'rhd-to-stb': choose rhd-to-h3d, rhd-to-mvhand, "),
+        (("train", "rhd-to-lsp"), "there is no recipe 'rhd-to-lsp': choose rhd-to-h3d, rhd-to-mvhand, "),
     ],
 )
 def test_unknown_names(target, tmp_path, flags, words, capsys):

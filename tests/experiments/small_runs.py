@@ -16,6 +16,7 @@ from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.synthshift import synthshift_experiment
 from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
 from posebridge.methods.base import MethodConfig
+from posebridge.methods.dual_modality.config import DualModalityConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
 from posebridge.methods.masked_reconstruction.config import MaskedReconstructionConfig
@@ -62,6 +63,9 @@ def _method(config: MethodConfig) -> MethodConfig:
         return _masked(config)
     if isinstance(config, SemiHandConfig):
         return _semihand(config)
+    if isinstance(config, DualModalityConfig):
+        fine_tuning = config.fine_tuning and _brief(config.fine_tuning, 6)
+        return replace(config, pretraining=_brief(config.pretraining, 4), fine_tuning=fine_tuning)
     return config
 
 

@@ -28,6 +28,7 @@ from posebridge.experiments.datasets import DatasetData, dataset_data
 from posebridge.experiments.train import train_preset
 from posebridge.experiments.transfers import TRANSFERS
 from posebridge.methods.base import MethodConfig
+from posebridge.methods.dual_modality.config import DualModalityConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.pretraining import PretrainingConfig
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
@@ -92,6 +93,9 @@ def _tiny_method(config: MethodConfig) -> MethodConfig:
         return _tiny_geometric(config)
     if isinstance(config, SemiHandConfig):
         return replace(config, model=None)  # the hourglass has maps of 64 px
+    if isinstance(config, DualModalityConfig):
+        fine_tuning = config.fine_tuning and _brief(config.fine_tuning)
+        return replace(config, pretraining=_brief(config.pretraining), fine_tuning=fine_tuning)
     return config
 
 

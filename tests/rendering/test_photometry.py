@@ -120,6 +120,18 @@ def test_a_hole_is_a_box_of_its_colour():
     assert holed.ne(0).sum() == 3 * 20 * 8
 
 
+def test_salt_and_pepper_set_a_fraction_of_the_pixels():
+    """As many black as white, all channels of a pixel alike; the others stay."""
+    images = torch.full((3, 2, 200, 200), 0.5)
+    noisy = photometry.salt_and_pepper(images, torch.tensor([0.0, 0.1, 1.0]), torch.Generator().manual_seed(0))
+    assert torch.equal(noisy[0], images[0])
+    assert torch.equal(noisy[:, 0], noisy[:, 1])
+    for value in (0.0, 1.0):
+        shares = (noisy[:, 0] == value).float().mean((1, 2)).tolist()
+        assert shares == pytest.approx([0.0, 0.05, 0.5], abs=0.01)
+    assert ((noisy == 0.5) | (noisy == 0) | (noisy == 1)).all()
+
+
 def test_zero_strength_changes_nothing(images):
     assert torch.allclose(apply_appearance(images, NOTHING, torch.Generator()), images, atol=1e-6)
 

@@ -132,10 +132,14 @@ def test_methods_of_the_page(tmp_path):
         methods = {method["name"]: method for method in client.get(STATE).json()["methods"]}
     assert set(methods) == {
         "mean-teacher",
+        "self-training",
+        "cc-ssl",
+        "regda",
         "integrated-pseudo-labels",
         "geometric-reconstruction",
         "masked-reconstruction",
         "semihand",
+        "dual-modality",
     }
     assert all(method["title"] == METHODS[name].title for name, method in methods.items())
     assert [(name, kind) for name, method in methods.items() for kind in method["default_for"]] == [

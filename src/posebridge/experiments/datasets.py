@@ -164,7 +164,7 @@ def _load_source(config: TrainConfig, method: MethodEntry, preset: Preset, skipp
     crop = CropConfig(preset.model.size_px, hand=shown_hand(config.source, None, bool(skeleton.mirror_of)))
     sequences = dataset_named(config.source.name).sequences
     find_pairs = cache(lambda pairs: dataset_pairs(frames, pairs)) if sequences else None
-    stream = DatasetFrames(LabelledCrops(frames, crop), config.seed, skipped, find_pairs)
+    stream = DatasetFrames(LabelledCrops(frames, crop), config.seed, skipped, find_pairs, labels)
     joints_m = source_joints(frames, skeleton)
     stream.batches(1).batch(0)
     return _Source(title, len(frames), stream, joints_m, frames.skipped)

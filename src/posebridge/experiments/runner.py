@@ -192,7 +192,9 @@ class _Runner:
             onward = replace(onward, new_network=self.method_context.new_network)
             if self.has_own_network or (self.config.starts_untrained and given is None):
                 onward = replace(onward, source_network=None)
-            trained["adapted"] = self._better_of(source, self.trainer.train(self.method.stages(onward)))
+            trained["adapted"] = self._better_of(
+                source, self.trainer.train(self.method.stages(onward), onward.source_network)
+            )
         return {role: trained[role] for role in ROLES if role in trained}
 
     def _better_of(self, source: Trained, adapted: Trained) -> Trained:

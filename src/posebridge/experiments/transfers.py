@@ -15,15 +15,16 @@ class Transfer:
     method: str | None = None  # which is the default; None: the one that fits the target
 
 
-_MASKED, _SEMIHAND = "masked-reconstruction", "semihand"
-# Lin et al., NeurIPS 2023, Tables 1 and 2; Park et al., 2025, Tables 1 and 2; Yang's dissertation, 2022, Sec. 6.4,
-# which has RHD to H3D, too; Ren et al., CVPR 2022, Table 4.
+_MASKED, _SEMIHAND, _DUAL = "masked-reconstruction", "semihand", "dual-modality"
+# Lin et al., NeurIPS 2023, Tables 1 and 2; Park et al., 2025, Tables 1 and 2; Yang's dissertation, 2022, Sec. 6.4 and
+# Table 7.1, which have RHD to H3D, too; Ren et al., CVPR 2022, Table 4.
 TRANSFERS: Mapping[str, Transfer] = {
     "rhd-to-h3d": Transfer("rhd", "h3d"),
     "rhd-to-mvhand": Transfer("rhd", "mvhand"),
     "rhd-to-stb": Transfer("rhd", "stb", _SEMIHAND),
     "rhd-to-youtube-3d-hands": Transfer("rhd", "youtube-3d-hands", _SEMIHAND),
     "rhd-to-dexter-object": Transfer("rhd", "dexter-object", _SEMIHAND),
+    "rhd-to-freihand": Transfer("rhd", "freihand", _DUAL),
     "surreal-to-human36m": Transfer("surreal", "human3.6m"),
     "surreal-to-3dpw": Transfer("surreal", "3dpw"),
     "freihand-to-stb": Transfer("freihand", "stb", _MASKED),

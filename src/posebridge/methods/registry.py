@@ -168,6 +168,16 @@ _ENTRIES = (
         source_labels=("joints", "hand_mask"),
     ),
     MethodEntry(
+        name="dual-modality",
+        title="Dual-modality network",
+        paper="Yang, dissertation 2022, chapter 7",
+        summary="aligns colour with depth of the source, and trains on corrected pseudo-labels of both; hands only",
+        config="posebridge.methods.dual_modality.config:DualModalityConfig",
+        method="posebridge.methods.dual_modality.method:DualModality",
+        sensors=("colour",),
+        source_labels=("joints", "hand_mask", "depth"),
+    ),
+    MethodEntry(
         name="multi-view-fusion",
         title="Multi-view fusion",
         paper="Ren et al., CVPR 2022",

@@ -23,7 +23,7 @@ class MultiTaskMaps:
     heat: Float[Tensor, "B K h w"]  # logits, as the pose network's
     depth: Float[Tensor, "B K h w"]  # of the joints
     mask: Float[Tensor, "B h w"] | None = None  # logits
-    depth_map: Float[Tensor, "B h w"] | None = None  # of the visible surface
+    depth_map: Float[Tensor, "B h w"] | None = None  # of the visible surface, as ``training.multi_task`` scales it
 
     def float(self) -> "MultiTaskMaps":
         """The maps in float32."""

@@ -16,6 +16,7 @@ from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
+from posebridge.presets.dual_modality import full_dual_modality, small_dual_modality
 from posebridge.presets.masked_reconstruction import full_masked_reconstruction, small_masked_reconstruction
 from posebridge.presets.pose_specs import full_pose, small_pose
 from posebridge.presets.preset import DataSizes, Preset, SelectionConfig
@@ -138,6 +139,7 @@ def _small(family: str, skeleton: Skeleton, views: GeometryConfig, target_rotati
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": small_masked_reconstruction(skeleton, views),
             **large_crops_of_hands(skeleton),
+            **small_dual_modality(skeleton, views),
         },
     )
 
@@ -161,6 +163,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "geometric-reconstruction": GeometricReconstructionConfig(geometry=views),
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),
             **full_of_hands(skeleton),
+            **full_dual_modality(skeleton),
         },
     )
 

@@ -12,7 +12,8 @@ from posebridge.methods.regda.config import RegDAConfig
 from posebridge.methods.self_training.config import SelfTrainingConfig, cc_ssl
 from posebridge.methods.source_only import SourceOnlyConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
-from posebridge.presets import masked_reconstruction, semihand
+from posebridge.presets import dual_modality, masked_reconstruction, semihand
+from posebridge.presets.dual_modality import full_dual_modality
 from posebridge.presets.masked_reconstruction import full_masked_reconstruction
 from posebridge.presets.pose_specs import full_pose
 from posebridge.presets.preset import DataSizes, Preset
@@ -50,6 +51,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),
             **full_of_hands(skeleton),
+            **full_dual_modality(skeleton),
             "supervised-target": SupervisedTargetConfig(supervised),
         },
     )
@@ -65,6 +67,9 @@ _PRESETS = (
 )
 PRESETS = (
     *_PRESETS,
-    *chain.from_iterable(masked_reconstruction.presets_of_settings(preset) for preset in _PRESETS),
-    *chain.from_iterable(semihand.presets_of_settings(preset) for preset in _PRESETS),
+    *chain.from_iterable(
+        rows.presets_of_settings(preset)
+        for preset in _PRESETS
+        for rows in (masked_reconstruction, semihand, dual_modality)
+    ),
 )

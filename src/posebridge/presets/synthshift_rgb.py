@@ -17,6 +17,7 @@ from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.warping import WarpingConfig
+from posebridge.presets.dual_modality import full_dual_modality, small_dual_modality
 from posebridge.presets.masked_reconstruction import full_masked_reconstruction, small_masked_reconstruction
 from posebridge.presets.pose_specs import full_pose, small_pose
 from posebridge.presets.preset import DataSizes, Preset
@@ -147,6 +148,7 @@ def small_preset(
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": small_masked_reconstruction(skeleton, views),
             **small_of_hands(skeleton),
+            **small_dual_modality(skeleton, views),
             "supervised-target": SupervisedTargetConfig(_source_training(views, 450, learning_rate=1e-3)),
         },
     )
@@ -171,6 +173,7 @@ def _full(family: str, skeleton: Skeleton, views: GeometryConfig) -> Preset:
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": full_masked_reconstruction(skeleton, views),
             **full_of_hands(skeleton),
+            **full_dual_modality(skeleton),
             "supervised-target": SupervisedTargetConfig(
                 SourceTrainingConfig(schedule=Schedule(steps=10_000), geometry=views)
             ),

@@ -111,7 +111,7 @@ def apply_appearance(
     _apply_to(images, blurred | moved, blur, sigma, length, angle)
     noisy = chance(generator, config.noise_probability, batch)
     shot, read = uniform(generator, 0, config.shot_noise, batch), uniform(generator, 0, config.read_noise, batch)
-    local = _generator_on(images.device, generator)
+    local = generator_on(images.device, generator)
     _apply_to(images, noisy, lambda x, s, r: sensor_noise(x, s, r, local), shot, read)
     compressed = chance(generator, config.jpeg_probability, batch)
     _apply_to(images, compressed, jpeg_artefacts, uniform(generator, *config.jpeg_quality, batch))
@@ -207,6 +207,18 @@ def erase(
     return torch.where((down[:, :, None] & across[:, None])[:, None], colour[:, :, None, None], images)
 
 
+def salt_and_pepper(
+    images: Float[Tensor, "B C H W"], fraction: Float[Tensor, "B"], generator: Generator
+) -> Float[Tensor, "B C H W"]:
+    """Set a fraction of each image's pixels to 0 or 1, with the same probability and in all channels alike.
+
+    ``generator`` is on the device of the images.
+    """
+    noise = torch.rand((len(images), 1, *images.shape[2:]), generator=generator, device=images.device)
+    half = fraction.to(images).view(-1, 1, 1, 1) / 2
+    return torch.where(noise < half, 0.0, torch.where(noise >= 1 - half, 1.0, images))
+
+
 def _colour_matrices(config: AppearanceConfig, batch: int, generator: Generator) -> Float[Tensor, "B 3 3"]:
     gain = _factors(generator, config.gain, batch, 3) * _factors(generator, config.brightness, batch, 1)
     saturation = _factors(generator, config.saturation, batch)
@@ -227,7 +239,8 @@ def _apply_to(images: Tensor, chosen: Tensor, function: Callable[..., Tensor], *
         images.index_copy_(0, there, function(images[there], *(p[index] for p in parameters)))
 
 
-def _generator_on(device: torch.device, generator: Generator) -> Generator:
+def generator_on(device: torch.device, generator: Generator) -> Generator:
+    """The generator itself where it lives on the device, or one there that is seeded by it."""
     if device == generator.device:
         return generator
     seed = int(torch.randint(2**62, (), generator=generator))

@@ -6,13 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import lightning as L
+from torch import nn
 from tqdm import tqdm
 
 from posebridge.contracts.files import write_atomically
 from posebridge.training.interruption import StoppedError, StopRequest
-from posebridge.training.stage import PoseStage, Stage, Terms
+from posebridge.training.stage import Stage, Terms
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class Checkpoint(L.Callback):
@@ -146,12 +150,12 @@ def trained_stage(module: L.LightningModule) -> Stage:
 
 
 @contextmanager
-def evaluating(stage: PoseStage) -> Iterator[PoseStage]:
-    """Puts the stage into evaluation mode; restores the mode of each module afterwards."""
-    modes = {module: module.training for module in stage.modules()}
-    stage.eval()
+def evaluating(network: ModuleT) -> Iterator[ModuleT]:
+    """Puts a network or a stage into evaluation mode; restores the mode of each module afterwards."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
     try:
-        yield stage
+        yield network
     finally:
         for module, training in modes.items():
             module.training = training

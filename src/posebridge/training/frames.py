@@ -4,7 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+import torch
+
 from posebridge.contracts.batch import BatchT, Observation
+from posebridge.contracts.source_labels import JOINTS, SourceLabels
 from posebridge.data.dataset_stream import Crops, DatasetPairStream, DatasetStream, ordered_batches
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.multiview_stream import MultiViewStream
@@ -77,13 +80,14 @@ class InMemoryFrames(Generic[BatchT]):
 class DatasetFrames(Generic[BatchT]):
     """Frames that are read from disk batch by batch. Unreadable files are noted in ``skipped``.
 
-    ``find_pairs`` returns the pairs among the crops' frames.
+    ``find_pairs`` returns the pairs among the crops' frames. ``labels`` are those that labelled crops keep.
     """
 
     crops: Crops[BatchT]
     seed: int
     skipped: SkippedList
     find_pairs: Callable[[PairConfig], FramePairs] | None = None
+    labels: SourceLabels = JOINTS
 
     def __len__(self) -> int:
         """The number of frames, those that can't be read included."""
@@ -91,7 +95,7 @@ class DatasetFrames(Generic[BatchT]):
 
     def batches(self, size: int) -> DatasetStream[BatchT]:
         """Batches of ``size`` frames, in random permutations of all."""
-        return DatasetStream(self.crops, size, self.seed, self.skipped)
+        return DatasetStream(self.crops, size, self.seed, self.skipped, self.labels)
 
     def in_order(self, size: int) -> Iterator[tuple[list[int], BatchT]]:
         """Each frame that can be read, once and in order. Raises ``InputError`` where none can be read."""
@@ -101,8 +105,14 @@ class DatasetFrames(Generic[BatchT]):
         """Batches of ``count`` pairs of frames of one sequence."""
         if self.find_pairs is None:
             raise InputError("this dataset has no sequences: choose a method that takes single frames")
-        return DatasetPairStream(self.crops, self.find_pairs(config), count, self.seed, self.skipped)
+        return DatasetPairStream(self.crops, self.find_pairs(config), count, self.seed, self.skipped, self.labels)
 
     def view_sets(self, count: int, views: int) -> Stream[BatchT]:
         """Not available: sets of views are read into memory. Raises ``InputError``."""
         raise InputError("sets of views are not read from disk: choose a method that takes single frames")
+
+
+def distinct_frames(frames: BatchT) -> BatchT:
+    """Each frame of a batch once: a batch of a small set repeats them."""
+    first = {key: position for position, key in reversed([*enumerate(frames.key)])}
+    return frames.take(torch.tensor(sorted(first.values())))

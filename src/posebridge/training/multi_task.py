@@ -19,7 +19,9 @@ from posebridge.losses.keypoints import weighted_mean
 from posebridge.losses.pose_distance import pose_distance
 from posebridge.networks.multi_task import MultiTaskMaps
 from posebridge.representations.heatmaps import expectation, image_from_map, map_from_image
+from posebridge.representations.pose25d import reference_length
 from posebridge.representations.pose_maps import PoseMaps
+from posebridge.representations.pose_volumes import PoseVolumes
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.stage import Terms
 from posebridge.training.supervision import depth_target, heat_term
@@ -64,11 +66,12 @@ def labelled_terms(
     """The terms of labelled samples, which are means over stacks.
 
     ``pose`` is the distance of Eq. 6.2, over joints with labels; depth counts where root and reference bone are
-    labelled. ``mask`` is present for networks that predict masks. ``heat`` compares heat maps with those of the labels:
-    the papers have no such term, but a map that is trained through its mean alone starts slowly. Give it the weight 0
-    to leave it out.
+    labelled. ``mask`` and ``depth_map`` are present for networks that predict them (Eq. 7.1). ``heat`` compares heat
+    maps with those of the labels: the papers have no such term, but a map that is trained through its mean alone starts
+    slowly. Give it the weight 0 to leave it out.
 
-    Raises ``ValueError`` for a batch without joints in space, and without ``hand_mask`` where masks are predicted.
+    Raises ``ValueError`` for a batch without joints in space, without ``hand_mask`` where masks are predicted, and
+    without ``hand_mask`` and ``depth_label_m`` where depth maps are predicted.
     """
     if batch.uv_px is None or batch.valid is None or batch.joints_m is None:
         raise ValueError("a labelled batch needs uv_px, valid and joints_m")
@@ -76,6 +79,7 @@ def labelled_terms(
     depth, has_depth = depth_target(maps, batch.joints_m, batch.centre_m, skeleton, valid)
     target = SoftPose.of_image(batch.uv_px, depth, image_px)
     found: dict[str, list[Tensor]] = {"pose": [], "heat": []}
+    surface: SurfaceDepth | None = None
     for stack in predicted:
         pose = SoftPose.of_maps(maps, stack.heat, stack.depth)
         across = weighted_mean((pose.uv - target.uv).square().sum(-1), valid)
@@ -86,7 +90,50 @@ def labelled_terms(
             if batch.hand_mask is None:
                 raise ValueError("masks are trained on the hand without its forearm, and these samples have none")
             found.setdefault("mask", []).append(mask_term(stack.mask, batch.hand_mask))
+        if stack.depth_map is not None:
+            surface = surface or SurfaceDepth.of(batch, skeleton)
+            expected, weight = reduced_depth(surface, stack.depth_map.shape[-1])
+            found.setdefault("depth_map", []).append(weighted_mean((stack.depth_map - expected).abs(), weight))
     return {name: torch.stack(values).mean() for name, values in found.items()}
+
+
+@dataclass(frozen=True)
+class SurfaceDepth:
+    """Depth maps of the visible hand, as networks take and predict them.
+
+    ``values`` are in [0, 1]: the root has 0.5, the end of the range before it 1, the end behind it 0, as has the
+    background. The range is ``PoseVolumes.depth_range`` reference bones on either side of the root.
+    """
+
+    values: Float[Tensor, "B H W"]
+    hand: Bool[Tensor, "B H W"]
+    known: Bool[Tensor, "B H W"]  # False on a hand without depth, and everywhere without root or reference bone
+
+    @classmethod
+    def of(cls, batch: LabelledBatch, skeleton: Skeleton) -> "SurfaceDepth":
+        """The depth maps of labelled samples. Raises ``ValueError`` for samples without the labels that they need."""
+        hand, depth_m, joints_m, valid = batch.hand_mask, batch.depth_label_m, batch.joints_m, batch.valid
+        if hand is None or depth_m is None or joints_m is None or valid is None:
+            raise ValueError("depth maps of a hand need joints_m, valid, hand_mask and depth_label_m")
+        measured = hand & (depth_m > 0)
+        anchored = valid[:, [skeleton.root, *skeleton.reference]].all(dim=1)[:, None, None]
+        length_m = reference_length(joints_m, skeleton)[:, None, None].clamp_min(torch.finfo(depth_m.dtype).tiny)
+        behind = (depth_m - joints_m[:, skeleton.root, 2, None, None]) / length_m
+        values = (0.5 - behind / (2 * PoseVolumes.depth_range)).clamp(0, 1)
+        return cls(torch.where(measured & anchored, values, 0), hand, (measured | ~hand) & anchored)
+
+
+def reduced_depth(depth: SurfaceDepth, side: int) -> tuple[Float[Tensor, "B h w"], Float[Tensor, "B h w"]]:
+    """Depth maps at a side that divides theirs, and the weight of each pixel: 1 where depth is known, else 0.
+
+    A pixel that the hand covers by half or more has the mean depth of the hand in it, which mixes with no background;
+    others have 0.
+    """
+    covered = reduced(depth.hand, side) >= 0.5
+    measured = reduced(depth.hand & depth.known, side)
+    mean = reduced(depth.values, side) / measured.clamp_min(torch.finfo(measured.dtype).tiny)
+    known = torch.where(covered, measured > 0, reduced(~depth.hand & depth.known, side) > 0)
+    return torch.where(covered & known, mean, 0), known.float()
 
 
 def mask_term(

@@ -38,7 +38,7 @@ from posebridge.training.freed_memory import keep_freed_memory
 from posebridge.training.interruption import StoppedError, StopRequest
 from posebridge.training.options import Hardware
 from posebridge.training.selection import Measure, Selection
-from posebridge.training.stage import Stage
+from posebridge.training.stage import PoseStage, Stage
 from posebridge.training.stage_report import StageReport, read_report, train_again, write_report
 
 _PACKAGES = ("posebridge", "torch", "lightning", "timm", "warp-lang", "anny", "numpy")
@@ -149,7 +149,8 @@ class Run:
         chosen = None
         if chooser is not None:
             chosen = int(chooser.best()["step"])
-            chooser.restore_best(stage.result())
+            assert isinstance(stage, PoseStage)
+            chooser.restore_best(stage.selected())
         return StageReport(stage.name, clock.seconds, steps, tuple(chooser.candidates) if chooser else (), chosen)
 
 

@@ -190,21 +190,20 @@ class Selection(L.Callback):
     def _consider(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, PoseStage)
         with evaluating(pl_module) as stage:
-            network = stage.result()
-            candidate = {"step": trainer.global_step, "score": self.score(network)}
+            candidate = {"step": trainer.global_step, "score": self.score(stage.result())}
             if self.measure is not None:
                 candidate |= self.measure(stage)
         self.candidates.append(candidate)
         if candidate is self.best():
-            self.best_weights = {k: v.detach().to("cpu", copy=True) for k, v in network.state_dict().items()}
+            self.best_weights = {k: v.detach().to("cpu", copy=True) for k, v in stage.selected().state_dict().items()}
 
     def best(self) -> dict[str, float]:
         """The candidate with the highest score, the later one among equals. A score of NaN is the lowest."""
         return max(reversed(self.candidates), key=lambda candidate: _or_lowest(candidate["score"]))
 
-    def restore_best(self, network: nn.Module) -> None:
-        """Load the weights of the best candidate into a network."""
-        network.load_state_dict(self.best_weights)
+    def restore_best(self, selected: nn.Module) -> None:
+        """Load the weights of the best candidate into ``PoseStage.selected``."""
+        selected.load_state_dict(self.best_weights)
 
     def state_dict(self) -> dict:
         """Kept in the checkpoint."""

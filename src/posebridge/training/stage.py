@@ -168,6 +168,10 @@ class PoseStage(Stage):
     def result(self) -> PoseNetwork:
         """The current pose network, which is scored and saved."""
 
+    def selected(self) -> nn.Module:
+        """The module whose weights are those of the chosen checkpoint: the result, or one that contains it."""
+        return self.result()
+
 
 def last_stage(stages: Sequence[Stage], kind: type[StageT]) -> StageT | None:
     """The last of the stages that is of a kind; None where there is none."""

@@ -3,24 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from posebridge.contracts.section import GroupChart, Legend, Number, Picture, PictureRow, Section
 from posebridge.losses.masked_reconstruction import foreground_fraction
 from posebridge.networks.vision_transformer import ViTEncoder
-from posebridge.training.pictures import as_picture
+from posebridge.training.pictures import as_picture, colour_ramp, weights_over_image
 
 TITLE = "Attention of the class token"
 _TEXT = (
     "The attention of the class token to the patches of target images, as the mean over blocks and heads (Fig. 3 to "
     "5). The pretrained encoder is the reference of the attention regularisation."
 )
-_SHOWN_PX = 128
 _BATCH = 64
 
 
@@ -88,7 +85,7 @@ def attention_section(
     legend = Legend(
         "Attention",
         "Colours run from none (dark) to the image's largest attention (yellow), over the grey image.",
-        _ramp(),
+        colour_ramp(),
         ("none", "largest"),
     )
     return Section(TITLE, _TEXT, numbers=numbers, group_charts=charts, legends=(legend,), picture_rows=rows)
@@ -105,26 +102,15 @@ def _row(
 ) -> PictureRow:
     pixels = as_picture(image)
     pictures = [Picture(pixels, "Target image")]
-    pictures += [Picture(attention_picture(pixels, found.by_patch[index]), name) for name, found in maps.items()]
+    pictures += [
+        Picture(weights_over_image(pixels, _grid(found.by_patch[index])), name) for name, found in maps.items()
+    ]
     if masks is not None:
         mask = (255 * masks[index].byte()).numpy()
         pictures.append(Picture(np.repeat(mask[..., None], 3, axis=-1), "Mask", lossless=True))
     return PictureRow(key, tuple(pictures))
 
 
-def attention_picture(image: UInt8[np.ndarray, "H W 3"], attention: Float[Tensor, "P"]) -> UInt8[np.ndarray, "h w 3"]:
-    """The attention to the patches of an image in colours over its grey values."""
+def _grid(attention: Float[Tensor, "P"]) -> Float[Tensor, "h w"]:
     side = round(len(attention) ** 0.5)
-    grid = attention.view(1, 1, side, side) / attention.max()
-    smooth = F.interpolate(grid, (_SHOWN_PX, _SHOWN_PX), mode="bicubic", align_corners=False)[0, 0].clamp(0, 1)
-    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (_SHOWN_PX, _SHOWN_PX), interpolation=cv2.INTER_LINEAR)
-    colours = _colours((255 * smooth).byte().numpy())
-    return cv2.addWeighted(colours, 0.6, np.repeat(grey[..., None], 3, axis=-1), 0.4, 0)
-
-
-def _colours(values: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
-    return cv2.cvtColor(cv2.applyColorMap(values, cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
-
-
-def _ramp() -> UInt8[np.ndarray, "16 240 3"]:
-    return _colours(np.tile(np.linspace(0, 255, 240).astype(np.uint8), (16, 1)))
+    return attention.view(side, side)

@@ -1,8 +1,5 @@
 """Sections of the report, made from the trained stages."""
 
-import torch
-
-from posebridge.contracts.batch import UnlabelledBatch
 from posebridge.contracts.section import Section
 from posebridge.methods.base import Evidence
 from posebridge.methods.masked_reconstruction.attention_section import attention_section
@@ -10,6 +7,7 @@ from posebridge.methods.masked_reconstruction.fine_tuning import FineTuning
 from posebridge.methods.masked_reconstruction.mask_evidence import mask_sections
 from posebridge.methods.masked_reconstruction.pretraining import Pretraining
 from posebridge.methods.masked_reconstruction.reconstruction_section import reconstruction_section
+from posebridge.training.frames import distinct_frames
 from posebridge.training.stage import last_stage
 
 _SHOWN = 6  # images
@@ -36,13 +34,7 @@ def _attention(evidence: Evidence, pretraining: Pretraining | None) -> tuple[Sec
     if labels is not None and labels.mask is not None:
         frames, masks = labels[:_MEASURED], labels.mask[:_MEASURED]
     else:
-        frames = _distinct(evidence.context.target_frames.batches(_MEASURED).batch(0))
+        frames = distinct_frames(evidence.context.target_frames.batches(_MEASURED).batch(0))
         predicted = None if pretraining is None else pretraining.foreground.target
         masks = None if predicted is None else predicted(frames).cpu()
     return (attention_section(frames.rgb, frames.key, encoders, masks, _SHOWN),)
-
-
-def _distinct(frames: UnlabelledBatch) -> UnlabelledBatch:
-    """Each frame once: a batch of a small set repeats them."""
-    first = {key: position for position, key in reversed([*enumerate(frames.key)])}
-    return frames.take(torch.tensor(sorted(first.values())))

@@ -83,7 +83,7 @@ class DisentangledVAE(nn.Module):
         return self.decoder(z)
 
     def decode_factors(self, z: Float[Tensor, "B D"]) -> dict[str, Tensor]:
-        """Means of p(y_i | z_i). With an extra latent, of p(y_i | z): decoders take all of z (Algorithm 4.2, line 5)."""
+        """Means of p(y_i | z_i); with an extra latent, of p(y_i | z) from all of z (Algorithm 4.2, line 5)."""
         return {name: self.decode_factor(name, z) for name in self.factors}
 
     def decode_factor(self, name: str, z: Float[Tensor, "B D"]) -> Tensor:

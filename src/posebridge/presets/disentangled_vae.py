@@ -24,7 +24,7 @@ _FULL_SIZE_PX = 128
 
 
 def _bound(steps: int, learning_rate: float, beta: float) -> BoundConfig:
-    schedule = Schedule(steps=steps, learning_rate=learning_rate, decay="cosine", warmup=0.03, clip_norm=1e4)
+    schedule = Schedule(steps=steps, learning_rate=learning_rate, decay="cosine", warmup=0.03)
     return BoundConfig(schedule, beta=beta)
 
 

@@ -94,7 +94,7 @@ class DatasetFrames(Generic[BatchT]):
         raise InputError("sets of views are not read from disk: choose a method that takes single frames")
 
     def part(self, start: int, stop: int | None) -> "DatasetFrames[BatchT]":
-        """The frames from ``start`` to before ``stop``, which form no pairs. Raises ``InputError`` for an empty part."""
+        """The frames from ``start`` to before ``stop``, without pairs. Raises ``InputError`` for an empty part."""
         return DatasetFrames(_CropRange(self.crops, start, stop), self.seed, self.skipped)
 
 

@@ -34,7 +34,7 @@ class Disentanglement:
 
 
 @torch.inference_mode()
-def measure_disentanglement(network: ImageSynthesisNetwork, images: Float[Tensor, "2n 3 S S"]) -> Disentanglement:
+def measure_disentanglement(network: ImageSynthesisNetwork, images: Float[Tensor, "N 3 S S"]) -> Disentanglement:
     """Walks between the first half of the images and the second one, of each factor."""
     half = len(images) // 2
     first, last = images[:half], images[half : 2 * half]

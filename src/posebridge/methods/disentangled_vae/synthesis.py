@@ -12,7 +12,7 @@ from posebridge.data.streams import Stream
 from posebridge.errors import InputError
 from posebridge.losses.elbo import gaussian_nll
 from posebridge.losses.keypoints import weighted_mean
-from posebridge.methods.disentangled_vae.bound_stage import BoundStage, bound_terms, bound_weights
+from posebridge.methods.disentangled_vae.bound_stage import DIVERGENCE, BoundStage, bound_terms, bound_weights
 from posebridge.methods.disentangled_vae.config import SynthesisConfig
 from posebridge.methods.disentangled_vae.pose_labels import PoseLabels, pose_labels
 from posebridge.networks.image_synthesis import POSE, TAG, ImageSynthesisNetwork
@@ -118,9 +118,8 @@ class ImageDisentangling(_SynthesisStage):
         inner = self.is_inner
         loss = super().training_step(item, number)
         if not self.tags:
-            self.latest = {
-                name: value for name, value in self.latest.items() if name == "loss" or (name == NOISE) == inner
-            }
+            computed = {"loss", NOISE} if inner else {"loss", IMAGE, POSE, DIVERGENCE}
+            self.latest = {name: value for name, value in self.latest.items() if name in computed}
         return loss
 
     def terms(self, batches: dict[str, Observation], generator: torch.Generator) -> Terms:

@@ -15,8 +15,9 @@ class Transfer:
     method: str | None = None  # which is the default; None: the one that fits the target
 
 
-_MASKED = "masked-reconstruction"
+_MASKED, _LATENT = "masked-reconstruction", "disentangled-vae"
 # Lin et al., NeurIPS 2023, Tables 1 and 2; Park et al., 2025, Tables 1 and 2; Ren et al., CVPR 2022, Table 4.
+# Yang's dissertation, 2022, chapter 4: from the training split to the test split of one dataset.
 TRANSFERS: Mapping[str, Transfer] = {
     "rhd-to-h3d": Transfer("rhd", "h3d"),
     "rhd-to-mvhand": Transfer("rhd", "mvhand"),
@@ -29,6 +30,8 @@ TRANSFERS: Mapping[str, Transfer] = {
     "human36m-to-3dpw": Transfer("human3.6m", "3dpw", _MASKED),
     "human36m-to-mpi-inf-3dhp": Transfer("human3.6m", "mpi-inf-3dhp", _MASKED),
     "human36m-to-surreal": Transfer("human3.6m", "surreal", _MASKED),
+    "rhd-to-rhd": Transfer("rhd", "rhd", _LATENT),
+    "stb-to-stb": Transfer("stb", "stb", _LATENT),
     "renders-to-nyu": Transfer(None, "nyu"),
     "renders-to-icvl": Transfer(None, "icvl"),
     "renders-to-msra": Transfer(None, "msra"),

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from posebridge.errors import InputError
-from posebridge.networks.disentangled_vae import EXTRA, DisentangledVAE, FactorCoder
+from posebridge.networks.disentangled_vae import DisentangledVAE, FactorCoder
 from posebridge.networks.latent_coders import (
     ImageEncoder,
     ImageEncoderConfig,
@@ -118,6 +118,3 @@ class ImageSynthesisNetwork(PoseNetwork):
             raise InputError(
                 f"images are {width} x {height} px, and this model's {self.config.size_px} px: give crops of that size"
             )
-
-
-CONTENT_PARTS = {"tags": TAG, "extra": EXTRA}  # the part of z that holds the content

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Generator, Tensor
 
 from posebridge.contracts.batch import LabelledBatch
@@ -45,13 +45,9 @@ def render_contents(
     placed = place_subjects(subject, pose_shape, size_px, generator)
     background = backgrounds[content]
     layers = ImageLayers(background, background, torch.zeros(count, size_px, size_px, dtype=torch.bool))
-    batch = render_scene(subject, pose_shape, placed, _chosen(shading, content), layers)
+    batch = render_scene(subject, pose_shape, placed, select_samples(shading, content), layers)
     image = apply_appearance(batch.rgb, subject.domain.sensor, generator)
     return replace(batch, image=image), content.tolist()
-
-
-def _chosen(shading: Shading, content: Int[Tensor, "B"]) -> Shading:
-    return select_samples(shading, content)
 
 
 @lru_cache(maxsize=4)

@@ -68,9 +68,9 @@ class SynthesisConfig:
     embedding: BoundConfig = field(default_factory=lambda: BoundConfig(beta=1.0))
     # T2 of Algorithm 4.2: steps on encoder and decoder of poses, with z_u of other images, after each other step.
     inner_steps: int = 1
-    # Standard deviations of the likelihoods, not given. They are the unit of beta: the KL divergence of a latent space
-    # of 64 dimensions costs beta a nat, and a pixel that is off by 0.03 costs half a nat. With lambda 0.01 and beta 100,
-    # poses are worth no dimension unless their deviation is a few thousandths.
+    # Standard deviations of the likelihoods, not given. They are the unit of beta: divergence costs beta a nat, and a
+    # pixel that is off by 0.03 costs half a nat. With lambda 0.01 and beta 100, poses are worth no dimension of the
+    # latent space unless their deviation is a few thousandths.
     image_deviation: float = 0.03
     pose_deviation: float = 0.005  # reference bones: 0.4 mm
 

@@ -1,6 +1,7 @@
 """Stages of the synthesis model: images into 3D pose and content, and the encoder of images behind them."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -53,17 +54,17 @@ class _SynthesisStage(BoundStage):
         number: int,
     ):
         bound = config.disentangling if number == 1 else config.embedding
-        self_tags = network.config.content == "tags"
+        tags = network.config.content == "tags"
         super().__init__(
             bound.schedule,
-            synthesis_streams(context, bound.batch_size, self_tags),
+            synthesis_streams(context, bound.batch_size, tags),
             weights,
             **context.stage_options(number),
         )
         self.config = config
         self.skeleton: Skeleton = context.skeleton
         self.network = network
-        self.tags = self_tags
+        self.tags = tags
 
     def result(self) -> ImageSynthesisNetwork:
         """The network."""
@@ -86,7 +87,7 @@ class _SynthesisStage(BoundStage):
         deviations = {POSE: config.pose_deviation, TAG: config.image_deviation}
         found = {IMAGE: gaussian_nll(self.in_precision(vae.decode, z), images, config.image_deviation)}
         for name, values in observed.items():
-            decoded = self.in_precision(vae.decode_factor, name, z)  # type: ignore[arg-type]
+            decoded = self.in_precision(partial(vae.decode_factor, name), z)
             found[name] = gaussian_nll(decoded, values, deviations[name])
         return found
 
@@ -113,10 +114,10 @@ class ImageDisentangling(_SynthesisStage):
         cycle = 1 + self.config.inner_steps
         return not self.tags and self.global_step % cycle < self.config.inner_steps
 
-    def training_step(self, item: tuple[int, dict[str, Observation]], number: int) -> Tensor:
+    def training_step(self, item: tuple[int, dict[str, Observation]], _: int) -> Tensor:
         """Called by the trainer. Terms that a step doesn't compute are left out of the table of metrics."""
         inner = self.is_inner
-        loss = super().training_step(item, number)
+        loss = super().training_step(item, _)
         if not self.tags:
             computed = {"loss", NOISE} if inner else {"loss", IMAGE, POSE, DIVERGENCE}
             self.latest = {name: value for name, value in self.latest.items() if name in computed}

@@ -169,7 +169,7 @@ def test_models_of_the_other_command(model, tmp_path, capsys):
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         other = {"predict": "predict-depth", "predict-depth": "predict"}[command]
-        assert f"posebridge {other} predicts with this model" in error
+        assert f"use it with posebridge {other}" in error
 
 
 def test_frames_without_a_hand_are_listed(batch, model, tmp_path):

@@ -102,7 +102,7 @@ def test_descriptions_that_do_not_fit_are_refused(tmp_path, entry, message):
 
 def test_other_kinds_are_refused(tmp_path):
     small_volume_model(tmp_path)
-    with pytest.raises(InputError, match="kind volume-pose, and one of kind pose is needed here; posebridge predict "):
+    with pytest.raises(InputError, match="volume-pose, and one of kind pose is needed here; use it with posebridge"):
         load_model(tmp_path, POSE)
     assert main(["predict-depth", str(tmp_path), str(tmp_path), "--out", str(tmp_path / "out")]) != 0
 

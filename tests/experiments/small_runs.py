@@ -11,11 +11,12 @@ from data.on_disk import truncate
 from experiments.small_depth import quick
 from experiments.transfer_sets import tiny
 from posebridge.contracts.keypoint_set import KeypointSet
-from posebridge.deployment.model_spec import PoseSpec
+from posebridge.deployment.model_spec import ImageSynthesisSpec, LatentPoseSpec, PoseSpec
 from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.synthshift import synthshift_experiment
 from posebridge.experiments.synthshift_sets import SynthShiftSets, render_sets
 from posebridge.methods.base import MethodConfig
+from posebridge.methods.disentangled_vae.config import BoundConfig, DisentangledVAEConfig
 from posebridge.methods.dual_modality.config import DualModalityConfig
 from posebridge.methods.geometric_reconstruction.config import GeometricReconstructionConfig
 from posebridge.methods.geometric_reconstruction.frame_reconstructor import FrameReconstructorConfig
@@ -24,6 +25,7 @@ from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.semihand.config import SemiHandConfig
 from posebridge.methods.supervised_target import SupervisedTargetConfig
 from posebridge.networks.hourglass import HourglassConfig
+from posebridge.networks.latent_coders import ImageEncoderConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.reconstruction import GeneratorConfig
 from posebridge.networks.segmentation import SegmentationConfig
@@ -106,10 +108,12 @@ def _semihand(config: SemiHandConfig) -> SemiHandConfig:
 
 def shrunk(preset: Preset) -> Preset:
     """The preset at a size that trains in a second or two."""
-    if preset.family.startswith("datasets/"):
+    if preset.family.startswith("datasets/") and "disentangled-vae" not in preset.methods:
         return tiny(preset)
     if "multi-view-fusion" in preset.methods:
         return quick(preset)
+    if "disentangled-vae" in preset.methods:
+        return brief_vae(preset)
     assert isinstance(preset.model, PoseSpec)
     assert preset.source is not None
     adapt = preset.family.startswith("adapt/")
@@ -131,10 +135,36 @@ def shrunk(preset: Preset) -> Preset:
     )
 
 
+def brief_vae(preset: Preset) -> Preset:
+    """A few steps of a disentangled VAE of 32 px."""
+    config = preset.methods["disentangled-vae"]
+    assert isinstance(config, DisentangledVAEConfig)
+    encoder, model = ImageEncoderConfig("test_resnet", hidden=16), preset.model
+    if isinstance(model, LatentPoseSpec):
+        network = replace(model.network, latent=8, hidden=(16, 16), encoder=encoder)
+        model = replace(model, network=network, size_px=SIDE)
+    else:
+        assert isinstance(model, ImageSynthesisSpec)
+        network = replace(model.network, size_px=SIDE, pose_latent=4, content_latent=4)
+        model = replace(model, network=replace(network, hidden=(16, 16), decoder_width=4, encoder=encoder))
+
+    def brief(bound: BoundConfig) -> BoundConfig:
+        return replace(bound, schedule=replace(bound.schedule, steps=6), batch_size=8)
+
+    task = config.task
+    task = replace(task, disentangling=brief(task.disentangling), embedding=brief(task.embedding))
+    data = replace(preset.data, source=66, target=24 if preset.data.target else None, test=16)
+    return replace(preset, model=model, data=data, methods={"disentangled-vae": DisentangledVAEConfig(task)})
+
+
 def shrink(monkeypatch) -> None:
-    """The preset ``small`` of SynthShift and ``adapt`` becomes smaller still, as does that of datasets."""
-    presets = [shrunk(preset) if preset.name == "small" else preset for preset in table.PRESETS]
+    """The presets ``small`` of SynthShift and ``adapt`` become smaller still, as do those of datasets."""
+    presets = [shrunk(preset) if _is_small(preset) else preset for preset in table.PRESETS]
     monkeypatch.setattr(table, "PRESETS", presets)
+
+
+def _is_small(preset: Preset) -> bool:
+    return preset.name == "small" or ("disentangled-vae" in preset.methods and preset.name.startswith("small"))
 
 
 def preset_of(family: str, method: str = "mean-teacher", name: str = "small") -> Preset:

@@ -16,6 +16,7 @@ from posebridge.cli.report import ReportCommand
 from posebridge.cli.resume import ResumeCommand
 from posebridge.cli.score import ScoreCommand
 from posebridge.cli.serve import ServeCommand
+from posebridge.cli.synthesise import SynthesiseCommand
 from posebridge.cli.train import TrainCommand
 from posebridge.cli.train_detector import TrainDetectorCommand
 from posebridge.cli.train_source import TrainSourceCommand
@@ -41,6 +42,7 @@ COMMANDS: Mapping[str, type[Command]] = {
     "train-detector": TrainDetectorCommand,
     "predict": PredictCommand,
     "predict-depth": PredictDepthCommand,
+    "synthesise": SynthesiseCommand,
     "models": ModelsCommand,
     "export": ExportCommand,
     "view": ViewCommand,

@@ -37,7 +37,7 @@ class FramePairs:
         """Raises ``InputError`` where no two frames fit."""
         self.config = config
         self._bases = _bases_by_driving(sequence, frame.tolist(), view.tolist(), config.stride)
-        self.driving = np.array([i for i, bases in enumerate(self._bases) if len(bases)], dtype=np.int64)
+        self.driving = np.array([i for i, bases in enumerate(self._bases) if any(map(len, bases))], dtype=np.int64)
         if not len(self.driving):
             longest = _longest(sequence, view.tolist())
             raise InputError(
@@ -56,8 +56,7 @@ class FramePairs:
         orders = {epoch: np.random.default_rng([seed, epoch]).permutation(self.driving) for epoch in np.unique(epochs)}
         driving = np.array([orders[epoch][place] for epoch, place in zip(epochs, places, strict=True)])
         fraction = np.random.default_rng([seed, number, 1]).random(batch_size)
-        candidates = [self._bases[i] for i in driving]
-        base = [near[int(f * len(near))] for near, f in zip(candidates, fraction, strict=True)]
+        base = [_at(self._bases[i], f) for i, f in zip(driving, fraction, strict=True)]
         return torch.tensor(base), torch.from_numpy(driving)
 
 
@@ -93,12 +92,15 @@ def split_pairs(batch: BatchT) -> tuple[BatchT, BatchT]:
 
 def _bases_by_driving(
     sequence: Sequence[str], frame: list[int], view: list[int], stride: tuple[int, int]
-) -> list[np.ndarray]:
-    """For every frame the positions of its possible base frames."""
+) -> list[tuple[np.ndarray, ...]]:
+    """For every frame the positions of its possible base frames: those before it and those after it.
+
+    They are views of the sequence's positions, so that long sequences take no more memory than short ones.
+    """
     members: dict[tuple[str, int], list[int]] = defaultdict(list)
     for i, name in enumerate(zip(sequence, view, strict=True)):
         members[name].append(i)
-    bases: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(frame)
+    bases: list[tuple[np.ndarray, ...]] = [()] * len(frame)
     for positions in members.values():
         own = np.array(sorted(positions, key=frame.__getitem__))
         numbers = np.array([frame[i] for i in own])
@@ -108,8 +110,15 @@ def _bases_by_driving(
             low, high = np.searchsorted(numbers, [number - stride[1], number + stride[1] + 1])
             near_low, near_high = np.searchsorted(numbers, [number - stride[0] + 1, number + stride[0]])
             near_low = max(near_low, low)
-            bases[i] = np.concatenate([own[low:near_low], own[max(near_high, near_low) : high]])
+            bases[i] = (own[low:near_low], own[max(near_high, near_low) : high])
     return bases
+
+
+def _at(parts: tuple[np.ndarray, ...], fraction: float) -> int:
+    """The position at a fraction in [0, 1) of the parts' whole length."""
+    before, after = parts
+    place = int(fraction * (len(before) + len(after)))
+    return int(before[place] if place < len(before) else after[place - len(before)])
 
 
 def _longest(sequence: Sequence[str], view: list[int]) -> int:

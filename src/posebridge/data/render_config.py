@@ -37,6 +37,10 @@ class RenderConfig:
     frames: int | None = None
     """Render videos of this many frames, each of one moving subject. Without it: single images."""
 
+    contents: int = 0
+    """Number of contents (background, light, skin or clothes) that recur in all images of a colour track, up to 64;
+    images of one content are a sequence. Without it: a new content in each image."""
+
     shard_length: Annotated[int, arg(name="shard-size")] = 1024
     """Images of a shard, rounded up to whole chunks of 32 scenes."""
 

@@ -95,6 +95,8 @@ def describe(config: RenderConfig) -> SetIndex:
         "distributions": to_plain(samples.domain),
         "versions": versions(),
     }
+    if config.contents:
+        made_of["contents"] = config.contents
     shard_length = -(-config.shard_length // chunk) * chunk
     return SetIndex(made_of, _coding(config), chunk, shard_length, config.count)
 
@@ -114,10 +116,12 @@ def open_samples(config: RenderConfig) -> SampleStream:
             f"{config.count} images are not whole sets of {views_per_scene(chosen)} views: give a multiple"
         )
     if config.frames is not None:
+        if config.contents:
+            raise InputError("videos have one content each: leave contents out, or the number of frames")
         if isinstance(chosen, DepthHandDomain):
             raise InputError(f"track {config.track} has no videos: leave the number of frames out")
         return VideoSamples(chosen, config.size_px, config.seed, config.frames)
-    return Samples(chosen, config.size_px, config.seed)
+    return Samples(chosen, config.size_px, config.seed, config.contents)
 
 
 def _coding(config: RenderConfig) -> ImageCoding:

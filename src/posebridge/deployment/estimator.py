@@ -158,9 +158,13 @@ def load_estimator(
     from posebridge.deployment.depth_estimator import DepthEstimator
     from posebridge.deployment.devices import usable_device
     from posebridge.deployment.model_file import load_model
+    from posebridge.deployment.model_kinds import IMAGE_SYNTHESIS
     from posebridge.deployment.predictor import PosePredictor
 
-    predictor = load_model(path).predictor(usable_device(device), mano)
+    loaded = load_model(path)
+    if loaded.kind is IMAGE_SYNTHESIS:
+        raise InputError(f"{path} synthesises images: use it with posebridge {loaded.kind.command}")
+    predictor = loaded.predictor(usable_device(device), mano)
     cube_m = predictor.spec.cube_m
     if cube_m is not None:
         return DepthEstimator(predictor, cube_m)

@@ -60,7 +60,7 @@ def load_model(path: Path, *kinds: ModelKind[Any, Any]) -> LoadedModel[Any, Any]
         needed = " or ".join(kind.name for kind in kinds)
         raise InputError(
             f"{described.folder / DESCRIPTION} describes a model of kind {found.name}, "
-            f"and one of kind {needed} is needed here; posebridge {found.command} predicts with this model"
+            f"and one of kind {needed} is needed here; use it with posebridge {found.command}"
         )
     try:
         spec = typed_config(found.spec, described.content)

@@ -14,6 +14,8 @@ from posebridge.deployment.model_spec import (
     DepthHandSpec,
     DetectorSpec,
     HourglassPoseSpec,
+    ImageSynthesisSpec,
+    LatentPoseSpec,
     ModelSpec,
     PoseSpec,
     VolumePoseSpec,
@@ -23,6 +25,8 @@ from posebridge.deployment.predictor import PosePredictor, Predictor
 from posebridge.errors import InputError
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.detector import DetectorNetwork
+from posebridge.networks.image_synthesis import ImageSynthesisNetwork
+from posebridge.networks.latent_pose import LatentPoseNetwork
 from posebridge.networks.pose_network import PoseNetwork
 from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.networks.pose_vit import PoseViT
@@ -40,7 +44,7 @@ class ModelKind(Generic[SpecT, NetworkT]):
     spec: type[SpecT]
     build: Callable[[SpecT], NetworkT]  # a new network, of random weights
     predictor: Callable[[SpecT, NetworkT, Path | None], Predictor]  # the path: MANO's file, where the user gives one
-    command: str  # that predicts files with it
+    command: str  # that takes it
 
 
 def _build_pose(spec: PoseSpec) -> PoseResNet:
@@ -58,6 +62,16 @@ def _build_hourglass(spec: HourglassPoseSpec) -> StackedHourglass:
     if spec.size_px % spec.network.map_px:
         raise InputError(f"crops of {spec.size_px} px can't be averaged to maps of {spec.network.map_px} px")
     return StackedHourglass(spec.network, spec.maps)
+
+
+def _build_latent_pose(spec: LatentPoseSpec) -> LatentPoseNetwork:
+    _check_joints(spec, spec.network.joints)
+    return LatentPoseNetwork(spec.network, skeleton_of(spec).root, spec.reference_length_m)
+
+
+def _build_image_synthesis(spec: ImageSynthesisSpec) -> ImageSynthesisNetwork:
+    _check_joints(spec, spec.network.joints)
+    return ImageSynthesisNetwork(spec.network, skeleton_of(spec).root, spec.reference_length_m)
 
 
 def _pose_predictor(spec: CropPoseSpec, network: PoseNetwork, mano: Path | None) -> PosePredictor:
@@ -98,11 +112,17 @@ POSE = ModelKind("pose", PoseSpec, _build_pose, _pose_predictor, "predict")
 VOLUME_POSE = ModelKind("volume-pose", VolumePoseSpec, _build_volumes, _pose_predictor, "predict")
 HOURGLASS_POSE = ModelKind("hourglass-pose", HourglassPoseSpec, _build_hourglass, _pose_predictor, "predict")
 DEPTH_HAND = ModelKind("depth-hand", DepthHandSpec, _build_depth_hand, DepthHandPredictor, "predict-depth")
+LATENT_POSE = ModelKind("latent-pose", LatentPoseSpec, _build_latent_pose, _pose_predictor, "predict")
+# Its predictor is for scores of runs: the poses of synthesised images are not what the model is trained for.
+IMAGE_SYNTHESIS = ModelKind(
+    "image-synthesis", ImageSynthesisSpec, _build_image_synthesis, _pose_predictor, "synthesise"
+)
 DETECTOR = ModelKind("detector", DetectorSpec, _build_detector, _no_predictor, "predict --detector")
 
-# Of single crops, with a ``PosePredictor``.
-CROP_KINDS: tuple[ModelKind[Any, Any], ...] = (POSE, VOLUME_POSE, HOURGLASS_POSE)
-MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (*CROP_KINDS, DEPTH_HAND, DETECTOR)}
+# Of single crops, with a ``PosePredictor``, which ``predict`` takes.
+CROP_KINDS: tuple[ModelKind[Any, Any], ...] = (POSE, VOLUME_POSE, HOURGLASS_POSE, LATENT_POSE)
+_KINDS = (*CROP_KINDS, DEPTH_HAND, DETECTOR, IMAGE_SYNTHESIS)
+MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in _KINDS}
 
 
 def kind_of_spec(spec: ModelSpec | DetectorSpec) -> ModelKind[Any, Any]:

@@ -8,6 +8,8 @@ from posebridge.bodies.parametric_hand import ParametricHand, load_parametric_ha
 from posebridge.errors import InputError
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.detector import DetectorConfig
+from posebridge.networks.image_synthesis import ImageSynthesisConfig
+from posebridge.networks.latent_pose import LatentPoseConfig
 from posebridge.networks.pose_resnet import PoseResNetConfig
 from posebridge.networks.pose_vit import PoseViTConfig
 from posebridge.networks.stacked_hourglass import StackedHourglassConfig
@@ -207,7 +209,47 @@ class HourglassPoseSpec(_JointsAlone):
         return replace(self, network=network, size_px=other.size_px, skeleton=other.skeleton)
 
 
-CropPoseSpec = PoseSpec | VolumePoseSpec | HourglassPoseSpec  # of networks of single crops
+@dataclass(frozen=True)
+class LatentPoseSpec(_JointsAlone):
+    """A ``LatentPoseNetwork`` of colour crops."""
+
+    network: LatentPoseConfig = field(default_factory=LatentPoseConfig)
+    size_px: int = 256  # side of the square crop that the network takes
+
+    @property
+    def cube_m(self) -> None:
+        """None: the network reads colour images."""
+
+    def with_encoder_weights(self, weights: str) -> Self:
+        """The spec with other initial weights of the encoder: "timm", a file, or "none"."""
+        encoder = replace(self.network.encoder, pretrained=weights)
+        return replace(self, network=replace(self.network, encoder=encoder))
+
+
+@dataclass(frozen=True)
+class ImageSynthesisSpec(_JointsAlone):
+    """An ``ImageSynthesisNetwork``, whose crops are also what it synthesises."""
+
+    network: ImageSynthesisConfig = field(default_factory=ImageSynthesisConfig)
+
+    @property
+    def size_px(self) -> int:
+        """Side of the square crop that the network takes."""
+        return self.network.size_px
+
+    @property
+    def cube_m(self) -> None:
+        """None: the network reads colour images."""
+
+    def with_encoder_weights(self, weights: str) -> Self:
+        """The spec with other initial weights of the encoders: "timm", a file, or "none"."""
+        encoder = replace(self.network.encoder, pretrained=weights)
+        return replace(self, network=replace(self.network, encoder=encoder))
+
+
+CropPoseSpec = (
+    PoseSpec | VolumePoseSpec | HourglassPoseSpec | LatentPoseSpec | ImageSynthesisSpec
+)  # of networks of single crops
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import CROP_KINDS
 from posebridge.deployment.model_spec import CropPoseSpec, skeleton_of
 from posebridge.deployment.onnx_model import CROP_INPUTS, METADATA, OUTPUTS, OnnxDescription, OnnxModel
-from posebridge.deployment.predictor import file_pixels
+from posebridge.deployment.predictor import file_axes, file_pixels
 from posebridge.deployment.shipped_models import ModelRef, model_path
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
@@ -55,6 +55,8 @@ class CropGraph(nn.Module):
         """
         output = self.network.predict(image)
         uv_file = file_pixels(output.uv_px, T_crop_file)
+        if output.joints_m is not None:
+            return uv_file, output.confidence, 1000 * file_axes(output.joints_m, T_crop_file)
         length, depth = self.spec.reference_length_m, output.relative_depth
         if length is None or depth is None:
             return uv_file, output.confidence

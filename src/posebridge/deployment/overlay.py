@@ -166,7 +166,7 @@ class VideoOverlays(Overlays):
         super().__init__(folder, skeleton, limit)
         self.rates = rates
         self._sequence: str | None = None
-        self._video: _VideoFile | None = None
+        self._video: VideoFile | None = None
 
     def add_empty(self, frame: RawFrame) -> None:
         """Take a frame in which there is no subject, which is written as it is. Raises as ``add``."""
@@ -189,12 +189,12 @@ class VideoOverlays(Overlays):
             if finished is not None:
                 finished.finish()
             path, rate = self.folder / f"{frame.sequence}.mp4", self.rates[frame.sequence]
-            self._video, self._sequence = _VideoFile(path, drawn.shape[:2], rate), frame.sequence
+            self._video, self._sequence = VideoFile(path, drawn.shape[:2], rate), frame.sequence
             self.files.add(path)
         self._video.add(drawn)
 
 
-class _VideoFile:
+class VideoFile:
     """An mp4 that gets its name once it is complete. Every method raises ``InputError`` where the disk refuses."""
 
     def __init__(self, path: Path, size: tuple[int, int], rate: Fraction):

@@ -53,7 +53,7 @@ class AdaptConfig:
     method: Annotated[
         str,
         arg(
-            help=f"{describe_methods('colour', ('source_only', 'adapted'))}. Without it: "
+            help=f"{describe_methods('colour', ('source_only', 'adapted'), adapting=True)}. Without it: "
             f"{default_method('colour', 'pairs').name} for videos, else {default_method('colour', 'images').name}.",
         ),
     ] = AUTO

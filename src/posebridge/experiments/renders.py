@@ -35,6 +35,7 @@ class RenderLoader:
         labels: the labels that the method asks for; others are dropped.
         sets: folder where rendered sets are kept and read from; None: they are rendered anew.
         mano: MANO's file, whose hand is rendered; None: Anny's.
+        contents: number of contents that recur in single images; 0: each image has its own.
         on_progress: called with the size of each rendered chunk.
     """
 
@@ -43,6 +44,7 @@ class RenderLoader:
     labels: SourceLabels
     sets: Path | None = None
     mano: Path | None = None
+    contents: int = 0
     on_progress: Callable[[int], None] = lambda count: None
 
     def load(
@@ -61,6 +63,7 @@ class RenderLoader:
             frames=video_frames,
             mano=self.mano,
             joints=body_joints(self.model.skeleton),
+            contents=0 if video_frames else self.contents,
         )
         chunks = open_samples(config).chunks(count) if self.sets is None else _from_disk(config, self.sets)
         return InMemoryDataset(self._as_input(chunk) for chunk in self._counted(chunks))
@@ -99,9 +102,13 @@ def render_source(
         raise ValueError(f"preset {preset.name} of {preset.family} has no size of rendered sources")
     with rendering_progress(count + video_frames) as on_progress:
         labels = frozenset(method.source_labels) | extra_labels
-        loader = RenderLoader(track.name, preset.model, labels, mano=mano, on_progress=on_progress)
+        loader = RenderLoader(
+            track.name, preset.model, labels, mano=mano, contents=sizes.contents, on_progress=on_progress
+        )
         stills = loader.load(domain, count, seed)
         videos = loader.load(domain, video_frames, seed, track.video_frames) if video_frames else None
+    if sizes.contents and videos is None:
+        videos = stills
     return InMemoryFrames(stills, seed, videos)
 
 
@@ -109,7 +116,8 @@ def _from_disk(config: RenderConfig, sets: Path) -> Iterator[LabelledBatch]:
     """A set below ``sets``, rendered there first where it is missing; chunk by chunk."""
     videos = "" if config.frames is None else f"-videos{config.frames}"
     joints = "" if config.joints == RenderConfig.joints else f"-{config.joints}"
-    folder = sets / f"{config.track}-{config.domain}{videos}{joints}-{config.size_px}px-{config.seed}"
+    contents = f"-contents{config.contents}" if config.contents else ""
+    folder = sets / f"{config.track}-{config.domain}{videos}{joints}{contents}-{config.size_px}px-{config.seed}"
     render_set(config, folder)
     source = ShardedSet(folder)
     for start in range(0, config.count, CHUNK):

@@ -51,6 +51,7 @@ def render_sets(config: SynthShiftConfig, preset: Preset, method: MethodEntry) -
             model=preset.model,
             labels=frozenset(method.source_labels),
             sets=config.sets,
+            contents=sizes.contents,
             on_progress=on_progress,
         )
         source_seed, target_seed = 2 * config.seed, 2 * config.seed + 1
@@ -61,8 +62,11 @@ def render_sets(config: SynthShiftConfig, preset: Preset, method: MethodEntry) -
             target_videos = loader.load(config.target_domain, frames, target_seed, track.video_frames)
             source_videos = loader.load(track.source, frames, source_seed, track.video_frames)
         stills = loader.load(config.target_domain, sizes.target, target_seed)
+        source = loader.load(track.source, sizes.source, source_seed)
+        if sizes.contents and source_videos is None:
+            source_videos = source  # samples of one content form pairs
         sets = SynthShiftSets(
-            source=loader.load(track.source, sizes.source, source_seed),
+            source=source,
             source_videos=source_videos,
             target=stills if target_videos is None else target_videos,
             upper_bound=stills,

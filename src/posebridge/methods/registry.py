@@ -39,6 +39,7 @@ class MethodEntry:
     target: TargetForm = "images"
     source_labels: tuple[SourceLabel, ...] = ("joints",)
     role: Role = "adapted"  # of the trained model
+    adapts: bool = True  # False: it trains on the source alone, and commands that adapt don't offer it
     default_for: tuple[Sensor, ...] = ()  # chosen for a target of its form where a command names no method
 
     def config_class(self) -> "type[MethodConfig]":
@@ -178,6 +179,17 @@ _ENTRIES = (
         source_labels=("joints", "hand_mask", "depth"),
     ),
     MethodEntry(
+        name="disentangled-vae",
+        title="Disentangled VAE",
+        paper="Yang and Yao, CVPR 2019",
+        summary="learns a latent space of canonical pose and viewpoint, or of pose and image content, from the source",
+        config="posebridge.methods.disentangled_vae.config:DisentangledVAEConfig",
+        method="posebridge.methods.disentangled_vae.method:DisentangledVAE",
+        sensors=("colour",),
+        role="source_only",
+        adapts=False,
+    ),
+    MethodEntry(
         name="multi-view-fusion",
         title="Multi-view fusion",
         paper="Ren et al., CVPR 2022",
@@ -203,13 +215,22 @@ METHODS: dict[str, MethodEntry] = {entry.name: entry for entry in _ENTRIES}
 
 
 def describe_methods(
-    sensor: Sensor | None = None, roles: tuple[Role, ...] = ROLES, target: TargetForm | None = None
+    sensor: Sensor | None = None,
+    roles: tuple[Role, ...] = ROLES,
+    target: TargetForm | None = None,
+    adapting: bool = False,
 ) -> str:
-    """The methods for a sensor and a form of target (None: any) with their summaries, for help texts."""
+    """The methods for a sensor and a form of target (None: any) with their summaries, for help texts.
+
+    ``adapting`` leaves out those that don't adapt.
+    """
     entries = [
         entry
         for entry in METHODS.values()
-        if sensor in (None, *entry.sensors) and entry.role in roles and target in (None, entry.target)
+        if sensor in (None, *entry.sensors)
+        and entry.role in roles
+        and target in (None, entry.target)
+        and (entry.adapts or not adapting)
     ]
     return "; ".join(f"{entry.name} ({entry.summary})" for entry in entries)
 

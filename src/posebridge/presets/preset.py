@@ -25,6 +25,7 @@ class DataSizes:
     target: int | None = None  # unlabelled samples
     test: int | None = None  # scored samples
     views: int = 1  # of each moment of rendered depth
+    contents: int = 0  # that recur in rendered single images; 0: each image has its own
     # Of renders that are replayed beside a given source model, the fraction before pictures of the target.
     target_backgrounds: float = 0.0
 

@@ -5,6 +5,7 @@ from posebridge.methods.registry import find_method
 from posebridge.presets import (
     adapt_rgb,
     datasets_rgb,
+    disentangled_vae,
     hand_depth,
     multi_view_fusion,
     source_models,
@@ -18,6 +19,7 @@ PRESETS: list[Preset] = [
     *adapt_rgb.PRESETS,
     *datasets_rgb.PRESETS,
     *multi_view_fusion.PRESETS,
+    *disentangled_vae.PRESETS,
     *source_models.PRESETS,
 ]
 

@@ -10,6 +10,7 @@ import torch
 from posebridge.contracts.batch import LabelledBatch, concatenate
 from posebridge.draw import generator_for
 from posebridge.errors import InputError
+from posebridge.synthesis.contents import check_contents, render_contents
 from posebridge.synthesis.depth_scene import DepthHandDomain
 from posebridge.synthesis.domains import Domain, render, subject_of, views_per_scene
 from posebridge.synthesis.video import Shot, sample_shot
@@ -49,7 +50,18 @@ class SampleStream(ABC):
 
 @dataclass(frozen=True)
 class Samples(SampleStream):
-    """Independent scenes, one subject each. The views of a scene are adjacent."""
+    """Independent scenes, one subject each. The views of a scene are adjacent.
+
+    With ``contents``, so many contents recur (``synthesis.contents``), and samples of one are a sequence. Raises
+    ``InputError`` for an impossible number of them, and for contents of depth.
+    """
+
+    contents: int = 0  # 0: each scene has its own
+
+    def __post_init__(self):
+        check_contents(self.contents)
+        if self.contents and isinstance(self.domain, DepthHandDomain):
+            raise InputError("contents recur in colour alone: leave contents out")
 
     @property
     def chunk_length(self) -> int:
@@ -58,6 +70,8 @@ class Samples(SampleStream):
 
     def chunk(self, index: int) -> LabelledBatch:
         """Images ``index * chunk_length`` to ``(index + 1) * chunk_length``."""
+        if self.contents:
+            return self._of_contents(index)
         batch = render(self.domain, CHUNK, self.size_px, generator_for(self.seed, index))
         first, views = index * CHUNK, views_per_scene(self.domain)
         scenes = [f"{self.domain.name}-{self.seed}-{first + i:08d}" for i in range(CHUNK)]
@@ -68,6 +82,18 @@ class Samples(SampleStream):
             key=tuple(f"{scene}_{view}" for scene in scenes for view in range(views)),
             sequence=tuple(scene for scene in scenes for _ in range(views)),
             frame=torch.zeros(len(batch), dtype=torch.long),
+        )
+
+    def _of_contents(self, index: int) -> LabelledBatch:
+        assert not isinstance(self.domain, DepthHandDomain)
+        generator = generator_for(self.seed, index)
+        batch, content = render_contents(subject_of(self.domain), CHUNK, self.contents, self.size_px, generator)
+        name, first = f"{self.domain.name}-{self.seed}", index * CHUNK
+        return replace(
+            batch,
+            key=tuple(f"{name}-{first + i:08d}" for i in range(CHUNK)),
+            sequence=tuple(f"{name}-content{number:02d}" for number in content),
+            frame=torch.arange(first, first + CHUNK),
         )
 
 

@@ -1,7 +1,7 @@
 """Frames to train on, labelled or not, as streams of batches, pairs or sets of views."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 import torch
@@ -42,6 +42,10 @@ class Frames(Protocol[FrameBatchT]):
         """Batches of ``count`` sets of ``views`` calibrated views. Raises ``InputError`` for frames without sets."""
         ...
 
+    def part(self, start: int, stop: int | None) -> "Frames[FrameBatchT]":
+        """The frames from ``start`` to before ``stop`` (None: the end), in their order. ``InputError`` for none."""
+        ...
+
 
 @dataclass(frozen=True)
 class InMemoryFrames(Generic[BatchT]):
@@ -74,6 +78,14 @@ class InMemoryFrames(Generic[BatchT]):
     def view_sets(self, count: int, views: int) -> MultiViewStream[BatchT]:
         """Batches of ``count`` sets of ``views`` views of one moment."""
         return MultiViewStream(self.dataset, count, self.seed, views)
+
+    def part(self, start: int, stop: int | None) -> "InMemoryFrames[BatchT]":
+        """The frames from ``start`` to before ``stop``. They form pairs where the whole forms pairs of single images.
+
+        Raises ``InputError`` for an empty part.
+        """
+        dataset = self.dataset.cut(slice(start, stop))
+        return InMemoryFrames(dataset, self.seed, dataset if self.videos is self.dataset else None)
 
 
 @dataclass(frozen=True)
@@ -110,6 +122,26 @@ class DatasetFrames(Generic[BatchT]):
     def view_sets(self, count: int, views: int) -> Stream[BatchT]:
         """Not available: sets of views are read into memory. Raises ``InputError``."""
         raise InputError("sets of views are not read from disk: choose a method that takes single frames")
+
+    def part(self, start: int, stop: int | None) -> "DatasetFrames[BatchT]":
+        """The frames from ``start`` to before ``stop``, without pairs. Raises ``InputError`` for an empty part."""
+        return replace(self, crops=_CropRange(self.crops, start, stop), find_pairs=None)
+
+
+class _CropRange(Generic[BatchT]):
+    """Crops at consecutive indices of others."""
+
+    def __init__(self, crops: Crops[BatchT], start: int, stop: int | None):
+        self.crops = crops
+        self.indices = range(len(crops))[start:stop]
+        if not self.indices:
+            raise InputError(f"there are {len(crops)} frames, and none from {start} on: ask for fewer")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> BatchT:
+        return self.crops[self.indices[index]]
 
 
 def distinct_frames(frames: BatchT) -> BatchT:

@@ -99,6 +99,15 @@ class InMemoryDataset(Dataset[BatchT], Generic[BatchT]):
         other._pixels = {name: values for name, values in self._pixels.items() if name in names}
         return other
 
+    def subset(self, index: slice) -> "InMemoryDataset[BatchT]":
+        """A contiguous part as a dataset, without a copy. Raises ``InputError`` for an empty one."""
+        subset: InMemoryDataset[BatchT] = object.__new__(InMemoryDataset)
+        subset._rest = self._rest[index]
+        subset._pixels = {name: values[index] for name, values in self._pixels.items()}
+        if not len(subset):
+            raise InputError(f"there is no sample to load: {len(self)} samples have no part {index.start}:{index.stop}")
+        return subset
+
     def part(self, index: slice) -> BatchT:
         """A contiguous part as one batch."""
         return replace(self._rest[index], **self._unpacked(index))

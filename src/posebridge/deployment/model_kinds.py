@@ -10,6 +10,7 @@ from torch import nn
 from posebridge.bodies.parametric_hand import SHAPE_SIZE
 from posebridge.deployment.depth_predictor import DepthHandPredictor
 from posebridge.deployment.model_spec import (
+    AlignedPoseSpec,
     CropPoseSpec,
     DepthHandSpec,
     DetectorSpec,
@@ -20,6 +21,7 @@ from posebridge.deployment.model_spec import (
 )
 from posebridge.deployment.predictor import PosePredictor, Predictor
 from posebridge.errors import InputError
+from posebridge.networks.aligned_latents import AlignedPoseNetwork
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.detector import DetectorNetwork
 from posebridge.networks.pose_network import PoseNetwork
@@ -49,6 +51,11 @@ def _build_pose(spec: PoseSpec) -> PoseResNet:
 def _build_volumes(spec: VolumePoseSpec) -> PoseViT:
     _check_joints(spec, spec.network.joints)
     return PoseViT(spec.network, spec.volumes)
+
+
+def _build_aligned(spec: AlignedPoseSpec) -> AlignedPoseNetwork:
+    _check_joints(spec, spec.network.joints)
+    return AlignedPoseNetwork(spec.network, skeleton_of(spec), spec.reference_length_m)
 
 
 def _pose_predictor(spec: CropPoseSpec, network: PoseNetwork, mano: Path | None) -> PosePredictor:
@@ -87,11 +94,12 @@ def _check_joints(spec: ModelSpec, joints: int) -> None:
 
 POSE = ModelKind("pose", PoseSpec, _build_pose, _pose_predictor, "predict")
 VOLUME_POSE = ModelKind("volume-pose", VolumePoseSpec, _build_volumes, _pose_predictor, "predict")
+ALIGNED_POSE = ModelKind("aligned-pose", AlignedPoseSpec, _build_aligned, _pose_predictor, "predict")
 DEPTH_HAND = ModelKind("depth-hand", DepthHandSpec, _build_depth_hand, DepthHandPredictor, "predict-depth")
 DETECTOR = ModelKind("detector", DetectorSpec, _build_detector, _no_predictor, "predict --detector")
 
-CROP_KINDS: tuple[ModelKind[Any, Any], ...] = (POSE, VOLUME_POSE)  # of single crops, with a ``PosePredictor``
-MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (POSE, VOLUME_POSE, DEPTH_HAND, DETECTOR)}
+CROP_KINDS: tuple[ModelKind[Any, Any], ...] = (POSE, VOLUME_POSE, ALIGNED_POSE)  # of single crops, with a ``PosePredictor``
+MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (*CROP_KINDS, DEPTH_HAND, DETECTOR)}
 
 
 def kind_of_spec(spec: ModelSpec | DetectorSpec) -> ModelKind[Any, Any]:

@@ -98,7 +98,7 @@ def render_source(
     if count is None or video_frames is None:
         raise ValueError(f"preset {preset.name} of {preset.family} has no size of rendered sources")
     with rendering_progress(count + video_frames) as on_progress:
-        labels = frozenset(method.source_labels) | extra_labels
+        labels = preset.config_of(method.name).source_labels(frozenset(method.source_labels)) | extra_labels
         loader = RenderLoader(track.name, preset.model, labels, mano=mano, on_progress=on_progress)
         stills = loader.load(domain, count, seed)
         videos = loader.load(domain, video_frames, seed, track.video_frames) if video_frames else None

@@ -16,7 +16,9 @@ class Transfer:
 
 
 _MASKED = "masked-reconstruction"
-# Lin et al., NeurIPS 2023, Tables 1 and 2; Park et al., 2025, Tables 1 and 2; Ren et al., CVPR 2022, Table 4.
+_ALIGNED = "aligned-latent-spaces"
+# Lin et al., NeurIPS 2023, Tables 1 and 2; Park et al., 2025, Tables 1 and 2; Yang, dissertation 2022, Table 5.2, which
+# trains and tests on one dataset; Ren et al., CVPR 2022, Table 4.
 TRANSFERS: Mapping[str, Transfer] = {
     "rhd-to-h3d": Transfer("rhd", "h3d"),
     "rhd-to-mvhand": Transfer("rhd", "mvhand"),
@@ -29,6 +31,8 @@ TRANSFERS: Mapping[str, Transfer] = {
     "human36m-to-3dpw": Transfer("human3.6m", "3dpw", _MASKED),
     "human36m-to-mpi-inf-3dhp": Transfer("human3.6m", "mpi-inf-3dhp", _MASKED),
     "human36m-to-surreal": Transfer("human3.6m", "surreal", _MASKED),
+    "rhd-to-rhd": Transfer("rhd", "rhd", _ALIGNED),
+    "stb-to-stb": Transfer("stb", "stb", _ALIGNED),
     "renders-to-nyu": Transfer(None, "nyu"),
     "renders-to-icvl": Transfer(None, "icvl"),
     "renders-to-msra": Transfer(None, "msra"),

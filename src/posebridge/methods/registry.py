@@ -120,6 +120,17 @@ _ENTRIES = (
         source_labels=("joints", "mask"),
     ),
     MethodEntry(
+        name="aligned-latent-spaces",
+        title="Aligned latent spaces",
+        paper="Yang, dissertation 2022",
+        summary="trains on the labelled source alone, in one latent space of images, point clouds, heat maps and poses",
+        config="posebridge.methods.aligned_latent_spaces.config:AlignedLatentSpacesConfig",
+        method="posebridge.methods.aligned_latent_spaces.method:AlignedLatentSpaces",
+        sensors=("colour",),
+        source_labels=("joints", "hand_mask", "depth"),
+        role="source_only",
+    ),
+    MethodEntry(
         name="multi-view-fusion",
         title="Multi-view fusion",
         paper="Ren et al., CVPR 2022",

@@ -4,6 +4,7 @@ from posebridge.errors import InputError
 from posebridge.methods.registry import find_method
 from posebridge.presets import (
     adapt_rgb,
+    aligned_latent_spaces,
     datasets_rgb,
     hand_depth,
     multi_view_fusion,
@@ -18,6 +19,7 @@ PRESETS: list[Preset] = [
     *adapt_rgb.PRESETS,
     *datasets_rgb.PRESETS,
     *multi_view_fusion.PRESETS,
+    *aligned_latent_spaces.PRESETS,
     *source_models.PRESETS,
 ]
 

@@ -1,11 +1,12 @@
 """Frames to train on, labelled or not, as streams of batches, pairs or sets of views."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Protocol, TypeVar
 
 from posebridge.contracts.batch import BatchT, Observation
-from posebridge.data.dataset_stream import Crops, DatasetPairStream, DatasetStream
+from posebridge.contracts.source_labels import JOINTS, SourceLabels
+from posebridge.data.dataset_stream import CropRange, Crops, DatasetPairStream, DatasetStream
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.multiview_stream import MultiViewStream
 from posebridge.data.pairs import FramePairs, PairConfig, PairStream
@@ -18,6 +19,14 @@ FrameBatchT = TypeVar("FrameBatchT", bound=Observation, covariant=True)
 
 class Frames(Protocol[FrameBatchT]):
     """Frames of one domain. Each stage takes its batches in the form and size that it needs."""
+
+    def __len__(self) -> int:
+        """Number of single frames."""
+        ...
+
+    def subset(self, index: slice) -> "Frames[FrameBatchT]":
+        """A contiguous part of the single frames. Raises ``InputError`` for an empty one."""
+        ...
 
     def batches(self, size: int) -> Stream[FrameBatchT]:
         """Batches of ``size`` single frames."""
@@ -40,6 +49,13 @@ class InMemoryFrames(Generic[BatchT]):
     seed: int
     videos: InMemoryDataset[BatchT] | None = None
 
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def subset(self, index: slice) -> "InMemoryFrames[BatchT]":
+        """A contiguous part of the single frames, without pairs."""
+        return InMemoryFrames(self.dataset.subset(index), self.seed)
+
     def batches(self, size: int) -> ShuffledStream[BatchT]:
         """Batches of ``size`` frames, in random permutations of all."""
         return ShuffledStream(self.dataset, size, self.seed)
@@ -59,23 +75,32 @@ class InMemoryFrames(Generic[BatchT]):
 class DatasetFrames(Generic[BatchT]):
     """Frames that are read from disk batch by batch. Unreadable files are noted in ``skipped``.
 
-    ``find_pairs`` returns the pairs among the crops' frames.
+    ``find_pairs`` returns the pairs among the crops' frames. ``labels`` are those that labelled crops keep.
     """
 
     crops: Crops[BatchT]
     seed: int
     skipped: SkippedList
     find_pairs: Callable[[PairConfig], FramePairs] | None = None
+    labels: SourceLabels = JOINTS
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def subset(self, index: slice) -> "DatasetFrames[BatchT]":
+        """A contiguous part of the single frames, without pairs."""
+        return replace(self, crops=CropRange(self.crops, index), find_pairs=None)
 
     def batches(self, size: int) -> DatasetStream[BatchT]:
         """Batches of ``size`` frames, in random permutations of all."""
-        return DatasetStream(self.crops, size, self.seed, self.skipped)
+        return DatasetStream(self.crops, size, self.seed, self.skipped, self.labels)
 
     def pairs(self, count: int, config: PairConfig) -> DatasetPairStream[BatchT]:
         """Batches of ``count`` pairs of frames of one sequence."""
         if self.find_pairs is None:
             raise InputError("this dataset has no sequences: choose a method that takes single frames")
-        return DatasetPairStream(self.crops, self.find_pairs(config), count, self.seed, self.skipped)
+        pairs = self.find_pairs(config)
+        return DatasetPairStream(self.crops, pairs, count, self.seed, self.skipped, self.labels)
 
     def view_sets(self, count: int, views: int) -> Stream[BatchT]:
         """Not available: sets of views are read into memory. Raises ``InputError``."""

@@ -37,13 +37,6 @@ def draw_clouds(batch: LabelledBatch, count: int, generator: Generator) -> Cloud
     return Clouds(torch.where(present[:, None, None], points_m, 0), present)
 
 
-def resample(points: Float[Tensor, "B M 3"], count: int, generator: Generator) -> Clouds:
-    """``count`` of M given points each, as ``draw_clouds``: points that are not finite are left out."""
-    index, present = _draw(points.isfinite().all(dim=-1), count, generator)
-    drawn = points.gather(1, index[..., None].expand(-1, -1, 3))
-    return Clouds(torch.where(present[:, None, None], drawn, 0), present)
-
-
 def _draw(usable: Bool[Tensor, "B P"], count: int, generator: Generator) -> tuple[Int[Tensor, "B N"], Bool[Tensor, "B"]]:
     """Positions of ``count`` usable points of each row, and which rows have enough of them."""
     number = usable.sum(dim=1)

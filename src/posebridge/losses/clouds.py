@@ -18,7 +18,7 @@ def chamfer_distance(predicted: Float[Tensor, "B N 3"], true: Float[Tensor, "B M
     return to_true.mean(dim=1) + to_predicted.mean(dim=1)
 
 
-def earth_movers_distance(predicted: Float[Tensor, "B N 3"], true: Float[Tensor, "B N 3"]) -> Float[Tensor, "B"]:
+def earth_movers_distance(predicted: Float[Tensor, "B N 3"], true: Float[Tensor, "B M 3"]) -> Float[Tensor, "B"]:
     """Mean distance of the pairs of the best one-to-one assignment (Eq. 5.8), which SciPy finds exactly.
 
     The gradient is that of the assigned pairs. Raises ``ValueError`` for clouds of different sizes and for NaN.

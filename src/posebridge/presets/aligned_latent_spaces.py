@@ -74,7 +74,7 @@ STRATEGIES: Mapping[str, Change] = {
     "RC2CHP-prior": with_method(prior_expert=True),
 }
 
-_SMALL_ENCODER = ImageEncoderConfig(hidden=256)
+_SMALL_ENCODER = ImageEncoderConfig(stride=16, hidden=256)  # without the last block, of 2 x 2 pixels at 64 px
 _SMALL = Preset(
     family="",
     name="small",

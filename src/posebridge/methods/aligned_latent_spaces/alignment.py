@@ -74,9 +74,9 @@ class Alignment(PoseStage):
         return self.models.network
 
     def other_results(self) -> Mapping[str, nn.Module]:
-        """The decoder of clouds, where there is one."""
-        decoder = self.models.cloud_decoder
-        return {} if decoder is None else {"cloud-decoder": decoder}
+        """Decoder and encoder of clouds, where there are any."""
+        others = {"cloud-decoder": self.models.cloud_decoder, "cloud-encoder": self.models.cloud_encoder}
+        return {name: module for name, module in others.items() if module is not None}
 
 
 def modalities_of(

@@ -3,8 +3,8 @@
 python benchmarks/aligned_latent_spaces.py --strategies R2P,R2CHP,RC2CHP-KL,RC2CHP --seeds 3 --json FILE
 python benchmarks/aligned_latent_spaces.py --strategies RC2CHP --labelled 50,100,200 --seeds 3 --json FILE
 
-Strategies are the rows of Table 5.1 of Yang, dissertation 2022 (presets/aligned_latent_spaces.py). With --labelled, each
-strategy is trained on so many samples with joints, once with the others as weak labels and once without (Fig. 5.8).
+Strategies are the rows of Table 5.1 of Yang, dissertation 2022 (presets/aligned_latent_spaces.py). With --labelled,
+each is trained on so many samples with joints, once with the others as weak labels and once without (Fig. 5.8).
 """
 
 from dataclasses import dataclass, replace

@@ -70,7 +70,9 @@ def test_without_heat_maps_the_padded_box_of_the_joints_fills_the_crop(tmp_path)
     torch.testing.assert_close((high + low) / 2, torch.full((3, 2), (SIDE - 1) / 2))
     across = output.joints_m[:, 5, :2] - output.joints_m[:, 9, :2]  # the picture is the pose, scaled
     across_px = output.uv_px[:, 5] - output.uv_px[:, 9]
-    torch.testing.assert_close(across / across.norm(dim=1, keepdim=True), across_px / across_px.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(
+        across / across.norm(dim=1, keepdim=True), across_px / across_px.norm(dim=1, keepdim=True)
+    )
     assert ((output.confidence >= 0) & (output.confidence <= 1)).all()
 
 
@@ -142,5 +144,3 @@ def test_onnx_files_predict_the_same(tmp_path, changes):
         np.testing.assert_allclose(theirs.xyz_mm, ours.xyz_mm, atol=1e-2)
         np.testing.assert_allclose(theirs.confidence, ours.confidence, atol=1e-4)
     assert ours.joint_names == HAND21.joints
-
-

@@ -23,7 +23,6 @@ def smaller(preset: Preset, size_px: int = 32, steps: int = 6) -> Preset:
         batch_size=8,
         weak_batch_size=8,
         clouds=config.clouds and CloudCoderConfig(points=16, encoder_widths=(8, 16), hidden=8, folding_width=16),
-        joint_images=_ENCODER,
     )
     return replace(
         preset,

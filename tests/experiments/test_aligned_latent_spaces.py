@@ -11,9 +11,8 @@ from posebridge.contracts.record import Record
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import ALIGNED_POSE
 from posebridge.errors import InputError
-from posebridge.experiments.configs import DatasetRef, SynthShiftConfig, TrainConfig
+from posebridge.experiments.configs import SynthShiftConfig
 from posebridge.experiments.synthshift import run_synthshift
-from posebridge.experiments.train import run_train
 from posebridge.experiments.transfers import TRANSFERS
 from posebridge.presets.aligned_latent_spaces import METHOD, STRATEGIES, config_in, presets_of_strategies, with_method
 

@@ -37,7 +37,9 @@ def draw_clouds(batch: LabelledBatch, count: int, generator: Generator) -> Cloud
     return Clouds(torch.where(present[:, None, None], points_m, 0), present)
 
 
-def _draw(usable: Bool[Tensor, "B P"], count: int, generator: Generator) -> tuple[Int[Tensor, "B N"], Bool[Tensor, "B"]]:
+def _draw(
+    usable: Bool[Tensor, "B P"], count: int, generator: Generator
+) -> tuple[Int[Tensor, "B N"], Bool[Tensor, "B"]]:
     """Positions of ``count`` usable points of each row, and which rows have enough of them."""
     number = usable.sum(dim=1)
     priority = torch.rand(usable.shape, generator=generator).to(usable.device).masked_fill(~usable, -1.0)

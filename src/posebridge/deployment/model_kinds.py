@@ -98,7 +98,11 @@ ALIGNED_POSE = ModelKind("aligned-pose", AlignedPoseSpec, _build_aligned, _pose_
 DEPTH_HAND = ModelKind("depth-hand", DepthHandSpec, _build_depth_hand, DepthHandPredictor, "predict-depth")
 DETECTOR = ModelKind("detector", DetectorSpec, _build_detector, _no_predictor, "predict --detector")
 
-CROP_KINDS: tuple[ModelKind[Any, Any], ...] = (POSE, VOLUME_POSE, ALIGNED_POSE)  # of single crops, with a ``PosePredictor``
+CROP_KINDS: tuple[ModelKind[Any, Any], ...] = (
+    POSE,
+    VOLUME_POSE,
+    ALIGNED_POSE,
+)  # of single crops, with a ``PosePredictor``
 MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in (*CROP_KINDS, DEPTH_HAND, DETECTOR)}
 
 

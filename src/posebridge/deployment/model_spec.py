@@ -188,9 +188,7 @@ class AlignedPoseSpec(_JointsAlone):
 
     def with_encoder_weights(self, weights: str) -> Self:
         """The spec with other initial weights of the encoder: "timm", a file, or "none"."""
-        return replace(
-            self, network=replace(self.network, encoder=replace(self.network.encoder, pretrained=weights))
-        )
+        return replace(self, network=replace(self.network, encoder=replace(self.network.encoder, pretrained=weights)))
 
 
 CropPoseSpec = PoseSpec | VolumePoseSpec | AlignedPoseSpec  # of networks of single crops

@@ -68,7 +68,11 @@ class CropGraph(nn.Module):
         return uv_file, output.confidence, 1000 * torch.where(known[:, None, None], in_camera, relative)
 
     def _with_axes(
-        self, joints_m: Float[Tensor, "B J 3"], T_crop_file: Float[Tensor, "B 3 3"], K: Float[Tensor, "B 3 3"], size: int
+        self,
+        joints_m: Float[Tensor, "B J 3"],
+        T_crop_file: Float[Tensor, "B 3 3"],
+        K: Float[Tensor, "B 3 3"],
+        size: int,
     ) -> Float[Tensor, "B J 3"]:
         """Joints that the network predicts in metres, as ``PosePredictor`` returns them."""
         in_file = file_axes(joints_m, T_crop_file)

@@ -142,7 +142,8 @@ class PosePredictor:
     def _joints_m(self, batch: Observation, output: PoseOutput) -> Float[Tensor, "B J 3"] | None:
         if output.joints_m is not None:
             if self.network.view_corrected and batch.camera is not None:
-                return from_view(output.joints_m, view_axes(batch.camera, *batch.rgb.shape[-2:]))
+                height_px, width_px = batch.rgb.shape[-2:]
+                return from_view(output.joints_m, view_axes(batch.camera, height_px, width_px))
             return file_axes(output.joints_m, batch.T_crop_file)
         skeleton, uv_px, depth = skeleton_of(self.spec), output.uv_px, output.relative_depth
         if depth is None:

@@ -59,7 +59,9 @@ class AlignedPoseNetwork(PoseNetwork):
         self.encoder = ImageEncoder(config.encoder, config.latent)
         self.pose_decoder = VectorDecoder(config.latent, 3 * len(skeleton), config.pose_hidden)
         maps = config.heat_maps
-        self.heat_decoder = None if maps is None else PictureDecoder(config.latent, maps.side, len(skeleton), maps.width)
+        self.heat_decoder = (
+            None if maps is None else PictureDecoder(config.latent, maps.side, len(skeleton), maps.width)
+        )
 
     @property
     def cube_m(self) -> None:

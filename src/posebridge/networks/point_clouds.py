@@ -31,7 +31,9 @@ class CloudCoderConfig:
 
     def __post_init__(self):
         if self.points < 4 or round(self.points**0.5) ** 2 != self.points:
-            raise InputError(f"clouds of {self.points} points can't be folded from a square grid: choose 64, 144 or 256")
+            raise InputError(
+                f"clouds of {self.points} points can't be folded from a square grid: choose 64, 144 or 256"
+            )
 
 
 class EquivariantLayer(nn.Module):

@@ -88,7 +88,6 @@ _SMALL = Preset(
         METHOD: AlignedLatentSpacesConfig(
             schedule=Schedule(steps=2_400, learning_rate=1e-3, decay="steps", drops=(0.6, 0.85), clip_norm=10.0),
             clouds=CloudCoderConfig(points=64, encoder_widths=(32, 64, 128), hidden=128, folding_width=128),
-            joint_images=_SMALL_ENCODER,
             geometry=GeometryConfig(rotation_deg=30, shear_deg=0, translation=20 / 256, scale=(1.0, 1.2)),
             appearance=hue_alone(0.1),
         )
@@ -114,8 +113,12 @@ def presets_of_strategies(preset: Preset) -> tuple[Preset, ...]:
 
 
 def _for_family(preset: Preset, family: str) -> Preset:
-    data = _DATASET_SIZES[preset.name] if family.startswith("datasets/") else preset.data
-    return replace(preset, family=family, data=data)
+    if not family.startswith("datasets/"):
+        return replace(preset, family=family)
+    weights = "timm" if preset.name == "full" else "none"
+    return replace(
+        preset, family=family, model=preset.model.with_encoder_weights(weights), data=_DATASET_SIZES[preset.name]
+    )
 
 
 _NAMED = tuple(_for_family(preset, family) for family in FAMILIES for preset in (_SMALL, _FULL))

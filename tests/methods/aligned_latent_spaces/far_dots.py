@@ -29,7 +29,6 @@ CONFIG = AlignedLatentSpacesConfig(
     batch_size=8,
     weak_batch_size=4,
     clouds=CloudCoderConfig(points=16, encoder_widths=(8, 16), hidden=8, folding_width=16),
-    joint_images=ENCODER,
     geometry=GeometryConfig(rotation_deg=180, shear_deg=0, translation=0.1, scale=(1.0, 1.2)),
     appearance=OFF,
 )

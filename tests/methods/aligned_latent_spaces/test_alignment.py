@@ -1,6 +1,7 @@
 """The stage: units and frames of its samples, labelled and weak ones, resumption, and training."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -34,14 +35,18 @@ def test_poses_are_in_reference_bones_about_the_end_of_that_bone():
 
 @pytest.mark.parametrize("mirror", [False, True])
 def test_poses_turn_with_their_augmented_images(mirror):
-    """Subjects are small and far: their picture is that of the pose, scaled, in the frame of the view."""
+    """Subjects are far: their picture is that of the pose, scaled, in the frame of the view.
+
+    They are seen 22 degrees beside the optical axis, where a pinhole image stretches by 8% more along the radius than
+    across it; half of that is left.
+    """
     view = augmented_dots(mirror)
     known = modalities_of(view, None, network())
     across_px = view.uv_px - view.uv_px[:, [FAR]]
     scale = (across_px * known.pose[..., :2]).sum(dim=(1, 2)) / known.pose[..., :2].square().sum(dim=(1, 2))
     assert (scale > 0).all()
     error_px = (across_px - scale[:, None, None] * known.pose[..., :2]).norm(dim=-1).mean()
-    assert error_px < 0.02 * across_px.norm(dim=-1).mean()
+    assert error_px < 0.04 * across_px.norm(dim=-1).mean()
     uncorrected = modalities_of(view, None, network(replace(NETWORK, view_correction=False)))
     skewed_px = (across_px - scale[:, None, None] * uncorrected.pose[..., :2]).norm(dim=-1).mean()
     assert skewed_px > 2 * error_px
@@ -87,7 +92,7 @@ def test_beta_rises_by_a_factor():
     assert CONFIG.beta_at(0) == 1e-5
     assert CONFIG.beta_at(5) == pytest.approx(1e-3)
     steps = [CONFIG.beta_at(step) for step in range(6)]
-    assert [b / a for a, b in zip(steps, steps[1:], strict=False)] == pytest.approx([100 ** (1 / 5)] * 5)
+    assert [b / a for a, b in pairwise(steps)] == pytest.approx([100 ** (1 / 5)] * 5)
 
 
 def test_weak_samples_have_no_joints():
@@ -162,9 +167,15 @@ def test_a_finished_stage_is_loaded_with_its_decoder_of_clouds(tmp_path):
 
 def test_training_predicts_poses_of_new_images(tmp_path):
     """Of another seed, in space; the mean pose of the source is what can be predicted without the image."""
-    schedule = replace(CONFIG.schedule, steps=250, drops=(0.8,))
-    geometry = replace(CONFIG.geometry, rotation_deg=0)
-    made = stage(replace(CONFIG, schedule=schedule, geometry=geometry, batch_size=16), source=far_dots(200, seed=4))
+    config = replace(
+        CONFIG,
+        schedule=replace(CONFIG.schedule, steps=150, drops=(0.8,)),
+        batch_size=16,
+        clouds=None,
+        alignment="none",
+        geometry=replace(CONFIG.geometry, rotation_deg=0),
+    )
+    made = stage(config, replace(NETWORK, heat_maps=None), source=far_dots(200, seed=4))
     Run(tmp_path, ONE_CPU).train(1, made)
     test = modalities_of(far_dots(60, seed=9), None, network())
     predictor = made.result().eval()

@@ -69,7 +69,9 @@ def test_heat_maps_by_the_norm_of_each_map():
     for i, joints in ((0, (0, 2)), (1, (1, 2)), (3, (0, 1, 2))):
         for j in joints:
             centre = ((known.uv_px[i, j] + 0.5) * 8 / SIDE - 0.5).tolist()
-            target = [[math.exp(-((u - centre[0]) ** 2 + (v - centre[1]) ** 2) / 2) for u in range(8)] for v in range(8)]
+            target = [
+                [math.exp(-((u - centre[0]) ** 2 + (v - centre[1]) ** 2) / 2) for u in range(8)] for v in range(8)
+            ]
             total += (predicted[i, j] - torch.tensor(target)).norm().item()
     assert heat_term(predicted, MAPS, known, ROWS).item() == pytest.approx(total / 3, rel=1e-5)
 
@@ -127,7 +129,9 @@ def test_terms_are_sums_over_the_latent_spaces_of_a_strategy(changes, spaces, na
     generator = torch.Generator().manual_seed(0)
     made = made.eval()  # as with statistics of one batch alone, which change nothing between the two passes
     posteriors = made.posteriors(known)
-    poses = [pose_term(made.network.decode_pose(p.gaussian.sample(generator)), known, p.rows) for p in posteriors.values()]
+    poses = [
+        pose_term(made.network.decode_pose(p.gaussian.sample(generator)), known, p.rows) for p in posteriors.values()
+    ]
     torch.testing.assert_close(terms_of(made, known)["pose"], sum(poses))
 
 

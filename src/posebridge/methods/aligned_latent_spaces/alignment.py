@@ -125,9 +125,7 @@ def _streams(config: AlignedLatentSpacesConfig, source: Frames[LabelledBatch]) -
         return {"labelled": source.batches(config.batch_size)}
     if count > len(source):
         raise InputError(f"labelled={count}, and the source has {len(source)} samples: give fewer, or none")
-    streams: dict[str, Stream[Observation]] = {
-        "labelled": source.subset(slice(0, count)).batches(config.batch_size)
-    }
+    streams: dict[str, Stream[Observation]] = {"labelled": source.subset(slice(0, count)).batches(config.batch_size)}
     if config.clouds is not None and config.weak_batch_size and count < len(source):
         streams[_WEAK] = source.subset(slice(count, len(source))).batches(config.weak_batch_size)
     return streams

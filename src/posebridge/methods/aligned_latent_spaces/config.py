@@ -7,7 +7,6 @@ from posebridge.contracts.source_labels import JOINTS, SourceLabels
 from posebridge.data.augment import GeometryConfig
 from posebridge.errors import InputError
 from posebridge.methods.base import MethodConfig
-from posebridge.networks.latent_coders import ImageEncoderConfig
 from posebridge.networks.point_clouds import CloudCoderConfig
 from posebridge.rendering.photometry import OFF, AppearanceConfig
 from posebridge.training.optimisers import Schedule
@@ -30,7 +29,6 @@ class AlignedLatentSpacesConfig(MethodConfig):
     weak_batch_size: int = 32  # of the others, whose joints are not used: RC2C; 0: they are left out
     clouds: CloudCoderConfig | None = field(default_factory=CloudCoderConfig)  # None: clouds are not decoded
     alignment: Alignment = "product"  # with the encoder of clouds: by Eq. 5.3 or Eq. 5.4; none: images alone
-    joint_images: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)  # of Eq. 5.3's joint encoder
     prior_expert: bool = False  # adds N(0, I) to the product, as the text has it and Eq. 5.5 does not
     beta: tuple[float, float] = (1e-5, 1e-3)  # of the divergence from the prior, first and last, rising by a factor
     alignment_weight: float = 1.0  # beta' of Eq. 5.3

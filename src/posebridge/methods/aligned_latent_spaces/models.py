@@ -66,7 +66,7 @@ class LatentModels(nn.Module):
                 case "product":
                     self.cloud_encoder = CloudEncoder(config.clouds, latent)
                 case "divergence":
-                    self.joint_encoder = JointEncoder(config.joint_images, config.clouds, latent)
+                    self.joint_encoder = JointEncoder(network.config.encoder, config.clouds, latent)
 
     def posteriors(self, known: Modalities) -> dict[str, Posterior]:
         """Gaussians by what they are of: "image", "cloud", or "joint" of both, for the samples that have it.

@@ -55,7 +55,7 @@ def heat_term(
 ) -> Float[Tensor, ""]:
     """Eq. 5.6: the norm of the difference of each map, summed over joints on the map that have a label."""
     uv_map = map_from_image(known.uv_px[rows], known.image.shape[-2:], predicted.shape[-2:])
-    target, inside = encode_gaussian(uv_map, *predicted.shape[-2:], maps.sigma)
+    target, inside = encode_gaussian(uv_map, maps.side, maps.side, maps.sigma)
     valid = known.has_pixel[rows] & inside
     return _mean(torch.where(valid, heatmap_l2(predicted, target), 0).sum(dim=1), valid.any(dim=1))
 

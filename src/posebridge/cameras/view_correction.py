@@ -28,8 +28,8 @@ def view_axes(camera: Camera, height_px: int, width_px: int, corrected: bool = T
     axes = _image_axes(camera.K[:, :2, :2])
     if not corrected:
         return axes
-    middle = camera.K.new_tensor([[(width_px - 1) / 2, (height_px - 1) / 2]])
-    ray = camera.rays(middle.expand(len(camera), 2)[:, None])[:, 0]
+    middle = camera.K.new_tensor([[[(width_px - 1) / 2, (height_px - 1) / 2]]])
+    ray = camera.rays(middle.expand(camera.K.shape[0], 1, 2))[:, 0]  # not len(), which an export to ONNX would fix
     return _turn_to_axis((axes * ray[:, None]).sum(dim=2)) @ axes
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from posebridge.data.augment import GeometryConfig
 from posebridge.deployment.model_spec import AlignedPoseSpec
-from posebridge.methods.aligned_latent_spaces.config import AlignedLatentSpacesConfig, Alignment, hue_alone
+from posebridge.methods.aligned_latent_spaces.config import AlignedLatentSpacesConfig, LatentAlignment, hue_alone
 from posebridge.networks.aligned_latents import AlignedPoseConfig, HeatMapConfig
 from posebridge.networks.latent_coders import ImageEncoderConfig
 from posebridge.networks.point_clouds import CloudCoderConfig
@@ -39,7 +39,7 @@ def with_network(**changes) -> Change:
     return change
 
 
-def _strategy(alignment: Alignment = "none", *, heat_maps: bool = False, clouds: bool = False) -> Change:
+def _strategy(alignment: LatentAlignment = "none", *, heat_maps: bool = False, clouds: bool = False) -> Change:
     """The decoders and encoders of a strategy; poses are always decoded, and images always encoded."""
 
     def change(preset: Preset) -> Preset:

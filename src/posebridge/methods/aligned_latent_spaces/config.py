@@ -11,7 +11,7 @@ from posebridge.networks.point_clouds import CloudCoderConfig
 from posebridge.rendering.photometry import OFF, AppearanceConfig
 from posebridge.training.optimisers import Schedule
 
-Alignment = Literal["none", "divergence", "product"]
+LatentAlignment = Literal["none", "divergence", "product"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class AlignedLatentSpacesConfig(MethodConfig):
     labelled: int | None = None  # samples with joints, the first ones of the source; None: all
     weak_batch_size: int = 32  # of the others, whose joints are not used: RC2C; 0: they are left out
     clouds: CloudCoderConfig | None = field(default_factory=CloudCoderConfig)  # None: clouds are not decoded
-    alignment: Alignment = "product"  # with the encoder of clouds: by Eq. 5.3 or Eq. 5.4; none: images alone
+    alignment: LatentAlignment = "product"  # with the encoder of clouds: by Eq. 5.3 or Eq. 5.4; none: images alone
     prior_expert: bool = False  # adds N(0, I) to the product, as the text has it and Eq. 5.5 does not
     beta: tuple[float, float] = (1e-5, 1e-3)  # of the divergence from the prior, first and last, rising by a factor
     alignment_weight: float = 1.0  # beta' of Eq. 5.3

@@ -6,7 +6,7 @@ from jaxtyping import Float, UInt8
 from posebridge.contracts.section import Picture, PoseOverlay
 
 SIDE = 160  # px
-_REACH = 2.6  # bones from the middle of a picture to its edge
+_REACH = 1.7  # bones from the middle of a picture to its edge
 _GROUND = 245  # grey value
 _RADIUS = 1  # px of a point
 _NEAR_RGB, _FAR_RGB = np.array([215, 48, 39]), np.array([49, 84, 180])

@@ -4,7 +4,7 @@ python benchmarks/aligned_latent_spaces.py --strategies R2P,R2CHP,RC2CHP-KL,RC2C
 python benchmarks/aligned_latent_spaces.py --strategies RC2CHP --labelled 50,100,200 --seeds 3 --json FILE
 
 Strategies are the rows of Table 5.1 of Yang, dissertation 2022 (presets/aligned_latent_spaces.py). With --labelled,
-each is trained on so many samples with joints, once with the others as weak labels and once without (Fig. 5.8).
+each is trained on so many samples with joints; those with clouds also with the others as weak labels (Fig. 5.8).
 """
 
 from dataclasses import dataclass, replace
@@ -45,7 +45,7 @@ class Study(OverSeeds):
     ] = "R2P,R2CHP,RC2CHP-KL,RC2CHP"
 
     labelled: str | None = None
-    """Numbers of samples with joints, separated by commas, each with weak labels and without. Default: all samples."""
+    """Numbers of samples with joints, separated by commas: without weak labels, and with. Default: all samples."""
 
     samples: int | None = None
     """Number of samples of the source. Default: the preset's."""
@@ -65,14 +65,18 @@ def run(config: Study) -> list[dict[str, Any]]:
     names = config.strategies.split(",")
     if unknown := [name for name in names if name not in STRATEGIES]:
         raise InputError(f"there is no strategy {unknown[0]!r}: choose {', '.join(STRATEGIES)}")
-    settings = {f"{name}{suffix}": (name, change) for name in names for suffix, change in _labelled(config).items()}
+    named = find_preset("synthshift/hand-rgb", config.preset, METHOD)
+    settings = {
+        f"{name}{suffix}": (name, change)
+        for name in names
+        for suffix, change in _labelled(config, weak=config_in(STRATEGIES[name](named)).clouds is not None).items()
+    }
     rows: list[dict[str, Any]] = []
     for seed in config.seed_numbers:
         synthshift = SynthShiftConfig(
             method=METHOD, preset=config.preset, seed=seed, target_domain=config.target_domain, sets=config.sets
         )
-        preset = _sized(config, find_preset("synthshift/hand-rgb", config.preset, METHOD))
-        sets = render_sets(synthshift, preset, find_method(METHOD))
+        sets = render_sets(synthshift, _sized(config, named), find_method(METHOD))
         for label, (name, labelled) in settings.items():
 
             def change(preset: Preset, strategy=STRATEGIES[name], labelled=labelled) -> Preset:
@@ -85,17 +89,19 @@ def run(config: Study) -> list[dict[str, Any]]:
     return config.with_others(rows)
 
 
-def _labelled(config: Study) -> dict[str, Change]:
-    """The numbers of labelled samples, each with weak labels and without, by what is added to a row's name."""
+def _labelled(config: Study, weak: bool) -> dict[str, Change]:
+    """The numbers of labelled samples, by what is added to a row's name; ``weak``: also with weak labels."""
     if config.labelled is None:
         return {"": lambda preset: preset}
     if not all(part.isdigit() for part in config.labelled.split(",")):
         raise InputError(f"--labelled {config.labelled}: give numbers of samples, separated by commas")
     counts = [int(part) for part in config.labelled.split(",")]
     return {
-        f" {count}{' weak' if weak else ''}": with_method(labelled=count, **({} if weak else {"weak_batch_size": 0}))
+        f" {count}{' weak' if others else ''}": with_method(
+            labelled=count, **({} if others else {"weak_batch_size": 0})
+        )
         for count in counts
-        for weak in (False, True)
+        for others in ((False, True) if weak else (False,))
     }
 
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from posebridge.deployment.model_file import save_model
-from posebridge.deployment.model_spec import PoseSpec, VolumePoseSpec
+from posebridge.deployment.model_spec import AlignedPoseSpec, PoseSpec, VolumePoseSpec
+from posebridge.networks.aligned_latents import AlignedPoseConfig, AlignedPoseNetwork, HeatMapConfig
+from posebridge.networks.latent_coders import ImageEncoderConfig
 from posebridge.networks.pose_network import HeatmapNetwork
 from posebridge.networks.pose_resnet import PoseResNet, PoseResNetConfig
 from posebridge.networks.pose_vit import PoseViT, PoseViTConfig
@@ -23,6 +25,16 @@ SMALL = PoseResNetConfig(encoder="test_resnet", encoder_stride=32, decoder_chann
 SPEC = PoseSpec(SMALL, size_px=64, reference_length_m=0.1)
 SMALL_VIT = PoseViTConfig(ViTConfig(size_px=64, patch_px=16, width=16, depth=1, heads=2), head_channels=8)
 VOLUME_SPEC = VolumePoseSpec(SMALL_VIT, PoseVolumes("softmax", depth_bins=8), reference_length_m=0.1)
+ALIGNED_SPEC = AlignedPoseSpec(
+    network=AlignedPoseConfig(
+        size_px=64,
+        latent=8,
+        encoder=ImageEncoderConfig("test_resnet", hidden=16),
+        pose_hidden=(16,),
+        heat_maps=HeatMapConfig(side=16, width=4),
+    ),
+    reference_length_m=0.1,
+)
 CHANNEL_OF_JOINT = [0, *(1 + j % 2 for j in range(1, len(HAND21)))]  # the wrist is red, the others green or blue
 
 
@@ -83,6 +95,24 @@ class DotFinder(HeatmapNetwork):
         maps, inside = encode_gaussian(map_from_image(uv_px, (height, width), small), *small, 2.0, "sum")
         assert torch.compiler.is_exporting() or inside.all()
         return maps.clamp_min(1e-30).log(), torch.zeros_like(maps)
+
+
+def small_aligned_model(folder: Path, spec: AlignedPoseSpec = ALIGNED_SPEC) -> AlignedPoseNetwork:
+    """Save a network with random weights, whose poses and heat maps differ between images."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        network = AlignedPoseNetwork(spec.network, HAND21, spec.reference_length_m)
+        for module in (network.encoder.head, network.pose_decoder):
+            for parameter in module.parameters():
+                nn.init.normal_(parameter, std=0.4)
+        if network.heat_decoder is not None:  # all heights are positive, as those around true maxima are
+            last = network.heat_decoder.last
+            assert last.bias is not None
+            with torch.no_grad():
+                last.weight *= 8
+                last.bias.fill_(0.5)
+    save_model(folder, spec, network)
+    return network.eval()
 
 
 def change_entry(folder: Path, *path_and_value) -> None:

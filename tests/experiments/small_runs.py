@@ -9,6 +9,7 @@ from PIL import Image
 
 from data.on_disk import truncate
 from experiments.small_depth import quick
+from experiments.small_latents import smaller
 from experiments.transfer_sets import tiny
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.deployment.model_spec import ImageSynthesisSpec, LatentPoseSpec, PoseSpec
@@ -108,6 +109,8 @@ def _semihand(config: SemiHandConfig) -> SemiHandConfig:
 
 def shrunk(preset: Preset) -> Preset:
     """The preset at a size that trains in a second or two."""
+    if "aligned-latent-spaces" in preset.methods:
+        return smaller(preset, SIDE)
     if preset.family.startswith("datasets/") and "disentangled-vae" not in preset.methods:
         return tiny(preset)
     if "multi-view-fusion" in preset.methods:

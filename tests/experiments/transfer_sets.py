@@ -19,6 +19,7 @@ from data.test_human36m import CAMERAS, poses_mm, write_metadata
 from data.test_human36m import SIZE as HUMAN36M_PX
 from data.test_rhd import annotation, hand_xyz
 from experiments.small_depth import quick
+from experiments.small_latents import smaller
 from posebridge.data.datasets.human36m import SUBJECTS
 from posebridge.data.datasets.mvhand import MVHand
 from posebridge.data.skipped_list import SkippedList
@@ -72,6 +73,8 @@ def tiny(preset: Preset) -> Preset:
     """A preset of datasets with a few steps of a network for images of 32 px."""
     if "multi-view-fusion" in preset.methods:
         return quick(preset)
+    if "aligned-latent-spaces" in preset.methods:
+        return smaller(preset, SIDE, STEPS)
     assert isinstance(preset.model, PoseSpec)
     assert preset.source is not None
     return replace(

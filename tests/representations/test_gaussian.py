@@ -72,3 +72,36 @@ def test_parts_are_the_marginals_of_the_whole():
     assert torch.equal(whole.dimensions(4, 8).log_variance, second.log_variance)
     assert torch.equal(whole.divergence(), torch.cat([first.divergence(), second.divergence()], 1))
     assert len(whole[:2]) == 2
+
+
+def test_products_without_some_experts():
+    """Each sample is the product of the experts that are present, and the others get no gradient from it."""
+    given = [gaussian(seed, 4, 2) for seed in range(3)]
+    present = torch.tensor([[True, False, True, False], [True, True, False, False], [False, False, False, True]])
+    log_variance = given[2].log_variance.clone().requires_grad_()
+    found = product_of_experts([*given[:2], Gaussian(given[2].mean, log_variance)], present=[*present])
+    for sample in range(4):
+        of_sample = [expert[sample : sample + 1] for expert, there in zip(given, present, strict=True) if there[sample]]
+        expected = product_of_experts(of_sample)
+        torch.testing.assert_close(found.mean[sample], expected.mean[0])
+        torch.testing.assert_close(found.log_variance[sample], expected.log_variance[0])
+    found.log_variance.sum().backward()
+    assert log_variance.grad is not None
+    assert log_variance.grad[:3].abs().max() == 0
+    torch.testing.assert_close(log_variance.grad[3], torch.ones_like(log_variance.grad[3]))
+
+
+def test_without_any_expert_the_prior_remains():
+    found = product_of_experts([gaussian(0, 2, 3)], prior=True, present=[torch.tensor([False, True])])
+    assert torch.equal(found.mean[0], torch.zeros_like(found.mean[0]))
+    assert torch.equal(found.log_variance[0], torch.zeros_like(found.mean[0]))
+    with pytest.raises(ValueError, match="at least one expert of each sample"):
+        product_of_experts([gaussian(0, 2, 3)], present=[torch.tensor([False, True])])
+
+
+def test_spread_gaussians_keep_their_rows():
+    given = gaussian(0, 2, 3)
+    spread = given.spread(torch.tensor([3, 1]), 5)
+    assert torch.equal(spread.mean[[3, 1]], given.mean)
+    assert torch.equal(spread.log_variance[[3, 1]], given.log_variance)
+    assert not spread.divergence()[[0, 2, 4]].any()

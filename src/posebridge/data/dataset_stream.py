@@ -38,6 +38,24 @@ class Crops(Protocol[CropT]):
         ...
 
 
+class CropRange(Generic[CropT]):
+    """A contiguous part of crops."""
+
+    def __init__(self, crops: Crops[CropT], index: slice):
+        """Raises ``InputError`` for an empty part."""
+        self.crops = crops
+        self.positions = range(len(crops))[index]
+        if not self.positions:
+            raise InputError(f"there is no frame to read: {len(crops)} frames have no part {index.start}:{index.stop}")
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, index: int) -> CropT:
+        """Raises ``UnreadableFrameError`` where the frame's file is broken."""
+        return self.crops[self.positions[index]]
+
+
 class DatasetStream(Generic[BatchT]):
     """Random permutations of the crops of a dataset, one after the other: the order of ``ShuffledStream``.
 

@@ -99,14 +99,14 @@ class InMemoryDataset(Dataset[BatchT], Generic[BatchT]):
         other._pixels = {name: values for name, values in self._pixels.items() if name in names}
         return other
 
-    def cut(self, index: slice) -> "InMemoryDataset[BatchT]":
-        """A contiguous part as a dataset, without a copy of its images. Raises ``InputError`` for an empty part."""
-        other: InMemoryDataset[BatchT] = object.__new__(InMemoryDataset)
-        other._rest = self._rest[index]
-        other._pixels = {name: values[index] for name, values in self._pixels.items()}
-        if not len(other):
-            raise InputError(f"there are {len(self)} samples, and none from {index.start} on: ask for fewer")
-        return other
+    def subset(self, index: slice) -> "InMemoryDataset[BatchT]":
+        """A contiguous part as a dataset, without a copy. Raises ``InputError`` for an empty one."""
+        subset: InMemoryDataset[BatchT] = object.__new__(InMemoryDataset)
+        subset._rest = self._rest[index]
+        subset._pixels = {name: values[index] for name, values in self._pixels.items()}
+        if not len(subset):
+            raise InputError(f"there is no sample to load: {len(self)} samples have no part {index.start}:{index.stop}")
+        return subset
 
     def part(self, index: slice) -> BatchT:
         """A contiguous part as one batch."""

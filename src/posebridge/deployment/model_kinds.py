@@ -10,6 +10,7 @@ from torch import nn
 from posebridge.bodies.parametric_hand import SHAPE_SIZE
 from posebridge.deployment.depth_predictor import DepthHandPredictor
 from posebridge.deployment.model_spec import (
+    AlignedPoseSpec,
     CropPoseSpec,
     DepthHandSpec,
     DetectorSpec,
@@ -23,6 +24,7 @@ from posebridge.deployment.model_spec import (
 )
 from posebridge.deployment.predictor import PosePredictor, Predictor
 from posebridge.errors import InputError
+from posebridge.networks.aligned_latents import AlignedPoseNetwork
 from posebridge.networks.depth_hand_model import DepthHandModel
 from posebridge.networks.detector import DetectorNetwork
 from posebridge.networks.image_synthesis import ImageSynthesisNetwork
@@ -74,6 +76,11 @@ def _build_image_synthesis(spec: ImageSynthesisSpec) -> ImageSynthesisNetwork:
     return ImageSynthesisNetwork(spec.network, skeleton_of(spec).root, spec.reference_length_m)
 
 
+def _build_aligned(spec: AlignedPoseSpec) -> AlignedPoseNetwork:
+    _check_joints(spec, spec.network.joints)
+    return AlignedPoseNetwork(spec.network, skeleton_of(spec), spec.reference_length_m)
+
+
 def _pose_predictor(spec: CropPoseSpec, network: PoseNetwork, mano: Path | None) -> PosePredictor:
     if mano is not None:
         raise InputError("this model predicts joints without a hand model: leave mano out")
@@ -111,6 +118,7 @@ def _check_joints(spec: ModelSpec, joints: int) -> None:
 POSE = ModelKind("pose", PoseSpec, _build_pose, _pose_predictor, "predict")
 VOLUME_POSE = ModelKind("volume-pose", VolumePoseSpec, _build_volumes, _pose_predictor, "predict")
 HOURGLASS_POSE = ModelKind("hourglass-pose", HourglassPoseSpec, _build_hourglass, _pose_predictor, "predict")
+ALIGNED_POSE = ModelKind("aligned-pose", AlignedPoseSpec, _build_aligned, _pose_predictor, "predict")
 DEPTH_HAND = ModelKind("depth-hand", DepthHandSpec, _build_depth_hand, DepthHandPredictor, "predict-depth")
 LATENT_POSE = ModelKind("latent-pose", LatentPoseSpec, _build_latent_pose, _pose_predictor, "predict")
 # Its predictor is for scores of runs: the poses of synthesised images are not what the model is trained for.
@@ -120,7 +128,7 @@ IMAGE_SYNTHESIS = ModelKind(
 DETECTOR = ModelKind("detector", DetectorSpec, _build_detector, _no_predictor, "predict --detector")
 
 # Of single crops, with a ``PosePredictor``, which ``predict`` takes.
-CROP_KINDS: tuple[ModelKind[Any, Any], ...] = (POSE, VOLUME_POSE, HOURGLASS_POSE, LATENT_POSE)
+CROP_KINDS: tuple[ModelKind[Any, Any], ...] = (POSE, VOLUME_POSE, HOURGLASS_POSE, ALIGNED_POSE, LATENT_POSE)
 _KINDS = (*CROP_KINDS, DEPTH_HAND, DETECTOR, IMAGE_SYNTHESIS)
 MODEL_KINDS: dict[str, ModelKind[Any, Any]] = {kind.name: kind for kind in _KINDS}
 

@@ -6,6 +6,7 @@ from typing import Literal, Protocol, Self
 
 from posebridge.bodies.parametric_hand import ParametricHand, load_parametric_hand
 from posebridge.errors import InputError
+from posebridge.networks.aligned_latents import AlignedPoseConfig
 from posebridge.networks.depth_hand import DepthHandConfig
 from posebridge.networks.detector import DetectorConfig
 from posebridge.networks.image_synthesis import ImageSynthesisConfig
@@ -247,9 +248,28 @@ class ImageSynthesisSpec(_JointsAlone):
         return replace(self, network=replace(self.network, encoder=encoder))
 
 
-CropPoseSpec = (
-    PoseSpec | VolumePoseSpec | HourglassPoseSpec | LatentPoseSpec | ImageSynthesisSpec
-)  # of networks of single crops
+@dataclass(frozen=True)
+class AlignedPoseSpec(_JointsAlone):
+    """An ``AlignedPoseNetwork`` of colour crops. Defaults are the dissertation's of aligned latent spaces."""
+
+    network: AlignedPoseConfig = field(default_factory=AlignedPoseConfig)
+
+    @property
+    def size_px(self) -> int:
+        """Side of the square crop that the network takes."""
+        return self.network.size_px
+
+    @property
+    def cube_m(self) -> None:
+        """None: the network reads colour images."""
+
+    def with_encoder_weights(self, weights: str) -> Self:
+        """The spec with other initial weights of the encoder: "timm", a file, or "none"."""
+        return replace(self, network=replace(self.network, encoder=replace(self.network.encoder, pretrained=weights)))
+
+
+# Of networks of single crops.
+CropPoseSpec = PoseSpec | VolumePoseSpec | HourglassPoseSpec | AlignedPoseSpec | LatentPoseSpec | ImageSynthesisSpec
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from posebridge.cameras.crop import affine_map
 from posebridge.cameras.pinhole import Camera
+from posebridge.cameras.view_correction import from_view, view_axes
 from posebridge.contracts.files import write_atomically
 from posebridge.data.image_crops import ImageCrops
 from posebridge.deployment.model_file import load_model
@@ -56,17 +57,34 @@ class CropGraph(nn.Module):
         output = self.network.predict(image)
         uv_file = file_pixels(output.uv_px, T_crop_file)
         if output.joints_m is not None:
-            return uv_file, output.confidence, 1000 * file_axes(output.joints_m, T_crop_file)
+            return uv_file, output.confidence, 1000 * self._with_axes(output.joints_m, T_crop_file, K, image.shape[-1])
         length, depth = self.spec.reference_length_m, output.relative_depth
         if length is None or depth is None:
             return uv_file, output.confidence
         length_m = uv_file.new_full((uv_file.shape[0],), length)
         known = K[:, 0, 0] != 0
-        # The lift needs an invertible camera, also where its result is not taken.
-        camera = torch.where(known[:, None, None], T_crop_file @ K, torch.eye(3))
-        in_camera = lift(output.uv_px, depth, Camera(camera), self.skeleton, length_m)[0]
+        in_camera = lift(output.uv_px, depth, _crop_camera(T_crop_file, K), self.skeleton, length_m)[0]
         relative = lift_weak_perspective(uv_file, depth, self.skeleton, length_m)[0]
         return uv_file, output.confidence, 1000 * torch.where(known[:, None, None], in_camera, relative)
+
+    def _with_axes(
+        self,
+        joints_m: Float[Tensor, "B J 3"],
+        T_crop_file: Float[Tensor, "B 3 3"],
+        K: Float[Tensor, "B 3 3"],
+        size: int,
+    ) -> Float[Tensor, "B J 3"]:
+        """Joints that the network predicts in metres, as ``PosePredictor`` returns them."""
+        in_file = file_axes(joints_m, T_crop_file)
+        if not self.network.view_corrected:
+            return in_file
+        in_camera = from_view(joints_m, view_axes(_crop_camera(T_crop_file, K), size, size))
+        return torch.where((K[:, 0, 0] != 0)[:, None, None], in_camera, in_file)
+
+
+def _crop_camera(T_crop_file: Float[Tensor, "B 3 3"], K: Float[Tensor, "B 3 3"]) -> Camera:
+    """The camera of a crop. An unknown one is invertible, too, so that what is computed of it stays finite."""
+    return Camera(torch.where((K[:, 0, 0] != 0)[:, None, None], T_crop_file @ K, torch.eye(3)))
 
 
 class FrameGraph(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from posebridge.cameras.crop import inverse_map
 from posebridge.cameras.pinhole import apply_affine
+from posebridge.cameras.view_correction import from_view, view_axes
 from posebridge.contracts.batch import Observation
 from posebridge.contracts.keypoint_set import KeypointSet
 from posebridge.data.crops import batch_of
@@ -99,7 +100,8 @@ class PosePredictor:
         """The network's output for a batch on its device, in pixels of the crops, with ``joints_m``.
 
         Joints are in the camera frame where the batch has intrinsics or a cube; otherwise relative to the root, with
-        the axes of the file. They are None where neither network nor spec gives a length.
+        the axes of the file. Joints that the network predicts in metres are relative to the root in both cases, with
+        the axes of the camera where it is known. They are None where neither network nor spec gives a length.
         Raises ``InputError`` for a batch of what the model doesn't read, and for output that is not finite.
         """
         output = self.network.predict(self._images(batch))
@@ -139,6 +141,9 @@ class PosePredictor:
 
     def _joints_m(self, batch: Observation, output: PoseOutput) -> Float[Tensor, "B J 3"] | None:
         if output.joints_m is not None:
+            if self.network.view_corrected and batch.camera is not None:
+                height_px, width_px = batch.rgb.shape[-2:]
+                return from_view(output.joints_m, view_axes(batch.camera, height_px, width_px))
             return file_axes(output.joints_m, batch.T_crop_file)
         skeleton, uv_px, depth = skeleton_of(self.spec), output.uv_px, output.relative_depth
         if depth is None:

@@ -159,7 +159,9 @@ def _load_source(config: TrainConfig, method: MethodEntry, preset: Preset, skipp
         rendered = render_source(preset, method, track_of(subject_shown(config)), config.domain, config.seed)
         joints_m = statistics_joints_m(rendered.dataset)
         return _Source(title, len(rendered.dataset), rendered, joints_m, {})
-    labels = frozenset(method.source_labels)
+    method_config = preset.config_of(method.name)
+    labels = method_config.source_labels(frozenset(method.source_labels))
+    method_config.check_source(config.source.name, frozenset(dataset_named(config.source.name).labels))
     frames = open_dataset(config.source, "train", skeleton, preset.data.source_clips, labels)
     crop = CropConfig(preset.model.size_px, hand=shown_hand(config.source, None, bool(skeleton.mirror_of)))
     sequences = dataset_named(config.source.name).sequences

@@ -101,7 +101,7 @@ def render_source(
     if count is None or video_frames is None:
         raise ValueError(f"preset {preset.name} of {preset.family} has no size of rendered sources")
     with rendering_progress(count + video_frames) as on_progress:
-        labels = frozenset(method.source_labels) | extra_labels
+        labels = preset.config_of(method.name).source_labels(frozenset(method.source_labels)) | extra_labels
         loader = RenderLoader(
             track.name, preset.model, labels, mano=mano, contents=sizes.contents, on_progress=on_progress
         )

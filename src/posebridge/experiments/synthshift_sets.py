@@ -49,7 +49,7 @@ def render_sets(config: SynthShiftConfig, preset: Preset, method: MethodEntry) -
         loader = RenderLoader(
             track=config.track,
             model=preset.model,
-            labels=frozenset(method.source_labels),
+            labels=preset.config_of(method.name).source_labels(frozenset(method.source_labels)),
             sets=config.sets,
             contents=sizes.contents,
             on_progress=on_progress,

@@ -15,10 +15,10 @@ class Transfer:
     method: str | None = None  # which is the default; None: the one that fits the target
 
 
-_MASKED, _SEMIHAND, _DUAL, _LATENT = "masked-reconstruction", "semihand", "dual-modality", "disentangled-vae"
+_MASKED, _SEMIHAND, _DUAL, _ALIGNED = "masked-reconstruction", "semihand", "dual-modality", "aligned-latent-spaces"
 # Lin et al., NeurIPS 2023, Tables 1 and 2; Park et al., 2025, Tables 1 and 2; Yang's dissertation, 2022, Sec. 6.4 and
-# Table 7.1, which have RHD to H3D, too, and chapter 4, from the training split of a dataset to its test split; Ren et
-# al., CVPR 2022, Table 4.
+# Table 7.1, which have RHD to H3D, too, and chapters 4 and 5, from the training split of a dataset to its test split;
+# Ren et al., CVPR 2022, Table 4.
 TRANSFERS: Mapping[str, Transfer] = {
     "rhd-to-h3d": Transfer("rhd", "h3d"),
     "rhd-to-mvhand": Transfer("rhd", "mvhand"),
@@ -35,8 +35,8 @@ TRANSFERS: Mapping[str, Transfer] = {
     "human36m-to-3dpw": Transfer("human3.6m", "3dpw", _MASKED),
     "human36m-to-mpi-inf-3dhp": Transfer("human3.6m", "mpi-inf-3dhp", _MASKED),
     "human36m-to-surreal": Transfer("human3.6m", "surreal", _MASKED),
-    "rhd-to-rhd": Transfer("rhd", "rhd", _LATENT),
-    "stb-to-stb": Transfer("stb", "stb", _LATENT),
+    "rhd-to-rhd": Transfer("rhd", "rhd", _ALIGNED),
+    "stb-to-stb": Transfer("stb", "stb", _ALIGNED),
     "renders-to-nyu": Transfer(None, "nyu"),
     "renders-to-icvl": Transfer(None, "icvl"),
     "renders-to-msra": Transfer(None, "msra"),

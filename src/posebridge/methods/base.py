@@ -9,6 +9,7 @@ from typing import Generic, Self, TypeVar
 from posebridge.contracts.batch import LabelledBatch, Observation, UnlabelledBatch
 from posebridge.contracts.roles import Role
 from posebridge.contracts.section import Section
+from posebridge.contracts.source_labels import SourceLabels
 from posebridge.data.pairs import PairConfig
 from posebridge.deployment.frame_predictions import FramePredictions
 from posebridge.deployment.model_spec import ModelSpec
@@ -42,6 +43,16 @@ class MethodConfig:
         that it starts from that model.
         """
         return preset_spec
+
+    def source_labels(self, labels: SourceLabels) -> SourceLabels:
+        """The labels of the source that the method needs with this config, out of those of its entry in the table."""
+        return labels
+
+    def check_source(self, name: str, offered: SourceLabels) -> None:
+        """Raise ``InputError`` where the labels that the dataset ``name`` offers don't suffice for this config.
+
+        The default leaves it to the reader, which names the missing label.
+        """
 
     def with_encoder_weights(self, weights: str) -> Self:
         """The config with other initial weights of the method's own encoder; the config itself where it has none."""

@@ -190,6 +190,18 @@ _ENTRIES = (
         adapts=False,
     ),
     MethodEntry(
+        name="aligned-latent-spaces",
+        title="Aligned latent spaces",
+        paper="Yang, dissertation 2022",
+        summary="trains on the labelled source alone, in one latent space of images, point clouds, heat maps and poses",
+        config="posebridge.methods.aligned_latent_spaces.config:AlignedLatentSpacesConfig",
+        method="posebridge.methods.aligned_latent_spaces.method:AlignedLatentSpaces",
+        sensors=("colour",),
+        source_labels=("joints", "hand_mask", "depth"),
+        role="source_only",
+        adapts=False,
+    ),
+    MethodEntry(
         name="multi-view-fusion",
         title="Multi-view fusion",
         paper="Ren et al., CVPR 2022",

@@ -47,20 +47,34 @@ class GaussianHead(nn.Module):
         return Gaussian(mean, log_variance.clamp(*_LOG_VARIANCE))
 
 
-class ImageEncoder(nn.Module):
-    """RGB images to Gaussians: a timm encoder, the mean over its last features, and two fully connected layers."""
+class ImageFeatures(nn.Module):
+    """RGB images to vectors: a timm encoder, and the mean over its last features."""
 
-    def __init__(self, config: ImageEncoderConfig, latent: int):
+    def __init__(self, config: ImageEncoderConfig):
         """Raises ``InputError`` as ``create_encoder`` does."""
         super().__init__()
         self.config = config
         self.encoder = create_encoder(config.encoder, config.pretrained, config.stride)
-        self.head = GaussianHead(feature_info(self.encoder).channels()[-1], config.hidden, latent)
+        self.channels = feature_info(self.encoder).channels()[-1]
         self.to(memory_format=torch.channels_last)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
+        """Features of images in [0, 1]."""
+        return self.encoder(self.config.normalisation(images))[-1].mean(dim=(2, 3))
+
+
+class ImageEncoder(nn.Module):
+    """RGB images to Gaussians: mean features of a timm encoder, and two fully connected layers."""
+
+    def __init__(self, config: ImageEncoderConfig, latent: int):
+        """Raises ``InputError`` as ``create_encoder`` does."""
+        super().__init__()
+        self.features = ImageFeatures(config)
+        self.head = GaussianHead(self.features.channels, config.hidden, latent)
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Gaussian:
         """Gaussians of images in [0, 1]."""
-        return self.head(self.encoder(self.config.normalisation(images))[-1].mean(dim=(2, 3)))
+        return self.head(self.features(images))
 
 
 class VectorEncoder(nn.Module):

@@ -35,6 +35,11 @@ class PoseNetwork(nn.Module, ABC):
     """Base of the networks that predict poses from single images."""
 
     @property
+    def view_corrected(self) -> bool:
+        """Whether ``joints_m`` are in the frame of the crop's view (``cameras.view_correction``), not the camera's."""
+        return False
+
+    @property
     @abstractmethod
     def cube_m(self) -> float | None:
         """Side in metres of the cube that a depth crop shows; None for networks of colour images."""

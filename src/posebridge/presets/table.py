@@ -4,6 +4,7 @@ from posebridge.errors import InputError
 from posebridge.methods.registry import find_method
 from posebridge.presets import (
     adapt_rgb,
+    aligned_latent_spaces,
     datasets_rgb,
     disentangled_vae,
     hand_depth,
@@ -20,6 +21,7 @@ PRESETS: list[Preset] = [
     *datasets_rgb.PRESETS,
     *multi_view_fusion.PRESETS,
     *disentangled_vae.PRESETS,
+    *aligned_latent_spaces.PRESETS,
     *source_models.PRESETS,
 ]
 

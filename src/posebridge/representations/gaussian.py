@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from posebridge.draw import normal
@@ -31,6 +31,15 @@ class Gaussian:
     def __getitem__(self, index: slice | Tensor) -> "Gaussian":
         """Some of the Gaussians."""
         return Gaussian(self.mean[index], self.log_variance[index])
+
+    def spread(self, rows: Int[Tensor, "B"], count: int) -> "Gaussian":
+        """The Gaussians at some rows of ``count``; the prior N(0, I) at the others."""
+        return Gaussian(
+            *(
+                values.new_zeros(count, values.shape[1]).index_copy(0, rows, values)
+                for values in (self.mean, self.log_variance)
+            )
+        )
 
     def dimensions(self, first: int, last: int) -> "Gaussian":
         """The marginal over the dimensions from ``first`` to before ``last``."""
@@ -62,19 +71,31 @@ def joined(parts: Sequence[Gaussian]) -> Gaussian:
     return Gaussian(torch.cat([part.mean for part in parts], 1), torch.cat([part.log_variance for part in parts], 1))
 
 
-def product_of_experts(experts: Sequence[Gaussian], prior: bool = False) -> Gaussian:
+def product_of_experts(
+    experts: Sequence[Gaussian], prior: bool = False, present: Sequence[Bool[Tensor, "B"]] | None = None
+) -> Gaussian:
     """The normalised product of Gaussians (Eq. 5.5).
 
-    Precisions add, and means are weighted by them. Sums are of logarithms, so that no precision overflows. ``prior``
-    adds the expert N(0, I), which the text of the dissertation names and its formula leaves out.
+    Precisions add, and means are weighted by them. Sums are of logarithms, so that no precision overflows.
 
-    Raises ``ValueError`` for no expert.
+    Args:
+        experts: the Gaussians.
+        prior: adds the expert N(0, I), which the text of the dissertation names and its formula leaves out.
+        present: which samples each expert counts for; None: all. The others get no gradient from it.
+
+    Raises ``ValueError`` for no expert, and for a sample without one.
     """
     if not experts:
         raise ValueError("a product needs at least one expert")
-    if prior:
-        experts = [*experts, Gaussian.standard(experts[0].mean)]
     log_precision = torch.stack([-expert.log_variance for expert in experts])
+    if present is not None:
+        log_precision = log_precision.masked_fill(~torch.stack([*present])[..., None], -torch.inf)
+    if prior:
+        standard = Gaussian.standard(experts[0].mean)
+        experts = [*experts, standard]
+        log_precision = torch.cat([log_precision, standard.log_variance[None]])
+    elif present is not None and not torch.stack([*present]).any(dim=0).all():
+        raise ValueError("a product needs at least one expert of each sample")
     weights = log_precision.softmax(dim=0)
     mean = (weights * torch.stack([expert.mean for expert in experts])).sum(dim=0)
     return Gaussian(mean, -log_precision.logsumexp(dim=0))

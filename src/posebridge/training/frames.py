@@ -8,7 +8,7 @@ import torch
 
 from posebridge.contracts.batch import BatchT, Observation
 from posebridge.contracts.source_labels import JOINTS, SourceLabels
-from posebridge.data.dataset_stream import Crops, DatasetPairStream, DatasetStream, ordered_batches
+from posebridge.data.dataset_stream import CropRange, Crops, DatasetPairStream, DatasetStream, ordered_batches
 from posebridge.data.in_memory import InMemoryDataset
 from posebridge.data.multiview_stream import MultiViewStream
 from posebridge.data.pairs import FramePairs, PairConfig, PairStream
@@ -24,6 +24,10 @@ class Frames(Protocol[FrameBatchT]):
 
     def __len__(self) -> int:
         """The number of frames, those that can't be read included."""
+        ...
+
+    def subset(self, index: slice) -> "Frames[FrameBatchT]":
+        """A contiguous part of the single frames. Raises ``InputError`` for an empty one."""
         ...
 
     def batches(self, size: int) -> Stream[FrameBatchT]:
@@ -42,10 +46,6 @@ class Frames(Protocol[FrameBatchT]):
         """Batches of ``count`` sets of ``views`` calibrated views. Raises ``InputError`` for frames without sets."""
         ...
 
-    def part(self, start: int, stop: int | None) -> "Frames[FrameBatchT]":
-        """The frames from ``start`` to before ``stop`` (None: the end), in their order. ``InputError`` for none."""
-        ...
-
 
 @dataclass(frozen=True)
 class InMemoryFrames(Generic[BatchT]):
@@ -58,6 +58,10 @@ class InMemoryFrames(Generic[BatchT]):
     def __len__(self) -> int:
         """The number of frames."""
         return len(self.dataset)
+
+    def subset(self, index: slice) -> "InMemoryFrames[BatchT]":
+        """A contiguous part of the single frames, without pairs."""
+        return InMemoryFrames(self.dataset.subset(index), self.seed)
 
     def batches(self, size: int) -> ShuffledStream[BatchT]:
         """Batches of ``size`` frames, in random permutations of all."""
@@ -79,14 +83,6 @@ class InMemoryFrames(Generic[BatchT]):
         """Batches of ``count`` sets of ``views`` views of one moment."""
         return MultiViewStream(self.dataset, count, self.seed, views)
 
-    def part(self, start: int, stop: int | None) -> "InMemoryFrames[BatchT]":
-        """The frames from ``start`` to before ``stop``. They form pairs where the whole forms pairs of single images.
-
-        Raises ``InputError`` for an empty part.
-        """
-        dataset = self.dataset.cut(slice(start, stop))
-        return InMemoryFrames(dataset, self.seed, dataset if self.videos is self.dataset else None)
-
 
 @dataclass(frozen=True)
 class DatasetFrames(Generic[BatchT]):
@@ -105,6 +101,10 @@ class DatasetFrames(Generic[BatchT]):
         """The number of frames, those that can't be read included."""
         return len(self.crops)
 
+    def subset(self, index: slice) -> "DatasetFrames[BatchT]":
+        """A contiguous part of the single frames, without pairs."""
+        return replace(self, crops=CropRange(self.crops, index), find_pairs=None)
+
     def batches(self, size: int) -> DatasetStream[BatchT]:
         """Batches of ``size`` frames, in random permutations of all."""
         return DatasetStream(self.crops, size, self.seed, self.skipped, self.labels)
@@ -122,26 +122,6 @@ class DatasetFrames(Generic[BatchT]):
     def view_sets(self, count: int, views: int) -> Stream[BatchT]:
         """Not available: sets of views are read into memory. Raises ``InputError``."""
         raise InputError("sets of views are not read from disk: choose a method that takes single frames")
-
-    def part(self, start: int, stop: int | None) -> "DatasetFrames[BatchT]":
-        """The frames from ``start`` to before ``stop``, without pairs. Raises ``InputError`` for an empty part."""
-        return replace(self, crops=_CropRange(self.crops, start, stop), find_pairs=None)
-
-
-class _CropRange(Generic[BatchT]):
-    """Crops at consecutive indices of others."""
-
-    def __init__(self, crops: Crops[BatchT], start: int, stop: int | None):
-        self.crops = crops
-        self.indices = range(len(crops))[start:stop]
-        if not self.indices:
-            raise InputError(f"there are {len(crops)} frames, and none from {start} on: ask for fewer")
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> BatchT:
-        return self.crops[self.indices[index]]
 
 
 def distinct_frames(frames: BatchT) -> BatchT:

@@ -51,7 +51,7 @@ class PoseDisentangling(BoundStage):
         labelled = None if config.unlabelled == "poses" else config.labelled
         super().__init__(
             bound.schedule,
-            {"source": context.source.part(0, labelled).batches(bound.batch_size)},
+            {"source": context.source.subset(slice(0, labelled)).batches(bound.batch_size)},
             bound_weights(bound, POSE, CANONICAL, VIEWPOINT),
             **context.stage_options(1),
         )
@@ -88,11 +88,11 @@ class PoseEmbedding(BoundStage):
     def __init__(self, config: EstimationConfig, context: Context, network: LatentPoseNetwork, vae: DisentangledVAE):
         """``network`` is given the decoder of poses. Raises ``InputError`` where no weakly labelled image is left."""
         bound, weak = config.embedding, config.unlabelled == "viewpoints"
-        streams = {"source": context.source.part(0, config.labelled).batches(bound.batch_size)}
+        streams = {"source": context.source.subset(slice(0, config.labelled)).batches(bound.batch_size)}
         weights = bound_weights(bound, POSE, CANONICAL, VIEWPOINT)
         if weak:
             assert config.labelled is not None
-            streams["weak"] = context.source.part(config.labelled, None).batches(bound.batch_size)
+            streams["weak"] = context.source.subset(slice(config.labelled, None)).batches(bound.batch_size)
             weights |= {WEAK_VIEWPOINT: config.lambda_weak, WEAK_DIVERGENCE: bound.beta}
         super().__init__(bound.schedule, streams, weights, **context.stage_options(2))
         self.config = config

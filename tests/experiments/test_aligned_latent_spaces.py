@@ -8,6 +8,7 @@ import pytest
 from experiments.small_latents import smaller
 from experiments.small_runs import ONE_CPU, preset_of, shrink
 from posebridge.contracts.record import Record
+from posebridge.contracts.source_labels import JOINTS
 from posebridge.deployment.model_file import load_model
 from posebridge.deployment.model_kinds import ALIGNED_POSE
 from posebridge.errors import InputError
@@ -87,7 +88,9 @@ def test_datasets_without_depth_have_no_strategies_with_clouds():
         config_in(preset_of("datasets/hand-rgb", METHOD)).check_source("stb", frozenset({"joints"}))
     without = config_in(preset_of("datasets/hand-rgb", METHOD, "small-R2HP"))
     without.check_source("stb", frozenset({"joints"}))
-    assert without.source_labels(frozenset({"joints", "depth", "hand_mask"})) == {"joints"}
+    assert without.source_labels(JOINTS) == JOINTS
+    with_clouds = config_in(preset_of("datasets/hand-rgb", METHOD))
+    assert with_clouds.source_labels(JOINTS) == {"joints", "hand_mask", "depth"}
 
 
 def test_people_have_no_preset(tmp_path):

@@ -153,7 +153,7 @@ def test_a_source_without_masks_or_depth_is_refused(datasets, tmp_path):
     """The message names a method that does without."""
     config = config_of(datasets, "rhd-to-h3d", METHOD)
     config = replace(config, recipe=None, source=DatasetRef("stb", tmp_path), target=replace(config.target, name="h3d"))
-    with pytest.raises(InputError, match=r"stb has no label depth, which method dual-modality needs") as refused:
+    with pytest.raises(InputError, match=r"stb has no label hand_mask: it has joints\. Method") as refused:
         run_train(config, tmp_path / "run", ONE_CPU)
     assert "mean-teacher" in str(refused.value)
     assert "masked-reconstruction" not in str(refused.value)

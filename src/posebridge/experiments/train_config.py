@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import fields, replace
 
-from posebridge.data.datasets.dataset import Dataset, Subject
+from posebridge.data.datasets.dataset import Subject
 from posebridge.data.datasets.dataset_ref import DatasetRef
 from posebridge.data.datasets.options import Split
 from posebridge.data.datasets.registry import DATASETS, dataset_named
 from posebridge.errors import InputError
 from posebridge.experiments.configs import TargetSplit, TrainConfig
 from posebridge.experiments.transfers import find_transfer
-from posebridge.methods.registry import METHODS, MethodEntry, default_method, find_method
+from posebridge.methods.registry import MethodEntry, default_method, find_method
 
 PUBLISHED_JOINTS = ("hand21", "mpii16")  # skeletons of the published tables
 SPLITS_OF: Mapping[TargetSplit, tuple[Split, ...]] = {
@@ -129,7 +129,6 @@ def _check_source(config: TrainConfig, ref: DatasetRef) -> None:
         raise InputError(
             f"{source.name} is {source.sensor}, and {target.name} is {target.sensor}: choose two of a kind"
         )
-    _check_labels(source, method_of(config))
     if source.subject not in (subject_shown(config), None):
         raise InputError(f"{source.name} and {target.name} show a hand and a body: choose two of a kind")
     if not source.joints_3d:
@@ -137,20 +136,6 @@ def _check_source(config: TrainConfig, ref: DatasetRef) -> None:
             f"{source.name} has labels in 2D alone, and networks predict depth as well: choose a source with 3D labels"
         )
     method_of(config).check_source(source.name, source.labels)
-
-
-def _check_labels(source: Dataset, method: MethodEntry) -> None:
-    missing = sorted({*method.source_labels} - {*source.labels})
-    if missing:
-        without = [
-            other.name
-            for other in METHODS.values()
-            if source.sensor in other.sensors and {*other.source_labels} <= {*source.labels}
-        ]
-        raise InputError(
-            f"{source.name} has no label {missing[0]}, which method {method.name} needs: "
-            f"choose another source, or a method without it ({', '.join(without)})"
-        )
 
 
 def _refuse_unused(config: TrainConfig, names: tuple[str, ...], reason: str) -> None:

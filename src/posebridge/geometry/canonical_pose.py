@@ -37,7 +37,9 @@ def posed(canonical: Float[Tensor, "B J 3"], viewpoint: Float[Tensor, "B 3 3"]) 
 
 def nearest_rotations(matrices: Float[Tensor, "B 9"]) -> Float[Tensor, "B 3 3"]:
     """The rotations with the least squared distance from decoded viewpoints, nine numbers row by row."""
-    return roma.special_procrustes(matrices.float().unflatten(1, (3, 3)))
+    found = roma.special_procrustes(matrices.float().unflatten(1, (3, 3)))
+    assert isinstance(found, Tensor)
+    return found
 
 
 def angles_between_deg(first: Float[Tensor, "B 3 3"], second: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:

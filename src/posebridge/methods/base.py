@@ -45,7 +45,7 @@ class MethodConfig:
         return preset_spec
 
     def source_labels(self, labels: SourceLabels) -> SourceLabels:
-        """The labels of the source that the method needs with this config, out of those of its entry in the table."""
+        """The labels of the source that the method needs with this config: ``labels``, which its entry has, or more."""
         return labels
 
     def check_source(self, name: str, offered: SourceLabels) -> None:

@@ -37,7 +37,7 @@ class MethodEntry:
     method: str  # module:class of its Method
     sensors: tuple[Sensor, ...] = ("colour", "depth")
     target: TargetForm = "images"
-    source_labels: tuple[SourceLabel, ...] = ("joints",)
+    source_labels: tuple[SourceLabel, ...] = ("joints",)  # a config may need further ones
     role: Role = "adapted"  # of the trained model
     adapts: bool = True  # False: it trains on the source alone, and commands that adapt don't offer it
     default_for: tuple[Sensor, ...] = ()  # chosen for a target of its form where a command names no method
@@ -70,7 +70,7 @@ class MethodEntry:
         missing = next((label for label in self.source_labels if label not in labels), None)
         if missing is not None:
             fitting = [entry for entry in METHODS.values() if {*entry.sensors} & {*self.sensors}]
-            others = ", ".join(entry.name for entry in fitting if missing not in entry.source_labels)
+            others = ", ".join(entry.name for entry in fitting if {*entry.source_labels} <= {*labels})
             raise InputError(
                 f"{source} has no label {missing}: it has {', '.join(labels)}. Method {self.name} needs it: "
                 f"choose another source, or a method without it ({others})"
@@ -197,7 +197,6 @@ _ENTRIES = (
         config="posebridge.methods.aligned_latent_spaces.config:AlignedLatentSpacesConfig",
         method="posebridge.methods.aligned_latent_spaces.method:AlignedLatentSpaces",
         sensors=("colour",),
-        source_labels=("joints", "hand_mask", "depth"),
         role="source_only",
         adapts=False,
     ),

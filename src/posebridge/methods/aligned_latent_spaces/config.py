@@ -12,6 +12,7 @@ from posebridge.rendering.photometry import OFF, AppearanceConfig
 from posebridge.training.optimisers import Schedule
 
 LatentAlignment = Literal["none", "divergence", "product"]
+_OF_CLOUDS: SourceLabels = frozenset({"hand_mask", "depth"})
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,14 @@ class AlignedLatentSpacesConfig(MethodConfig):
 
     def source_labels(self, labels: SourceLabels) -> SourceLabels:
         """Joints; masks and depth where clouds are used."""
-        return JOINTS if self.clouds is None else labels
+        return labels if self.clouds is None else labels | _OF_CLOUDS
 
     def check_source(self, name: str, offered: SourceLabels) -> None:
         """Raise ``InputError`` where clouds are used and the dataset lacks masks of hands or depth."""
-        missing = self.source_labels(frozenset({"hand_mask", "depth"})) - offered
-        if missing - JOINTS:
+        missing = sorted(self.source_labels(JOINTS) - JOINTS - offered)
+        if missing:
             raise InputError(
-                f"{name} has no {' and no '.join(sorted(missing - JOINTS))} to make clouds of: "
+                f"{name} has no {' and no '.join(missing)} to make clouds of: "
                 "choose the preset of a strategy without clouds, such as full-R2P or full-R2HP"
             )
 

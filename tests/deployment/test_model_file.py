@@ -48,7 +48,7 @@ def test_loading_needs_no_pretrained_weights(tmp_path):
         ),
         (
             ("kind", "crystal-ball"),
-            "unknown kind of model 'crystal-ball'; this version has pose, volume-pose, depth",
+            "unknown kind of model 'crystal-ball'; this version has pose, volume-pose, ",
         ),
         (("surprise", 1), "doesn't describe a model"),
         (("network", None), "doesn't describe a model"),

@@ -46,7 +46,7 @@ class CropRange(Generic[CropT]):
         self.crops = crops
         self.positions = range(len(crops))[index]
         if not self.positions:
-            raise InputError(f"there is no frame to read: {len(crops)} frames have no part {index.start}:{index.stop}")
+            raise InputError(f"there are {len(crops)} frames, and none from {index.start} on: ask for fewer")
 
     def __len__(self) -> int:
         return len(self.positions)

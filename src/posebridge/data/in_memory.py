@@ -105,7 +105,7 @@ class InMemoryDataset(Dataset[BatchT], Generic[BatchT]):
         subset._rest = self._rest[index]
         subset._pixels = {name: values[index] for name, values in self._pixels.items()}
         if not len(subset):
-            raise InputError(f"there is no sample to load: {len(self)} samples have no part {index.start}:{index.stop}")
+            raise InputError(f"there are {len(self)} samples, and none from {index.start} on: ask for fewer")
         return subset
 
     def part(self, index: slice) -> BatchT:

@@ -138,7 +138,7 @@ def _small(family: str, skeleton: Skeleton, views: GeometryConfig, target_rotati
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": small_masked_reconstruction(skeleton, views),
-            **large_crops_of_hands(skeleton),
+            **large_crops_of_hands(skeleton, views),
             **small_dual_modality(skeleton, views),
         },
     )

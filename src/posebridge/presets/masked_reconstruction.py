@@ -66,7 +66,7 @@ def small_masked_reconstruction(skeleton: Skeleton, views: GeometryConfig) -> Ma
         ),
         fine_tuning=FineTuningConfig(
             schedule=Schedule(
-                steps=2_000, learning_rate=5e-4, decay="cosine", warmup=0.05, weight_decay=0.05, clip_norm=5.0
+                steps=1_500, learning_rate=2e-3, decay="cosine", warmup=0.05, weight_decay=0.05, clip_norm=5.0
             ),
             batch_size=32,
             target_batch_size=16,

@@ -147,7 +147,7 @@ def small_preset(
             "integrated-pseudo-labels": reconstruction.without_reconstruction(),
             "geometric-reconstruction": reconstruction,
             "masked-reconstruction": small_masked_reconstruction(skeleton, views),
-            **small_of_hands(skeleton),
+            **small_of_hands(skeleton, views),
             **small_dual_modality(skeleton, views),
             "supervised-target": SupervisedTargetConfig(_source_training(views, 450, learning_rate=1e-3)),
         },

@@ -30,7 +30,7 @@ from posebridge.representations.pose25d import lift_weak_perspective
 from posebridge.skeletons.hand import HAND21
 from posebridge.training.multi_task import SoftPose
 from posebridge.training.run import Run
-from training.dots import ONE_CPU, crash, files_of
+from training.dots import ONE_CPU, VIEWS, crash, files_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LABELS_ONLY = replace(CONFIG, view_consistency=False, cross_modal=False)
@@ -198,7 +198,7 @@ def test_cross_modal_terms_move_joints_and_no_mask():
     ],
 )
 def test_a_row_of_table_6_1_trains_its_terms(name, added):
-    config = SETTINGS[name](small_semihand()).adaptation
+    config = SETTINGS[name](small_semihand(VIEWS)).adaptation
     assert config is not None
     short = replace(config, schedule=CONFIG.schedule, iterations=3, batch_size=4, composited_frac=0.0)
     stage = adaptation(short)

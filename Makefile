@@ -20,7 +20,7 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m posebridge.bodies.anny_body
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: setup
 	$(BIN)/ruff check .

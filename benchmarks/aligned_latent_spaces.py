@@ -29,6 +29,7 @@ from posebridge.presets.aligned_latent_spaces import METHOD, STRATEGIES, config_
 from posebridge.presets.preset import Change, Preset
 from posebridge.presets.table import find_preset
 from posebridge.skeletons.hand import HAND21
+from studies import chosen, errors_of
 
 COLUMNS = ("EPE mm", "PA mm", "PCK@0.05", "ms an image", "minutes")
 # Root and scale are given: the root is the base of the middle finger, the scale the length of the reference bone.
@@ -62,9 +63,7 @@ class Study(OverSeeds):
 
 def run(config: Study) -> list[dict[str, Any]]:
     """All rows. Raises ``InputError`` for an unknown strategy, and for numbers that are none."""
-    names = config.strategies.split(",")
-    if unknown := [name for name in names if name not in STRATEGIES]:
-        raise InputError(f"there is no strategy {unknown[0]!r}: choose {', '.join(STRATEGIES)}")
+    names = chosen(config.strategies, STRATEGIES, "strategy")
     named = find_preset("synthshift/hand-rgb", config.preset, METHOD)
     settings = {
         f"{name}{suffix}": (name, change)
@@ -124,9 +123,7 @@ def _numbers(outcome: SynthShiftOutcome, sets: SynthShiftSets) -> dict[str, Any]
     assert isinstance(network, PoseNetwork)
     return {
         **outcome.row(),
-        "EPE mm": score.mean_error_mm,
-        "PA mm": score.pa_mean_error_mm,
-        "PCK@0.05": score.pck_005,
+        **errors_of(score),
         "ms an image": _milliseconds(network, image_px),
     }
 

@@ -37,6 +37,7 @@ from posebridge.networks.pose_network import network_as
 from posebridge.presets.disentangled_vae import METHOD
 from posebridge.presets.preset import Change, Preset
 from posebridge.skeletons.hand import HAND21
+from studies import chosen, report_numbers
 
 # Root and scale are given, as in the chapter: the root is the base of the middle finger, and the scale is the length of
 # the bone from the wrist to it, in whose unit poses are decoded.
@@ -76,9 +77,7 @@ class Labels(Study):
 
     def run(self) -> str:
         """The table. Raises ``InputError`` for an unknown setting."""
-        names = self.settings.split(",")
-        if unknown := [name for name in names if name not in SETTINGS]:
-            raise InputError(f"there is no setting {unknown[0]!r}: choose {', '.join(SETTINGS)}")
+        names = chosen(self.settings, SETTINGS)
         rows: list[dict[str, Any]] = []
         for seed in self.seed_numbers:
             config = self.synthshift(seed)
@@ -117,7 +116,7 @@ class Synthesis(Study):
             outcome = run_synthshift(config, cell / "synthesis", self.hardware, sets=sets)
             reader = self._reader(seed, cell)
             network = network_as(outcome.trained["source_only"].network, ImageSynthesisNetwork)
-            numbers = {n.label: n.value for section in outcome.record.sections for n in section.numbers}
+            numbers = report_numbers(outcome)
             rows.append(
                 {
                     "preset": self.preset,
@@ -151,7 +150,7 @@ def _setting(name: str, labelled: int) -> Change:
 
 def _errors(outcome: SynthShiftOutcome, sets: SynthShiftSets) -> dict[str, Any]:
     truth = sets.test_target.without_images()
-    numbers = {n.label: n.value for section in outcome.record.sections for n in section.numbers}
+    numbers = report_numbers(outcome)
     return {
         ERROR: error_mm(outcome.predictions["source_only"].keypoints, truth),
         "viewpoint degrees": numbers.get("viewpoint"),

@@ -20,6 +20,7 @@ from posebridge.methods.dual_modality.settings import SETTINGS
 from posebridge.presets.dual_modality import METHOD
 from posebridge.presets.preset import Change, Preset
 from posebridge.training.pseudo_label_section import TITLE as PSEUDO_LABELS
+from studies import chosen, errors_of, report_numbers
 
 COLUMNS = (
     "EPE mm", "PA mm", "PCK@0.05", "mask IoU, pretrained", "mask IoU, fine-tuned", "accepted", "precision", "minutes",
@@ -44,9 +45,7 @@ class Study(OverSeeds):
 def run(config: Study) -> list[dict[str, Any]]:
     """All rows. Settings with the same pretraining share it. Raises ``InputError`` for an unknown setting."""
     rows: list[dict[str, Any]] = []
-    names = config.settings.split(",")
-    if unknown := [name for name in names if name not in SETTINGS]:
-        raise InputError(f"there is no setting {unknown[0]!r}: choose {', '.join(SETTINGS)}")
+    names = chosen(config.settings, SETTINGS)
     for seed in config.seed_numbers:
         domain = "" if config.target_domain == SynthShiftConfig.target_domain else f"-{config.target_domain}"
         cell = config.out / f"{config.preset}{domain}-{seed}"
@@ -81,14 +80,12 @@ def _change(setting: str) -> Change:
 def _numbers(outcome: SynthShiftOutcome) -> dict[str, Any]:
     score = outcome.scores["adapted"]
     sections = outcome.record.sections
-    numbers = {number.label: number.value for section in sections for number in section.numbers}
+    numbers = report_numbers(outcome)
     tables = [table for section in sections if section.title == PSEUDO_LABELS for table in section.tables]
     last = {row.label: row.values[-1] for table in tables for row in table.rows}
     return {
         **outcome.row(),
-        "EPE mm": score.mean_error_mm,
-        "PA mm": score.pa_mean_error_mm,
-        "PCK@0.05": score.pck_005,
+        **errors_of(score),
         "mask IoU, pretrained": numbers.get("mask IoU, after pretraining"),
         "mask IoU, fine-tuned": numbers.get("mask IoU, after fine-tuning"),
         "accepted": last.get("coverage"),

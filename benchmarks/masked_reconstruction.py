@@ -25,6 +25,7 @@ from posebridge.presets.masked_reconstruction import METHOD
 from posebridge.presets.preset import Change, Preset
 from posebridge.presets.table import find_preset
 from posebridge.synthesis.domains import Track
+from studies import chosen, errors_of, report_numbers
 
 COLUMNS = ("EPE mm", "PA mm", "PCK@0.05", "attention after pretraining", "attention after fine-tuning", "mask IoU")
 
@@ -53,9 +54,7 @@ class Study(OverSeeds):
 def run(config: Study) -> list[dict[str, Any]]:
     """All rows. Raises ``InputError`` for an unknown setting."""
     rows: list[dict[str, Any]] = []
-    names = config.settings.split(",")
-    if unknown := [name for name in names if name not in SETTINGS]:
-        raise InputError(f"there is no setting {unknown[0]!r}: choose {', '.join(SETTINGS)}")
+    names = chosen(config.settings, SETTINGS)
     for seed in config.seed_numbers:
         domain = "" if config.target_domain == SynthShiftConfig.target_domain else f"-{config.target_domain}"
         masks = "-true-masks" if config.true_masks else ""
@@ -113,12 +112,10 @@ def _share_pretraining(cell: Path, name: str, trained: Mapping[str, MaskedRecons
 
 def _numbers(outcome: SynthShiftOutcome) -> dict[str, Any]:
     score = outcome.scores["adapted"]
-    numbers = {number.label: number.value for section in outcome.record.sections for number in section.numbers}
+    numbers = report_numbers(outcome)
     return {
         **outcome.row(),
-        "EPE mm": score.mean_error_mm,
-        "PA mm": score.pa_mean_error_mm,
-        "PCK@0.05": score.pck_005,
+        **errors_of(score),
         "attention after pretraining": numbers.get("attention on the foreground, after pretraining"),
         "attention after fine-tuning": numbers.get("attention on the foreground, after fine-tuning"),
         "area of the foreground": numbers.get("area of the foreground"),

@@ -29,6 +29,7 @@ from posebridge.methods.semihand.settings import SETTINGS
 from posebridge.presets.preset import Change, Preset
 from posebridge.presets.semihand import METHOD
 from posebridge.presets.table import find_preset
+from studies import chosen, errors_of, report_numbers
 
 _FAMILY = "synthshift/hand-rgb"
 _SECTION_NUMBERS = {  # column -> number of the report
@@ -67,9 +68,7 @@ class Study(OverSeeds):
 
 def run(config: Study) -> list[dict[str, Any]]:
     """All rows. Raises ``InputError`` for an unknown setting and for a share that is none."""
-    names = config.settings.split(",")
-    if unknown := [name for name in names if name not in SETTINGS]:
-        raise InputError(f"there is no setting {unknown[0]!r}: choose {', '.join(SETTINGS)}")
+    names = chosen(config.settings, SETTINGS)
     if not 0 < config.target_share <= 1:
         raise InputError(f"--target-share {config.target_share} is no share: give a number in (0, 1]")
     rows: list[dict[str, Any]] = []
@@ -148,14 +147,12 @@ def _share_stages(cell: Path, name: str, trained: Mapping[str, SemiHandConfig]) 
 
 def _numbers(outcome: SynthShiftOutcome) -> dict[str, Any]:
     score = outcome.scores["adapted"]
-    numbers = {number.label: number.value for section in outcome.record.sections for number in section.numbers}
+    numbers = report_numbers(outcome)
     candidates = outcome.trained["adapted"].reports[-1].candidates
     precision = candidates[-1].get("precision", math.nan) if candidates else math.nan
     return {
         **outcome.row(),
-        "EPE mm": score.mean_error_mm,
-        "PA mm": score.pa_mean_error_mm,
-        "PCK@0.05": score.pck_005,
+        **errors_of(score),
         "precision": precision if math.isfinite(precision) else None,  # of the last candidate; none accepted: None
         **{column: numbers.get(label) for column, label in _SECTION_NUMBERS.items()},
     }

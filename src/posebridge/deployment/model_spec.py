@@ -122,6 +122,14 @@ class _JointsAlone:
         raise InputError("this network has no stacks: leave --stacks out")
 
 
+class _OfColour(_JointsAlone):
+    """What the specs of networks of colour crops alone share."""
+
+    @property
+    def cube_m(self) -> None:
+        """None: the network reads colour images."""
+
+
 @dataclass(frozen=True)
 class PoseSpec(_JointsAlone):
     """A ``PoseResNet`` of colour crops, or of depth crops where ``maps`` have a cube."""
@@ -141,7 +149,7 @@ class PoseSpec(_JointsAlone):
 
 
 @dataclass(frozen=True)
-class VolumePoseSpec(_JointsAlone):
+class VolumePoseSpec(_OfColour):
     """A ``PoseViT`` of colour crops. Defaults are the paper's of masked reconstruction, for hands."""
 
     network: PoseViTConfig = field(default_factory=PoseViTConfig)
@@ -151,10 +159,6 @@ class VolumePoseSpec(_JointsAlone):
     def size_px(self) -> int:
         """Side of the square crop that the network takes."""
         return self.network.vit.size_px
-
-    @property
-    def cube_m(self) -> None:
-        """None: the network reads colour images."""
 
     def with_encoder_weights(self, weights: str) -> Self:
         """The spec with other initial weights of the encoder: "timm", a file, or "none"."""
@@ -175,16 +179,12 @@ class VolumePoseSpec(_JointsAlone):
 
 
 @dataclass(frozen=True)
-class HourglassPoseSpec(_JointsAlone):
+class HourglassPoseSpec(_OfColour):
     """A ``StackedHourglass`` of colour crops. Defaults are SemiHand's, whose poses are the means of heat maps."""
 
     network: StackedHourglassConfig = field(default_factory=StackedHourglassConfig)
     maps: PoseMaps = field(default_factory=lambda: PoseMaps("softmax", decoding="mean"))
     size_px: int = 64  # side of the square crop that the network takes
-
-    @property
-    def cube_m(self) -> None:
-        """None: the network reads colour images."""
 
     def with_encoder_weights(self, weights: str) -> Self:
         """Raise ``InputError``: the network has no encoder."""
@@ -211,15 +211,11 @@ class HourglassPoseSpec(_JointsAlone):
 
 
 @dataclass(frozen=True)
-class LatentPoseSpec(_JointsAlone):
+class LatentPoseSpec(_OfColour):
     """A ``LatentPoseNetwork`` of colour crops."""
 
     network: LatentPoseConfig = field(default_factory=LatentPoseConfig)
     size_px: int = 256  # side of the square crop that the network takes
-
-    @property
-    def cube_m(self) -> None:
-        """None: the network reads colour images."""
 
     def with_encoder_weights(self, weights: str) -> Self:
         """The spec with other initial weights of the encoder: "timm", a file, or "none"."""
@@ -228,7 +224,7 @@ class LatentPoseSpec(_JointsAlone):
 
 
 @dataclass(frozen=True)
-class ImageSynthesisSpec(_JointsAlone):
+class ImageSynthesisSpec(_OfColour):
     """An ``ImageSynthesisNetwork``, whose crops are also what it synthesises."""
 
     network: ImageSynthesisConfig = field(default_factory=ImageSynthesisConfig)
@@ -238,10 +234,6 @@ class ImageSynthesisSpec(_JointsAlone):
         """Side of the square crop that the network takes."""
         return self.network.size_px
 
-    @property
-    def cube_m(self) -> None:
-        """None: the network reads colour images."""
-
     def with_encoder_weights(self, weights: str) -> Self:
         """The spec with other initial weights of the encoders: "timm", a file, or "none"."""
         encoder = replace(self.network.encoder, pretrained=weights)
@@ -249,7 +241,7 @@ class ImageSynthesisSpec(_JointsAlone):
 
 
 @dataclass(frozen=True)
-class AlignedPoseSpec(_JointsAlone):
+class AlignedPoseSpec(_OfColour):
     """An ``AlignedPoseNetwork`` of colour crops. Defaults are the dissertation's of aligned latent spaces."""
 
     network: AlignedPoseConfig = field(default_factory=AlignedPoseConfig)
@@ -258,10 +250,6 @@ class AlignedPoseSpec(_JointsAlone):
     def size_px(self) -> int:
         """Side of the square crop that the network takes."""
         return self.network.size_px
-
-    @property
-    def cube_m(self) -> None:
-        """None: the network reads colour images."""
 
     def with_encoder_weights(self, weights: str) -> Self:
         """The spec with other initial weights of the encoder: "timm", a file, or "none"."""

@@ -15,6 +15,7 @@ from posebridge.geometry.boxes import JOINT_BOX_PADDING
 from posebridge.networks.latent_coders import ImageEncoder, ImageEncoderConfig, PictureDecoder, VectorDecoder
 from posebridge.networks.pose_network import PoseNetwork, PoseOutput
 from posebridge.representations.heatmaps import decode_argmax, image_from_map
+from posebridge.representations.pose25d import fill_crop
 from posebridge.skeletons.skeleton import Skeleton
 
 
@@ -102,16 +103,9 @@ class AlignedPoseNetwork(PoseNetwork):
                 uv_px = image_from_map(uv_map, images.shape[-2:], maps.shape[-2:])
                 confidence = height.clamp(0, 1)
             else:
-                uv_px = self._filling(joints, images.shape[-1])
+                uv_px = fill_crop(joints[..., :2], images.shape[-1], self.config.box_padding)
                 explained = 1 - posterior.log_variance.exp().mean(dim=1, keepdim=True)
                 confidence = explained.clamp(0, 1).expand(-1, len(self.skeleton))
         length_m = self.reference_length_m
         joints_m = None if length_m is None else joints * length_m
         return PoseOutput(uv_px, confidence, joints[..., 2], joints_m)
-
-    def _filling(self, joints: Float[Tensor, "B J 3"], size_px: int) -> Float[Tensor, "B J 2"]:
-        """Joints in pixels of a crop that their padded box fills."""
-        low, high = joints[..., :2].amin(dim=1, keepdim=True), joints[..., :2].amax(dim=1, keepdim=True)
-        extent = (high - low).amax(dim=2, keepdim=True).clamp_min(torch.finfo(joints.dtype).tiny)
-        scale = size_px / (self.config.box_padding * extent)
-        return scale * (joints[..., :2] - (low + high) / 2) + (size_px - 1) / 2

@@ -9,12 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from posebridge.geometry.boxes import JOINT_BOX_PADDING
 from posebridge.networks.latent_coders import ImageEncoder, ImageEncoderConfig, VectorDecoder
 from posebridge.networks.pose_network import PoseNetwork, PoseOutput
 from posebridge.representations.gaussian import Gaussian
-
-_MIN_EXTENT = 1e-6  # reference bones: the extent of a pose by which its pixels are scaled
+from posebridge.representations.pose25d import fill_crop
 
 
 @dataclass(frozen=True)
@@ -60,17 +58,12 @@ class LatentPoseNetwork(PoseNetwork):
 def pose_output(pose: Float[Tensor, "B J 3"], root: int, reference_length_m: float | None, size_px: int) -> PoseOutput:
     """Poses in reference bones as the output of a network of square crops.
 
-    Pixels are those of a projection along the optical axis, whose box is the one that crops are cut around: it lies in
-    the middle of the crop, and its larger side is that of the crop over ``JOINT_BOX_PADDING``. A latent space has no
-    heat maps, so the joints' place within the crop is not predicted, and confidence is 1.
+    Pixels are those of a projection along the optical axis, by ``fill_crop``. A latent space has no heat maps, so the
+    joints' place within the crop is not predicted, and confidence is 1.
     """
     relative = pose - pose[:, [root]]
-    low, high = relative[..., :2].amin(dim=1), relative[..., :2].amax(dim=1)
-    extent = (high - low).amax(dim=1).clamp_min(_MIN_EXTENT)
-    px_per_bone = size_px / JOINT_BOX_PADDING / extent
-    centred = relative[..., :2] - ((low + high) / 2)[:, None]
     return PoseOutput(
-        uv_px=(size_px - 1) / 2 + centred * px_per_bone[:, None, None],
+        uv_px=fill_crop(relative[..., :2], size_px),
         confidence=torch.ones_like(relative[..., 0]),
         relative_depth=relative[..., 2],
         joints_m=None if reference_length_m is None else relative * reference_length_m,

@@ -11,7 +11,7 @@ from posebridge.methods.dual_modality.pretraining import PretrainingConfig
 from posebridge.methods.dual_modality.settings import FULL, SETTINGS
 from posebridge.methods.dual_modality.supervision import ModalityWeights
 from posebridge.methods.dual_modality.views import ViewConfig
-from posebridge.presets.preset import Preset
+from posebridge.presets.preset import Preset, presets_of_rows
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
 from posebridge.training.optimisers import Schedule
@@ -81,11 +81,4 @@ def _short(steps: int, learning_rate: float, warmup: float) -> Schedule:
 
 def presets_of_settings(preset: Preset) -> tuple[Preset, ...]:
     """The presets of Table 7.2's other rows (``settings.py``), each of this method alone; none without the method."""
-    full = preset.methods.get(METHOD)
-    if not isinstance(full, DualModalityConfig):
-        return ()
-    return tuple(
-        replace(preset.keeping(METHOD).with_config(METHOD, change(full)), name=f"{preset.name}-{name}")
-        for name, change in SETTINGS.items()
-        if name != FULL
-    )
+    return presets_of_rows(preset, METHOD, SETTINGS, FULL)

@@ -12,7 +12,7 @@ from posebridge.methods.masked_reconstruction.settings import FULL, SETTINGS
 from posebridge.networks.pose_vit import PoseViTConfig
 from posebridge.networks.segmentation import SegmentationConfig
 from posebridge.networks.vision_transformer import ViTConfig
-from posebridge.presets.preset import Preset
+from posebridge.presets.preset import Preset, presets_of_rows
 from posebridge.rendering.photometry import STRONG
 from posebridge.representations.pose_volumes import PoseVolumes
 from posebridge.skeletons.hand import HAND21
@@ -92,11 +92,4 @@ def full_masked_reconstruction(skeleton: Skeleton, views: GeometryConfig) -> Mas
 
 def presets_of_settings(preset: Preset) -> tuple[Preset, ...]:
     """The presets of the paper's other rows (``settings.py``), each of this method alone; none without the method."""
-    full = preset.methods.get(METHOD)
-    if not isinstance(full, MaskedReconstructionConfig):
-        return ()
-    return tuple(
-        replace(preset.keeping(METHOD).with_config(METHOD, change(full)), name=f"{preset.name}-{name}")
-        for name, change in SETTINGS.items()
-        if name != FULL
-    )
+    return presets_of_rows(preset, METHOD, SETTINGS, FULL)

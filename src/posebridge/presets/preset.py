@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from posebridge.data.unconstrained_images import UnconstrainedImages
 from posebridge.deployment.model_kinds import kind_of_spec
@@ -130,3 +131,25 @@ Change = Callable[[Preset], Preset]
 def unchanged(preset: Preset) -> Preset:
     """The preset itself."""
     return preset
+
+
+def presets_of_rows(
+    preset: Preset, method: str, rows: Mapping[str, Callable[[Any], MethodConfig]], full: str, prefix: str = ""
+) -> tuple[Preset, ...]:
+    """The presets of the rows of a method's tables, each of this method alone; none for a preset without the method.
+
+    Args:
+        preset: whose config of the method the rows change.
+        method: its name.
+        rows: changes of that config, by the row's name.
+        full: the row that changes nothing, which is the preset itself.
+        prefix: of the rows in the names of the presets.
+    """
+    if method not in preset.methods:
+        return ()
+    alone = preset.keeping(method)
+    return tuple(
+        replace(alone.with_config(method, change(preset.methods[method])), name=f"{preset.name}-{prefix}{name}")
+        for name, change in rows.items()
+        if name != full
+    )

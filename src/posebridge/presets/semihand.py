@@ -1,7 +1,5 @@
 """SemiHand: the dissertation's values, and values for two CPU cores. Hands alone."""
 
-from dataclasses import replace
-
 from posebridge.data.augment import GeometryConfig
 from posebridge.data.perturbations import PerturbationConfig
 from posebridge.methods.base import MethodConfig
@@ -11,7 +9,7 @@ from posebridge.methods.semihand.config import SemiHandConfig
 from posebridge.methods.semihand.pretraining import PretrainingConfig
 from posebridge.methods.semihand.settings import FULL, SETTINGS
 from posebridge.methods.semihand.views import DiversityConfig, TermWeights
-from posebridge.presets.preset import Preset
+from posebridge.presets.preset import Preset, presets_of_rows
 from posebridge.rendering.photometry import STRONG
 from posebridge.skeletons.hand import HAND21
 from posebridge.skeletons.skeleton import Skeleton
@@ -82,11 +80,4 @@ def full_of_hands(skeleton: Skeleton) -> dict[str, MethodConfig]:
 
 def presets_of_settings(preset: Preset) -> tuple[Preset, ...]:
     """The presets of the other rows (``settings.py``), each of this method alone; none without the method."""
-    full = preset.methods.get(METHOD)
-    if not isinstance(full, SemiHandConfig):
-        return ()
-    return tuple(
-        replace(preset.keeping(METHOD).with_config(METHOD, change(full)), name=f"{preset.name}-{METHOD}-{name}")
-        for name, change in SETTINGS.items()
-        if name != FULL
-    )
+    return presets_of_rows(preset, METHOD, SETTINGS, FULL, f"{METHOD}-")

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from posebridge.cameras.pinhole import Camera
+from posebridge.geometry.boxes import JOINT_BOX_PADDING
 from posebridge.skeletons.skeleton import Skeleton
 
 # A reference bone that points at the camera doesn't determine the scale. Squared lengths below which it does so: in
@@ -18,6 +19,7 @@ from posebridge.skeletons.skeleton import Skeleton
 _END_ON = 1e-10
 _END_ON_PX = 1e-4
 _IN_FRONT = 1e-3  # smallest depth of a joint, in reference bones, if the lift has no solution
+_MIN_EXTENT = 1e-6  # reference bones: the extent of a pose by which its pixels are scaled
 _MIN_ACROSS = 0.1  # weak perspective: smallest component of the unit reference bone across the view
 
 
@@ -151,6 +153,19 @@ def _weak_perspective_scale(
     min_across2 = _MIN_ACROSS**2
     determined = (across_px2 > _END_ON_PX) & (across2 > min_across2)
     return (across_px2.clamp_min(_END_ON_PX) / across2.clamp_min(min_across2)).sqrt(), determined
+
+
+def fill_crop(
+    across: Float[Tensor, "B J 2"], size_px: int, padding: float = JOINT_BOX_PADDING
+) -> Float[Tensor, "B J 2"]:
+    """Pixels of joints in square crops that are cut around them, from their positions across the view in any unit.
+
+    The box of the joints lies in the middle of the crop, whose side is ``padding`` times the box's larger side. So
+    pixels follow for networks that predict poses in space alone.
+    """
+    low, high = across.amin(dim=1, keepdim=True), across.amax(dim=1, keepdim=True)
+    extent = (high - low).amax(dim=2, keepdim=True).clamp_min(_MIN_EXTENT)
+    return (size_px - 1) / 2 + (across - (low + high) / 2) * (size_px / padding / extent)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -55,6 +55,18 @@ class ParameterGroup:
 
     parameters: tuple[nn.Parameter, ...]
     rate: float = 1.0  # as a fraction of the schedule's
+
+
+def groups_with_rate(
+    parameters: Iterable[nn.Parameter], encoder: Iterable[nn.Parameter], rate: float
+) -> tuple[ParameterGroup, ParameterGroup]:
+    """The parameters of an encoder, with a rate of their own, and the others."""
+    inside = {id(parameter) for parameter in encoder}
+    every = tuple(parameters)
+    return (
+        ParameterGroup(tuple(p for p in every if id(p) in inside), rate),
+        ParameterGroup(tuple(p for p in every if id(p) not in inside)),
+    )
 
 
 def optimiser(groups: Sequence[ParameterGroup], schedule: Schedule) -> tuple[Optimizer, LambdaLR]:

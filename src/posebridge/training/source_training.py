@@ -6,14 +6,15 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from posebridge.contracts.batch import LabelledBatch, Observation
 from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
 from posebridge.networks.pose_network import HeatmapNetwork, PoseNetwork, network_as
 from posebridge.rendering.photometry import AppearanceConfig, apply_appearance
 from posebridge.training.context import Context
-from posebridge.training.optimisers import ParameterGroup, Schedule
+from posebridge.training.optimisers import ParameterGroup, Schedule, groups_with_rate
 from posebridge.training.pseudo_labels import copy_buffers, update_average
 from posebridge.training.run import SelectionPlan
 from posebridge.training.stage import PoseStage, Stage, Terms
@@ -68,11 +69,7 @@ class SourceTraining(PoseStage):
         """The encoder's rate may differ from that of the rest."""
         if self.config.encoder_rate == 1.0:
             return super().parameter_groups()
-        encoder = {id(parameter) for parameter in self.network.encoder_parameters()}
-        parts = ([p for p in self.network.parameters() if (id(p) in encoder) == inside] for inside in (True, False))
-        return tuple(
-            ParameterGroup(tuple(part), rate) for part, rate in zip(parts, (self.config.encoder_rate, 1.0), strict=True)
-        )
+        return groups_with_rate(self.network.parameters(), self.network.encoder_parameters(), self.config.encoder_rate)
 
     def optimizer_step(self, *args, **kwargs) -> None:
         """Called by the trainer: update the network, then the average of its weights."""
@@ -114,6 +111,14 @@ class Augmentation(Protocol):
     def appearance(self) -> AppearanceConfig:
         """Ranges of photometric changes."""
         ...
+
+
+def augmented_target(
+    target: Observation, config: Augmentation, generator: torch.Generator
+) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 3 3"]]:
+    """Augmented images of frames without labels, and T_view_crop of each."""
+    T_view_crop = draw_views(config.geometry, len(target), target.rgb.shape[-1], generator, target.rgb.device)
+    return apply_appearance(warp_batch(target, T_view_crop).rgb, config.appearance, generator), T_view_crop
 
 
 def augmented(

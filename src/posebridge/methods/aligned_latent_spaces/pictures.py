@@ -17,11 +17,15 @@ def pixels_of(points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 2"]:
     return (SIDE - 1) / 2 + points[:, :2] * (SIDE / (2 * _REACH))
 
 
-def pose_picture(caption: str, **poses: Float[np.ndarray, "J 3"]) -> Picture:
-    """Poses by role, on an empty ground."""
+def pose_picture(
+    caption: str, predicted: Float[np.ndarray, "J 3"], truth: Float[np.ndarray, "J 3"] | None = None
+) -> Picture:
+    """Poses on an empty ground."""
     ground = np.full((SIDE, SIDE, 3), _GROUND, dtype=np.uint8)
-    overlays = tuple(PoseOverlay(role, pixels_of(pose)) for role, pose in poses.items())  # type: ignore[arg-type]
-    return Picture(ground, caption, overlays)
+    overlays = [PoseOverlay("predicted", pixels_of(predicted))]
+    if truth is not None:
+        overlays.append(PoseOverlay("truth", pixels_of(truth)))
+    return Picture(ground, caption, tuple(overlays))
 
 
 def cloud_picture(caption: str, points: Float[np.ndarray, "N 3"]) -> Picture:

@@ -1,11 +1,10 @@
 """The fine-tuning stage: labels of the source, pseudo-labels and self-distillation on the target (Sec. 7.3.5)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from posebridge.cameras.crop import inverse_map
 from posebridge.contracts.batch import Observation, UnlabelledBatch
@@ -13,6 +12,7 @@ from posebridge.data.augment import draw_views, warp_batch
 from posebridge.data.perturbations import PerturbationConfig, draw_perturbations
 from posebridge.data.unconstrained_images import UnconstrainedImages
 from posebridge.errors import InputError
+from posebridge.methods.dual_modality.branch_stage import BranchStage
 from posebridge.methods.dual_modality.pseudo_labelling import consistent_labels
 from posebridge.methods.dual_modality.supervision import (
     ModalityWeights,
@@ -23,7 +23,6 @@ from posebridge.methods.dual_modality.supervision import (
 from posebridge.methods.dual_modality.views import ViewConfig, source_view, textured_depth
 from posebridge.networks.dual_modality import DualModalityNetwork, depth_image
 from posebridge.networks.multi_task import MultiTaskMaps
-from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import apply_appearance
 from posebridge.training.callbacks import evaluating
 from posebridge.training.context import Context
@@ -31,7 +30,7 @@ from posebridge.training.multi_task import SurfaceDepth
 from posebridge.training.optimisers import Schedule
 from posebridge.training.pseudo_labels import PseudoLabels
 from posebridge.training.registration import PoseRegistration
-from posebridge.training.stage import PoseStage, Terms
+from posebridge.training.stage import Terms
 
 _AT_ONCE = 64  # frames whose pseudo-labels are inspected at once
 
@@ -59,7 +58,7 @@ class FineTuningConfig:
             raise InputError(f"max_variance={self.max_variance} keeps no pseudo-label: give a positive number")
 
 
-class FineTuning(PoseStage):
+class FineTuning(BranchStage):
     """Eq. 7.10 on source and target."""
 
     name = "fine-tuning"
@@ -146,31 +145,10 @@ class FineTuning(PoseStage):
         fusion = _detached(fusion) if config.distilled == "rgb" else fusion
         return distance_terms(self.network.pose.maps, rgb, fusion, config.weights.depth)
 
-    def trained_parameters(self):
-        """Those of the network."""
-        return self.network.parameters()
-
-    def result(self) -> PoseResNet:
-        """The branch of colour."""
-        return self.network.pose
-
-    def other_results(self) -> Mapping[str, nn.Module]:
-        """The three branches, for the report."""
-        return {"branches": self.network}
-
-    def selected(self) -> nn.Module:
-        """All branches, so that those of the report belong together."""
-        return self.network
-
     def pseudo_labels(self, frames: UnlabelledBatch) -> PseudoLabels:
         """The pseudo-labels of un-augmented frames."""
         parts = [self.predicted_labels(frames[start : start + _AT_ONCE]) for start in range(0, len(frames), _AT_ONCE)]
-        return PseudoLabels(
-            *(
-                torch.cat([getattr(part, name) for part in parts])
-                for name in ("uv_px", "relative_depth", "confidence", "kept")
-            )
-        )
+        return PseudoLabels.joined(parts)
 
 
 def _as_input(maps: MultiTaskMaps, size_px: int) -> Tensor:

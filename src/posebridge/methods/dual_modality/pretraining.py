@@ -6,22 +6,22 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from posebridge.contracts.batch import Observation, concatenate
 from posebridge.data.unconstrained_images import UnconstrainedImages
 from posebridge.errors import InputError
 from posebridge.losses.contrastive import nt_xent
+from posebridge.methods.dual_modality.branch_stage import BranchStage
 from posebridge.methods.dual_modality.supervision import ModalityWeights, supervised_terms
 from posebridge.methods.dual_modality.views import ViewConfig, source_view, textured_depth
 from posebridge.networks.dual_modality import BRANCHES, Branch, DualModalityNetwork, depth_image
-from posebridge.networks.pose_resnet import PoseResNet
 from posebridge.rendering.photometry import apply_appearance
 from posebridge.training.callbacks import evaluating
 from posebridge.training.context import Context
 from posebridge.training.multi_task import SurfaceDepth
 from posebridge.training.optimisers import Schedule
-from posebridge.training.stage import PoseStage, Terms
+from posebridge.training.stage import Terms
 
 Pair = Literal["rgb", "depth", "fusion", "rgb-depth"]
 # The pairs of Eq. 7.3 for each term: (branch, textured) of anchor and positive.
@@ -65,7 +65,7 @@ class PretrainingConfig:
             raise InputError(f"predicted_depth_frac={self.predicted_depth_frac}: give a number in [0, 1]")
 
 
-class Pretraining(PoseStage):
+class Pretraining(BranchStage):
     """Eq. 7.7 on the source: labels supervise all branches, and positive pairs attract one another."""
 
     name = "pretraining"
@@ -128,19 +128,3 @@ class Pretraining(PoseStage):
             for anchor, positive in _PAIRS[pair]
         ]
         return torch.stack(losses).sum()
-
-    def trained_parameters(self):
-        """Those of the network."""
-        return self.network.parameters()
-
-    def result(self) -> PoseResNet:
-        """The branch of colour."""
-        return self.network.pose
-
-    def other_results(self) -> Mapping[str, nn.Module]:
-        """The three branches, which are fine-tuned."""
-        return {"branches": self.network}
-
-    def selected(self) -> nn.Module:
-        """All branches."""
-        return self.network

@@ -8,15 +8,15 @@ import torch
 from torch import Generator, Tensor, nn
 
 from posebridge.contracts.batch import Observation
-from posebridge.data.augment import GeometryConfig, draw_views, warp_batch
+from posebridge.data.augment import GeometryConfig
 from posebridge.data.streams import Stream
 from posebridge.losses.masked_reconstruction import attention_distance
 from posebridge.networks.pose_vit import PoseViT
 from posebridge.networks.vision_transformer import ViTEncoder
-from posebridge.rendering.photometry import STRONG, AppearanceConfig, apply_appearance
+from posebridge.rendering.photometry import STRONG, AppearanceConfig
 from posebridge.training.context import Context
 from posebridge.training.optimisers import Schedule
-from posebridge.training.source_training import augmented
+from posebridge.training.source_training import augmented, augmented_target
 from posebridge.training.stage import PoseStage, Terms
 from posebridge.training.supervision import volume_term
 
@@ -65,14 +65,9 @@ class FineTuning(PoseStage):
             volumes = self.network(source.rgb)
         terms = {"pose": volume_term(self.network.volumes, volumes, source, self.skeleton)}
         if "target" in batches:
-            terms["attention"] = self.attention_term(self.view(batches["target"], generator))
+            images, _ = augmented_target(batches["target"], self.config, generator)
+            terms["attention"] = self.attention_term(images)
         return terms
-
-    def view(self, target: Observation, generator: Generator) -> Tensor:
-        """Augmented images of the target."""
-        size_px, device = target.rgb.shape[-1], target.rgb.device
-        T_view_crop = draw_views(self.config.geometry, len(target), size_px, generator, device)
-        return apply_appearance(warp_batch(target, T_view_crop).rgb, self.config.appearance, generator)
 
     def attention_term(self, images: Tensor) -> Tensor:
         """Eq. 6: distance of the class token's attention from that of the pretrained encoder."""

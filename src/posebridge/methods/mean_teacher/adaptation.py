@@ -7,17 +7,15 @@ from functools import partial
 from torch import Generator, Tensor
 
 from posebridge.contracts.batch import Observation, UnlabelledBatch
-from posebridge.data.augment import warp_batch
 from posebridge.data.occlude import adaptive_occlusion
 from posebridge.data.streams import Stream
 from posebridge.methods.mean_teacher.config import MeanTeacherConfig
 from posebridge.methods.mean_teacher.temporal import temporal_term
 from posebridge.networks.pose_network import HeatmapNetwork
-from posebridge.rendering.photometry import apply_appearance
 from posebridge.training.context import Context
 from posebridge.training.pseudo_labeller import PseudoLabeller
 from posebridge.training.pseudo_labels import PseudoLabels, update_average
-from posebridge.training.source_training import augmented
+from posebridge.training.source_training import augmented, augmented_target
 from posebridge.training.stage import PoseStage, Terms
 from posebridge.training.style import Restyler, restyle_randomly
 from posebridge.training.supervision import depth_term, heat_term, supervised_terms
@@ -61,9 +59,8 @@ class Adaptation(PoseStage):
         terms = supervised_terms(self.maps, self.predict_maps(self.student, labelled.rgb), labelled, self.skeleton)
 
         pseudo = self.labeller.label(partial(self.predict_poses, self.teacher), target, source.rgb, generator)
-        T_student = self.labeller.draw_views(target, generator)
+        image, T_student = augmented_target(target, self.config, generator)
         labels = pseudo.in_view(T_student, self.skeleton.mirror)
-        image = apply_appearance(warp_batch(target, T_student).rgb, self.config.appearance, generator)
         image, _ = adaptive_occlusion(image, labels.uv_px, labels.confidence, self.config.occlusion, generator)
         heat, depth = self.predict_maps(self.student, image)
         kept = labels.kept.float()

@@ -13,17 +13,15 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
 from posebridge.contracts.batch import Observation, UnlabelledBatch
-from posebridge.data.augment import draw_views, warp_batch
 from posebridge.data.streams import Stream
 from posebridge.losses.keypoints import heatmap_cross_entropy, weighted_mean
 from posebridge.methods.regda.config import RegDAConfig
 from posebridge.networks.hourglass import conv_bn_relu
 from posebridge.networks.pose_network import FeatureNetwork
-from posebridge.rendering.photometry import apply_appearance
 from posebridge.representations.heatmaps import encode_gaussian
 from posebridge.training.context import Context
-from posebridge.training.optimisers import ParameterGroup
-from posebridge.training.source_training import augmented
+from posebridge.training.optimisers import ParameterGroup, groups_with_rate
+from posebridge.training.source_training import augmented, augmented_target
 from posebridge.training.stage import MapPair, PoseStage, Terms
 from posebridge.training.supervision import heat_term, supervised_terms
 
@@ -59,7 +57,8 @@ class Adaptation(PoseStage):
     def terms(self, batches: dict[str, Observation], generator: Generator) -> Terms:
         """The supervised terms of both heads, and the disparities on the target."""
         source = augmented(batches["source"], self.config, generator, self.skeleton.mirror)
-        target = self._view(batches["target"], generator)
+        assert isinstance(batches["target"], UnlabelledBatch)
+        target, _ = augmented_target(batches["target"], self.config, generator)
         image_px = source.rgb.shape[-1]
         assert source.uv_px is not None
         assert source.valid is not None
@@ -79,11 +78,6 @@ class Adaptation(PoseStage):
         agreement = heatmap_cross_entropy(self._frozen_adversary(self._scaled(features)), right)
         terms["disparity"] = weighted_mean(agreement, inside)
         return terms
-
-    def _view(self, target: Observation, generator: Generator) -> Float[Tensor, "B 3 S S"]:
-        assert isinstance(target, UnlabelledBatch)
-        T_view_crop = draw_views(self.config.geometry, len(target), target.rgb.shape[-1], generator, target.rgb.device)
-        return apply_appearance(warp_batch(target, T_view_crop).rgb, self.config.appearance, generator)
 
     def _predict(self, images: Tensor) -> tuple[Tensor, MapPair]:
         """Features and maps of the pose network."""
@@ -115,10 +109,8 @@ class Adaptation(PoseStage):
 
     def parameter_groups(self) -> Sequence[ParameterGroup]:
         """The encoder has a lower rate."""
-        encoder = {id(parameter) for parameter in self.network.encoder_parameters()}
-        parts = ([p for p in self.trained_parameters() if (id(p) in encoder) == inside] for inside in (True, False))
-        rates = (self.config.encoder_rate, 1.0)
-        return tuple(ParameterGroup(tuple(part), rate) for part, rate in zip(parts, rates, strict=True))
+        encoder = self.network.encoder_parameters()
+        return groups_with_rate(self.trained_parameters(), encoder, self.config.encoder_rate)
 
     def result(self) -> FeatureNetwork:
         """The adapted network."""

@@ -12,11 +12,10 @@ from posebridge.data.augment import draw_views, warp_batch
 from posebridge.data.streams import Stream
 from posebridge.methods.self_training.config import SelfTrainingConfig
 from posebridge.networks.pose_network import HeatmapNetwork
-from posebridge.rendering.photometry import apply_appearance
 from posebridge.training.callbacks import evaluating
 from posebridge.training.context import Context
 from posebridge.training.pseudo_labels import PseudoLabels, merged, most_confident, pseudo_labels_of
-from posebridge.training.source_training import augmented
+from posebridge.training.source_training import augmented, augmented_target
 from posebridge.training.stage import PoseStage, Terms
 from posebridge.training.supervision import depth_term, heat_term, supervised_terms
 
@@ -59,8 +58,7 @@ class SelfTraining(PoseStage):
 
         self._begin_round(self.global_step * self.config.rounds // max(1, self.schedule.steps))
         labels = self.label(target, generator)
-        T_view = self._draw_views(target, generator)
-        image = apply_appearance(warp_batch(target, T_view).rgb, self.config.appearance, generator)
+        image, T_view = augmented_target(target, self.config, generator)
         expected, output = labels.in_view(T_view, self.skeleton.mirror), self.predict_maps(self.student, image)
         kept = expected.kept.float()
         terms["pseudo_heat"] = heat_term(self.maps, output[0], expected.uv_px, image.shape[-1], kept)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from posebridge.contracts.batch import Observation, UnlabelledBatch
-from posebridge.data.augment import draw_views, warp_batch, warp_points
+from posebridge.data.augment import warp_batch, warp_points
 from posebridge.data.perturbations import PerturbationConfig, draw_perturbations
 from posebridge.data.streams import Stream
 from posebridge.data.unconstrained_images import UnconstrainedImages
@@ -23,13 +23,13 @@ from posebridge.methods.semihand.views import DiversityConfig, TermWeights
 from posebridge.networks.circle_hand import CircleHand
 from posebridge.networks.multi_task import MultiTaskMaps, MultiTaskNetwork
 from posebridge.networks.pose_network import FeatureNetwork
-from posebridge.rendering.photometry import apply_appearance
 from posebridge.training.callbacks import evaluating
 from posebridge.training.context import Context
 from posebridge.training.multi_task import MAP_PX, SoftPose, labelled_terms, warped_maps
 from posebridge.training.optimisers import Schedule
 from posebridge.training.pseudo_labels import PseudoLabels
 from posebridge.training.registration import PoseRegistration
+from posebridge.training.source_training import augmented_target
 from posebridge.training.stage import PoseStage, Terms
 
 AT_ONCE = 128  # frames whose pseudo-labels are computed together
@@ -125,7 +125,7 @@ class Adaptation(PoseStage):
         images, shown = {"source": source.rgb}, {"source": source, "target": target}
         T_view: dict[str, Tensor] = {}
         if config.pseudo_labels:
-            T_view["strong"], images["strong"] = self._strong(target, generator)
+            images["strong"], T_view["strong"] = augmented_target(target, config.diversity, generator)
         if config.is_consistent:
             images["target"] = target.rgb
         if config.view_consistency:
@@ -157,12 +157,6 @@ class Adaptation(PoseStage):
         return draw_perturbations(
             self.config.perturbation, len(batch), batch.rgb.shape[-1], generator, batch.rgb.device
         )
-
-    def _strong(self, target: Observation, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Diverse views of target images, and their maps."""
-        diversity, size_px = self.config.diversity, target.rgb.shape[-1]
-        T_view_crop = draw_views(diversity.geometry, len(target), size_px, generator, target.rgb.device)
-        return T_view_crop, apply_appearance(warp_batch(target, T_view_crop).rgb, diversity.appearance, generator)
 
     def _pose(self, maps: MultiTaskMaps) -> SoftPose:
         return SoftPose.of_maps(self.network.pose.maps, maps.heat, maps.depth)
